@@ -1,0 +1,1 @@
+"""Sweeps over weight initialisation and optimizer on small image classifiers."""

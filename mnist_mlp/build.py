@@ -1,0 +1,178 @@
+"""From a configuration to the objects of a run, with every mistake named.
+
+Group files name their object by `_target_`. Whatever can be wrong with one (no such name, an argument it does not
+take, a value it refuses) ends in one `ConfigError` with the key, the value and what is allowed. Building is also the
+check: what a job would build is built before any job starts, so no check can disagree with the run.
+"""
+
+import contextlib
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+
+from mnist_mlp import config as schema
+from mnist_mlp.config import ConfigError, InvalidArgument
+from mnist_mlp.data import Dataset, Splits, make_splits
+from mnist_mlp.init import initialise
+from mnist_mlp.seeds import Seeds, derive_seeds
+
+SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one run trains: plain objects, all on `device`."""
+
+    data: Splits
+    data_digest: str
+    model: nn.Module
+    optimizer: Optimizer
+    device: torch.device
+    seeds: Seeds
+
+
+def build(config: DictConfig, device: torch.device | None = None) -> Parts:
+    """Build the parts of a run.
+
+    Args:
+        config: a composed configuration (see `mnist_mlp.config.Config`).
+        device: instead of the configured one.
+
+    Raises:
+        ConfigError: the configuration cannot work.
+        mnist_mlp.config.UserError: the data cannot be had.
+    """
+    tree = schema.plain(config)
+    schema.check(tree)
+    device = device or find_device(tree["device"])
+    seeds = derive_seeds(tree["seed"])
+
+    digest, splits = _load(json.dumps(tree["data"], sort_keys=True))
+    # A model may draw weights that `initialise` does not know; they too must depend on nothing but the seed.
+    torch.manual_seed(seeds.weights)
+    features = splits.train.images.shape[1:].numel()
+    model = _call("model", tree["model"], in_features=features, out_features=splits.classes)
+    _check_batches(model, tree["batch_size"], len(splits.train))
+
+    bias = tree["init"].pop("bias")
+    init = _target("init", tree["init"], "the weight")
+    with _explained("init", tree["init"]):
+        initialise(model, init, bias, torch.Generator().manual_seed(seeds.weights))
+
+    model = model.to(device)
+    optimizer = _call("optim", tree["optim"], list(model.parameters()))
+    return Parts(splits.to(device), digest, model, optimizer, device, seeds)
+
+
+def check(config: DictConfig) -> None:
+    """Raise what `build` would raise, without touching an accelerator.
+
+    Raises:
+        mnist_mlp.config.UserError: as `build`.
+    """
+    schema.check(schema.plain(config))
+    find_device(config.device)
+    build(config, torch.device("cpu"))
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this name; auto takes the first of cuda, mps and cpu that is there.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    here = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available()
+    here.append("cpu")
+    if name == "auto":
+        return torch.device(here[0])
+    if name not in here and not (name == "cuda" and "cuda:0" in here):
+        raise ConfigError(f"device={name}: there is none here; allowed are auto, {', '.join(here)}")
+    return torch.device(name)
+
+
+@functools.lru_cache(maxsize=1)  # the jobs that one process runs mostly share their data
+def _load(data: str) -> tuple[str, Splits]:
+    node = json.loads(data)
+    split = {key: node.pop(key) for key in SPLIT_KEYS}
+    dataset: Dataset = _call("data", node)
+    with _explained("data", split):
+        return dataset.digest(), make_splits(dataset, **split)
+
+
+def _check_batches(model: nn.Module, batch_size: int, images: int) -> None:
+    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    if has_batch_norm and min(batch_size, images) < 2:
+        key, value = ("batch_size", batch_size) if batch_size < 2 else ("data.train_size", images)
+        raise ConfigError(f"{key}={value}: BatchNorm needs at least 2 images a batch; or set model.batch_norm=false")
+
+
+def _call(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    target = _target(group, node, *args, **kwargs)
+    with _explained(group, node):
+        return target(*args, **kwargs)
+
+
+def _target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> functools.partial[Any]:
+    """The group's target with the node's arguments, after checking that it takes them beside `args` and `kwargs`."""
+    path = node.get("_target_")
+    if not isinstance(path, str):
+        raise ConfigError(f"{group}._target_={path}: allowed is the dotted path of a class or function")
+    try:
+        target = get_object(path)
+        made: functools.partial[Any] = instantiate(dict(node), _partial_=True, _convert_="all")
+    except (ImportError, AttributeError, ValueError, InstantiationException) as error:
+        raise ConfigError(
+            f"{group}._target_={path}: it cannot be loaded ({_first_line(error)}); allowed is the dotted path of a "
+            f"class or function that Python can import from here"
+        ) from error
+    _check_signature(group, path, target, made.keywords, args, kwargs)
+    return made
+
+
+def _check_signature(
+    group: str,
+    path: str,
+    target: Callable[..., Any],
+    ours: Mapping[str, Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    try:
+        signature = inspect.signature(target)
+    except ValueError:  # some built-in functions have none to look at
+        return
+    names = [name for name in signature.parameters if name not in kwargs][len(args) :]
+    takes_anything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for key, value in ours.items():
+        if key not in names and not takes_anything:
+            raise ConfigError(f"{group}.{schema.unknown_key(key, value, names)} (the arguments of {path})")
+    try:
+        signature.bind(*args, **kwargs, **ours)
+    except TypeError as error:
+        raise ConfigError(f"{group}._target_={path}: it cannot be called as a {group} is: {error}") from error
+
+
+@contextlib.contextmanager
+def _explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
+    """Name the key and its value where a target refuses an argument."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise ConfigError(f"{group}.{error}") from error
+    except (TypeError, ValueError) as error:
+        given = ", ".join(f"{group}.{k}={v}" for k, v in node.items() if not k.startswith("_"))
+        raise ConfigError(f"{given}: {node.get('_target_')} refuses this: {error}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,183 @@
+"""What a run leaves behind: `metrics.csv`, `steps.csv` and `run.json`. Their columns and keys are defined here alone."""
+
+import csv
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+METRICS_FILE = "metrics.csv"
+STEPS_FILE = "steps.csv"
+RUN_FILE = "run.json"
+
+COMPLETED = "completed"
+DIVERGED = "diverged"
+FAILED = "failed"
+STATUSES = (COMPLETED, DIVERGED, FAILED)
+
+
+class Diverged(Exception):
+    """A loss stopped being finite: the run has ended, and that is its result."""
+
+
+class Metrics(NamedTuple):
+    """One row of `metrics.csv`: one epoch, one split.
+
+    Attributes:
+        epoch: 0 is the network before training.
+        step: training steps so far.
+        split: train, val or test.
+        loss: mean cross-entropy in nats.
+        accuracy: fraction in [0, 1].
+        lr: learning rate of the optimizer's first parameter group.
+        seconds: training time so far, without evaluation.
+    """
+
+    epoch: int
+    step: int
+    split: str
+    loss: float
+    accuracy: float
+    lr: float
+    seconds: float
+
+
+class StepLoss(NamedTuple):
+    """One row of `steps.csv`: the loss of one training batch, in nats."""
+
+    step: int
+    epoch: int
+    loss: float
+    lr: float
+
+
+Record = Metrics | StepLoss
+
+
+class RunWriter:
+    """Writes one run directory; a context manager.
+
+    Rows are flushed with each epoch, so that a killed run leaves what it had. `run.json` comes last and by an atomic
+    rename: where it is, the run has ended. An older run's files in the directory are replaced.
+
+    Args:
+        directory: made where it does not exist.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / RUN_FILE).unlink(missing_ok=True)
+        self._files = {
+            Metrics: open(self.directory / METRICS_FILE, "w", newline="", encoding="utf-8"),
+            StepLoss: open(self.directory / STEPS_FILE, "w", newline="", encoding="utf-8"),
+        }
+        self._rows = {kind: csv.writer(file, lineterminator="\n") for kind, file in self._files.items()}
+        for kind, rows in self._rows.items():
+            rows.writerow(kind._fields)
+        self.facts: dict[str, Any] = {}
+        self.final: dict[str, dict[str, float]] = {}
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def write(self, record: Record) -> None:
+        """Append one row to the file of its kind."""
+        self._rows[type(record)].writerow(record)
+        if isinstance(record, Metrics):
+            self.final[record.split] = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
+            self.seconds = record.seconds
+            for file in self._files.values():
+                file.flush()
+
+    def describe(self, **facts: Any) -> None:
+        """Add entries to the `run.json` to come."""
+        self.facts |= facts
+
+    def finish(self, status: str, reason: str | None = None) -> None:
+        """Write `run.json`, after which the run counts as ended.
+
+        Args:
+            status: completed, diverged or failed.
+            reason: why it is not completed.
+        """
+        for file in self._files.values():
+            file.flush()
+        summary = {"status": status, "reason": reason, "final": self.final, "seconds": self.seconds, **self.facts}
+        write_atomically(self.directory / RUN_FILE, json.dumps(summary, indent=2) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or, after a crash, none."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's files are private
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def environment(device: str, threads: int) -> Mapping[str, Any]:
+    """What a result may depend on besides its configuration.
+
+    Args:
+        device: the PyTorch device of the run, such as cpu or cuda:0.
+        threads: CPU threads of the run.
+    """
+    import torch
+
+    is_cuda = device.startswith("cuda")
+    return {
+        "package": importlib.metadata.version("mnist-mlp"),
+        **_git(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if is_cuda else None,
+        "device": torch.cuda.get_device_name(device) if is_cuda else device,
+        "cpu": _cpu_model(),
+        "threads": threads,
+        "platform": platform.platform(),
+    }
+
+
+@functools.cache
+def _git() -> dict[str, Any]:
+    """Commit of the checkout that this package runs from, and whether it has changes; None where it is none."""
+    top = Path(__file__).parents[1]
+    if not (top / ".git").exists():
+        return {"commit": None, "dirty": None}
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(top), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+
+
+@functools.cache
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,125 @@
+"""The training core: one loop and one evaluation, of plain objects; records come out.
+
+Everything random in a run comes from three places: the weights, set before; the batch order, from `generator`; dropout,
+from PyTorch's default generator, which `train` seeds. (The default one, so that any module's own dropout is
+reproducible too.) So runs of one seed see the same batches whatever their network, initialisation or optimizer.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from mnist_mlp.data import Split, Splits, batches
+from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
+
+EVALUATION_BATCH = 1000  # images at a time; bounds the memory of an evaluation
+
+
+def train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: Splits,
+    *,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator,
+    dropout_seed: int,
+    log_interval: int,
+) -> Iterator[Record]:
+    """Train a classifier by mean cross-entropy, and evaluate it before and after each epoch.
+
+    Args:
+        model: maps (batch, pixels) to logits (batch, classes); on the data's device; trained in place.
+        optimizer: over the model's parameters.
+        data: its splits.
+        epochs: passes over the training images, at least 0.
+        batch_size: images a step, at least 1; a single image left over joins the batch before it.
+        generator: source of the batch order; a CPU generator, so that every device sees the same batches.
+        dropout_seed: seeds PyTorch's default generator, which dropout draws from.
+        log_interval: steps between two `StepLoss` records.
+
+    Yields:
+        `Metrics` of every split at epoch 0 and after each epoch (train: over the epoch's own batches, in training
+        mode; at epoch 0 evaluated), and the `StepLoss` of every `log_interval`-th step.
+
+    Raises:
+        Diverged: a loss was not finite; the record that shows it has been yielded.
+    """
+    torch.manual_seed(dropout_seed)
+    device = data.train.labels.device
+    step, seconds = 0, 0.0
+    yield from _evaluations(model, optimizer, data, 0, step, seconds)
+
+    for epoch in range(1, epochs + 1):
+        model.train()
+        order = batches(len(data.train), batch_size, generator)
+        sizes = torch.tensor([len(index) for index in order])
+        losses = torch.zeros(len(order), device=device)  # kept on the device, so that no step waits for it
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        started = time.perf_counter()
+        for number, index in enumerate(order):
+            images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
+            logits = model(images)  # (batch, classes)
+            loss = F.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+            step += 1
+            losses[number] = loss.detach()
+            correct += (logits.detach().argmax(dim=1) == labels).sum()
+            if step % log_interval == 0 or number == len(order) - 1:
+                bad = _first_non_finite(losses[: number + 1])
+                if bad is not None:
+                    step += bad - number
+                    yield StepLoss(step, epoch, losses[bad].item(), _lr(optimizer))
+                    raise Diverged(f"the training loss is {losses[bad]:g} at step {step}, in epoch {epoch}")
+                if step % log_interval == 0:
+                    yield StepLoss(step, epoch, losses[number].item(), _lr(optimizer))
+
+        mean_loss = (losses.cpu().double() @ sizes.double()).item() / len(data.train)
+        accuracy = correct.item() / len(data.train)
+        seconds += time.perf_counter() - started
+        yield Metrics(epoch, step, "train", mean_loss, accuracy, _lr(optimizer), seconds)
+        yield from _evaluations(model, optimizer, data, epoch, step, seconds)
+
+
+def _evaluations(
+    model: nn.Module, optimizer: Optimizer, data: Splits, epoch: int, step: int, seconds: float
+) -> Iterator[Metrics]:
+    """Records of the splits that are evaluated at the end of this epoch; the training split only before the first."""
+    for name, split in (("train", data.train if epoch == 0 else None), ("val", data.val), ("test", data.test)):
+        if split is None:
+            continue
+        loss, accuracy = evaluate(model, split)
+        yield Metrics(epoch, step, name, loss, accuracy, _lr(optimizer), seconds)
+        if not math.isfinite(loss):
+            raise Diverged(f"the {name} loss is {loss:g} after epoch {epoch}")
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy in [0, 1], in evaluation mode; the model is left in it."""
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float32, device=split.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    for start in range(0, len(split), EVALUATION_BATCH):
+        images, labels = split.take(slice(start, start + EVALUATION_BATCH))
+        logits = model(images)
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(dim=1) == labels).sum()
+    return loss.item() / len(split), correct.item() / len(split)
+
+
+def _first_non_finite(losses: Tensor) -> int | None:
+    finite = losses.isfinite()
+    return None if finite.all() else int(finite.int().argmin())
+
+
+def _lr(optimizer: Optimizer) -> float:
+    return float(optimizer.param_groups[0]["lr"])

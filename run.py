@@ -1,0 +1,55 @@
+"""Train one network, or with -m a sweep of them: compose the configuration, build its parts, train."""
+
+import hydra
+from omegaconf import DictConfig
+
+from mnist_mlp import sweep
+from mnist_mlp.record import RunWriter, environment
+
+sweep.register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> None:
+    """Run one job."""
+    sweep.run_job(config, train_one)
+
+
+def train_one(config: DictConfig, writer: RunWriter) -> None:
+    """Build what the configuration names, train it, and write down every record.
+
+    Raises:
+        mnist_mlp.record.Diverged: a loss was not finite.
+    """
+    import torch  # imported late, as it takes seconds that `--help` need not wait for
+
+    from mnist_mlp.build import build
+    from mnist_mlp.progress import shown
+    from mnist_mlp.train import train
+
+    torch.set_num_threads(config.threads)
+    # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
+    torch.set_flush_denormal(True)
+    parts = build(config)
+    writer.describe(
+        parameters=sum(p.numel() for p in parts.model.parameters()),
+        data={"digest": parts.data_digest, **parts.data.sizes()},
+        environment=environment(str(parts.device), config.threads),
+    )
+    records = train(
+        parts.model,
+        parts.optimizer,
+        parts.data,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        generator=torch.Generator().manual_seed(parts.seeds.batches),
+        dropout_seed=parts.seeds.dropout,
+        log_interval=config.log_interval,
+    )
+    steps = config.epochs * -(-len(parts.data.train) // config.batch_size)
+    for record in shown(records, config.epochs, steps, config.progress):
+        writer.write(record)
+
+
+if __name__ == "__main__":
+    sweep.cli(main)

@@ -24,7 +24,8 @@ class GridSweeper(BasicSweeper):
         """Check every job, then run them all."""
         from mnist_mlp.sweep import check
 
-        assert self.hydra_context is not None and self.config is not None
+        assert self.hydra_context is not None
+        assert self.config is not None
         loader = self.hydra_context.config_loader
         overrides = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
         for batch in self.split_arguments(overrides, self.max_batch_size):

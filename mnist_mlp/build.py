@@ -9,13 +9,14 @@ import contextlib
 import functools
 import inspect
 import json
+import pydoc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
@@ -26,6 +27,7 @@ from mnist_mlp.data import Dataset, Splits, make_splits
 from mnist_mlp.init import initialise
 from mnist_mlp.seeds import Seeds, derive_seeds
 
+SUPPLIED = ("generator",)  # arguments that the program fills in where a target has them
 SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
 
 
@@ -128,12 +130,14 @@ def _target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> f
     if not isinstance(path, str):
         raise ConfigError(f"{group}._target_={path}: allowed is the dotted path of a class or function")
     try:
-        target = get_object(path)
+        target = pydoc.locate(path)  # Hydra's own look-up logs a traceback before it raises
+        if not callable(target):
+            raise ImportError("there is no such class or function")
         made: functools.partial[Any] = instantiate(dict(node), _partial_=True, _convert_="all")
-    except (ImportError, AttributeError, ValueError, InstantiationException) as error:
+    except (ImportError, pydoc.ErrorDuringImport, InstantiationException) as error:
         raise ConfigError(
-            f"{group}._target_={path}: it cannot be loaded ({_first_line(error)}); allowed is the dotted path of a "
-            f"class or function that Python can import from here"
+            f"{group}._target_={path}: {str(error).splitlines()[0]}; allowed is the dotted path of a class or function "
+            f"that Python can import from here"
         ) from error
     _check_signature(group, path, target, made.keywords, args, kwargs)
     return made
@@ -151,7 +155,7 @@ def _check_signature(
         signature = inspect.signature(target)
     except ValueError:  # some built-in functions have none to look at
         return
-    names = [name for name in signature.parameters if name not in kwargs][len(args) :]
+    names = [name for name in signature.parameters if name not in (*kwargs, *SUPPLIED)][len(args) :]
     takes_anything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for key, value in ours.items():
         if key not in names and not takes_anything:
@@ -172,7 +176,3 @@ def _explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         given = ", ".join(f"{group}.{k}={v}" for k, v in node.items() if not k.startswith("_"))
         raise ConfigError(f"{given}: {node.get('_target_')} refuses this: {error}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -49,7 +49,9 @@ def setting(
     Args:
         default: the default value, `MISSING` where only some options of the group have the key.
         help: one line for `--help`.
-        ge, gt, lt: bounds (at least, greater than, less than).
+        ge: at least.
+        gt: greater than.
+        lt: less than.
         affects_result: False where no value can change what a run computes (paths, display, hardware).
     """
     metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "affects_result": affects_result}
@@ -73,7 +75,7 @@ class ModelConfig:
     """A network; called with `in_features` and `out_features` from the data; further keys are its own arguments."""
 
     _target_: str = setting(MISSING, "torch.nn.Module class, or function that returns one")
-    hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1)
+    hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1)  # noqa: RUF009
     activation: str = setting(MISSING, "activation after each hidden layer")
     batch_norm: bool = setting(MISSING, "batch normalisation before each activation")
     dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
@@ -122,13 +124,18 @@ GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.default_factory)
 
 def allowed(setting_: Field[Any]) -> str:
     """What a field accepts, in words: "a whole number, at least 1"."""
-    kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    meta, kind = setting_.metadata, setting_.type
-    words = next((text for t, text in kinds.items() if kind in (t, t | None)), "whole numbers, each")
+    kinds: dict[Any, str] = {
+        int: "a whole number",
+        int | None: "null or a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        list[int]: "a list such as [512,256] of whole numbers",
+    }
     bounds = {"ge": "at least", "gt": "greater than", "lt": "less than"}
+    meta = setting_.metadata
     limits = " and ".join(f"{text} {meta[key]}" for key, text in bounds.items() if meta.get(key) is not None)
-    empty = " or null" if kind == int | None else ""
-    return ", ".join(filter(None, [words, limits])) + empty
+    return ", ".join(filter(None, [kinds[setting_.type], limits]))
 
 
 def _within(value: float, meta: Mapping[str, Any]) -> bool:
@@ -202,6 +209,12 @@ def unknown_key(key: str, value: object, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     return f"{key}={value}: there is no such key{hint}; allowed are {', '.join(known)}"
+
+
+def affects_result(key: str) -> bool:
+    """Whether a dotted key can change what a run computes; a key outside the schema can."""
+    setting_ = find_setting(key)
+    return setting_ is None or bool(setting_.metadata.get("affects_result", True))
 
 
 def describe() -> Iterator[tuple[str, str]]:

@@ -206,9 +206,7 @@ def _standardised(splits: Splits) -> Splits:
     def scaled(split: Split) -> Split:
         return replace(split, mean=mean, std=std)
 
-    return replace(
-        splits, train=scaled(splits.train), val=splits.val and scaled(splits.val), test=scaled(splits.test)
-    )
+    return replace(splits, train=scaled(splits.train), val=splits.val and scaled(splits.val), test=scaled(splits.test))
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:

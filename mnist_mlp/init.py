@@ -105,7 +105,7 @@ def initialise(model: nn.Module, init: Callable[..., object], bias: str, generat
         generator: source of randomness, on the weights' device.
 
     Raises:
-        InvalidArgument: an unknown `bias`, or an `init` that left a weight as it was.
+        InvalidArgument: an unknown `bias`, or an `init` that does not fill its weight.
     """
     if bias not in BIASES:
         raise InvalidArgument("bias", bias, ", ".join(BIASES))
@@ -113,10 +113,10 @@ def initialise(model: nn.Module, init: Callable[..., object], bias: str, generat
     for layer in model.modules():
         if not isinstance(layer, WEIGHTED):
             continue
-        before = layer.weight.clone()
-        init(layer.weight, **draws)
         # A function that returns a new tensor, as in JAX, would leave PyTorch's default behind under its own name.
-        if torch.equal(before, layer.weight):
+        layer.weight.fill_(math.nan)
+        init(layer.weight, **draws)
+        if layer.weight.isnan().any():
             raise InvalidArgument("_target_", getattr(init, "func", init), "a function that fills the weight in place")
         if layer.bias is not None:
             bound = 1 / math.sqrt(fans(layer.weight)[0]) if bias == "default" else 0.0

@@ -1,4 +1,4 @@
-"""What a run leaves behind: `metrics.csv`, `steps.csv` and `run.json`. Their columns and keys are defined here alone."""
+"""What a run leaves behind: `metrics.csv`, `steps.csv`, `run.json`. Their columns and keys are defined here alone."""
 
 import csv
 import functools
@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -74,10 +73,8 @@ class RunWriter:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / RUN_FILE).unlink(missing_ok=True)
-        self._files = {
-            Metrics: open(self.directory / METRICS_FILE, "w", newline="", encoding="utf-8"),
-            StepLoss: open(self.directory / STEPS_FILE, "w", newline="", encoding="utf-8"),
-        }
+        paths = {Metrics: self.directory / METRICS_FILE, StepLoss: self.directory / STEPS_FILE}
+        self._files = {kind: path.open("w", newline="", encoding="utf-8") for kind, path in paths.items()}
         self._rows = {kind: csv.writer(file, lineterminator="\n") for kind, file in self._files.items()}
         for kind, rows in self._rows.items():
             rows.writerow(kind._fields)
@@ -119,18 +116,16 @@ class RunWriter:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or, after a crash, none."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    """Write a file so that a reader sees all of it or, after a crash, none (or what was there before)."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def environment(device: str, threads: int) -> Mapping[str, Any]:

@@ -55,7 +55,7 @@ def config_hash(config: DictConfig) -> str:
 
 def job_name(overrides: Sequence[str], _root_: DictConfig) -> str:
     """A directory name: a readable prefix from the overrides, and eight digits of the configuration's hash."""
-    prefix = "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", override.lstrip("+~")).strip("-.") for override in overrides)
+    prefix = "_".join(re.sub(r"[^A-Za-z0-9._]+", "-", override.lstrip("+~")).strip("-._") for override in overrides)
     return f"{prefix[:PREFIX_LENGTH] or 'defaults'}-{config_hash(application(_root_))[:8]}"
 
 

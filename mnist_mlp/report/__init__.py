@@ -1,0 +1,78 @@
+"""Reports on sweeps: load, compare, draw, write. Reads run directories only; never trains, never changes a run."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_mlp.config import UserError
+from mnist_mlp.record import FAILED
+
+REPORTS = Path("reports")
+SWEEPS = Path("multirun")
+TARGET = 0.97  # AlgoPerf's validation target for MNIST
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a report came out.
+
+    Attributes:
+        directory: where it is.
+        unfinished: number of runs that failed or have no result.
+    """
+
+    directory: Path
+    unfinished: int
+
+
+def report_on(sweeps: Sequence[Path], out: Path | None = None, target: float = TARGET) -> Outcome:
+    """Write the report on these sweeps together, and print its leaderboard.
+
+    Args:
+        sweeps: sweep or run directories.
+        out: the report's directory; by default below `reports/`, under the sweeps' own name.
+        target: accuracy in (0, 1] whose time is reported.
+
+    Raises:
+        UserError: nothing to report on, or a target out of range.
+    """
+    from mnist_mlp.report import load, page, stats, terminal
+
+    if not (math.isfinite(target) and 0 < target <= 1):
+        raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
+    for sweep in sweeps:
+        if not sweep.is_dir():
+            raise UserError(f"{sweep}: there is no such directory")
+    results = load.load(sweeps)
+    if results.runs.empty:
+        listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
+        raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
+    directory = out or REPORTS / "+".join(dict.fromkeys(_name(sweep) for sweep in sweeps))
+    comparisons = {data: stats.compare(part, target) for data, part in stats.by_data(results).items()}
+    page.write_report(directory, comparisons, results.problems, sweeps)
+    failures = results.runs[results.runs["status"] == FAILED]["reason"]
+    terminal.show(comparisons, failures.to_dict(), results.problems, directory)
+    unfinished = len(failures) + sum(problem.why.startswith(load.UNFINISHED) for problem in results.problems)
+    return Outcome(directory, unfinished)
+
+
+def newest_sweep(root: Path = SWEEPS) -> Path:
+    """The sweep started last below a directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    marks = sorted(root.rglob("multirun.yaml"), key=lambda path: path.stat().st_mtime)  # Hydra writes one a sweep
+    if not marks:
+        raise UserError(f"there is no sweep in {root.absolute()}; run one, or name its directory")
+    return marks[-1].parent
+
+
+def _name(sweep: Path) -> str:
+    """A sweep's name: its path below `multirun/` or `outputs/`, or else its last part."""
+    parts = sweep.resolve().parts
+    for number, part in enumerate(parts[:-1]):
+        if part in (SWEEPS.name, "outputs"):
+            return str(Path(*parts[number + 1 :]))
+    return parts[-1]

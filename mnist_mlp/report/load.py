@@ -1,0 +1,148 @@
+"""Reads run directories into two tables; whatever cannot be read is named and left out, never guessed at."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE, STATUSES, Metrics
+
+UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed
+COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
+    ("loss", "accuracy", "lr", "seconds"), "float64"
+)
+
+
+class Problem(NamedTuple):
+    """A run directory that is not in the tables, and why."""
+
+    run: str
+    why: str
+
+
+class Unreadable(Exception):
+    """A file that is not what its name promises."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found below the sweep directories.
+
+    Attributes:
+        runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `parameters`, `config_hash`,
+            `digest` of the data, the group choices (`init`, `optim`, `data`, `model`) and every configuration key by
+            its dotted name (`optim.lr`), lists as JSON text.
+        metrics: the rows of every `metrics.csv` with the column `run`.
+        problems: what was left out.
+    """
+
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    problems: Sequence[Problem]
+
+
+def load(directories: Sequence[Path]) -> Results:
+    """Read every run below these directories, or that one of them is.
+
+    A run is left out, with a reason, if its `run.json` is missing or unreadable, or its `metrics.csv` is truncated or
+    of other columns. The same configuration on the same data found twice counts once.
+    """
+    runs: list[dict[str, Any]] = []
+    metrics: list[pd.DataFrame] = []
+    problems: list[Problem] = []
+    seen: dict[tuple[str, str | None], str] = {}
+    for directory in sorted({run for top in directories for run in _run_directories(top)}):
+        try:
+            run, rows = _read_run(directory)
+        except Unreadable as error:
+            problems.append(Problem(str(directory), str(error)))
+            continue
+        same = seen.setdefault((run["config_hash"], run["digest"]), str(directory))
+        if same != str(directory):
+            problems.append(Problem(str(directory), f"the same configuration as {same}, which counts"))
+            continue
+        runs.append(run)
+        metrics.append(rows)
+    empty = pd.DataFrame(columns=["run", *COLUMN_TYPES]).astype(COLUMN_TYPES)
+    table = pd.DataFrame(runs).set_index("run") if runs else pd.DataFrame()
+    return Results(table, pd.concat([empty, *metrics], ignore_index=True) if metrics else empty, problems)
+
+
+def _run_directories(top: Path) -> Iterator[Path]:
+    for folder, subfolders, files in os.walk(top):
+        if RUN_FILE in files or METRICS_FILE in files or ".hydra" in subfolders:
+            subfolders.clear()  # a run has no runs inside
+            yield Path(folder)
+
+
+def _read_run(directory: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    summary = _read_json(directory / RUN_FILE)
+    try:
+        status, final = summary["status"], summary["final"]
+        if status not in STATUSES:
+            raise Unreadable(f"{RUN_FILE}: status {status!r} is none of {', '.join(STATUSES)}")
+        run = {
+            "run": str(directory),
+            "status": status,
+            "reason": summary["reason"],
+            "seconds": float(summary["seconds"]),
+            "config_hash": str(summary["config_hash"]),
+            "digest": summary.get("data", {}).get("digest"),  # a run that failed early has none
+            "parameters": summary.get("parameters"),
+            **summary["choices"],
+            **dict(_flat(summary["config"])),
+        }
+        rows = _read_metrics(directory / METRICS_FILE)
+        if status == COMPLETED:
+            _check_complete(rows, int(summary["config"]["epochs"]), final)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+    rows.insert(0, "run", str(directory))
+    return run, rows
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Unreadable(f"{UNFINISHED}: it has no {RUN_FILE}, so it was killed or still runs") from error
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"{RUN_FILE}: {error}") from error
+    if not isinstance(content, dict):
+        raise Unreadable(f"{RUN_FILE}: not one of this project's")
+    return content
+
+
+def _read_metrics(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path)
+    except (OSError, ValueError, pd.errors.EmptyDataError) as error:
+        raise Unreadable(f"{METRICS_FILE}: {error}") from error
+    if list(rows.columns) != list(Metrics._fields):
+        raise Unreadable(f"{METRICS_FILE}: its columns are {', '.join(map(str, rows.columns))}")
+    try:
+        return rows.astype(COLUMN_TYPES)
+    except ValueError as error:
+        raise Unreadable(f"{METRICS_FILE}: {error}") from error
+
+
+def _check_complete(rows: pd.DataFrame, epochs: int, final: Mapping[str, Mapping[str, float]]) -> None:
+    """Refuse the metrics of a completed run that end before its last epoch, or differ from its `run.json`."""
+    for split, last in final.items():
+        of_split = rows[rows["split"] == split]
+        if list(of_split["epoch"]) != list(range(epochs + 1)):
+            raise Unreadable(f"{METRICS_FILE}: {split} has {len(of_split)} rows instead of {epochs + 1}: truncated")
+        if of_split[["loss", "accuracy"]].iloc[-1].to_dict() != {key: last[key] for key in ("loss", "accuracy")}:
+            raise Unreadable(f"{METRICS_FILE}: its last {split} row is not the one in {RUN_FILE}")
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value

@@ -1,0 +1,29 @@
+"""Report on sweeps: tables, figures and a page that opens offline."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mnist_mlp.config import UserError
+from mnist_mlp.report import TARGET, newest_sweep, report_on
+
+
+def main() -> None:
+    """Parse the command line and write one report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "sweeps", nargs="*", type=Path, metavar="SWEEP_DIR", help="sweep directories, reported together [the newest]"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="report directory [reports/<sweep>]")
+    parser.add_argument(
+        "--target", type=float, default=TARGET, metavar="ACCURACY", help="fraction to time the way to [%(default)s]"
+    )
+    arguments = parser.parse_args()
+    try:
+        report_on(arguments.sweeps or [newest_sweep()], arguments.out, arguments.target)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

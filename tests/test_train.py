@@ -1,0 +1,186 @@
+"""The training core against a loop written plainly, and what it promises about randomness and divergence."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mnist_mlp.data import Dataset, Splits, batches, make_splits
+from mnist_mlp.init import initialise, variance_scaling_
+from mnist_mlp.model import MLP
+from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.seeds import derive_seeds
+from mnist_mlp.train import evaluate, train
+
+Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+@pytest.fixture
+def few(real_mnist: Dataset) -> Splits:
+    return make_splits(real_mnist, train_size=400, val_size=100, split_seed=0, normalize=False)
+
+
+def network(seed: int = 0, **kwargs: object) -> MLP:
+    model = MLP(784, 10, hidden=[32, 16], **kwargs)  # type: ignore[arg-type]
+    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))
+    return model
+
+
+def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=0.01)
+
+
+def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def run(data: Splits, make: Make = adam, epochs: int = 2, seed: int = 0, model: nn.Module | None = None) -> list[Record]:
+    seeds = derive_seeds(seed)
+    model = model or network(seeds.weights)
+    return list(
+        train(
+            model,
+            make(model.parameters()),
+            data,
+            epochs=epochs,
+            batch_size=32,
+            generator=torch.Generator().manual_seed(seeds.batches),
+            dropout_seed=seeds.dropout,
+            log_interval=5,
+        )
+    )
+
+
+def timeless(records: list[Record]) -> list[Record]:
+    return [record._replace(seconds=0.0) if isinstance(record, Metrics) else record for record in records]
+
+
+def test_it_does_what_the_plain_loop_does(few: Splits) -> None:
+    ours = network()
+    run(few, sgd, epochs=2, model=ours)
+
+    theirs = network()
+    optimizer = sgd(theirs.parameters())
+    seeds = derive_seeds(0)
+    order = torch.Generator().manual_seed(seeds.batches)
+    torch.manual_seed(seeds.dropout)
+    for _ in range(2):
+        for index in batches(len(few.train), 32, order):
+            images, labels = few.train.images[index] / 255, few.train.labels[index]
+            optimizer.zero_grad()
+            F.nll_loss(F.log_softmax(theirs(images), dim=1), labels).backward()
+            optimizer.step()
+    for (name, ours_value), theirs_value in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours_value, theirs_value, msg=name)
+
+
+def test_it_learns(few: Splits) -> None:
+    records = [r for r in run(few, epochs=8) if isinstance(r, Metrics) and r.split == "test"]
+    assert [r.epoch for r in records] == list(range(9))
+    assert records[0].accuracy < 0.25
+    assert records[-1].accuracy > 0.75
+    assert records[-1].loss < records[0].loss
+
+
+def test_the_records_of_a_run(few: Splits) -> None:
+    records = run(few, epochs=2)
+    metrics = [r for r in records if isinstance(r, Metrics)]
+    assert [(r.epoch, r.split) for r in metrics] == [(e, s) for e in range(3) for s in ("train", "val", "test")]
+    assert [r.step for r in metrics] == [0, 0, 0, 13, 13, 13, 26, 26, 26]  # 400 images: 12 batches of 32, one of 16
+    assert [(r.step, r.epoch) for r in records if isinstance(r, StepLoss)] == [(5, 1), (10, 1), (15, 2), (20, 2), (25, 2)]
+    assert all(r.lr == 0.01 for r in records)
+    seconds = [r.seconds for r in metrics]
+    assert seconds[0] == 0
+    assert seconds == sorted(seconds)
+
+
+def test_without_validation_there_are_two_splits(real_mnist: Dataset) -> None:
+    data = make_splits(real_mnist, train_size=100, val_size=0, split_seed=0, normalize=False)
+    assert {r.split for r in run(data, epochs=1) if isinstance(r, Metrics)} == {"train", "test"}
+
+
+def test_the_training_row_averages_over_images_not_batches(few: Splits) -> None:
+    model = network(batch_norm=False, dropout=0.0)
+    frozen = run(few, lambda p: torch.optim.SGD(p, lr=0.0), epochs=1, model=model)
+    before, after = (r for r in frozen if isinstance(r, Metrics) and r.split == "train")
+    assert after.loss == pytest.approx(before.loss, rel=1e-5)  # the last batch is half as large as the others
+    assert after.accuracy == pytest.approx(before.accuracy)
+
+
+def test_equal_seeds_give_equal_records(few: Splits) -> None:
+    assert timeless(run(few, seed=3)) == timeless(run(few, seed=3))
+    assert timeless(run(few, seed=3)) != timeless(run(few, seed=4))
+
+
+def test_optimizers_start_equal_and_see_the_same_batches(few: Splits) -> None:
+    seen: dict[str, list[torch.Tensor]] = {"adam": [], "sgd": []}
+    starts = []
+    for name, make in (("adam", adam), ("sgd", sgd)):
+        model = network(derive_seeds(0).weights)
+
+        def watch(module: nn.Module, inputs: tuple[torch.Tensor], name: str = name) -> None:
+            if module.training:
+                seen[name].append(inputs[0].clone())
+
+        model.register_forward_pre_hook(watch)
+        starts.append(timeless(run(few, make, epochs=1, model=model))[:3])
+    assert starts[0] == [r._replace(lr=0.01) for r in starts[1]]  # type: ignore[call-arg]
+    assert len(seen["adam"]) == 13
+    assert all(torch.equal(a, b) for a, b in zip(seen["adam"], seen["sgd"], strict=True))
+
+
+def test_a_last_batch_of_one_does_not_break_batch_norm(real_mnist: Dataset) -> None:
+    data = make_splits(real_mnist, train_size=33, val_size=0, split_seed=0, normalize=False)
+    assert [r.step for r in run(data, epochs=1) if isinstance(r, Metrics)][-1] == 1
+
+
+def test_divergence_ends_the_run_at_its_step(few: Splits) -> None:
+    class Exploding(torch.optim.SGD):
+        steps = 0
+
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            self.steps += 1
+            if self.steps == 7:
+                with torch.no_grad():
+                    for p in self.param_groups[0]["params"]:
+                        p.fill_(math.inf)
+
+    records: list[Record] = []
+    model = network()
+    with pytest.raises(Diverged, match="the training loss is nan at step 8, in epoch 1"):
+        for record in train(
+            model,
+            Exploding(model.parameters(), lr=0.1),
+            few,
+            epochs=2,
+            batch_size=32,
+            generator=torch.Generator(),
+            dropout_seed=0,
+            log_interval=5,
+        ):
+            records.append(record)  # noqa: PERF402
+    last = records[-1]
+    assert isinstance(last, StepLoss)
+    assert last.step == 8
+    assert math.isnan(last.loss)
+    assert {r.epoch for r in records if isinstance(r, Metrics)} == {0}
+
+
+def test_evaluation_changes_nothing_and_counts_right(few: Splits) -> None:
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    loss, accuracy = evaluate(model, few.test)
+    images, labels = few.test.take(slice(None))
+    logits = model.eval()(images)
+    assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert accuracy == (logits.argmax(1) == labels).float().mean().item()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_seeds_are_unrelated() -> None:
+    seeds = [word for seed in range(100) for word in derive_seeds(seed)]
+    assert len(set(seeds)) == 300
+    assert derive_seeds(10**30) != derive_seeds(0)

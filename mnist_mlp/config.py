@@ -159,7 +159,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
     """The part of a plain configuration that decides what a run computes."""
     idle = {f.name for f in fields(schema) if not f.metadata.get("affects_result", True)}
-    groups = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
+    groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
         key: identity(value, groups[key]) if key in groups else value
         for key, value in config.items()

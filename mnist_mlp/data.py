@@ -89,8 +89,8 @@ class Dataset:
         """SHA-256 over all images and labels, hexadecimal: equal exactly when the data are."""
         sha = hashlib.sha256()
         for split in (self.train, self.test):
-            sha.update(split.images.numpy())
-            sha.update(split.labels.numpy())
+            sha.update(split.images.numpy().data)
+            sha.update(split.labels.numpy().data)
         return sha.hexdigest()
 
 
@@ -149,10 +149,13 @@ def _from_idx(files: fetch.FileSet, root: Path) -> Dataset:
     return Dataset(split("train"), split("t10k"), classes=10)
 
 
-def digits() -> Dataset:
+def digits(root: str | Path | None = None) -> Dataset:
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels (0..16), ten classes; they come with the package.
 
     They have no published split: every sixth image is a test image (299), the others (1,498) are for training.
+
+    Args:
+        root: not needed; taken so that one `data.root` serves a sweep over data sets.
     """
     from sklearn.datasets import load_digits
 

@@ -88,7 +88,7 @@ def _verified(files: FileSet, folder: Path) -> dict[str, np.ndarray]:
     for name, sha256 in files.sha256.items():
         with contextlib.suppress(OSError):
             content = np.fromfile(folder / name, dtype=np.uint8)
-            if hashlib.sha256(content).hexdigest() == sha256:
+            if hashlib.sha256(content.data).hexdigest() == sha256:
                 found[name] = content
     return found
 

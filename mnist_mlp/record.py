@@ -9,7 +9,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TextIO
 
 METRICS_FILE = "metrics.csv"
 STEPS_FILE = "steps.csv"
@@ -73,14 +73,17 @@ class RunWriter:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / RUN_FILE).unlink(missing_ok=True)
-        paths = {Metrics: self.directory / METRICS_FILE, StepLoss: self.directory / STEPS_FILE}
-        self._files = {kind: path.open("w", newline="", encoding="utf-8") for kind, path in paths.items()}
+        names: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
+        self._files = {kind: self._open(name) for kind, name in names.items()}
         self._rows = {kind: csv.writer(file, lineterminator="\n") for kind, file in self._files.items()}
         for kind, rows in self._rows.items():
             rows.writerow(kind._fields)
         self.facts: dict[str, Any] = {}
         self.final: dict[str, dict[str, float]] = {}
         self.seconds = 0.0
+
+    def _open(self, name: str) -> TextIO:
+        return (self.directory / name).open("w", newline="", encoding="utf-8")
 
     def __enter__(self) -> Self:
         return self

@@ -44,7 +44,7 @@ def register() -> None:
 
 def application(config: DictConfig) -> DictConfig:
     """A composed configuration without Hydra's own part."""
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def config_hash(config: DictConfig) -> str:

@@ -124,8 +124,8 @@ def test_a_truncated_mnist_is_repaired(tmp_path: Path, real_mnist: Dataset) -> N
         content = (DATA / MNIST.folder / name).read_bytes()
         (raw / name).write_bytes(content[:1_000_000])  # cuts the images, leaves the labels whole
     repaired = fetch.read(MNIST, tmp_path)
-    for name, content in repaired.items():
-        assert np.array_equal(content, np.fromfile(DATA / MNIST.folder / name, dtype=np.uint8))
+    for name, bytes_ in repaired.items():
+        assert np.array_equal(bytes_, np.fromfile(DATA / MNIST.folder / name, dtype=np.uint8))
 
 
 def test_fashion_mnist_is_another_data_set() -> None:

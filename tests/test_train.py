@@ -1,7 +1,8 @@
 """The training core against a loop written plainly, and what it promises about randomness and divergence."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -37,21 +38,25 @@ def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.1)
 
 
-def run(data: Splits, make: Make = adam, epochs: int = 2, seed: int = 0, model: nn.Module | None = None) -> list[Record]:
+def started(
+    data: Splits, make: Make = adam, epochs: int = 2, seed: int = 0, model: nn.Module | None = None
+) -> Iterator[Record]:
     seeds = derive_seeds(seed)
     model = model or network(seeds.weights)
-    return list(
-        train(
-            model,
-            make(model.parameters()),
-            data,
-            epochs=epochs,
-            batch_size=32,
-            generator=torch.Generator().manual_seed(seeds.batches),
-            dropout_seed=seeds.dropout,
-            log_interval=5,
-        )
+    return train(
+        model,
+        make(model.parameters()),
+        data,
+        epochs=epochs,
+        batch_size=32,
+        generator=torch.Generator().manual_seed(seeds.batches),
+        dropout_seed=seeds.dropout,
+        log_interval=5,
     )
+
+
+def run(*args: Any, **kwargs: Any) -> list[Record]:
+    return list(started(*args, **kwargs))
 
 
 def timeless(records: list[Record]) -> list[Record]:
@@ -90,7 +95,13 @@ def test_the_records_of_a_run(few: Splits) -> None:
     metrics = [r for r in records if isinstance(r, Metrics)]
     assert [(r.epoch, r.split) for r in metrics] == [(e, s) for e in range(3) for s in ("train", "val", "test")]
     assert [r.step for r in metrics] == [0, 0, 0, 13, 13, 13, 26, 26, 26]  # 400 images: 12 batches of 32, one of 16
-    assert [(r.step, r.epoch) for r in records if isinstance(r, StepLoss)] == [(5, 1), (10, 1), (15, 2), (20, 2), (25, 2)]
+    assert [(r.step, r.epoch) for r in records if isinstance(r, StepLoss)] == [
+        (5, 1),
+        (10, 1),
+        (15, 2),
+        (20, 2),
+        (25, 2),
+    ]
     assert all(r.lr == 0.01 for r in records)
     seconds = [r.seconds for r in metrics]
     assert seconds[0] == 0
@@ -127,7 +138,7 @@ def test_optimizers_start_equal_and_see_the_same_batches(few: Splits) -> None:
 
         model.register_forward_pre_hook(watch)
         starts.append(timeless(run(few, make, epochs=1, model=model))[:3])
-    assert starts[0] == [r._replace(lr=0.01) for r in starts[1]]  # type: ignore[call-arg]
+    assert starts[0] == [r._replace(lr=0.01) for r in starts[1]]
     assert len(seen["adam"]) == 13
     assert all(torch.equal(a, b) for a, b in zip(seen["adam"], seen["sgd"], strict=True))
 
@@ -149,19 +160,8 @@ def test_divergence_ends_the_run_at_its_step(few: Splits) -> None:
                         p.fill_(math.inf)
 
     records: list[Record] = []
-    model = network()
     with pytest.raises(Diverged, match="the training loss is nan at step 8, in epoch 1"):
-        for record in train(
-            model,
-            Exploding(model.parameters(), lr=0.1),
-            few,
-            epochs=2,
-            batch_size=32,
-            generator=torch.Generator(),
-            dropout_seed=0,
-            log_interval=5,
-        ):
-            records.append(record)  # noqa: PERF402
+        records.extend(started(few, lambda parameters: Exploding(parameters, lr=0.1)))
     last = records[-1]
     assert isinstance(last, StepLoss)
     assert last.step == 8
@@ -176,7 +176,7 @@ def test_evaluation_changes_nothing_and_counts_right(few: Splits) -> None:
     images, labels = few.test.take(slice(None))
     logits = model.eval()(images)
     assert loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
-    assert accuracy == (logits.argmax(1) == labels).float().mean().item()
+    assert accuracy == (logits.argmax(1) == labels).double().mean().item()
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

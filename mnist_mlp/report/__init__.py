@@ -51,8 +51,9 @@ def report_on(sweeps: Sequence[Path], out: Path | None = None, target: float = T
     directory = out or REPORTS / "+".join(dict.fromkeys(_name(sweep) for sweep in sweeps))
     comparisons = {data: stats.compare(part, target) for data, part in stats.by_data(results).items()}
     page.write_report(directory, comparisons, results.problems, sweeps)
-    failures = results.runs[results.runs["status"] == FAILED]["reason"]
-    terminal.show(comparisons, failures.to_dict(), results.problems, directory)
+    failed = results.runs[results.runs["status"] == FAILED]
+    failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
+    terminal.show(comparisons, failures, results.problems, directory)
     unfinished = len(failures) + sum(problem.why.startswith(load.UNFINISHED) for problem in results.problems)
     return Outcome(directory, unfinished)
 

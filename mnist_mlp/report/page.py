@@ -64,7 +64,7 @@ def write_report(
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html"]),
+        autoescape=jinja2.select_autoescape(["html.jinja", "md.jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )

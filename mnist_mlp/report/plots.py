@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
@@ -19,14 +21,14 @@ LINE_STYLES = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2))
 DPI = 150
 
 
-def colours(optimizers: Sequence[str]) -> dict[str, str]:
+def colours(optimizers: Sequence[str]) -> dict[Any, str]:
     """A colour for each optimizer."""
     others = sorted(set(optimizers) - set(OPTIMIZERS))
     order = [*OPTIMIZERS, *others]
     return {name: COLOURS[order.index(name) % len(COLOURS)] for name in optimizers}
 
 
-def line_styles(inits: Sequence[str]) -> dict[str, object]:
+def line_styles(inits: Sequence[str]) -> dict[Any, Any]:
     """A line style for each initialisation."""
     return {name: LINE_STYLES[i % len(LINE_STYLES)] for i, name in enumerate(sorted(set(inits)))}
 
@@ -58,7 +60,7 @@ def plot_learning_curves(ax: Axes, curves: pd.DataFrame, split: str, measure: st
     ax.set_xlabel("epoch")
     ax.set_ylabel({"loss": "cross-entropy (nats)", "accuracy": "accuracy"}[measure])
     ax.set_title(f"{split} {measure}")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     return ax
 
@@ -72,16 +74,15 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame) -> Axes:
     """
     table = summary.pivot(index="init", columns="optim", values="test_accuracy_mean")
     table = table[in_order(list(table.columns))] * 100
-    image = ax.imshow(np.ma.masked_invalid(table.to_numpy(dtype=float)), cmap="cividis", aspect="auto")
+    values = table.to_numpy(dtype=float)
+    ax.imshow(np.ma.masked_invalid(values), cmap="cividis", aspect="auto")
     ax.set_xticks(range(len(table.columns)), [str(name) for name in table.columns], rotation=30, ha="right")
     ax.set_yticks(range(len(table.index)), [str(name) for name in table.index])
-    for row, column in np.ndindex(*table.shape):
-        value = table.iloc[row, column]
-        dark = np.isnan(value) or image.norm(value) < 0.5
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    for (row, column), value in np.ndenumerate(values):
         text = "none" if np.isnan(value) else f"{value:.2f}"
-        ax.text(column, row, text, ha="center", va="center", color="white" if dark and text != "none" else "black")
+        ax.text(column, row, text, ha="center", va="center", color="white" if value < middle else "black")
     ax.set_title("mean test accuracy (%)")
-    ax.get_figure(root=True).colorbar(image, ax=ax, shrink=0.8)
     return ax
 
 
@@ -95,7 +96,7 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
         plot_learning_curves(axes[1, column], curves, split, "accuracy")
     colour, style = colours(in_order(list(curves["optim"]))), line_styles(list(curves["init"]))
     handles = [Line2D([], [], color=c, label=name, linewidth=3) for name, c in colour.items()]
-    handles += [Line2D([], [], color="black", linestyle=s, label=name) for name, s in style.items()]  # type: ignore[arg-type]
+    handles += [Line2D([], [], color="black", linestyle=s, label=name) for name, s in style.items()]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure
 

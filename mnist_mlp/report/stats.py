@@ -70,14 +70,14 @@ def by_data(results: Results) -> dict[str, Results]:
 
     Where one option has brought different data, its name is followed by the digest's first digits.
     """
+    data, digest = results.runs["data"], results.runs["digest"]
+    digest = digest.fillna(digest.groupby(data).transform("first"))  # a run that failed early has none of its own
+    several = digest.groupby(data).transform("nunique") > 1
+    name = data.where(~several, data + " " + digest.str[:8])
     parts = {}
-    for data, runs in results.runs.groupby("data"):
-        digests = runs["digest"].dropna().unique()  # a run that failed early has none, and goes with the first
-        for digest in digests if len(digests) else [None]:
-            own = runs[runs["digest"].fillna(digests[0] if len(digests) else "").eq(digest or "")]
-            name = f"{data} {digest[:8]}" if len(digests) > 1 else str(data)
-            metrics = results.metrics[results.metrics["run"].isin(own.index)]
-            parts[name] = Results(own, metrics, results.problems)
+    for part, runs in results.runs.groupby(name):
+        metrics = results.metrics[results.metrics["run"].isin(runs.index)]
+        parts[str(part)] = Results(runs, metrics, results.problems)
     return parts
 
 
@@ -113,7 +113,7 @@ def mean_interval(values: pd.Series) -> tuple[float, float, float, float]:
 def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     """Per run: loss and accuracy of every split after its last epoch, and those of its best epoch by validation."""
     wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
-    wide.columns = pd.Index([f"{split}_{measure}" for measure, split in wide.columns])
+    wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
     wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
     wide = wide.reset_index("epoch").sort_values("epoch")
     final = wide.groupby("run").last().drop(columns="epoch")

@@ -1,0 +1,69 @@
+"""A run directory: written as it goes, ended by run.json."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from mnist_mlp.record import COMPLETED, Metrics, RunWriter, StepLoss, environment, write_atomically
+
+ROW = Metrics(epoch=1, step=10, split="test", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
+
+
+def test_rows_are_there_before_the_run_ends(tmp_path: Path) -> None:
+    with RunWriter(tmp_path) as writer:
+        writer.write(StepLoss(step=5, epoch=1, loss=2.0, lr=1e-3))
+        writer.write(ROW)
+        assert (tmp_path / "metrics.csv").read_text() == (
+            "epoch,step,split,loss,accuracy,lr,seconds\n1,10,test,0.30000000000000004,0.5,0.001,1.25\n"
+        )
+        assert (tmp_path / "steps.csv").read_text() == "step,epoch,loss,lr\n5,1,2.0,0.001\n"
+        assert not (tmp_path / "run.json").exists()
+
+
+def test_numbers_survive_the_round_trip(tmp_path: Path) -> None:
+    with RunWriter(tmp_path) as writer:
+        writer.write(ROW)
+    with (tmp_path / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["loss"]) == ROW.loss
+
+
+def test_run_json_sums_up(tmp_path: Path) -> None:
+    with RunWriter(tmp_path) as writer:
+        writer.describe(config_hash="abc")
+        writer.write(ROW)
+        writer.finish(COMPLETED)
+    assert json.loads((tmp_path / "run.json").read_text()) == {
+        "status": "completed",
+        "reason": None,
+        "final": {"test": {"loss": ROW.loss, "accuracy": 0.5, "epoch": 1}},
+        "seconds": 1.25,
+        "config_hash": "abc",
+    }
+
+
+def test_an_older_run_is_replaced_whole(tmp_path: Path) -> None:
+    with RunWriter(tmp_path) as writer:
+        writer.write(ROW)
+        writer.finish(COMPLETED)
+    with RunWriter(tmp_path):
+        assert not (tmp_path / "run.json").exists()
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 1
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(tmp_path / "file", "new \udcff")
+    assert (tmp_path / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_environment_names_what_a_result_may_depend_on() -> None:
+    facts = environment("cpu", threads=1)
+    assert facts.keys() == {
+        *("package", "commit", "dirty", "python", "torch", "cuda", "device", "cpu", "threads", "platform")
+    }
+    assert all(facts[key] for key in ("package", "python", "torch", "device", "cpu", "threads", "platform"))

@@ -1,0 +1,292 @@
+"""Reports on hand-made runs with known answers, and on damaged ones."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from mnist_mlp.config import UserError
+from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.report import Outcome, newest_sweep, report_on
+from mnist_mlp.report.stats import mean_interval
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> Write:
+    """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
+
+    def write(
+        init: str = "he",
+        optim: str = "adam",
+        seed: int = 0,
+        test: list[float] | None = None,
+        val: list[float] | None = None,
+        lr: float = 0.01,
+        status: str = "completed",
+        reason: str | None = None,
+        data: str = "mnist",
+        digest: str | None = "d" * 64,
+    ) -> Path:
+        test = test or [0.1, 0.5, 0.9]
+        curves = {"train": test, "test": test} | ({"val": val or test} if val != [] else {})
+        rows = [
+            Metrics(epoch, 10 * epoch, split, 1 - accuracy[epoch], accuracy[epoch], lr, 2.0 * epoch)
+            for epoch in range(len(test))
+            for split, accuracy in curves.items()
+        ]
+        directory = tmp_path / "sweep" / f"{data}-{init}-{optim}-{lr}-{seed}"
+        directory.mkdir(parents=True)
+        with (directory / METRICS_FILE).open("w", newline="") as file:
+            csv.writer(file).writerows([Metrics._fields, *rows])
+        last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
+        config = {"seed": seed, "epochs": len(test) - 1, "optim": {"lr": lr}, "init": {"bias": "default"}}
+        summary: dict[str, Any] = {
+            "status": status,
+            "reason": reason,
+            "final": last,
+            "seconds": 2.0 * (len(test) - 1),
+            "config_hash": directory.name,
+            "choices": {"data": data, "model": "mlp", "init": init, "optim": optim},
+            "config": config,
+            "data": {"digest": digest},
+        }
+        (directory / RUN_FILE).write_text(json.dumps(summary))
+        return directory
+
+    return write
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """Writes the report, and returns its summary."""
+
+    def make(**kwargs: Any) -> pd.DataFrame:
+        outcome: Outcome = report_on([tmp_path / "sweep"], tmp_path / "report", **kwargs)
+        assert outcome.directory == tmp_path / "report"
+        return pd.read_csv(tmp_path / "report" / "summary.csv")
+
+    return make
+
+
+def test_mean_interval_is_students() -> None:
+    # n = 5, mean 12, s = sqrt(2.5); t(0.975, 4) = 2.7764 from any table.
+    mean, std, low, high = mean_interval(pd.Series([10.0, 11, 12, 13, 14]))
+    assert [mean, std] == pytest.approx([12, math.sqrt(2.5)])
+    assert high - mean == pytest.approx(2.7764 * math.sqrt(2.5 / 5), rel=1e-4)
+    assert mean - low == pytest.approx(high - mean)
+
+
+def test_a_cell_sums_up_its_seeds(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+    finals = {"adam": [0.97, 0.98, 0.96], "sgd": [0.91, 0.92, 0.93]}
+    for optim, accuracies in finals.items():
+        for seed, accuracy in enumerate(accuracies):
+            write_run(optim=optim, seed=seed, test=[0.1, 0.5, accuracy])
+    summary = report()
+    assert list(summary["optim"]) == ["adam", "sgd"]  # best first
+    adam = summary.iloc[0]
+    low, high = scipy_stats.t.interval(0.95, 2, 0.97, scipy_stats.sem(finals["adam"]))
+    assert adam["test_accuracy_mean"] == pytest.approx(0.97)
+    assert adam["test_accuracy_std"] == pytest.approx(0.01)
+    assert [adam["test_accuracy_ci_low"], adam["test_accuracy_ci_high"]] == pytest.approx([low, high])
+    assert adam["test_loss_mean"] == pytest.approx(0.03)
+    assert (adam["n"], adam["diverged"], adam["failed"], adam["seconds_mean"]) == (3, 0, 0, 4.0)
+
+
+def test_the_columns_are_the_contract(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+    write_run()
+    measures = [
+        f"{m}_{s}" for m in ("test_accuracy", "test_loss", "val_accuracy") for s in ("mean", "std", "ci_low", "ci_high")
+    ]
+    expected = [
+        "init",
+        "optim",
+        "n",
+        "diverged",
+        "failed",
+        *measures,
+        "epochs_to_target",
+        "seconds_to_target",
+        "seconds_mean",
+    ]
+    assert list(report().columns) == expected
+
+
+def test_tuned_values_are_chosen_on_validation_never_on_test(
+    write_run: Write, report: Callable[..., pd.DataFrame]
+) -> None:
+    for seed in (0, 1):
+        write_run(lr=0.1, seed=seed, test=[0.1, 0.99], val=[0.1, 0.90])
+        write_run(lr=0.01, seed=seed, test=[0.1, 0.95], val=[0.1, 0.96])
+    (row,) = report().to_dict("records")
+    assert (row["optim.lr"], row["n"], row["test_accuracy_mean"]) == (0.01, 2, pytest.approx(0.95))
+
+
+def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+    write_run(lr=0.01, test=[0.1, 0.6])
+    write_run(lr=1e6, test=[0.1], status="diverged", reason="the training loss is nan")
+    (row,) = report().to_dict("records")
+    assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 1, 1)
+
+
+def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+    write_run(optim="adam")
+    write_run(optim="sgd", test=[0.1], status="diverged", reason="the training loss is nan")
+    summary = report()
+    assert list(summary["optim"]) == ["adam", "sgd"]
+    assert (summary["n"][1], summary["diverged"][1]) == (0, 1)
+    assert math.isnan(summary["test_accuracy_mean"][1])
+
+
+def test_everything_diverged_or_failed_is_still_a_report(
+    tmp_path: Path, write_run: Write, report: Callable[..., pd.DataFrame], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(optim="adam", test=[0.1], status="diverged", reason="the training loss is nan")
+    failed = write_run(optim="sgd", status="failed", reason="RuntimeError: no", digest=None)
+    (failed / METRICS_FILE).write_text(",".join(Metrics._fields) + "\n")  # it failed before the first evaluation
+    assert len(report()) == 2
+    assert "RuntimeError: no" in capsys.readouterr().out
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(
+    write_run: Write, report: Callable[..., pd.DataFrame]
+) -> None:
+    for seed, val in enumerate(([0.1, 0.8, 0.9], [0.1, 0.7, 0.8], [0.1, 0.7, 0.7])):
+        write_run(optim="adam", seed=seed, test=[0.1, 0.1, 0.1], val=val)
+        write_run(optim="sgd", seed=seed, test=[0.9, 0.9, 0.9], val=[0.1, 0.1, 0.8 if seed == 0 else 0.1])
+    summary = report(target=0.8).set_index("optim")
+    assert list(summary.loc["adam", ["epochs_to_target", "seconds_to_target"]]) == [2, 4]
+    assert list(summary.loc["sgd", ["epochs_to_target", "seconds_to_target"]]) == [math.inf, math.inf]
+
+
+def test_without_validation_the_test_curve_is_timed(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+    write_run(test=[0.1, 0.9, 0.9], val=[])
+    assert report(target=0.9)["epochs_to_target"].tolist() == [1]
+
+
+def damage_truncate(run: Path) -> None:
+    text = (run / METRICS_FILE).read_text()
+    (run / METRICS_FILE).write_text(text[: len(text) // 2])
+
+
+def damage_foreign(run: Path) -> None:
+    (run / METRICS_FILE).write_text("a;b\n1;2\n")
+
+
+def damage_binary(run: Path) -> None:
+    (run / METRICS_FILE).write_bytes(bytes(range(256)))
+
+
+def damage_empty(run: Path) -> None:
+    (run / METRICS_FILE).write_text("")
+
+
+def damage_words(run: Path) -> None:
+    text = (run / METRICS_FILE).read_text()
+    (run / METRICS_FILE).write_text(text.replace("0.5", "half"))
+
+
+def damage_altered(run: Path) -> None:
+    text = (run / METRICS_FILE).read_text()
+    (run / METRICS_FILE).write_text(text.replace("0.9,", "0.8,"))
+
+
+def damage_json(run: Path) -> None:
+    (run / RUN_FILE).write_text('{"status": "comp')
+
+
+def damage_foreign_json(run: Path) -> None:
+    (run / RUN_FILE).write_text('{"status": "completed"}')
+
+
+def damage_list_json(run: Path) -> None:
+    (run / RUN_FILE).write_text("[1, 2]")
+
+
+def damage_gone(run: Path) -> None:
+    (run / RUN_FILE).unlink()
+
+
+DAMAGES = [value for name, value in list(globals().items()) if name.startswith("damage_")]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_named_and_left_out(
+    tmp_path: Path,
+    write_run: Write,
+    report: Callable[..., pd.DataFrame],
+    damage: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_run(seed=0)
+    damaged = write_run(seed=1)
+    damage(damaged)
+    assert report()["n"].tolist() == [1]
+    assert f"left out: {damaged}: " in capsys.readouterr().out
+    assert str(damaged) in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_copied_run_counts_once(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    run = write_run()
+    (tmp_path / "sweep" / "again").mkdir()
+    for file in run.iterdir():
+        (tmp_path / "sweep" / "again" / file.name).write_bytes(file.read_bytes())
+    assert report()["n"].tolist() == [1]
+
+
+def test_different_data_are_apart(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    write_run(data="mnist", digest="a" * 64)
+    write_run(data="digits", digest="b" * 64)
+    summary = report()
+    assert sorted(summary["data"]) == ["digits", "mnist"]
+    assert {p.stem for p in (tmp_path / "report" / "figures").glob("*.svg")} == {
+        *("learning_curves_mnist", "learning_curves_digits", "heatmap_mnist", "heatmap_digits")
+    }
+
+
+def test_what_a_report_directory_holds(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    for optim in ("adam", "sgd"):
+        for seed in (0, 1):
+            write_run(optim=optim, seed=seed)
+    report()
+    files = {str(path.relative_to(tmp_path / "report")) for path in (tmp_path / "report").rglob("*.*")}
+    figures = {f"figures/{name}.{kind}" for name in ("learning_curves", "heatmap") for kind in ("png", "svg")}
+    assert files == {"index.html", "report.md", "summary.csv", "runs.csv", *figures}
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert list(runs.columns[:4]) == ["run", "init", "optim", "seed"]
+    assert runs["test_accuracy"].tolist() == [0.9] * 4
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")  # opens offline
+    assert page.count("<tr>") == 3
+
+
+def test_names_are_escaped(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    write_run(optim="<img src=x onerror=alert(1)>")
+    report()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+@pytest.mark.parametrize("target", [0.0, 1.5, math.nan])
+def test_a_target_out_of_range_is_refused(write_run: Write, report: Callable[..., pd.DataFrame], target: float) -> None:
+    write_run()
+    with pytest.raises(UserError, match="--target"):
+        report(target=target)
+
+
+def test_nothing_to_report_on_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such directory"):
+        report_on([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="no run to report on"):
+        report_on([tmp_path])
+    with pytest.raises(UserError, match="there is no sweep in"):
+        newest_sweep(tmp_path)

@@ -94,10 +94,13 @@ def learning_curves(curves: pd.DataFrame) -> Figure:
     for column, split in enumerate(splits):
         plot_learning_curves(axes[0, column], curves, split, "loss")
         plot_learning_curves(axes[1, column], curves, split, "accuracy")
+    for ax in axes.flat:
+        ax.label_outer()
     colour, style = colours(in_order(list(curves["optim"]))), line_styles(list(curves["init"]))
-    handles = [Line2D([], [], color=c, label=name, linewidth=3) for name, c in colour.items()]
-    handles += [Line2D([], [], color="black", linestyle=s, label=name) for name, s in style.items()]
-    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    optims = [Line2D([], [], color=c, label=name, linewidth=3) for name, c in colour.items()]
+    inits = [Line2D([], [], color="black", linestyle=s, label=name) for name, s in style.items()]
+    figure.legend(handles=optims, title="optimizer", loc="outside right upper", frameon=False)
+    figure.legend(handles=inits, title="initialisation", loc="outside right lower", frameon=False)
     return figure
 
 

@@ -1,0 +1,40 @@
+"""Every command that the README shows, as it stands there but on a few images."""
+
+import re
+import shlex
+
+import pytest
+from conftest import ROOT, Command
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+RUNS = [command for command in COMMANDS if command.startswith("python run.py")]
+QUICK = ["epochs=1", "data.train_size=100"]
+
+
+@pytest.mark.parametrize("line", RUNS)
+def test_a_run_command_works(command: Command, line: str) -> None:
+    _, script, *arguments = shlex.split(line)
+    done = command(script, *arguments, *QUICK)
+    assert "epoch 1/1" in done.stdout
+    assert ("report: reports/" in done.stdout) == ("-m" in arguments)
+
+
+def test_the_other_commands_are_known() -> None:
+    others = sorted(set(COMMANDS) - set(RUNS))
+    assert others == ["make sweep", "make test", "python report.py"]  # tests/test_commands.py runs the last
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert {"sweep", "test", "check"} <= set(targets)
+
+
+def test_every_option_is_listed() -> None:
+    for group in ("init", "optim", "model", "data"):
+        (row,) = re.findall(rf"^\| `{group}` \| (.*) \|$", README, flags=re.MULTILINE)
+        options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+        assert options <= set(re.findall(r"`(\w+)`", row))
+
+
+def test_the_error_shown_is_the_error_given(command: Command) -> None:
+    (shown,) = re.findall(r"^(error: .*), …$", README, flags=re.MULTILINE)
+    assert command("run.py", "optim.lrr=1", status=1).stderr.startswith(shown)

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,30 @@ def application(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def config_hash(config: DictConfig) -> str:
-    """SHA-256, hexadecimal, of what decides a run's result: equal for two configurations exactly when that is."""
-    decisive = schema.identity(schema.plain(config))
+def choices(hydra: Any) -> dict[str, str]:
+    """The option chosen in each group: what a report calls the run's initialisation, optimizer, model and data."""
+    return {group: hydra.runtime.choices[group] for group in schema.GROUPS}
+
+
+def config_hash(config: DictConfig, chosen: Mapping[str, str]) -> str:
+    """SHA-256, hexadecimal, of what decides a run's result and its place in a report.
+
+    Two configurations share it exactly when they differ in nothing but keys that cannot change a result. The names of
+    the options count, as two options of equal content are still two cells of a comparison.
+    """
+    decisive = {"choices": dict(chosen), "config": schema.identity(schema.plain(config))}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def job_name(overrides: Sequence[str], _root_: DictConfig) -> str:
-    """A directory name: a readable prefix from the overrides, and eight digits of the configuration's hash."""
-    prefix = "_".join(re.sub(r"[^A-Za-z0-9._]+", "-", override.lstrip("+~")).strip("-._") for override in overrides)
-    return f"{prefix[:PREFIX_LENGTH] or 'defaults'}-{config_hash(application(_root_))[:8]}"
+def job_name(_root_: DictConfig) -> str:
+    """A directory name: a readable prefix, and eight digits of the configuration's hash.
+
+    Both come from the composed configuration, not from the overrides, so that a default stated or left out is one job.
+    """
+    chosen, config = choices(_root_.hydra), application(_root_)
+    words = [chosen["init"], chosen["optim"], f"lr{_shown(schema.plain(config), 'optim.lr')}", f"seed{config.seed}"]
+    prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")
+    return f"{prefix[:PREFIX_LENGTH]}-{config_hash(config, chosen)[:8]}"
 
 
 def usage(_root_: DictConfig) -> str:
@@ -107,10 +121,10 @@ def run_job(config: DictConfig, run: Callable[[DictConfig, RunWriter], None]) ->
         JobFailed: `run` raised, and this is no sweep.
     """
     hydra = HydraConfig.get()
-    choices = {group: hydra.runtime.choices[group] for group in schema.GROUPS}
+    chosen = choices(hydra)
     log.info("%s", hydra.runtime.output_dir)
     with RunWriter(hydra.runtime.output_dir) as writer:
-        writer.describe(config_hash=config_hash(config), choices=choices, config=schema.plain(config))
+        writer.describe(config_hash=config_hash(config, chosen), choices=chosen, config=schema.plain(config))
         try:
             run(config, writer)
         except Diverged as error:

@@ -1,22 +1,26 @@
 """Train one network, or with -m a sweep of them: compose the configuration, build its parts, train."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import hydra
 from omegaconf import DictConfig
 
-from mnist_mlp import sweep
+from mnist_mlp import cli, sweep
 from mnist_mlp.record import RunWriter, environment
 
-sweep.register()
+sweep.register(experiments=Path(__file__).parent / "experiments")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> float | None:
     """Run one job."""
-    sweep.run_job(config, train_one)
+    return sweep.run_job(config, train_one)
 
 
-def train_one(config: DictConfig, writer: RunWriter) -> None:
-    """Build what the configuration names, train it, and write down every record.
+def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
+    """Build what a plain configuration names, train it, and write down every record.
 
     Raises:
         mnist_mlp.record.Diverged: a loss was not finite.
@@ -27,29 +31,29 @@ def train_one(config: DictConfig, writer: RunWriter) -> None:
     from mnist_mlp.progress import shown
     from mnist_mlp.train import train
 
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config["threads"])
     # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
     torch.set_flush_denormal(True)
     parts = build(config)
     writer.describe(
         parameters=sum(p.numel() for p in parts.model.parameters()),
         data={"digest": parts.data_digest, **parts.data.sizes()},
-        environment=environment(str(parts.device), config.threads),
+        environment=environment(str(parts.device), config["threads"]),
     )
     records = train(
         parts.model,
         parts.optimizer,
         parts.data,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
+        epochs=config["epochs"],
+        batch_size=config["batch_size"],
         generator=torch.Generator().manual_seed(parts.seeds.batches),
         dropout_seed=parts.seeds.dropout,
-        log_interval=config.log_interval,
+        log_interval=config["log_interval"],
     )
-    steps = config.epochs * -(-len(parts.data.train) // config.batch_size)
-    for record in shown(records, config.epochs, steps, config.progress):
+    steps = config["epochs"] * -(-len(parts.data.train) // config["batch_size"])
+    for record in shown(records, config["epochs"], steps, config["progress"]):
         writer.write(record)
 
 
 if __name__ == "__main__":
-    sweep.cli(main)
+    cli.call(main)

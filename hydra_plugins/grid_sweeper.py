@@ -1,37 +1,54 @@
-"""Hydra's basic sweeper, except that every job is checked before the first one starts."""
+"""Hydra's basic sweeper, made safe: every job is checked first, finished ones are skipped, none is lost."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import II, DictConfig, OmegaConf
 
 
 @dataclass
 class GridSweeperConf(BasicSweeperConf):
-    """`hydra/sweeper: grid`."""
+    """`hydra/sweeper: grid`; `max_batch_size` is how many jobs a launcher gets at a time, null for all."""
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
+    max_batch_size: int | None = II("launch_size:")
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="mnist_mlp")
 
 
 class GridSweeper(BasicSweeper):
-    """Sweeps over the product of all values given; refuses the whole sweep where one job could not work."""
+    """Sweeps over the product of all values given; `mnist_mlp.sweep` has what is special about it."""
 
-    def sweep(self, arguments: list[str]) -> object:
-        """Check every job, then run them all."""
-        from mnist_mlp.sweep import check
+    def sweep(self, arguments: list[str]) -> None:
+        """Compose every job, and have those run that have no result yet."""
+        from mnist_mlp.jobs import Job
+        from mnist_mlp.sweep import run_sweep
 
         assert self.hydra_context is not None
         assert self.config is not None
-        loader = self.hydra_context.config_loader
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-        for batch in self.split_arguments(overrides, self.max_batch_size):
-            for job in batch:
-                check(loader.load_sweep_config(self.config, job))
-        return super().sweep(arguments)
+        assert self.launcher is not None
+        loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
+        parser = OverridesParser.create(config_loader=loader)
+        parsed = parser.parse_overrides([*self._parse_config(), *arguments])
+        (combinations,) = self.split_arguments(parsed, max_batch_size=None)
 
-    def validate_batch_is_legal(self, batch: object) -> None:
-        """Nothing: `sweep` has composed and checked every job already."""
+        def composed() -> Iterator[tuple[Sequence[str], DictConfig]]:
+            for overrides in combinations:
+                yield overrides, loader.load_sweep_config(config, overrides)
+
+        def launch(jobs: Sequence[Job]) -> None:
+            size = self.max_batch_size or len(jobs)
+            for first in range(0, len(jobs), size):
+                batch = jobs[first : first + size]
+                for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
+                    _ = result.return_value  # raises what kept a job from starting
+
+        directory = Path(config.hydra.sweep.dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, directory / "multirun.yaml")
+        run_sweep(directory, composed(), launch, config)

@@ -6,6 +6,7 @@ check: what a job would build is built before any job starts, so no check can di
 """
 
 import contextlib
+import copy
 import functools
 import inspect
 import json
@@ -17,7 +18,6 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
@@ -43,23 +43,23 @@ class Parts:
     seeds: Seeds
 
 
-def build(config: DictConfig, device: torch.device | None = None) -> Parts:
+def build(config: Mapping[str, Any], device: torch.device | None = None) -> Parts:
     """Build the parts of a run.
 
     Args:
-        config: a composed configuration (see `mnist_mlp.config.Config`).
+        config: plain (see `mnist_mlp.config.plain`).
         device: instead of the configured one.
 
     Raises:
         ConfigError: the configuration cannot work.
         mnist_mlp.config.UserError: the data cannot be had.
     """
-    tree = schema.plain(config)
+    tree = copy.deepcopy(dict(config))
     schema.check(tree)
     device = device or find_device(tree["device"])
     seeds = derive_seeds(tree["seed"])
 
-    digest, splits = _load(json.dumps(tree["data"], sort_keys=True))
+    digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
     # A model may draw weights that `initialise` does not know; they too must depend on nothing but the seed.
     torch.manual_seed(seeds.weights)
     features = splits.train.images.shape[1:].numel()
@@ -76,14 +76,14 @@ def build(config: DictConfig, device: torch.device | None = None) -> Parts:
     return Parts(splits.to(device), digest, model, optimizer, device, seeds)
 
 
-def check(config: DictConfig) -> None:
+def check(config: Mapping[str, Any]) -> None:
     """Raise what `build` would raise, without touching an accelerator.
 
     Raises:
         mnist_mlp.config.UserError: as `build`.
     """
-    schema.check(schema.plain(config))
-    find_device(config.device)
+    schema.check(config)
+    find_device(config["device"])
     build(config, torch.device("cpu"))
 
 
@@ -102,13 +102,29 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-@functools.lru_cache(maxsize=1)  # the jobs that one process runs mostly share their data
-def _load(data: str) -> tuple[str, Splits]:
+def data_digest(data: Mapping[str, Any]) -> str:
+    """The digest of the data set that this plain configuration of the group `data` names.
+
+    Raises:
+        mnist_mlp.config.UserError: it cannot be had.
+    """
+    return _dataset(json.dumps({k: v for k, v in data.items() if k not in SPLIT_KEYS}, sort_keys=True))[1]
+
+
+# The jobs that one process runs mostly share their data, so the last ones used are kept. Keys are JSON, to be hashable.
+@functools.lru_cache(maxsize=2)
+def _dataset(data: str) -> tuple[Dataset, str]:
+    dataset: Dataset = _call("data", json.loads(data))
+    return dataset, dataset.digest()
+
+
+@functools.lru_cache(maxsize=2)
+def _splits(data: str) -> Splits:
     node = json.loads(data)
     split = {key: node.pop(key) for key in SPLIT_KEYS}
-    dataset: Dataset = _call("data", node)
+    dataset, _ = _dataset(json.dumps(node, sort_keys=True))
     with _explained("data", split):
-        return dataset.digest(), make_splits(dataset, **split)
+        return make_splits(dataset, **split)
 
 
 def _check_batches(model: nn.Module, batch_size: int, images: int) -> None:

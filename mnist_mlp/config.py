@@ -6,6 +6,7 @@ needs no schema. `mnist_mlp.build` checks those arguments against the target's s
 """
 
 import difflib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
@@ -115,7 +116,10 @@ class Config:
     log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", affects_result=False)
     threads: int = setting(1, "CPU threads of a run; more do not help networks this small", ge=1, affects_result=False)
-    progress: bool = setting(True, "a progress bar, where the output is a terminal", affects_result=False)
+    progress: bool = setting(True, "show how far a run or sweep is", affects_result=False)
+    force: bool = setting(False, "train finished jobs again", affects_result=False)
+    fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", affects_result=False)
+    dry_run: bool = setting(False, "list what a sweep would train, and train nothing", affects_result=False)
 
 
 KEYS = tuple(f.name for f in fields(Config))
@@ -148,12 +152,22 @@ def _within(value: float, meta: Mapping[str, Any]) -> bool:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration as resolved plain containers, without the keys that no option has set."""
+    """A composed configuration as resolved plain containers, without Hydra's part and the keys that no option has set."""
 
     def present(node: Any) -> Any:
         return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node
 
-    return present(OmegaConf.to_container(config, resolve=True))  # type: ignore[no-any-return]
+    application = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "experiment")])
+    return present(OmegaConf.to_container(application, resolve=True))  # type: ignore[no-any-return]
+
+
+def shown(tree: Any, key: str) -> str:
+    """The value of a dotted key in a plain configuration as one would type it; empty where it has none."""
+    for part in key.split("."):
+        if part not in tree:
+            return ""
+        tree = tree[part]
+    return json.dumps(tree).strip('"')
 
 
 def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """What a run shows while it trains: a bar where the output is a terminal, and one line an epoch."""
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -21,8 +23,11 @@ def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iter
         bar: whether to draw a progress bar; it is drawn on a terminal only.
     """
     line: list[str] = []
-    # disable=None leaves the decision to tqdm, which looks whether the output is a terminal.
-    with logging_redirect_tqdm(), tqdm(total=steps, unit="step", disable=None if bar else True, leave=False) as meter:
+    on_terminal = bar and sys.stderr.isatty()
+    with (
+        logging_redirect_tqdm() if on_terminal else nullcontext(),
+        tqdm(total=steps, unit="step", disable=not on_terminal, leave=False) as meter,
+    ):
         for record in records:
             meter.update(record.step - meter.n)
             if isinstance(record, Metrics):

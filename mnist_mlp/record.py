@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TextIO
@@ -72,7 +73,8 @@ class RunWriter:
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / RUN_FILE).unlink(missing_ok=True)
+        for name in (RUN_FILE, METRICS_FILE, STEPS_FILE):
+            (self.directory / name).unlink(missing_ok=True)
         names: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
         self._files = {kind: self._open(name) for kind, name in names.items()}
         self._rows = {kind: csv.writer(file, lineterminator="\n") for kind, file in self._files.items()}
@@ -80,6 +82,7 @@ class RunWriter:
             rows.writerow(kind._fields)
         self.facts: dict[str, Any] = {}
         self.final: dict[str, dict[str, float]] = {}
+        self._started = time.perf_counter()
         self.seconds = 0.0
 
     def _open(self, name: str) -> TextIO:
@@ -114,7 +117,14 @@ class RunWriter:
         """
         for file in self._files.values():
             file.flush()
-        summary = {"status": status, "reason": reason, "final": self.final, "seconds": self.seconds, **self.facts}
+        summary = {
+            "status": status,
+            "reason": reason,
+            "final": self.final,
+            "seconds": self.seconds,
+            "wall_seconds": time.perf_counter() - self._started,  # with evaluation and everything else
+            **self.facts,
+        }
         write_atomically(self.directory / RUN_FILE, json.dumps(summary, indent=2) + "\n")
 
 

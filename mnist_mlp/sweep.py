@@ -1,50 +1,78 @@
-"""How jobs are named, guarded and summed up: the module that knows Hydra."""
+"""How jobs are named, planned, guarded and summed up: the module that knows Hydra."""
 
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
 import re
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp import config as schema
+from mnist_mlp.cli import usage
 from mnist_mlp.config import UserError
-from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, Diverged, RunWriter
+from mnist_mlp.jobs import STOP_FILE, Interrupted, Job, Progress, finished_jobs, holding, interruptible
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, RUN_FILE, Diverged, RunWriter
 
 log = logging.getLogger(__name__)
 
+# Our launcher files have the names of the plugins' schemas, so that `hydra/launcher=ray` means ours; Hydra 1.3 matches
+# the two, as it should, and warns that 1.4 will want it spelt out.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+
 PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 255 bytes a name
+ATTEMPTS = 2  # a job whose worker was killed is tried this often in one sweep
+EXPERIMENT = "experiment"
 
 
-class JobFailed(Exception):
+class JobFailed(UserError):
     """A run raised; its traceback has been logged already."""
 
 
-def register() -> None:
-    """Tell Hydra the schema and the resolvers that `conf/` uses."""
+def register(experiments: Path) -> None:
+    """Tell Hydra the schema, the studies, and the resolvers that `conf/` uses.
+
+    Args:
+        experiments: the folder of the studies, one YAML each.
+    """
+    store = ConfigStore.instance()
     typed = OmegaConf.structured(schema.Config)
     for group in schema.GROUPS:
         OmegaConf.set_struct(typed[group], False)  # open for the arguments of the group's own target
-    ConfigStore.instance().store(name="schema", node=typed)
+    store.store(name="schema", node=typed)
+    for path in sorted(experiments.glob("*.yaml")):
+        study = OmegaConf.merge(OmegaConf.load(path), {"hydra": {"mode": RunMode.MULTIRUN.name}})
+        store.store(group=EXPERIMENT, name=path.stem, node=study, package="_global_", provider=str(path))
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("sweep_dir", sweep_dir, replace=True)
+    OmegaConf.register_new_resolver("cores", cpu_count, replace=True)
+    OmegaConf.register_new_resolver("launch_size", launch_size, replace=True)
     OmegaConf.register_new_resolver("usage", usage, replace=True)
 
 
-def application(config: DictConfig) -> DictConfig:
-    """A composed configuration without Hydra's own part."""
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+def sweep_dir(dated: str, _root_: DictConfig) -> str:
+    """Where a sweep writes: a study in a directory of its name, so that it resumes by itself; others by date."""
+    study = _root_.hydra.runtime.choices.get(EXPERIMENT)
+    return f"multirun/{study or dated}"
+
+
+def launch_size(_root_: DictConfig) -> int | None:
+    """How many jobs the launcher may have at a time: submitit's local one would start every one of them at once."""
+    return cpu_count() if _root_.hydra.runtime.choices["hydra/launcher"] == "submitit_local" else None
 
 
 def choices(hydra: Any) -> dict[str, str]:
@@ -52,13 +80,17 @@ def choices(hydra: Any) -> dict[str, str]:
     return {group: hydra.runtime.choices[group] for group in schema.GROUPS}
 
 
-def config_hash(config: DictConfig, chosen: Mapping[str, str]) -> str:
+def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
     """SHA-256, hexadecimal, of what decides a run's result and its place in a report.
 
     Two configurations share it exactly when they differ in nothing but keys that cannot change a result. The names of
     the options count, as two options of equal content are still two cells of a comparison.
+
+    Args:
+        config: plain (see `mnist_mlp.config.plain`).
+        chosen: group to option.
     """
-    decisive = {"choices": dict(chosen), "config": schema.identity(schema.plain(config))}
+    decisive = {"choices": dict(chosen), "config": schema.identity(config)}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -67,91 +99,87 @@ def job_name(_root_: DictConfig) -> str:
 
     Both come from the composed configuration, not from the overrides, so that a default stated or left out is one job.
     """
-    chosen, config = choices(_root_.hydra), application(_root_)
-    words = [chosen["init"], chosen["optim"], f"lr{_shown(schema.plain(config), 'optim.lr')}", f"seed{config.seed}"]
+    chosen, config = choices(_root_.hydra), schema.plain(_root_)
+    words = [chosen["init"], chosen["optim"], f"lr{schema.shown(config, 'optim.lr')}", f"seed{config['seed']}"]
     prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")
     return f"{prefix[:PREFIX_LENGTH]}-{config_hash(config, chosen)[:8]}"
 
 
-def usage(_root_: DictConfig) -> str:
-    """The text of `--help`, with the values of the composed configuration; Hydra fills in the $ names."""
-    tree = schema.plain(application(_root_))
-    rows = [(f"{key}={_shown(tree, key)}", text) for key, text in schema.describe()]
-    width = max(len(assignment) for assignment, _ in rows)
-    settings = "\n".join(f"  {assignment:<{width}}  {text}" for assignment, text in rows)
-    return f"""\
-Train a multi-layer perceptron; compare weight initialisations and optimizers.
-
-  python run.py optim=radam seed=3                      one run, under outputs/
-  python run.py -m init=he,lecun optim=adam,sgd         every combination, under multirun/, with a report
-  python run.py --cfg job optim=sgd                     show a configuration, run nothing
-  python report.py                                      report again on the newest sweep
-
-== Groups: choose by group=option ==
-
-$APP_CONFIG_GROUPS
-
-== Settings: change by key=value ==
-
-{settings}
-
-Besides these, optim.*, model.*, init.* and data.* take every argument of the chosen option's own target, such as
-optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py --hydra-help
-"""
-
-
-def _shown(tree: Any, key: str) -> str:
-    for part in key.split("."):
-        if part not in tree:
-            return ""
-        tree = tree[part]
-    return json.dumps(tree).strip('"')
-
-
-def run_job(config: DictConfig, run: Callable[[DictConfig, RunWriter], None]) -> None:
+def run_job(config: DictConfig, run: Callable[[Mapping[str, Any], RunWriter], None]) -> float | None:
     """Run one job into Hydra's output directory, and write down how it ended.
 
-    In a sweep a failure is recorded and the other jobs go on; alone, it raises.
+    In a sweep a failure is recorded and the other jobs go on; alone, or under another sweeper than ours, it raises.
 
     Args:
         config: the composed configuration.
-        run: trains, and writes its records.
+        run: trains what a plain configuration names, and writes its records.
+
+    Returns:
+        The run's final accuracy on validation (training, where there is none), 0 if it diverged: what a sweeper that
+        searches, such as Optuna's, maximises. None if it failed.
 
     Raises:
-        JobFailed: `run` raised, and this is no sweep.
+        JobFailed: `run` raised, and nobody else would notice.
     """
     hydra = HydraConfig.get()
-    chosen = choices(hydra)
-    log.info("%s", hydra.runtime.output_dir)
-    with RunWriter(hydra.runtime.output_dir) as writer:
-        writer.describe(config_hash=config_hash(config, chosen), choices=chosen, config=schema.plain(config))
+    directory, plain, chosen = Path(hydra.runtime.output_dir), schema.plain(config), choices(hydra)
+    stop = Path(hydra.sweep.dir) / STOP_FILE
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    if in_sweep:
+        _silence_console()
+        if stop.exists():
+            return None
+    log.info("%s", directory)
+    with RunWriter(directory) as writer:
+        writer.describe(config_hash=config_hash(plain, chosen), choices=chosen, config=plain)
         try:
-            run(config, writer)
+            run(plain | {"progress": config.progress and not in_sweep}, writer)
         except Diverged as error:
             log.warning("diverged: %s", error)
             writer.finish(DIVERGED, str(error))
+            return 0.0
         except Exception as error:
             log.exception("failed")
+            if in_sweep and config.fail_fast:
+                stop.touch()
             writer.describe(traceback=traceback.format_exc())
             writer.finish(FAILED, f"{type(error).__name__}: {error}")
-            if hydra.mode == RunMode.RUN:
-                raise JobFailed(hydra.runtime.output_dir) from error
-        else:
-            writer.finish(COMPLETED)
+            if not in_sweep or "GridSweeper" not in hydra.sweeper._target_:
+                raise JobFailed(f"the run failed; see {directory}/run.log") from error
+            return None
+        writer.finish(COMPLETED)
+        return writer.final.get("val", writer.final["train"])["accuracy"]
+
+
+def _silence_console() -> None:
+    """Leave the console to the sweep's one line; everything is in the job's run.log."""
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.CRITICAL)
 
 
 class ChecksAndReport(Callback):
     """Checks a single run before anything is written; sums up a sweep after its last job."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """End at once, with a message, where the configuration cannot work."""
+        """End at once, with a message, where the configuration cannot work or a result would be overwritten."""
+        directory = Path(config.hydra.run.dir)
         try:
             check(config)
+            if (directory / RUN_FILE).exists() and not config.force:
+                raise UserError(
+                    f"{directory} holds a run already; force=true replaces it, or name another hydra.run.dir"
+                )
         except UserError as error:
             sys.exit(f"error: {error}")
+        if config.dry_run:
+            print(f"would train into {directory}")
+            sys.exit()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report, print the leaderboard, and end with status 1 where a job did not."""
+        if config.dry_run:
+            return
         from mnist_mlp.report import report_on
 
         report = report_on([Path(config.hydra.sweep.dir)])
@@ -163,40 +191,106 @@ def check(config: DictConfig) -> None:
     """Raise `UserError` where a composed configuration cannot work; what `run_job` would build is built."""
     from mnist_mlp import build
 
-    build.check(application(config))
+    build.check(schema.plain(config))
 
 
-def cli(main: Callable[[], None]) -> None:
-    """Call the decorated main function; end with one message, and no traceback, where the user can put it right.
+def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -> list[Job]:
+    """The jobs of a sweep, each checked; configurations that cannot give different results are one job.
 
-    HYDRA_FULL_ERROR=1 in the environment shows every traceback.
+    Args:
+        directory: of the sweep.
+        configs: overrides and composed configuration of every job.
+
+    Raises:
+        UserError: one job could not work.
     """
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
-        return main()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
-    try:
-        main()
-    except JobFailed as error:
-        sys.exit(f"error: the run failed; see {error}/run.log")
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {explain(error)}")
+    from mnist_mlp import build
+
+    jobs: dict[str, Job] = {}
+    checked: set[str] = set()
+    for overrides, config in configs:
+        plain, chosen = schema.plain(config), choices(config.hydra)
+        schema.check(plain)
+        kind = json.dumps({**plain, "seed": 0}, sort_keys=True)  # whatever the seed, the same objects are built
+        if kind not in checked:
+            build.check(plain)
+            checked.add(kind)
+        name = str(config.hydra.sweep.subdir)
+        digest = build.data_digest(plain["data"])
+        jobs.setdefault(name, Job(tuple(overrides), directory / name, config_hash(plain, chosen), digest))
+    return list(jobs.values())
 
 
-def explain(error: Exception) -> str:
-    """What was wrong with a configuration that Hydra refused, in this project's words."""
-    text = str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        return f"{group}={option}: there is no such option; allowed are {', '.join(error.options)}"
-    if not isinstance(error, ConfigCompositionException):
-        return text
-    if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
-        key, value = wrong.groups()
-        if setting := schema.find_setting(key):
-            return f"{key}={value}: allowed is {schema.allowed(setting)}"
-    if wrong := re.match(r"Could not override '([^'.]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
-        key, value = wrong.groups()
-        return schema.unknown_key(key, value, schema.KEYS)
-    return f"{text}\n{error.__cause__ or ''}".strip()
+def run_sweep(
+    directory: Path,
+    configs: Iterable[tuple[Sequence[str], DictConfig]],
+    launch: Callable[[Sequence[Job]], object],
+    settings: DictConfig,
+) -> None:
+    """Train those jobs of a sweep that have no result yet, whatever happens to some of them.
+
+    Args:
+        directory: of the sweep.
+        configs: overrides and composed configuration of every job.
+        launch: runs jobs and returns when all have ended.
+        settings: the sweep's configuration; `force`, `fail_fast`, `dry_run` and `progress` count.
+
+    Raises:
+        UserError: a job could not work, another sweep writes there, or the results there are of another making.
+        SystemExit: interrupted.
+    """
+    jobs = plan(directory, configs)
+    done = [] if settings.force else finished_jobs(jobs, importlib.metadata.version("mnist-mlp"))
+    todo = [job for job in jobs if job not in done]
+    log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))
+    if settings.dry_run:
+        print("\n".join(_dry_run(done, todo)))
+        return
+    with holding(directory):
+        (directory / STOP_FILE).unlink(missing_ok=True)
+        for job in todo:
+            (job.directory / RUN_FILE).unlink(missing_ok=True)
+        try:
+            with interruptible(), Progress(todo, len(done), settings.progress) as progress:
+                _launch_until_ended(todo, launch)
+        except Interrupted as error:
+            print(
+                f"\n{error}: every worker has been stopped. {progress.line()}.\nTo go on: {resume_command(directory)}"
+            )
+            sys.stdout.flush()
+            os._exit(130)  # the launchers' exit hooks would wait for workers that are gone
+        log.info("%s", progress.line())
+
+
+def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], object]) -> None:
+    """Launch, and launch again what a dead worker has taken down with it."""
+    for attempt in range(1, ATTEMPTS + 1):
+        todo = [job for job in jobs if job.status() is None]
+        if not todo:
+            return
+        if attempt > 1:
+            log.warning("%d jobs have not ended; trying them again", len(todo))
+        try:
+            launch(todo)
+        except Exception as error:  # a launcher may raise whatever its library does when a worker dies
+            log.error("the launcher stopped: %s: %s", type(error).__name__, error)
+        else:
+            return
+
+
+def resume_command(directory: Path) -> str:
+    """The command line that goes on with this sweep."""
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("force=")]
+    if not any(a.startswith((f"{EXPERIMENT}=", "hydra.sweep.dir=")) for a in arguments):
+        arguments.append(f"hydra.sweep.dir={directory}")
+    return shlex.join(["python", sys.argv[0], *arguments])
+
+
+def _dry_run(done: Sequence[Job], todo: Sequence[Job]) -> Iterable[str]:
+    yield from (f"done   {job.directory.name}  {' '.join(job.overrides)}" for job in done)
+    yield from (f"to do  {job.directory.name}  {' '.join(job.overrides)}" for job in todo)
+    seconds = [summary["wall_seconds"] for job in done if (summary := job.summary())]
+    if not seconds:
+        yield f"{len(todo)} to do; no finished run to estimate the time from"
+    else:
+        yield f"{len(todo)} to do; about {mean(seconds) * len(todo):.0f} s of one worker, by {len(done)} finished runs"

@@ -1,0 +1,74 @@
+"""What the user of `run.py` reads: the text of `--help`, and one message for whatever was asked wrongly."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_mlp import config as schema
+from mnist_mlp.config import UserError
+
+
+def usage(_root_: DictConfig) -> str:
+    """The text of `--help`, with the values of the composed configuration; Hydra fills in the $ names."""
+    tree = schema.plain(_root_)
+    rows = [(f"{key}={schema.shown(tree, key)}", text) for key, text in schema.describe()]
+    width = max(len(assignment) for assignment, _ in rows)
+    settings = "\n".join(f"  {assignment:<{width}}  {text}" for assignment, text in rows)
+    return f"""\
+Train a multi-layer perceptron; compare weight initialisations and optimizers.
+
+  python run.py optim=radam seed=3                      one run, under outputs/
+  python run.py -m init=he,lecun optim=adam,sgd         every combination, under multirun/, with a report
+  python run.py --cfg job optim=sgd                     show a configuration, run nothing
+  python report.py                                      report again on the newest sweep
+
+== Groups: choose by group=option ==
+
+$APP_CONFIG_GROUPS
+
+== Settings: change by key=value ==
+
+{settings}
+
+Besides these, optim.*, model.*, init.* and data.* take every argument of the chosen option's own target, such as
+optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py --hydra-help
+"""
+
+
+def call(main: Callable[[], None]) -> None:
+    """Call the decorated main function; end with one message, and no traceback, where the user can put it right.
+
+    HYDRA_FULL_ERROR=1 in the environment shows every traceback.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        return main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {explain(error)}")
+
+
+def explain(error: Exception) -> str:
+    """What was wrong with a configuration that Hydra refused, in this project's words."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option}: there is no such option; allowed are {', '.join(error.options)}"
+    if not isinstance(error, ConfigCompositionException):
+        return text
+    if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
+        key, value = wrong.groups()
+        if setting := schema.find_setting(key):
+            return f"{key}={value}: allowed is {schema.allowed(setting)}"
+    if wrong := re.match(r"Could not override '([^'.]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
+        key, value = wrong.groups()
+        return schema.unknown_key(key, value, schema.KEYS)
+    return f"{text}\n{error.__cause__ or ''}".strip()

@@ -1,0 +1,225 @@
+"""The jobs of a sweep as directories: which have a result, how far the sweep is, and who is writing there.
+
+All state is in the files that the jobs write, so it is right under every launcher, in this process or on another host,
+and survives whatever kills a process. There is no Hydra here.
+"""
+
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import psutil
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from mnist_mlp.config import UserError
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE
+
+log = logging.getLogger(__name__)
+
+FINISHED = (COMPLETED, DIVERGED)  # statuses that are results
+RUNNING = "running"
+LOCK_FILE = ".lock"
+HOLDER_FILE = ".holder.json"
+STOP_FILE = ".stop"
+POLL_SECONDS = 0.5
+PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM; every worker has been stopped."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        overrides: what sets it apart on the command line.
+        directory: where it writes.
+        config_hash: of its configuration.
+        data_digest: of its data.
+    """
+
+    overrides: tuple[str, ...]
+    directory: Path
+    config_hash: str
+    data_digest: str
+
+    def summary(self) -> dict[str, Any] | None:
+        """Its `run.json`; None where there is none that can be read."""
+        try:
+            content = json.loads((self.directory / RUN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def status(self) -> str | None:
+        """How it ended; None where it has not."""
+        summary = self.summary()
+        return summary["status"] if summary and "status" in summary else None
+
+
+def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
+    """Those jobs that have a result already, which need not be trained again.
+
+    Args:
+        jobs: all of a sweep.
+        version: this package's.
+
+    Raises:
+        UserError: a result there comes from another version of the package, from other data or from a configuration
+            whose hash merely begins alike. Nothing is mixed in silently, and nothing is thrown away unasked.
+    """
+    finished, foreign = [], []
+    for job in jobs:
+        summary = job.summary()
+        if summary is None or summary.get("status") not in FINISHED:
+            continue
+        theirs = {
+            "version": summary.get("environment", {}).get("package"),
+            "data": summary.get("data", {}).get("digest"),
+            "configuration": summary.get("config_hash"),
+        }
+        ours = {"version": version, "data": job.data_digest, "configuration": job.config_hash}
+        different = [f"{name} {theirs[name]} instead of {ours[name]}" for name in ours if theirs[name] != ours[name]]
+        if different:
+            foreign.append(f"{job.directory}: {'; '.join(different)}")
+        finished.append(job)
+    if foreign:
+        raise UserError(
+            f"{len(foreign)} finished results there are not comparable with what would be added, such as\n"
+            f"  {foreign[0]}\nforce=true trains all anew in their place; another hydra.sweep.dir=DIR keeps them"
+        )
+    return finished
+
+
+@contextmanager
+def holding(directory: Path) -> Iterator[None]:
+    """Be the only sweep that writes to a directory; the lock goes with the process, however that ends.
+
+    Raises:
+        UserError: another sweep holds it; the message names it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{directory} is in use by another sweep: {_holder(directory)}") from None
+    with lock:
+        (directory / HOLDER_FILE).write_text(
+            json.dumps({"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv)}) + "\n"
+        )
+        yield
+
+
+def _holder(directory: Path) -> str:
+    try:
+        holder = json.loads((directory / HOLDER_FILE).read_text())
+        return f"process {holder['process']} on {holder['host']} ({holder['command']})"
+    except (OSError, ValueError, KeyError):
+        return "it has not said which yet"
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into `Interrupted`, after killing every process that this one has started.
+
+    Killing is safe, as results are written atomically; asking politely is not, as each launcher's own way to wind down
+    can outlast anyone's patience.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for child in psutil.Process().children(recursive=True):
+            try:
+                child.kill()
+            except psutil.NoSuchProcess:
+                continue
+        raise Interrupted(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """One line about a whole sweep while it runs; a context manager.
+
+    Args:
+        jobs: those to be trained.
+        skipped: how many others had a result before.
+        shown: False shows nothing.
+    """
+
+    def __init__(self, jobs: Sequence[Job], skipped: int, shown: bool) -> None:
+        self.jobs = jobs
+        self.skipped = skipped
+        self.shown = shown
+        self.started = time.time()
+        self.ended: dict[Job, str] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self.shown and self.jobs:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def counts(self) -> Counter[str]:
+        """How many jobs are in which state, by what is on disk."""
+        for job in self.jobs:
+            if job not in self.ended and (status := job.status()):
+                self.ended[job] = status
+        running = sum(job not in self.ended and self._has_started(job) for job in self.jobs)
+        return Counter(self.ended.values()) + Counter({RUNNING: running})
+
+    def line(self) -> str:
+        """The state of the sweep in one line."""
+        counts = self.counts()
+        ended, total = len(self.ended), len(self.jobs)
+        elapsed = time.time() - self.started
+        left = f", about {_clock(elapsed / ended * (total - ended))} left" if 0 < ended < total else ""
+        states = ", ".join(f"{counts[state]} {state}" for state in (RUNNING, FAILED, DIVERGED))
+        finished = self.skipped + counts[COMPLETED] + counts[DIVERGED]
+        return f"{finished} of {self.skipped + total} finished ({states}), {_clock(elapsed)} elapsed{left}"
+
+    def _has_started(self, job: Job) -> bool:
+        try:
+            return (job.directory / METRICS_FILE).stat().st_mtime >= self.started
+        except OSError:
+            return False
+
+    def _watch(self) -> None:
+        if not sys.stderr.isatty():
+            while not self._done.wait(PLAIN_SECONDS):
+                log.info("%s", self.line())
+            return
+        with tqdm(total=len(self.jobs), bar_format="{desc}", leave=False) as bar:
+            while not self._done.wait(POLL_SECONDS):
+                bar.set_description_str(self.line())
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -152,7 +152,7 @@ def _within(value: float, meta: Mapping[str, Any]) -> bool:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed configuration as resolved plain containers, without Hydra's part and the keys that no option has set."""
+    """A composed configuration as resolved plain containers, without Hydra's part and keys that no option has set."""
 
     def present(node: Any) -> Any:
         return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node

@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,11 +36,8 @@ LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
 STOP_FILE = ".stop"
 POLL_SECONDS = 0.5
+INTERRUPTED = 130  # exit status, as shells have it for SIGINT
 PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
-
-
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM; every worker has been stopped."""
 
 
 @dataclass(frozen=True)
@@ -136,24 +133,30 @@ def _holder(directory: Path) -> str:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into `Interrupted`, after killing every process that this one has started.
+def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, kill every process that this one has started, say something, and end with status 130.
 
-    Killing is safe, as results are written atomically; asking politely is not, as each launcher's own way to wind down
-    can outlast anyone's patience.
+    Killing is safe, as results are written atomically; asking politely is not, as a launcher's own way to wind down can
+    outlast anyone's patience. For the same reason the process ends at once, without the libraries' exit hooks.
+
+    Args:
+        farewell: gives the last words.
     """
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def leave(number: int, frame: FrameType | None) -> None:
         for child in psutil.Process().children(recursive=True):
-            try:
-                child.kill()
-            except psutil.NoSuchProcess:
-                continue
-        raise Interrupted(signal.Signals(number).name)
+            with suppress(psutil.NoSuchProcess):
+                # joblib's tracker ends by itself when this process has, and removes what its workers have left behind.
+                if not any("resource_tracker" in word for word in child.cmdline()):
+                    child.kill()
+        print(f"\n{signal.Signals(number).name}: every worker has been stopped. {farewell()}", flush=True)
+        os._exit(INTERRUPTED)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except SystemExit:  # Ray puts a handler of its own in place of ours, which does this
+        leave(signal.SIGTERM, None)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import json
 import logging
-import os
 import re
 import shlex
 import sys
@@ -25,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_mlp import config as schema
 from mnist_mlp.cli import usage
 from mnist_mlp.config import UserError
-from mnist_mlp.jobs import STOP_FILE, Interrupted, Job, Progress, finished_jobs, holding, interruptible
+from mnist_mlp.jobs import STOP_FILE, Job, Progress, finished_jobs, holding, interruptible
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, RUN_FILE, Diverged, RunWriter
 
 log = logging.getLogger(__name__)
@@ -237,7 +236,6 @@ def run_sweep(
 
     Raises:
         UserError: a job could not work, another sweep writes there, or the results there are of another making.
-        SystemExit: interrupted.
     """
     jobs = plan(directory, configs)
     done = [] if settings.force else finished_jobs(jobs, importlib.metadata.version("mnist-mlp"))
@@ -250,15 +248,9 @@ def run_sweep(
         (directory / STOP_FILE).unlink(missing_ok=True)
         for job in todo:
             (job.directory / RUN_FILE).unlink(missing_ok=True)
-        try:
-            with interruptible(), Progress(todo, len(done), settings.progress) as progress:
-                _launch_until_ended(todo, launch)
-        except Interrupted as error:
-            print(
-                f"\n{error}: every worker has been stopped. {progress.line()}.\nTo go on: {resume_command(directory)}"
-            )
-            sys.stdout.flush()
-            os._exit(130)  # the launchers' exit hooks would wait for workers that are gone
+        progress = Progress(todo, len(done), settings.progress)
+        with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
+            _launch_until_ended(todo, launch)
         log.info("%s", progress.line())
 
 

@@ -9,7 +9,7 @@ from conftest import DATA
 from test_config import OPTIONS, composed
 
 from mnist_mlp.build import build, find_device
-from mnist_mlp.config import ConfigError
+from mnist_mlp.config import ConfigError, plain
 
 OPTIMIZERS = [option for group, option in OPTIONS if group == "optim"]
 INITS = [option for group, option in OPTIONS if group == "init"]
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("real_mnist")
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    return lambda *overrides: build(composed("device=cpu", *overrides))
+    return lambda *overrides: build(plain(composed("device=cpu", *overrides)))
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS)

@@ -14,22 +14,17 @@ from omegaconf import DictConfig
 from mnist_mlp import sweep
 from mnist_mlp.config import GROUPS, ConfigError, affects_result, check, plain
 
-sweep.register()
+sweep.register(ROOT / "experiments")
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 
 
 def composed(*overrides: str) -> DictConfig:
-    return sweep.application(composed_whole(*overrides))
-
-
-def composed_whole(*overrides: str) -> DictConfig:
-    """A configuration with Hydra's own part."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", list(overrides), return_hydra_config=True)
 
 
 def job_name(*overrides: str) -> str:
-    return sweep.job_name(composed_whole(*overrides))
+    return sweep.job_name(composed(*overrides))
 
 
 DEFAULTS: dict[str, Any] = plain(composed())
@@ -168,7 +163,7 @@ def test_every_dropout_outside_its_range_is_refused(dropout: float) -> None:
 
 @pytest.mark.parametrize("value", ["a/b", "a b", "it's", '"quoted"', "[1,2,3]", "../..", "x" * 300, "ä€😀", ".", "-"])
 def test_every_value_lands_in_a_sane_directory(value: str) -> None:
-    whole = composed_whole()
+    whole = composed()
     whole.hydra.runtime.choices.optim = value
     whole.model.activation = value
     name = sweep.job_name(whole)

@@ -21,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         report_on(arguments.sweeps or [newest_sweep()], arguments.out, arguments.target)
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -27,18 +27,19 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
     """
     import torch  # imported late, as it takes seconds that `--help` need not wait for
 
-    from mnist_mlp.build import build
+    from mnist_mlp.build import build, find_device
+    from mnist_mlp.data import batch_count
     from mnist_mlp.progress import shown
     from mnist_mlp.train import train
 
     torch.set_num_threads(config["threads"])
     # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
     torch.set_flush_denormal(True)
+    writer.describe(environment=environment(str(find_device(config["device"])), config["threads"]))
     parts = build(config)
     writer.describe(
         parameters=sum(p.numel() for p in parts.model.parameters()),
         data={"digest": parts.data_digest, **parts.data.sizes()},
-        environment=environment(str(parts.device), config["threads"]),
     )
     records = train(
         parts.model,
@@ -50,7 +51,7 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
         dropout_seed=parts.seeds.dropout,
         log_interval=config["log_interval"],
     )
-    steps = config["epochs"] * -(-len(parts.data.train) // config["batch_size"])
+    steps = config["epochs"] * batch_count(len(parts.data.train), config["batch_size"])
     for record in shown(records, config["epochs"], steps, config["progress"]):
         writer.write(record)
 

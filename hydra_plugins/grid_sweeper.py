@@ -33,6 +33,7 @@ class GridSweeper(BasicSweeper):
         assert self.config is not None
         assert self.launcher is not None
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
+        directory = Path(config.hydra.sweep.dir)
         parser = OverridesParser.create(config_loader=loader)
         parsed = parser.parse_overrides([*self._parse_config(), *arguments])
         (combinations,) = self.split_arguments(parsed, max_batch_size=None)
@@ -42,13 +43,11 @@ class GridSweeper(BasicSweeper):
                 yield overrides, loader.load_sweep_config(config, overrides)
 
         def launch(jobs: Sequence[Job]) -> None:
+            OmegaConf.save(config, directory / "multirun.yaml")
             size = self.max_batch_size or len(jobs)
             for first in range(0, len(jobs), size):
                 batch = jobs[first : first + size]
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
 
-        directory = Path(config.hydra.sweep.dir)
-        directory.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, directory / "multirun.yaml")
         run_sweep(directory, composed(), launch, config)

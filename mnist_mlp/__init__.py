@@ -1,1 +1,3 @@
 """Sweeps over weight initialisation and optimizer on small image classifiers."""
+
+__version__ = "0.1.0"

@@ -10,10 +10,12 @@ import copy
 import functools
 import inspect
 import json
+import math
 import pydoc
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from hydra.errors import InstantiationException
@@ -22,12 +24,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mnist_mlp import config as schema
-from mnist_mlp.config import ConfigError, InvalidArgument
+from mnist_mlp.config import ConfigError, InvalidArgument, UserError
 from mnist_mlp.data import Dataset, Splits, make_splits
 from mnist_mlp.init import initialise
 from mnist_mlp.seeds import Seeds, derive_seeds
 
-SUPPLIED = ("generator",)  # arguments that the program fills in where a target has them
+T = TypeVar("T")
+
+OPTIONAL = ("generator",)  # arguments that the program gives only to targets that have them
+TRIAL_IMAGES = 4
 SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
 
 
@@ -63,28 +68,37 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     # A model may draw weights that `initialise` does not know; they too must depend on nothing but the seed.
     torch.manual_seed(seeds.weights)
     features = splits.train.images.shape[1:].numel()
-    model = _call("model", tree["model"], in_features=features, out_features=splits.classes)
+    model = _call("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
     _check_batches(model, tree["batch_size"], len(splits.train))
 
     bias = tree["init"].pop("bias")
-    init = _target("init", tree["init"], "the weight")
+    init = _target("init", tree["init"], "the weight", generator=None)
     with _explained("init", tree["init"]):
         initialise(model, init, bias, torch.Generator().manual_seed(seeds.weights))
 
     model = model.to(device)
-    optimizer = _call("optim", tree["optim"], list(model.parameters()))
+    optimizer = _call("optim", tree["optim"], Optimizer, list(model.parameters()))
     return Parts(splits.to(device), digest, model, optimizer, device, seeds)
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Raise what `build` would raise, without touching an accelerator.
+    """Raise what `build` would raise, and try one training step on a few images; an accelerator is left alone.
 
     Raises:
-        mnist_mlp.config.UserError: as `build`.
+        mnist_mlp.config.UserError: as `build`, or the parts do not fit together.
     """
     schema.check(config)
     find_device(config["device"])
-    build(config, torch.device("cpu"))
+    parts = build(config, torch.device("cpu"))
+    images, labels = parts.data.train.take(slice(0, TRIAL_IMAGES))
+    with _explained("model", config["model"]):
+        logits = parts.model(images)
+        shape, expected = tuple(getattr(logits, "shape", ())), (len(labels), parts.data.classes)
+        if shape != expected:
+            raise InvalidArgument("_target_", config["model"]["_target_"], f"one that gives logits of shape {expected}")
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+    with _explained("optim", config["optim"]):
+        parts.optimizer.step()
 
 
 def find_device(name: str) -> torch.device:
@@ -114,7 +128,7 @@ def data_digest(data: Mapping[str, Any]) -> str:
 # The jobs that one process runs mostly share their data, so the last ones used are kept. Keys are JSON, to be hashable.
 @functools.lru_cache(maxsize=2)
 def _dataset(data: str) -> tuple[Dataset, str]:
-    dataset: Dataset = _call("data", json.loads(data))
+    dataset = _call("data", json.loads(data), Dataset)
     return dataset, dataset.digest()
 
 
@@ -134,17 +148,23 @@ def _check_batches(model: nn.Module, batch_size: int, images: int) -> None:
         raise ConfigError(f"{key}={value}: BatchNorm needs at least 2 images a batch; or set model.batch_norm=false")
 
 
-def _call(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+def _call(group: str, node: Mapping[str, Any], kind: type[T], *args: Any, **kwargs: Any) -> T:
+    """What the group's target returns, which must be of this kind."""
     target = _target(group, node, *args, **kwargs)
     with _explained(group, node):
-        return target(*args, **kwargs)
+        made = target(*args, **kwargs)
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{group}._target_={node['_target_']}: it gives a {type(made).__name__}, not a {kind.__name__}"
+        )
+    return made
 
 
 def _target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> functools.partial[Any]:
     """The group's target with the node's arguments, after checking that it takes them beside `args` and `kwargs`."""
     path = node.get("_target_")
     if not isinstance(path, str):
-        raise ConfigError(f"{group}._target_={path}: allowed is the dotted path of a class or function")
+        raise ConfigError(f"{group}: it has no _target_; allowed is the dotted path of a class or function")
     try:
         target = pydoc.locate(path)  # Hydra's own look-up logs a traceback before it raises
         if not callable(target):
@@ -155,11 +175,11 @@ def _target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> f
             f"{group}._target_={path}: {str(error).splitlines()[0]}; allowed is the dotted path of a class or function "
             f"that Python can import from here"
         ) from error
-    _check_signature(group, path, target, made.keywords, args, kwargs)
+    _check_arguments(group, path, target, made.keywords, args, kwargs)
     return made
 
 
-def _check_signature(
+def _check_arguments(
     group: str,
     path: str,
     target: Callable[..., Any],
@@ -171,10 +191,13 @@ def _check_signature(
         signature = inspect.signature(target)
     except ValueError:  # some built-in functions have none to look at
         return
-    names = [name for name in signature.parameters if name not in (*kwargs, *SUPPLIED)][len(args) :]
+    kwargs = {k: v for k, v in kwargs.items() if k in signature.parameters or k not in OPTIONAL}
+    names = [name for name in signature.parameters if name not in kwargs][len(args) :]
     takes_anything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for key, value in ours.items():
-        if key not in names and not takes_anything:
+        if key in names:
+            _check_kind(f"{group}.{key}", value, signature.parameters[key])
+        elif not takes_anything:
             raise ConfigError(f"{group}.{schema.unknown_key(key, value, names)} (the arguments of {path})")
     try:
         signature.bind(*args, **kwargs, **ours)
@@ -182,13 +205,38 @@ def _check_signature(
         raise ConfigError(f"{group}._target_={path}: it cannot be called as a {group} is: {error}") from error
 
 
+def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:
+    """Refuse a value of another kind than the parameter's default; of a default None, than its annotation names."""
+    default = parameter.default
+    words = set(re.findall(r"\w+", str(parameter.annotation)))
+    if value is None and (default is None or "None" in words):
+        return
+    if isinstance(default, bool) or (default is None and "bool" in words):
+        allowed, fits = "true or false", isinstance(value, bool)
+    elif isinstance(default, int | float) or (default is None and words & {"float", "int"}):
+        allowed, fits = "a finite number", _is_finite_number(value)
+    elif isinstance(default, tuple) and "Sequence" not in words and all(map(_is_finite_number, default)):
+        allowed = f"a list of {len(default)} finite numbers"
+        fits = isinstance(value, list) and len(value) == len(default) and all(map(_is_finite_number, value))
+    else:
+        return
+    if not fits:
+        raise ConfigError(f"{key}={value}: allowed is {allowed}")
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 @contextlib.contextmanager
 def _explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
-    """Name the key and its value where a target refuses an argument."""
+    """Name the keys and their values where a target refuses them."""
     try:
         yield
+    except UserError:
+        raise
     except InvalidArgument as error:
         raise ConfigError(f"{group}.{error}") from error
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a target may be anybody's code; HYDRA_FULL_ERROR=1 shows where in it
         given = ", ".join(f"{group}.{k}={v}" for k, v in node.items() if not k.startswith("_"))
-        raise ConfigError(f"{given}: {node.get('_target_')} refuses this: {error}") from error
+        raise ConfigError(f"{given}: this cannot be used: {type(error).__name__}: {error}") from error

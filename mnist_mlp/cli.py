@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 
+import yaml
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -50,10 +51,13 @@ def call(main: Callable[[], None]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
     try:
         main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")
+    # Also paths that cannot be written, Hydra's ValueError for GROUP=null, and an option's file that is no YAML.
+    except (UserError, OSError, ValueError, yaml.YAMLError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted")
 
 
 def explain(error: Exception) -> str:

@@ -53,7 +53,8 @@ def setting(
         ge: at least.
         gt: greater than.
         lt: less than.
-        affects_result: False where no value can change what a run computes (paths, display, hardware).
+        affects_result: False where a value decides where and how, not what, a run computes (paths, display, hardware;
+            the rounding of sums over threads or on another device aside).
     """
     metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "affects_result": affects_result}
     return field(default=default, metadata=metadata)
@@ -67,7 +68,9 @@ class DataConfig:
     root: str = setting(MISSING, "directory of the data files", affects_result=False)
     train_size: int | None = setting(None, "training images used; null for all that validation leaves", ge=1)
     val_size: int = setting(5000, "images held out of the training set for validation; 0 for none", ge=0)
-    split_seed: int = setting(0, "seed of the validation split; apart from `seed`, so that it never moves", ge=0)
+    split_seed: int = setting(
+        0, "seed of the validation split; apart from `seed`, so that it never moves", ge=0, lt=2**63
+    )
     normalize: bool = setting(False, "standardise pixels by the training images' mean and standard deviation")
 
 
@@ -76,7 +79,7 @@ class ModelConfig:
     """A network; called with `in_features` and `out_features` from the data; further keys are its own arguments."""
 
     _target_: str = setting(MISSING, "torch.nn.Module class, or function that returns one")
-    hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1)  # noqa: RUF009
+    hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1, lt=2**20)  # noqa: RUF009
     activation: str = setting(MISSING, "activation after each hidden layer")
     batch_norm: bool = setting(MISSING, "batch normalisation before each activation")
     dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
@@ -87,7 +90,7 @@ class InitConfig:
     """A weight initialiser, called as `f(weight, generator=...)`; further keys are its own arguments."""
 
     _target_: str = setting(MISSING, "in-place initialiser, as those of torch.nn.init")
-    _partial_: bool = setting(True, "always true: the weight comes later")
+    _partial_: bool = setting(True, "always true: the weight comes later", affects_result=False)
     bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own) or zeros")
     distribution: str = setting(MISSING, "uniform or normal")
     std: float = setting(MISSING, "standard deviation of the weights", gt=0)
@@ -98,7 +101,7 @@ class OptimConfig:
     """An optimizer; further keys are arguments of its constructor."""
 
     _target_: str = setting(MISSING, "torch.optim.Optimizer class, or function that returns one")
-    _partial_: bool = setting(True, "always true: the parameters come later")
+    _partial_: bool = setting(True, "always true: the parameters come later", affects_result=False)
     lr: float = setting(MISSING, "learning rate", gt=0)
 
 
@@ -111,11 +114,13 @@ class Config:
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     seed: int = setting(0, "seed of the weights, the batch order and dropout", ge=0)
-    epochs: int = setting(10, "passes over the training images; 0 only evaluates", ge=0)
-    batch_size: int = setting(32, "images a step", ge=1)
-    log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1)
+    epochs: int = setting(10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31)
+    batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
+    log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", affects_result=False)
-    threads: int = setting(1, "CPU threads of a run; more do not help networks this small", ge=1, affects_result=False)
+    threads: int = setting(
+        1, "CPU threads of a run; more do not help networks this small", ge=1, lt=1025, affects_result=False
+    )
     progress: bool = setting(True, "show how far a run or sweep is", affects_result=False)
     force: bool = setting(False, "train finished jobs again", affects_result=False)
     fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", affects_result=False)
@@ -175,10 +180,20 @@ def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]
     idle = {f.name for f in fields(schema) if not f.metadata.get("affects_result", True)}
     groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
-        key: identity(value, groups[key]) if key in groups else value
+        key: identity(value, groups[key]) if key in groups else _canonical(value)
         for key, value in config.items()
         if key not in idle
     }
+
+
+def _canonical(value: Any) -> Any:
+    """The same for numbers that are equal, such as 0 and 0.0."""
+    if isinstance(value, list):
+        return [_canonical(element) for element in value]
+    if isinstance(value, dict):
+        return {key: _canonical(element) for key, element in value.items()}
+    is_small_int = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return float(value) if is_small_int else value
 
 
 def find_setting(key: str) -> Field[Any] | None:
@@ -222,7 +237,7 @@ def unknown_key(key: str, value: object, known: Sequence[str]) -> str:
     """The message for a key nobody knows, with the nearest known one."""
     near = difflib.get_close_matches(key, known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"{key}={value}: there is no such key{hint}; allowed are {', '.join(known)}"
+    return f"{key}={value}: there is no such key{hint}; allowed are {', '.join(known) or 'none'}"
 
 
 def affects_result(key: str) -> bool:

@@ -45,6 +45,10 @@ FASHION_MNIST = fetch.FileSet(
 )
 
 
+def _described(value: object) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
 @dataclass(frozen=True)
 class Split:
     """Images with their labels; pixels enter the network as (pixel - mean) / std.
@@ -53,6 +57,9 @@ class Split:
         images: shape (n, pixels), of any real dtype; MNIST's are uint8 in 0..255.
         labels: shape (n,), int64 in 0..classes-1.
         mean, std: of the pixels, in the images' own units; 0 and 255 give MNIST in [0, 1].
+
+    Raises:
+        InvalidArgument: tensors of other shapes or types than these.
     """
 
     images: Tensor
@@ -60,12 +67,20 @@ class Split:
     mean: float = 0.0
     std: float = 1.0
 
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if not (isinstance(images, Tensor) and images.ndim == 2 and len(images) > 0):
+            raise InvalidArgument("images", _described(images), "a tensor of shape (n, pixels)")
+        if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]):
+            raise InvalidArgument("labels", _described(labels), f"an int64 tensor of shape ({len(images)},)")
+
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The chosen images as float32 (batch, pixels) ready for the network, and their labels (batch,)."""
-        return self.images[index].float().sub_(self.mean).div_(self.std), self.labels[index]
+        pixels = self.images[index].to(torch.float32, copy=True)  # a slice is a view, which must stay as it is
+        return pixels.sub_(self.mean).div_(self.std), self.labels[index]
 
     def to(self, device: torch.device) -> "Split":
         """The same split on a device."""
@@ -85,12 +100,19 @@ class Dataset:
     test: Split
     classes: int
 
+    def __post_init__(self) -> None:
+        for split in (self.train, self.test):
+            if split.labels.min() < 0 or split.labels.max() >= self.classes:
+                found = f"{split.labels.min()} to {split.labels.max()}"
+                raise InvalidArgument("labels", found, f"0 to {self.classes - 1}, as there are {self.classes} classes")
+
     def digest(self) -> str:
-        """SHA-256 over all images and labels, hexadecimal: equal exactly when the data are."""
+        """SHA-256 over all images and labels with their shapes and scaling, hexadecimal."""
         sha = hashlib.sha256()
         for split in (self.train, self.test):
-            sha.update(split.images.numpy().data)
-            sha.update(split.labels.numpy().data)
+            for tensor in (split.images, split.labels):
+                sha.update(f"{tensor.dtype} {tuple(tensor.shape)} {split.mean} {split.std}".encode())
+                sha.update(tensor.contiguous().numpy().data)
         return sha.hexdigest()
 
 
@@ -203,13 +225,18 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
 
 
 def _standardised(splits: Splits) -> Splits:
-    pixels = splits.train.images.double()
-    mean, std = pixels.mean().item(), pixels.std(correction=0).item()
+    pixels = splits.train.images.numpy()  # NumPy's sums, unlike PyTorch's, do not depend on the number of threads
+    mean, std = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
 
     def scaled(split: Split) -> Split:
         return replace(split, mean=mean, std=std)
 
     return replace(splits, train=scaled(splits.train), val=splits.val and scaled(splits.val), test=scaled(splits.test))
+
+
+def batch_count(n: int, batch_size: int) -> int:
+    """How many batches `batches` makes."""
+    return -(-n // batch_size) - (batch_size > 1 and n > batch_size and n % batch_size == 1)
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:

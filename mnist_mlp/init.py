@@ -117,7 +117,8 @@ def initialise(model: nn.Module, init: Callable[..., object], bias: str, generat
         layer.weight.fill_(math.nan)
         init(layer.weight, **draws)
         if layer.weight.isnan().any():
-            raise InvalidArgument("_target_", getattr(init, "func", init), "a function that fills the weight in place")
+            name = getattr(getattr(init, "func", init), "__name__", str(init))
+            raise InvalidArgument("_target_", name, "a function that fills the weight in place, without NaN")
         if layer.bias is not None:
             bound = 1 / math.sqrt(fans(layer.weight)[0]) if bias == "default" else 0.0
             layer.bias.uniform_(-bound, bound, generator=generator)

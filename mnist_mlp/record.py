@@ -2,8 +2,8 @@
 
 import csv
 import functools
-import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TextIO
+
+import mnist_mlp
 
 METRICS_FILE = "metrics.csv"
 STEPS_FILE = "steps.csv"
@@ -125,7 +127,16 @@ class RunWriter:
             "wall_seconds": time.perf_counter() - self._started,  # with evaluation and everything else
             **self.facts,
         }
-        write_atomically(self.directory / RUN_FILE, json.dumps(summary, indent=2) + "\n")
+        write_atomically(self.directory / RUN_FILE, json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(content: Any) -> Any:
+    """The same with null for what JSON has no number for."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -152,7 +163,7 @@ def environment(device: str, threads: int) -> Mapping[str, Any]:
 
     is_cuda = device.startswith("cuda")
     return {
-        "package": importlib.metadata.version("mnist-mlp"),
+        "package": mnist_mlp.__version__,
         **_git(),
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -166,7 +177,7 @@ def environment(device: str, threads: int) -> Mapping[str, Any]:
 
 @functools.cache
 def _git() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from, and whether it has changes; None where it is none."""
+    """Commit of the checkout that this package runs from, and whether anything in it is changed or new."""
     top = Path(__file__).parents[1]
     if not (top / ".git").exists():
         return {"commit": None, "dirty": None}
@@ -176,7 +187,7 @@ def _git() -> dict[str, Any]:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 

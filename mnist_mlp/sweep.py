@@ -1,7 +1,6 @@
 """How jobs are named, planned, guarded and summed up: the module that knows Hydra."""
 
 import hashlib
-import importlib.metadata
 import json
 import logging
 import re
@@ -9,7 +8,8 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf
 
+import mnist_mlp
 from mnist_mlp import config as schema
 from mnist_mlp.cli import usage
 from mnist_mlp.config import UserError
@@ -160,37 +161,49 @@ def _silence_console() -> None:
 class ChecksAndReport(Callback):
     """Checks a single run before anything is written; sums up a sweep after its last job."""
 
+    def __init__(self) -> None:
+        self.held = ExitStack()
+
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """End at once, with a message, where the configuration cannot work or a result would be overwritten."""
-        directory = Path(config.hydra.run.dir)
-        try:
-            check(config)
+        with _ending_on_errors():
+            from mnist_mlp import build
+
+            directory = Path(config.hydra.run.dir)
+            build.check(schema.plain(config))
             if (directory / RUN_FILE).exists() and not config.force:
-                raise UserError(
-                    f"{directory} holds a run already; force=true replaces it, or name another hydra.run.dir"
-                )
-        except UserError as error:
-            sys.exit(f"error: {error}")
-        if config.dry_run:
-            print(f"would train into {directory}")
-            sys.exit()
+                raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
+            if config.dry_run:
+                print(f"would train into {directory}")
+                sys.exit()
+            self.held.enter_context(holding(directory))
+
+    def on_run_end(self, config: DictConfig, **_: Any) -> None:
+        """Let go of the run's directory."""
+        self.held.close()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report, print the leaderboard, and end with status 1 where a job did not."""
         if config.dry_run:
             return
-        from mnist_mlp.report import report_on
+        with _ending_on_errors():
+            from mnist_mlp.report import report_on
 
-        report = report_on([Path(config.hydra.sweep.dir)])
+            report = report_on([Path(config.hydra.sweep.dir)])
         if report.unfinished:
             sys.exit(1)
 
 
-def check(config: DictConfig) -> None:
-    """Raise `UserError` where a composed configuration cannot work; what `run_job` would build is built."""
-    from mnist_mlp import build
-
-    build.check(schema.plain(config))
+@contextmanager
+def _ending_on_errors() -> Iterator[None]:
+    """End the program on an exception, which Hydra would turn into a warning, and go on."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
 
 
 def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -> list[Job]:
@@ -238,7 +251,7 @@ def run_sweep(
         UserError: a job could not work, another sweep writes there, or the results there are of another making.
     """
     jobs = plan(directory, configs)
-    done = [] if settings.force else finished_jobs(jobs, importlib.metadata.version("mnist-mlp"))
+    done = [] if settings.force else finished_jobs(jobs, mnist_mlp.__version__)
     todo = [job for job in jobs if job not in done]
     log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))
     if settings.dry_run:

@@ -26,12 +26,12 @@ def real_mnist() -> Dataset:
 
 @pytest.fixture
 def command(tmp_path: Path, real_mnist: Dataset) -> Command:
-    """Runs `python SCRIPT ARGUMENTS` in a fresh working directory, with MNIST at hand."""
+    """Runs `python ARGUMENTS`, scripts being the project's, in a fresh working directory, with MNIST at hand."""
 
-    def call(script: str, *arguments: str, status: int = 0, top: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str, status: int = 0, top: Path = ROOT) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
         done = subprocess.run(
-            [sys.executable, str(top / script), *arguments],
+            [sys.executable, *(str(top / a) if a in ("run.py", "report.py") else a for a in arguments)],
             cwd=tmp_path,
             env=environment | {"MNIST_MLP_DATA": str(DATA)},
             capture_output=True,

@@ -94,7 +94,7 @@ def test_an_optimizer_of_ones_own_is_one_file(command: Command, checkout: Path, 
 def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_path: Path) -> None:
     (checkout / "my_parts.py").write_text(
         "import torch\n"
-        "def constant_(weight, value):\n"
+        "def constant_(weight, value, *, generator):\n"
         "    weight.fill_(value)\n"
         "class Linear(torch.nn.Linear):\n"
         "    pass\n"

@@ -49,6 +49,15 @@ DEFAULTS: dict[str, Any] = plain(composed())
         ("seed=-1", ["seed=-1", "a whole number, at least 0"]),
         ("optim._target_=torch.optim.Nothing", ["optim._target_=torch.optim.Nothing", "dotted path"]),
         ("optim.betas=[0.9,1.5]", ["optim.betas=[0.9, 1.5]", "Invalid beta parameter at index 1"]),
+        ("optim.amsgrad=maybe", ["optim.amsgrad=maybe", "true or false"]),
+        ("optim.fused=maybe", ["optim.fused=maybe", "true or false"]),
+        ("optim.weight_decay=nan", ["optim.weight_decay=nan", "a finite number"]),
+        ("optim.betas=[0.9]", ["optim.betas=[0.9]", "a list of 2 finite numbers"]),
+        ("init.scale=true", ["init.scale=True", "a finite number"]),
+        ("threads=100000", ["threads=100000", "at least 1 and less than"]),
+        ("optim=null", ["optim"]),
+        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "not a Dataset"]),
+        ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers, at least 1"]),
         ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
         ("epoch=3", ["epoch=3", "did you mean epochs?", "batch_size"]),
     ],
@@ -84,6 +93,13 @@ def test_one_wrong_job_refuses_the_whole_sweep(command: Command, tmp_path: Path,
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_does_not_wait_for_torch(command: Command) -> None:
+    done = command("-X", "importtime", "run.py", "--help")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "pandas", "matplotlib", "scipy", "sklearn"}
 
 
 def test_help_lists_every_option_and_setting(command: Command) -> None:
@@ -141,6 +157,12 @@ def test_a_default_stated_or_not_is_one_job() -> None:
 def test_settings_with_influence_change_the_name(override: str) -> None:
     assert affects_result(override.partition("=")[0])
     assert job_name(override) != job_name()
+
+
+def test_equal_numbers_are_one_job_however_they_are_typed() -> None:
+    assert job_name("optim.weight_decay=0", "init.scale=2") == job_name("optim.weight_decay=0.0", "init.scale=2.0")
+    assert job_name("optim._partial_=false") == job_name()
+    assert job_name("seed=9007199254740993") != job_name("seed=9007199254740992")
 
 
 def test_options_of_equal_content_are_two_cells() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_mlp.config import InvalidArgument
-from mnist_mlp.data import Dataset, Split, batches, digits, make_splits
+from mnist_mlp.data import Dataset, Split, batch_count, batches, digits, make_splits
 
 
 def test_mnist_is_the_published_one(real_mnist: Dataset) -> None:
@@ -82,6 +82,38 @@ def test_an_epoch_has_every_image_once_and_no_batch_of_one(n: int, batch_size: i
         assert 1 not in sizes
     again = batches(n, batch_size, torch.Generator().manual_seed(seed))
     assert all(torch.equal(a, b) for a, b in zip(epoch, again, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+def test_taking_images_leaves_the_data_alone(dtype: torch.dtype) -> None:
+    split = Split(torch.arange(6).view(3, 2).to(dtype), torch.zeros(3, dtype=torch.int64), mean=1.0, std=2.0)
+    before = split.images.clone()
+    for index in (slice(0, 2), torch.tensor([0, 1])):
+        images, _ = split.take(index)
+        assert images.dtype == torch.float32
+        assert images.tolist() == [[-0.5, 0.0], [0.5, 1.0]]
+    assert torch.equal(split.images, before)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(4, 2, 2), torch.zeros(4).long(), r"images=torch.float32 of shape \(4, 2, 2\): allowed is"),
+        (torch.zeros(4, 2), torch.zeros(3).long(), r"labels=torch.int64 of shape \(3,\): allowed is"),
+        (torch.zeros(4, 2), torch.zeros(4), "labels=torch.float32"),
+        ([[0.0]], torch.zeros(1).long(), "images=list"),
+        (torch.zeros(4, 2), torch.full((4,), 7), "labels=7 to 7: allowed is 0 to 6"),
+        (torch.zeros(4, 2), torch.full((4,), -1), "labels=-1 to -1: allowed is 0 to 6"),
+    ],
+)
+def test_a_malformed_data_set_is_named(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        Dataset(Split(images, labels), Split(images, labels), classes=7)
+
+
+@given(n=st.integers(1, 300), batch_size=st.integers(1, 64))
+def test_batches_are_counted_right(n: int, batch_size: int) -> None:
+    assert batch_count(n, batch_size) == len(batches(n, batch_size, torch.Generator()))
 
 
 def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:

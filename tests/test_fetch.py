@@ -92,10 +92,21 @@ def test_the_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
 
 def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
     root = tmp_path / "data"
-    (root / f"{fetch.PARTIAL}killed").mkdir(parents=True)
-    (root / f"{fetch.PARTIAL}killed/one").write_bytes(b"half")
+    (root / ".Two-partial-killed").mkdir(parents=True)
+    (root / ".Two-partial-killed/one").write_bytes(b"half")
+    (root / ".Other-partial-alive").mkdir(parents=True)
+    (root / ".Other-partial-alive/file").write_bytes(b"half")
     fetch.read(file_set(store(tmp_path / "store")), root)
-    assert everything_below(root) == ["Two/raw/one", "Two/raw/two"]
+    assert everything_below(root) == [".Other-partial-alive/file", "Two/raw/one", "Two/raw/two"]
+
+
+def test_a_file_that_cannot_be_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = tmp_path / "Two/raw"
+    raw.mkdir(parents=True)
+    (raw / "one").mkdir()  # reading a directory is an error that says nothing about a file's bytes
+    with pytest.raises(DataUnavailable, match="Is a directory"):
+        fetch.read(file_set(), tmp_path)
+    assert (raw / "one").exists()
 
 
 def test_processes_that_start_at_once_fetch_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Reports on sweeps: load, compare, draw, write. Reads run directories only; never trains, never changes a run."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from mnist_mlp.record import FAILED
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
+NAME_LENGTH = 100  # characters of a report's name
 TARGET = 0.97  # AlgoPerf's validation target for MNIST
 
 
@@ -48,7 +50,7 @@ def report_on(sweeps: Sequence[Path], out: Path | None = None, target: float = T
     if results.runs.empty:
         listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
-    directory = out or REPORTS / "+".join(dict.fromkeys(_name(sweep) for sweep in sweeps))
+    directory = out or REPORTS / _name(sweeps)
     comparisons = {data: stats.compare(part, target) for data, part in stats.by_data(results).items()}
     page.write_report(directory, comparisons, results.problems, sweeps)
     failed = results.runs[results.runs["status"] == FAILED]
@@ -70,10 +72,17 @@ def newest_sweep(root: Path = SWEEPS) -> Path:
     return marks[-1].parent
 
 
-def _name(sweep: Path) -> str:
-    """A sweep's name: its path below `multirun/` or `outputs/`, or else its last part."""
-    parts = sweep.resolve().parts
-    for number, part in enumerate(parts[:-1]):
-        if part in (SWEEPS.name, "outputs"):
-            return str(Path(*parts[number + 1 :]))
-    return parts[-1]
+def _name(sweeps: Sequence[Path]) -> str:
+    """The report's name: each sweep's path below the last `multirun/` or `outputs/` in it, or else its last part."""
+    names = []
+    for sweep in sweeps:
+        parts = sweep.absolute().parts
+        tops = [number for number, part in enumerate(parts[:-1]) if part in (SWEEPS.name, "outputs")]
+        names.append("/".join(parts[tops[-1] + 1 :]) if tops else parts[-1])
+    names = list(dict.fromkeys(names))
+    if len(names) == 1:
+        return names[0]
+    joined = "+".join(name.replace("/", "_") for name in names)
+    if len(joined) <= NAME_LENGTH:
+        return joined
+    return f"{joined[:NAME_LENGTH]}-{len(names)}-sweeps-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE, STATUSES, Metrics
 
+SPLITS = ("train", "val", "test")
 UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
     ("loss", "accuracy", "lr", "seconds"), "float64"
@@ -49,32 +50,36 @@ def load(directories: Sequence[Path]) -> Results:
     """Read every run below these directories, or that one of them is.
 
     A run is left out, with a reason, if its `run.json` is missing or unreadable, or its `metrics.csv` is truncated or
-    of other columns. The same configuration on the same data found twice counts once.
+    not one of this project's. The same configuration on the same data found twice counts once, by its best status.
     """
-    runs: list[dict[str, Any]] = []
-    metrics: list[pd.DataFrame] = []
+    found: list[tuple[dict[str, Any], pd.DataFrame]] = []
     problems: list[Problem] = []
-    seen: dict[tuple[str, str | None], str] = {}
     for directory in sorted({run for top in directories for run in _run_directories(top)}):
         try:
-            run, rows = _read_run(directory)
+            found.append(_read_run(directory))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error)))
+    # A result comes before a failure, and a newer run before an older one.
+    found.sort(key=lambda f: (STATUSES.index(f[0]["status"]), -(Path(f[0]["run"]) / RUN_FILE).stat().st_mtime))
+    counted: dict[str, dict[str | None, str]] = {}  # configuration's hash, data's digest: the run that counts
+    runs, metrics = [], [pd.DataFrame(columns=["run", *COLUMN_TYPES]).astype(COLUMN_TYPES)]
+    for run, rows in found:
+        others = counted.setdefault(run["config_hash"], {})
+        # A run that failed before it had its data is the same as any of its configuration.
+        same = next(iter(others.values()), None) if run["digest"] is None else others.get(run["digest"])
+        if same:
+            problems.append(Problem(run["run"], f"the same configuration as {same}, which counts"))
             continue
-        same = seen.setdefault((run["config_hash"], run["digest"]), str(directory))
-        if same != str(directory):
-            problems.append(Problem(str(directory), f"the same configuration as {same}, which counts"))
-            continue
+        others[run["digest"]] = run["run"]
         runs.append(run)
         metrics.append(rows)
-    empty = pd.DataFrame(columns=["run", *COLUMN_TYPES]).astype(COLUMN_TYPES)
-    table = pd.DataFrame(runs).set_index("run") if runs else pd.DataFrame()
-    return Results(table, pd.concat([empty, *metrics], ignore_index=True) if metrics else empty, problems)
+    table = pd.DataFrame(runs).set_index("run").sort_index() if runs else pd.DataFrame()
+    return Results(table, pd.concat([m for m in metrics if len(m)] or metrics[:1], ignore_index=True), problems)
 
 
 def _run_directories(top: Path) -> Iterator[Path]:
     for folder, subfolders, files in os.walk(top):
-        if RUN_FILE in files or METRICS_FILE in files or ".hydra" in subfolders:
+        if RUN_FILE in files or ".hydra" in subfolders:
             subfolders.clear()  # a run has no runs inside
             yield Path(folder)
 
@@ -125,9 +130,16 @@ def _read_metrics(path: Path) -> pd.DataFrame:
     if list(rows.columns) != list(Metrics._fields):
         raise Unreadable(f"{METRICS_FILE}: its columns are {', '.join(map(str, rows.columns))}")
     try:
-        return rows.astype(COLUMN_TYPES)
+        rows = rows.astype(COLUMN_TYPES)
     except ValueError as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
+    if unknown := set(rows["split"]) - set(SPLITS):
+        raise Unreadable(f"{METRICS_FILE}: there is no split {', '.join(map(repr, sorted(unknown)))}")
+    if rows.duplicated(["epoch", "split"]).any():
+        raise Unreadable(f"{METRICS_FILE}: it has two rows of one epoch and split")
+    if rows[["lr", "seconds"]].isna().any(axis=None):
+        raise Unreadable(f"{METRICS_FILE}: it has gaps: truncated")
+    return rows
 
 
 def _check_complete(rows: pd.DataFrame, epochs: int, final: Mapping[str, Mapping[str, float]]) -> None:

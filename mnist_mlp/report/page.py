@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mnist_mlp.record import write_atomically
 from mnist_mlp.report import plots
 from mnist_mlp.report.load import Problem
-from mnist_mlp.report.stats import CONFIDENCE, Comparison
+from mnist_mlp.report.stats import CONFIDENCE, Comparison, as_typed
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -46,11 +46,12 @@ def write_report(
         sources: the sweep directories, to be named.
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
+    for stale in (directory / "figures").iterdir():
+        stale.unlink()
     for table in ("summary", "runs"):
         parts = {data: getattr(comparison, table) for data, comparison in comparisons.items()}
         if len(parts) > 1:
-            for data, part in parts.items():
-                part.insert(0, "data", data)
+            parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
         joined = pd.concat(parts.values())
         write_atomically(directory / f"{table}.csv", joined.to_csv(index=table == "runs", lineterminator="\n"))
     sections = [
@@ -64,7 +65,7 @@ def write_report(
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.jinja", "md.jinja"]),
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -76,7 +77,9 @@ def write_report(
 def leaderboard(comparison: Comparison) -> pd.DataFrame:
     """The summary as text to be shown: best first, accuracies in per cent with their interval."""
     summary = comparison.summary
-    table = summary[["init", "optim", *comparison.tuned]].astype(object)
+    table = summary[["init", "optim"]].astype(object)
+    for key in comparison.tuned:
+        table[key] = summary[key].map(as_typed)
     table.insert(0, "rank", range(1, len(table) + 1))
     half = (summary["test_accuracy_ci_high"] - summary["test_accuracy_mean"]) * 100
     accuracy = (summary["test_accuracy_mean"] * 100).map("{:.2f}".format)

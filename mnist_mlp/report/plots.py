@@ -14,23 +14,31 @@ from matplotlib.ticker import MaxNLocator
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
 # Paul Tol's "muted" scheme, told apart by the colour-blind (Tol 2021, "Colour Schemes", SRON/EPS/TN/09-002).
-COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499")
-# These have one colour in every report; any other takes one that is left.
+COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255")
+# For optimizers of the user's own; Okabe and Ito's, darker than those above.
+MORE_COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#777777")
+# These have one colour in every report, and these initialisations one line style; others take what is left, by name.
+INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")
 OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
-LINE_STYLES = ("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
+LINE_STYLES = (
+    *("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))),
+    *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
+)
 DPI = 150
 
 
 def colours(optimizers: Sequence[str]) -> dict[Any, str]:
     """A colour for each optimizer."""
     others = sorted(set(optimizers) - set(OPTIMIZERS))
-    order = [*OPTIMIZERS, *others]
-    return {name: COLOURS[order.index(name) % len(COLOURS)] for name in optimizers}
+    known = dict(zip(OPTIMIZERS, COLOURS, strict=True))
+    own = {name: MORE_COLOURS[i % len(MORE_COLOURS)] for i, name in enumerate(others)}
+    return {name: (known | own)[name] for name in optimizers}
 
 
 def line_styles(inits: Sequence[str]) -> dict[Any, Any]:
     """A line style for each initialisation."""
-    return {name: LINE_STYLES[i % len(LINE_STYLES)] for i, name in enumerate(sorted(set(inits)))}
+    order = [*INITS, *sorted(set(inits) - set(INITS))]
+    return {name: LINE_STYLES[order.index(name) % len(LINE_STYLES)] for name in order if name in set(inits)}
 
 
 def in_order(optimizers: Sequence[str]) -> list[str]:

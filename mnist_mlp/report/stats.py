@@ -117,17 +117,16 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
     wide = wide.reset_index("epoch").sort_values("epoch")
     final = wide.groupby("run").last().drop(columns="epoch")
-    ranked = wide[wide["val_accuracy"].notna()].sort_values("val_accuracy", kind="stable")
-    best = ranked.groupby("run").last()[["epoch", "val_accuracy", "test_accuracy"]]
+    ranked = wide[wide["val_accuracy"].notna()].sort_values("val_accuracy", kind="stable", ascending=False)
+    best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy"]]
     best.columns = pd.Index(["best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy"])
     return final.join(best)
 
 
 def _to_target(metrics: pd.DataFrame, target: float) -> pd.DataFrame:
     """Per run: epoch and seconds at which validation (test, where there is none) first reached the target."""
-    validated = metrics.loc[metrics["split"] == "val", "run"].unique()
-    judged = metrics["split"].where(metrics["run"].isin(validated), "test") == metrics["split"]
-    judged &= metrics["split"].isin(["val", "test"]) & ~(metrics["run"].isin(validated) & (metrics["split"] == "test"))
+    validated = metrics["run"].isin(metrics.loc[metrics["split"] == "val", "run"])
+    judged = metrics["split"] == pd.Series("test", index=metrics.index).mask(validated, "val")
     reached = metrics[judged & (metrics["accuracy"] >= target)].sort_values("epoch").groupby("run").first()
     reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=np.inf)
     reached.columns = pd.Index(["epochs_to_target", "seconds_to_target"])
@@ -195,6 +194,10 @@ def _runs_table(runs: pd.DataFrame, tuned: Sequence[str], others: Sequence[str])
         "seconds_to_target",
     ]
     columns = [*keys, "status", "reason", *metrics, *best, "seconds", "config_hash"]
+    runs = runs.copy()
+    runs.loc[runs["status"] != COMPLETED, [*metrics, *best]] = (
+        np.nan
+    )  # it has no final numbers, as it did not get there
     return runs[columns].sort_values([*CELL, *tuned, REPLICATE])
 
 
@@ -209,9 +212,22 @@ def _notes(runs: pd.DataFrame, chosen: pd.DataFrame, summary: pd.DataFrame, tune
             "Learning rates are not tuned: each optimizer ran at one value, so this ranks settings, not optimizers. "
             "Several values (optim.lr=1e-3,1e-2,1e-1) are tuned on validation."
         )
-    if tuned and runs["val_accuracy"].isna().all():
-        notes.append(f"No validation split: {', '.join(tuned)} was chosen on training accuracy (set data.val_size).")
-    for status in (DIVERGED, FAILED):
-        if count := int((runs["status"] == status).sum()):
-            notes.append(f"{count} of {len(runs)} runs {status}; the means are over the completed ones.")
+    judge = "training accuracy, as there is no validation split" if runs["val_accuracy"].isna().all() else "validation"
+    for key in tuned:
+        values = ", ".join(sorted(map(as_typed, runs[key].unique())))
+        notes.append(f"{key} was chosen in each cell among {values}, by accuracy on {judge}; runs.csv has them all.")
+    if (count := int((runs["status"] == DIVERGED).sum())) > 0:
+        notes.append(
+            f"{count} of {len(runs)} runs diverged. They are counted over all settings of their cell; the means and n "
+            "are of the completed runs at the chosen setting."
+        )
+    if (count := int((runs["status"] == FAILED).sum())) > 0:
+        notes.append(f"{count} of {len(runs)} runs failed and have no numbers.")
     return notes
+
+
+def as_typed(value: object) -> str:
+    """A configuration value as one types it; NaN stands for null in a column of numbers."""
+    if isinstance(value, float):
+        return "null" if np.isnan(value) else f"{value:g}"
+    return "null" if value is None else str(value)

@@ -48,14 +48,21 @@ def call(main: Callable[[], None]) -> None:
     """
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
+    if any(re.match(r"\+*experiment=.*,", argument) for argument in sys.argv[1:]):
+        # Hydra would compose them over one another and sweep over neither's parameters.
+        sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
     try:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")
-    # Also paths that cannot be written, Hydra's ValueError for GROUP=null, and an option's file that is no YAML.
-    except (UserError, OSError, ValueError, yaml.YAMLError) as error:
+    except (UserError, OSError, yaml.YAMLError) as error:  # also a path that cannot be written, a file that is no YAML
         sys.exit(f"error: {error}")
+    except ValueError as error:
+        nulls = [argument for argument in sys.argv if argument in {f"{group}=null" for group in schema.GROUPS}]
+        if not nulls:
+            raise
+        sys.exit(f"error: {nulls[0]}: allowed is one of the group's options, as --help lists them ({error})")
     except KeyboardInterrupt:
         sys.exit("\ninterrupted")
 

@@ -25,7 +25,7 @@ import mnist_mlp
 from mnist_mlp import config as schema
 from mnist_mlp.cli import usage
 from mnist_mlp.config import UserError
-from mnist_mlp.jobs import STOP_FILE, Job, Progress, finished_jobs, holding, interruptible
+from mnist_mlp.jobs import HOLDER_FILE, LOCK_FILE, STOP_FILE, Job, Progress, finished_jobs, holding, interruptible
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, RUN_FILE, Diverged, RunWriter
 
 log = logging.getLogger(__name__)
@@ -179,8 +179,10 @@ class ChecksAndReport(Callback):
             self.held.enter_context(holding(directory))
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
-        """Let go of the run's directory."""
+        """Let go of the run's directory, and leave nothing but the run there."""
         self.held.close()
+        for name in (LOCK_FILE, HOLDER_FILE):
+            (Path(config.hydra.run.dir) / name).unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report, print the leaderboard, and end with status 1 where a job did not."""

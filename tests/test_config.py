@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Command
+from conftest import DATA, ROOT, Command
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
-from mnist_mlp import sweep
+from mnist_mlp import build, sweep
 from mnist_mlp.config import GROUPS, ConfigError, affects_result, check, plain
 
 sweep.register(ROOT / "experiments")
@@ -40,25 +40,12 @@ DEFAULTS: dict[str, Any] = plain(composed())
         ("epochs=-1", ["epochs=-1", "a whole number, at least 0"]),
         ("batch_size=0", ["batch_size=0", "a whole number, at least 1"]),
         ("data.val_size=70000", ["data.val_size=70000", "0 to 59999"]),
-        ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
         ("model.dropout=1.5", ["model.dropout=1.5", "at least 0 and less than 1"]),
         ("model.activation=reluu", ["model.activation=reluu", "relu", "softsign"]),
         ("init.distribution=gaussian", ["init.distribution=gaussian", "uniform, normal"]),
-        ("init.bias=ones", ["init.bias=ones", "default, zeros"]),
-        ("device=tpu", ["device=tpu", "auto", "cpu"]),
         ("seed=-1", ["seed=-1", "a whole number, at least 0"]),
         ("optim._target_=torch.optim.Nothing", ["optim._target_=torch.optim.Nothing", "dotted path"]),
-        ("optim.betas=[0.9,1.5]", ["optim.betas=[0.9, 1.5]", "Invalid beta parameter at index 1"]),
-        ("optim.amsgrad=maybe", ["optim.amsgrad=maybe", "true or false"]),
-        ("optim.fused=maybe", ["optim.fused=maybe", "true or false"]),
-        ("optim.weight_decay=nan", ["optim.weight_decay=nan", "a finite number"]),
-        ("optim.betas=[0.9]", ["optim.betas=[0.9]", "a list of 2 finite numbers"]),
-        ("init.scale=true", ["init.scale=True", "a finite number"]),
-        ("threads=100000", ["threads=100000", "at least 1 and less than"]),
         ("optim=null", ["optim"]),
-        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "not a Dataset"]),
-        ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers, at least 1"]),
-        ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
         ("epoch=3", ["epoch=3", "did you mean epochs?", "batch_size"]),
     ],
 )
@@ -72,6 +59,33 @@ def test_a_wrong_setting_ends_with_one_message(
     for word in words:
         assert word in done.stderr
     assert list(tmp_path.iterdir()) == []  # nothing was started
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
+        ("init.bias=ones", ["init.bias=ones", "default, zeros"]),
+        ("device=tpu", ["device=tpu", "auto", "cpu"]),
+        ("optim.betas=[0.9,1.5]", ["optim.betas=[0.9, 1.5]", "Invalid beta parameter at index 1"]),
+        ("optim.amsgrad=maybe", ["optim.amsgrad=maybe", "true or false"]),
+        ("optim.fused=maybe", ["optim.fused=maybe", "true or false"]),
+        ("optim.weight_decay=nan", ["optim.weight_decay=nan", "a finite number"]),
+        ("optim.betas=[0.9]", ["optim.betas=[0.9]", "a list of 2 finite numbers"]),
+        ("init.scale=true", ["init.scale=True", "a finite number"]),
+        ("threads=100000", ["threads=100000", "at least 1 and less than"]),
+        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "not a Dataset"]),
+        ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers, at least 1"]),
+        ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    with pytest.raises(ConfigError) as caught:
+        build.check(plain(composed(override)))
+    for word in words:
+        assert word in str(caught.value)
 
 
 def test_cuda_is_refused_where_there_is_none(command: Command) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_mlp.record import COMPLETED, Metrics, RunWriter, StepLoss, environment, write_atomically
+from mnist_mlp.record import COMPLETED, DIVERGED, Metrics, RunWriter, StepLoss, environment, write_atomically
 
 ROW = Metrics(epoch=1, step=10, split="test", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
 
@@ -35,13 +35,27 @@ def test_run_json_sums_up(tmp_path: Path) -> None:
         writer.describe(config_hash="abc")
         writer.write(ROW)
         writer.finish(COMPLETED)
-    assert json.loads((tmp_path / "run.json").read_text()) == {
+    summary = json.loads((tmp_path / "run.json").read_text())
+    assert summary.pop("wall_seconds") > 0
+    assert summary == {
         "status": "completed",
         "reason": None,
         "final": {"test": {"loss": ROW.loss, "accuracy": 0.5, "epoch": 1}},
         "seconds": 1.25,
         "config_hash": "abc",
     }
+
+
+def test_run_json_is_json_whatever_the_loss(tmp_path: Path) -> None:
+    with RunWriter(tmp_path) as writer:
+        writer.write(ROW._replace(loss=float("nan")))
+        writer.finish(DIVERGED, "the test loss is nan")
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)  # NaN and Infinity are no JSON
+
+    summary = json.loads((tmp_path / "run.json").read_text(), parse_constant=refuse)
+    assert summary["final"]["test"]["loss"] is None
 
 
 def test_an_older_run_is_replaced_whole(tmp_path: Path) -> None:

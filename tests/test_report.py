@@ -3,18 +3,22 @@
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
 from mnist_mlp.config import UserError
 from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
-from mnist_mlp.report import Outcome, newest_sweep, report_on
-from mnist_mlp.report.stats import mean_interval
+from mnist_mlp.report import Outcome, newest_sweep, plots, report_on
+from mnist_mlp.report.load import load
+from mnist_mlp.report.stats import compare, mean_interval
 
 Write = Callable[..., Path]
 
@@ -29,6 +33,7 @@ def write_run(tmp_path: Path) -> Write:
         seed: int = 0,
         test: list[float] | None = None,
         val: list[float] | None = None,
+        train: list[float] | None = None,
         lr: float = 0.01,
         status: str = "completed",
         reason: str | None = None,
@@ -36,14 +41,16 @@ def write_run(tmp_path: Path) -> Write:
         digest: str | None = "d" * 64,
     ) -> Path:
         test = test or [0.1, 0.5, 0.9]
-        curves = {"train": test, "test": test} | ({"val": val or test} if val != [] else {})
+        curves = {"train": train or [a / 2 for a in test], "test": test}
+        if val != []:
+            curves["val"] = val or [a * 0.9 for a in test]
         rows = [
             Metrics(epoch, 10 * epoch, split, 1 - accuracy[epoch], accuracy[epoch], lr, 2.0 * epoch)
             for epoch in range(len(test))
             for split, accuracy in curves.items()
         ]
         directory = tmp_path / "sweep" / f"{data}-{init}-{optim}-{lr}-{seed}"
-        directory.mkdir(parents=True)
+        (directory / ".hydra").mkdir(parents=True)
         with (directory / METRICS_FILE).open("w", newline="") as file:
             csv.writer(file).writerows([Metrics._fields, *rows])
         last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
@@ -129,6 +136,127 @@ def test_tuned_values_are_chosen_on_validation_never_on_test(
     assert (row["optim.lr"], row["n"], row["test_accuracy_mean"]) == (0.01, 2, pytest.approx(0.95))
 
 
+def test_without_validation_training_accuracy_chooses_never_the_test(
+    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    write_run(lr=0.1, test=[0.1, 0.99], val=[], train=[0.1, 0.90])
+    write_run(lr=0.01, test=[0.1, 0.95], val=[], train=[0.1, 0.96])
+    (row,) = report().to_dict("records")
+    assert (row["optim.lr"], row["test_accuracy_mean"]) == (0.01, 0.95)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "optim.lr was chosen in each cell among 0.01, 0.1, by training accuracy, as there is no val" in text
+
+
+def test_a_diverged_run_counts_as_zero_in_the_choice(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+    for seed in (0, 1):
+        write_run(lr=0.01, seed=seed, test=[0.1, 0.7], val=[0.1, 0.7])
+    write_run(lr=0.1, seed=0, test=[0.1, 0.9], val=[0.1, 0.9])
+    write_run(lr=0.1, seed=1, test=[0.1, 0.9], val=[0.1, 0.9], status="diverged", reason="the training loss is nan")
+    (row,) = report().to_dict("records")
+    assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 2, 1)
+
+
+def test_the_best_epoch_is_the_first_best_on_validation(
+    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    write_run(test=[0.1, 0.6, 0.7, 0.9], val=[0.1, 0.8, 0.8, 0.5])
+    report()
+    (row,) = pd.read_csv(tmp_path / "report" / "runs.csv").to_dict("records")
+    best = [row[f"best_epoch{what}"] for what in ("", "_val_accuracy", "_test_accuracy")]
+    assert best == [1, 0.8, 0.6]
+
+
+def test_a_diverged_run_has_no_final_numbers(
+    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    write_run(test=[0.1, 0.6], status="diverged", reason="the training loss is nan")
+    report()
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert runs["test_accuracy"].isna().all()
+    assert runs["reason"].tolist() == ["the training loss is nan"]
+
+
+def test_curves_are_means_with_intervals_over_seeds(tmp_path: Path, write_run: Write) -> None:
+    for seed, accuracy in enumerate([0.6, 0.7, 0.8]):
+        write_run(seed=seed, test=[0.1, accuracy])
+    curves = compare(load([tmp_path / "sweep"]), target=0.97).curves
+    (last,) = curves[(curves["split"] == "test") & (curves["epoch"] == 1)].to_dict("records")
+    half = 4.3027 * 0.1 / math.sqrt(3)  # t(0.975, 2) from any table
+    assert (last["n"], last["accuracy"], last["loss"]) == (3, pytest.approx(0.7), pytest.approx(0.3))
+    assert [last["accuracy_low"], last["accuracy_high"]] == pytest.approx([0.7 - half, 0.7 + half], rel=1e-4)
+
+
+def test_the_figures_show_the_numbers(tmp_path: Path, write_run: Write) -> None:
+    write_run(optim="adam", init="default", test=[0.1, 0.9])
+    write_run(optim="sgd", init="he", test=[0.1, 0.8])
+    comparison = compare(load([tmp_path / "sweep"]), target=0.97)
+    (map_,) = plots.heatmap(comparison.summary).axes
+    assert {text.get_text() for text in map_.texts} == {"90.00", "80.00", "none"}
+    ax = plots.plot_learning_curves(Figure().subplots(), comparison.curves, "test", "accuracy")
+    assert sorted(np.asarray(line.get_ydata()).tolist() for line in ax.lines) == [[0.1, 0.8], [0.1, 0.9]]
+    styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
+    assert len({colour for colour, _ in styles}) == len({style for _, style in styles}) == 2
+
+
+@pytest.mark.parametrize(
+    ("runs", "note"),
+    [
+        ([{"seed": 0}], "One seed a cell"),
+        ([{"seed": 0}, {"seed": 1}, {"seed": 0, "optim": "sgd"}], "unequal numbers of seeds"),
+        ([{"seed": 0}], "Learning rates are not tuned"),
+        ([{"lr": 0.1}, {"lr": 0.01}], "optim.lr was chosen in each cell among 0.01, 0.1, by validation accuracy"),
+        ([{}, {"seed": 1, "test": [0.1], "status": "diverged", "reason": "nan"}], "1 of 2 runs diverged"),
+        ([{}, {"seed": 1, "status": "failed", "reason": "no"}], "1 of 2 runs failed"),
+    ],
+)
+def test_notes_say_what_to_beware_of(
+    tmp_path: Path, write_run: Write, report: Callable[..., pd.DataFrame], runs: list[dict[str, Any]], note: str
+) -> None:
+    for run in runs:
+        write_run(**run)
+    report()
+    for name in ("index.html", "report.md"):
+        assert note in (tmp_path / "report" / name).read_text()
+
+
+def test_nothing_to_beware_of_is_no_note(tmp_path: Path, write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+    for seed in (0, 1):
+        for optim in ("adam", "sgd"):
+            for lr in (0.1, 0.01):
+                write_run(optim=optim, seed=seed, lr=lr)
+    report()
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert text.count("**Note.**") == 1  # how the learning rate was chosen
+
+
+def test_unfinished_runs_are_counted(tmp_path: Path, write_run: Write) -> None:
+    write_run()
+    write_run(seed=1, status="failed", reason="no")
+    (write_run(seed=2) / RUN_FILE).unlink()
+    assert report_on([tmp_path / "sweep"], tmp_path / "report").unfinished == 2
+
+
+def test_one_option_with_different_bytes_is_two_data_sets(
+    write_run: Write, report: Callable[..., pd.DataFrame]
+) -> None:
+    write_run(seed=0, digest="a" * 64)
+    write_run(seed=1, digest="b" * 64)
+    assert sorted(report()["data"]) == ["mnist aaaaaaaa", "mnist bbbbbbbb"]
+
+
+def test_a_report_has_the_sweeps_own_name(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run()
+    monkeypatch.chdir(tmp_path)
+    for path, name in {
+        "outputs/old/multirun/2026-01-02/10-00-00": "reports/2026-01-02/10-00-00",
+        "elsewhere/mine": "reports/mine",
+    }.items():
+        shutil.copytree(tmp_path / "sweep", path)
+        assert str(report_on([Path(path)]).directory) == name
+    several = report_on([Path("elsewhere/mine"), Path("outputs/old/multirun/2026-01-02/10-00-00")])
+    assert str(several.directory) == "reports/mine+2026-01-02_10-00-00"
+
+
 def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
     write_run(lr=0.01, test=[0.1, 0.6])
     write_run(lr=1e6, test=[0.1], status="diverged", reason="the training loss is nan")
@@ -194,6 +322,17 @@ def damage_words(run: Path) -> None:
     (run / METRICS_FILE).write_text(text.replace("0.5", "half"))
 
 
+def damage_repeated(run: Path) -> None:
+    text = (run / METRICS_FILE).read_text()
+    (run / METRICS_FILE).write_text(text + text.splitlines()[-1] + "\n")
+
+
+def damage_cut_row(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text()) | {"status": "diverged"}
+    (run / RUN_FILE).write_text(json.dumps(summary))
+    (run / METRICS_FILE).write_text((run / METRICS_FILE).read_text() + "3,30,te")
+
+
 def damage_altered(run: Path) -> None:
     text = (run / METRICS_FILE).read_text()
     (run / METRICS_FILE).write_text(text.replace("0.9,", "0.8,"))
@@ -235,11 +374,18 @@ def test_a_damaged_run_is_named_and_left_out(
 
 
 def test_a_copied_run_counts_once(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
-    run = write_run()
-    (tmp_path / "sweep" / "again").mkdir()
-    for file in run.iterdir():
-        (tmp_path / "sweep" / "again" / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(write_run(), tmp_path / "sweep" / "again")
     assert report()["n"].tolist() == [1]
+
+
+def test_a_result_counts_before_a_failure_of_the_same_configuration(
+    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    failed = write_run(status="failed", reason="RuntimeError: no", digest=None)
+    failed.rename(tmp_path / "sweep" / "0-earlier")
+    write_run()
+    (row,) = report().to_dict("records")
+    assert (row["n"], row["failed"]) == (1, 0)
 
 
 def test_different_data_are_apart(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:

@@ -108,6 +108,15 @@ def test_the_records_of_a_run(few: Splits) -> None:
     assert seconds == sorted(seconds)
 
 
+def test_each_split_is_evaluated_on_its_own_images(few: Splits) -> None:
+    model = network()
+    rows = {r.split: (r.loss, r.accuracy) for r in run(few, epochs=1, model=model) if isinstance(r, Metrics)}
+    assert few.val is not None
+    assert rows["val"] == evaluate(model, few.val)
+    assert rows["test"] == evaluate(model, few.test)
+    assert rows["val"] != rows["test"]
+
+
 def test_without_validation_there_are_two_splits(real_mnist: Dataset) -> None:
     data = make_splits(real_mnist, train_size=100, val_size=0, split_seed=0, normalize=False)
     assert {r.split for r in run(data, epochs=1) if isinstance(r, Metrics)} == {"train", "test"}

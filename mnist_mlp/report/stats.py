@@ -212,10 +212,14 @@ def _notes(runs: pd.DataFrame, chosen: pd.DataFrame, summary: pd.DataFrame, tune
             "Learning rates are not tuned: each optimizer ran at one value, so this ranks settings, not optimizers. "
             "Several values (optim.lr=1e-3,1e-2,1e-1) are tuned on validation."
         )
-    judge = "training accuracy, as there is no validation split" if runs["val_accuracy"].isna().all() else "validation"
+    judge = (
+        "training accuracy, as there is no validation split,"
+        if runs["val_accuracy"].isna().all()
+        else "validation accuracy"
+    )
     for key in tuned:
         values = ", ".join(sorted(map(as_typed, runs[key].unique())))
-        notes.append(f"{key} was chosen in each cell among {values}, by accuracy on {judge}; runs.csv has them all.")
+        notes.append(f"{key} was chosen in each cell among {values}, by {judge}; runs.csv has them all.")
     if (count := int((runs["status"] == DIVERGED).sum())) > 0:
         notes.append(
             f"{count} of {len(runs)} runs diverged. They are counted over all settings of their cell; the means and n "

@@ -1,0 +1,286 @@
+"""Sweeps that meet kill -9, Ctrl-C, a full directory, another sweep: no result is lost, and the user is told."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import DATA, ROOT, SMALL, Command
+from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_config import composed, job_name
+
+from mnist_mlp import sweep
+from mnist_mlp.config import UserError, identity, plain
+from mnist_mlp.jobs import HOLDER_FILE, Job, Progress, finished_jobs, holding
+from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE
+
+LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100")
+SHORT = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL)
+
+
+@pytest.fixture
+def start(tmp_path: Path, real_mnist: object) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `python run.py ARGUMENTS` in a process group of its own."""
+
+    def call(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "run.py"), *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"MNIST_MLP_DATA": str(DATA)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    return call
+
+
+def results(directory: Path) -> dict[str, pd.DataFrame]:
+    """Job to its metrics, but for the seconds."""
+    runs = sorted(path.parent for path in directory.glob(f"*/{RUN_FILE}"))
+    return {run.name: pd.read_csv(run / METRICS_FILE).drop(columns="seconds") for run in runs}
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> None:
+    assert one.keys() == two.keys()
+    for name in one:
+        pd.testing.assert_frame_equal(one[name], two[name], check_exact=True)
+
+
+def test_a_killed_sweep_goes_on_where_it_was(
+    command: Command, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    command("run.py", *LONG, "hydra.sweep.dir=undisturbed")
+    process = start(*LONG, "hydra.sweep.dir=killed")
+    wait_until(lambda: list((tmp_path / "killed").glob(f"*/{RUN_FILE}")))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = len(results(tmp_path / "killed"))
+    assert 1 <= done < 4
+    again = command("run.py", *LONG, "hydra.sweep.dir=killed")
+    assert f"4 jobs, {done} skipped as they have a result, {4 - done} to do" in again.stdout
+    assert_same(results(tmp_path / "undisturbed"), results(tmp_path / "killed"))
+
+
+def test_a_killed_worker_costs_nothing(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    process = start(*LONG, "hydra.sweep.dir=here")
+    wait_until(lambda: list((tmp_path / "here").glob(f"*/{METRICS_FILE}")))
+    workers = [c for c in psutil.Process(process.pid).children() if "LokyProcess" in " ".join(c.cmdline())]
+    workers[0].kill()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert "the launcher stopped: TerminatedWorkerError" in output
+    assert len(results(tmp_path / "here")) == 4
+
+
+@pytest.mark.parametrize(("launcher", "number"), [("joblib", signal.SIGINT), ("basic", signal.SIGTERM)])
+def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
+    command: Command,
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    launcher: str,
+    number: signal.Signals,
+) -> None:
+    process = start(*LONG, f"hydra/launcher={launcher}")
+    wait_until(lambda: list(tmp_path.glob(f"multirun/*/*/*/{METRICS_FILE}")))
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert f"{number.name}: every worker has been stopped." in output
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+    (resume,) = re.findall(r"To go on: (.*)", output)
+    _, _, *arguments = shlex.split(resume)
+    assert "4 jobs, " in command("run.py", *arguments).stdout
+    assert len(list(tmp_path.glob(f"multirun/*/*/*/{RUN_FILE}"))) == 4
+
+
+def test_a_finished_sweep_trains_nothing_again(command: Command, tmp_path: Path) -> None:
+    command("run.py", *SHORT, "hydra.sweep.dir=here")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "here").glob("*/*.csv")}
+    again = command("run.py", *SHORT, "hydra.sweep.dir=here")
+    assert "4 jobs, 4 skipped as they have a result, 0 to do" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "here").glob("*/*.csv")} == before
+    wider = command("run.py", "-m", "init=he,lecun,default", *SHORT[2:], "hydra.sweep.dir=here", "dry_run=true")
+    assert wider.stdout.count("done   ") == 4
+    assert wider.stdout.count("to do  ") == 2
+    assert "2 to do; about " in wider.stdout
+    forced = command("run.py", *SHORT, "hydra.sweep.dir=here", "force=true")
+    assert "4 jobs, 0 skipped" in forced.stdout
+    assert all(path.stat().st_mtime_ns > before[path] for path in before)
+
+
+def test_results_of_another_version_are_not_mixed_in(command: Command, tmp_path: Path) -> None:
+    command("run.py", *SHORT, "hydra.sweep.dir=here")
+    run = next((tmp_path / "here").glob(f"*/{RUN_FILE}"))
+    run.write_text(run.read_text().replace('"package": "', '"package": "0.0.'))
+    done = command("run.py", *SHORT, "hydra.sweep.dir=here", status=1)
+    assert "1 finished results there are not comparable" in done.stderr
+    assert f"{run.parent.name}: version 0.0." in done.stderr
+    assert "force=true" in done.stderr
+
+
+def test_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
+    done = command("run.py", "-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=1", *SMALL, "hydra.sweep.dir=here")
+    assert "1 jobs, 0 skipped" in done.stdout
+    assert len(results(tmp_path / "here")) == 1
+
+
+def test_fail_fast_starts_no_more_jobs(command: Command, checkout: Path, tmp_path: Path) -> None:
+    (checkout / "my_optim.py").write_text(
+        "import torch\n"
+        "class Throwing(torch.optim.SGD):\n"
+        "    steps = 0\n"
+        "    def step(self, closure=None):\n"
+        "        self.steps += 1\n"
+        "        if self.steps == 3:\n"
+        "            raise RuntimeError('thrown on purpose')\n"
+    )
+    (checkout / "conf/optim/throwing.yaml").write_text("_target_: my_optim.Throwing\nlr: 0.1\n")
+    arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, "hydra/launcher=basic", "hydra.sweep.dir=here")
+    command("run.py", *arguments, "fail_fast=true", top=checkout, status=1)
+    assert [path.parent.name[:11] for path in (tmp_path / "here").glob(f"*/{RUN_FILE}")] == ["he_throwing"]
+    command("run.py", *arguments, top=checkout, status=1)
+    assert len(results(tmp_path / "here")) == 3
+
+
+@pytest.mark.parametrize("launcher", ["basic", "submitit_local", "ray"])
+def test_every_launcher_gives_the_numbers_of_joblib(command: Command, tmp_path: Path, launcher: str) -> None:
+    command("run.py", *SHORT, "hydra.sweep.dir=joblib")
+    command("run.py", *SHORT, f"hydra/launcher={launcher}", "hydra.sweep.dir=other")
+    assert_same(results(tmp_path / "joblib"), results(tmp_path / "other"))
+
+
+def test_a_study_needs_no_flag_and_resumes_by_itself(command: Command, tmp_path: Path) -> None:
+    quick = ("epochs=1", "data.train_size=100")
+    first = command("run.py", "experiment=smoke", "seed=0", *quick)
+    assert "multirun/smoke: 4 jobs, 0 skipped" in first.stdout
+    assert (tmp_path / "reports/smoke/index.html").exists()
+    wider = command("run.py", "experiment=smoke", "seed=0", "optim=adam,sgd,radam", *quick)
+    assert "multirun/smoke: 6 jobs, 4 skipped as they have a result, 2 to do" in wider.stdout
+
+
+def test_studies_are_listed_and_only_one_runs(command: Command) -> None:
+    assert "experiment: init_by_optim, smoke" in command("run.py", "--help").stdout
+    missing = command("run.py", "experiment=smok", status=1).stderr
+    assert missing == "error: experiment=smok: there is no such option; allowed are init_by_optim, smoke\n"
+    for flags in ([], ["-m"]):
+        both = command("run.py", *flags, "experiment=smoke,init_by_optim", status=1).stderr
+        assert "one study at a time" in both
+
+
+def test_every_study_composes() -> None:
+    for path in (ROOT / "experiments").glob("*.yaml"):
+        config = composed(f"experiment={path.stem}")
+        assert config.hydra.mode.name == "MULTIRUN"
+        assert config.hydra.sweep.dir == f"multirun/{path.stem}"
+
+
+def test_one_sweep_at_a_time_in_a_directory(tmp_path: Path) -> None:
+    message = f"in use by another sweep: process {os.getpid()} on "
+    with holding(tmp_path), pytest.raises(UserError, match=message), holding(tmp_path):
+        raise AssertionError("both hold it")
+    with holding(tmp_path):  # what the other left behind is no obstacle
+        pass
+
+
+def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from mnist_mlp.jobs import holding\n"
+        "with holding(Path(sys.argv[1])):\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as process:
+        wait_until((tmp_path / HOLDER_FILE).exists)
+        with pytest.raises(UserError, match=f"process {process.pid} on "), holding(tmp_path):
+            raise AssertionError("both hold it")
+        process.kill()
+    with holding(tmp_path):
+        pass
+
+
+def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> None:
+    arguments = ("run.py", "epochs=1", *SMALL, "hydra.run.dir=here")
+    command(*arguments)
+    assert "here holds a run; force=true replaces it" in command(*arguments, status=1).stderr
+    command(*arguments, "force=true", "seed=1")
+    assert json.loads((tmp_path / "here" / RUN_FILE).read_text())["config"]["seed"] == 1
+    with FileLock(tmp_path / "here" / ".lock"):
+        assert "in use by another" in command(*arguments, "force=true", status=1).stderr
+
+
+def test_the_progress_line_counts_what_is_on_disk(tmp_path: Path) -> None:
+    jobs = [Job((), tmp_path / name, "h", "d") for name in ("done", "diverged", "failed", "running", "waiting")]
+    progress = Progress(jobs, skipped=3, shown=False)
+    for status, job in zip(("completed", "diverged", "failed"), jobs, strict=False):
+        job.directory.mkdir()
+        (job.directory / RUN_FILE).write_text(json.dumps({"status": status}))
+    jobs[3].directory.mkdir()
+    (jobs[3].directory / METRICS_FILE).touch()
+    line = progress.line()
+    assert line.startswith("5 of 8 finished (1 running, 1 failed, 1 diverged), 0:00:00 elapsed, about ")
+
+
+def test_half_a_run_json_is_no_result(tmp_path: Path) -> None:
+    job = Job((), tmp_path, "hash", "digest")
+    for text in ("", '{"status": "comp', "[]", "null", '{"status": "failed"}', "{}"):
+        (tmp_path / RUN_FILE).write_text(text)
+        assert finished_jobs([job], "1") == []
+    summary = {"environment": {"package": "1"}, "data": {"digest": "digest"}, "config_hash": "hash"}
+    (tmp_path / RUN_FILE).write_text(json.dumps({"status": COMPLETED, **summary}))
+    assert finished_jobs([job], "1") == [job]
+    with pytest.raises(UserError, match="version 1 instead of 2"):
+        finished_jobs([job], "2")
+
+
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "init": st.sampled_from(["he", "lecun", "orthogonal"]),
+        "optim": st.sampled_from(["adam", "sgd", "momentum"]),
+        "optim.lr": st.sampled_from(["0.01", "1e-2", "0.1"]),
+        "optim.weight_decay": st.sampled_from(["0", "0.0", "1e-4"]),
+        "seed": st.integers(0, 2).map(str),
+        "model.hidden": st.sampled_from(["[512,256]", "[512, 256]", "[10]", "[]"]),
+        "data.val_size": st.sampled_from(["5000", "100"]),
+        "device": st.sampled_from(["cpu", "auto"]),
+        "threads": st.sampled_from(["1", "2"]),
+        "progress": st.booleans().map(str),
+        "data.root": st.sampled_from(["data", "/a b/'c'", "elsewhere"]),
+    },
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SETTINGS, SETTINGS)
+def test_names_are_equal_exactly_when_results_are(one: dict[str, str], two: dict[str, str]) -> None:
+    overrides = [
+        [f"{key}={json.dumps(v) if ' ' in v and '[' not in v else v}" for key, v in s.items()] for s in (one, two)
+    ]
+    decisive = []
+    for chosen in overrides:
+        config = composed(*chosen)
+        decisive.append((sweep.choices(config.hydra), identity(plain(config))))
+    assert (job_name(*overrides[0]) == job_name(*overrides[1])) == (decisive[0] == decisive[1])

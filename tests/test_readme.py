@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command
@@ -17,7 +18,12 @@ QUICK = ["epochs=1", "data.train_size=100"]
 def test_a_run_command_works(command: Command, line: str) -> None:
     _, script, *arguments = shlex.split(line)
     done = command(script, *arguments, *QUICK)
-    assert ("report: reports/" if "-m" in arguments else "epoch 1/1") in done.stdout
+    if "dry_run=true" in arguments:
+        assert "to do  " in done.stdout
+    elif "-m" in arguments or "experiment=smoke" in arguments:
+        assert "report: reports/" in done.stdout
+    else:
+        assert "epoch 1/1" in done.stdout
 
 
 def test_the_other_commands_are_known() -> None:
@@ -25,6 +31,24 @@ def test_the_other_commands_are_known() -> None:
     assert others == ["make sweep", "make test", "python report.py"]  # tests/test_commands.py runs the last
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert {"sweep", "test", "check"} <= set(targets)
+
+
+def test_the_examples_of_ones_own_parts_work(command: Command, checkout: Path, tmp_path: Path) -> None:
+    (module,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (optimizer,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    (checkout / "mine.py").write_text(module)
+    (checkout / "conf/optim/nadam.yaml").write_text(optimizer)
+    for group, target in re.findall(r"# conf/(\w+)/mine.yaml: _target_: (mine\.\w+)", module):
+        more = "val_size: 50\n" if group == "data" else ""
+        (checkout / "conf" / group / "mine.yaml").write_text(f"_target_: {target}\n{more}")
+    arguments = ("-m", "init=mine,he", "model=mine", "data=mine", "optim=nadam", "epochs=1")
+    command("run.py", *arguments, "hydra/launcher=basic", "hydra.sweep.dir=here", top=checkout)
+    assert len(list((tmp_path / "here").glob("*/run.json"))) == 2
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
 
 
 def test_every_option_is_listed() -> None:

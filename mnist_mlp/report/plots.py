@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
@@ -24,6 +24,7 @@ LINE_STYLES = (
     *("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))),
     *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
 )
+ACCURACY_TICKS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
 DPI = 150
 
 
@@ -54,7 +55,7 @@ def plot_learning_curves(ax: Axes, curves: pd.DataFrame, split: str, measure: st
         ax: where to draw.
         curves: columns init, optim, split, epoch, and the measure with its _low and _high.
         split: train, val or test.
-        measure: loss (drawn on a logarithmic axis) or accuracy.
+        measure: loss (drawn on a logarithmic axis) or accuracy (on a logit axis).
     """
     of_split = curves[curves["split"] == split]
     colour, style = colours(list(curves["optim"])), line_styles(list(curves["init"]))
@@ -65,6 +66,11 @@ def plot_learning_curves(ax: Axes, curves: pd.DataFrame, split: str, measure: st
         )
     if measure == "loss":
         ax.set_yscale("log")
+    else:
+        ax.set_yscale("logit", nonpositive="clip")  # tells 0.97 from 0.98 and still shows the start
+        ax.set_ylim(0.05, 0.999)
+        ax.set_yticks(ACCURACY_TICKS, [f"{tick:g}" for tick in ACCURACY_TICKS])
+        ax.yaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("epoch")
     ax.set_ylabel({"loss": "cross-entropy (nats)", "accuracy": "accuracy"}[measure])
     ax.set_title(f"{split} {measure}")

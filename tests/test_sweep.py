@@ -142,10 +142,8 @@ def test_results_of_another_version_are_not_mixed_in(command: Command, tmp_path:
 
 
 def test_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
-    done = command(
-        "run.py", *SHORT[-1:], "-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=0", "hydra.sweep.dir=here"
-    )
-    assert "1 jobs, 0 skipped" in done.stdout
+    equal = ("-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=0", "hydra/launcher=basic", "hydra.sweep.dir=here")
+    assert "1 jobs, 0 skipped" in command("run.py", *equal).stdout
     assert len(results(tmp_path / "here")) == 1
 
 

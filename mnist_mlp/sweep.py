@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import re
 import shlex
 import sys
@@ -37,6 +38,8 @@ warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated
 PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 255 bytes a name
 ATTEMPTS = 2  # a job whose worker was killed is tried this often in one sweep
 EXPERIMENT = "experiment"
+
+without_result: list[Job] = []  # of the sweep that has just ended; the callback that sums it up is another object
 
 
 class JobFailed(UserError):
@@ -192,7 +195,7 @@ class ChecksAndReport(Callback):
             from mnist_mlp.report import report_on
 
             report = report_on([Path(config.hydra.sweep.dir)])
-        if report.unfinished:
+        if report.unfinished or without_result:
             sys.exit(1)
 
 
@@ -267,10 +270,16 @@ def run_sweep(
         with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
             _launch_until_ended(todo, launch)
         log.info("%s", progress.line())
+    without_result[:] = [job for job in todo if job.status() is None]
+    if without_result:
+        log.error("%d jobs have no result. To go on: %s", len(without_result), resume_command(directory))
 
 
 def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], object]) -> None:
     """Launch, and launch again what a dead worker has taken down with it."""
+    # Workers that are started as plain Python processes must find what the user keeps beside run.py.
+    path = [str(Path(sys.argv[0]).absolute().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
     for attempt in range(1, ATTEMPTS + 1):
         todo = [job for job in jobs if job.status() is None]
         if not todo:

@@ -13,6 +13,7 @@ from mnist_mlp.data import Dataset, mnist
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MNIST_MLP_DATA", ROOT / "data"))
+IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes where they are not the point
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

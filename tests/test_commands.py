@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from conftest import SMALL, Command
+from conftest import IN_PROCESS, SMALL, Command
 
 
 def run_directories(root: Path) -> list[Path]:
@@ -59,7 +59,9 @@ def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> No
 
 def test_the_same_command_twice_gives_the_same_numbers(command: Command, tmp_path: Path) -> None:
     for name in ("first", "second"):
-        command("run.py", "-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL, f"hydra.sweep.dir={name}")
+        command(
+            "run.py", "-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL, f"hydra.sweep.dir={name}", IN_PROCESS
+        )
     first, second = run_directories(tmp_path / "first"), run_directories(tmp_path / "second")
     assert [run.name for run in first] == [run.name for run in second]
     assert len(first) == 4
@@ -69,7 +71,9 @@ def test_the_same_command_twice_gives_the_same_numbers(command: Command, tmp_pat
 
 
 def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) -> None:
-    command("run.py", "-m", "optim=adam,sgd", "epochs=1", "seed=0,1", *SMALL, "hydra.sweep.dir=multirun/mine")
+    command(
+        "run.py", "-m", "optim=adam,sgd", "epochs=1", "seed=0,1", *SMALL, "hydra.sweep.dir=multirun/mine", IN_PROCESS
+    )
     first = (tmp_path / "reports/mine/summary.csv").read_text()
     assert "report: reports/mine/index.html" in command("report.py").stdout
     assert (tmp_path / "reports/mine/summary.csv").read_text() == first
@@ -87,7 +91,7 @@ def test_digits_work_with_an_empty_data_directory(command: Command, tmp_path: Pa
 
 def test_an_optimizer_of_ones_own_is_one_file(command: Command, checkout: Path, tmp_path: Path) -> None:
     (checkout / "conf/optim/mine.yaml").write_text("_target_: torch.optim.NAdam\n_partial_: true\nlr: 0.002\n")
-    command("run.py", "-m", "optim=adam,mine", "optim.weight_decay=1e-4", "epochs=1", *SMALL, top=checkout)
+    command("run.py", "-m", "optim=adam,mine", "optim.weight_decay=1e-4", "epochs=1", *SMALL, IN_PROCESS, top=checkout)
     assert sorted(summaries(tmp_path)["optim"]) == ["adam", "mine"]
 
 
@@ -101,7 +105,9 @@ def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_p
     )
     (checkout / "conf/init/flat.yaml").write_text("_target_: my_parts.constant_\n_partial_: true\nvalue: 0.01\n")
     (checkout / "conf/model/linear.yaml").write_text("_target_: my_parts.Linear\n")
-    command("run.py", "-m", "init=he,flat", "model=linear", "init.bias=zeros", "epochs=1", *SMALL, top=checkout)
+    command(
+        "run.py", "-m", "init=he,flat", "model=linear", "init.bias=zeros", "epochs=1", *SMALL, IN_PROCESS, top=checkout
+    )
     assert sorted(summaries(tmp_path)["init"]) == ["flat", "he"]
     starts = {float(metrics(run)["loss"].iloc[0]) for run in run_directories(tmp_path / "multirun")}
     assert len(starts) == 2
@@ -131,7 +137,7 @@ def test_a_job_that_raises_leaves_the_others_alone(command: Command, checkout: P
 
 
 def test_a_diverged_run_is_a_result(command: Command, tmp_path: Path) -> None:
-    command("run.py", "-m", "optim=sgd", "optim.lr=0.1,1e30", "epochs=1", "model.batch_norm=false", *SMALL)
+    command("run.py", "-m", "optim=sgd", "optim.lr=0.1,1e30", "epochs=1", "model.batch_norm=false", *SMALL, IN_PROCESS)
     assert sorted(statuses(tmp_path / "multirun")) == ["completed", "diverged"]
     (row,) = summaries(tmp_path).to_dict("records")
     assert (row["n"], row["diverged"], row["failed"], row["optim.lr"]) == (1, 1, 0, 0.1)

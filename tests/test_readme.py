@@ -5,13 +5,13 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command
+from conftest import IN_PROCESS, ROOT, Command
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 RUNS = [command for command in COMMANDS if command.startswith("python run.py")]
-QUICK = ["epochs=1", "data.train_size=100"]
+QUICK = ["epochs=1", "data.train_size=100", IN_PROCESS]
 
 
 @pytest.mark.parametrize("line", RUNS)
@@ -42,7 +42,7 @@ def test_the_examples_of_ones_own_parts_work(command: Command, checkout: Path, t
         more = "val_size: 50\n" if group == "data" else ""
         (checkout / "conf" / group / "mine.yaml").write_text(f"_target_: {target}\n{more}")
     arguments = ("-m", "init=mine,he", "model=mine", "data=mine", "optim=nadam", "epochs=1")
-    command("run.py", *arguments, "hydra/launcher=basic", "hydra.sweep.dir=here", top=checkout)
+    command("run.py", *arguments, IN_PROCESS, "hydra.sweep.dir=here", top=checkout)
     assert len(list((tmp_path / "here").glob("*/run.json"))) == 2
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import DATA, ROOT, SMALL, Command
+from conftest import DATA, IN_PROCESS, ROOT, SMALL, Command
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE
 
 LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100")
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL)
-SHORT = (*FEW, "hydra/launcher=basic")
+SHORT = (*FEW, IN_PROCESS)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_results_of_another_version_are_not_mixed_in(command: Command, tmp_path:
 
 
 def test_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
-    equal = ("-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=0", "hydra/launcher=basic", "hydra.sweep.dir=here")
+    equal = ("-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=0", IN_PROCESS, "hydra.sweep.dir=here")
     assert "1 jobs, 0 skipped" in command("run.py", *equal).stdout
     assert len(results(tmp_path / "here")) == 1
 
@@ -158,7 +158,7 @@ def test_fail_fast_starts_no_more_jobs(command: Command, checkout: Path, tmp_pat
         "            raise RuntimeError('thrown on purpose')\n"
     )
     (checkout / "conf/optim/throwing.yaml").write_text("_target_: my_optim.Throwing\nlr: 0.1\n")
-    arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, "hydra/launcher=basic", "hydra.sweep.dir=here")
+    arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, IN_PROCESS, "hydra.sweep.dir=here")
     command("run.py", *arguments, "fail_fast=true", top=checkout, status=1)
     assert [path.parent.name[:11] for path in (tmp_path / "here").glob(f"*/{RUN_FILE}")] == ["he_throwing"]
     command("run.py", *arguments, top=checkout, status=1)
@@ -174,7 +174,7 @@ def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path)
 
 
 def test_a_study_needs_no_flag_and_resumes_by_itself(command: Command, tmp_path: Path) -> None:
-    quick = ("epochs=1", "data.train_size=100", "hydra/launcher=basic")
+    quick = ("epochs=1", "data.train_size=100", IN_PROCESS)
     first = command("run.py", "experiment=smoke", "seed=0", *quick)
     assert "multirun/smoke: 4 jobs, 0 skipped" in first.stdout
     assert (tmp_path / "reports/smoke/index.html").exists()
@@ -275,7 +275,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SETTINGS, SETTINGS)
 def test_names_are_equal_exactly_when_results_are(one: dict[str, str], two: dict[str, str]) -> None:
     overrides = [

@@ -21,10 +21,11 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 import mnist_mlp
 from mnist_mlp import config as schema
-from mnist_mlp.cli import usage
+from mnist_mlp.cli import explain, usage
 from mnist_mlp.config import UserError
 from mnist_mlp.jobs import HOLDER_FILE, LOCK_FILE, STOP_FILE, Job, Progress, finished_jobs, holding, interruptible
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, RUN_FILE, Diverged, RunWriter
@@ -206,6 +207,8 @@ def _ending_on_errors() -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f"error: {error}")
+    except OmegaConfBaseException as error:
+        sys.exit(f"error: {explain(error)}")
     except Exception:
         traceback.print_exc()
         sys.exit(1)

@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -259,13 +259,14 @@ def run_sweep(
         UserError: a job could not work, another sweep writes there, or the results there are of another making.
     """
     jobs = plan(directory, configs)
-    done = [] if settings.force else finished_jobs(jobs, mnist_mlp.__version__)
-    todo = [job for job in jobs if job not in done]
-    log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))
-    if settings.dry_run:
-        print("\n".join(_dry_run(done, todo)))
-        return
-    with holding(directory):
+    with nullcontext() if settings.dry_run else holding(directory):  # held before looking at what is finished
+        done = [] if settings.force else finished_jobs(jobs, mnist_mlp.__version__)
+        has_result = set(done)
+        todo = [job for job in jobs if job not in has_result]
+        log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))
+        if settings.dry_run:
+            print("\n".join(_dry_run(done, todo)))
+            return
         (directory / STOP_FILE).unlink(missing_ok=True)
         for job in todo:
             (job.directory / RUN_FILE).unlink(missing_ok=True)

@@ -54,3 +54,19 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("run.py", "report.py"):
         shutil.copy(ROOT / name, top / name)
     return top
+
+
+@pytest.fixture
+def throwing(checkout: Path) -> Path:
+    """A checkout with an optimizer of the user's own, `optim=throwing`, that raises in its third step."""
+    (checkout / "my_optim.py").write_text(
+        "import torch\n"
+        "class Throwing(torch.optim.SGD):\n"
+        "    steps = 0\n"
+        "    def step(self, closure=None):\n"
+        "        self.steps += 1\n"
+        "        if self.steps == 3:\n"
+        "            raise RuntimeError('thrown on purpose')\n"
+    )
+    (checkout / "conf/optim/throwing.yaml").write_text("_target_: my_optim.Throwing\n_partial_: true\nlr: 0.1\n")
+    return checkout

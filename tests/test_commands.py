@@ -113,18 +113,8 @@ def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_p
     assert len(starts) == 2
 
 
-def test_a_job_that_raises_leaves_the_others_alone(command: Command, checkout: Path, tmp_path: Path) -> None:
-    (checkout / "my_optim.py").write_text(
-        "import torch\n"
-        "class Throwing(torch.optim.SGD):\n"
-        "    steps = 0\n"
-        "    def step(self, closure=None):\n"
-        "        self.steps += 1\n"
-        "        if self.steps == 3:\n"
-        "            raise RuntimeError('thrown on purpose')\n"
-    )
-    (checkout / "conf/optim/throwing.yaml").write_text("_target_: my_optim.Throwing\n_partial_: true\nlr: 0.1\n")
-    done = command("run.py", "-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, top=checkout, status=1)
+def test_a_job_that_raises_leaves_the_others_alone(command: Command, throwing: Path, tmp_path: Path) -> None:
+    done = command("run.py", "-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, top=throwing, status=1)
     assert sorted(statuses(tmp_path / "multirun")) == ["completed", "completed", "failed"]
     assert summaries(tmp_path).set_index("optim")["failed"].to_dict() == {"throwing": 1, "sgd": 0, "adam": 0}
     (failed,) = (run for run in run_directories(tmp_path / "multirun") if "throwing" in run.name)
@@ -132,7 +122,7 @@ def test_a_job_that_raises_leaves_the_others_alone(command: Command, checkout: P
     for text in ((failed / "run.log").read_text(), json.loads((failed / "run.json").read_text())["traceback"]):
         assert "my_optim.py" in text
         assert "RuntimeError: thrown on purpose" in text
-    alone = command("run.py", "optim=throwing", "epochs=1", *SMALL, top=checkout, status=1)
+    alone = command("run.py", "optim=throwing", "epochs=1", *SMALL, top=throwing, status=1)
     assert alone.stderr.rstrip().endswith("run.log")
 
 

@@ -147,21 +147,11 @@ def test_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
     assert len(results(tmp_path / "here")) == 1
 
 
-def test_fail_fast_starts_no_more_jobs(command: Command, checkout: Path, tmp_path: Path) -> None:
-    (checkout / "my_optim.py").write_text(
-        "import torch\n"
-        "class Throwing(torch.optim.SGD):\n"
-        "    steps = 0\n"
-        "    def step(self, closure=None):\n"
-        "        self.steps += 1\n"
-        "        if self.steps == 3:\n"
-        "            raise RuntimeError('thrown on purpose')\n"
-    )
-    (checkout / "conf/optim/throwing.yaml").write_text("_target_: my_optim.Throwing\nlr: 0.1\n")
+def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_path: Path) -> None:
     arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, IN_PROCESS, "hydra.sweep.dir=here")
-    command("run.py", *arguments, "fail_fast=true", top=checkout, status=1)
+    command("run.py", *arguments, "fail_fast=true", top=throwing, status=1)
     assert [path.parent.name[:11] for path in (tmp_path / "here").glob(f"*/{RUN_FILE}")] == ["he_throwing"]
-    command("run.py", *arguments, top=checkout, status=1)
+    command("run.py", *arguments, top=throwing, status=1)
     assert len(results(tmp_path / "here")) == 3
 
 

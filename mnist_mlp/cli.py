@@ -58,6 +58,12 @@ def call(main: Callable[[], None]) -> None:
         sys.exit(f"error: {explain(error)}")
     except (UserError, OSError, yaml.YAMLError) as error:  # also a path that cannot be written, a file that is no YAML
         sys.exit(f"error: {error}")
+    except RuntimeError as error:
+        missing = re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+?)_(launcher|sweeper)\.", str(error))
+        if not missing:
+            raise
+        extra, kind = missing.groups()
+        sys.exit(f"error: hydra/{kind}: {extra} is not installed; pip install -e '.[{extra}]' brings it")
     except ValueError as error:
         nulls = [argument for argument in sys.argv if argument in {f"{group}=null" for group in schema.GROUPS}]
         if not nulls:

@@ -207,3 +207,9 @@ def test_every_value_lands_in_a_sane_directory(value: str) -> None:
     assert set(name) <= set(string.ascii_letters + string.digits + "-_.")
     assert name[0] in string.ascii_letters + string.digits
     assert name != job_name()
+
+
+def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
+    absent = "hydra.launcher._target_=hydra_plugins.hydra_absent_launcher.absent_launcher.AbsentLauncher"
+    message = command("run.py", "-m", "seed=0,1", absent, status=1).stderr
+    assert message == "error: hydra/launcher: absent is not installed; pip install -e '.[absent]' brings it\n"

@@ -1,5 +1,6 @@
 """Sweeps that meet kill -9, Ctrl-C, a full directory, another sweep: no result is lost, and the user is told."""
 
+import itertools
 import json
 import os
 import re
@@ -161,6 +162,15 @@ def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path)
         command("run.py", *FEW, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
     for launcher in launchers[1:]:
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
+
+
+def test_jobs_that_differ_in_their_seed_have_the_names_of_their_own_configurations(command: Command) -> None:
+    sweep_over = {"seed": ["0", "7", "07"], "optim": ["adam", "sgd"], "optim.lr": ["0.1", "0.2"]}
+    arguments = [f"{key}={','.join(values)}" for key, values in sweep_over.items()]
+    done = command("run.py", "-m", *arguments, "dry_run=true")
+    listed = set(re.findall(r"^to do  (\S+)", done.stdout, flags=re.MULTILINE))
+    jobs = itertools.product(*([f"{key}={value}" for value in values] for key, values in sweep_over.items()))
+    assert listed == {job_name(*overrides) for overrides in jobs}
 
 
 def test_a_study_needs_no_flag_and_resumes_by_itself(command: Command, tmp_path: Path) -> None:

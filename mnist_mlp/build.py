@@ -87,7 +87,6 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         mnist_mlp.config.UserError: as `build`, or the parts do not fit together.
     """
-    schema.check(config)
     find_device(config["device"])
     parts = build(config, torch.device("cpu"))
     images, labels = parts.data.train.take(slice(0, TRIAL_IMAGES))

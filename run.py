@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import hydra
-from omegaconf import DictConfig
+from mnist_mlp.startup import importing
 
-from mnist_mlp import cli, sweep
-from mnist_mlp.record import RunWriter, environment
+with importing():
+    import hydra
+    from omegaconf import DictConfig
+
+    from mnist_mlp import cli, sweep
+    from mnist_mlp.environment import environment
+    from mnist_mlp.record import RunWriter
 
 sweep.register(experiments=Path(__file__).parent / "experiments")
 
@@ -25,12 +29,13 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
     Raises:
         mnist_mlp.record.Diverged: a loss was not finite.
     """
-    import torch  # imported late, as it takes seconds that `--help` need not wait for
+    with importing():  # late, as it takes seconds that `--help` need not wait for
+        import torch
 
-    from mnist_mlp.build import build, find_device
-    from mnist_mlp.data import batch_count
-    from mnist_mlp.progress import shown
-    from mnist_mlp.train import train
+        from mnist_mlp.build import build, find_device
+        from mnist_mlp.data import batch_count
+        from mnist_mlp.progress import shown
+        from mnist_mlp.train import train
 
     torch.set_num_threads(config["threads"])
     # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.

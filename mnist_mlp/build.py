@@ -28,6 +28,8 @@ from mnist_mlp.config import ConfigError, InvalidArgument, UserError
 from mnist_mlp.data import Dataset, Splits, make_splits
 from mnist_mlp.init import initialise
 from mnist_mlp.seeds import Seeds, derive_seeds
+from mnist_mlp.startup import spare_the_compiler
+from mnist_mlp.step import make_step
 
 T = TypeVar("T")
 
@@ -77,6 +79,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
         initialise(model, init, bias, torch.Generator().manual_seed(seeds.weights))
 
     model = model.to(device)
+    spare_the_compiler()
     optimizer = _call("optim", tree["optim"], Optimizer, list(model.parameters()))
     return Parts(splits.to(device), digest, model, optimizer, device, seeds)
 
@@ -95,9 +98,9 @@ def check(config: Mapping[str, Any]) -> None:
         shape, expected = tuple(getattr(logits, "shape", ())), (len(labels), parts.data.classes)
         if shape != expected:
             raise InvalidArgument("_target_", config["model"]["_target_"], f"one that gives logits of shape {expected}")
-        torch.nn.functional.cross_entropy(logits, labels).backward()
+        step = make_step(parts.model, parts.optimizer, parts.seeds.dropout)
     with _explained("optim", config["optim"]):
-        parts.optimizer.step()
+        step(images, labels)
 
 
 def find_device(name: str) -> torch.device:

@@ -4,6 +4,7 @@ A data set is loaded once, whole, as the integers it is stored in; a batch is ga
 There is no DataLoader: for images this small its workers and copies cost more than the training step.
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from mnist_mlp import fetch
 from mnist_mlp.config import InvalidArgument
+from mnist_mlp.cpu import kernels
 
 MNIST = fetch.FileSet(
     name="MNIST",
@@ -79,8 +81,17 @@ class Split:
 
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The chosen images as float32 (batch, pixels) ready for the network, and their labels (batch,)."""
+        if isinstance(index, Tensor) and self.images.dtype == torch.uint8 and self.images.device.type == "cpu":
+            images = np.empty((len(index), self.images.shape[1]), np.float32)
+            labels = np.empty(len(index), np.int64)
+            kernels.gather(images, labels, *self._arrays, index.numpy(), self.mean, self.std)
+            return torch.from_numpy(images), torch.from_numpy(labels)
         pixels = self.images[index].to(torch.float32, copy=True)  # a slice is a view, which must stay as it is
         return pixels.sub_(self.mean).div_(self.std), self.labels[index]
+
+    @functools.cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.images.numpy(), self.labels.numpy()
 
     def to(self, device: torch.device) -> "Split":
         """The same split on a device."""

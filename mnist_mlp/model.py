@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mnist_mlp.config import InvalidArgument
+from mnist_mlp.cpu.products import Linear
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -58,11 +59,11 @@ class MLP(nn.Sequential):
         super().__init__()
         width_before = in_features
         for number, width in enumerate(hidden, start=1):
-            self.add_module(f"linear{number}", nn.Linear(width_before, width))
+            self.add_module(f"linear{number}", Linear(width_before, width))
             if batch_norm:
                 self.add_module(f"norm{number}", nn.BatchNorm1d(width))
             self.add_module(f"activation{number}", ACTIVATIONS[activation]())
             if dropout:
                 self.add_module(f"dropout{number}", nn.Dropout(dropout))
             width_before = width
-        self.add_module("output", nn.Linear(width_before, out_features))
+        self.add_module("output", Linear(width_before, out_features))

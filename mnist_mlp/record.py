@@ -1,18 +1,12 @@
 """What a run leaves behind: `metrics.csv`, `steps.csv`, `run.json`. Their columns and keys are defined here alone."""
 
 import csv
-import functools
 import json
 import math
 import os
-import platform
-import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TextIO
-
-import mnist_mlp
 
 METRICS_FILE = "metrics.csv"
 STEPS_FILE = "steps.csv"
@@ -150,53 +144,3 @@ def write_atomically(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def environment(device: str, threads: int) -> Mapping[str, Any]:
-    """What a result may depend on besides its configuration.
-
-    Args:
-        device: the PyTorch device of the run, such as cpu or cuda:0.
-        threads: CPU threads of the run.
-    """
-    import torch
-
-    is_cuda = device.startswith("cuda")
-    return {
-        "package": mnist_mlp.__version__,
-        **_git(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if is_cuda else None,
-        "device": torch.cuda.get_device_name(device) if is_cuda else device,
-        "cpu": _cpu_model(),
-        "threads": threads,
-        "platform": platform.platform(),
-    }
-
-
-@functools.cache
-def _git() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from, and whether anything in it is changed or new."""
-    top = Path(__file__).parents[1]
-    if not (top / ".git").exists():
-        return {"commit": None, "dirty": None}
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(top), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-
-
-@functools.cache
-def _cpu_model() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -29,6 +29,7 @@ from mnist_mlp.cli import explain, usage
 from mnist_mlp.config import UserError
 from mnist_mlp.jobs import HOLDER_FILE, LOCK_FILE, STOP_FILE, Job, Progress, finished_jobs, holding, interruptible
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, RUN_FILE, Diverged, RunWriter
+from mnist_mlp.startup import importing
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,8 @@ class ChecksAndReport(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """End at once, with a message, where the configuration cannot work or a result would be overwritten."""
         with _ending_on_errors():
-            from mnist_mlp import build
+            with importing():
+                from mnist_mlp import build
 
             directory = Path(config.hydra.run.dir)
             build.check(schema.plain(config))
@@ -193,7 +195,8 @@ class ChecksAndReport(Callback):
         if config.dry_run:
             return
         with _ending_on_errors():
-            from mnist_mlp.report import report_on
+            with importing():
+                from mnist_mlp.report import report_on
 
             report = report_on([Path(config.hydra.sweep.dir)])
         if report.unfinished or without_result:
@@ -224,7 +227,8 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
     Raises:
         UserError: one job could not work.
     """
-    from mnist_mlp import build
+    with importing():
+        from mnist_mlp import build
 
     jobs: dict[str, Job] = {}
     checked: set[str] = set()

@@ -1,8 +1,7 @@
 """The training core: one loop and one evaluation, of plain objects; records come out.
 
 Everything random in a run comes from three places: the weights, set before; the batch order, from `generator`; dropout,
-from PyTorch's default generator, which `train` seeds. (The default one, so that any module's own dropout is
-reproducible too.) So runs of one seed see the same batches whatever their network, initialisation or optimizer.
+from `dropout_seed`. So runs of one seed see the same batches whatever their network, initialisation or optimizer.
 """
 
 import math
@@ -16,6 +15,7 @@ from torch.optim import Optimizer
 
 from mnist_mlp.data import Split, Splits, batches
 from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.step import make_step
 
 EVALUATION_BATCH = 1000  # images at a time; bounds the memory of an evaluation
 
@@ -40,7 +40,7 @@ def train(
         epochs: passes over the training images, at least 0.
         batch_size: images a step, at least 1; a single image left over joins the batch before it.
         generator: source of the batch order; a CPU generator, so that every device sees the same batches.
-        dropout_seed: seeds PyTorch's default generator, which dropout draws from.
+        dropout_seed: seeds dropout, and whatever else in the network is random (PyTorch's default generator).
         log_interval: steps between two `StepLoss` records.
 
     Yields:
@@ -50,7 +50,7 @@ def train(
     Raises:
         Diverged: a loss was not finite; the record that shows it has been yielded.
     """
-    torch.manual_seed(dropout_seed)
+    train_step = make_step(model, optimizer, dropout_seed)
     device = data.train.labels.device
     step, seconds = 0, 0.0
     yield from _evaluations(model, optimizer, data, 0, step, seconds)
@@ -60,19 +60,14 @@ def train(
         order = batches(len(data.train), batch_size, generator)
         sizes = torch.tensor([len(index) for index in order])
         losses = torch.zeros(len(order), device=device)  # kept on the device, so that no step waits for it
-        correct = torch.zeros((), dtype=torch.int64, device=device)
+        loss_of = losses.numpy() if device.type == "cpu" else losses  # the same memory; NumPy writes a number sooner
+        correct: Tensor | int = 0
         started = time.perf_counter()
         for number, index in enumerate(order):
             images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
-            logits = model(images)  # (batch, classes)
-            loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
+            loss_of[number], correct_here = train_step(images, labels)
+            correct += correct_here
             step += 1
-            losses[number] = loss.detach()
-            correct += (logits.detach().argmax(dim=1) == labels).sum()
             if step % log_interval == 0 or number == len(order) - 1:
                 bad = _first_non_finite(losses[: number + 1])
                 if bad is not None:
@@ -83,7 +78,7 @@ def train(
                     yield StepLoss(step, epoch, losses[number].item(), _lr(optimizer))
 
         mean_loss = (losses.cpu().double() @ sizes.double()).item() / len(data.train)
-        accuracy = correct.item() / len(data.train)
+        accuracy = int(correct) / len(data.train)
         seconds += time.perf_counter() - started
         yield Metrics(epoch, step, "train", mean_loss, accuracy, _lr(optimizer), seconds)
         yield from _evaluations(model, optimizer, data, epoch, step, seconds)

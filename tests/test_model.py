@@ -5,27 +5,28 @@ import torch
 from torch import nn
 
 from mnist_mlp.config import InvalidArgument
+from mnist_mlp.cpu.products import Linear
 from mnist_mlp.model import ACTIVATIONS, MLP
 
 
 def test_the_tutorial_network() -> None:
     model = MLP(784, 10)
     kinds = [type(layer) for layer in model]
-    hidden = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
-    assert kinds == [*hidden, *hidden, nn.Linear]
+    hidden = [Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
+    assert kinds == [*hidden, *hidden, Linear]
     assert sum(p.numel() for p in model.parameters()) == 784 * 512 + 512 * 3 + 512 * 256 + 256 * 3 + 256 * 10 + 10
 
 
 def test_no_hidden_layer_is_a_linear_classifier() -> None:
     model = MLP(64, 10, hidden=[])
-    assert [type(layer) for layer in model] == [nn.Linear]
+    assert [type(layer) for layer in model] == [Linear]
     assert model(torch.zeros(3, 64)).shape == (3, 10)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_gives_logits(activation: str) -> None:
     model = MLP(64, 10, hidden=[8], activation=activation, batch_norm=False, dropout=0.0)
-    assert [type(layer) for layer in model] == [nn.Linear, ACTIVATIONS[activation], nn.Linear]
+    assert [type(layer) for layer in model] == [Linear, ACTIVATIONS[activation], Linear]
     assert model(torch.randn(3, 64)).isfinite().all()
 
 

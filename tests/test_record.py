@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mnist_mlp.record import COMPLETED, DIVERGED, Metrics, RunWriter, StepLoss, environment, write_atomically
+from mnist_mlp.environment import environment
+from mnist_mlp.record import COMPLETED, DIVERGED, Metrics, RunWriter, StepLoss, write_atomically
 
 ROW = Metrics(epoch=1, step=10, split="test", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
 

@@ -64,14 +64,13 @@ def timeless(records: list[Record]) -> list[Record]:
 
 
 def test_it_does_what_the_plain_loop_does(few: Splits) -> None:
-    ours = network()
+    ours = network(dropout=0.0)
     run(few, sgd, epochs=2, model=ours)
 
-    theirs = network()
+    theirs = network(dropout=0.0)
     optimizer = sgd(theirs.parameters())
     seeds = derive_seeds(0)
     order = torch.Generator().manual_seed(seeds.batches)
-    torch.manual_seed(seeds.dropout)
     for _ in range(2):
         for index in batches(len(few.train), 32, order):
             images, labels = few.train.images[index] / 255, few.train.labels[index]
@@ -83,8 +82,8 @@ def test_it_does_what_the_plain_loop_does(few: Splits) -> None:
 
 
 def test_it_learns(few: Splits) -> None:
-    records = [r for r in run(few, epochs=8) if isinstance(r, Metrics) and r.split == "test"]
-    assert [r.epoch for r in records] == list(range(9))
+    records = [r for r in run(few, epochs=12) if isinstance(r, Metrics) and r.split == "test"]
+    assert [r.epoch for r in records] == list(range(13))
     assert records[0].accuracy < 0.25
     assert records[-1].accuracy > 0.75
     assert records[-1].loss < records[0].loss

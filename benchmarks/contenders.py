@@ -1,0 +1,209 @@
+"""The loops that are compared. Each is built for one optimizer, and then trains an epoch whenever it is asked to.
+
+All train the tutorial's network (784-512-256-10, BatchNorm, ReLU, dropout 0.5, He-uniform weights) on MNIST's 60,000
+training images in batches of 32, with the learning rates of `conf/optim/`.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+BATCH = 32
+SIZES = (784, 512, 256, 10)
+OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
+
+Epoch = Callable[[], None]
+
+
+def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
+    """What `run.py optim=OPTIMIZER data.val_size=0` would train, as a plain configuration."""
+    from hydra import compose, initialize_config_dir
+
+    from mnist_mlp import sweep
+    from mnist_mlp.config import plain
+
+    top = Path(__file__).parents[1]
+    sweep.register(top / "experiments")
+    with initialize_config_dir(str(top / "conf"), version_base="1.3"):
+        overrides = [f"{key}={value}" for key, value in settings.items()]
+        return plain(compose("config", [f"optim={optimizer}", "data.val_size=0", *overrides]))
+
+
+def ours(optimizer: str) -> Epoch:
+    """The training core, as a job of a sweep runs it."""
+    import torch
+
+    from mnist_mlp.build import build
+    from mnist_mlp.data import batches
+    from mnist_mlp.step import make_step
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    parts = build(configuration(optimizer))
+    step = make_step(parts.model, parts.optimizer, parts.seeds.dropout)
+    generator = torch.Generator().manual_seed(parts.seeds.batches)
+
+    def epoch() -> None:
+        parts.model.train()
+        for index in batches(len(parts.data.train), BATCH, generator):
+            step(*parts.data.train.take(index))
+
+    return epoch
+
+
+def floor(optimizer: str) -> Epoch:
+    """The matrix products of our step and its update of the parameters, and nothing else."""
+    import torch
+
+    from mnist_mlp.build import build
+    from mnist_mlp.cpu.products import product_for
+    from mnist_mlp.cpu.updates import Update
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    parts = build(configuration(optimizer))
+    weights = [p for p in parts.model.parameters() if p.ndim == 2]
+    update = Update(parts.optimizer)
+    activations = [torch.rand(size, BATCH) for size in SIZES]
+    gradients = [torch.randn(size, BATCH) * 1e-4 for size in SIZES]
+    for p in parts.model.parameters():
+        p.grad = torch.randn_like(p) * 1e-4
+    layers = list(zip(weights, activations, gradients[1:], strict=False))
+
+    def epoch() -> None:
+        for _ in range(len(parts.data.train) // BATCH):
+            for weight, x, _ in layers:
+                product_for(weight)(weight.detach(), x.t())
+            for number, (weight, x, gradient) in reversed(list(enumerate(layers))):
+                weight.grad = product_for(weight)(gradient, x)
+                if number:
+                    product_for(weight)(gradient.t(), weight.detach().t())
+            update()
+
+    return epoch
+
+
+def tutorial(optimizer: str) -> Epoch:
+    """The tutorial's loop, written anew: DataLoader, ToTensor, the optimizer with its default settings, no trick."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    config = configuration(optimizer)
+    data = datasets.MNIST(config["data"]["root"], train=True, transform=transforms.ToTensor())
+    loader = DataLoader(data, batch_size=BATCH, shuffle=True)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.fc2, self.fc3 = (nn.Linear(a, b) for a, b in pairwise(SIZES))
+            self.norm1, self.norm2 = nn.BatchNorm1d(SIZES[1]), nn.BatchNorm1d(SIZES[2])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.view(-1, SIZES[0])
+            x = F.dropout(F.relu(self.norm1(self.fc1(x))), p=0.5, training=self.training)
+            x = F.dropout(F.relu(self.norm2(self.fc2(x))), p=0.5, training=self.training)
+            return self.fc3(x)
+
+    torch.manual_seed(config["seed"])
+    model = Net()
+    for layer in (model.fc1, model.fc2, model.fc3):
+        nn.init.kaiming_uniform_(layer.weight)
+    target = {k: v for k, v in config["optim"].items() if not k.startswith("_")}
+    name = config["optim"]["_target_"].rpartition(".")[2]
+    update = getattr(torch.optim, name)(model.parameters(), **target)
+    criterion = nn.CrossEntropyLoss()
+
+    def epoch() -> None:
+        model.train()
+        for images, labels in loader:
+            update.zero_grad()
+            loss = criterion(model(images), labels)
+            loss.backward()
+            update.step()
+
+    epoch.model = model  # type: ignore[attr-defined]
+    return epoch
+
+
+def jax(optimizer: str) -> Epoch:
+    """JAX and optax: a jitted `lax.scan` over the epoch, its carry donated."""
+    import functools
+
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from mnist_mlp.data import mnist
+
+    options = configuration(optimizer)
+    train = mnist(options["data"]["root"]).train
+    images, labels = jnp.asarray(train.images.numpy()), jnp.asarray(train.labels.numpy().astype("int32"))
+    options = options["optim"]
+    lr = options["lr"]
+    update = {
+        "sgd": lambda: optax.sgd(lr),
+        "momentum": lambda: optax.sgd(lr, momentum=options["momentum"]),
+        "nag": lambda: optax.sgd(lr, momentum=options["momentum"], nesterov=True),
+        "adagrad": lambda: optax.adagrad(lr, initial_accumulator_value=0.0, eps=options["eps"]),
+        "rmsprop": lambda: optax.rmsprop(lr, decay=options["alpha"], eps=options["eps"]),
+        "adadelta": lambda: optax.adadelta(lr, rho=options["rho"], eps=options["eps"]),
+        "adam": lambda: optax.adam(lr, *options["betas"], eps=options["eps"]),
+        "radam": lambda: optax.radam(lr, *options["betas"], eps=options["eps"]),
+    }[optimizer]()
+
+    def batch_norm(x, p, running):
+        mean, var = x.mean(axis=0), x.var(axis=0)
+        unbiased = var * BATCH / (BATCH - 1)
+        running = {"mean": 0.9 * running["mean"] + 0.1 * mean, "var": 0.9 * running["var"] + 0.1 * unbiased}
+        return (x - mean) * jax.lax.rsqrt(var + 1e-5) * p["scale"] + p["shift"], running
+
+    def loss_of(params, running, x, y, key):
+        after = []
+        for p, statistics in zip(params[:-1], running, strict=True):
+            key, here = jax.random.split(key)
+            x, statistics = batch_norm(x @ p["w"] + p["b"], p, statistics)
+            x = jnp.where(jax.random.bernoulli(here, 0.5, x.shape), jax.nn.relu(x) * 2, 0)
+            after.append(statistics)
+        logits = x @ params[-1]["w"] + params[-1]["b"]
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        return loss, (after, (logits.argmax(axis=1) == y).sum())
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def train_epoch(carry, key, images, labels):
+        shuffle, key = jax.random.split(key)
+        order = jax.random.permutation(shuffle, len(images))[: len(images) // BATCH * BATCH].reshape(-1, BATCH)
+
+        def step(carry, index):
+            params, running, state, key = carry
+            key, here = jax.random.split(key)
+            x = images[index].astype(jnp.float32) / 255
+            gradient_of = jax.value_and_grad(loss_of, has_aux=True)
+            (loss, (running, correct)), gradients = gradient_of(params, running, x, labels[index], here)
+            updates, state = update.update(gradients, state, params)
+            return (optax.apply_updates(params, updates), running, state, key), (loss, correct)
+
+        (*carry, _), (losses, correct) = jax.lax.scan(step, (*carry, key), order)
+        return carry, (losses.mean(), correct.sum())
+
+    keys = jax.random.split(jax.random.key(0), len(SIZES))
+    params, running = [], []
+    for key, fan_in, fan_out in zip(keys, SIZES, SIZES[1:], strict=False):
+        bound = (6 / fan_in) ** 0.5
+        layer = {"w": jax.random.uniform(key, (fan_in, fan_out), minval=-bound, maxval=bound), "b": jnp.zeros(fan_out)}
+        if fan_out != SIZES[-1]:
+            layer |= {"scale": jnp.ones(fan_out), "shift": jnp.zeros(fan_out)}
+            running.append({"mean": jnp.zeros(fan_out), "var": jnp.ones(fan_out)})
+        params.append(layer)
+    state = {"carry": (params, running, update.init(params)), "epochs": 0}
+
+    def epoch() -> None:
+        key = jax.random.fold_in(keys[-1], state["epochs"])
+        state["carry"], result = train_epoch(state["carry"], key, images, labels)
+        state["epochs"] += 1
+        jax.block_until_ready(result)
+
+    return epoch

@@ -1,0 +1,262 @@
+"""Gradients of a feed-forward network on the CPU, its layers' backward passes written out.
+
+At this size a step through autograd spends more time between operations than in them. Activations here have shape
+(features, batch), one image a column: the weight is then the first factor of a layer's product, and oneDNN takes a
+fifth less time for it. Gradients go to the parameters' `grad`, as autograd's would.
+"""
+
+# ruff: noqa: D102 - what every layer's two passes do is said once, in `Layer`
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mnist_mlp.cpu import kernels
+from mnist_mlp.cpu.products import Linear, product_for
+from mnist_mlp.model import ACTIVATIONS
+
+Array = np.ndarray
+
+
+class Layer(Protocol):
+    """The two passes of one module in training mode."""
+
+    def forward(self, x: Array) -> Array:
+        """From the input to the output, both (features, batch); may work in place."""
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        """From the gradient by the output, in place or not, to that by the input, which is of use where `wanted`.
+
+        Sets the gradients of the module's parameters.
+        """
+
+
+class Vector:
+    """A parameter of shape (features,) whose gradient is written where it was before."""
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self.parameter, self.gradient = parameter, torch.zeros_like(parameter)
+        self.value: Array = parameter.detach().numpy()
+        self.gradient_array: Array = self.gradient.numpy()
+
+    def set_gradient(self) -> Array:
+        """Make an array the parameter's gradient; it is to be filled."""
+        self.parameter.grad = self.gradient
+        return self.gradient_array
+
+
+class LinearLayer:
+    """W x + b."""
+
+    def __init__(self, module: nn.Linear, random: np.random.BitGenerator) -> None:
+        self.parameter = module.weight
+        self.weight, self.weight_turned = module.weight.detach(), module.weight.detach().t()
+        self.product = product_for(self.weight)
+        self.bias = None if module.bias is None else Vector(module.bias)
+
+    def forward(self, x: Array) -> Array:
+        self.x = torch.from_numpy(x)
+        out: Array = self.product(self.weight, self.x.t()).numpy()
+        if self.bias is not None:
+            kernels.add_bias(out, self.bias.value)
+        return out
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        if self.bias is not None:
+            kernels.add_bias_backward(self.bias.set_gradient(), gradient)
+        by_output = torch.from_numpy(gradient)
+        self.parameter.grad = self.product(by_output, self.x)
+        if not wanted:
+            return gradient
+        # With the images as rows, since oneDNN takes longer to turn the weight round than to multiply by it.
+        by_input: Array = self.product(by_output.t(), self.weight_turned).t().contiguous().numpy()
+        return by_input
+
+
+class BatchNormLayer:
+    """Batch normalisation by the batch's own statistics."""
+
+    def __init__(self, module: nn.BatchNorm1d, random: np.random.BitGenerator) -> None:
+        assert module.running_mean is not None  # `suits` has seen to these
+        assert module.running_var is not None
+        assert module.num_batches_tracked is not None
+        self.weight, self.bias = Vector(module.weight), Vector(module.bias)
+        self.momentum, self.eps = module.momentum, module.eps
+        self.running_mean, self.running_var = module.running_mean.numpy(), module.running_var.numpy()
+        self.steps = module.num_batches_tracked.view(1).numpy()
+        self.inverse_std = np.empty_like(self.weight.value)
+        self.out = self.normalised = np.empty((0, 0))
+
+    def forward(self, x: Array) -> Array:
+        self.out, self.normalised = _like(x, self.out), _like(x, self.normalised)
+        self.steps += 1
+        kernels.batch_norm(
+            self.out,
+            self.normalised,
+            self.inverse_std,
+            self.running_mean,
+            self.running_var,
+            x,
+            self.weight.value,
+            self.bias.value,
+            self.momentum,
+            self.eps,
+        )
+        return self.out
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        kernels.batch_norm_backward(
+            gradient,
+            self.weight.set_gradient(),
+            self.bias.set_gradient(),
+            self.normalised,
+            self.inverse_std,
+            self.weight.value,
+        )
+        return gradient
+
+
+class ReLULayer:
+    """The larger of x and 0."""
+
+    def __init__(self, module: nn.ReLU, random: np.random.BitGenerator) -> None:
+        pass
+
+    def forward(self, x: Array) -> Array:
+        kernels.relu(x)
+        self.out = x
+        return x
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        kernels.relu_backward(gradient, self.out)
+        return gradient
+
+
+class ActivationLayer:
+    """Any other elementwise function, by autograd."""
+
+    def __init__(self, module: nn.Module, random: np.random.BitGenerator) -> None:
+        self.module = module
+
+    def forward(self, x: Array) -> Array:
+        self.x = torch.from_numpy(x).requires_grad_()
+        with torch.enable_grad():
+            self.out = self.module(self.x)
+        out: Array = self.out.detach().numpy()
+        return out.copy()  # the next layer may work in place, and autograd needs this one
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        (by_input,) = torch.autograd.grad(self.out, self.x, torch.from_numpy(gradient))
+        return np.ascontiguousarray(by_input.numpy())
+
+
+class DropoutLayer:
+    """Zeroes each unit with probability p, and divides the others by 1 - p (Srivastava et al. 2014, section 10).
+
+    Each decision is by 8 random bits where p is a multiple of 1/256, as 0.5 is, else by 16. So p is met to 2**-17, and
+    what is divided by is exactly the share that is kept.
+    """
+
+    def __init__(self, module: nn.Dropout, random: np.random.BitGenerator) -> None:
+        self.random = random
+        self.kind = np.uint8 if float(256 * module.p).is_integer() else np.uint16
+        values = np.iinfo(self.kind).max + 1
+        self.threshold = round(module.p * values)
+        self.scale = values / (values - self.threshold)
+        self.out = self.factor = np.empty((0, 0))
+
+    def forward(self, x: Array) -> Array:
+        self.out, self.factor = _like(x, self.out), _like(x, self.factor)
+        bits = self.random.random_raw(-(-x.size * np.iinfo(self.kind).bits // 64)).view(self.kind)
+        kernels.dropout(self.out, self.factor, x, bits, self.threshold, self.scale)
+        return self.out
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        kernels.multiply(gradient, self.factor)
+        return gradient
+
+
+def _like(x: Array, buffer: Array) -> Array:
+    """The buffer, if it has the shape and type of x, or a new one: making one takes longer than a pass over it."""
+    return buffer if buffer.shape == x.shape and buffer.dtype == x.dtype else np.empty_like(x)
+
+
+LAYERS: dict[type[nn.Module], Callable[[Any, np.random.BitGenerator], Layer]] = {
+    **dict.fromkeys(ACTIVATIONS.values(), ActivationLayer),
+    nn.Linear: LinearLayer,
+    Linear: LinearLayer,
+    nn.BatchNorm1d: BatchNormLayer,
+    nn.ReLU: ReLULayer,
+    nn.Dropout: DropoutLayer,
+}
+
+
+class Backprop:
+    """Sets the gradients of a network's parameters to those of a batch's mean cross-entropy.
+
+    Args:
+        model: one that `suits` accepts.
+        seed: of dropout, in 0..2**32-1.
+    """
+
+    def __init__(self, model: nn.Sequential, seed: int) -> None:
+        random = np.random.SFC64(seed)
+        self.layers = [LAYERS[type(module)](module, random) for module in model]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        """Run the batch forward and backward.
+
+        Args:
+            images: (batch, features), of the parameters' type.
+            labels: (batch,), each in 0..classes-1.
+
+        Returns:
+            The loss in nats, and how many images are classified right.
+        """
+        first = self.layers[0]
+        columns = images.t()  # (features, batch)
+        if not isinstance(first, LinearLayer):  # which needs no copy, as it takes its input with the images as rows
+            columns = columns.clone(memory_format=torch.contiguous_format)
+        x: Array = columns.numpy()
+        for layer in self.layers:
+            x = layer.forward(x)
+        gradient = np.empty_like(x)
+        loss, correct = kernels.cross_entropy(gradient, x, labels.numpy())
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient, wanted=layer is not first)
+        return loss, correct
+
+
+def suits(model: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether these layers compute exactly what autograd would, and do nothing that the model would not."""
+    if not (isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward):
+        return False
+    modules, parameters = list(model), list(model.parameters())
+    return (
+        len(modules) > 0
+        and len(modules) == len(set(modules))
+        and all(type(module) in LAYERS and _is_usual(module) for module in modules)
+        and len(parameters) == sum(len(list(module.parameters())) for module in modules)
+        and not any(_hooks(module) for module in model.modules())
+        and len({p.dtype for p in parameters}) == 1
+        and all(p.dtype in (torch.float32, torch.float64) for p in parameters)
+        and all(p.device.type == "cpu" and p.requires_grad and p.is_contiguous() for p in parameters)
+    )
+
+
+def _is_usual(module: nn.Module) -> bool:
+    match module:
+        case nn.BatchNorm1d():
+            return module.affine and module.track_running_stats and module.momentum is not None
+        case nn.Dropout():
+            return 0 <= module.p < 1 - 2**-16
+        case nn.ReLU():
+            return True
+    return not getattr(module, "inplace", False)
+
+
+def _hooks(module: nn.Module) -> bool:
+    return any(value for name, value in vars(module).items() if name.endswith("_hooks"))

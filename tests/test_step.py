@@ -1,0 +1,270 @@
+"""Our training step against PyTorch's own: the same batches and masks, autograd, `torch.optim`."""
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from mnist_mlp.cpu import backprop, updates
+from mnist_mlp.cpu.backprop import Backprop, DropoutLayer
+from mnist_mlp.cpu.updates import Update
+from mnist_mlp.data import Dataset, batches, make_splits
+from mnist_mlp.init import initialise, variance_scaling_
+from mnist_mlp.model import ACTIVATIONS, MLP
+from mnist_mlp.step import make_step
+
+Make = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+STEPS = 50
+OPTIMIZERS = sorted(path.stem for path in (ROOT / "conf/optim").glob("*.yaml"))
+
+
+def optimizer(name: str, parameters: Iterable[nn.Parameter], **changed: Any) -> Optimizer:
+    node = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/optim/{name}.yaml"))
+    assert isinstance(node, dict)
+    kind = getattr(torch.optim, node.pop("_target_").rpartition(".")[2])
+    del node["_partial_"]
+    made = kind(parameters, **{str(key): value for key, value in node.items()} | changed)
+    assert isinstance(made, Optimizer)
+    return made
+
+
+class GivenMask(nn.Module):
+    """Dropout by the mask that another network's dropout has just drawn."""
+
+    def __init__(self, layer: DropoutLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.from_numpy(self.layer.factor).t()
+
+
+def plain_copy(model: nn.Sequential, backprop: Backprop) -> nn.Sequential:
+    """The same network for autograd, with the masks that `backprop` draws."""
+    pairs = zip(copy.deepcopy(model), backprop.layers, strict=True)
+    return nn.Sequential(*(GivenMask(layer) if isinstance(layer, DropoutLayer) else module for module, layer in pairs))
+
+
+def network(dtype: torch.dtype = torch.float32, **settings: Any) -> MLP:
+    model = MLP(784, 10, **{"hidden": [64, 32], **settings}).to(dtype)
+    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(0))
+    return model
+
+
+def batches_of(data: Dataset, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
+    train = make_splits(data, train_size=500, val_size=0, split_seed=0, normalize=False).train
+    order = [index for _ in range(4) for index in batches(len(train), 32, torch.Generator().manual_seed(1))]
+    return [(images.to(dtype), labels) for images, labels in map(train.take, order[:STEPS])]
+
+
+def train_both(model: nn.Sequential, make: Make, data: Dataset) -> tuple[nn.Sequential, nn.Sequential]:
+    """Both networks after the same steps; every loss on the way has been compared."""
+    dtype = next(model.parameters()).dtype
+    assert backprop.suits(model)
+    gradients, update = Backprop(model, seed=3), Update(make(model.parameters()))
+    plain = plain_copy(model, gradients)
+    optimizer = make(plain.parameters())
+    for images, labels in batches_of(data, dtype):
+        loss, correct = gradients(images, labels)
+        update()
+
+        logits = plain(images)
+        expected = F.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        assert loss == pytest.approx(expected.item(), rel=1e-10 if dtype == torch.float64 else 0.02)
+        if dtype == torch.float64:
+            assert correct == (logits.argmax(dim=1) == labels).sum().item()
+    return model, plain
+
+
+def compare(
+    ours: nn.Module, plain: nn.Module, skip: Callable[[str], bool] = lambda name: False, **tolerance: Any
+) -> None:
+    """All parameters, running statistics and counts."""
+    pairs = zip(ours.state_dict().items(), plain.state_dict().values(), strict=True)
+    for (name, value), expected in pairs:
+        if not skip(name):
+            torch.testing.assert_close(value, expected, msg=name, **tolerance)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fifty_steps_as_pytorch_takes_them(name: str, real_mnist: Dataset) -> None:
+    ours, plain = train_both(network(torch.float64), lambda p: optimizer(name, p), real_mnist)
+    compare(ours, plain, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fifty_steps_in_single_precision(name: str, real_mnist: Dataset) -> None:
+    ours, plain = train_both(network(), lambda p: optimizer(name, p), real_mnist)
+
+    # The gradient of a bias before BatchNorm is zero but for rounding, and optimizers that divide by the gradient's own
+    # size turn that into steps. They change nothing, as BatchNorm takes its input's mean off, except for that mean.
+    def is_rounding(name: str) -> bool:
+        return name in ("linear1.bias", "linear2.bias", "norm1.running_mean", "norm2.running_mean")
+
+    compare(ours, plain, skip=is_rounding, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_every_activation_with_and_without_batch_norm(activation: str, batch_norm: bool, real_mnist: Dataset) -> None:
+    model = network(torch.float64, activation=activation, batch_norm=batch_norm, dropout=0.3)
+    ours, plain = train_both(model, lambda p: optimizer("momentum", p), real_mnist)
+    compare(ours, plain, rtol=1e-6, atol=1e-8)
+
+
+def test_networks_of_one_s_own(real_mnist: Dataset) -> None:
+    for modules in (
+        [nn.Linear(784, 10)],
+        [nn.Dropout(0.2), nn.Linear(784, 20, bias=False), nn.Tanh(), nn.ReLU(), nn.Linear(20, 10)],
+        [
+            nn.BatchNorm1d(784),
+            nn.ReLU(inplace=True),
+            nn.Linear(784, 20),
+            nn.ReLU(),
+            nn.BatchNorm1d(20),
+            nn.Linear(20, 10),
+        ],
+    ):
+        torch.manual_seed(0)
+        model = nn.Sequential(*modules).double()
+        ours, plain = train_both(model, lambda p: optimizer("adam", p), real_mnist)
+        compare(ours, plain, rtol=1e-6, atol=1e-6)
+
+
+unit = st.floats(0.05, 0.95)
+small = st.floats(0, 0.3)
+HYPERPARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "sgd": {"weight_decay": small},
+    "momentum": {"momentum": unit, "dampening": unit, "weight_decay": small},
+    "nag": {"momentum": unit, "weight_decay": small},
+    "adagrad": {"lr_decay": small, "initial_accumulator_value": small, "weight_decay": small},
+    "rmsprop": {"alpha": unit, "weight_decay": small},
+    "adadelta": {"rho": unit, "weight_decay": small},
+    "adam": {"betas": st.tuples(unit, unit), "weight_decay": small, "decoupled_weight_decay": st.booleans()},
+    "radam": {"betas": st.tuples(unit, unit), "weight_decay": small, "decoupled_weight_decay": st.booleans()},
+}
+
+
+@given(data=st.data(), name=st.sampled_from(OPTIMIZERS), lr=st.floats(1e-4, 1), eps=st.floats(1e-8, 1e-2))
+@settings(deadline=None, max_examples=100, derandomize=True)
+def test_updates_with_any_hyperparameters(data: st.DataObject, name: str, lr: float, eps: float) -> None:
+    chosen = {key: data.draw(values, key) for key, values in HYPERPARAMETERS[name].items()}
+    if name not in ("sgd", "momentum", "nag"):
+        chosen["eps"] = eps
+    random = torch.Generator().manual_seed(0)
+    ours, theirs = (
+        [
+            nn.Parameter(torch.randn(shape, generator=random.manual_seed(1), dtype=torch.float64))
+            for shape in ((5, 3), (7,))
+        ]
+        for _ in range(2)
+    )
+    update = Update(optimizer(name, ours, lr=lr, **chosen))
+    reference = optimizer(name, theirs, lr=lr, **chosen)
+    for step in range(12):
+        for a, b in zip(ours, theirs, strict=True):
+            has_gradient = a is not ours[1] or step not in (0, 5)  # a parameter may be left out of a step
+            a.grad = torch.randn(a.shape, generator=random, dtype=torch.float64) if has_gradient else None
+            b.grad = a.grad
+        update()
+        reference.step()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_the_learning_rate_may_change_on_the_way() -> None:
+    parameter = nn.Parameter(torch.zeros(3))
+    sgd = optimizer("sgd", [parameter], lr=0.1)
+    update = Update(sgd)
+    parameter.grad = torch.ones(3)
+    update()
+    sgd.param_groups[0]["lr"] = 1.0
+    update()
+    torch.testing.assert_close(parameter.detach(), torch.full((3,), -1.1))
+
+
+class Mine(torch.optim.SGD):
+    """Somebody's optimizer: an update that a kernel for its base class would miss."""
+
+
+def test_what_is_not_known_is_left_to_pytorch() -> None:
+    parameters = list(network().parameters())
+    for made in (
+        optimizer("adam", parameters, amsgrad=True),
+        optimizer("rmsprop", parameters, centered=True),
+        optimizer("rmsprop", parameters, momentum=0.9),
+        optimizer("sgd", parameters, maximize=True),
+        torch.optim.AdamW(parameters),
+        Mine(parameters),
+    ):
+        assert not updates.suits(made), made
+        with pytest.raises(ValueError, match="no single-pass update"):
+            Update(made)
+    hooked = optimizer("sgd", parameters)
+    hooked.register_step_pre_hook(lambda *_: None)
+    assert not updates.suits(hooked)
+
+    class Residual(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = x + self[0](x)
+            return out
+
+    shared = nn.Linear(8, 8)
+    tied = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    tied[0].weight = tied[1].weight
+    watched, frozen = nn.Sequential(nn.Linear(8, 8)), nn.Sequential(nn.Linear(8, 8))
+    watched[0].register_forward_hook(lambda *_: None)
+    frozen[0].weight.requires_grad_(False)
+    for model in (
+        Residual(nn.Linear(8, 8)),
+        nn.Sequential(shared, shared),
+        tied,
+        watched,
+        frozen,
+        nn.Sequential(),
+        nn.Sequential(nn.Linear(8, 8), nn.Softmax(dim=1)),
+        nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8, affine=False)),
+        nn.Sequential(nn.Linear(8, 8), nn.ELU(inplace=True)),
+        nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8, dtype=torch.float64)),
+        nn.Sequential(nn.Linear(8, 8, dtype=torch.bfloat16)),
+    ):
+        assert not backprop.suits(model), model
+
+
+def test_a_network_left_to_autograd_is_trained_all_the_same(real_mnist: Dataset) -> None:
+    model = nn.Sequential(nn.Linear(784, 20), nn.LayerNorm(20), nn.ReLU(), nn.Linear(20, 10))
+    assert not backprop.suits(model)
+    for make in (lambda: optimizer("adam", model.parameters()), lambda: torch.optim.AdamW(model.parameters())):
+        step = make_step(model, make(), dropout_seed=0)
+        losses = [float(step(images, labels)[0]) for images, labels in batches_of(real_mnist, torch.float32)]
+        assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.25, 0.5, 0.9])
+def test_dropout_drops_that_share_and_keeps_the_mean(p: float) -> None:
+    layer = Backprop(nn.Sequential(nn.Dropout(p)), seed=0).layers[0]
+    x = torch.ones(1000, 1000).numpy()
+    out = layer.forward(x).copy()
+    assert (out == 0).mean() == pytest.approx(p, abs=0.003)
+    assert out.mean() == pytest.approx(1, abs=0.01)
+    assert len(set(out.ravel().tolist())) <= 2
+    assert (layer.forward(x) != out).any() or p == 0
+
+
+def test_a_label_without_a_logit_is_an_error() -> None:
+    step = Backprop(nn.Sequential(nn.Linear(4, 3)), seed=0)
+    with pytest.raises(IndexError, match="a label has no logit"):
+        step(torch.zeros(2, 4), torch.tensor([0, 3]))

@@ -1,11 +1,12 @@
 # make sweep   the four cells of the README, with a report
 # make test    the whole test suite
 # make check   style, types
+# make bench   the measurements behind every figure of speed in the README; some 20 minutes
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: sweep test check clean
+.PHONY: sweep test check bench clean
 
 sweep: $(INSTALLED)
 	$(VENV)/bin/python run.py -m init=he,lecun optim=adam,sgd
@@ -17,6 +18,10 @@ check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(VENV)/bin/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,10 +1,11 @@
-"""The loops that are compared. Each is built for one optimizer, and then trains an epoch whenever it is asked to.
+"""The loops that are compared: each, built for one optimizer and seed, trains an epoch whenever it is asked to.
 
 All train the tutorial's network (784-512-256-10, BatchNorm, ReLU, dropout 0.5, He-uniform weights) on MNIST's 60,000
 training images in batches of 32, with the learning rates of `conf/optim/`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,18 @@ BATCH = 32
 SIZES = (784, 512, 256, 10)
 OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
 
-Epoch = Callable[[], None]
+
+@dataclass
+class Loop:
+    """A loop, ready to start.
+
+    Attributes:
+        epoch: trains an epoch.
+        test: accuracy on the test images, in [0, 1]; where the loop has such a thing.
+    """
+
+    epoch: Callable[[], None]
+    test: Callable[[], float] | None = None
 
 
 def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
@@ -30,8 +42,8 @@ def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
         return plain(compose("config", [f"optim={optimizer}", "data.val_size=0", *overrides]))
 
 
-def ours(optimizer: str) -> Epoch:
-    """The training core, as a job of a sweep runs it."""
+def ours(optimizer: str, seed: int = 0) -> Loop:
+    """Our training core, as a job of a sweep runs it."""
     import torch
 
     from mnist_mlp.build import build
@@ -40,7 +52,7 @@ def ours(optimizer: str) -> Epoch:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    parts = build(configuration(optimizer))
+    parts = build(configuration(optimizer, seed=seed))
     step = make_step(parts.model, parts.optimizer, parts.seeds.dropout)
     generator = torch.Generator().manual_seed(parts.seeds.batches)
 
@@ -49,10 +61,10 @@ def ours(optimizer: str) -> Epoch:
         for index in batches(len(parts.data.train), BATCH, generator):
             step(*parts.data.train.take(index))
 
-    return epoch
+    return Loop(epoch)
 
 
-def floor(optimizer: str) -> Epoch:
+def floor(optimizer: str, seed: int = 0) -> Loop:
     """The matrix products of our step and its update of the parameters, and nothing else."""
     import torch
 
@@ -62,7 +74,7 @@ def floor(optimizer: str) -> Epoch:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    parts = build(configuration(optimizer))
+    parts = build(configuration(optimizer, seed=seed))
     weights = [p for p in parts.model.parameters() if p.ndim == 2]
     update = Update(parts.optimizer)
     activations = [torch.rand(size, BATCH) for size in SIZES]
@@ -81,10 +93,10 @@ def floor(optimizer: str) -> Epoch:
                     product_for(weight)(gradient.t(), weight.detach().t())
             update()
 
-    return epoch
+    return Loop(epoch)
 
 
-def tutorial(optimizer: str) -> Epoch:
+def tutorial(optimizer: str, seed: int = 0) -> Loop:
     """The tutorial's loop, written anew: DataLoader, ToTensor, the optimizer with its default settings, no trick."""
     import torch
     from torch import nn
@@ -93,8 +105,12 @@ def tutorial(optimizer: str) -> Epoch:
     from torchvision import datasets, transforms
 
     config = configuration(optimizer)
-    data = datasets.MNIST(config["data"]["root"], train=True, transform=transforms.ToTensor())
-    loader = DataLoader(data, batch_size=BATCH, shuffle=True)
+    train, test = (
+        datasets.MNIST(config["data"]["root"], train=is_train, transform=transforms.ToTensor())
+        for is_train in (True, False)
+    )
+    train_loader = DataLoader(train, batch_size=BATCH, shuffle=True)
+    test_loader = DataLoader(test, batch_size=BATCH)
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -108,7 +124,7 @@ def tutorial(optimizer: str) -> Epoch:
             x = F.dropout(F.relu(self.norm2(self.fc2(x))), p=0.5, training=self.training)
             return self.fc3(x)
 
-    torch.manual_seed(config["seed"])
+    torch.manual_seed(seed)
     model = Net()
     for layer in (model.fc1, model.fc2, model.fc3):
         nn.init.kaiming_uniform_(layer.weight)
@@ -119,17 +135,26 @@ def tutorial(optimizer: str) -> Epoch:
 
     def epoch() -> None:
         model.train()
-        for images, labels in loader:
+        for images, labels in train_loader:
             update.zero_grad()
             loss = criterion(model(images), labels)
             loss.backward()
             update.step()
 
-    epoch.model = model  # type: ignore[attr-defined]
-    return epoch
+    def accuracy() -> float:
+        model.eval()
+        loss, correct = 0.0, 0
+        with torch.no_grad():
+            for images, labels in test_loader:
+                logits = model(images)
+                loss += criterion(logits, labels).item()
+                correct += (logits.argmax(dim=1) == labels).sum().item()
+        return correct / len(test)
+
+    return Loop(epoch, accuracy)
 
 
-def jax(optimizer: str) -> Epoch:
+def jax(optimizer: str, seed: int = 0) -> Loop:
     """JAX and optax: a jitted `lax.scan` over the epoch, its carry donated."""
     import functools
 
@@ -189,7 +214,7 @@ def jax(optimizer: str) -> Epoch:
         (*carry, _), (losses, correct) = jax.lax.scan(step, (*carry, key), order)
         return carry, (losses.mean(), correct.sum())
 
-    keys = jax.random.split(jax.random.key(0), len(SIZES))
+    keys = jax.random.split(jax.random.key(seed), len(SIZES))
     params, running = [], []
     for key, fan_in, fan_out in zip(keys, SIZES, SIZES[1:], strict=False):
         bound = (6 / fan_in) ** 0.5
@@ -206,4 +231,4 @@ def jax(optimizer: str) -> Epoch:
         state["epochs"] += 1
         jax.block_until_ready(result)
 
-    return epoch
+    return Loop(epoch)

@@ -1,11 +1,13 @@
 """Data sets as tensors, their splits, and batches.
 
-A data set is loaded once, whole, as the integers it is stored in; a batch is gathered by index and turned into floats.
-There is no DataLoader: for images this small its workers and copies cost more than the training step.
+A data set stays whole, as the integers it is stored in, in files that all processes map into the same memory. A split
+is a choice of its rows; a batch is gathered by index and turned into floats. There is no DataLoader: for images this
+small its workers and copies cost more than the training step.
 """
 
 import functools
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,9 +58,10 @@ class Split:
     """Images with their labels; pixels enter the network as (pixel - mean) / std.
 
     Attributes:
-        images: shape (n, pixels), of any real dtype; MNIST's are uint8 in 0..255.
-        labels: shape (n,), int64 in 0..classes-1.
+        images: shape (rows, pixels), of any real dtype; MNIST's are uint8 in 0..255.
+        labels: shape (rows,), int64 in 0..classes-1.
         mean, std: of the pixels, in the images' own units; 0 and 255 give MNIST in [0, 1].
+        rows: shape (n,), int64: those that belong to the split, in its order; all, where it is not given.
 
     Raises:
         InvalidArgument: tensors of other shapes or types than these.
@@ -68,6 +71,7 @@ class Split:
     labels: Tensor
     mean: float = 0.0
     std: float = 1.0
+    rows: Tensor = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -75,27 +79,33 @@ class Split:
             raise InvalidArgument("images", _described(images), "a tensor of shape (n, pixels)")
         if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]):
             raise InvalidArgument("labels", _described(labels), f"an int64 tensor of shape ({len(images)},)")
+        if self.rows is None:
+            object.__setattr__(self, "rows", torch.arange(len(images), device=images.device))
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The chosen images as float32 (batch, pixels) ready for the network, and their labels (batch,)."""
-        if isinstance(index, Tensor) and self.images.dtype == torch.uint8 and self.images.device.type == "cpu":
-            images = np.empty((len(index), self.images.shape[1]), np.float32)
-            labels = np.empty(len(index), np.int64)
-            kernels.gather(images, labels, *self._arrays, index.numpy(), self.mean, self.std)
-            return torch.from_numpy(images), torch.from_numpy(labels)
-        pixels = self.images[index].to(torch.float32, copy=True)  # a slice is a view, which must stay as it is
-        return pixels.sub_(self.mean).div_(self.std), self.labels[index]
+        if self.images.device.type == "cpu" and self.images.dtype == torch.uint8:
+            images, labels, rows = self._arrays
+            chosen = rows[index.numpy() if isinstance(index, Tensor) else index]
+            pixels = np.empty((len(chosen), images.shape[1]), np.float32)
+            kernels.gather(pixels, images, chosen, self.mean, self.std)
+            return torch.from_numpy(pixels), torch.from_numpy(labels[chosen])
+        chosen_rows = self.rows[index]
+        return (self.images[chosen_rows].float() - self.mean) / self.std, self.labels[chosen_rows]
 
     @functools.cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.images.numpy(), self.labels.numpy()
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.images.numpy(), self.labels.numpy(), self.rows.numpy()
 
     def to(self, device: torch.device) -> "Split":
-        """The same split on a device."""
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+        """The same split on a device; on another one than now, without the rows that do not belong to it."""
+        if self.images.device == device:
+            return self
+        images, labels = self.images[self.rows].to(device), self.labels[self.rows].to(device)
+        return Split(images, labels, self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -227,8 +237,8 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
         )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(split_seed))
 
-    def subset(index: Tensor) -> Split:
-        return replace(dataset.train, images=dataset.train.images[index], labels=dataset.train.labels[index])
+    def subset(rows: Tensor) -> Split:
+        return replace(dataset.train, rows=rows)
 
     train = subset(order[val_size:][:train_size])
     splits = Splits(train, subset(order[:val_size]) if val_size else None, dataset.test, dataset.classes)
@@ -236,8 +246,13 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
 
 
 def _standardised(splits: Splits) -> Splits:
-    pixels = splits.train.images.numpy()  # NumPy's sums, unlike PyTorch's, do not depend on the number of threads
-    mean, std = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
+    # NumPy's sums, unlike PyTorch's, do not depend on the number of threads.
+    images = splits.train.images.numpy()
+    parts = splits.train.rows.numpy()
+    chunks = np.array_split(parts, -(-len(parts) // 1000))  # as a copy of all would be as large as the data set
+    n = len(parts) * images.shape[1]
+    mean = sum(float(images[rows].sum(dtype=np.float64)) for rows in chunks) / n
+    std = math.sqrt(sum(float(np.square(images[rows] - mean).sum()) for rows in chunks) / n)
 
     def scaled(split: Split) -> Split:
         return replace(split, mean=mean, std=std)

@@ -23,10 +23,10 @@ def importing() -> Iterator[None]:
 
 
 def spare_the_compiler() -> None:
-    """Keep PyTorch's optimizers from importing its compiler, a second and 150 MB, only to be told to leave them alone.
+    """Keep PyTorch's optimizers from importing its compiler only to be told to leave them alone: a second, 150 MB.
 
-    Some of their methods are wrapped so that compiled graphs leave them out. The wrapper looks for this attribute before
-    it asks the compiler for such a function. Where a version of PyTorch goes about it differently, this does nothing.
+    Some of their methods are wrapped so that compiled graphs leave them out. The wrapper looks for this attribute
+    before it asks the compiler for such a function. Where PyTorch goes about it differently, this does nothing.
     """
     from torch.optim import Optimizer
 

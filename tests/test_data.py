@@ -42,16 +42,16 @@ def test_splits_are_disjoint_and_validation_is_fixed(n: int, data: st.DataObject
     full = make_splits(numbered(n), None, val_size, seed, normalize=False)
     assert small.val is not None
     assert full.val is not None
-    assert torch.equal(small.val.labels, full.val.labels)
+    assert torch.equal(small.val.rows, full.val.rows)
     assert small.sizes() == {"train": train_size, "val": val_size, "test": n}
-    assert sorted([*full.train.labels.tolist(), *full.val.labels.tolist()]) == list(range(n))
-    assert set(small.train.labels.tolist()) <= set(full.train.labels.tolist())
+    assert sorted([*full.train.rows.tolist(), *full.val.rows.tolist()]) == list(range(n))
+    assert set(small.train.rows.tolist()) <= set(full.train.rows.tolist())
 
 
 def test_no_validation_keeps_every_training_image() -> None:
     splits = make_splits(numbered(10), None, 0, 0, normalize=False)
     assert splits.val is None
-    assert sorted(splits.train.labels.tolist()) == list(range(10))
+    assert sorted(splits.train.rows.tolist()) == list(range(10))
 
 
 @pytest.mark.parametrize(

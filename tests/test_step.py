@@ -247,8 +247,8 @@ def test_what_is_not_known_is_left_to_pytorch() -> None:
 def test_a_network_left_to_autograd_is_trained_all_the_same(real_mnist: Dataset) -> None:
     model = nn.Sequential(nn.Linear(784, 20), nn.LayerNorm(20), nn.ReLU(), nn.Linear(20, 10))
     assert not backprop.suits(model)
-    for make in (lambda: optimizer("adam", model.parameters()), lambda: torch.optim.AdamW(model.parameters())):
-        step = make_step(model, make(), dropout_seed=0)
+    for made in (optimizer("adam", model.parameters()), torch.optim.AdamW(model.parameters())):
+        step = make_step(model, made, dropout_seed=0)
         losses = [float(step(images, labels)[0]) for images, labels in batches_of(real_mnist, torch.float32)]
         assert losses[-1] < losses[0]
 

@@ -73,7 +73,8 @@ def test_it_does_what_the_plain_loop_does(few: Splits) -> None:
     order = torch.Generator().manual_seed(seeds.batches)
     for _ in range(2):
         for index in batches(len(few.train), 32, order):
-            images, labels = few.train.images[index] / 255, few.train.labels[index]
+            rows = few.train.rows[index]
+            images, labels = few.train.images[rows] / 255, few.train.labels[rows]
             optimizer.zero_grad()
             F.nll_loss(F.log_softmax(theirs(images), dim=1), labels).backward()
             optimizer.step()

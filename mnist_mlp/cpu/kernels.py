@@ -18,24 +18,21 @@ Array = Any  # np.ndarray to the caller; Numba compiles a kernel for each type t
 
 
 @compiled
-def gather(out: Array, labels_out: Array, images: Array, labels: Array, index: Array, mean: float, std: float) -> None:
-    """Take a batch: `(images[index] - mean) / std`, and `labels[index]`.
+def gather(out: Array, images: Array, rows: Array, mean: float, std: float) -> None:
+    """Take a batch: `(images[rows] - mean) / std`.
 
     Args:
         out: (batch, pixels).
-        labels_out: (batch,).
         images: (n, pixels), of any real type.
-        labels: (n,).
-        index: (batch,), each in 0..n-1.
+        rows: (batch,), each in 0..n-1.
         mean, std: in the images' units.
     """
     kind = out.dtype.type
     mean, std = kind(mean), kind(std)
-    for b in range(len(index)):
-        row, image = out[b], images[index[b]]
+    for b in range(len(rows)):
+        row, image = out[b], images[rows[b]]
         for i in range(len(row)):
             row[i] = (kind(image[i]) - mean) / std
-        labels_out[b] = labels[index[b]]
 
 
 @compiled

@@ -1,0 +1,113 @@
+"""Run the benchmarks and print their tables in Markdown: `make bench`, or `python -m benchmarks PART ...`."""
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import statistics
+import sys
+from collections.abc import Callable
+
+import pandas as pd
+
+from benchmarks import contenders, epochs, products, sweeps
+from mnist_mlp.environment import cpu_model
+
+measured = pd.DataFrame()
+
+
+def epochs_part() -> None:
+    """Seconds an epoch, for each optimizer: one core each, the tutorial's loop on all of them."""
+    global measured
+    rows = {}
+    for optimizer in contenders.OPTIMIZERS:
+        say(f"epochs: {optimizer}")
+        rows[optimizer] = epochs.compare(optimizer)
+    measured = pd.DataFrame(rows).T
+    show("Seconds of training an epoch", epochs.table(measured))
+
+
+def sweeps_part() -> None:
+    """Seconds an epoch of a two-worker sweep, whole command, beside the tutorial's loop with its evaluation."""
+    rows = {}
+    for optimizer in contenders.OPTIMIZERS if len(measured) else ("adam",):
+        say(f"sweeps: {optimizer}")
+        if optimizer not in measured.index:
+            measured.loc[optimizer, ["tutorial", "tutorial_test"]] = epochs.compare(optimizer)
+        tutorial = measured.loc[optimizer, "tutorial"] + measured.loc[optimizer, "tutorial_test"]
+        rows[optimizer] = {"tutorial": tutorial, "our sweep": sweeps.sweep_seconds(optimizer)}
+    frame = pd.DataFrame(rows).T
+    frame["tutorial / our sweep"] = frame["tutorial"] / frame["our sweep"]
+    show("Seconds an epoch with evaluation", frame)
+
+
+def start_part() -> None:
+    """From the start of a tiny run to its end, and the memory of a sweep's worker."""
+    say("start and memory")
+    worker, bare = sweeps.worker_memory()
+    print(f"\nStart of `python run.py epochs=1 data.train_size=64` to its end: {sweeps.start_seconds():.1f} s\n")
+    print(f"Peak memory of a worker: {worker:.0f} MB; of `import torch, torchvision` alone: {bare:.0f} MB\n")
+
+
+def accuracy_part() -> None:
+    """Final test accuracies of our loop and of the tutorial's."""
+    say("accuracies")
+    ours, theirs = sweeps.accuracies("adam")
+    for name, values in (("ours", ours), ("the tutorial's", theirs)):
+        listed = ", ".join(f"{value:.2%}" for value in values)
+        print(f"\nTest accuracy, {name}: mean {statistics.mean(values):.3%} ({listed})")
+    points = 100 * (statistics.mean(ours) - statistics.mean(theirs))
+    print(f"\nDifference of the means: {points:+.3f} percentage points (he, adam, {sweeps.FIDELITY_EPOCHS} epochs)\n")
+
+
+def products_part() -> None:
+    """Microseconds of each matrix product, by MKL and by oneDNN."""
+    say("products")
+    show("Microseconds a product", products.compare(), digits=1)
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "epochs": epochs_part,
+    "sweeps": sweeps_part,
+    "start": start_part,
+    "accuracy": accuracy_part,
+    "products": products_part,
+}
+
+
+def say(text: str) -> None:
+    """Show on standard error how far this is."""
+    print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def show(title: str, frame: pd.DataFrame, digits: int = 2) -> None:
+    """Print a table as Markdown."""
+    print(f"\n{title}:\n\n|  | {' | '.join(frame.columns)} |\n|---|{'---|' * len(frame.columns)}")
+    for name, row in frame.iterrows():
+        print(f"| {name} | {' | '.join(f'{value:.{digits}f}' for value in row)} |")
+    print(flush=True)
+
+
+def main() -> None:
+    """Run the parts that are named on the command line."""
+    parts = "\n".join(f"  {name:10}{part.__doc__}" for name, part in PARTS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"{__doc__}\n\nparts:\n{parts}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="all by default, which takes some 20 minutes")
+    chosen = parser.parse_args().parts or list(PARTS)
+    unknown = [part for part in chosen if part not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)}; allowed are {', '.join(PARTS)}")
+    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "jax", "optax", "numba"))
+    print(
+        f"{datetime.date.today()}, {cpu_model()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, {versions}"
+    )
+    for part in chosen:
+        PARTS[part]()
+
+
+if __name__ == "__main__":
+    main()

@@ -71,7 +71,7 @@ class Split:
     labels: Tensor
     mean: float = 0.0
     std: float = 1.0
-    rows: Tensor = None  # type: ignore[assignment]
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -79,11 +79,11 @@ class Split:
             raise InvalidArgument("images", _described(images), "a tensor of shape (n, pixels)")
         if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]):
             raise InvalidArgument("labels", _described(labels), f"an int64 tensor of shape ({len(images)},)")
-        if self.rows is None:
-            object.__setattr__(self, "rows", torch.arange(len(images), device=images.device))
+        if self.rows is not None and not (0 <= self.rows.min() and self.rows.max() < len(images)):
+            raise InvalidArgument("rows", f"{self.rows.min()} to {self.rows.max()}", f"0 to {len(images) - 1}")
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.labels) if self.rows is None else len(self.rows)
 
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The chosen images as float32 (batch, pixels) ready for the network, and their labels (batch,)."""
@@ -93,19 +93,20 @@ class Split:
             pixels = np.empty((len(chosen), images.shape[1]), np.float32)
             kernels.gather(pixels, images, chosen, self.mean, self.std)
             return torch.from_numpy(pixels), torch.from_numpy(labels[chosen])
-        chosen_rows = self.rows[index]
-        return (self.images[chosen_rows].float() - self.mean) / self.std, self.labels[chosen_rows]
+        which = index if self.rows is None else self.rows[index]
+        return (self.images[which].float() - self.mean) / self.std, self.labels[which]
 
     @functools.cached_property
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.images.numpy(), self.labels.numpy(), self.rows.numpy()
+        rows = np.arange(len(self)) if self.rows is None else self.rows.numpy()
+        return self.images.numpy(), self.labels.numpy(), rows
 
     def to(self, device: torch.device) -> "Split":
         """The same split on a device; on another one than now, without the rows that do not belong to it."""
         if self.images.device == device:
             return self
-        images, labels = self.images[self.rows].to(device), self.labels[self.rows].to(device)
-        return Split(images, labels, self.mean, self.std)
+        rows = slice(None) if self.rows is None else self.rows
+        return Split(self.images[rows].to(device), self.labels[rows].to(device), self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ class Dataset:
         """SHA-256 over all images and labels with their shapes and scaling, hexadecimal."""
         sha = hashlib.sha256()
         for split in (self.train, self.test):
-            for tensor in (split.images, split.labels):
+            rows = [] if split.rows is None else [split.rows]
+            for tensor in (split.images, split.labels, *rows):
                 sha.update(f"{tensor.dtype} {tuple(tensor.shape)} {split.mean} {split.std}".encode())
                 sha.update(tensor.contiguous().numpy().data)
         return sha.hexdigest()
@@ -246,13 +248,11 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
 
 
 def _standardised(splits: Splits) -> Splits:
-    # NumPy's sums, unlike PyTorch's, do not depend on the number of threads.
-    images = splits.train.images.numpy()
-    parts = splits.train.rows.numpy()
-    chunks = np.array_split(parts, -(-len(parts) // 1000))  # as a copy of all would be as large as the data set
-    n = len(parts) * images.shape[1]
-    mean = sum(float(images[rows].sum(dtype=np.float64)) for rows in chunks) / n
-    std = math.sqrt(sum(float(np.square(images[rows] - mean).sum()) for rows in chunks) / n)
+    images, _, rows = splits.train._arrays  # NumPy's sums, unlike PyTorch's, do not depend on the number of threads
+    parts = np.array_split(rows, -(-len(rows) // 1000))  # since a copy of all images may be large
+    n = len(rows) * images.shape[1]
+    mean = sum(float(images[part].sum(dtype=np.float64)) for part in parts) / n
+    std = math.sqrt(sum(float(np.square(images[part] - mean).sum()) for part in parts) / n)
 
     def scaled(split: Split) -> Split:
         return replace(split, mean=mean, std=std)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from mnist_mlp.cpu import backprop, updates
+from mnist_mlp.cpu import backprop, products, updates
 
 Step = Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | int]]
 
@@ -38,6 +38,15 @@ def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int) -> Step
         return result
 
     return step
+
+
+def describe(model: nn.Module, optimizer: Optimizer) -> dict[str, str]:
+    """How `make_step` computes a step, for the record: the ways agree but for rounding and the masks of dropout."""
+    return {
+        "gradients": "written out" if backprop.suits(model) else "autograd",
+        "update": "single pass" if updates.suits(optimizer) else "torch.optim",
+        "products": products.library() if backprop.suits(model) else "PyTorch",
+    }
 
 
 def autograd(model: nn.Module, optimizer: Optimizer) -> Step:

@@ -9,6 +9,11 @@ from mnist_mlp.config import InvalidArgument
 from mnist_mlp.data import Dataset, Split, batch_count, batches, digits, make_splits
 
 
+def rows(split: Split) -> torch.Tensor:
+    assert split.rows is not None
+    return split.rows
+
+
 def test_mnist_is_the_published_one(real_mnist: Dataset) -> None:
     assert real_mnist.train.images.shape == (60_000, 784)
     assert real_mnist.test.images.shape == (10_000, 784)
@@ -42,16 +47,16 @@ def test_splits_are_disjoint_and_validation_is_fixed(n: int, data: st.DataObject
     full = make_splits(numbered(n), None, val_size, seed, normalize=False)
     assert small.val is not None
     assert full.val is not None
-    assert torch.equal(small.val.rows, full.val.rows)
+    assert torch.equal(rows(small.val), rows(full.val))
     assert small.sizes() == {"train": train_size, "val": val_size, "test": n}
-    assert sorted([*full.train.rows.tolist(), *full.val.rows.tolist()]) == list(range(n))
-    assert set(small.train.rows.tolist()) <= set(full.train.rows.tolist())
+    assert sorted([*rows(full.train).tolist(), *rows(full.val).tolist()]) == list(range(n))
+    assert set(rows(small.train).tolist()) <= set(rows(full.train).tolist())
 
 
 def test_no_validation_keeps_every_training_image() -> None:
     splits = make_splits(numbered(10), None, 0, 0, normalize=False)
     assert splits.val is None
-    assert sorted(splits.train.rows.tolist()) == list(range(10))
+    assert sorted(rows(splits.train).tolist()) == list(range(10))
 
 
 @pytest.mark.parametrize(
@@ -121,3 +126,22 @@ def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:
     assert first.digest() == digits().digest() != real_mnist.digest()
     first.train.images[0, 0] += 1
     assert first.digest() != digits().digest()
+
+
+def test_a_split_of_rows_that_are_not_there_is_named() -> None:
+    with pytest.raises(InvalidArgument, match="rows=1 to 4: allowed is 0 to 3"):
+        Split(torch.zeros(4, 2), torch.zeros(4).long(), rows=torch.tensor([1, 4]))
+
+
+def test_a_split_is_the_same_wherever_its_rows_lie(real_mnist: Dataset) -> None:
+    train = make_splits(real_mnist, train_size=50, val_size=10, split_seed=0, normalize=True).train
+    compact = Split(train.images[rows(train)], train.labels[rows(train)], train.mean, train.std)
+    as_floats = Split(compact.images.float(), compact.labels, train.mean, train.std)
+    for index in (slice(3, 20), torch.tensor([49, 0, 7])):
+        images, labels = train.take(index)
+        for other in (compact, as_floats):
+            assert torch.equal(other.take(index)[1], labels)
+            torch.testing.assert_close(other.take(index)[0], images)
+    pixels = compact.images.double()
+    assert train.mean == pytest.approx(pixels.mean().item())
+    assert train.std == pytest.approx(pixels.std(correction=0).item())

@@ -69,12 +69,12 @@ def test_it_does_what_the_plain_loop_does(few: Splits) -> None:
 
     theirs = network(dropout=0.0)
     optimizer = sgd(theirs.parameters())
+    assert few.train.rows is not None
     seeds = derive_seeds(0)
     order = torch.Generator().manual_seed(seeds.batches)
     for _ in range(2):
         for index in batches(len(few.train), 32, order):
-            rows = few.train.rows[index]
-            images, labels = few.train.images[rows] / 255, few.train.labels[rows]
+            images, labels = few.train.images[few.train.rows[index]] / 255, few.train.labels[few.train.rows[index]]
             optimizer.zero_grad()
             F.nll_loss(F.log_softmax(theirs(images), dim=1), labels).backward()
             optimizer.step()

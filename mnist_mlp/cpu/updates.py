@@ -1,8 +1,8 @@
 """The optimizers' updates, each a single pass over the parameters, gradients and state.
 
 PyTorch's own take up to eleven passes; on the CPU it has single-pass kernels for some of its optimizers only. The
-formulas are those of `torch.optim`'s documentation; hyperparameters are read from the optimizer at every step, and
-what it remembers is kept where it would keep it itself, in `optimizer.state`.
+formulas are those of `torch.optim`'s documentation. Hyperparameters are read from the optimizer at every step, and its
+averages are kept where it would keep them itself, in `optimizer.state`.
 """
 
 import math

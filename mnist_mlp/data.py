@@ -79,7 +79,7 @@ class Split:
             raise InvalidArgument("images", _described(images), "a tensor of shape (n, pixels)")
         if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]):
             raise InvalidArgument("labels", _described(labels), f"an int64 tensor of shape ({len(images)},)")
-        if self.rows is not None and not (0 <= self.rows.min() and self.rows.max() < len(images)):
+        if self.rows is not None and not (self.rows.min() >= 0 and self.rows.max() < len(images)):
             raise InvalidArgument("rows", f"{self.rows.min()} to {self.rows.max()}", f"0 to {len(images) - 1}")
 
     def __len__(self) -> int:

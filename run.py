@@ -33,9 +33,10 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
         import torch
 
         from mnist_mlp.build import build, find_device
+        from mnist_mlp.cpu.products import library
         from mnist_mlp.data import batch_count
         from mnist_mlp.progress import shown
-        from mnist_mlp.step import describe
+        from mnist_mlp.step import is_known
         from mnist_mlp.train import train
 
     torch.set_num_threads(config["threads"])
@@ -46,7 +47,8 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
     writer.describe(
         parameters=sum(p.numel() for p in parts.model.parameters()),
         data={"digest": parts.data_digest, **parts.data.sizes()},
-        step=describe(parts.model, parts.optimizer),
+        step="single passes" if is_known(parts.model, parts.optimizer) else "autograd",
+        products=library(),
     )
     records = train(
         parts.model,

@@ -69,7 +69,7 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     import torch
 
     from mnist_mlp.build import build
-    from mnist_mlp.cpu.products import product_for
+    from mnist_mlp.cpu.products import products_for
     from mnist_mlp.cpu.updates import Update
 
     torch.set_num_threads(1)
@@ -81,16 +81,16 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     gradients = [torch.randn(size, BATCH) * 1e-4 for size in SIZES]
     for p in parts.model.parameters():
         p.grad = torch.randn_like(p) * 1e-4
-    layers = list(zip(weights, activations, gradients[1:], strict=False))
+    layers = list(zip(weights, map(products_for, weights), activations, gradients[1:], strict=False))
 
     def epoch() -> None:
         for _ in range(len(parts.data.train) // BATCH):
-            for weight, x, _ in layers:
-                product_for(weight)(weight.detach(), x.t())
-            for number, (weight, x, gradient) in reversed(list(enumerate(layers))):
-                weight.grad = product_for(weight)(gradient, x)
+            for weight, products, x, _ in layers:
+                products.forward(weight.detach(), x)
+            for number, (weight, products, x, gradient) in reversed(list(enumerate(layers))):
+                weight.grad = products.by_weight(gradient, x)
                 if number:
-                    product_for(weight)(gradient.t(), weight.detach().t())
+                    products.by_input(weight.detach(), gradient)
             update()
 
     return Loop(epoch)

@@ -99,8 +99,9 @@ def check(config: Mapping[str, Any]) -> None:
         if shape != expected:
             raise InvalidArgument("_target_", config["model"]["_target_"], f"one that gives logits of shape {expected}")
         step = make_step(parts.model, parts.optimizer, parts.seeds.dropout)
+        step.gradients(images, labels)
     with _explained("optim", config["optim"]):
-        step(images, labels)
+        step.update()
 
 
 def find_device(name: str) -> torch.device:

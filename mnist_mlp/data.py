@@ -79,8 +79,13 @@ class Split:
             raise InvalidArgument("images", _described(images), "a tensor of shape (n, pixels)")
         if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]):
             raise InvalidArgument("labels", _described(labels), f"an int64 tensor of shape ({len(images)},)")
-        if self.rows is not None and not (self.rows.min() >= 0 and self.rows.max() < len(images)):
-            raise InvalidArgument("rows", f"{self.rows.min()} to {self.rows.max()}", f"0 to {len(images) - 1}")
+        rows = self.rows
+        if rows is None:
+            return
+        if not (isinstance(rows, Tensor) and rows.dtype == torch.int64 and rows.ndim == 1 and len(rows) > 0):
+            raise InvalidArgument("rows", _described(rows), "an int64 tensor of shape (n,)")
+        if not (rows.min() >= 0 and rows.max() < len(images)):
+            raise InvalidArgument("rows", f"{rows.min()} to {rows.max()}", f"0 to {len(images) - 1}")
 
     def __len__(self) -> int:
         return len(self.labels) if self.rows is None else len(self.rows)
@@ -90,9 +95,9 @@ class Split:
         if self.images.device.type == "cpu" and self.images.dtype == torch.uint8:
             images, labels, rows = self._arrays
             chosen = rows[index.numpy() if isinstance(index, Tensor) else index]
-            pixels = np.empty((len(chosen), images.shape[1]), np.float32)
-            kernels.gather(pixels, images, chosen, self.mean, self.std)
-            return torch.from_numpy(pixels), torch.from_numpy(labels[chosen])
+            pixels = torch.empty(len(chosen), images.shape[1])
+            kernels.gather(pixels.numpy(), images, chosen, self.mean, self.std)
+            return pixels, torch.from_numpy(labels[chosen])
         which = index if self.rows is None else self.rows[index]
         return (self.images[which].float() - self.mean) / self.std, self.labels[which]
 
@@ -240,7 +245,7 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
     order = torch.randperm(n, generator=torch.Generator().manual_seed(split_seed))
 
     def subset(rows: Tensor) -> Split:
-        return replace(dataset.train, rows=rows)
+        return replace(dataset.train, rows=rows if dataset.train.rows is None else dataset.train.rows[rows])
 
     train = subset(order[val_size:][:train_size])
     splits = Splits(train, subset(order[:val_size]) if val_size else None, dataset.test, dataset.classes)
@@ -252,7 +257,7 @@ def _standardised(splits: Splits) -> Splits:
     parts = np.array_split(rows, -(-len(rows) // 1000))  # since a copy of all images may be large
     n = len(rows) * images.shape[1]
     mean = sum(float(images[part].sum(dtype=np.float64)) for part in parts) / n
-    std = math.sqrt(sum(float(np.square(images[part] - mean).sum()) for part in parts) / n)
+    std = math.sqrt(sum(float(np.square(images[part] - np.float64(mean)).sum()) for part in parts) / n)
 
     def scaled(split: Split) -> Split:
         return replace(split, mean=mean, std=std)

@@ -88,7 +88,8 @@ def _verified(files: FileSet, folder: Path) -> dict[str, np.ndarray]:
     found = {}
     for name, sha256 in files.sha256.items():
         with contextlib.suppress(FileNotFoundError):  # any other error says nothing about the file's content
-            # Mapped, so that all processes share its pages; copy-on-write, as PyTorch has no read-only tensors.
+            # Mapped, so that all processes share its pages; copy-on-write, as PyTorch has no read-only tensors. What is
+            # put in its place is another file; only writing into this one would change what is mapped.
             path = folder / name
             is_empty = path.stat().st_size == 0  # which cannot be mapped
             content = np.empty(0, np.uint8) if is_empty else np.memmap(path, np.uint8, mode="c")

@@ -7,6 +7,7 @@ from torch import nn
 from mnist_mlp.config import InvalidArgument
 from mnist_mlp.cpu.products import Linear
 
+# Each acts on every element alone and has no parameters, which `mnist_mlp.cpu.backprop` relies on.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,

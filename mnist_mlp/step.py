@@ -1,56 +1,54 @@
 """One training step: loss, gradients, update; by whatever computes it fastest for the model and optimizer at hand."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from mnist_mlp.cpu import backprop, products, updates
+from mnist_mlp.cpu import backprop, updates
 
-Step = Callable[[Tensor, Tensor], tuple[Tensor | float, Tensor | int]]
+Loss = Tensor | float
+Count = Tensor | int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step in two halves.
+
+    Attributes:
+        gradients: from images (batch, pixels) and labels (batch,), on the model's device, to their mean cross-entropy
+            in nats and the number of them that were classified right; sets the gradients of the model's parameters.
+        update: moves the parameters by their gradients.
+    """
+
+    gradients: Callable[[Tensor, Tensor], tuple[Loss, Count]]
+    update: Callable[[], object]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Loss, Count]:
+        """Take the step; loss and count are those before the update."""
+        result = self.gradients(images, labels)
+        self.update()
+        return result
 
 
 def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int) -> Step:
     """The training step of any model and optimizer.
 
-    On the CPU, gradients of networks of known layers are computed by `mnist_mlp.cpu.backprop`, and the updates of the
-    usual optimizers by `mnist_mlp.cpu.updates`; each gives what PyTorch's own gives but for rounding, and dropout draws
-    other random numbers. Everything else is left to autograd and `optimizer.step`.
+    On the CPU, networks of known layers under one of the usual optimizers are trained by `mnist_mlp.cpu`. Everything
+    else is left to autograd and `optimizer.step`.
 
     Args:
         model: in training mode whenever a step is taken.
-        optimizer: over the model's parameters; fresh.
+        optimizer: over the model's parameters; has taken no step yet.
         dropout_seed: seeds dropout, and PyTorch's default generator, which any other random module draws from.
-
-    Returns:
-        A function of images (batch, pixels) and labels (batch,) on the model's device that does one step, and gives
-        their mean cross-entropy in nats before it and how many of them were classified right.
     """
     torch.manual_seed(dropout_seed)
-    gradients = backprop.Backprop(model, dropout_seed) if backprop.suits(model) else autograd(model, optimizer)
-    update = updates.Update(optimizer) if updates.suits(optimizer) else optimizer.step
-
-    def step(images: Tensor, labels: Tensor) -> tuple[Tensor | float, Tensor | int]:
-        result = gradients(images, labels)
-        update()
-        return result
-
-    return step
-
-
-def describe(model: nn.Module, optimizer: Optimizer) -> dict[str, str]:
-    """How `make_step` computes a step, for the record: the ways agree but for rounding and the masks of dropout."""
-    return {
-        "gradients": "written out" if backprop.suits(model) else "autograd",
-        "update": "single pass" if updates.suits(optimizer) else "torch.optim",
-        "products": products.library() if backprop.suits(model) else "PyTorch",
-    }
-
-
-def autograd(model: nn.Module, optimizer: Optimizer) -> Step:
-    """As `make_step`, without the update: PyTorch's own gradients of any model on any device."""
+    if is_known(model, optimizer):
+        return Step(backprop.Backprop(model, dropout_seed), updates.Update(optimizer))
 
     def gradients(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         optimizer.zero_grad()
@@ -59,4 +57,14 @@ def autograd(model: nn.Module, optimizer: Optimizer) -> Step:
         loss.backward()
         return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
 
-    return gradients
+    return Step(gradients, optimizer.step)
+
+
+def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
+    """Whether a step is computed in single passes; else it agrees but for rounding and for the masks of dropout.
+
+    Both halves or none: somebody's optimizer may do with the gradients, and somebody's model with the parameters, what
+    the other half would not notice, such as putting another tensor in their place.
+    """
+    parameters = {p for group in optimizer.param_groups for p in group["params"]}
+    return backprop.suits(model) and updates.suits(optimizer) and parameters == set(model.parameters())

@@ -17,7 +17,7 @@ from mnist_mlp.data import Split, Splits, batches
 from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.step import make_step
 
-EVALUATION_BATCH = 1000  # images at a time; bounds the memory of an evaluation
+EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
 
 
 def train(

@@ -128,9 +128,28 @@ def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:
     assert first.digest() != digits().digest()
 
 
-def test_a_split_of_rows_that_are_not_there_is_named() -> None:
-    with pytest.raises(InvalidArgument, match="rows=1 to 4: allowed is 0 to 3"):
-        Split(torch.zeros(4, 2), torch.zeros(4).long(), rows=torch.tensor([1, 4]))
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (torch.tensor([1, 4]), "rows=1 to 4: allowed is 0 to 3"),
+        (torch.tensor([-1]), "rows=-1 to -1: allowed is 0 to 3"),
+        (torch.tensor([1.0]), r"rows=torch.float32 of shape \(1,\): allowed is"),
+        (torch.tensor([], dtype=torch.int64), r"rows=torch.int64 of shape \(0,\): allowed is"),
+    ],
+)
+def test_a_split_of_rows_that_are_not_there_is_named(rows: torch.Tensor, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        Split(torch.zeros(4, 2), torch.zeros(4).long(), rows=rows)
+
+
+def test_one_tensor_may_hold_training_and_test_images() -> None:
+    images, labels = torch.arange(10).view(10, 1).to(torch.uint8), torch.zeros(10).long()
+    train, test = (Split(images, labels, rows=part) for part in torch.arange(10).split(5))
+    splits = make_splits(Dataset(train, test, classes=1), None, val_size=2, split_seed=0, normalize=False)
+    assert splits.val is not None
+    seen = [split.take(slice(None))[0].flatten().tolist() for split in (splits.train, splits.val, splits.test)]
+    assert sorted(seen[0] + seen[1]) == [0, 1, 2, 3, 4]
+    assert seen[2] == [5, 6, 7, 8, 9]
 
 
 def test_a_split_is_the_same_wherever_its_rows_lie(real_mnist: Dataset) -> None:

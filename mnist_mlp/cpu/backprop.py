@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_mlp.cpu import kernels
-from mnist_mlp.cpu.products import Linear, product_for
+from mnist_mlp.cpu.products import Linear, products_for
 from mnist_mlp.model import ACTIVATIONS
 
 Array = np.ndarray
@@ -35,17 +35,12 @@ class Layer(Protocol):
 
 
 class Vector:
-    """A parameter of shape (features,) whose gradient is written where it was before."""
+    """A parameter of shape (features,); its gradient is always written to the same place."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
-        self.parameter, self.gradient = parameter, torch.zeros_like(parameter)
         self.value: Array = parameter.detach().numpy()
-        self.gradient_array: Array = self.gradient.numpy()
-
-    def set_gradient(self) -> Array:
-        """Make an array the parameter's gradient; it is to be filled."""
-        self.parameter.grad = self.gradient
-        return self.gradient_array
+        parameter.grad = torch.zeros_like(parameter)
+        self.gradient: Array = parameter.grad.numpy()
 
 
 class LinearLayer:
@@ -53,27 +48,24 @@ class LinearLayer:
 
     def __init__(self, module: nn.Linear, random: np.random.BitGenerator) -> None:
         self.parameter = module.weight
-        self.weight, self.weight_turned = module.weight.detach(), module.weight.detach().t()
-        self.product = product_for(self.weight)
+        self.weight = module.weight.detach()
+        self.products = products_for(self.weight)
         self.bias = None if module.bias is None else Vector(module.bias)
 
     def forward(self, x: Array) -> Array:
         self.x = torch.from_numpy(x)
-        out: Array = self.product(self.weight, self.x.t()).numpy()
+        out: Array = self.products.forward(self.weight, self.x).numpy()
         if self.bias is not None:
             kernels.add_bias(out, self.bias.value)
         return out
 
     def backward(self, gradient: Array, wanted: bool) -> Array:
         if self.bias is not None:
-            kernels.add_bias_backward(self.bias.set_gradient(), gradient)
+            kernels.add_bias_backward(self.bias.gradient, gradient)
         by_output = torch.from_numpy(gradient)
-        self.parameter.grad = self.product(by_output, self.x)
-        if not wanted:
-            return gradient
-        # With the images as rows, since oneDNN takes longer to turn the weight round than to multiply by it.
-        by_input: Array = self.product(by_output.t(), self.weight_turned).t().contiguous().numpy()
-        return by_input
+        self.parameter.grad = None  # so that the new one takes its place in memory, and in the cache
+        self.parameter.grad = self.products.by_weight(by_output, self.x)
+        return self.products.by_input(self.weight, by_output).numpy() if wanted else gradient
 
 
 class BatchNormLayer:
@@ -84,13 +76,15 @@ class BatchNormLayer:
         assert module.running_var is not None
         assert module.num_batches_tracked is not None
         self.weight, self.bias = Vector(module.weight), Vector(module.bias)
-        self.momentum, self.eps = module.momentum, module.eps
+        self.features, self.momentum, self.eps = module.num_features, module.momentum, module.eps
         self.running_mean, self.running_var = module.running_mean.numpy(), module.running_var.numpy()
         self.steps = module.num_batches_tracked.view(1).numpy()
         self.inverse_std = np.empty_like(self.weight.value)
         self.out = self.normalised = np.empty((0, 0))
 
     def forward(self, x: Array) -> Array:
+        if len(x) != self.features or x.shape[1] < 2:
+            raise ValueError(f"BatchNorm of {self.features} features cannot take {x.shape[1]} images of {len(x)}")
         self.out, self.normalised = _like(x, self.out), _like(x, self.normalised)
         self.steps += 1
         kernels.batch_norm(
@@ -110,8 +104,8 @@ class BatchNormLayer:
     def backward(self, gradient: Array, wanted: bool) -> Array:
         kernels.batch_norm_backward(
             gradient,
-            self.weight.set_gradient(),
-            self.bias.set_gradient(),
+            self.weight.gradient,
+            self.bias.gradient,
             self.normalised,
             self.inverse_std,
             self.weight.value,
@@ -181,8 +175,13 @@ class DropoutLayer:
 
 def _like(x: Array, buffer: Array) -> Array:
     """The buffer, if it has the shape and type of x, or a new one: making one takes longer than a pass over it."""
-    return buffer if buffer.shape == x.shape and buffer.dtype == x.dtype else np.empty_like(x)
+    if buffer.shape == x.shape and buffer.dtype == x.dtype:
+        return buffer
+    # PyTorch's memory is aligned to the vectors' size, without which libraries may round differently from run to run.
+    return torch.empty_like(torch.from_numpy(x)).numpy()
 
+
+GLOBAL_HOOKS = [name for name in vars(nn.modules.module) if name.startswith("_global_") and name.endswith("_hooks")]
 
 LAYERS: dict[type[nn.Module], Callable[[Any, np.random.BitGenerator], Layer]] = {
     **dict.fromkeys(ACTIVATIONS.values(), ActivationLayer),
@@ -205,6 +204,7 @@ class Backprop:
     def __init__(self, model: nn.Sequential, seed: int) -> None:
         random = np.random.SFC64(seed)
         self.layers = [LAYERS[type(module)](module, random) for module in model]
+        self.by_logits = np.empty((0, 0))
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """Run the batch forward and backward.
@@ -223,7 +223,7 @@ class Backprop:
         x: Array = columns.numpy()
         for layer in self.layers:
             x = layer.forward(x)
-        gradient = np.empty_like(x)
+        gradient = self.by_logits = _like(x, self.by_logits)
         loss, correct = kernels.cross_entropy(gradient, x, labels.numpy())
         for layer in reversed(self.layers):
             gradient = layer.backward(gradient, wanted=layer is not first)
@@ -231,8 +231,11 @@ class Backprop:
 
 
 def suits(model: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether these layers compute exactly what autograd would, and do nothing that the model would not."""
-    if not (isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward):
+    """Whether these layers compute what autograd would, but for rounding, and no more is asked of the model."""
+    if not isinstance(model, nn.Sequential) or any(
+        getattr(type(model), name) is not getattr(nn.Sequential, name)
+        for name in ("forward", "train", "__call__", "__iter__")
+    ):
         return False
     modules, parameters = list(model), list(model.parameters())
     return (
@@ -240,7 +243,9 @@ def suits(model: nn.Module) -> TypeGuard[nn.Sequential]:
         and len(modules) == len(set(modules))
         and all(type(module) in LAYERS and _is_usual(module) for module in modules)
         and len(parameters) == sum(len(list(module.parameters())) for module in modules)
-        and not any(_hooks(module) for module in model.modules())
+        and not any(vars(nn.modules.module)[name] for name in GLOBAL_HOOKS)
+        and not any("forward" in vars(module) or _has_hooks(module) for module in model.modules())
+        and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters)
         and len({p.dtype for p in parameters}) == 1
         and all(p.dtype in (torch.float32, torch.float64) for p in parameters)
         and all(p.device.type == "cpu" and p.requires_grad and p.is_contiguous() for p in parameters)
@@ -249,14 +254,14 @@ def suits(model: nn.Module) -> TypeGuard[nn.Sequential]:
 
 def _is_usual(module: nn.Module) -> bool:
     match module:
+        case nn.Linear() | nn.ReLU():
+            return True
         case nn.BatchNorm1d():
             return module.affine and module.track_running_stats and module.momentum is not None
         case nn.Dropout():
             return 0 <= module.p < 1 - 2**-16
-        case nn.ReLU():
-            return True
-    return not getattr(module, "inplace", False)
+    return not getattr(module, "inplace", False) and not list(module.parameters())
 
 
-def _hooks(module: nn.Module) -> bool:
+def _has_hooks(module: nn.Module) -> bool:
     return any(value for name, value in vars(module).items() if name.endswith("_hooks"))

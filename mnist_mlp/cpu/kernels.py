@@ -2,8 +2,8 @@
 
 At a batch of 32 a PyTorch operation takes longer to start than to compute, and some draw and write what is read once.
 Here a pass does all there is to do with an element while it is in a register. Arrays of activations have shape
-(features, batch), one image a column; all are C-contiguous and of one floating type, which the arithmetic keeps where
-nothing else is said. A kernel's first arguments are what it writes.
+(features, batch), one image a column; all are C-contiguous and of one floating type, which the arithmetic keeps but for
+sums, which are taken in double precision. A kernel's first arguments are what it writes.
 """
 
 # ruff: noqa: D417 - arguments that are alike share a line

@@ -8,6 +8,7 @@ the last digit of results.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,24 +29,43 @@ def library() -> str:
     return "oneDNN" if has_onednn and has_avx512 and cpu_model().startswith("AMD") else "PyTorch"
 
 
-def product_for(weight: Tensor) -> Product:
-    """The faster way to compute `a @ b.T` where one of a (m, k) and b (n, k) is this weight, or has its size.
+class Products(NamedTuple):
+    """The three products of a linear layer in training, of CPU tensors without gradients.
 
-    It has no gradient; the result, of shape (m, n), is contiguous.
-
-    Args:
-        weight: (out, in), on the CPU.
+    Attributes:
+        forward: from the weight (out, in) and the input (in, batch), weight @ input.
+        by_weight: from the gradient by the output (out, batch) and the input, gradient @ input.T.
+        by_input: from the weight and the gradient by the output, weight.T @ gradient, contiguous.
     """
-    return _by_onednn if _suits_onednn(weight) else _by_pytorch
+
+    forward: Product
+    by_weight: Product
+    by_input: Product
 
 
-def _by_pytorch(a: Tensor, b: Tensor) -> Tensor:
-    return torch.mm(a, b.t())
-
-
-def _by_onednn(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    out: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
+def _linear_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return out
+
+
+PYTORCH = Products(
+    forward=torch.mm,
+    by_weight=lambda gradient, x: torch.mm(gradient, x.t()),
+    by_input=lambda weight, gradient: torch.mm(weight.t(), gradient),
+)
+
+# oneDNN multiplies x @ weight.T. Any of the two may be its weight; the one that has more rows is faster as its x. It
+# takes longer to turn a large matrix round than to multiply by it, so the last product has the images as its rows.
+ONEDNN = Products(
+    forward=lambda weight, x: _linear_by_onednn(weight, x.t()),
+    by_weight=_linear_by_onednn,
+    by_input=lambda weight, gradient: _linear_by_onednn(gradient.t(), weight.t()).t().contiguous(),
+)
+
+
+def products_for(weight: Tensor) -> Products:
+    """The faster ones for a layer of this weight, of shape (out, in)."""
+    return ONEDNN if _suits_onednn(weight) else PYTORCH
 
 
 def _suits_onednn(weight: Tensor) -> bool:
@@ -59,4 +79,4 @@ class Linear(nn.Linear):
         """Map (batch, in_features) to (batch, out_features)."""
         if torch.is_grad_enabled() or x.device.type != "cpu" or not _suits_onednn(self.weight):
             return F.linear(x, self.weight, self.bias)
-        return _by_onednn(x, self.weight, self.bias)
+        return _linear_by_onednn(x, self.weight, self.bias)

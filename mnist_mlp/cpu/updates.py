@@ -1,8 +1,8 @@
 """The optimizers' updates, each a single pass over the parameters, gradients and state.
 
 PyTorch's own take up to eleven passes; on the CPU it has single-pass kernels for some of its optimizers only. The
-formulas are those of `torch.optim`'s documentation. Hyperparameters are read from the optimizer at every step, and its
-averages are kept where it would keep them itself, in `optimizer.state`.
+formulas are those of `torch.optim`'s documentation. Hyperparameters are read from the optimizer at every step; its own
+state stays empty, as what is to be remembered is kept here.
 """
 
 import math
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adadelta, Adagrad, Adam, Optimizer, RAdam, RMSprop
+from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RAdam, RMSprop
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from mnist_mlp.cpu.compiled import compiled
 
@@ -26,13 +27,13 @@ class Rule(NamedTuple):
     """How one optimizer's parameter group is updated.
 
     Attributes:
-        kernel: called with parameters, gradients, the arrays of the state, all flat, and the numbers.
-        state: names of those arrays in `optimizer.state`; they start at 0.
+        kernel: called with parameters, gradients, the arrays that it remembers, all flat, and the numbers.
+        initial: what each of those arrays is filled with at first.
         numbers: the kernel's numbers at step t, which counts from 1.
     """
 
     kernel: Callable[..., None]
-    state: tuple[str, ...]
+    initial: tuple[float, ...]
     numbers: Callable[[int], Numbers]
 
 
@@ -76,7 +77,7 @@ def sgd(group: Group) -> Rule:
         direction = (1.0, momentum) if group["nesterov"] else (0.0, 1.0)
         return (group["lr"], momentum, fresh, *direction, group["weight_decay"])
 
-    return Rule(_momentum, ("momentum_buffer",), numbers)
+    return Rule(_momentum, (0.0,), numbers)
 
 
 @compiled
@@ -93,7 +94,7 @@ def adagrad(group: Group) -> Rule:
     """Duchi, Hazan and Singer 2011."""
     return Rule(
         _adagrad,
-        ("sum",),
+        (group["initial_accumulator_value"],),
         lambda t: (group["lr"] / (1 + (t - 1) * group["lr_decay"]), group["eps"], group["weight_decay"]),
     )
 
@@ -116,7 +117,7 @@ def rmsprop(group: Group) -> Rule | None:
         return None
     return Rule(
         _rmsprop,
-        ("square_avg",),
+        (0.0,),
         lambda t: (group["lr"], group["alpha"], 1 - group["alpha"], group["eps"], group["weight_decay"]),
     )
 
@@ -147,7 +148,7 @@ def adadelta(group: Group) -> Rule:
     """Zeiler 2012."""
     return Rule(
         _adadelta,
-        ("square_avg", "acc_delta"),
+        (0.0, 0.0),
         lambda t: (group["lr"], group["rho"], 1 - group["rho"], group["eps"], group["weight_decay"]),
     )
 
@@ -187,7 +188,7 @@ def adam(group: Group) -> Rule | None:
         lr, of_root = group["lr"] / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
         return (lr, 1 - beta1, beta2, 1 - beta2, of_root, group["eps"], *_decay(group))
 
-    return Rule(_adam, ("exp_avg", "exp_avg_sq"), numbers)
+    return Rule(_adam, (0.0, 0.0), numbers)
 
 
 def radam(group: Group) -> Rule:
@@ -203,7 +204,7 @@ def radam(group: Group) -> Rule:
             lr, of_root, eps = lr * rectification * math.sqrt(1 - beta2**t), 1.0, group["eps"]
         return (lr, 1 - beta1, beta2, 1 - beta2, of_root, eps, *_decay(group))
 
-    return Rule(_adam, ("exp_avg", "exp_avg_sq"), numbers)
+    return Rule(_adam, (0.0, 0.0), numbers)
 
 
 def _decay(group: Group) -> tuple[float, float]:
@@ -219,6 +220,7 @@ RULES: dict[type[Optimizer], Callable[[Group], Rule | None]] = {
     RMSprop: rmsprop,
     Adadelta: adadelta,
     Adam: adam,
+    AdamW: adam,
     RAdam: radam,
 }
 
@@ -227,58 +229,68 @@ RULES: dict[type[Optimizer], Callable[[Group], Rule | None]] = {
 class _Parameter:
     tensor: Tensor
     values: np.ndarray
-    state: tuple[np.ndarray, ...]
-    steps: int = 0
+    remembered: tuple[np.ndarray, ...]
+    gradient: Tensor | None = None  # a vector's last one and its array, as it mostly stays where it is
+    gradient_values: np.ndarray | None = None
 
 
 class Update:
-    """Does what `optimizer.step()` does, from the gradients in its parameters' `grad`, in a single pass.
+    """Does what `optimizer.step()` does, but for rounding, in a single pass.
 
     Args:
-        optimizer: one that `suits` accepts, fresh; its state is made here.
+        optimizer: one that `suits` accepts; every parameter has a gradient at every step.
+
+    Raises:
+        ValueError: there is none for this optimizer.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._groups = []
+        self.steps = 0
+        self._groups: list[tuple[Rule, list[_Parameter]]] = []
         for group in optimizer.param_groups:
             rule = _rule(optimizer, group)
             if rule is None:
                 raise ValueError(f"there is no single-pass update for {optimizer}")
             parameters = []
             for p in group["params"]:
-                state = optimizer.state[p]
-                for name in rule.state:
-                    state.setdefault(name, torch.zeros_like(p))
-                parameters.append(_Parameter(p, _flat(p.detach()), tuple(_flat(state[name]) for name in rule.state)))
+                remembered = tuple(_flat(torch.full_like(p, value)) for value in rule.initial)
+                parameters.append(_Parameter(p, _flat(p), remembered))
             self._groups.append((rule, parameters))
 
     def __call__(self) -> None:
-        """One step; a parameter without a gradient is left as it is."""
+        """One step, from the gradients in the parameters' `grad`."""
+        self.steps += 1
         for rule, parameters in self._groups:
-            numbers: Numbers = ()
-            numbers_of = 0
+            numbers = tuple(map(float, rule.numbers(self.steps)))
             for p in parameters:
                 gradient = p.tensor.grad
-                if gradient is None:
-                    continue
-                p.steps += 1
-                if p.steps != numbers_of:
-                    numbers_of = p.steps
-                    numbers = tuple(map(float, rule.numbers(numbers_of)))
-                rule.kernel(p.values, _flat(gradient), *p.state, *numbers)
+                assert gradient is not None
+                values = p.gradient_values
+                if gradient is not p.gradient:
+                    values = _flat(gradient)
+                    if gradient.ndim == 1:  # to hold on to a weight's would keep its memory from the next one
+                        p.gradient, p.gradient_values = gradient, values
+                rule.kernel(p.values, values, *p.remembered, *numbers)
 
 
 def _flat(tensor: Tensor) -> np.ndarray:
-    return tensor.numpy().reshape(-1)
+    return tensor.detach().numpy().reshape(-1)
 
 
 def suits(optimizer: Optimizer) -> bool:
-    """Whether there is a single-pass update that does exactly what this optimizer would."""
-    hooks = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
-    is_patched = "step" in vars(optimizer) or any(hooks)
+    """Whether there is a single-pass update that does what this optimizer would, and no more is asked of it."""
+    hooks = (
+        optimizer._optimizer_step_pre_hooks,
+        optimizer._optimizer_step_post_hooks,
+        _global_optimizer_pre_hooks,
+        _global_optimizer_post_hooks,
+    )
+    has_stepped = any(float(state.get("step", 1)) > 0 for state in optimizer.state.values())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return (
-        not is_patched
+        "step" not in vars(optimizer)
+        and not any(hooks)
+        and not has_stepped
         and all(_rule(optimizer, group) is not None for group in optimizer.param_groups)
         and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in parameters)
         and all(p.is_contiguous() for p in parameters)

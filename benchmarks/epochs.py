@@ -20,7 +20,8 @@ TUTORIAL_EVERY = 4  # it takes so long that it joins in only so often
 def compare(optimizer: str) -> dict[str, float]:
     """Medians over epochs in which the loops took turns, each in a process of its own.
 
-    The first two of the pinned ones do not count, as JAX compiles in both, and Numba may in one.
+    The first two of the pinned ones do not count, as JAX compiles in both, and Numba may in one; the tutorial's, which
+    compiles nothing, count all.
 
     Returns:
         `ours`, `floor`, `jax`, `tutorial`: seconds an epoch; `tutorial_test`: seconds of its evaluation;
@@ -45,12 +46,14 @@ def compare(optimizer: str) -> dict[str, float]:
 @contextmanager
 def workers(names: tuple[str, ...], optimizer: str) -> Iterator[dict[str, Connection]]:
     """A process for each loop, which trains and tests whenever its pipe says so, and answers with both times."""
+    contenders.fetch()
     context = get_context("spawn")
     pipes, processes = {}, []
     for name in names:
         pipes[name], there = context.Pipe()
         processes.append(context.Process(target=_work, args=(name, optimizer, there), daemon=True))
         processes[-1].start()
+        there.close()  # so that a worker's death shows as the end of its pipe
     try:
         for pipe in pipes.values():
             pipe.recv()  # it is ready
@@ -63,7 +66,7 @@ def workers(names: tuple[str, ...], optimizer: str) -> Iterator[dict[str, Connec
 
 def _work(name: str, optimizer: str, pipe: Connection) -> None:
     if name in PINNED:
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before any library counts the cores
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         os.environ |= {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
     loop = getattr(contenders, name)(optimizer)
     pipe.send("ready")

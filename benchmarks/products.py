@@ -15,6 +15,7 @@ REPEATS, CALLS = 9, 200
 
 def compare() -> pd.DataFrame:
     """One row for each product of a training step that is not tiny, and one for an evaluation's."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = {}
     for fan_in, fan_out in list(pairwise(SIZES))[:-1]:
@@ -23,6 +24,7 @@ def compare() -> pd.DataFrame:
         rows[f"{fan_out}x{fan_in}, gradient by the weight"] = _both(gradient, x)
         rows[f"{fan_out}x{fan_in}, gradient by the input"] = _both(gradient.t(), weight.t())
         rows[f"{fan_out}x{fan_in}, evaluation of 1,000 images"] = _both(torch.rand(1000, fan_in), weight)
+    torch.set_num_threads(threads)
     frame = pd.DataFrame(rows, index=["MKL", "oneDNN"]).T
     frame["oneDNN / MKL"] = frame["oneDNN"] / frame["MKL"]
     return frame

@@ -14,10 +14,9 @@ import pandas as pd
 import psutil
 
 TOP = Path(__file__).parents[1]
-RUNS, EPOCHS = 4, 10
+RUNS, EPOCHS = 8, 10
 SEEDS, FIDELITY_EPOCHS = 5, 3
 REPEATS = 3
-MEGABYTE = 2**20
 
 
 def sweep(directory: str, *overrides: str) -> float:
@@ -64,29 +63,37 @@ def start_seconds() -> float:
 
 
 def worker_memory() -> tuple[float, float]:
-    """Peak resident memory, in MB, of a sweep's worker, and of a process that only imports torch and torchvision.
-
-    Both from start to end: ending itself takes up to 140 MB, as the libraries' pages are touched once more.
-    """
-    peaks: list[float] = []
+    """Peak resident memory, in MB, of a sweep's worker, and of a process that only imports torch and torchvision."""
+    peaks = [0.0]
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.01):
+        while not done.wait(0.05):
             for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):  # it may have ended
+                with suppress(psutil.Error, OSError):  # it may have ended
                     if "popen_loky" in " ".join(process.cmdline()):
-                        peaks.append(process.memory_info().rss / MEGABYTE)
+                        peaks.append(_peak(process.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    with tempfile.TemporaryDirectory() as directory:
-        sweep(directory, "seed=0,1,2,3", "epochs=1")
-    done.set()
-    watcher.join()
-    bare = subprocess.Popen([sys.executable, "-c", "import torch, torchvision"])
-    _, _, usage = os.wait4(bare.pid, 0)
-    return max(peaks), usage.ru_maxrss * 1024 / MEGABYTE  # Linux has it in kB
+    try:
+        with tempfile.TemporaryDirectory() as directory:
+            sweep(directory, "seed=0,1,2,3", "epochs=1")
+    finally:
+        done.set()
+        watcher.join()
+    bare = "import torch, torchvision; print(flush=True); import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", bare], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        imported = _peak(process.pid)
+        process.stdin.close()
+    return max(peaks), imported
+
+
+def _peak(pid: int) -> float:
+    """Peak resident memory of a living process so far, in MB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _run(*arguments: str, cwd: str) -> None:

@@ -13,32 +13,26 @@ import pandas as pd
 from benchmarks import contenders, epochs, products, sweeps
 from mnist_mlp.environment import cpu_model
 
-measured = pd.DataFrame()
-
 
 def epochs_part() -> None:
-    """Seconds an epoch, for each optimizer: one core each, the tutorial's loop on all of them."""
-    global measured
+    """Seconds an epoch, for each optimizer: one core each, the tutorial's loop on all; then whole two-worker sweeps."""
     rows = {}
     for optimizer in contenders.OPTIMIZERS:
         say(f"epochs: {optimizer}")
         rows[optimizer] = epochs.compare(optimizer)
     measured = pd.DataFrame(rows).T
-    show("Seconds of training an epoch", epochs.table(measured))
+    show("Seconds of training an epoch, on one core (the tutorial's loop: on all)", epochs.table(measured))
 
-
-def sweeps_part() -> None:
-    """Seconds an epoch of a two-worker sweep, whole command, beside the tutorial's loop with its evaluation."""
-    rows = {}
-    for optimizer in contenders.OPTIMIZERS if len(measured) else ("adam",):
-        say(f"sweeps: {optimizer}")
-        if optimizer not in measured.index:
-            measured.loc[optimizer, ["tutorial", "tutorial_test"]] = epochs.compare(optimizer)
-        tutorial = measured.loc[optimizer, "tutorial"] + measured.loc[optimizer, "tutorial_test"]
-        rows[optimizer] = {"tutorial": tutorial, "our sweep": sweeps.sweep_seconds(optimizer)}
-    frame = pd.DataFrame(rows).T
-    frame["tutorial / our sweep"] = frame["tutorial"] / frame["our sweep"]
-    show("Seconds an epoch with evaluation", frame)
+    say("sweeps")
+    tutorial = measured["tutorial"] + measured["tutorial_test"]
+    jobs, whole = sweeps.seconds_of_each()
+    frame = pd.DataFrame({"tutorial": tutorial, "our job": pd.Series(jobs)}).loc[measured.index]
+    frame["tutorial / (our job / 2)"] = frame["tutorial"] / frame["our job"] * 2
+    show("Seconds an epoch with evaluation, ours as one of two jobs at a time", frame)
+    print(f"Whole sweep over all eight: {whole:.2f} s an epoch, {tutorial.mean() / whole:.2f} times the throughput\n")
+    adam = sweeps.adam_seconds()
+    ratio = tutorial["adam"] / adam
+    print(f"Whole sweep of {sweeps.RUNS} seeds with Adam: {adam:.2f} s an epoch, {ratio:.2f} times the throughput\n")
 
 
 def start_part() -> None:
@@ -68,7 +62,6 @@ def products_part() -> None:
 
 PARTS: dict[str, Callable[[], None]] = {
     "epochs": epochs_part,
-    "sweeps": sweeps_part,
     "start": start_part,
     "accuracy": accuracy_part,
     "products": products_part,

@@ -1,5 +1,6 @@
 """What a user waits for: whole commands, with everything that they import, check, write and report."""
 
+import json
 import os
 import statistics
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+
+from benchmarks.contenders import OPTIMIZERS, tutorial
 
 TOP = Path(__file__).parents[1]
 RUNS, EPOCHS = 8, 10
@@ -26,17 +29,24 @@ def sweep(directory: str, *overrides: str) -> float:
     return time.perf_counter() - started
 
 
-def sweep_seconds(optimizer: str) -> float:
-    """Seconds an epoch of a sweep of `RUNS` seeds, start and end of the command included."""
+def adam_seconds() -> float:
+    """Seconds an epoch of a sweep of `RUNS` seeds with Adam: the whole command's, over all epochs trained."""
     with tempfile.TemporaryDirectory() as directory:
         seeds = ",".join(map(str, range(RUNS)))
-        return sweep(directory, f"optim={optimizer}", f"seed={seeds}", f"epochs={EPOCHS}") / (RUNS * EPOCHS)
+        return sweep(directory, "optim=adam", f"seed={seeds}", f"epochs={EPOCHS}") / (RUNS * EPOCHS)
+
+
+def seconds_of_each() -> tuple[dict[str, float], float]:
+    """One sweep over all optimizers: seconds an epoch of each one's job beside another, and of the whole command."""
+    with tempfile.TemporaryDirectory() as directory:
+        whole = sweep(directory, f"optim={','.join(OPTIMIZERS)}", f"epochs={EPOCHS}")
+        runs = [json.loads(path.read_text()) for path in Path(directory).glob("*/run.json")]
+    jobs = {run["choices"]["optim"]: run["wall_seconds"] / EPOCHS for run in runs}
+    return jobs, whole / (len(OPTIMIZERS) * EPOCHS)
 
 
 def accuracies(optimizer: str) -> tuple[list[float], list[float]]:
     """Test accuracies of our loop and of the tutorial's after `FIDELITY_EPOCHS` epochs, for `SEEDS` seeds each."""
-    from benchmarks import contenders
-
     with tempfile.TemporaryDirectory() as directory:
         seeds = ",".join(map(str, range(SEEDS)))
         sweep(directory, f"optim={optimizer}", f"seed={seeds}", f"epochs={FIDELITY_EPOCHS}")
@@ -44,7 +54,7 @@ def accuracies(optimizer: str) -> tuple[list[float], list[float]]:
     ours = [float(frame[frame.split == "test"].accuracy.iloc[-1]) for frame in metrics]
     theirs = []
     for seed in range(SEEDS):
-        loop = contenders.tutorial(optimizer, seed)
+        loop = tutorial(optimizer, seed)
         for _ in range(FIDELITY_EPOCHS):
             loop.epoch()
         theirs.append(loop.test())

@@ -1,10 +1,11 @@
 """Train one network, or with -m a sweep of them: compose the configuration, build its parts, train."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.startup import importing
+from mnist_mlp.startup import importing, keep_freed_memory
 
 with importing():
     import hydra
@@ -13,6 +14,8 @@ with importing():
     from mnist_mlp import cli, sweep
     from mnist_mlp.environment import environment
     from mnist_mlp.record import RunWriter
+
+log = logging.getLogger(__name__)
 
 sweep.register(experiments=Path(__file__).parent / "experiments")
 
@@ -39,16 +42,21 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
         from mnist_mlp.step import is_known
         from mnist_mlp.train import train
 
+    keep_freed_memory()
     torch.set_num_threads(config["threads"])
     # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
     torch.set_flush_denormal(True)
     writer.describe(environment=environment(str(find_device(config["device"])), config["threads"]))
     parts = build(config)
+    step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"
+    if step == "autograd" and parts.device.type == "cpu":
+        log.info(
+            "trained by autograd, as this network or optimizer is not among those that are computed faster"
+        )
     writer.describe(
         parameters=sum(p.numel() for p in parts.model.parameters()),
         data={"digest": parts.data_digest, **parts.data.sizes()},
-        step="single passes" if is_known(parts.model, parts.optimizer) else "autograd",
-        products=library(),
+        step=step,
     )
     records = train(
         parts.model,

@@ -55,8 +55,10 @@ def ours(optimizer: str, seed: int = 0) -> Loop:
 
     from mnist_mlp.build import build
     from mnist_mlp.data import batches
+    from mnist_mlp.startup import keep_freed_memory
     from mnist_mlp.step import make_step
 
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     parts = build(configuration(optimizer, seed=seed))
@@ -78,7 +80,9 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     from mnist_mlp.build import build
     from mnist_mlp.cpu.products import products_for
     from mnist_mlp.cpu.updates import Update
+    from mnist_mlp.startup import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     parts = build(configuration(optimizer, seed=seed))

@@ -97,7 +97,8 @@ def check(config: Mapping[str, Any]) -> None:
         logits = parts.model(images)
         shape, expected = tuple(getattr(logits, "shape", ())), (len(labels), parts.data.classes)
         if shape != expected:
-            raise InvalidArgument("_target_", config["model"]["_target_"], f"one that gives logits of shape {expected}")
+            allowed = f"one that gives logits of shape {expected} for {len(labels)} images, not {shape}"
+            raise InvalidArgument("_target_", config["model"]["_target_"], allowed)
         step = make_step(parts.model, parts.optimizer, parts.seeds.dropout)
         step.gradients(images, labels)
     with _explained("optim", config["optim"]):

@@ -50,9 +50,7 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
     parts = build(config)
     step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"
     if step == "autograd" and parts.device.type == "cpu":
-        log.info(
-            "trained by autograd, as this network or optimizer is not among those that are computed faster"
-        )
+        log.info("trained by autograd, as this network or optimizer is not among those that are computed faster")
     writer.describe(
         parameters=sum(p.numel() for p in parts.model.parameters()),
         data={"digest": parts.data_digest, **parts.data.sizes()},

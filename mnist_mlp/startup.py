@@ -12,7 +12,7 @@ def importing() -> Iterator[None]:
     """Import large packages without the garbage collector, and have it leave alone what they made.
 
     PyTorch alone makes some 200,000 objects that stay until the end. The collector goes through them again and again
-    while they come, and once more at exit: half of the time that a short run takes.
+    while they come, and once more at exit: a third of the time that a short run takes.
     """
     was_enabled, modules = gc.isenabled(), len(sys.modules)
     gc.disable()

@@ -37,6 +37,7 @@ def test_one_run(command: Command, tmp_path: Path) -> None:
     assert summary["final"]["test"]["accuracy"] == rows["accuracy"].iloc[-1]
     assert summary["parameters"] == 537_354
     assert summary["environment"]["device"]
+    assert summary["step"].startswith("single passes")
     assert len(summary["config_hash"]) == len(summary["data"]["digest"]) == 64
 
 

@@ -1,7 +1,7 @@
 """Matrix products on the CPU, by the faster of the two libraries that PyTorch brings.
 
 PyTorch multiplies float32 matrices by MKL. On AMD's processors MKL leaves half of the vector unit unused: on one with
-AVX-512, oneDNN takes 0.5 to 0.6 of its time for the products of this project (`benchmarks/README.md`). The choice
+AVX-512, oneDNN takes half of its time for the products of this project (`benchmarks/README.md`). The choice
 depends on the processor alone, never on a timing: a choice that could come out differently the next time would change
 the last digit of results.
 """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.startup import importing, keep_freed_memory
+from mnist_mlp.startup import importing, prepare_to_train
 
 with importing():
     import hydra
@@ -42,10 +42,7 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
         from mnist_mlp.step import is_known
         from mnist_mlp.train import train
 
-    keep_freed_memory()
-    torch.set_num_threads(config["threads"])
-    # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
-    torch.set_flush_denormal(True)
+    prepare_to_train(config["threads"])
     writer.describe(environment=environment(str(find_device(config["device"])), config["threads"]))
     parts = build(config)
     step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"

@@ -55,12 +55,10 @@ def ours(optimizer: str, seed: int = 0) -> Loop:
 
     from mnist_mlp.build import build
     from mnist_mlp.data import batches
-    from mnist_mlp.startup import keep_freed_memory
+    from mnist_mlp.startup import prepare_to_train
     from mnist_mlp.step import make_step
 
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_to_train(threads=1)
     parts = build(configuration(optimizer, seed=seed))
     step = make_step(parts.model, parts.optimizer, parts.seeds.dropout)
     generator = torch.Generator().manual_seed(parts.seeds.batches)
@@ -80,11 +78,9 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     from mnist_mlp.build import build
     from mnist_mlp.cpu.products import products_for
     from mnist_mlp.cpu.updates import Update
-    from mnist_mlp.startup import keep_freed_memory
+    from mnist_mlp.startup import prepare_to_train
 
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    prepare_to_train(threads=1)
     parts = build(configuration(optimizer, seed=seed))
     weights = [p for p in parts.model.parameters() if p.ndim == 2]
     update = Update(parts.optimizer)

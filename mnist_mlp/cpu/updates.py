@@ -27,7 +27,8 @@ class Rule(NamedTuple):
     """How one optimizer's parameter group is updated.
 
     Attributes:
-        kernel: called with parameters, gradients, the arrays that it remembers, all flat, and the numbers.
+        kernel: called with parameters, gradients, the arrays that it remembers, all flat, and the numbers, all of the
+            parameters' type.
         initial: what each of those arrays is filled with at first.
         numbers: the kernel's numbers at step t, which counts from 1.
     """
@@ -39,8 +40,6 @@ class Rule(NamedTuple):
 
 @compiled
 def _sgd(p: Array, g: Array, lr: float, weight_decay: float) -> None:
-    kind = p.dtype.type
-    lr, weight_decay = kind(lr), kind(weight_decay)
     for i in range(len(p)):
         p[i] -= lr * (g[i] + weight_decay * p[i])
 
@@ -57,9 +56,6 @@ def _momentum(
     of_velocity: float,
     weight_decay: float,
 ) -> None:
-    kind = p.dtype.type
-    lr, momentum, fresh, weight_decay = kind(lr), kind(momentum), kind(fresh), kind(weight_decay)
-    of_gradient, of_velocity = kind(of_gradient), kind(of_velocity)
     for i in range(len(p)):
         gradient = g[i] + weight_decay * p[i]
         velocity[i] = momentum * velocity[i] + fresh * gradient
@@ -82,8 +78,6 @@ def sgd(group: Group) -> Rule:
 
 @compiled
 def _adagrad(p: Array, g: Array, total: Array, lr: float, eps: float, weight_decay: float) -> None:
-    kind = p.dtype.type
-    lr, eps, weight_decay = kind(lr), kind(eps), kind(weight_decay)
     for i in range(len(p)):
         gradient = g[i] + weight_decay * p[i]
         total[i] += gradient * gradient
@@ -103,8 +97,6 @@ def adagrad(group: Group) -> Rule:
 def _rmsprop(
     p: Array, g: Array, square: Array, lr: float, alpha: float, fresh: float, eps: float, weight_decay: float
 ) -> None:
-    kind = p.dtype.type
-    lr, alpha, fresh, eps, weight_decay = kind(lr), kind(alpha), kind(fresh), kind(eps), kind(weight_decay)
     for i in range(len(p)):
         gradient = g[i] + weight_decay * p[i]
         square[i] = alpha * square[i] + fresh * gradient * gradient
@@ -134,8 +126,6 @@ def _adadelta(
     eps: float,
     weight_decay: float,
 ) -> None:
-    kind = p.dtype.type
-    lr, rho, fresh, eps, weight_decay = kind(lr), kind(rho), kind(fresh), kind(eps), kind(weight_decay)
     for i in range(len(p)):
         gradient = g[i] + weight_decay * p[i]
         square[i] = rho * square[i] + fresh * gradient * gradient
@@ -168,9 +158,6 @@ def _adam(
     weight_decay: float,
     shrink: float,
 ) -> None:
-    kind = p.dtype.type
-    lr, fresh1, beta2, fresh2 = kind(lr), kind(fresh1), kind(beta2), kind(fresh2)
-    of_root, eps, weight_decay, shrink = kind(of_root), kind(eps), kind(weight_decay), kind(shrink)
     for i in range(len(p)):
         gradient = g[i] + weight_decay * p[i]
         average[i] += fresh1 * (gradient - average[i])
@@ -255,13 +242,15 @@ class Update:
             for p in group["params"]:
                 remembered = tuple(_flat(torch.full_like(p, value)) for value in rule.initial)
                 parameters.append(_Parameter(p, _flat(p), remembered))
-            self._groups.append((rule, parameters))
+            if parameters:  # PyTorch allows a group of none
+                self._groups.append((rule, parameters))
 
     def __call__(self) -> None:
         """One step, from the gradients in the parameters' `grad`."""
         self.steps += 1
         for rule, parameters in self._groups:
-            numbers = tuple(map(float, rule.numbers(self.steps)))
+            kind = parameters[0].values.dtype.type  # a double would make doubles of all that a kernel computes
+            numbers = tuple(map(kind, rule.numbers(self.steps)))
             for p in parameters:
                 gradient = p.tensor.grad
                 assert gradient is not None

@@ -1,5 +1,6 @@
 """What makes a process start and train sooner, without changing what it computes."""
 
+import atexit
 import ctypes
 import gc
 import sys
@@ -21,8 +22,15 @@ def importing() -> Iterator[None]:
     finally:
         if len(sys.modules) > modules:  # else there is nothing new but a job's own garbage, which would stay for good
             gc.freeze()
+            atexit.register(_thaw)
         if was_enabled:
             gc.enable()
+
+
+def _thaw() -> None:
+    """Let the collector have everything back at exit where Triton is there, which else prints what "leaked"."""
+    if "triton" in sys.modules:
+        gc.unfreeze()
 
 
 def spare_the_compiler() -> None:

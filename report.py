@@ -18,9 +18,22 @@ def main() -> None:
     parser.add_argument(
         "--target", type=float, default=TARGET, metavar="ACCURACY", help="fraction to time the way to [%(default)s]"
     )
+    parser.add_argument(
+        "--by",
+        type=lambda text: text.split(","),
+        metavar="KEY[,KEY...]",
+        help="keys to compare, such as batch_size or init,model.batch_norm; all others but the seed are tuned [init,optim]",
+    )
+    parser.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        choices=["pdf", "eps"],
+        help="save the figures in this format too, for papers; may be repeated [PNG and SVG only]",
+    )
     arguments = parser.parse_args()
     try:
-        report_on(arguments.sweeps or [newest_sweep()], arguments.out, arguments.target)
+        report_on(arguments.sweeps or [newest_sweep()], arguments.out, arguments.target, arguments.by, arguments.format)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 

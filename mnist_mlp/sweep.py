@@ -136,7 +136,8 @@ def run_job(config: DictConfig, run: Callable[[Mapping[str, Any], RunWriter], No
             return None
     log.info("%s", directory)
     with RunWriter(directory) as writer:
-        writer.describe(config_hash=config_hash(plain, chosen), choices=chosen, config=plain)
+        overrides = list(hydra.overrides.task)
+        writer.describe(config_hash=config_hash(plain, chosen), choices=chosen, config=plain, overrides=overrides)
         try:
             run(plain | {"progress": config.progress and not in_sweep}, writer)
         except Diverged as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +29,26 @@ class Outcome:
     unfinished: int
 
 
-def report_on(sweeps: Sequence[Path], out: Path | None = None, target: float = TARGET) -> Outcome:
+def report_on(
+    sweeps: Sequence[Path],
+    out: Path | None = None,
+    target: float = TARGET,
+    by: Sequence[str] | None = None,
+    formats: Sequence[str] = (),
+) -> Outcome:
     """Write the report on these sweeps together, and print its leaderboard.
 
     Args:
         sweeps: sweep or run directories.
         out: the report's directory; by default below `reports/`, under the sweeps' own name.
         target: accuracy in (0, 1] whose time is reported.
+        by: keys to compare; initialisation and optimizer unless given.
+        formats: of the figures, besides PNG and SVG.
 
     Raises:
-        UserError: nothing to report on, or a target out of range.
+        UserError: nothing to report on, a target out of range, or a key that cannot be compared.
     """
-    from mnist_mlp.report import load, page, stats, terminal
+    from mnist_mlp.report import load, page, roles, stats, terminal
 
     if not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
@@ -51,13 +60,28 @@ def report_on(sweeps: Sequence[Path], out: Path | None = None, target: float = T
         listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
     directory = out or REPORTS / _name(sweeps)
-    comparisons = {data: stats.compare(part, target) for data, part in stats.by_data(results).items()}
-    page.write_report(directory, comparisons, results.problems, sweeps)
+    parts = stats.by_data(results)
+    varying = list(dict.fromkeys(key for part in parts.values() for key in roles.varying_keys(part.runs)))
+    compared = roles.compared_keys(varying, by)
+    comparisons = {data: stats.compare(part, target, compared) for data, part in parts.items()}
+    command = _command(sweeps, out, target, by, formats)
+    page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
     terminal.show(comparisons, failures, results.problems, directory)
     unfinished = len(failures) + sum(problem.why.startswith(load.UNFINISHED) for problem in results.problems)
     return Outcome(directory, unfinished)
+
+
+def _command(
+    sweeps: Sequence[Path], out: Path | None, target: float, by: Sequence[str] | None, formats: Sequence[str]
+) -> str:
+    """The command line that writes this report."""
+    words = ["python", "report.py", *map(str, sweeps)]
+    words += ["--out", str(out)] if out else []
+    words += ["--target", str(target)] if target != TARGET else []
+    words += ["--by", ",".join(by)] if by else []
+    return shlex.join([*words, *(word for name in formats for word in ("--format", name))])
 
 
 def newest_sweep(root: Path = SWEEPS) -> Path:

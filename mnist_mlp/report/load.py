@@ -1,5 +1,6 @@
 """Reads run directories into two tables; whatever cannot be read is named and left out, never guessed at."""
 
+import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE, STATUSES, Metric
 
 SPLITS = ("train", "val", "test")
 UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed
+ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
     ("loss", "accuracy", "lr", "seconds"), "float64"
 )
@@ -35,8 +37,9 @@ class Results:
 
     Attributes:
         runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `parameters`, `config_hash`,
-            `digest` of the data, the group choices (`init`, `optim`, `data`, `model`) and every configuration key by
-            its dotted name (`optim.lr`), lists as JSON text.
+            `digest` of the data, `step` (how it was computed), `overrides` (its command line, as JSON), the group
+            choices (`init`, `optim`, `data`, `model`), `environment.*`, and every configuration key by its dotted name
+            (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """
@@ -47,12 +50,12 @@ class Results:
 
 
 def load(directories: Sequence[Path]) -> Results:
-    """Read every run below these directories, or that one of them is.
+    """Read every run below these directories, or that one of them is; each file once, in one pass.
 
     A run is left out, with a reason, if its `run.json` is missing or unreadable, or its `metrics.csv` is truncated or
     not one of this project's. The same configuration on the same data found twice counts once, by its best status.
     """
-    found: list[tuple[dict[str, Any], pd.DataFrame]] = []
+    found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
     for directory in sorted({run for top in directories for run in _run_directories(top)}):
         try:
@@ -62,7 +65,8 @@ def load(directories: Sequence[Path]) -> Results:
     # A result comes before a failure, and a newer run before an older one.
     found.sort(key=lambda f: (STATUSES.index(f[0]["status"]), -(Path(f[0]["run"]) / RUN_FILE).stat().st_mtime))
     counted: dict[str, dict[str | None, str]] = {}  # configuration's hash, data's digest: the run that counts
-    runs, metrics = [], [pd.DataFrame(columns=["run", *COLUMN_TYPES]).astype(COLUMN_TYPES)]
+    runs: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES)}
     for run, rows in found:
         others = counted.setdefault(run["config_hash"], {})
         # A run that failed before it had its data is the same as any of its configuration.
@@ -72,9 +76,11 @@ def load(directories: Sequence[Path]) -> Results:
             continue
         others[run["digest"]] = run["run"]
         runs.append(run)
-        metrics.append(rows)
+        columns["run"] += [run["run"]] * len(rows)
+        for name, values in zip(Metrics._fields, zip(*rows, strict=True), strict=False):
+            columns[name] += values
     table = pd.DataFrame(runs).set_index("run").sort_index() if runs else pd.DataFrame()
-    return Results(table, pd.concat([m for m in metrics if len(m)] or metrics[:1], ignore_index=True), problems)
+    return Results(table, pd.DataFrame(columns).astype({"run": "str", **COLUMN_TYPES}), problems)
 
 
 def _run_directories(top: Path) -> Iterator[Path]:
@@ -84,7 +90,7 @@ def _run_directories(top: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _read_run(directory: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
     summary = _read_json(directory / RUN_FILE)
     try:
         status, final = summary["status"], summary["final"]
@@ -98,7 +104,10 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], pd.DataFrame]:
             "config_hash": str(summary["config_hash"]),
             "digest": summary.get("data", {}).get("digest"),  # a run that failed early has none
             "parameters": summary.get("parameters"),
+            "step": summary.get("step"),
+            "overrides": json.dumps(summary.get("overrides")),
             **summary["choices"],
+            **dict(_flat(summary.get("environment", {}), ENVIRONMENT)),
             **dict(_flat(summary["config"])),
         }
         rows = _read_metrics(directory / METRICS_FILE)
@@ -106,7 +115,6 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], pd.DataFrame]:
             _check_complete(rows, int(summary["config"]["epochs"]), final)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
-    rows.insert(0, "run", str(directory))
     return run, rows
 
 
@@ -122,33 +130,35 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_metrics(path: Path) -> pd.DataFrame:
+def _read_metrics(path: Path) -> list[Metrics]:
+    """The rows of a file; by the csv module, as pandas takes milliseconds to open a file however small."""
     try:
-        rows = pd.read_csv(path)
-    except (OSError, ValueError, pd.errors.EmptyDataError) as error:
+        text = path.read_text(encoding="utf-8")
+        header, *lines = csv.reader(text.splitlines())
+    except (OSError, ValueError, csv.Error) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
-    if list(rows.columns) != list(Metrics._fields):
-        raise Unreadable(f"{METRICS_FILE}: its columns are {', '.join(map(str, rows.columns))}")
+    if tuple(header) != Metrics._fields:
+        raise Unreadable(f"{METRICS_FILE}: its columns are {', '.join(header)}")
+    if not text.endswith("\n"):
+        raise Unreadable(f"{METRICS_FILE}: its last row has no end: truncated")
     try:
-        rows = rows.astype(COLUMN_TYPES)
-    except ValueError as error:
+        rows = [Metrics(int(epoch), int(step), split, *map(float, numbers)) for epoch, step, split, *numbers in lines]
+    except (TypeError, ValueError) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
-    if unknown := set(rows["split"]) - set(SPLITS):
+    if unknown := {row.split for row in rows} - set(SPLITS):
         raise Unreadable(f"{METRICS_FILE}: there is no split {', '.join(map(repr, sorted(unknown)))}")
-    if rows.duplicated(["epoch", "split"]).any():
+    if len({(row.epoch, row.split) for row in rows}) < len(rows):
         raise Unreadable(f"{METRICS_FILE}: it has two rows of one epoch and split")
-    if rows[["lr", "seconds"]].isna().any(axis=None):
-        raise Unreadable(f"{METRICS_FILE}: it has gaps: truncated")
     return rows
 
 
-def _check_complete(rows: pd.DataFrame, epochs: int, final: Mapping[str, Mapping[str, float]]) -> None:
+def _check_complete(rows: Sequence[Metrics], epochs: int, final: Mapping[str, Mapping[str, float]]) -> None:
     """Refuse the metrics of a completed run that end before its last epoch, or differ from its `run.json`."""
     for split, last in final.items():
-        of_split = rows[rows["split"] == split]
-        if list(of_split["epoch"]) != list(range(epochs + 1)):
+        of_split = [row for row in rows if row.split == split]
+        if [row.epoch for row in of_split] != list(range(epochs + 1)):
             raise Unreadable(f"{METRICS_FILE}: {split} has {len(of_split)} rows instead of {epochs + 1}: truncated")
-        if of_split[["loss", "accuracy"]].iloc[-1].to_dict() != {key: last[key] for key in ("loss", "accuracy")}:
+        if (of_split[-1].loss, of_split[-1].accuracy) != (last["loss"], last["accuracy"]):
             raise Unreadable(f"{METRICS_FILE}: its last {split} row is not the one in {RUN_FILE}")
 
 

@@ -1,41 +1,36 @@
 """Writes a report directory: tables, figures, `index.html` and `report.md`."""
 
-import base64
-import io
+import json
+import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
-from matplotlib.figure import Figure
+import yaml
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 from mnist_mlp.record import write_atomically
-from mnist_mlp.report import plots
-from mnist_mlp.report.load import Problem
-from mnist_mlp.report.stats import CONFIDENCE, Comparison, as_typed
+from mnist_mlp.report import charts, tables, words
+from mnist_mlp.report.figures import draw
+from mnist_mlp.report.load import ENVIRONMENT, Problem
+from mnist_mlp.report.roles import as_typed
+from mnist_mlp.report.stats import Comparison
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that has been written as `figures/<name>.png` and `.svg`, with its words."""
-
-    name: str
-    alt: str
-    caption: str
-    svg: str
-
-    @property
-    def data_uri(self) -> str:
-        """The SVG as an address of its own, for a page that opens offline."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
-
-
 def write_report(
-    directory: Path, comparisons: Mapping[str, Comparison], problems: Sequence[Problem], sources: Sequence[Path]
+    directory: Path,
+    comparisons: Mapping[str, Comparison],
+    problems: Sequence[Problem],
+    sources: Sequence[Path],
+    command: str,
+    formats: Sequence[str] = (),
 ) -> None:
     """Write everything, replacing an older report.
 
@@ -44,85 +39,98 @@ def write_report(
         comparisons: data set to its tables.
         problems: what was left out.
         sources: the sweep directories, to be named.
+        command: what writes this report again.
+        formats: of the figures, besides PNG and SVG.
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     for stale in (directory / "figures").iterdir():
         stale.unlink()
-    for table in ("summary", "runs"):
-        parts = {data: getattr(comparison, table) for data, comparison in comparisons.items()}
-        if len(parts) > 1:
-            parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
-        joined = pd.concat(parts.values())
-        write_atomically(directory / f"{table}.csv", joined.to_csv(index=table == "runs", lineterminator="\n"))
-    sections = [
-        {
-            "data": data,
-            "comparison": comparison,
-            "leaderboard": leaderboard(comparison),
-            "drawings": _draw(directory / "figures", comparison, data if len(comparisons) > 1 else None),
-        }
-        for data, comparison in comparisons.items()
-    ]
+    write_tables(directory, comparisons)
+    sections = []
+    for number, (data, comparison) in enumerate(comparisons.items()):
+        suffix = f"_{re.sub('[^A-Za-z0-9]+', '_', data)}" if len(comparisons) > 1 else ""
+        drawings = draw(directory / "figures", comparison, suffix, formats)
+        sections.append(
+            {
+                "id": f"s{number}",
+                "data": data,
+                "comparison": comparison,
+                "answer": words.answer(comparison),
+                "method": words.method(comparison),
+                "leaderboard": tables.leaderboard(comparison),
+                "pairs": tables.pairs(comparison),
+                "effects": tables.effects(comparison),
+                "runs": tables.runs(comparison),
+                "drawings": drawings,
+                "charts": charts.charts(comparison),
+                "differences": charts.differences(comparison),
+                "makings": makings(comparison.runs),
+            }
+        )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["json"] = _json
+    environment.filters["markdown"] = _markdown
     for name in ("index.html", "report.md"):
-        text = environment.get_template(f"{name}.jinja").render(sections=sections, problems=problems, sources=sources)
+        text = environment.get_template(f"{name}.jinja").render(
+            sections=sections,
+            problems=problems,
+            sources=sources,
+            commands=[*map(sweep_command, sources), command],
+            plotly=Markup(get_plotlyjs()),
+            script=Markup((TEMPLATES / "page.js").read_text()),
+            style=Markup((TEMPLATES / "page.css").read_text()),
+        )
         write_atomically(directory / name, text)
 
 
-def leaderboard(comparison: Comparison) -> pd.DataFrame:
-    """The summary as text to be shown: best first, accuracies in per cent with their interval."""
-    summary = comparison.summary
-    table = summary[["init", "optim"]].astype(object)
-    for key in comparison.tuned:
-        table[key] = summary[key].map(as_typed)
-    table.insert(0, "rank", range(1, len(table) + 1))
-    half = (summary["test_accuracy_ci_high"] - summary["test_accuracy_mean"]) * 100
-    accuracy = (summary["test_accuracy_mean"] * 100).map("{:.2f}".format)
-    table["test accuracy (%)"] = accuracy.where(half.isna(), accuracy + " ± " + half.map("{:.2f}".format))
-    table["test loss (nats)"] = summary["test_loss_mean"].map("{:.4f}".format)
-    table["val accuracy (%)"] = (summary["val_accuracy_mean"] * 100).map("{:.2f}".format)
-    table["n"] = summary["n"]
-    table["diverged"], table["failed"] = summary["diverged"], summary["failed"]
-    table["seconds"] = summary["seconds_mean"].map("{:.1f}".format)
-    return table.astype(str).replace("nan", "")
+def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None:
+    """`summary.csv`, `runs.csv`, `pairs.csv` and `summary.tex`; several data sets with a first column `data`."""
+    for name in ("summary", "runs", "pairs"):
+        parts = {data: getattr(tables, f"{name}_csv")(comparison) for data, comparison in comparisons.items()}
+        if len(parts) > 1:
+            parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
+        joined = pd.concat(parts.values())
+        write_atomically(directory / f"{name}.csv", joined.to_csv(index=name == "runs", lineterminator="\n"))
+    latex = "\n".join(tables.latex(comparison, data) for data, comparison in comparisons.items())
+    write_atomically(directory / "summary.tex", latex)
 
 
-def _draw(folder: Path, comparison: Comparison, data: str | None) -> list[Drawing]:
-    if comparison.curves.empty:  # nothing was completed
-        return []
-    suffix, on_data = ("", "") if data is None else (f"_{re.sub('[^A-Za-z0-9]+', '_', data)}", f" on {data}")
-    seeds = comparison.summary["n"]
-    n = f"n = {seeds.min()}" if seeds.nunique() == 1 else f"n = {seeds.min()} to {seeds.max()}"
-    band = f"; band: {CONFIDENCE:.0%} t-interval of the mean" if seeds.max() > 1 else ""
-    best = comparison.summary.iloc[0]
-    return [
-        _save(
-            plots.learning_curves(comparison.curves),
-            folder,
-            f"learning_curves{suffix}",
-            alt=f"Loss and accuracy against epoch for {len(seeds)} cells of initialisation and optimizer{on_data}.",
-            caption=f"Learning curves{on_data}: mean over seeds ({n}{band}). Colour: optimizer; line style: "
-            "initialisation. Training curves are averages over an epoch's batches with dropout on.",
-        ),
-        _save(
-            plots.heatmap(comparison.summary),
-            folder,
-            f"heatmap{suffix}",
-            alt=f"Mean test accuracy by initialisation and optimizer{on_data}; the highest is {best['init']} with "
-            f"{best['optim']} at {best['test_accuracy_mean']:.2%}.",
-            caption=f"Mean test accuracy after the last epoch{on_data} ({n}).",
-        ),
-    ]
+def sweep_command(sweep: Path) -> str:
+    """The command line that made a sweep, by Hydra's own record; empty where there is none."""
+    try:
+        overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
+        hydra = [word for word in overrides["hydra"] if not word.startswith("hydra.mode=")]
+        return shlex.join(["python", "run.py", "-m", *overrides["task"], *hydra])
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return ""
 
 
-def _save(figure: Figure, folder: Path, name: str, alt: str, caption: str) -> Drawing:
-    figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    write_atomically(folder / f"{name}.svg", buffer.getvalue())
-    return Drawing(name, alt, caption, buffer.getvalue())
+def makings(runs: pd.DataFrame) -> dict[str, str]:
+    """What code, libraries and machines the runs come from."""
+    columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
+    values = {c: sorted({as_typed(v) for v in runs[c].dropna()}) for c in columns}
+    return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _json(content: Any) -> Markup:
+    """JSON that may stand inside a script element, whatever texts are in it; null for what JSON has no number for."""
+    text = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _markdown(text: object) -> str:
+    """Text that Markdown neither takes for markup nor for the end of a table's cell."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -1,8 +1,6 @@
-"""What the runs say: one row a run, one row a cell.
+"""What the runs say: one row a run, one row a cell, one row a pair of cells.
 
-A cell is one initialisation with one optimizer. Seeds are its replicates. Every other key that takes several values
-within a cell was tuned: the value with the best mean validation accuracy is chosen, and only its runs are shown, so
-that no test result ever takes part in a choice.
+A cell is one combination of the compared keys, and seeds are its replicates (see `roles`).
 """
 
 from collections.abc import Sequence
@@ -12,56 +10,101 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mnist_mlp import config as schema
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.report import effects, fairness, pairs
 from mnist_mlp.report.load import Results
+from mnist_mlp.report.roles import (
+    CELL,
+    COMPARED,
+    LEARNING_RATE,
+    REPLICATE,
+    cell_names,
+    choose,
+    judged_split,
+    tuned_keys,
+    varying_keys,
+)
 
-CONFIDENCE = 0.95
-CELL = ["init", "optim"]
-REPLICATE = "seed"
+CONFIDENCE = pairs.CONFIDENCE
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
-# Columns of the runs table that are no keys of the configuration.
-FACTS = ("status", "reason", "seconds", "config_hash", "digest", "parameters", *schema.GROUPS)
+TARGETS = ("epochs_to_target", "seconds_to_target")
+BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables of a report.
+    """The tables of a report. Those of cells have the column `cell`, a cell's name.
 
     Attributes:
-        runs: one row a run, all of them, with final and best metrics.
-        summary: one row a cell, the best mean test accuracy first.
-        curves: mean and interval per epoch, split and cell, of the chosen runs.
+        by: the compared keys.
         tuned: the keys whose value was chosen within each cell.
+        varying: all keys that take several values.
+        target: accuracy whose time was looked up.
+        runs: one row a run, all of them, with final and best metrics, and whether its setting was chosen.
+        summary: one row a cell, the best mean test accuracy first.
+        pairs: one row a pair of cells (see `pairs.compare_pairs`).
+        noise: of the cells, as the pairs' verdicts took it; None where there are too few seeds.
+        effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
+        curves: mean and interval per epoch, split and cell, of the chosen runs.
+        sensitivity: accuracy that the choice went by, per cell and learning rate.
         notes: what a reader must know before believing the tables.
     """
 
+    by: Sequence[str]
+    tuned: Sequence[str]
+    varying: Sequence[str]
+    target: float
     runs: pd.DataFrame
     summary: pd.DataFrame
+    pairs: pd.DataFrame
+    noise: pairs.Noise | None
+    effects: pd.DataFrame
     curves: pd.DataFrame
-    tuned: Sequence[str]
-    notes: Sequence[str]
+    sensitivity: pd.DataFrame
+    notes: Sequence[fairness.Note]
+
+    @property
+    def completed(self) -> pd.DataFrame:
+        """The completed runs at their cells' chosen settings."""
+        return self.runs[self.runs["chosen"] & (self.runs["status"] == COMPLETED)]
 
 
-def compare(results: Results, target: float) -> Comparison:
+def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Comparison:
     """Build every table about the runs on one data set.
 
     Args:
         results: at least one run, all on the same data.
         target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one.
+        by: keys to compare.
     """
     varying = varying_keys(results.runs)
-    tuned = tuned_keys(results.runs, varying)
-    runs = results.runs.join(_final_and_best(results.metrics)).join(_to_target(results.metrics, target))
-    chosen = runs.loc[_choose(runs, tuned)]
-    summary = _summarise(runs, chosen, tuned)
-    finished = chosen[chosen["status"] == COMPLETED]
+    runs = results.runs.assign(**{CELL: cell_names(results.runs, by)})
+    tuned = tuned_keys(runs, varying, by)
+    runs = runs.join(_final_and_best(results.metrics)).join(_to_target(results.metrics, target))
+    unended = runs["status"] != COMPLETED  # it has no final numbers, as it did not get there
+    chosen = choose(runs, tuned)
+    runs["chosen"] = runs.index.isin(chosen.index)
+    numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
+    runs.loc[unended, numbers] = np.nan
+    runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
+    summary = _summarise(runs, by, tuned)
+    ended = runs[runs["chosen"] & ~unended]
+    table = ended.pivot_table(index=CELL, columns=REPLICATE, values="test_accuracy")
+    table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
+    paired, spread = pairs.compare_pairs(table)
     return Comparison(
-        runs=_runs_table(runs, tuned, [key for key in varying if key not in tuned]),
-        summary=summary,
-        curves=_curves(results.metrics, finished),
+        by=by,
         tuned=tuned,
-        notes=_notes(runs, chosen, summary, tuned),
+        varying=varying,
+        target=target,
+        runs=runs,
+        summary=summary,
+        pairs=paired,
+        noise=spread,
+        effects=effects.main_effects(ended, by, spread),
+        curves=_curves(results.metrics, ended),
+        sensitivity=_sensitivity(runs, tuned),
+        notes=fairness.notes(runs, summary, paired, by, tuned),
     )
 
 
@@ -81,33 +124,22 @@ def by_data(results: Results) -> dict[str, Results]:
     return parts
 
 
-def varying_keys(runs: pd.DataFrame) -> list[str]:
-    """Configuration keys with several values that the choice of their group's option does not explain."""
+def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
+    """Means with Student's 95 % interval, per group.
 
-    def varies(key: str) -> bool:
-        group = key.partition(".")[0]
-        frames = [part for _, part in runs.groupby(group)] if group in schema.GROUPS and group != key else [runs]
-        return any(frame[key].nunique(dropna=False) > 1 for frame in frames)
+    Args:
+        frame: one row a replicate.
+        keys: columns that make the groups, which keep their order of appearance.
+        measures: columns to be summed up; NaN does not count.
 
-    keys = ["model", *(key for key in runs.columns if key not in FACTS and schema.affects_result(key))]
-    return [key for key in keys if varies(key)]
-
-
-def tuned_keys(runs: pd.DataFrame, varying: Sequence[str]) -> list[str]:
-    """Those of the varying keys, other than the seed, that take several values within one cell."""
-    cells = [cell for _, cell in runs.groupby(CELL)]
-    keys = [key for key in varying if key != REPLICATE]
-    return [key for key in keys if any(cell[key].nunique(dropna=False) > 1 for cell in cells)]
-
-
-def mean_interval(values: pd.Series) -> tuple[float, float, float, float]:
-    """Mean, standard deviation (n - 1) and the ends of Student's 95 % interval of the mean; NaN where n < 2."""
-    n, mean = values.count(), float(values.mean())
-    if n < 2:
-        return mean, np.nan, np.nan, np.nan
-    std = float(values.std(ddof=1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / np.sqrt(n)
-    return mean, std, mean - half, mean + half
+    Returns:
+        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN where n < 2.
+    """
+    groups = frame.groupby(list(keys), sort=False)[list(measures)]
+    n, mean, std = groups.count(), groups.mean(), groups.std()
+    half = std / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n > 1))
+    parts = {"mean": mean, "std": std, "ci_low": mean - half, "ci_high": mean + half}
+    return pd.DataFrame({f"{m}_{name}": part[m] for m in measures for name, part in parts.items()}, index=mean.index)
 
 
 def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -115,11 +147,11 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
     wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
     wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
-    wide = wide.reset_index("epoch").sort_values("epoch")
+    wide = wide.reset_index("epoch").sort_values("epoch", kind="stable")
     final = wide.groupby("run").last().drop(columns="epoch")
     ranked = wide[wide["val_accuracy"].notna()].sort_values("val_accuracy", kind="stable", ascending=False)
     best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy"]]
-    best.columns = pd.Index(["best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy"])
+    best.columns = pd.Index(BEST_EPOCH)
     return final.join(best)
 
 
@@ -129,109 +161,51 @@ def _to_target(metrics: pd.DataFrame, target: float) -> pd.DataFrame:
     judged = metrics["split"] == pd.Series("test", index=metrics.index).mask(validated, "val")
     reached = metrics[judged & (metrics["accuracy"] >= target)].sort_values("epoch").groupby("run").first()
     reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=np.inf)
-    reached.columns = pd.Index(["epochs_to_target", "seconds_to_target"])
+    reached.columns = pd.Index(TARGETS)
     return reached
 
 
-def _choose(runs: pd.DataFrame, tuned: Sequence[str]) -> list[str]:
-    """The runs of each cell's chosen setting: the best mean accuracy on validation.
-
-    A diverged run counts as accuracy 0. Without a validation split the training accuracy decides, never the test's.
-    """
-    judge = "val_accuracy" if runs["val_accuracy"].notna().any() else "train_accuracy"
-    score = runs[judge].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
-    chosen: list[str] = []
-    for _, cell in runs.groupby(CELL):
-        settings = [part for _, part in cell.groupby(list(tuned), dropna=False)] if tuned else [cell]
-        means = [score.loc[part.index].mean() for part in settings]
-        best = int(np.nanargmax(means)) if np.isfinite(means).any() else 0
-        chosen += list(settings[best].index)
-    return chosen
-
-
-def _summarise(runs: pd.DataFrame, chosen: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
-    rows = []
-    for cell, of_cell in runs.groupby(CELL):
-        ours = chosen.loc[chosen.index.isin(of_cell.index)]
-        done = ours[ours["status"] == COMPLETED]
-        row = dict(zip(CELL, cell, strict=True)) | {key: ours[key].iloc[0] for key in tuned}
-        row |= {
-            "n": len(done),
-            "diverged": int((of_cell["status"] == DIVERGED).sum()),
-            "failed": int((of_cell["status"] == FAILED).sum()),
-        }
-        for measure in MEASURES:
-            names = [f"{measure}_{name}" for name in ("mean", "std", "ci_low", "ci_high")]
-            row |= dict(zip(names, mean_interval(done[measure]), strict=True))
-        # The median, as a run that misses the target took infinitely long and must not be left out.
-        row |= {key: done[key].median() if len(done) else np.nan for key in ("epochs_to_target", "seconds_to_target")}
-        row["seconds_mean"] = done["seconds"].mean()
-        rows.append(row)
-    table = pd.DataFrame(rows).sort_values("test_accuracy_mean", ascending=False, na_position="last", kind="stable")
-    return table.reset_index(drop=True)
+def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> pd.DataFrame:
+    cells = runs.groupby(CELL, sort=True)
+    chosen = runs[runs["chosen"]]
+    done = chosen[chosen["status"] == COMPLETED]
+    table = chosen.groupby(CELL)[[*by, *tuned]].agg(lambda values: values.iloc[0])
+    counts = {
+        "n": done.groupby(CELL).size(),
+        "diverged": (runs["status"] == DIVERGED).groupby(runs[CELL]).sum(),
+        "failed": (runs["status"] == FAILED).groupby(runs[CELL]).sum(),
+    }
+    table = table.reindex(list(cells.groups)).join(
+        pd.DataFrame(counts).reindex(list(cells.groups)).fillna(0).astype(int)
+    )
+    table = table.join(mean_intervals(done, [CELL], MEASURES))
+    # The median, as a run that misses the target took infinitely long and must not be left out.
+    table = table.join(chosen[chosen["status"] != FAILED].groupby(CELL)[list(TARGETS)].median())
+    table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
+    table["reached_target"] = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum()
+    table["reached_target"] = table["reached_target"].fillna(0).astype(int)
+    table = table.join(done.groupby(CELL)[list(BEST_EPOCH)].mean().add_suffix("_mean"))
+    table = table.sort_values("test_accuracy_mean", ascending=False, na_position="last", kind="stable")
+    return table.rename_axis(CELL).reset_index()
 
 
 def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    rows = []
     joined = metrics.join(runs[CELL], on="run", how="inner")
-    for key, part in joined.groupby([*CELL, "split", "epoch"]):
-        row = dict(zip([*CELL, "split", "epoch"], key, strict=True)) | {"n": len(part)}
-        for measure in ("loss", "accuracy"):
-            mean, _, low, high = mean_interval(part[measure])
-            row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    keys = [CELL, "split", "epoch"]
+    curves = mean_intervals(joined, keys, ["loss", "accuracy"]).drop(columns=["loss_std", "accuracy_std"])
+    curves["n"] = joined.groupby(keys, sort=False).size()
+    return curves.reset_index().sort_values(keys, kind="stable").reset_index(drop=True)
 
 
-def _runs_table(runs: pd.DataFrame, tuned: Sequence[str], others: Sequence[str]) -> pd.DataFrame:
-    keys = dict.fromkeys([*CELL, *tuned, *others, REPLICATE])
-    metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
-    best = [
-        "best_epoch",
-        "best_epoch_val_accuracy",
-        "best_epoch_test_accuracy",
-        "epochs_to_target",
-        "seconds_to_target",
-    ]
-    columns = [*keys, "status", "reason", *metrics, *best, "seconds", "config_hash"]
-    runs = runs.copy()
-    runs.loc[runs["status"] != COMPLETED, [*metrics, *best]] = (
-        np.nan
-    )  # it has no final numbers, as it did not get there
-    return runs[columns].sort_values([*CELL, *tuned, REPLICATE])
-
-
-def _notes(runs: pd.DataFrame, chosen: pd.DataFrame, summary: pd.DataFrame, tuned: Sequence[str]) -> list[str]:
-    notes = []
-    if chosen[REPLICATE].nunique() == 1:
-        notes.append("One seed a cell: a difference may be chance. Several seeds (seed=0,1,2,3,4) give intervals.")
-    elif summary["n"].nunique() > 1:
-        notes.append("The cells have unequal numbers of seeds.")
-    if "optim.lr" not in tuned:
-        notes.append(
-            "Learning rates are not tuned: each optimizer ran at one value, so this ranks settings, not optimizers. "
-            "Several values (optim.lr=1e-3,1e-2,1e-1) are tuned on validation."
-        )
-    judge = (
-        "training accuracy, as there is no validation split,"
-        if runs["val_accuracy"].isna().all()
-        else "validation accuracy"
-    )
-    for key in tuned:
-        values = ", ".join(sorted(map(as_typed, runs[key].unique())))
-        notes.append(f"{key} was chosen in each cell among {values}, by {judge}; runs.csv has them all.")
-    if (count := int((runs["status"] == DIVERGED).sum())) > 0:
-        notes.append(
-            f"{count} of {len(runs)} runs diverged. They are counted over all settings of their cell; the means and n "
-            "are of the completed runs at the chosen setting."
-        )
-    if (count := int((runs["status"] == FAILED).sum())) > 0:
-        notes.append(f"{count} of {len(runs)} runs failed and have no numbers.")
-    return notes
-
-
-def as_typed(value: object) -> str:
-    """A configuration value as one types it; NaN stands for null in a column of numbers."""
-    if isinstance(value, float):
-        return "null" if np.isnan(value) else f"{value:g}"
-    return "null" if value is None else str(value)
+def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
+    """Per cell and learning rate, the other tuned keys at their best: `lr`, mean accuracy and interval, counts."""
+    if LEARNING_RATE not in tuned:
+        return pd.DataFrame()
+    others = [key for key in tuned if key != LEARNING_RATE]
+    parts = [choose(part, others) for _, part in runs.groupby(LEARNING_RATE)]
+    at_best = pd.concat(parts).rename(columns={LEARNING_RATE: "lr", f"{judged_split(runs)}_accuracy": "accuracy"})
+    keys = [CELL, "lr"]
+    table = mean_intervals(at_best, keys, ["accuracy"])
+    table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()
+    table["diverged"] = (at_best["status"] == DIVERGED).groupby([at_best[key] for key in keys]).sum()
+    return table.reset_index().sort_values(keys).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The report in the terminal: leaderboard, notes, failures, and where the rest is."""
+"""The report in the terminal: the answer, leaderboard, notes, failures, and where the rest is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mnist_mlp.report import tables, words
 from mnist_mlp.report.load import Problem
-from mnist_mlp.report.page import leaderboard
 from mnist_mlp.report.stats import Comparison
 
-PLAIN_WIDTH = 160  # columns where the output is no terminal
+PLAIN_WIDTH = 200  # columns where the output is no terminal
 SHOWN_PROBLEMS = 20
+SHOWN_CELLS = 50
 
 
 def show(
@@ -29,18 +30,28 @@ def show(
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
+
+    def say(text: str) -> None:
+        console.print(Text(text), soft_wrap=True)
+
     for data, comparison in comparisons.items():
-        board = leaderboard(comparison)
-        table = Table(*board.columns, title=data, title_justify="left")
-        for row in board.itertuples(index=False):
+        board = tables.leaderboard(comparison)
+        table = Table(*board.columns, title=Text(data), title_justify="left")
+        for row in board.head(SHOWN_CELLS).itertuples(index=False):
             table.add_row(*(Text(str(value)) for value in row))
         console.print(table)
+        if len(board) > SHOWN_CELLS:
+            say(f"{len(board) - SHOWN_CELLS} more cells are in the report")
+        for sentence in words.answer(comparison):
+            say(sentence)
         for note in comparison.notes:
-            console.print(Text(f"note: {note}"), soft_wrap=True)
-    for run, reason in failures.items():
-        console.print(Text(f"failed: {run}: {reason} (traceback in its run.log)"), soft_wrap=True)
+            say(f"note: {note}")
+    for run, reason in list(failures.items())[:SHOWN_PROBLEMS]:
+        say(f"failed: {run}: {reason} (traceback in its run.log)")
+    if len(failures) > SHOWN_PROBLEMS:
+        say(f"failed: {len(failures) - SHOWN_PROBLEMS} more, listed in runs.csv")
     for problem in problems[:SHOWN_PROBLEMS]:
-        console.print(Text(f"left out: {problem.run}: {problem.why}"), soft_wrap=True)
+        say(f"left out: {problem.run}: {problem.why}")
     if len(problems) > SHOWN_PROBLEMS:
-        console.print(f"left out: {len(problems) - SHOWN_PROBLEMS} more, listed in the report")
-    console.print(Text(f"report: {directory / 'index.html'}"), soft_wrap=True)
+        say(f"left out: {len(problems) - SHOWN_PROBLEMS} more, listed in the report")
+    say(f"report: {directory / 'index.html'}")

@@ -1,0 +1,107 @@
+"""What each configuration key is for: seeds are replicates, some keys are compared, every other varying one is tuned.
+
+All of it is found from the runs' configurations. A cell is one combination of the compared keys; by default, one
+initialisation with one optimizer. Within it, the values of the tuned keys with the best mean validation accuracy are
+chosen, and only their test results are shown, so that no test result ever takes part in a choice.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mnist_mlp import config as schema
+from mnist_mlp.config import UserError
+from mnist_mlp.record import DIVERGED, FAILED
+from mnist_mlp.report.load import ENVIRONMENT
+
+REPLICATE = "seed"
+COMPARED = ("init", "optim")  # unless the user says otherwise
+CELL = "cell"  # column with a cell's name
+LEARNING_RATE = "optim.lr"
+# Columns of the runs table that are no keys of the configuration.
+FACTS = ("status", "reason", "seconds", "config_hash", "digest", "parameters", "step", "overrides", "data", CELL)
+
+
+def varying_keys(runs: pd.DataFrame) -> list[str]:
+    """Configuration keys with several values that the choice of their group's option does not explain."""
+
+    def varies(key: str) -> bool:
+        group = key.partition(".")[0]
+        parts = runs.groupby(group)[key] if group in schema.GROUPS and group != key else [(None, runs[key])]
+        return any(part.nunique(dropna=False) > 1 for _, part in parts)
+
+    keys = [key for key in runs.columns if key not in FACTS and not key.startswith(ENVIRONMENT)]
+    return [key for key in keys if schema.affects_result(key) and varies(key)]
+
+
+def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]:
+    """The keys whose combinations are the cells.
+
+    Args:
+        varying: of the runs.
+        by: what the user asks to compare; None for initialisation and optimizer.
+
+    Raises:
+        UserError: a key is the replicate, or has one value only.
+    """
+    if by is None:
+        return list(COMPARED)
+    allowed = [key for key in dict.fromkeys([*COMPARED, *varying]) if key != REPLICATE]
+    for key in by:
+        if key == REPLICATE:
+            raise UserError(f"--by {key}: seeds are the replicates of a comparison; allowed are {', '.join(allowed)}")
+        if key not in allowed:
+            raise UserError(f"--by {key}: no such key varies in these runs; allowed are {', '.join(allowed)}")
+    return list(dict.fromkeys(by))
+
+
+def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
+    """Those of the varying keys, neither seed nor compared, that take several values within one cell."""
+    keys = [key for key in varying if key != REPLICATE and key not in by]
+    cells = runs.groupby(CELL)
+    return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
+
+
+def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """A name for the cell of each run: options by their names, other keys as `key=value`."""
+
+    def words(key: str) -> pd.Series:
+        values = runs[key].map(as_typed)
+        return values if key in schema.GROUPS else f"{key}=" + values
+
+    first, *others = (words(key) for key in by)
+    return first.str.cat(others, sep=" / ") if others else first
+
+
+def judged_split(runs: pd.DataFrame) -> str:
+    """The split that chooses: validation, or training where there is none; never the test split."""
+    return "val" if runs["val_accuracy"].notna().any() else "train"
+
+
+def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
+    """The runs at each cell's chosen setting: the best mean accuracy of the split that chooses.
+
+    A diverged run counts as accuracy 0; a failed one does not count.
+
+    Args:
+        runs: with `cell`, the tuned keys, `status` and final accuracies.
+        tuned: keys that are chosen.
+    """
+    if not tuned:
+        return runs
+    score = runs[f"{judged_split(runs)}_accuracy"]
+    score = score.where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
+    setting = runs.groupby([CELL, *tuned], dropna=False, sort=True).ngroup()
+    means = pd.DataFrame({CELL: runs[CELL], "setting": setting, "score": score}).groupby([CELL, "setting"])["score"]
+    ranked = means.mean().fillna(-1.0).reset_index().sort_values("score", ascending=False, kind="stable")
+    return runs[setting.isin(ranked.groupby(CELL)["setting"].first())]
+
+
+def as_typed(value: object) -> str:
+    """A configuration value as one types it; NaN stands for null in a column of numbers."""
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    if isinstance(value, float):
+        return "null" if np.isnan(value) else f"{value:g}"
+    return "null" if value is None else str(value)

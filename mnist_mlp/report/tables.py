@@ -1,0 +1,142 @@
+"""The tables of a report: as CSV, as text to be shown, and for LaTeX."""
+
+import numpy as np
+import pandas as pd
+
+from mnist_mlp.report.pairs import UNTOLD
+from mnist_mlp.report.roles import CELL, REPLICATE, as_typed
+from mnist_mlp.report.stats import BEST_EPOCH, TARGETS, Comparison
+from mnist_mlp.report.words import probability
+
+MOST_PAIRS = 300  # shown in a page; pairs.csv has all
+
+
+def summary_csv(comparison: Comparison) -> pd.DataFrame:
+    """One row a cell."""
+    return comparison.summary.drop(columns=CELL)
+
+
+def runs_csv(comparison: Comparison) -> pd.DataFrame:
+    """One row a run: every varying key, seed, status, final and best metrics, seconds."""
+    keys = dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE])
+    metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
+    columns = [*keys, "status", "reason", "chosen", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
+    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE])[columns]
+
+
+def pairs_csv(comparison: Comparison) -> pd.DataFrame:
+    """One row a pair of cells, the compared keys of both."""
+    keys = comparison.summary.set_index(CELL)[list(comparison.by)]
+    sides = [keys.loc[comparison.pairs[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]
+    return pd.concat([*sides, comparison.pairs.drop(columns=["a", "b"])], axis=1)
+
+
+def _percent(mean: pd.Series, high: pd.Series) -> pd.Series:
+    """Fractions as per cent, with the half-width of their interval where there is one."""
+    text, half = (mean * 100).map("{:.2f}".format), (high - mean) * 100
+    return text.where(half.isna(), text + " ± " + half.map("{:.2f}".format))
+
+
+def leaderboard(comparison: Comparison) -> pd.DataFrame:
+    """The summary as text to be shown: best first, accuracies in per cent with their interval."""
+    summary = comparison.summary
+    table = pd.DataFrame({key: summary[key].map(as_typed) for key in [*comparison.by, *comparison.tuned]}).astype(
+        object
+    )
+    table.insert(0, "rank", range(1, len(table) + 1))
+    table["test accuracy (%)"] = _percent(summary["test_accuracy_mean"], summary["test_accuracy_ci_high"])
+    table["against the best"] = _against_the_best(comparison)
+    table["test loss (nats)"] = summary["test_loss_mean"].map("{:.4f}".format)
+    table["val accuracy (%)"] = (summary["val_accuracy_mean"] * 100).map("{:.2f}".format)
+    table["epochs to target"] = summary["epochs_to_target"].map(_reached)
+    table["n"] = summary["n"]
+    table["diverged"], table["failed"] = summary["diverged"], summary["failed"]
+    table["seconds"] = summary["seconds_mean"].map("{:.1f}".format)
+    return table.astype(str).replace("nan", "")
+
+
+def _reached(value: float) -> str:
+    return "missed" if np.isinf(value) else "" if np.isnan(value) else f"{value:g}"
+
+
+def _against_the_best(comparison: Comparison) -> pd.Series:
+    """In a word, whether a cell can be told from the best."""
+    cells = comparison.summary[CELL]
+    rivals = comparison.pairs[comparison.pairs["a"] == cells.iloc[0]].set_index("b")
+    short = {"better": "worse", "worse": "better", UNTOLD: "unknown"}
+    verdicts = rivals["verdict"].map(lambda verdict: short.get(verdict, "indistinguishable"))
+    return cells.map(verdicts).fillna("")
+
+
+def pairs(comparison: Comparison) -> pd.DataFrame:
+    """Pairs of cells as text: all of them, or those with the best cell where they are too many."""
+    table = comparison.pairs
+    if len(table) > MOST_PAIRS:
+        table = table[table["a"] == comparison.summary[CELL].iloc[0]]
+    points = [(table[column] * 100).map("{:+.2f}".format) for column in ("difference", "ci_low", "ci_high")]
+    interval = ("[" + points[1] + ", " + points[2] + "]").where(table["p"].notna(), "")
+    p = table["p_corrected"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= "))
+    return pd.DataFrame(
+        {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
+        | {"95 % interval": interval, "corrected p": p, "verdict": table["verdict"]}
+    ).replace("+nan", "")
+
+
+def effects(comparison: Comparison) -> pd.DataFrame:
+    """The analysis of variance as text."""
+    table = comparison.effects
+    if table.empty:
+        return table
+    return pd.DataFrame(
+        {
+            "effect": table["effect"],
+            "range (points)": (table["range"] * 100).map("{:.2f}".format).replace("nan", ""),
+            "share of variance": table["share"].map("{:.1%}".format),
+            "F": [f"F({row['df']:.1f}, {row['df_error']:.1f}) = {row['F']:.1f}" for _, row in table.iterrows()],
+            "p": table["p"].map(lambda p: probability(p).removeprefix("= ")),
+        }
+    )
+
+
+def runs(comparison: Comparison) -> pd.DataFrame:
+    """Every run as text, indexed by its directory."""
+    table = comparison.runs
+    keys = list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE]))
+    keys = [key for key in keys if not key.startswith("optim._") and not key.startswith("init._")]
+    shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
+    shown["status"] = table["status"]
+    for column in ("test_accuracy", "val_accuracy"):
+        shown[column.replace("_", " ") + " (%)"] = (table[column] * 100).map("{:.2f}".format).replace("nan", "")
+    shown["seconds"] = table["seconds"].map("{:.1f}".format)
+    return shown.sort_values(keys)
+
+
+def latex(comparison: Comparison, data: str) -> str:
+    """The leaderboard as a LaTeX table (package booktabs)."""
+    board = leaderboard(comparison).drop(columns=["rank", "failed", "seconds"])
+    board = board.rename(columns={"against the best": "vs. best"})
+    text = (
+        board.map(_tex)
+        .rename(columns=_tex)
+        .to_latex(
+            index=False,
+            caption=f"Test accuracy on {_tex(data)}: mean and 95\\,\\% interval over n seeds.",
+            label=f"tab:{'-'.join(''.join(c if c.isalnum() else ' ' for c in data).split())}",
+            position="t",
+        )
+    )
+    return f"% needs \\usepackage{{booktabs}}\n{text}"
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+_TEX |= {character: "\\" + character for character in "&%$#_{}"} | {"<": r"\textless{}", ">": r"\textgreater{}"}
+
+
+def _tex(value: str) -> str:
+    return "".join(_TEX.get(character, character) for character in value)

@@ -1,0 +1,133 @@
+"""The answer in words: two or three sentences made from the numbers."""
+
+import numpy as np
+
+from mnist_mlp.record import DIVERGED, FAILED
+from mnist_mlp.report.pairs import BETTER, COMMON, CONFIDENCE, UNTOLD, needed
+from mnist_mlp.report.roles import CELL, as_typed, judged_split
+from mnist_mlp.report.stats import Comparison
+
+MATTERS = 1 - CONFIDENCE
+NAMES = {"init": "initialisation", "optim": "optimizer"}
+
+
+def answer(comparison: Comparison) -> list[str]:
+    """Which cell won, whether the difference is real, what mattered, how fast it got there."""
+    summary = comparison.summary
+    if not (summary["n"] > 0).any():
+        diverged, failed = ((comparison.runs["status"] == status).sum() for status in (DIVERGED, FAILED))
+        return [f"No run was completed, so there is nothing to compare: {diverged} diverged, {failed} failed."]
+    return [s for s in (_winner(comparison), _effects(comparison), _speed(comparison)) if s]
+
+
+def _winner(comparison: Comparison) -> str:
+    summary = comparison.summary
+    best = summary.iloc[0]
+    at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned)
+    half = best["test_accuracy_ci_high"] - best["test_accuracy_mean"]
+    interval = f" ± {half * 100:.2f}" if np.isfinite(half) else ""
+    score = f"{best['test_accuracy_mean'] * 100:.2f}{interval} % test accuracy (n = {best['n']})"
+    first = f"{best[CELL]}{f' (with {at})' if at else ''} scored highest: {score}"
+    rivals = comparison.pairs[comparison.pairs["a"] == best[CELL]]
+    if rivals.empty:
+        return f"{first}. There is no other cell with a result to compare it with."
+    told = rivals[rivals["verdict"] != UNTOLD]
+    if told.empty:
+        return f"{first}, but with fewer than two seeds in common no difference can be told from chance."
+    beaten = (told["verdict"] == BETTER).sum()
+    open_ = told[told["verdict"] != BETTER]
+    if open_.empty:
+        other = "the other cell" if len(rivals) == 1 else f"all {len(rivals)} other cells"
+        closest = told.loc[told["difference"].idxmin()]
+        return (
+            f"{first}, better than {other}; the closest is {closest['b']}, {_points(closest['difference'])} behind "
+            f"(corrected p {probability(closest['p_corrected'])})."
+        )
+    runner = open_.iloc[0]
+    seeds = needed(runner["more_seeds"])
+    if beaten == 0:
+        return (
+            f"{first}, but it cannot be told from any other cell at this number of seeds; from the next, {runner['b']}, "
+            f"it differs by {_points(runner['difference'])}: {seeds}."
+        )
+    return (
+        f"{first}. It is better than {beaten} of {len(rivals)} other cells, and cannot be told from {len(open_)}, "
+        f"such as {runner['b']} ({_points(runner['difference'])}: {seeds})."
+    )
+
+
+def _effects(comparison: Comparison) -> str:
+    table = comparison.effects
+    if table.empty:
+        return ""
+    *mains, both = (row for _, row in table.iterrows())
+    parts = []
+    for row in mains:
+        name, p = NAMES.get(row["effect"], row["effect"]), probability(row["p"])
+        parts.append(
+            f"the {name} matters ({_points(row['range'])} between its best and worst on average, p {p})"
+            if row["p"] < MATTERS
+            else f"no effect of the {name} on average was found (p {p})"
+        )
+    tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
+    joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "with no sign of an interaction"
+    text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
+    return text[0].upper() + text[1:]
+
+
+def _speed(comparison: Comparison) -> str:
+    summary = comparison.summary
+    split = "validation" if judged_split(comparison.runs) == "val" else "test"
+    target = f"{comparison.target * 100:g} % {split} accuracy"
+    if not (summary["reached_target"] > 0).any():
+        return f"No run reached {target}."
+    fastest = summary.loc[summary["seconds_to_target"].idxmin()]
+    if not np.isfinite(fastest["seconds_to_target"]):
+        return f"In no cell did half of the runs reach {target}."
+    return (
+        f"Fastest to {target}: {fastest[CELL]}, in {fastest['epochs_to_target']:g} epochs and "
+        f"{fastest['seconds_to_target']:.1f} s (median; {fastest['reached_target']} of {fastest['n']} runs got there)."
+    )
+
+
+def method(comparison: Comparison) -> list[str]:
+    """How the numbers were made, in sentences."""
+    by, tuned, noise = comparison.by, comparison.tuned, comparison.noise
+    split = {"val": "validation", "train": "training"}[judged_split(comparison.runs)]
+    lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
+    for key in tuned:
+        tried = sorted(comparison.runs[key].unique(), key=lambda v: (isinstance(v, str), v if v == v else -np.inf))
+        lines.append(
+            f"{key} was chosen in each cell among {', '.join(map(as_typed, tried))}, by mean {split} accuracy after the "
+            "last epoch, where a diverged run counts as 0. runs.csv has all of them."
+        )
+    lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
+    if noise is not None:
+        cells = len(noise.variances)
+        number = cells * (cells - 1) // 2
+        lines.append(
+            f"Pairs: {number} differences, paired by seed, with simultaneous 95 % intervals. "
+            + (
+                "The cells' noises look alike, so one common noise was used: Tukey's honestly significant difference in "
+                f"randomized blocks, {noise.total:.0f} degrees of freedom times Box's epsilon, {noise.epsilon:.2f}."
+                if noise.kind == COMMON
+                else "Equal noise in all cells could not be relied upon, so each pair has its own cells' noise: "
+                "Tamhane's T2 (Welch's t, Satterthwaite's degrees of freedom, Sidak's correction)."
+            )
+        )
+    if not comparison.effects.empty:
+        lines.append(
+            "Effects: analysis of variance of test accuracy, seeds as blocks, type II sums of squares, degrees of freedom "
+            "times Box's epsilon."
+        )
+    lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
+    return lines
+
+
+def probability(p: float) -> str:
+    """A p-value, as it follows the letter p."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+
+
+def _points(difference: float) -> str:
+    return f"{difference * 100:.2f} points"

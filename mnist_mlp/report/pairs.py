@@ -157,7 +157,7 @@ def _judge(pairs: pd.DataFrame, spread: Noise) -> pd.DataFrame:
     d_a, d_b = (spread.freedom[pairs[side]].to_numpy() for side in "ab")
     if spread.kind == COMMON:
         variance = np.full(len(pairs), 2 * float(np.average(spread.variances, weights=spread.freedom)))
-        freedom = np.full(len(pairs), max(1.0, spread.total * spread.epsilon))
+        freedom = np.full(len(pairs), max(1, int(spread.total * spread.epsilon + 1e-9)))  # rounded down, as tables are
     else:
         variance = v_a + v_b
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -170,8 +170,9 @@ def _judge(pairs: pd.DataFrame, spread: Noise) -> pd.DataFrame:
     comparisons = cells * (cells - 1) / 2
     each = -np.expm1(np.log1p(CONFIDENCE - 1) / comparisons)  # Sidak's level of each
     if spread.kind == COMMON:
-        corrected = _studentized_range_sf(t * np.sqrt(2), cells, freedom[0])
-        critical = np.full(len(pairs), stats.studentized_range.isf(1 - CONFIDENCE, cells, freedom[0]) / np.sqrt(2))
+        df = int(freedom[0])
+        corrected = _studentized_range_sf(t * np.sqrt(2), cells, df)
+        critical = np.full(len(pairs), _studentized_range(cells, df)[2] / np.sqrt(2))
     else:
         corrected = -np.expm1(comparisons * np.log1p(-np.minimum(p, 1 - 1e-16)))
         critical = stats.t.isf(each / 2, freedom)
@@ -191,19 +192,25 @@ def needed(more: float) -> str:
     return f"more than {MOST_SEEDS:,} seeds needed to tell, if there is a difference at all"
 
 
-def _studentized_range_sf(q: np.ndarray, cells: int, freedom: float) -> np.ndarray:
-    """P(studentized range > q); many values by interpolation, as SciPy takes 10 ms for one."""
-    few = 24
-    if len(q) <= few:
-        return np.array(stats.studentized_range.sf(q, cells, freedom), ndmin=1)
-    top = float(stats.studentized_range.isf(1e-6, cells, freedom))
-    grid = np.linspace(0, top, few)
-    log_p = np.log(np.maximum(stats.studentized_range.sf(grid, cells, freedom), 1e-300))
-    inside = np.exp(PchipInterpolator(grid, log_p)(np.minimum(q, top)))
-    far = q > top
-    if far.any():  # where only "less than a millionth" matters, SciPy's own few values a pair would take seconds
-        inside[far] = np.minimum(1e-6, cells * (cells - 1) * stats.t.sf(q[far] / np.sqrt(2), freedom))
-    return inside
+@functools.cache
+def _studentized_range(cells: int, freedom: int) -> tuple[PchipInterpolator, float, float]:
+    """Log P(studentized range > q) for q up to a largest one, by interpolation, as SciPy takes 10 ms a value.
+
+    Returns:
+        The function, its largest q, and the critical q of a simultaneous interval.
+    """
+    distribution = stats.studentized_range(cells, freedom)
+    top = float(distribution.isf(1e-6))
+    grid = np.linspace(0, top, 24)
+    log_p = np.log(np.maximum(distribution.sf(grid), 1e-300))
+    return PchipInterpolator(grid, log_p), top, float(distribution.isf(1 - CONFIDENCE))
+
+
+def _studentized_range_sf(q: np.ndarray, cells: int, freedom: int) -> np.ndarray:
+    """P(studentized range > q); beyond a millionth, Bonferroni's bound."""
+    log_p, top, _ = _studentized_range(cells, freedom)
+    bound = cells * (cells - 1) * stats.t.sf(q / np.sqrt(2), freedom)
+    return np.where(q > top, np.minimum(1e-6, bound), np.exp(log_p(np.minimum(q, top))))
 
 
 def _more_seeds(

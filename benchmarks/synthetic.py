@@ -1,0 +1,77 @@
+"""Run directories as the trainer writes them, with simulated accuracies: what the report's own benchmarks read."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE, Metrics
+
+INITS = ("lecun", "he", "default")
+OPTIMS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
+SPLITS = ("train", "val", "test")
+
+
+def cell_names(count: int) -> list[tuple[str, str]]:
+    """The first combinations of initialisation and optimizer: 4 are 2 x 2, 24 are 3 x 8."""
+    inits, optims = (INITS[:2], OPTIMS[:2]) if count == 4 else (INITS, OPTIMS)
+    return [(init, optim) for init in inits for optim in optims][:count]
+
+
+def write_run(
+    directory: Path, init: str, optim: str, seed: int, finals: dict[str, float], epochs: int, lr: float = 0.01
+) -> None:
+    """Write one completed run whose accuracies rise from 0.1 to the final ones.
+
+    Args:
+        directory: of the run.
+        init: option.
+        optim: option.
+        seed: of the run.
+        finals: split to final accuracy.
+        epochs: number of rows a split, besides epoch 0.
+        lr: learning rate.
+    """
+    (directory / ".hydra").mkdir(parents=True)
+    rows = [
+        Metrics(e, 100 * e, split, 1.0 - a, a, lr, 1.5 * e)
+        for e in range(epochs + 1)
+        for split in SPLITS
+        for a in [0.1 + (finals[split] - 0.1) * (1 - 0.5**e) / (1 - 0.5**epochs)]
+    ]
+    with (directory / METRICS_FILE).open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([Metrics._fields, *rows])
+    config = {
+        "data": {"_target_": "mnist_mlp.data.mnist", "train_size": None, "val_size": 5000, "split_seed": 0},
+        "model": {"_target_": "mnist_mlp.model.MLP", "hidden": [512, 256], "batch_norm": True, "dropout": 0.5},
+        "init": {"_target_": "mnist_mlp.init.variance_scaling_", "bias": "default"},
+        "optim": {"_target_": f"torch.optim.{optim}", "lr": lr},
+        "seed": seed,
+        "epochs": epochs,
+        "batch_size": 32,
+    }
+    summary = {
+        "status": COMPLETED,
+        "reason": None,
+        "final": {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows[-len(SPLITS) :]},
+        "seconds": 1.5 * epochs,
+        "config_hash": hashlib.sha256(json.dumps([config, init, optim]).encode()).hexdigest(),
+        "choices": {"data": "mnist", "model": "mlp", "init": init, "optim": optim},
+        "overrides": [f"init={init}", f"optim={optim}", f"optim.lr={lr}", f"seed={seed}"],
+        "config": config,
+        "environment": {"package": "0.2.0", "commit": "0" * 40, "device": "cpu", "cpu": "simulated", "threads": 1},
+        "parameters": 537354,
+        "data": {"digest": "d" * 64},
+        "step": "simulated",
+    }
+    (directory / RUN_FILE).write_text(json.dumps(summary))
+
+
+def write_sweep(directory: Path, accuracies: Iterable[Sequence[float]], epochs: int = 1) -> None:
+    """Write a sweep whose final test accuracies are given, cells x seeds."""
+    accuracies = [list(map(float, row)) for row in accuracies]
+    for (init, optim), row in zip(cell_names(len(accuracies)), accuracies, strict=True):
+        for seed, accuracy in enumerate(row):
+            finals = {"train": accuracy - 0.01, "val": accuracy, "test": accuracy}
+            write_run(directory / f"{init}_{optim}_{seed}", init, optim, seed, finals, epochs)

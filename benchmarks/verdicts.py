@@ -60,7 +60,8 @@ def found(y: np.ndarray, directory: Path, critical: float) -> dict[str, set[tupl
     tukey = np.abs(d.mean(axis=1)) / error > critical
 
     def ordered(is_found: np.ndarray) -> set[tuple[int, int]]:
-        return {(a, b) if m > 0 else (b, a) for a, b, m in zip(i[is_found], j[is_found], d[is_found].mean(1), strict=True)}
+        signs = zip(i[is_found], j[is_found], d[is_found].mean(axis=1) > 0, strict=True)
+        return {(a, b) if is_first else (b, a) for a, b, is_first in signs}
 
     return {"ours": ours, "paired t, Holm": ordered(holm), "pooled Tukey": ordered(tukey)}
 

@@ -1,21 +1,30 @@
 """Real MNIST, and the program as its users start it."""
 
+import csv
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from mnist_mlp.data import Dataset, mnist
+from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.report import Outcome, report_on
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MNIST_MLP_DATA", ROOT / "data"))
 IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes where they are not the point
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 
+Write = Callable[..., Path]
+Report = Callable[..., pd.DataFrame]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -70,3 +79,73 @@ def throwing(checkout: Path) -> Path:
     )
     (checkout / "conf/optim/throwing.yaml").write_text("_target_: my_optim.Throwing\n_partial_: true\nlr: 0.1\n")
     return checkout
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> Write:
+    """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
+
+    def write(
+        init: str = "he",
+        optim: str = "adam",
+        seed: int = 0,
+        test: list[float] | None = None,
+        val: list[float] | None = None,
+        train: list[float] | None = None,
+        lr: float = 0.01,
+        status: str = "completed",
+        reason: str | None = None,
+        data: str = "mnist",
+        digest: str | None = "d" * 64,
+        optim_config: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Path:
+        test = test or [0.1, 0.5, 0.9]
+        curves = {"train": train or [a / 2 for a in test], "test": test}
+        if val != []:
+            curves["val"] = val or [a * 0.9 for a in test]
+        rows = [
+            Metrics(epoch, 10 * epoch, split, 1 - accuracy[epoch], accuracy[epoch], lr, 2.0 * epoch)
+            for epoch in range(len(test))
+            for split, accuracy in curves.items()
+        ]
+        directory = tmp_path / "sweep" / re.sub(r"\W", "-", f"{data}-{init}-{optim}-{lr}-{seed}-{more}-{len(test)}")
+        (directory / ".hydra").mkdir(parents=True)
+        with (directory / METRICS_FILE).open("w", newline="") as file:
+            csv.writer(file).writerows([Metrics._fields, *rows])
+        last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
+        config = {
+            "seed": seed,
+            "epochs": len(test) - 1,
+            "optim": {"lr": lr, **(optim_config or {})},
+            "init": {"bias": "default"},
+        } | more
+        summary: dict[str, Any] = {
+            "status": status,
+            "reason": reason,
+            "final": last,
+            "seconds": 2.0 * (len(test) - 1),
+            "config_hash": directory.name,
+            "choices": {"data": data, "model": "mlp", "init": init, "optim": optim},
+            "config": config,
+            "environment": environment or {},
+            "overrides": [f"init={init}", f"optim={optim}", f"seed={seed}"],
+            "data": {"digest": digest},
+        }
+        (directory / RUN_FILE).write_text(json.dumps(summary))
+        return directory
+
+    return write
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    """Writes the report, and returns its summary."""
+
+    def make(**kwargs: Any) -> pd.DataFrame:
+        outcome: Outcome = report_on([tmp_path / "sweep"], tmp_path / "report", **kwargs)
+        assert outcome.directory == tmp_path / "report"
+        return pd.read_csv(tmp_path / "report" / "summary.csv")
+
+    return make

@@ -1,97 +1,36 @@
 """Reports on hand-made runs with known answers, and on damaged ones."""
 
-import csv
 import json
 import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Report, Write
 from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
 from mnist_mlp.config import UserError
 from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
-from mnist_mlp.report import Outcome, newest_sweep, plots, report_on
+from mnist_mlp.report import newest_sweep, plots, report_on
 from mnist_mlp.report.load import load
-from mnist_mlp.report.stats import compare, mean_interval
-
-Write = Callable[..., Path]
-
-
-@pytest.fixture
-def write_run(tmp_path: Path) -> Write:
-    """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
-
-    def write(
-        init: str = "he",
-        optim: str = "adam",
-        seed: int = 0,
-        test: list[float] | None = None,
-        val: list[float] | None = None,
-        train: list[float] | None = None,
-        lr: float = 0.01,
-        status: str = "completed",
-        reason: str | None = None,
-        data: str = "mnist",
-        digest: str | None = "d" * 64,
-    ) -> Path:
-        test = test or [0.1, 0.5, 0.9]
-        curves = {"train": train or [a / 2 for a in test], "test": test}
-        if val != []:
-            curves["val"] = val or [a * 0.9 for a in test]
-        rows = [
-            Metrics(epoch, 10 * epoch, split, 1 - accuracy[epoch], accuracy[epoch], lr, 2.0 * epoch)
-            for epoch in range(len(test))
-            for split, accuracy in curves.items()
-        ]
-        directory = tmp_path / "sweep" / f"{data}-{init}-{optim}-{lr}-{seed}"
-        (directory / ".hydra").mkdir(parents=True)
-        with (directory / METRICS_FILE).open("w", newline="") as file:
-            csv.writer(file).writerows([Metrics._fields, *rows])
-        last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
-        config = {"seed": seed, "epochs": len(test) - 1, "optim": {"lr": lr}, "init": {"bias": "default"}}
-        summary: dict[str, Any] = {
-            "status": status,
-            "reason": reason,
-            "final": last,
-            "seconds": 2.0 * (len(test) - 1),
-            "config_hash": directory.name,
-            "choices": {"data": data, "model": "mlp", "init": init, "optim": optim},
-            "config": config,
-            "data": {"digest": digest},
-        }
-        (directory / RUN_FILE).write_text(json.dumps(summary))
-        return directory
-
-    return write
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Callable[..., pd.DataFrame]:
-    """Writes the report, and returns its summary."""
-
-    def make(**kwargs: Any) -> pd.DataFrame:
-        outcome: Outcome = report_on([tmp_path / "sweep"], tmp_path / "report", **kwargs)
-        assert outcome.directory == tmp_path / "report"
-        return pd.read_csv(tmp_path / "report" / "summary.csv")
-
-    return make
+from mnist_mlp.report.stats import compare, mean_intervals
 
 
 def test_mean_interval_is_students() -> None:
     # n = 5, mean 12, s = sqrt(2.5); t(0.975, 4) = 2.7764 from any table.
-    mean, std, low, high = mean_interval(pd.Series([10.0, 11, 12, 13, 14]))
+    frame = pd.DataFrame({"cell": "a", "x": [10.0, 11, 12, 13, 14]})
+    (row,) = mean_intervals(frame, ["cell"], ["x"]).to_dict("records")
+    mean, std, low, high = (row[f"x_{name}"] for name in ("mean", "std", "ci_low", "ci_high"))
     assert [mean, std] == pytest.approx([12, math.sqrt(2.5)])
     assert high - mean == pytest.approx(2.7764 * math.sqrt(2.5 / 5), rel=1e-4)
     assert mean - low == pytest.approx(high - mean)
 
 
-def test_a_cell_sums_up_its_seeds(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+def test_a_cell_sums_up_its_seeds(write_run: Write, report: Report) -> None:
     finals = {"adam": [0.97, 0.98, 0.96], "sgd": [0.91, 0.92, 0.93]}
     for optim, accuracies in finals.items():
         for seed, accuracy in enumerate(accuracies):
@@ -107,7 +46,7 @@ def test_a_cell_sums_up_its_seeds(write_run: Write, report: Callable[..., pd.Dat
     assert (adam["n"], adam["diverged"], adam["failed"], adam["seconds_mean"]) == (3, 0, 0, 4.0)
 
 
-def test_the_columns_are_the_contract(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+def test_the_columns_are_the_contract(write_run: Write, report: Report) -> None:
     write_run()
     measures = [
         f"{m}_{s}" for m in ("test_accuracy", "test_loss", "val_accuracy") for s in ("mean", "std", "ci_low", "ci_high")
@@ -122,13 +61,15 @@ def test_the_columns_are_the_contract(write_run: Write, report: Callable[..., pd
         "epochs_to_target",
         "seconds_to_target",
         "seconds_mean",
+        "reached_target",
+        "best_epoch_mean",
+        "best_epoch_val_accuracy_mean",
+        "best_epoch_test_accuracy_mean",
     ]
     assert list(report().columns) == expected
 
 
-def test_tuned_values_are_chosen_on_validation_never_on_test(
-    write_run: Write, report: Callable[..., pd.DataFrame]
-) -> None:
+def test_tuned_values_are_chosen_on_validation_never_on_test(write_run: Write, report: Report) -> None:
     for seed in (0, 1):
         write_run(lr=0.1, seed=seed, test=[0.1, 0.99], val=[0.1, 0.90])
         write_run(lr=0.01, seed=seed, test=[0.1, 0.95], val=[0.1, 0.96])
@@ -137,17 +78,18 @@ def test_tuned_values_are_chosen_on_validation_never_on_test(
 
 
 def test_without_validation_training_accuracy_chooses_never_the_test(
-    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
+    write_run: Write, report: Report, tmp_path: Path
 ) -> None:
     write_run(lr=0.1, test=[0.1, 0.99], val=[], train=[0.1, 0.90])
     write_run(lr=0.01, test=[0.1, 0.95], val=[], train=[0.1, 0.96])
     (row,) = report().to_dict("records")
     assert (row["optim.lr"], row["test_accuracy_mean"]) == (0.01, 0.95)
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "optim.lr was chosen in each cell among 0.01, 0.1, by training accuracy, as there is no val" in text
+    assert "optim.lr was chosen in each cell among 0.01, 0.1, by mean training accuracy" in text
+    assert "**No validation split.** optim.lr was chosen by training accuracy" in text
 
 
-def test_a_diverged_run_counts_as_zero_in_the_choice(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+def test_a_diverged_run_counts_as_zero_in_the_choice(write_run: Write, report: Report) -> None:
     for seed in (0, 1):
         write_run(lr=0.01, seed=seed, test=[0.1, 0.7], val=[0.1, 0.7])
     write_run(lr=0.1, seed=0, test=[0.1, 0.9], val=[0.1, 0.9])
@@ -156,9 +98,7 @@ def test_a_diverged_run_counts_as_zero_in_the_choice(write_run: Write, report: C
     assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 2, 1)
 
 
-def test_the_best_epoch_is_the_first_best_on_validation(
-    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
-) -> None:
+def test_the_best_epoch_is_the_first_best_on_validation(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(test=[0.1, 0.6, 0.7, 0.9], val=[0.1, 0.8, 0.8, 0.5])
     report()
     (row,) = pd.read_csv(tmp_path / "report" / "runs.csv").to_dict("records")
@@ -166,9 +106,7 @@ def test_the_best_epoch_is_the_first_best_on_validation(
     assert best == [1, 0.8, 0.6]
 
 
-def test_a_diverged_run_has_no_final_numbers(
-    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
-) -> None:
+def test_a_diverged_run_has_no_final_numbers(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(test=[0.1, 0.6], status="diverged", reason="the training loss is nan")
     report()
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
@@ -182,51 +120,21 @@ def test_curves_are_means_with_intervals_over_seeds(tmp_path: Path, write_run: W
     curves = compare(load([tmp_path / "sweep"]), target=0.97).curves
     (last,) = curves[(curves["split"] == "test") & (curves["epoch"] == 1)].to_dict("records")
     half = 4.3027 * 0.1 / math.sqrt(3)  # t(0.975, 2) from any table
-    assert (last["n"], last["accuracy"], last["loss"]) == (3, pytest.approx(0.7), pytest.approx(0.3))
-    assert [last["accuracy_low"], last["accuracy_high"]] == pytest.approx([0.7 - half, 0.7 + half], rel=1e-4)
+    assert (last["n"], last["accuracy_mean"], last["loss_mean"]) == (3, pytest.approx(0.7), pytest.approx(0.3))
+    assert [last["accuracy_ci_low"], last["accuracy_ci_high"]] == pytest.approx([0.7 - half, 0.7 + half], rel=1e-4)
 
 
 def test_the_figures_show_the_numbers(tmp_path: Path, write_run: Write) -> None:
     write_run(optim="adam", init="default", test=[0.1, 0.9])
     write_run(optim="sgd", init="he", test=[0.1, 0.8])
     comparison = compare(load([tmp_path / "sweep"]), target=0.97)
-    (map_,) = plots.heatmap(comparison.summary).axes
+    (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
     assert {text.get_text() for text in map_.texts} == {"90.00", "80.00", "none"}
-    ax = plots.plot_learning_curves(Figure().subplots(), comparison.curves, "test", "accuracy")
+    look = plots.looks(comparison.summary, comparison.by)
+    ax = plots.plot_learning_curves(Figure().subplots(), comparison.curves, look, "test", "accuracy")
     assert sorted(np.asarray(line.get_ydata()).tolist() for line in ax.lines) == [[0.1, 0.8], [0.1, 0.9]]
     styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
     assert len({colour for colour, _ in styles}) == len({style for _, style in styles}) == 2
-
-
-@pytest.mark.parametrize(
-    ("runs", "note"),
-    [
-        ([{"seed": 0}], "One seed a cell"),
-        ([{"seed": 0}, {"seed": 1}, {"seed": 0, "optim": "sgd"}], "unequal numbers of seeds"),
-        ([{"seed": 0}], "Learning rates are not tuned"),
-        ([{"lr": 0.1}, {"lr": 0.01}], "optim.lr was chosen in each cell among 0.01, 0.1, by validation accuracy"),
-        ([{}, {"seed": 1, "test": [0.1], "status": "diverged", "reason": "nan"}], "1 of 2 runs diverged"),
-        ([{}, {"seed": 1, "status": "failed", "reason": "no"}], "1 of 2 runs failed"),
-    ],
-)
-def test_notes_say_what_to_beware_of(
-    tmp_path: Path, write_run: Write, report: Callable[..., pd.DataFrame], runs: list[dict[str, Any]], note: str
-) -> None:
-    for run in runs:
-        write_run(**run)
-    report()
-    for name in ("index.html", "report.md"):
-        assert note in (tmp_path / "report" / name).read_text()
-
-
-def test_nothing_to_beware_of_is_no_note(tmp_path: Path, write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
-    for seed in (0, 1):
-        for optim in ("adam", "sgd"):
-            for lr in (0.1, 0.01):
-                write_run(optim=optim, seed=seed, lr=lr)
-    report()
-    text = (tmp_path / "report" / "report.md").read_text()
-    assert text.count("**Note.**") == 1  # how the learning rate was chosen
 
 
 def test_unfinished_runs_are_counted(tmp_path: Path, write_run: Write) -> None:
@@ -236,9 +144,7 @@ def test_unfinished_runs_are_counted(tmp_path: Path, write_run: Write) -> None:
     assert report_on([tmp_path / "sweep"], tmp_path / "report").unfinished == 2
 
 
-def test_one_option_with_different_bytes_is_two_data_sets(
-    write_run: Write, report: Callable[..., pd.DataFrame]
-) -> None:
+def test_one_option_with_different_bytes_is_two_data_sets(write_run: Write, report: Report) -> None:
     write_run(seed=0, digest="a" * 64)
     write_run(seed=1, digest="b" * 64)
     assert sorted(report()["data"]) == ["mnist aaaaaaaa", "mnist bbbbbbbb"]
@@ -257,14 +163,14 @@ def test_a_report_has_the_sweeps_own_name(tmp_path: Path, write_run: Write, monk
     assert str(several.directory) == "reports/mine+2026-01-02_10-00-00"
 
 
-def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, report: Report) -> None:
     write_run(lr=0.01, test=[0.1, 0.6])
     write_run(lr=1e6, test=[0.1], status="diverged", reason="the training loss is nan")
     (row,) = report().to_dict("records")
     assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 1, 1)
 
 
-def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: Report) -> None:
     write_run(optim="adam")
     write_run(optim="sgd", test=[0.1], status="diverged", reason="the training loss is nan")
     summary = report()
@@ -274,7 +180,7 @@ def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: 
 
 
 def test_everything_diverged_or_failed_is_still_a_report(
-    tmp_path: Path, write_run: Write, report: Callable[..., pd.DataFrame], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(optim="adam", test=[0.1], status="diverged", reason="the training loss is nan")
     failed = write_run(optim="sgd", status="failed", reason="RuntimeError: no", digest=None)
@@ -284,9 +190,7 @@ def test_everything_diverged_or_failed_is_still_a_report(
     assert (tmp_path / "report" / "index.html").exists()
 
 
-def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(
-    write_run: Write, report: Callable[..., pd.DataFrame]
-) -> None:
+def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(write_run: Write, report: Report) -> None:
     for seed, val in enumerate(([0.1, 0.8, 0.9], [0.1, 0.7, 0.8], [0.1, 0.7, 0.7])):
         write_run(optim="adam", seed=seed, test=[0.1, 0.1, 0.1], val=val)
         write_run(optim="sgd", seed=seed, test=[0.9, 0.9, 0.9], val=[0.1, 0.1, 0.8 if seed == 0 else 0.1])
@@ -295,9 +199,12 @@ def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(
     assert list(summary.loc["sgd", ["epochs_to_target", "seconds_to_target"]]) == [math.inf, math.inf]
 
 
-def test_without_validation_the_test_curve_is_timed(write_run: Write, report: Callable[..., pd.DataFrame]) -> None:
+def test_without_validation_the_test_curve_is_timed(write_run: Write, report: Report) -> None:
     write_run(test=[0.1, 0.9, 0.9], val=[])
     assert report(target=0.9)["epochs_to_target"].tolist() == [1]
+
+
+FIGURES = ("learning_curves", "heatmap", "differences", "seeds", "time_to_target")
 
 
 def damage_truncate(run: Path) -> None:
@@ -361,7 +268,7 @@ DAMAGES = [value for name, value in list(globals().items()) if name.startswith("
 def test_a_damaged_run_is_named_and_left_out(
     tmp_path: Path,
     write_run: Write,
-    report: Callable[..., pd.DataFrame],
+    report: Report,
     damage: Callable[[Path], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -373,13 +280,13 @@ def test_a_damaged_run_is_named_and_left_out(
     assert str(damaged) in (tmp_path / "report" / "report.md").read_text()
 
 
-def test_a_copied_run_counts_once(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+def test_a_copied_run_counts_once(write_run: Write, report: Report, tmp_path: Path) -> None:
     shutil.copytree(write_run(), tmp_path / "sweep" / "again")
     assert report()["n"].tolist() == [1]
 
 
 def test_a_result_counts_before_a_failure_of_the_same_configuration(
-    write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path
+    write_run: Write, report: Report, tmp_path: Path
 ) -> None:
     failed = write_run(status="failed", reason="RuntimeError: no", digest=None)
     failed.rename(tmp_path / "sweep" / "0-earlier")
@@ -388,42 +295,43 @@ def test_a_result_counts_before_a_failure_of_the_same_configuration(
     assert (row["n"], row["failed"]) == (1, 0)
 
 
-def test_different_data_are_apart(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+def test_different_data_are_apart(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(data="mnist", digest="a" * 64)
     write_run(data="digits", digest="b" * 64)
     summary = report()
     assert sorted(summary["data"]) == ["digits", "mnist"]
     assert {p.stem for p in (tmp_path / "report" / "figures").glob("*.svg")} == {
-        *("learning_curves_mnist", "learning_curves_digits", "heatmap_mnist", "heatmap_digits")
+        *(
+            f"{name}_{data}"
+            for name in ("learning_curves", "heatmap", "seeds", "time_to_target")
+            for data in ("mnist", "digits")
+        )
     }
 
 
-def test_what_a_report_directory_holds(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_path: Path) -> None:
     for optim in ("adam", "sgd"):
         for seed in (0, 1):
             write_run(optim=optim, seed=seed)
     report()
     files = {str(path.relative_to(tmp_path / "report")) for path in (tmp_path / "report").rglob("*.*")}
-    figures = {f"figures/{name}.{kind}" for name in ("learning_curves", "heatmap") for kind in ("png", "svg")}
-    assert files == {"index.html", "report.md", "summary.csv", "runs.csv", *figures}
+    figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    assert files == {"index.html", "report.md", "summary.tex", "summary.csv", "runs.csv", "pairs.csv", *figures}
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert list(runs.columns[:4]) == ["run", "init", "optim", "seed"]
     assert runs["test_accuracy"].tolist() == [0.9] * 4
-    page = (tmp_path / "report" / "index.html").read_text()
-    assert "http" not in page.replace("http://www.w3.org", "")  # opens offline
-    assert page.count("<tr>") == 3
 
 
-def test_names_are_escaped(write_run: Write, report: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(optim="<img src=x onerror=alert(1)>")
     report()
     page = (tmp_path / "report" / "index.html").read_text()
-    assert "<img src=x" not in page
+    assert "<img src=x" not in page.replace("plotly", "")
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
 @pytest.mark.parametrize("target", [0.0, 1.5, math.nan])
-def test_a_target_out_of_range_is_refused(write_run: Write, report: Callable[..., pd.DataFrame], target: float) -> None:
+def test_a_target_out_of_range_is_refused(write_run: Write, report: Report, target: float) -> None:
     write_run()
     with pytest.raises(UserError, match="--target"):
         report(target=target)

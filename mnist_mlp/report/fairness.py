@@ -154,8 +154,8 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
     if losing:
         yield Note(
             "Momentum loses to plain SGD",
-            f"{listed(losing)}. With momentum 0 it is plain SGD, so when tuned as well it cannot lose: its settings are "
-            "not good ones.",
+            f"{listed(losing)}. With momentum 0 it is plain SGD, so when tuned as well it cannot lose: its settings "
+            "are not good ones.",
         )
 
 
@@ -180,7 +180,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         columns = [ENVIRONMENT + fact for fact in facts if ENVIRONMENT + fact in runs.columns]
         known = runs[runs["status"] != FAILED]
         different = [
-            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_typed(value)[:20] for value in known[column].unique()))}"
+            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_typed(v)[:20] for v in known[column].unique()))}"
             for column in columns
             if known[column].nunique(dropna=False) > 1
         ]

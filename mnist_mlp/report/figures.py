@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from mnist_mlp.record import FAILED, write_atomically
 from mnist_mlp.report import plots
+from mnist_mlp.report.pairs import CONFIDENCE
 from mnist_mlp.report.roles import CELL, judged_split
-from mnist_mlp.report.stats import CONFIDENCE, Comparison
+from mnist_mlp.report.stats import Comparison
 
 INTERACTIVE = ("learning_curves", "sensitivity")  # the page has these as charts
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
@@ -73,8 +74,8 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
         plots.learning_curves(comparison.curves[comparison.curves[CELL].isin(cells)], look),
         "learning_curves",
         f"Loss and accuracy against epoch for {len(cells)} cells.",
-        f"Learning curves: mean over seeds ({n}{band}). {keys} Training curves are averages over an epoch's batches with "
-        f"dropout on.{some}",
+        f"Learning curves: mean over seeds ({n}{band}). {keys} Training curves are averages over an epoch's batches "
+        f"with dropout on.{some}",
     )
     if len(comparison.by) > 1 and len(summary) <= 10 * plots.MOST_CELLS:
         yield (
@@ -93,8 +94,8 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             figure,
             "differences",
             f"Difference of each cell from {best[CELL]} with its interval; {told} of {len(rivals)} are told apart.",
-            f"Difference from the best cell, {best[CELL]}, paired by seed, with simultaneous {CONFIDENCE:.0%} intervals "
-            f"over all pairs of cells: one that crosses 0 is not told from the best.{some}",
+            f"Difference from the best cell, {best[CELL]}, paired by seed, with simultaneous {CONFIDENCE:.0%} "
+            f"intervals over all pairs of cells: one that crosses 0 is not told from the best.{some}",
         )
     figure, ax = plots.strips(len(cells))
     plots.plot_seeds(ax, comparison.completed, shown, look)
@@ -112,8 +113,8 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
         figure,
         "time_to_target",
         f"Epochs until each run reached {comparison.target:.0%} {split} accuracy, by cell.",
-        f"Epochs until {split} accuracy reached {comparison.target * 100:g} %, for every seed; the bar is the median, a "
-        f"cross a run that never got there.{some}",
+        f"Epochs until {split} accuracy reached {comparison.target * 100:g} %, for every seed; the bar is the median, "
+        f"a cross a run that never got there.{some}",
     )
     if not comparison.sensitivity.empty:
         part = comparison.sensitivity[comparison.sensitivity[CELL].isin(cells)]
@@ -121,6 +122,6 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             plots.sensitivity(part, look),
             "sensitivity",
             f"Accuracy against the learning rate for {len(cells)} cells.",
-            f"Learning-rate sensitivity: mean {judged_split(comparison.runs)} accuracy over seeds, which the choice went by"
-            f"{band}. A cross: runs diverged at this rate. {keys}{some}",
+            f"Learning-rate sensitivity: mean {judged_split(comparison.runs)} accuracy over seeds, which the choice "
+            f"went by{band}. A cross: runs diverged at this rate. {keys}{some}",
         )

@@ -113,7 +113,7 @@ def sweep_command(sweep: Path) -> str:
 def makings(runs: pd.DataFrame) -> dict[str, str]:
     """What code, libraries and machines the runs come from."""
     columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
-    values = {c: sorted({as_typed(v) for v in runs[c].dropna()}) for c in columns}
+    values = {c: sorted({as_typed(v)[:60] for v in runs[c].dropna()}) for c in columns}
     return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
 
 

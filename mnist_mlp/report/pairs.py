@@ -1,18 +1,19 @@
 """Which cells differ: every pair of cells, with simultaneous intervals, corrected p and a verdict.
 
 Seeds are blocks: accuracy = cell + seed + noise, so a pair's difference is the mean of its seeds' own differences, and
-noise is what is left of a cell when the cells' and the seeds' means are gone. How noise enters a pair's standard error is
-decided by the data:
+noise is what is left of a cell when the cells' and the seeds' means are gone. How noise enters a pair's standard error
+is decided by the data:
 
 - **One common noise** (Tukey's honestly significant difference in randomized blocks) where the cells' noises look
   alike and the design would have shown otherwise. It has many degrees of freedom, so it finds differences among many
-  cells with few seeds. They are reduced by Box's epsilon (1954, Annals of Mathematical Statistics 25:290), which is 1 for
-  equal estimates and smaller for unequal ones.
+  cells with few seeds. They are reduced by Box's epsilon (1954, Annals of Mathematical Statistics 25:290), which is 1
+  for equal estimates and smaller for unequal ones.
 - **Each cell's own noise** (Tamhane's T2, 1979, JASA 74:471: Welch's t, Satterthwaite's degrees of freedom, Sidak's
   correction) otherwise. It holds whatever the cells' noises are.
 
-"Would have shown otherwise" is an equivalence test: Bartlett's statistic must be below what equal noises give in 98 % of
-designs of this size, and below what all but 2 % give where a third of the cells has four times the standard deviation.
+"Would have shown otherwise" is an equivalence test: Bartlett's statistic must be below what equal noises give in 98 %
+of designs of this size, and below what all but 2 % give where a third of the cells has four times the standard
+deviation.
 A paired t-test a pair with Holm's correction has n - 1 degrees of freedom and finds next to nothing;
 `benchmarks/verdicts.py` measures all of them.
 """
@@ -210,7 +211,7 @@ def _studentized_range_sf(q: np.ndarray, cells: int, freedom: int) -> np.ndarray
     """P(studentized range > q); beyond a millionth, Bonferroni's bound."""
     log_p, top, _ = _studentized_range(cells, freedom)
     bound = cells * (cells - 1) * stats.t.sf(q / np.sqrt(2), freedom)
-    return np.where(q > top, np.minimum(1e-6, bound), np.exp(log_p(np.minimum(q, top))))
+    return np.asarray(np.where(q > top, np.minimum(1e-6, bound), np.exp(log_p(np.minimum(q, top)))))
 
 
 def _more_seeds(

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mnist_mlp.report.roles import CELL, as_typed
+from mnist_mlp.report.roles import CELL, as_typed, each_cell
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
@@ -57,8 +57,8 @@ def looks(summary: pd.DataFrame, by: Sequence[str]) -> Looks:
     """Colour by the last compared keys, line style by the first where there are several."""
     first, rest = (by[0], by[1:]) if len(by) > 1 else (None, by)
     words = {key: summary[key].map(as_typed) for key in by}
-    shade = words[rest[0]].str.cat([words[key] for key in rest[1:]], sep=" / ")
-    colour = colours(in_order(list(shade)))
+    shade = list(map(" / ".join, zip(*(words[key] for key in rest), strict=True)))
+    colour = colours(in_order(shade))
     dash = words[first] if first else pd.Series("", summary.index)
     line = line_styles(list(dash))
     names = {"init": "initialisation", "optim": "optimizer"}
@@ -104,7 +104,7 @@ def plot_learning_curves(ax: Axes, curves: pd.DataFrame, look: Looks, split: str
         split: train, val or test.
         measure: loss (drawn on a logarithmic axis) or accuracy (on a logit axis).
     """
-    for cell, part in curves[curves["split"] == split].groupby(CELL):
+    for cell, part in each_cell(curves[curves["split"] == split]):
         style = {"color": look.colour[cell], "linestyle": look.line[cell], "linewidth": 1.5}
         ax.plot(part["epoch"], part[f"{measure}_mean"], **style)
         low, high = part[f"{measure}_ci_low"], part[f"{measure}_ci_high"]
@@ -150,7 +150,7 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
 def plot_sensitivity(ax: Axes, sensitivity: pd.DataFrame, look: Looks) -> Axes:
     """Draw mean accuracy against the learning rate, one line a cell; a cross where runs diverged."""
     floor = 0.06
-    for cell, part in sensitivity.groupby(CELL):
+    for cell, part in each_cell(sensitivity):
         colour = look.colour[cell]
         ax.plot(part["lr"], part["accuracy_mean"], color=colour, linestyle=look.line[cell], marker="o", markersize=4)
         ax.fill_between(part["lr"], part["accuracy_ci_low"], part["accuracy_ci_high"], color=colour, alpha=0.15, lw=0)
@@ -184,7 +184,7 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
     place = _rows(ax, list(summary[CELL]))
     finite = runs.loc[np.isfinite(runs["epochs_to_target"]), "epochs_to_target"]
     missed = (finite.max() if len(finite) else 1) + 1
-    for cell, part in runs.groupby(CELL):
+    for cell, part in each_cell(runs):
         if cell not in place:
             continue
         epochs = part["epochs_to_target"].dropna()
@@ -206,12 +206,12 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
 def plot_differences(ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[str], look: Looks) -> Axes:
     """Draw each cell's difference from the best, in percentage points, with its simultaneous interval."""
     place = _rows(ax, cells)
-    for row in pairs[pairs["a"] == best].itertuples():
-        if row.b not in place:
-            continue
-        low, high = -100 * row.ci_high, -100 * row.ci_low
-        ax.plot([low, high], [place[row.b]] * 2, color=look.colour[row.b], linewidth=2)
-        ax.plot(-100 * row.difference, place[row.b], "o", color=look.colour[row.b], markersize=6)
+    rivals = pairs[pairs["a"] == best].set_index("b")[["difference", "ci_low", "ci_high"]] * -100
+    for cell, y in place.items():
+        if cell in rivals.index:
+            difference, high, low = map(float, rivals.loc[cell])
+            ax.plot([low, high], [y, y], color=look.colour[cell], linewidth=2)
+            ax.plot(difference, y, "o", color=look.colour[cell], markersize=6)
     ax.axvline(0, color="black", linewidth=1)
     ax.set_xlabel(f"test accuracy less that of {best} (percentage points)")
     return ax
@@ -220,7 +220,7 @@ def plot_differences(ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[s
 def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Looks) -> Axes:
     """Draw the final test accuracy of every seed in per cent, a bar at the cell's mean."""
     place = _rows(ax, list(summary[CELL]))
-    for cell, part in runs[runs[CELL].isin(place)].groupby(CELL):
+    for cell, part in each_cell(runs[runs[CELL].isin(place)]):
         accuracies = part["test_accuracy"].dropna() * 100
         ax.plot(accuracies, [place[cell]] * len(accuracies), "o", color=look.colour[cell], alpha=0.6, markersize=5)
         mean = accuracies.mean()

@@ -5,7 +5,7 @@ initialisation with one optimizer. Within it, the values of the tuned keys with 
 chosen, and only their test results are shown, so that no test result ever takes part in a choice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -65,13 +65,15 @@ def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) ->
 
 def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """A name for the cell of each run: options by their names, other keys as `key=value`."""
+    prefixes = ["" if key in schema.GROUPS else f"{key}=" for key in by]
+    words = [[prefix + as_typed(value) for value in runs[key]] for prefix, key in zip(prefixes, by, strict=True)]
+    return pd.Series(map(" / ".join, zip(*words, strict=True)), runs.index, dtype="str")
 
-    def words(key: str) -> pd.Series:
-        values = runs[key].map(as_typed)
-        return values if key in schema.GROUPS else f"{key}=" + values
 
-    first, *others = (words(key) for key in by)
-    return first.str.cat(others, sep=" / ") if others else first
+def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """A cell's name and its rows, for every cell there is."""
+    for cell, part in frame.groupby(CELL):
+        yield str(cell), part
 
 
 def judged_split(runs: pd.DataFrame) -> str:

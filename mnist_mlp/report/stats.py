@@ -11,8 +11,9 @@ import pandas as pd
 from scipy import stats
 
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.report import effects, fairness, pairs
+from mnist_mlp.report import effects, fairness
 from mnist_mlp.report.load import Results
+from mnist_mlp.report.pairs import CONFIDENCE, Noise, compare_pairs
 from mnist_mlp.report.roles import (
     CELL,
     COMPARED,
@@ -25,7 +26,6 @@ from mnist_mlp.report.roles import (
     varying_keys,
 )
 
-CONFIDENCE = pairs.CONFIDENCE
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 TARGETS = ("epochs_to_target", "seconds_to_target")
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
@@ -57,7 +57,7 @@ class Comparison:
     runs: pd.DataFrame
     summary: pd.DataFrame
     pairs: pd.DataFrame
-    noise: pairs.Noise | None
+    noise: Noise | None
     effects: pd.DataFrame
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -91,7 +91,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
     ended = runs[runs["chosen"] & ~unended]
     table = ended.pivot_table(index=CELL, columns=REPLICATE, values="test_accuracy")
     table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
-    paired, spread = pairs.compare_pairs(table)
+    paired, spread = compare_pairs(table)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -169,7 +169,7 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
     cells = runs.groupby(CELL, sort=True)
     chosen = runs[runs["chosen"]]
     done = chosen[chosen["status"] == COMPLETED]
-    table = chosen.groupby(CELL)[[*by, *tuned]].agg(lambda values: values.iloc[0])
+    table = chosen.drop_duplicates(CELL).set_index(CELL)[[*by, *tuned]]
     counts = {
         "n": done.groupby(CELL).size(),
         "diverged": (runs["status"] == DIVERGED).groupby(runs[CELL]).sum(),

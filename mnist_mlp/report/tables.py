@@ -64,13 +64,15 @@ def _against_the_best(comparison: Comparison) -> pd.Series:
     cells = comparison.summary[CELL]
     rivals = comparison.pairs[comparison.pairs["a"] == cells.iloc[0]].set_index("b")
     short = {"better": "worse", "worse": "better", UNTOLD: "unknown"}
-    verdicts = rivals["verdict"].map(lambda verdict: short.get(verdict, "indistinguishable"))
-    return cells.map(verdicts).fillna("")
+    verdicts = {cell: short.get(verdict, "indistinguishable") for cell, verdict in rivals["verdict"].items()}
+    return cells.map(lambda cell: verdicts.get(cell, ""))
 
 
 def pairs(comparison: Comparison) -> pd.DataFrame:
     """Pairs of cells as text: all of them, or those with the best cell where they are too many."""
     table = comparison.pairs
+    if table.empty:
+        return table
     if len(table) > MOST_PAIRS:
         table = table[table["a"] == comparison.summary[CELL].iloc[0]]
     points = [(table[column] * 100).map("{:+.2f}".format) for column in ("difference", "ci_low", "ci_high")]

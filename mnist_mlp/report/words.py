@@ -38,7 +38,7 @@ def _winner(comparison: Comparison) -> str:
     open_ = told[told["verdict"] != BETTER]
     if open_.empty:
         other = "the other cell" if len(rivals) == 1 else f"all {len(rivals)} other cells"
-        closest = told.loc[told["difference"].idxmin()]
+        closest = told.sort_values("difference").iloc[0]
         return (
             f"{first}, better than {other}; the closest is {closest['b']}, {_points(closest['difference'])} behind "
             f"(corrected p {probability(closest['p_corrected'])})."
@@ -47,7 +47,7 @@ def _winner(comparison: Comparison) -> str:
     seeds = needed(runner["more_seeds"])
     if beaten == 0:
         return (
-            f"{first}, but it cannot be told from any other cell at this number of seeds; from the next, {runner['b']}, "
+            f"{first}, but it cannot be told from any other cell with these seeds; from the next, {runner['b']}, "
             f"it differs by {_points(runner['difference'])}: {seeds}."
         )
     return (
@@ -81,7 +81,7 @@ def _speed(comparison: Comparison) -> str:
     target = f"{comparison.target * 100:g} % {split} accuracy"
     if not (summary["reached_target"] > 0).any():
         return f"No run reached {target}."
-    fastest = summary.loc[summary["seconds_to_target"].idxmin()]
+    fastest = summary.sort_values("seconds_to_target").iloc[0]
     if not np.isfinite(fastest["seconds_to_target"]):
         return f"In no cell did half of the runs reach {target}."
     return (
@@ -98,8 +98,8 @@ def method(comparison: Comparison) -> list[str]:
     for key in tuned:
         tried = sorted(comparison.runs[key].unique(), key=lambda v: (isinstance(v, str), v if v == v else -np.inf))
         lines.append(
-            f"{key} was chosen in each cell among {', '.join(map(as_typed, tried))}, by mean {split} accuracy after the "
-            "last epoch, where a diverged run counts as 0. runs.csv has all of them."
+            f"{key} was chosen in each cell among {', '.join(map(as_typed, tried))}, by mean {split} accuracy after "
+            "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
         )
     lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
     if noise is not None:
@@ -108,8 +108,8 @@ def method(comparison: Comparison) -> list[str]:
         lines.append(
             f"Pairs: {number} differences, paired by seed, with simultaneous 95 % intervals. "
             + (
-                "The cells' noises look alike, so one common noise was used: Tukey's honestly significant difference in "
-                f"randomized blocks, {noise.total:.0f} degrees of freedom times Box's epsilon, {noise.epsilon:.2f}."
+                "The cells' noises look alike, so one common noise was used: Tukey's honestly significant difference "
+                f"in randomized blocks, {noise.total:.0f} degrees of freedom times Box's epsilon, {noise.epsilon:.2f}."
                 if noise.kind == COMMON
                 else "Equal noise in all cells could not be relied upon, so each pair has its own cells' noise: "
                 "Tamhane's T2 (Welch's t, Satterthwaite's degrees of freedom, Sidak's correction)."
@@ -117,8 +117,8 @@ def method(comparison: Comparison) -> list[str]:
         )
     if not comparison.effects.empty:
         lines.append(
-            "Effects: analysis of variance of test accuracy, seeds as blocks, type II sums of squares, degrees of freedom "
-            "times Box's epsilon."
+            "Effects: analysis of variance of test accuracy, seeds as blocks, type II sums of squares, degrees of "
+            "freedom times Box's epsilon."
         )
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
     return lines

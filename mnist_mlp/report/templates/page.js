@@ -41,6 +41,11 @@ function makeFilter(input) {
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");  // Plotly reads tags
 const data = (id) => JSON.parse(document.getElementById(id).textContent);
 
+const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+// Half way to white on a dark page, where the darkest of the colours could not be seen.
+const tint = (colour) => !isDark() ? colour : "#" + [1, 3, 5].map((at) =>
+  Math.round((parseInt(colour.slice(at, at + 2), 16) + 255) / 2).toString(16).padStart(2, "0")).join("");
+
 function line(cell, values, measure, percent, hidden) {
   const scale = (list) => list.map((v) => (v === null ? null : percent ? 100 * v : v));
   const mean = scale(values[`${measure}_mean`]), low = scale(values[`${measure}_ci_low`]), high = scale(values[`${measure}_ci_high`]);
@@ -49,11 +54,11 @@ function line(cell, values, measure, percent, hidden) {
   const edge = { ...shared, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
   const error = mean.map((m, i) => (high[i] === null ? "" : ` ± ${(high[i] - m).toPrecision(2)}`));
   const traces = [{
-    ...shared, y: mean, mode: "lines+markers", line: { color: cell.colour, dash: cell.dash, width: 2 }, marker: { size: 5 },
+    ...shared, y: mean, mode: "lines+markers", line: { color: tint(cell.colour), dash: cell.dash, width: 2 }, marker: { size: 5 },
     customdata: error, hovertemplate: `%{y:.4~g}%{customdata} at %{x}<extra>${name.replaceAll("%", "&#37;")}</extra>`,
   }];
   if (low.some((v) => v !== null)) {
-    traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: cell.colour + "22" });
+    traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: tint(cell.colour) + "22" });
   }
   return traces;
 }
@@ -100,7 +105,7 @@ function drawSensitivity(section) {
     const bad = cell.x.map((_, i) => i).filter((i) => cell.diverged[i] > 0);
     return bad.length === 0 ? own : [...own, {
       ...own[0], x: bad.map((i) => cell.x[i]), y: bad.map((i) => own[0].y[i] ?? 0), mode: "markers", showlegend: false,
-      marker: { symbol: "x", size: 11, color: cell.colour }, customdata: bad.map((i) => cell.diverged[i]),
+      marker: { symbol: "x", size: 11, color: tint(cell.colour) }, customdata: bad.map((i) => cell.diverged[i]),
       hovertemplate: `%{customdata} diverged at %{x}<extra>${plain(cell.name).replaceAll("%", "&#37;")}</extra>`,
     }];
   });

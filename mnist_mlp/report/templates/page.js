@@ -69,7 +69,7 @@ function layout(x, y) {
   const narrow = window.innerWidth < 700;
   return {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: text }, hovermode: "closest",
-    hoverlabel: { namelength: -1 }, margin: { l: 60, r: 10, t: 10, b: 50 },
+    hoverlabel: { namelength: -1 }, margin: { l: 60, r: 10, t: 36, b: 50 },
     xaxis: { gridcolor: grid, linecolor: grid, zeroline: false, ...x }, yaxis: { gridcolor: grid, linecolor: grid, zeroline: false, ...y },
     legend: narrow ? { orientation: "h", y: -0.2 } : {}, showlegend: true,
   };

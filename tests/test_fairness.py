@@ -1,0 +1,147 @@
+"""What a report warns of, and what it compares and tunes."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import Report, Write
+
+from mnist_mlp.config import UserError
+from mnist_mlp.report.load import load
+from mnist_mlp.report.stats import Comparison, compare
+
+SGD = {"_target_": "torch.optim.SGD", "momentum": 0.0}
+MOMENTUM = {"_target_": "torch.optim.SGD", "momentum": 0.9}
+
+
+def compared(tmp_path: Path, **kwargs: Any) -> Comparison:
+    return compare(load([tmp_path / "sweep"]), target=0.97, **kwargs)
+
+
+def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
+    return {note.topic: note.text for note in compared(tmp_path, **kwargs).notes}
+
+
+@pytest.mark.parametrize(
+    ("runs", "topic", "text"),
+    [
+        ([{"seed": 0}], "One seed", "run once"),
+        ([{"seed": 0}, {"seed": 1}, {"seed": 0, "optim": "sgd"}], "Unequal seeds", "others fewer (he / sgd: 1)"),
+        ([{"seed": 0}], "Learning rate not tuned", "ranks settings, not optimizers"),
+        ([{"val": []}, {"val": [], "lr": 0.1}], "No validation split", "optim.lr was chosen by training accuracy"),
+        (
+            [{"lr": 0.1}, {"lr": 0.01}, {"optim": "sgd", "lr": 0.1}],
+            "Unequal tuning budgets",
+            "1 to 2 settings (fewest: he / sgd, most: he / adam)",
+        ),
+        (
+            [{"lr": 0.1, "test": [0.1, 0.9]}, {"lr": 0.01, "test": [0.1, 0.8]}],
+            "Best optim.lr at the edge of its grid",
+            "try larger values for he / adam (0.1)",
+        ),
+        (
+            [{"lr": 0.1, "test": [0.1, 0.8]}, {"lr": 0.01, "test": [0.1, 0.9]}],
+            "Best optim.lr at the edge of its grid",
+            "try smaller values for he / adam (0.01)",
+        ),
+        (
+            [
+                {"optim": "sgd", "optim_config": SGD, "test": [0.1, 0.9]},
+                {"optim": "momentum", "optim_config": MOMENTUM, "test": [0.1, 0.8]},
+            ],
+            "Momentum loses to plain SGD",
+            "he / momentum at 80.00% to he / sgd at 90.00%",
+        ),
+        (
+            [{}, {"seed": 1, "test": [0.1], "epochs": 2, "status": "diverged", "reason": "nan"}],
+            "Divergences",
+            "1 of 2 runs diverged (he / adam: 1), 1 of them at the chosen settings",
+        ),
+        ([{}, {"seed": 1, "status": "failed", "reason": "no"}], "Failures", "1 of 2 runs failed"),
+        (
+            [{"environment": {"commit": "a" * 40}}, {"seed": 1, "environment": {"commit": "b" * 40}}],
+            "Different code",
+            f"commit {'a' * 20}, {'b' * 20}",
+        ),
+        (
+            [{"environment": {"cpu": "one"}}, {"seed": 1, "environment": {"cpu": "two"}}],
+            "Different hardware",
+            "cpu one, two. Seconds do not compare.",
+        ),
+    ],
+)
+def test_notes_say_what_to_beware_of(
+    tmp_path: Path, write_run: Write, report: Report, runs: list[dict[str, Any]], topic: str, text: str
+) -> None:
+    for run in runs:
+        write_run(**run)
+    assert text in notes(tmp_path)[topic]
+    report()
+    for name in ("index.html", "report.md"):
+        assert topic in (tmp_path / "report" / name).read_text()
+
+
+def test_nothing_to_beware_of_is_no_note(tmp_path: Path, write_run: Write) -> None:
+    for seed in (0, 1):
+        for optim in ("adam", "sgd"):
+            for lr, accuracy in ((0.1, 0.8), (0.01, 0.9), (0.001, 0.7)):
+                write_run(optim=optim, seed=seed, lr=lr, test=[0.1, accuracy])
+    assert notes(tmp_path) == {}
+
+
+def test_a_value_that_diverged_beyond_the_best_is_no_edge(tmp_path: Path, write_run: Write) -> None:
+    write_run(lr=0.001, test=[0.1, 0.8])
+    write_run(lr=0.01, test=[0.1, 0.9])
+    write_run(lr=0.1, test=[0.1], epochs=1, status="diverged", reason="nan")
+    assert not any("edge" in topic for topic in notes(tmp_path))
+
+
+def test_momentum_within_the_noise_of_sgd_is_no_note(tmp_path: Path, write_run: Write) -> None:
+    for seed, accuracy in enumerate((0.90, 0.80, 0.85)):
+        write_run(optim="sgd", optim_config=SGD, seed=seed, test=[0.1, accuracy + 0.001 * (seed - 1) ** 3 + 0.0001])
+        write_run(optim="momentum", optim_config=MOMENTUM, seed=seed, test=[0.1, accuracy])
+    assert not any("Momentum" in topic for topic in notes(tmp_path))
+
+
+def test_by_compares_any_varying_key(tmp_path: Path, write_run: Write, report: Report) -> None:
+    for seed in (0, 1, 2):
+        for batch, accuracy in ((32, 0.9), (64, 0.8)):
+            for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
+                write_run(optim=optim, seed=seed, test=[0.1, accuracy - worse + seed / 1000], batch_size=batch)
+    summary = report(by=["batch_size"])
+    assert summary.columns[:2].tolist() == ["batch_size", "optim"]
+    assert summary[["batch_size", "optim", "n"]].to_numpy().tolist() == [[32, "adam", 3], [64, "adam", 3]]
+    pairs = pd.read_csv(tmp_path / "report" / "pairs.csv")
+    assert pairs.columns[:2].tolist() == ["batch_size_a", "batch_size_b"]
+    assert pairs["difference"].tolist() == pytest.approx([0.1])
+    assert len(report(by=["optim", "batch_size"])) == 4
+    assert report()["batch_size"].tolist() == [32, 32]  # else it is tuned
+    for key in ("seed", "epochs"):
+        with pytest.raises(UserError, match=f"--by {key}: .*allowed are init, optim, batch_size"):
+            report(by=[key])
+
+
+def test_several_sweeps_count_a_configuration_once(tmp_path: Path, write_run: Write) -> None:
+    first = write_run(seed=0)
+    write_run(seed=1)
+    first.rename(tmp_path / "elsewhere")
+    results = load([tmp_path / "sweep", tmp_path / "elsewhere", tmp_path])
+    assert len(results.runs) == 2
+
+
+def test_a_miss_of_the_target_is_a_miss(write_run: Write, report: Report) -> None:
+    write_run(seed=0, test=[0.1, 0.9])
+    write_run(seed=1, test=[0.1], epochs=1, status="diverged", reason="nan")
+    write_run(seed=2, test=[0.1], epochs=1, status="diverged", reason="nan")
+    (row,) = report(target=0.5).to_dict("records")
+    assert (row["epochs_to_target"], row["reached_target"], row["n"]) == (math.inf, 1, 1)
+
+
+def test_other_tuned_keys_are_at_their_best_in_the_sensitivity(tmp_path: Path, write_run: Write) -> None:
+    for lr in (0.1, 0.01):
+        for batch in (32, 64):
+            write_run(lr=lr, batch_size=batch, test=[0.1, 0.5 + lr + batch / 1000], val=[0.1, 0.5 + lr + batch / 1000])
+    sensitivity = compared(tmp_path).sensitivity
+    assert sensitivity["accuracy_mean"].tolist() == pytest.approx([0.574, 0.664])

@@ -81,6 +81,20 @@ def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) 
     command("report.py", "multirun/mine", "--out", "elsewhere", "--target", "0.5")
     assert (tmp_path / "elsewhere/index.html").exists()
     assert "there is no such directory" in command("report.py", "nowhere", status=1).stderr
+    command(
+        "run.py",
+        "-m",
+        "optim=adam,sgd",
+        "model.dropout=0,0.5",
+        "epochs=1",
+        *SMALL,
+        "hydra.sweep.dir=multirun/two",
+        IN_PROCESS,
+    )
+    command("report.py", "--by", "optim,model.dropout", "--format", "pdf")
+    assert len(pd.read_csv(tmp_path / "reports/two/summary.csv")) == 4
+    assert (tmp_path / "reports/two/figures/heatmap.pdf").exists()
+    assert "--by colour: no such key varies" in command("report.py", "--by", "colour", status=1).stderr
 
 
 def test_digits_work_with_an_empty_data_directory(command: Command, tmp_path: Path) -> None:

@@ -65,11 +65,10 @@ def test_own_noise_is_welchs_test_with_sidaks_correction() -> None:
     assert spread.kind == OWN
     adjusted = table - table.mean()  # without the seeds' effects
     sizes = adjusted.std(axis=1, ddof=1) * np.sqrt(4 / 3)
+    means = table.mean(axis=1)
     p = [
-        stats.ttest_ind_from_stats(
-            table.loc[row.a].mean(), sizes[row.a], 5, table.loc[row.b].mean(), sizes[row.b], 5, equal_var=False
-        ).pvalue
-        for row in pairs.itertuples()
+        stats.ttest_ind_from_stats(means[a], sizes[a], 5, means[b], sizes[b], 5, equal_var=False).pvalue
+        for a, b in zip(map(str, pairs["a"]), map(str, pairs["b"]), strict=True)
     ]
     assert pairs["p"].tolist() == pytest.approx(p)
     assert pairs["p_corrected"].tolist() == pytest.approx(multipletests(p, method="sidak")[1].tolist())

@@ -223,7 +223,7 @@ def _more_seeds(
     grow in proportion to m - 1.
     """
     more = np.full(len(n), np.inf)
-    for m in range(2, MOST_SEEDS + 1) if len(n) < 50 else np.unique(np.geomspace(2, MOST_SEEDS, 150).astype(int)):
+    for m in np.unique(np.geomspace(2, MOST_SEEDS, 200).astype(int)):  # each up to 30, then steps of 3 %
         df = np.maximum(freedom * (m - 1) / np.maximum(n - 1, 1), 1)
         enough = difference >= (stats.t.isf(level / 2, df) + stats.t.ppf(POWER, df)) * np.sqrt(variance / m)
         more = np.where(enough & np.isinf(more), np.maximum(m - n, 1), more)

@@ -311,7 +311,7 @@ def test_different_data_are_apart(write_run: Write, report: Report, tmp_path: Pa
 
 def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_path: Path) -> None:
     for optim in ("adam", "sgd"):
-        for seed in (0, 1):
+        for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed)
     report()
     files = {str(path.relative_to(tmp_path / "report")) for path in (tmp_path / "report").rglob("*.*")}
@@ -319,7 +319,7 @@ def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_pat
     assert files == {"index.html", "report.md", "summary.tex", "summary.csv", "runs.csv", "pairs.csv", *figures}
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert list(runs.columns[:4]) == ["run", "init", "optim", "seed"]
-    assert runs["test_accuracy"].tolist() == [0.9] * 4
+    assert runs["test_accuracy"].tolist() == [0.9] * 6
 
 
 def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mnist_mlp.report.pairs import Noise
-from mnist_mlp.report.roles import REPLICATE
+from mnist_mlp.report.roles import REPLICATE, as_typed
 
 COLUMNS = ("effect", "range", "share", "df", "df_error", "F", "p")
 
@@ -25,6 +25,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], noise: Noise | None) -> 
         none), `share` of the sum of squares without the seeds', `df`, `df_error`, `F`, `p`. Empty where a key has one
         value, a combination is missing, or nothing is left to estimate noise from.
     """
+    runs = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value as any other
     nothing = pd.DataFrame(columns=list(COLUMNS))
     if len(by) != 2 or noise is None or runs[REPLICATE].nunique() < 2:
         return nothing

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.record import DIVERGED, FAILED
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.pairs import MOST_CELLS
 from mnist_mlp.report.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, judged_split
@@ -30,7 +30,12 @@ class Note(NamedTuple):
 
 
 def notes(
-    runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]
+    runs: pd.DataFrame,
+    summary: pd.DataFrame,
+    pairs: pd.DataFrame,
+    by: Sequence[str],
+    tuned: Sequence[str],
+    varying: Sequence[str],
 ) -> list[Note]:
     """Everything to beware of, the gravest first.
 
@@ -40,9 +45,11 @@ def notes(
         pairs: one row a pair of cells.
         by: the compared keys.
         tuned: the keys chosen within each cell.
+        varying: all keys that take several values.
     """
     return [
         *_seeds(runs),
+        *_confounded(runs, by, tuned, varying),
         *_tuning(runs, by, tuned),
         *_edges(runs, tuned),
         *_momentum(runs, summary, pairs, by),
@@ -73,6 +80,16 @@ def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
             else "the cells were run with different seeds"
         )
         yield Note("Unequal seeds", f"{text}; pairs are compared by the seeds that they share.")
+
+
+def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
+    """Keys that differ between cells but not within one: their effect cannot be told from the compared keys'."""
+    for key in varying:
+        if key in (REPLICATE, *by, *tuned):
+            continue
+        cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
+        values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())
+        yield Note(f"Cells differ in {key} too", f"{values}; what it does cannot be told from what is compared.")
 
 
 def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:
@@ -109,12 +126,13 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
 
 
 def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
+    ended = set(runs.loc[runs["chosen"] & (runs["status"] == COMPLETED), CELL])  # else nothing was really chosen
     chosen = runs[runs["chosen"]].drop_duplicates(CELL).set_index(CELL)
     for key in tuned:
-        kinds = runs[key].dropna().map(type)
-        if kinds.isin([bool, np.bool_]).any() or not pd.api.types.is_numeric_dtype(runs[key].infer_objects()):
+        if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
         tried = runs.groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
+        tried = tried[tried.index.isin(ended)]
         best = chosen[key].astype(float).reindex(tried.index)
         several = tried["nunique"] > 1
         low, high = best[several & (best == tried["min"])], best[several & (best == tried["max"])]

@@ -16,6 +16,7 @@ from mnist_mlp.report.roles import CELL, judged_split
 from mnist_mlp.report.stats import Comparison
 
 INTERACTIVE = ("learning_curves", "sensitivity")  # the page has these as charts
+KINDS = ("learning_curves", "heatmap", "differences", "seeds", "time_to_target", "sensitivity")
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
 
 
@@ -122,6 +123,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             plots.sensitivity(part, look),
             "sensitivity",
             f"Accuracy against the learning rate for {len(cells)} cells.",
-            f"Learning-rate sensitivity: mean {judged_split(comparison.runs)} accuracy over seeds, which the choice "
-            f"went by{band}. A cross: runs diverged at this rate. {keys}{some}",
+            f"Learning-rate sensitivity: mean {judged_split(comparison.runs)} accuracy over seeds, of the runs "
+            f"that did not diverge{band}. A cross: runs diverged at this rate; the choice counts them as 0. "
+            f"{keys}{some}",
         )

@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from mnist_mlp.record import write_atomically
 from mnist_mlp.report import charts, tables, words
-from mnist_mlp.report.figures import draw
+from mnist_mlp.report.figures import KINDS, draw
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.roles import as_typed
 from mnist_mlp.report.stats import Comparison
@@ -44,7 +44,13 @@ def write_report(
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     for stale in (directory / "figures").iterdir():
-        stale.unlink()
+        if stale.stem.startswith(KINDS) and stale.suffix in (
+            ".png",
+            ".svg",
+            ".pdf",
+            ".eps",
+        ):  # ours, of an older report
+            stale.unlink()
     write_tables(directory, comparisons)
     sections = []
     for number, (data, comparison) in enumerate(comparisons.items()):

@@ -9,7 +9,7 @@ is decided by the data:
   cells with few seeds. They are reduced by Box's epsilon (1954, Annals of Mathematical Statistics 25:290), which is 1
   for equal estimates and smaller for unequal ones.
 - **Each cell's own noise** (Tamhane's T2, 1979, JASA 74:471: Welch's t, Satterthwaite's degrees of freedom, Sidak's
-  correction) otherwise. It holds whatever the cells' noises are.
+  correction) otherwise. It holds, nearly, whatever the cells' noises are.
 
 "Would have shown otherwise" is an equivalence test: Bartlett's statistic must be below what equal noises give in 98 %
 of designs of this size, and below what all but 2 % give where a third of the cells has four times the standard
@@ -35,7 +35,7 @@ RULED_OUT = 0.02
 SIMULATED = 4000
 RANK_TOLERANCE = 1e-9
 COMMON, OWN = "common", "own"
-BETTER, WORSE, UNTOLD = "better", "worse", "cannot be told: fewer than two seeds in common"
+BETTER, WORSE, UNTOLD = "better", "worse", "cannot be told: too few seeds in common"
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ def compare_pairs(table: pd.DataFrame) -> tuple[pd.DataFrame, Noise | None]:
     spread = noise(repeated)
     if spread.total < 1:
         return pairs, None
+    told &= (pairs["n"] >= 3) | pairs["a"].map(spread.variances > 0) | pairs["b"].map(spread.variances > 0)
     pairs.loc[told, _TOLD] = _judge(pairs[told], spread)
     return pairs, spread
 

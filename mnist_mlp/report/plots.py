@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mnist_mlp.report.roles import CELL, as_typed, each_cell
+from mnist_mlp.report.roles import in_order as value_order
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
@@ -72,6 +73,11 @@ def looks(summary: pd.DataFrame, by: Sequence[str]) -> Looks:
     )
 
 
+def literal(name: str) -> str:
+    """A name as Matplotlib shows it to the letter, which else takes dollar signs for mathematics."""
+    return name.replace("$", r"\$")
+
+
 def colours(values: Sequence[str]) -> dict[str, str]:
     """A colour for each value."""
     others = sorted(set(values) - set(OPTIMIZERS))
@@ -91,7 +97,7 @@ def line_styles(values: Sequence[str]) -> dict[str, Any]:
 def in_order(values: Sequence[str]) -> list[str]:
     """Values in the one order of all figures: known optimizers from simple to adaptive, then the others by name."""
     known = [name for name in OPTIMIZERS if name in set(values)]
-    return known + sorted(set(values) - set(known))
+    return known + sorted(set(values) - set(known), key=value_order)
 
 
 def plot_learning_curves(ax: Axes, curves: pd.DataFrame, look: Looks, split: str, measure: str) -> Axes:
@@ -137,8 +143,10 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     table = table[in_order(list(table.columns))]
     values = table.to_numpy(dtype=float)
     ax.imshow(values, cmap="viridis", aspect="auto")
-    ax.set_xticks(range(len(table.columns)), list(table.columns), rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(table.index)), list(table.index))
+    ax.set_xticks(
+        range(len(table.columns)), list(map(literal, table.columns)), rotation=45, ha="right", rotation_mode="anchor"
+    )
+    ax.set_yticks(range(len(table.index)), list(map(literal, table.index)))
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (row, column), value in np.ndenumerate(values):
         text = "none" if np.isnan(value) else f"{value:.2f}"
@@ -166,7 +174,7 @@ def plot_sensitivity(ax: Axes, sensitivity: pd.DataFrame, look: Looks) -> Axes:
 
 
 def _rows(ax: Axes, cells: Sequence[str]) -> dict[str, int]:
-    ax.set_yticks(range(len(cells)), list(cells))
+    ax.set_yticks(range(len(cells)), list(map(literal, cells)))
     ax.invert_yaxis()
     ax.grid(alpha=0.3, axis="x")
     return {cell: number for number, cell in enumerate(cells)}
@@ -213,7 +221,7 @@ def plot_differences(ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[s
             ax.plot([low, high], [y, y], color=look.colour[cell], linewidth=2)
             ax.plot(difference, y, "o", color=look.colour[cell], markersize=6)
     ax.axvline(0, color="black", linewidth=1)
-    ax.set_xlabel(f"test accuracy less that of {best} (percentage points)")
+    ax.set_xlabel(f"test accuracy less that of {literal(best)} (percentage points)")
     return ax
 
 
@@ -246,10 +254,12 @@ def learning_curves(curves: pd.DataFrame, look: Looks) -> Figure:
 def add_legends(figure: Figure, look: Looks, cells: set[str]) -> None:
     """Legends of colours and line styles beside a figure, of what these cells use."""
     used = {look.colour[cell] for cell in cells}, [look.line[cell] for cell in cells]
-    colour = [Line2D([], [], color=c, label=name, linewidth=3) for name, c in look.colours.items() if c in used[0]]
+    colour = [
+        Line2D([], [], color=c, label=literal(name), linewidth=3) for name, c in look.colours.items() if c in used[0]
+    ]
     figure.legend(handles=colour, title=look.colour_title, loc="outside right upper", frameon=False)
     if look.lines:
-        lines = [Line2D([], [], color="black", ls=s, label=n) for n, s in look.lines.items() if s in used[1]]
+        lines = [Line2D([], [], color="black", ls=s, label=literal(n)) for n, s in look.lines.items() if s in used[1]]
         figure.legend(handles=lines, title=look.line_title, loc="outside right lower", frameon=False)
 
 

@@ -77,8 +77,9 @@ def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def judged_split(runs: pd.DataFrame) -> str:
-    """The split that chooses: validation, or training where there is none; never the test split."""
-    return "val" if runs["val_accuracy"].notna().any() else "train"
+    """The split that chooses: validation, or training where a run has none; never the test split."""
+    validated = runs["validated"] | (runs["status"] == FAILED)
+    return "val" if validated.all() and runs["validated"].any() else "train"
 
 
 def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
@@ -105,5 +106,19 @@ def as_typed(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
     if isinstance(value, float):
-        return "null" if np.isnan(value) else f"{value:g}"
+        return (
+            "null"
+            if np.isnan(value)
+            else str(int(value))
+            if value.is_integer() and abs(value) < 1e9
+            else repr(float(value))
+        )
     return "null" if value is None else str(value)
+
+
+def in_order(text: str) -> tuple[int, float, str]:
+    """A key that sorts values, as typed, by number where they are numbers."""
+    try:
+        return (0, float(text), text)
+    except ValueError:
+        return (1, 0.0, text)

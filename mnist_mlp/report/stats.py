@@ -81,6 +81,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
     runs = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     tuned = tuned_keys(runs, varying, by)
     runs = runs.join(_final_and_best(results.metrics)).join(_to_target(results.metrics, target))
+    runs["validated"] = runs["val_accuracy"].notna()
     unended = runs["status"] != COMPLETED  # it has no final numbers, as it did not get there
     chosen = choose(runs, tuned)
     runs["chosen"] = runs.index.isin(chosen.index)
@@ -104,7 +105,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
         effects=effects.main_effects(ended, by, spread),
         curves=_curves(results.metrics, ended),
         sensitivity=_sensitivity(runs, tuned),
-        notes=fairness.notes(runs, summary, paired, by, tuned),
+        notes=fairness.notes(runs, summary, paired, by, tuned, varying),
     )
 
 
@@ -201,6 +202,8 @@ def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     """Per cell and learning rate, the other tuned keys at their best: `lr`, mean accuracy and interval, counts."""
     if LEARNING_RATE not in tuned:
         return pd.DataFrame()
+    if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
+        return pd.DataFrame()  # an axis takes numbers
     others = [key for key in tuned if key != LEARNING_RATE]
     parts = [choose(part, others) for _, part in runs.groupby(LEARNING_RATE)]
     at_best = pd.concat(parts).rename(columns={LEARNING_RATE: "lr", f"{judged_split(runs)}_accuracy": "accuracy"})

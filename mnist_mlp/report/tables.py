@@ -21,7 +21,12 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
     keys = dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE])
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
     columns = [*keys, "status", "reason", "chosen", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
-    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE])[columns]
+    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE], key=_sortable)[columns]
+
+
+def _sortable(values: pd.Series) -> pd.Series:
+    """Numbers by size, anything mixed by its text."""
+    return values if pd.api.types.is_numeric_dtype(values) else values.map(as_typed)
 
 
 def pairs_csv(comparison: Comparison) -> pd.DataFrame:
@@ -50,7 +55,8 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table["val accuracy (%)"] = (summary["val_accuracy_mean"] * 100).map("{:.2f}".format)
     table["epochs to target"] = summary["epochs_to_target"].map(_reached)
     table["n"] = summary["n"]
-    table["diverged"], table["failed"] = summary["diverged"], summary["failed"]
+    table["diverged (all settings)" if comparison.tuned else "diverged"] = summary["diverged"]
+    table["failed"] = summary["failed"]
     table["seconds"] = summary["seconds_mean"].map("{:.1f}".format)
     return table.astype(str).replace("nan", "")
 

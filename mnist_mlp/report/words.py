@@ -3,8 +3,8 @@
 import numpy as np
 
 from mnist_mlp.record import DIVERGED, FAILED
-from mnist_mlp.report.pairs import BETTER, COMMON, CONFIDENCE, UNTOLD, needed
-from mnist_mlp.report.roles import CELL, as_typed, judged_split
+from mnist_mlp.report.pairs import BETTER, COMMON, CONFIDENCE, UNTOLD, WORSE, needed
+from mnist_mlp.report.roles import CELL, as_typed, in_order, judged_split
 from mnist_mlp.report.stats import Comparison
 
 MATTERS = 1 - CONFIDENCE
@@ -32,12 +32,20 @@ def _winner(comparison: Comparison) -> str:
     if rivals.empty:
         return f"{first}. There is no other cell with a result to compare it with."
     told = rivals[rivals["verdict"] != UNTOLD]
+    untold = len(rivals) - len(told)
+    rest = f" ({untold} more cannot be judged, with too few seeds in common)" if untold else ""
     if told.empty:
-        return f"{first}, but with fewer than two seeds in common no difference can be told from chance."
+        return f"{first}, but with too few seeds in common no difference can be told from chance."
     beaten = (told["verdict"] == BETTER).sum()
-    open_ = told[told["verdict"] != BETTER]
+    open_ = told[~told["verdict"].isin([BETTER, WORSE])]
+    ahead = told[told["verdict"] == WORSE]
+    if len(ahead):
+        return (
+            f"{first}, but over the seeds that they share, {ahead.iloc[0]['b']} is better: the means are over "
+            "different seeds."
+        )
     if open_.empty:
-        other = "the other cell" if len(rivals) == 1 else f"all {len(rivals)} other cells"
+        other = "the other cell" if len(rivals) == 1 else f"{'all ' * (not untold)}{len(told)} other cells{rest}"
         closest = told.sort_values("difference").iloc[0]
         return (
             f"{first}, better than {other}; the closest is {closest['b']}, {_points(closest['difference'])} behind "
@@ -48,11 +56,11 @@ def _winner(comparison: Comparison) -> str:
     if beaten == 0:
         return (
             f"{first}, but it cannot be told from any other cell with these seeds; from the next, {runner['b']}, "
-            f"it differs by {_points(runner['difference'])}: {seeds}."
+            f"it differs by {_points(runner['difference'])}: {seeds}{rest}."
         )
     return (
-        f"{first}. It is better than {beaten} of {len(rivals)} other cells, and cannot be told from {len(open_)}, "
-        f"such as {runner['b']} ({_points(runner['difference'])}: {seeds})."
+        f"{first}. It is better than {beaten} of {len(rivals)} other cells{rest}, and cannot be told from "
+        f"{len(open_)}, such as {runner['b']} ({_points(runner['difference'])}: {seeds})."
     )
 
 
@@ -83,10 +91,12 @@ def _speed(comparison: Comparison) -> str:
         return f"No run reached {target}."
     fastest = summary.sort_values("seconds_to_target").iloc[0]
     if not np.isfinite(fastest["seconds_to_target"]):
-        return f"In no cell did half of the runs reach {target}."
+        return f"In no cell did more than half of the runs reach {target}."
+    runs = comparison.runs[comparison.runs["chosen"] & (comparison.runs["status"] != FAILED)]
+    ended = int((runs[CELL] == fastest[CELL]).sum())
     return (
         f"Fastest to {target}: {fastest[CELL]}, in {fastest['epochs_to_target']:g} epochs and "
-        f"{fastest['seconds_to_target']:.1f} s (median; {fastest['reached_target']} of {fastest['n']} runs got there)."
+        f"{fastest['seconds_to_target']:.1f} s (median; {fastest['reached_target']} of {ended} runs got there)."
     )
 
 
@@ -96,15 +106,14 @@ def method(comparison: Comparison) -> list[str]:
     split = {"val": "validation", "train": "training"}[judged_split(comparison.runs)]
     lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
     for key in tuned:
-        tried = sorted(comparison.runs[key].unique(), key=lambda v: (isinstance(v, str), v if v == v else -np.inf))
+        tried = sorted(set(comparison.runs[key].map(as_typed)), key=in_order)
         lines.append(
-            f"{key} was chosen in each cell among {', '.join(map(as_typed, tried))}, by mean {split} accuracy after "
+            f"{key} was chosen in each cell among {', '.join(tried)}, by mean {split} accuracy after "
             "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
         )
     lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
     if noise is not None:
-        cells = len(noise.variances)
-        number = cells * (cells - 1) // 2
+        number = len(comparison.pairs)
         lines.append(
             f"Pairs: {number} differences, paired by seed, with simultaneous 95 % intervals. "
             + (

@@ -121,15 +121,15 @@ class RunWriter:
             "wall_seconds": time.perf_counter() - self._started,  # with evaluation and everything else
             **self.facts,
         }
-        write_atomically(self.directory / RUN_FILE, json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
+        write_atomically(self.directory / RUN_FILE, json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
     """The same with null for what JSON has no number for."""
     if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.report.load import ENVIRONMENT
-from mnist_mlp.report.pairs import MOST_CELLS
+from mnist_mlp.report.pairs import CONFIDENCE, MOST_CELLS
 from mnist_mlp.report.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, judged_split
 
 NAMED = 6  # cells listed in a note before "and … more"
@@ -164,7 +164,7 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
                 continue
             pair = (special, cell) if (special, cell) in found.index else (cell, special)
             p = found["p"].get(pair, np.nan)
-            if not p >= 0.05:  # within the noise it is no sign of anything; without a p nobody can tell
+            if not p >= 1 - CONFIDENCE:  # within the noise it is no sign of anything; without a p nobody can tell
                 losing.append(
                     f"{cell} at {cells['test_accuracy_mean'][cell]:.2%} to {special} at "
                     f"{cells['test_accuracy_mean'][special]:.2%}"

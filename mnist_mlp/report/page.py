@@ -1,7 +1,6 @@
 """Writes a report directory: tables, figures, `index.html` and `report.md`."""
 
 import json
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from mnist_mlp.record import write_atomically
+from mnist_mlp.record import finite, write_atomically
 from mnist_mlp.report import charts, tables, words
 from mnist_mlp.report.figures import KINDS, draw
 from mnist_mlp.report.load import ENVIRONMENT, Problem
@@ -44,12 +43,8 @@ def write_report(
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     for stale in (directory / "figures").iterdir():
-        if stale.stem.startswith(KINDS) and stale.suffix in (
-            ".png",
-            ".svg",
-            ".pdf",
-            ".eps",
-        ):  # ours, of an older report
+        is_ours = stale.stem.startswith(KINDS) and stale.suffix in (".png", ".svg", ".pdf", ".eps")
+        if is_ours:  # of an older report
             stale.unlink()
     write_tables(directory, comparisons)
     sections = []
@@ -123,17 +118,9 @@ def makings(runs: pd.DataFrame) -> dict[str, str]:
     return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
 
 
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
 def _json(content: Any) -> Markup:
     """JSON that may stand inside a script element, whatever texts are in it; null for what JSON has no number for."""
-    text = json.dumps(_finite(content), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

@@ -106,13 +106,9 @@ def as_typed(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
     if isinstance(value, float):
-        return (
-            "null"
-            if np.isnan(value)
-            else str(int(value))
-            if value.is_integer() and abs(value) < 1e9
-            else repr(float(value))
-        )
+        if np.isnan(value):
+            return "null"
+        return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(float(value))
     return "null" if value is None else str(value)
 
 

@@ -1,7 +1,7 @@
 """Train one network, or with -m a sweep of them: compose the configuration, build its parts, train."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ with importing():
 
     from mnist_mlp import cli, sweep
     from mnist_mlp.environment import environment
-    from mnist_mlp.record import RunWriter
+    from mnist_mlp.record import Record, RunWriter
 
 log = logging.getLogger(__name__)
 
@@ -35,35 +35,40 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
     with importing():  # late, as it takes seconds that `--help` need not wait for
         import torch
 
+        from mnist_mlp import packing, stacked
         from mnist_mlp.build import build, find_device
         from mnist_mlp.cpu.products import library
-        from mnist_mlp.data import batch_count
+        from mnist_mlp.data import batch_sizes
         from mnist_mlp.progress import shown
         from mnist_mlp.step import is_known
         from mnist_mlp.train import train
 
     prepare_to_train(config["threads"])
-    writer.describe(environment=environment(str(find_device(config["device"])), config["threads"]))
-    parts = build(config)
-    step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"
-    if step == "autograd" and parts.device.type == "cpu":
-        log.info("trained by autograd, as this network or optimizer is not among those that are computed faster")
-    writer.describe(
-        parameters=sum(p.numel() for p in parts.model.parameters()),
-        data={"digest": parts.data_digest, **parts.data.sizes()},
-        step=step,
-    )
-    records = train(
-        parts.model,
-        parts.optimizer,
-        parts.data,
-        epochs=config["epochs"],
-        batch_size=config["batch_size"],
-        generator=torch.Generator().manual_seed(parts.seeds.batches),
-        dropout_seed=parts.seeds.dropout,
-        log_interval=config["log_interval"],
-    )
-    steps = config["epochs"] * batch_count(len(parts.data.train), config["batch_size"])
+    device = find_device(config["device"])
+    writer.describe(environment=environment(str(device), config["threads"]))
+    parts = build(config, torch.device("cpu"))
+    records: Iterator[Record]
+    if device.type == "cuda" and stacked.suits(parts.model, parts.optimizer):
+        writer.describe(**parts.facts(), step=stacked.NAME, stack_size=1)
+        records = packing.train_alone(parts, config, device)
+    else:
+        if device.type != "cpu":
+            parts = build(config, device)
+        step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"
+        if step == "autograd" and device.type == "cpu":
+            log.info("trained by autograd, as this network or optimizer is not among those that are computed faster")
+        writer.describe(**parts.facts(), step=step)
+        records = train(
+            parts.model,
+            parts.optimizer,
+            parts.data,
+            epochs=config["epochs"],
+            batch_size=config["batch_size"],
+            generator=torch.Generator().manual_seed(parts.seeds.batches),
+            dropout_seed=parts.seeds.dropout,
+            log_interval=config["log_interval"],
+        )
+    steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
     for record in shown(records, config["epochs"], steps, config["progress"]):
         writer.write(record)
 

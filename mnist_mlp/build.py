@@ -49,6 +49,13 @@ class Parts:
     device: torch.device
     seeds: Seeds
 
+    def facts(self) -> dict[str, Any]:
+        """What `run.json` tells of them."""
+        return {
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "data": {"digest": self.data_digest, **self.data.sizes()},
+        }
+
 
 def build(config: Mapping[str, Any], device: torch.device | None = None) -> Parts:
     """Build the parts of a run.
@@ -84,8 +91,11 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     return Parts(splits.to(device), digest, model, optimizer, device, seeds)
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Mapping[str, Any]) -> Parts:
     """Raise what `build` would raise, and try one training step on a few images; an accelerator is left alone.
+
+    Returns:
+        What was built and tried, on the CPU.
 
     Raises:
         mnist_mlp.config.UserError: as `build`, or the parts do not fit together.
@@ -103,6 +113,7 @@ def check(config: Mapping[str, Any]) -> None:
         step.gradients(images, labels)
     with _explained("optim", config["optim"]):
         step.update()
+    return parts
 
 
 def find_device(name: str) -> torch.device:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from mnist_mlp.config import UserError
-from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +68,36 @@ class Job:
         """How it ended; None where it has not."""
         summary = self.summary()
         return summary["status"] if summary and "status" in summary else None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one job is to do, and where.
+
+    Attributes:
+        config: plain (see `mnist_mlp.config.plain`).
+        directory: of the run.
+        choices: group to option.
+        overrides: what sets it apart on the command line.
+        config_hash: of the configuration (see `mnist_mlp.naming.config_hash`).
+    """
+
+    config: Mapping[str, Any]
+    directory: Path
+    choices: Mapping[str, str]
+    overrides: tuple[str, ...]
+    config_hash: str
+
+    def writer(self, sharing: int = 1) -> RunWriter:
+        """Begin the run's directory; `sharing` as in `RunWriter`."""
+        writer = RunWriter(self.directory, sharing)
+        writer.describe(
+            config_hash=self.config_hash,
+            choices=dict(self.choices),
+            config=dict(self.config),
+            overrides=list(self.overrides),
+        )
+        return writer
 
 
 def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:

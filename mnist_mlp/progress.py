@@ -13,6 +13,29 @@ from mnist_mlp.record import Metrics, Record
 log = logging.getLogger(__name__)
 
 
+class EpochLines:
+    """Logs one line an epoch.
+
+    Args:
+        epochs: how many there will be.
+        log: where to.
+    """
+
+    def __init__(self, epochs: int, log: logging.Logger = log) -> None:
+        self.epochs, self.log = epochs, log
+        self._line: list[str] = []
+
+    def add(self, record: Record) -> None:
+        """Take notice of a run's next record."""
+        if not isinstance(record, Metrics):
+            return
+        self._line.append(f"{record.split} {record.loss:.4f} ({record.accuracy:.2%})")
+        if record.split == "test":  # the last of its epoch
+            line = "  ".join(self._line)
+            self.log.info("epoch %d/%d  %s  %.1f s", record.epoch, self.epochs, line, record.seconds)
+            self._line.clear()
+
+
 def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iterator[Record]:
     """Pass records on, showing how far they are.
 
@@ -22,7 +45,7 @@ def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iter
         steps: how many training steps there will be.
         bar: whether to draw a progress bar; it is drawn on a terminal only.
     """
-    line: list[str] = []
+    lines = EpochLines(epochs)
     on_terminal = bar and sys.stderr.isatty()
     with (
         logging_redirect_tqdm() if on_terminal else nullcontext(),
@@ -30,9 +53,5 @@ def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iter
     ):
         for record in records:
             meter.update(record.step - meter.n)
-            if isinstance(record, Metrics):
-                line.append(f"{record.split} {record.loss:.4f} ({record.accuracy:.2%})")
-                if record.split == "test":  # the last of its epoch
-                    log.info("epoch %d/%d  %s  %.1f s", record.epoch, epochs, "  ".join(line), record.seconds)
-                    line.clear()
+            lines.add(record)
             yield record

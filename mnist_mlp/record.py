@@ -5,8 +5,10 @@ import json
 import math
 import os
 import time
+import traceback
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple
 
 METRICS_FILE = "metrics.csv"
 STEPS_FILE = "steps.csv"
@@ -54,71 +56,84 @@ class StepLoss(NamedTuple):
 
 
 Record = Metrics | StepLoss
+FILES: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
 
 
 class RunWriter:
-    """Writes one run directory; a context manager.
+    """Writes one run directory.
 
-    Rows are flushed with each epoch, so that a killed run leaves what it had. `run.json` comes last and by an atomic
-    rename: where it is, the run has ended. An older run's files in the directory are replaced.
+    Rows are written with each epoch, so that a killed run leaves what it had; no file stays open between, as one process
+    may write hundreds of runs. `run.json` comes last and by an atomic rename: where it is, the run has ended. An older
+    run's files in the directory are replaced.
 
     Args:
         directory: made where it does not exist.
+        sharing: how many runs the process trains at once; `wall_seconds` is the run's share.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, sharing: int = 1) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        for name in (RUN_FILE, METRICS_FILE, STEPS_FILE):
-            (self.directory / name).unlink(missing_ok=True)
-        names: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
-        self._files = {kind: self._open(name) for kind, name in names.items()}
-        self._rows = {kind: csv.writer(file, lineterminator="\n") for kind, file in self._files.items()}
-        for kind, rows in self._rows.items():
-            rows.writerow(kind._fields)
+        (self.directory / RUN_FILE).unlink(missing_ok=True)
+        for kind in FILES:
+            self._write_rows(kind, [kind._fields], mode="w")
+        self._waiting: dict[type[Record], list[Record]] = {kind: [] for kind in FILES}
         self.facts: dict[str, Any] = {}
         self.final: dict[str, dict[str, float]] = {}
-        self._started = time.perf_counter()
         self.seconds = 0.0
-
-    def _open(self, name: str) -> TextIO:
-        return (self.directory / name).open("w", newline="", encoding="utf-8")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for file in self._files.values():
-            file.close()
+        self._started, self._sharing = time.perf_counter(), sharing
 
     def write(self, record: Record) -> None:
-        """Append one row to the file of its kind."""
-        self._rows[type(record)].writerow(record)
+        """Add one row to the file of its kind; on disk from the next `Metrics` on."""
+        self._waiting[type(record)].append(record)
         if isinstance(record, Metrics):
             self.final[record.split] = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
             self.seconds = record.seconds
-            for file in self._files.values():
-                file.flush()
+            self._flush()
+
+    def _flush(self) -> None:
+        for kind, rows in self._waiting.items():
+            if rows:
+                self._write_rows(kind, rows, mode="a")
+                rows.clear()
+
+    def _write_rows(self, kind: type[Record], rows: Sequence[Iterable[object]], mode: str) -> None:
+        with (self.directory / FILES[kind]).open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
     def describe(self, **facts: Any) -> None:
         """Add entries to the `run.json` to come."""
         self.facts |= facts
 
-    def finish(self, status: str, reason: str | None = None) -> None:
+    def end(self, error: Exception | None = None) -> float | None:
         """Write `run.json`, after which the run counts as ended.
 
         Args:
-            status: completed, diverged or failed.
-            reason: why it is not completed.
+            error: what ended it; `Diverged` is a result, anything else a failure. None if it is completed.
+
+        Returns:
+            How good it is, to be maximised: its final accuracy on validation (training, where there is none), 0 if it
+            diverged, None if it failed.
         """
-        for file in self._files.values():
-            file.flush()
+        if error is None:
+            self._finish(COMPLETED, None)
+            return self.final.get("val", self.final["train"])["accuracy"]
+        if isinstance(error, Diverged):
+            self._finish(DIVERGED, str(error))
+            return 0.0
+        self.describe(traceback="".join(traceback.format_exception(error)))
+        self._finish(FAILED, f"{type(error).__name__}: {error}")
+        return None
+
+    def _finish(self, status: str, reason: str | None) -> None:
+        self._flush()
         summary = {
             "status": status,
             "reason": reason,
             "final": self.final,
             "seconds": self.seconds,
-            "wall_seconds": time.perf_counter() - self._started,  # with evaluation and everything else
+            # with evaluation and everything else
+            "wall_seconds": (time.perf_counter() - self._started) / self._sharing,
             **self.facts,
         }
         write_atomically(self.directory / RUN_FILE, json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")

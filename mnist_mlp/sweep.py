@@ -1,10 +1,8 @@
-"""How jobs are named, planned, guarded and summed up: the module that knows Hydra."""
+"""How jobs are planned, guarded and summed up: the module that knows Hydra."""
 
-import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 import sys
 import traceback
@@ -27,8 +25,19 @@ import mnist_mlp
 from mnist_mlp import config as schema
 from mnist_mlp.cli import explain, usage
 from mnist_mlp.config import UserError
-from mnist_mlp.jobs import HOLDER_FILE, LOCK_FILE, STOP_FILE, Job, Progress, finished_jobs, holding, interruptible
-from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, RUN_FILE, Diverged, RunWriter
+from mnist_mlp.jobs import (
+    HOLDER_FILE,
+    LOCK_FILE,
+    STOP_FILE,
+    Assignment,
+    Job,
+    Progress,
+    finished_jobs,
+    holding,
+    interruptible,
+)
+from mnist_mlp.naming import choices, config_hash, job_name
+from mnist_mlp.record import RUN_FILE, Diverged, RunWriter
 from mnist_mlp.startup import importing
 
 log = logging.getLogger(__name__)
@@ -37,7 +46,6 @@ log = logging.getLogger(__name__)
 # the two, as it should, and warns that 1.4 will want it spelt out.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
-PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 255 bytes a name
 ATTEMPTS = 2  # a job whose worker was killed is tried this often in one sweep
 EXPERIMENT = "experiment"
 
@@ -80,34 +88,21 @@ def launch_size(_root_: DictConfig) -> int | None:
     return cpu_count() if _root_.hydra.runtime.choices["hydra/launcher"] == "submitit_local" else None
 
 
-def choices(hydra: Any) -> dict[str, str]:
-    """The option chosen in each group: what a report calls the run's initialisation, optimizer, model and data."""
-    return {group: hydra.runtime.choices[group] for group in schema.GROUPS}
-
-
-def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
-    """SHA-256, hexadecimal, of what decides a run's result and its place in a report.
-
-    Two configurations share it exactly when they differ in nothing but keys that cannot change a result. The names of
-    the options count, as two options of equal content are still two cells of a comparison.
+def assignment(config: DictConfig) -> Assignment:
+    """What the job that Hydra has prepared is to do.
 
     Args:
-        config: plain (see `mnist_mlp.config.plain`).
-        chosen: group to option.
+        config: the composed configuration, without Hydra's part.
     """
-    decisive = {"choices": dict(chosen), "config": schema.identity(config)}
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def job_name(_root_: DictConfig) -> str:
-    """A directory name: a readable prefix, and eight digits of the configuration's hash.
-
-    Both come from the composed configuration, not from the overrides, so that a default stated or left out is one job.
-    """
-    chosen, config = choices(_root_.hydra), schema.plain(_root_)
-    words = [chosen["init"], chosen["optim"], f"lr{schema.shown(config, 'optim.lr')}", f"seed{config['seed']}"]
-    prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")
-    return f"{prefix[:PREFIX_LENGTH]}-{config_hash(config, chosen)[:8]}"
+    hydra = HydraConfig.get()
+    plain, chosen = schema.plain(config), choices(hydra)
+    return Assignment(
+        config=plain,
+        directory=Path(hydra.runtime.output_dir),
+        choices=chosen,
+        overrides=tuple(hydra.overrides.task),
+        config_hash=config_hash(plain, chosen),
+    )
 
 
 def run_job(config: DictConfig, run: Callable[[Mapping[str, Any], RunWriter], None]) -> float | None:
@@ -120,41 +115,34 @@ def run_job(config: DictConfig, run: Callable[[Mapping[str, Any], RunWriter], No
         run: trains what a plain configuration names, and writes its records.
 
     Returns:
-        The run's final accuracy on validation (training, where there is none), 0 if it diverged: what a sweeper that
-        searches, such as Optuna's, maximises. None if it failed.
+        What a sweeper that searches, such as Optuna's, maximises (see `RunWriter.end`).
 
     Raises:
         JobFailed: `run` raised, and nobody else would notice.
     """
-    hydra = HydraConfig.get()
-    directory, plain, chosen = Path(hydra.runtime.output_dir), schema.plain(config), choices(hydra)
+    hydra, job = HydraConfig.get(), assignment(config)
     stop = Path(hydra.sweep.dir) / STOP_FILE
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if in_sweep:
         _silence_console()
         if stop.exists():
             return None
-    log.info("%s", directory)
-    with RunWriter(directory) as writer:
-        overrides = list(hydra.overrides.task)
-        writer.describe(config_hash=config_hash(plain, chosen), choices=chosen, config=plain, overrides=overrides)
-        try:
-            run(plain | {"progress": config.progress and not in_sweep}, writer)
-        except Diverged as error:
-            log.warning("diverged: %s", error)
-            writer.finish(DIVERGED, str(error))
-            return 0.0
-        except Exception as error:
-            log.exception("failed")
-            if in_sweep and config.fail_fast:
-                stop.touch()
-            writer.describe(traceback=traceback.format_exc())
-            writer.finish(FAILED, f"{type(error).__name__}: {error}")
-            if not in_sweep or "GridSweeper" not in hydra.sweeper._target_:
-                raise JobFailed(f"the run failed; see {directory}/run.log") from error
-            return None
-        writer.finish(COMPLETED)
-        return writer.final.get("val", writer.final["train"])["accuracy"]
+    log.info("%s", job.directory)
+    writer = job.writer()
+    try:
+        run({**job.config, "progress": config.progress and not in_sweep}, writer)
+    except Diverged as error:
+        log.warning("diverged: %s", error)
+        return writer.end(error)
+    except Exception as error:
+        log.exception("failed")
+        if in_sweep and config.fail_fast:
+            stop.touch()
+        value = writer.end(error)
+        if not in_sweep or "GridSweeper" not in hydra.sweeper._target_:
+            raise JobFailed(f"the run failed; see {job.directory}/run.log") from error
+        return value
+    return writer.end()
 
 
 def _silence_console() -> None:
@@ -162,6 +150,27 @@ def _silence_console() -> None:
     for handler in logging.getLogger().handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
+
+
+class _ClosingHandler(logging.FileHandler):
+    """Appends to a file that is open while it writes only: one process may have hundreds."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None  # type: ignore[assignment]  # as logging does with `delay`
+
+
+def log_of_job() -> logging.Logger:
+    """A logger into the files that Hydra has just set up for the current job, whatever is set up after."""
+    own = logging.Logger("job", logging.INFO)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            writer = _ClosingHandler(handler.baseFilename, delay=True, encoding=handler.encoding)
+            writer.setFormatter(handler.formatter)
+            own.addHandler(writer)
+    return own
 
 
 class ChecksAndReport(Callback):

@@ -69,18 +69,18 @@ def train(
             correct += correct_here
             step += 1
             if step % log_interval == 0 or number == len(order) - 1:
-                bad = _first_non_finite(losses[: number + 1])
+                bad = first_non_finite(losses[: number + 1])
                 if bad is not None:
                     step += bad - number
-                    yield StepLoss(step, epoch, losses[bad].item(), _lr(optimizer))
-                    raise Diverged(f"the training loss is {losses[bad]:g} at step {step}, in epoch {epoch}")
+                    yield StepLoss(step, epoch, losses[bad].item(), lr_of(optimizer))
+                    raise diverged_in_training(losses[bad].item(), step, epoch)
                 if step % log_interval == 0:
-                    yield StepLoss(step, epoch, losses[number].item(), _lr(optimizer))
+                    yield StepLoss(step, epoch, losses[number].item(), lr_of(optimizer))
 
         mean_loss = (losses.cpu().double() @ sizes.double()).item() / len(data.train)
         accuracy = int(correct) / len(data.train)
         seconds += time.perf_counter() - started
-        yield Metrics(epoch, step, "train", mean_loss, accuracy, _lr(optimizer), seconds)
+        yield Metrics(epoch, step, "train", mean_loss, accuracy, lr_of(optimizer), seconds)
         yield from _evaluations(model, optimizer, data, epoch, step, seconds)
 
 
@@ -92,9 +92,9 @@ def _evaluations(
         if split is None:
             continue
         loss, accuracy = evaluate(model, split)
-        yield Metrics(epoch, step, name, loss, accuracy, _lr(optimizer), seconds)
+        yield Metrics(epoch, step, name, loss, accuracy, lr_of(optimizer), seconds)
         if not math.isfinite(loss):
-            raise Diverged(f"the {name} loss is {loss:g} after epoch {epoch}")
+            raise diverged_in_evaluation(name, loss, epoch)
 
 
 @torch.no_grad()
@@ -111,10 +111,22 @@ def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
     return loss.item() / len(split), correct.item() / len(split)
 
 
-def _first_non_finite(losses: Tensor) -> int | None:
+def first_non_finite(losses: Tensor) -> int | None:
+    """Where the first loss is that is infinite or not a number; None where all are finite."""
     finite = losses.isfinite()
     return None if finite.all() else int(finite.int().argmin())
 
 
-def _lr(optimizer: Optimizer) -> float:
+def diverged_in_training(loss: float, step: int, epoch: int) -> Diverged:
+    """The end of a run whose loss on a training batch is not finite."""
+    return Diverged(f"the training loss is {loss:g} at step {step}, in epoch {epoch}")
+
+
+def diverged_in_evaluation(split: str, loss: float, epoch: int) -> Diverged:
+    """The end of a run whose loss on a whole split is not finite."""
+    return Diverged(f"the {split} loss is {loss:g} after epoch {epoch}")
+
+
+def lr_of(optimizer: Optimizer) -> float:
+    """The learning rate that is recorded: that of the first parameter group."""
     return float(optimizer.param_groups[0]["lr"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
-from mnist_mlp import build, sweep
+from mnist_mlp import build, naming, sweep
 from mnist_mlp.config import GROUPS, ConfigError, affects_result, check, plain
 
 sweep.register(ROOT / "experiments")
@@ -24,7 +24,7 @@ def composed(*overrides: str) -> DictConfig:
 
 
 def job_name(*overrides: str) -> str:
-    return sweep.job_name(composed(*overrides))
+    return naming.job_name(composed(*overrides))
 
 
 DEFAULTS: dict[str, Any] = plain(composed())
@@ -202,7 +202,7 @@ def test_every_value_lands_in_a_sane_directory(value: str) -> None:
     whole = composed()
     whole.hydra.runtime.choices.optim = value
     whole.model.activation = value
-    name = sweep.job_name(whole)
+    name = naming.job_name(whole)
     assert len(name) <= 100
     assert set(name) <= set(string.ascii_letters + string.digits + "-_.")
     assert name[0] in string.ascii_letters + string.digits

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_mlp.config import InvalidArgument
-from mnist_mlp.data import Dataset, Split, batch_count, batches, digits, make_splits
+from mnist_mlp.data import Dataset, Split, batch_sizes, batches, digits, make_splits
 
 
 def rows(split: Split) -> torch.Tensor:
@@ -118,7 +118,7 @@ def test_a_malformed_data_set_is_named(images: torch.Tensor, labels: torch.Tenso
 
 @given(n=st.integers(1, 300), batch_size=st.integers(1, 64))
 def test_batches_are_counted_right(n: int, batch_size: int) -> None:
-    assert batch_count(n, batch_size) == len(batches(n, batch_size, torch.Generator()))
+    assert batch_sizes(n, batch_size) == [len(b) for b in batches(n, batch_size, torch.Generator())]
 
 
 def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_config import composed, job_name
 
-from mnist_mlp import sweep
+from mnist_mlp import naming
 from mnist_mlp.config import UserError, identity, plain
 from mnist_mlp.jobs import HOLDER_FILE, Job, Progress, finished_jobs, holding
 from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE
@@ -284,5 +284,5 @@ def test_names_are_equal_exactly_when_results_are(one: dict[str, str], two: dict
     decisive = []
     for chosen in overrides:
         config = composed(*chosen)
-        decisive.append((sweep.choices(config.hydra), identity(plain(config))))
+        decisive.append((naming.choices(config.hydra), identity(plain(config))))
     assert (job_name(*overrides[0]) == job_name(*overrides[1])) == (decisive[0] == decisive[1])

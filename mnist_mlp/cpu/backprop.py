@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnist_mlp import dropout
 from mnist_mlp.cpu import kernels
 from mnist_mlp.cpu.products import Linear, products_for
 from mnist_mlp.model import ACTIVATIONS
@@ -148,24 +149,18 @@ class ActivationLayer:
 
 
 class DropoutLayer:
-    """Zeroes each unit with probability p, and divides the others by 1 - p (Srivastava et al. 2014, section 10).
-
-    Each decision is by 8 random bits where p is a multiple of 1/256, as 0.5 is, else by 16. So p is met to 2**-17, and
-    what is divided by is exactly the share that is kept.
-    """
+    """Zeroes each unit with probability p, and divides the others by 1 - p (`mnist_mlp.dropout`)."""
 
     def __init__(self, module: nn.Dropout, random: np.random.BitGenerator) -> None:
         self.random = random
-        self.kind = np.uint8 if float(256 * module.p).is_integer() else np.uint16
-        values = np.iinfo(self.kind).max + 1
-        self.threshold = round(module.p * values)
-        self.scale = values / (values - self.threshold)
+        self.drawing = dropout.drawing(module.p)
         self.out = self.factor = np.empty((0, 0))
 
     def forward(self, x: Array) -> Array:
         self.out, self.factor = _like(x, self.out), _like(x, self.factor)
-        bits = self.random.random_raw(-(-x.size * np.iinfo(self.kind).bits // 64)).view(self.kind)
-        kernels.dropout(self.out, self.factor, x, bits, self.threshold, self.scale)
+        kind, threshold, scale = self.drawing
+        bits = self.random.random_raw(self.drawing.words(x.size)).view(kind)
+        kernels.dropout(self.out, self.factor, x, bits, threshold, scale)
         return self.out
 
     def backward(self, gradient: Array, wanted: bool) -> Array:
@@ -202,7 +197,7 @@ class Backprop:
     """
 
     def __init__(self, model: nn.Sequential, seed: int) -> None:
-        random = np.random.SFC64(seed)
+        random = dropout.stream(seed)
         self.layers = [LAYERS[type(module)](module, random) for module in model]
         self.by_logits = np.empty((0, 0))
 

@@ -1,0 +1,122 @@
+"""`hydra/launcher=stacked`: trains many jobs at once, as one batch of networks."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class StackedLauncherConf:
+    """`memory`: GiB that a stack may take; null for most of what the device has free."""
+
+    _target_: str = "hydra_plugins.stacked_launcher.StackedLauncher"
+    memory: float | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConf, provider="mnist_mlp")
+
+
+class EndsLater:
+    """Hydra's callbacks, but for `on_job_end`, which waits until the job has been trained."""
+
+    def __init__(self, callbacks: Any) -> None:
+        self.callbacks = callbacks
+        self.waiting: list[dict[str, Any]] = []
+
+    def on_job_end(self, **job: Any) -> None:
+        self.waiting.append(job)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.callbacks, name)
+
+
+class StackedLauncher(BasicLauncher):  # type: ignore[misc]  # Hydra's plugins are untyped
+    """Has jobs trained together where they can be; the others one after another, as the basic launcher does."""
+
+    def __init__(self, memory: float | None = None) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Refuse a limit that is none before anything is done."""
+        from mnist_mlp.config import ConfigError
+
+        if self.memory is not None and not 0 < self.memory < float("inf"):
+            raise ConfigError(f"hydra.launcher.memory={self.memory}: allowed is null or a number of GiB, greater than 0")
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Train the jobs; each ends with a directory as any other launcher leaves it."""
+        from mnist_mlp.config import plain
+        from mnist_mlp.startup import importing
+
+        with importing():
+            from mnist_mlp import packing
+
+        setup_globals()
+        assert self.config is not None
+        assert self.hydra_context is not None
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        loader = self.hydra_context.config_loader
+        configs = [loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides]
+        for number, config in enumerate(configs, start=initial_job_idx):
+            with open_dict(config):
+                config.hydra.job.id = config.hydra.job.num = number
+        packed = packing.pack([plain(config) for config in configs], self.memory)
+        sizes = ", ".join(str(len(stack)) for stack in packed.stacks) or "none"
+        log.info("stacks of %s jobs; %d jobs alone", sizes, len(packed.alone))
+        returns: dict[int, JobReturn] = {}
+        for stack in packed.stacks:
+            returns |= zip(stack, self._launch_stack([configs[number] for number in stack]), strict=True)
+        for number in packed.alone:
+            (returns[number],) = super().launch([job_overrides[number]], initial_job_idx + number)
+        return [returns[number] for number in range(len(configs))]
+
+    def _launch_stack(self, configs: Sequence[DictConfig]) -> list[JobReturn]:
+        from mnist_mlp import packing, sweep
+        from mnist_mlp.jobs import STOP_FILE, Assignment
+
+        jobs: list[Assignment] = []
+        logs: list[logging.Logger] = []
+
+        def prepare(config: DictConfig) -> None:
+            jobs.append(sweep.assignment(config))
+            logs.append(sweep.log_of_job())
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        callbacks = EndsLater(self.hydra_context.callbacks)
+        context = HydraContext(config_loader=self.hydra_context.config_loader, callbacks=callbacks)
+        returns = [
+            run_job(
+                hydra_context=context,
+                task_function=prepare,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+            for config in configs
+        ]
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        for result in returns:
+            _ = result.return_value  # raises what kept a job from being prepared
+        stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
+        if not stop.exists():
+            values = packing.train(jobs, logs)
+            for result, value in zip(returns, values, strict=True):
+                result.return_value = value
+            if None in values and self.config.fail_fast:
+                stop.touch()
+        for job in callbacks.waiting:
+            self.hydra_context.callbacks.on_job_end(**job)
+        return returns

@@ -1,0 +1,56 @@
+"""A step that the GPU can repeat without being told each of its operations."""
+
+import logging
+from collections.abc import Callable
+
+import torch
+
+log = logging.getLogger(__name__)
+
+WARM_UP = 3  # calls before the capture, in which libraries make what a capture must not
+
+
+class Repeated:
+    """Calls a function that is to be called many times; on a CUDA device soon as a captured graph.
+
+    Args:
+        function: without arguments; it reads and writes the same memory at each call, and reads nothing back.
+        device: that it works on.
+
+    Attributes:
+        is_captured: whether calls replay a graph.
+    """
+
+    def __init__(self, function: Callable[[], None], device: torch.device) -> None:
+        self.function = function
+        self._left = WARM_UP if device.type == "cuda" else -1
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    @property
+    def is_captured(self) -> bool:
+        return self._graph is not None
+
+    def __call__(self) -> None:
+        """Do what the function does."""
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        if self._left == 0:
+            self._capture()  # which executes nothing
+            self._left = -1
+            self()
+            return
+        self.function()
+        self._left = max(self._left - 1, -1) if self._left > 0 else self._left
+
+    def _capture(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.function()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            log.warning("the step is not captured, and so slower: %s", str(error).splitlines()[0])
+        else:
+            self._graph = graph

@@ -1,0 +1,323 @@
+"""R runs trained as one: the training core's loop over a stack of networks, for devices that one network leaves idle.
+
+All runs of a stack take each step together, through products batched over the runs. Each keeps what it has alone: its
+weights, its order of the images, its dropout stream, its hyperparameters, and its numbers but for rounding. On a CUDA
+device nothing is read back between the ends of two epochs, and a step is a captured graph.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mnist_mlp import dropout
+from mnist_mlp.data import Split, Splits, batch_sizes, order
+from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.stack.graph import Repeated
+from mnist_mlp.stack.layers import DropoutLayer, layers_of
+from mnist_mlp.stack.parameters import Parameters
+from mnist_mlp.stack.updates import blocks_of, formula_of
+from mnist_mlp.step import is_known
+from mnist_mlp.train import EVALUATION_BATCH, diverged_in_evaluation, diverged_in_training, first_non_finite, lr_of
+
+CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
+EVALUATION_BYTES = 256 * 2**20  # of the widest activations of an evaluation
+SHARED_BYTES = 2 * CHUNK_BYTES  # that a stack takes whatever its size
+NAME = "stacked"  # how a step was computed, in run.json
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stack.
+
+    Attributes:
+        model: a network that `suits` accepts, on the CPU; its parameters and running statistics become views into the
+            stack, and are trained.
+        optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
+        batch_seed: of the batch order.
+        dropout_seed: of dropout.
+    """
+
+    model: nn.Sequential
+    optimizer: Optimizer
+    batch_seed: int
+    dropout_seed: int
+
+
+def suits(model: nn.Module, optimizer: Optimizer) -> bool:
+    """Whether a run of these, on the CPU so far, can be part of a stack of its like."""
+    return is_known(model, optimizer) and len(optimizer.param_groups) == 1
+
+
+def architecture(model: nn.Sequential) -> str:
+    """Equal for networks that can be in one stack: the modules' types, sizes and settings."""
+    return f"{model!r} of {next(model.parameters()).dtype}"
+
+
+def bytes_a_run(model: nn.Sequential, pixels: int, batch_size: int) -> int:
+    """About how much memory a run of this network takes in a stack; rather more than less."""
+    widths = [pixels, *(m.out_features for m in model if isinstance(m, nn.Linear))]
+    parameters = sum(p.numel() for p in model.parameters())
+    arrays = 7 * parameters  # values, gradients, two that the optimizer remembers, three in between if not compiled
+    training = 8 * batch_size * sum(widths)  # activations, masks, gradients by them
+    evaluation = 6 * EVALUATION_BATCH * max(widths)
+    return next(model.parameters()).itemsize * (arrays + training + evaluation)
+
+
+def train(
+    runs: Sequence[Run],
+    data: Splits,
+    *,
+    epochs: int,
+    batch_size: int,
+    log_interval: int,
+    device: torch.device,
+) -> Iterator[tuple[int, Record | Diverged]]:
+    """Train R classifiers together, and evaluate them before and after each epoch, as `mnist_mlp.train.train` does one.
+
+    Args:
+        runs: of one architecture.
+        data: the splits that all of them see.
+        epochs: passes over the training images, at least 0.
+        batch_size: images a step and run, at least 1.
+        log_interval: steps between two `StepLoss` records.
+        device: where to train.
+
+    Yields:
+        The number of a run with a record of its, as it would have them alone; `seconds` is its share, an R-th, of the
+        stack's. A `Diverged` instead of a record is the run's last; the others go on.
+
+    Raises:
+        torch.OutOfMemoryError: the device has too little memory for so many runs.
+    """
+    # Runs of one formula stand together, so that one pass updates them.
+    rows = sorted(range(len(runs)), key=lambda number: formula_of(runs[number].optimizer))
+    data = data.to(device)
+    stack = Stack([runs[number] for number in rows], data, batch_size, device)
+    going = set(range(len(rows)))  # rows that have not diverged
+    lrs = [lr_of(runs[number].optimizer) for number in rows]
+    seconds = 0.0
+
+    def evaluations(epoch: int) -> Iterator[tuple[int, Record | Diverged]]:
+        splits = {"train": data.train if epoch == 0 else None, "val": data.val, "test": data.test}
+        for name, split in splits.items():
+            if split is None:
+                continue
+            losses, accuracies = stack.evaluate(split)
+            for row in sorted(going):
+                loss = losses[row]
+                yield rows[row], Metrics(epoch, stack.steps, name, loss, accuracies[row], lrs[row], seconds)
+                if not math.isfinite(loss):
+                    going.discard(row)
+                    yield rows[row], diverged_in_evaluation(name, loss, epoch)
+
+    yield from evaluations(0)
+    sizes = torch.tensor(batch_sizes(len(data.train), batch_size), dtype=torch.float64)
+    for epoch in range(1, epochs + 1):
+        if not going:
+            return
+        started, before = time.perf_counter(), stack.steps
+        losses, correct = stack.epoch()  # (steps, R), (R,)
+        seconds += (time.perf_counter() - started) / len(runs)
+        means = (losses.double().t() @ sizes / len(data.train)).tolist()
+        for row in sorted(going):
+            bad = first_non_finite(losses[:, row])
+            ends = len(losses) if bad is None else bad + 1
+            for number in range(ends):
+                step = before + number + 1
+                if step % log_interval == 0 or number == bad:
+                    yield rows[row], StepLoss(step, epoch, losses[number, row].item(), lrs[row])
+            if bad is not None:
+                going.discard(row)
+                yield rows[row], diverged_in_training(losses[bad, row].item(), before + bad + 1, epoch)
+                continue
+            accuracy = int(correct[row]) / len(data.train)
+            yield rows[row], Metrics(epoch, stack.steps, "train", means[row], accuracy, lrs[row], seconds)
+        yield from evaluations(epoch)
+
+
+class Chunk:
+    """What several steps of one batch size need, prepared by the host, and where they leave their results.
+
+    Attributes:
+        capacity: steps that it has room for.
+        position: (1,), int64: the step to come.
+        images: (capacity, streams, batch), int64: rows of the training split.
+        kept: for each dropout layer (capacity, streams, features, batch), bool.
+        numbers: for each block of the optimizers (capacity, count, runs).
+        losses: (capacity, R), in nats, before each step.
+        correct: (capacity, R), int64.
+    """
+
+    def __init__(self, stack: "Stack", batch: int, steps: int) -> None:
+        device, dtype, runs = stack.device, stack.parameters.values.dtype, len(stack.runs)
+        streams = len(stack.streams)
+        bytes_a_step = streams * batch * (8 + sum(features for features, _ in stack.dropouts))
+        self.batch = batch
+        self.capacity = max(1, min(steps, CHUNK_BYTES // bytes_a_step))
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)
+        self.images = torch.zeros(self.capacity, streams, batch, dtype=torch.int64, device=device)
+        self.kept = [
+            torch.zeros(self.capacity, streams, features, batch, dtype=torch.bool, device=device)
+            for features, _ in stack.dropouts
+        ]
+        self.numbers = [
+            torch.zeros(self.capacity, *block.table(range(1, 2)).shape[1:], dtype=dtype, device=device)
+            for block in stack.blocks
+        ]
+        self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
+        self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
+        self.step = Repeated(lambda: stack.step(self), device)
+
+
+class Stack:
+    """R networks with their optimizers, on a device, and the steps that they take together.
+
+    Args:
+        runs: of one architecture; those whose optimizers have one formula stand together.
+        data: its splits, on the device.
+        batch_size: images a step and run.
+        device: where all of it is.
+    """
+
+    def __init__(self, runs: Sequence[Run], data: Splits, batch_size: int, device: torch.device) -> None:
+        self.runs, self.data, self.device = runs, data, device
+        self.parameters = Parameters([run.model for run in runs], device)
+        self.layers = layers_of([run.model for run in runs], self.parameters)
+        self.blocks = blocks_of([run.optimizer for run in runs], self.parameters)
+        self.width = width = data.train.images.shape[1]
+        self.dropouts: list[tuple[int, DropoutLayer]] = []  # with their number of features
+        for module, layer in zip(runs[0].model, self.layers, strict=True):
+            width = module.out_features if isinstance(module, nn.Linear) else width
+            self.width = max(self.width, width)
+            if isinstance(layer, DropoutLayer):
+                self.dropouts.append((width, layer))
+
+        # Runs of one seed see the same batches and masks, which are prepared once.
+        seeds = [(run.batch_seed, run.dropout_seed) for run in runs]
+        self.streams = list(dict.fromkeys(seeds))
+        self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
+        self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
+        self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
+
+        self.steps = 0
+        self.sizes = batch_sizes(len(data.train), batch_size)
+        counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
+        self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
+
+    def epoch(self) -> tuple[Tensor, Tensor]:
+        """Train for one epoch.
+
+        Returns:
+            On the CPU, the losses at every step, (steps, R) in nats, and how many images were classified right, (R,).
+        """
+        orders = torch.stack([order(len(self.data.train), generator) for generator in self.orders])  # (streams, n)
+        losses = torch.empty(len(self.sizes), len(self.runs), dtype=self.parameters.values.dtype, device=self.device)
+        correct = torch.zeros(len(self.runs), dtype=torch.int64, device=self.device)
+        step = image = 0
+        while step < len(self.sizes):
+            chunk = self.chunks[self.sizes[step]]
+            count = min(chunk.capacity, self.sizes[step:].count(chunk.batch))
+            images = orders[:, image : image + count * chunk.batch].view(-1, count, chunk.batch).transpose(0, 1)
+            self._prepare(chunk, images)
+            for _ in range(count):
+                chunk.step()
+            losses[step : step + count] = chunk.losses[:count]
+            correct += chunk.correct[:count].sum(dim=0)
+            step, image = step + count, image + count * chunk.batch
+            self.steps += count
+        return losses.cpu(), correct.cpu()
+
+    def _prepare(self, chunk: Chunk, images: Tensor) -> None:
+        """Draw what the next steps need, and have the device take it when it gets there."""
+        count = len(images)
+        put(chunk.images, images.contiguous())
+        words = [layer.drawing.words(features * chunk.batch) for features, layer in self.dropouts]
+        bits = np.stack([mask.random_raw(count * sum(words)).reshape(count, -1) for mask in self.masks], axis=1)
+        first = 0
+        for (features, layer), size, kept in zip(self.dropouts, words, chunk.kept, strict=True):
+            numbers = bits[:, :, first : first + size].view(layer.drawing.kind)[:, :, : features * chunk.batch]
+            put(kept, torch.from_numpy(numbers >= layer.drawing.threshold).view(-1, *kept.shape[1:]))
+            first += size
+        for block, table in zip(self.blocks, chunk.numbers, strict=True):
+            values = block.table(range(self.steps + 1, self.steps + count + 1))
+            put(table, torch.from_numpy(values).to(table.dtype))
+        chunk.position.zero_()
+
+    @torch.no_grad()
+    def step(self, chunk: Chunk) -> None:
+        """Take the chunk's next step: loss, gradients and update of every run."""
+
+        def here(prepared: Tensor) -> Tensor:
+            return prepared.index_select(0, chunk.position).squeeze(0)
+
+        images, labels = self.data.train.take(here(chunk.images).flatten())  # streams * batch of them
+        x = images.view(len(self.streams), chunk.batch, -1).to(self.parameters.values.dtype)
+        x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
+        labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
+        for (_, layer), kept in zip(self.dropouts, chunk.kept, strict=True):
+            layer.kept = here(kept).index_select(0, self.stream_of)
+        for block, table in zip(self.blocks, chunk.numbers, strict=True):
+            block.numbers = here(table)
+
+        for layer in self.layers:
+            x = layer.forward(x)
+        losses, correct, gradient = cross_entropy(x, labels)
+        chunk.losses.index_copy_(0, chunk.position, losses.mean(dim=1)[None])
+        chunk.correct.index_copy_(0, chunk.position, correct[None])
+        gradient /= chunk.batch
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient, wanted=layer is not self.layers[0])
+        for block in self.blocks:
+            block.update()
+        chunk.position += 1
+
+    @torch.no_grad()
+    def evaluate(self, split: Split) -> tuple[list[float], list[float]]:
+        """Mean cross-entropy in nats and accuracy in [0, 1] of every run, in evaluation mode."""
+        runs, device, dtype = len(self.runs), self.device, self.parameters.values.dtype
+        batch = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // (self.width * runs * dtype.itemsize)))
+        loss = torch.zeros(runs, dtype=dtype, device=device)
+        correct = torch.zeros(runs, dtype=torch.int64, device=device)
+        for start in range(0, len(split), batch):
+            images, labels = split.take(slice(start, start + batch))
+            x = images.to(dtype).t()[None]  # (1, pixels, batch)
+            for layer in self.layers:
+                x = layer.evaluate(x)
+            losses, correct_here, _ = cross_entropy(x, labels.expand(runs, -1))
+            loss += losses.sum(dim=1)
+            correct += correct_here
+        return (loss.cpu().double() / len(split)).tolist(), (correct.cpu().double() / len(split)).tolist()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The cross-entropy of each image in nats, and what follows from it.
+
+    Args:
+        logits: (R, classes, batch); the first dimension may be 1, for all runs.
+        labels: (R, batch), int64, each in 0..classes-1.
+
+    Returns:
+        The losses, (R, batch); how many images of each run are classified right, (R,); and the gradient of the losses'
+        sum by the logits, (R, classes, batch).
+    """
+    logits = logits.expand(len(labels), -1, -1)
+    log_probabilities = torch.log_softmax(logits, dim=1)
+    index = labels[:, None, :]
+    losses = -log_probabilities.gather(1, index).squeeze(1)
+    correct = (logits.argmax(dim=1) == labels).sum(dim=1)
+    gradient = log_probabilities.exp()
+    gradient.scatter_add_(1, index, torch.full_like(losses, -1)[:, None, :])
+    return losses, correct, gradient
+
+
+def put(there: Tensor, values: Tensor) -> None:
+    """Copy to the first rows of a tensor on a device, without waiting for the device."""
+    if there.device.type == "cuda":
+        values = values.pin_memory()
+    there[: len(values)].copy_(values, non_blocking=True)

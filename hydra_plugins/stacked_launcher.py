@@ -10,7 +10,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class StackedLauncher(BasicLauncher):  # type: ignore[misc]  # Hydra's plugins a
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train the jobs; each ends with a directory as any other launcher leaves it."""
+        from mnist_mlp.composing import as_job, compose
         from mnist_mlp.config import plain
         from mnist_mlp.startup import importing
 
@@ -68,11 +69,10 @@ class StackedLauncher(BasicLauncher):  # type: ignore[misc]  # Hydra's plugins a
         assert self.hydra_context is not None
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         loader = self.hydra_context.config_loader
-        configs = [loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides]
-        for number, config in enumerate(configs, start=initial_job_idx):
-            with open_dict(config):
-                config.hydra.job.id = config.hydra.job.num = number
-        packed = packing.pack([plain(config) for config in configs], self.memory)
+        configs: dict[int, DictConfig] = {}
+        for number, config in compose(loader, self.config, job_overrides):
+            configs[number] = as_job(config, job_overrides[number], initial_job_idx + number)
+        packed = packing.pack([plain(configs[number]) for number in range(len(configs))], self.memory)
         sizes = ", ".join(str(len(stack)) for stack in packed.stacks) or "none"
         log.info("stacks of %s jobs; %d jobs alone", sizes, len(packed.alone))
         returns: dict[int, JobReturn] = {}

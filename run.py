@@ -43,13 +43,13 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
         from mnist_mlp.step import is_known
         from mnist_mlp.train import train
 
-    prepare_to_train(config["threads"])
+    prepare_to_train(config["threads"], config["tf32"])
     device = find_device(config["device"])
     writer.describe(environment=environment(str(device), config["threads"]))
     parts = build(config, torch.device("cpu"))
     records: Iterator[Record]
     if device.type == "cuda" and stacked.suits(parts.model, parts.optimizer):
-        writer.describe(**parts.facts(), step=stacked.NAME, stack_size=1)
+        writer.describe(**parts.facts(), **packing.facts(1))
         records = packing.train_alone(parts, config, device)
     else:
         if device.type != "cpu":

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from benchmarks import contenders, epochs, products, sweeps
+from benchmarks.printing import say, show
 from mnist_mlp.environment import cpu_model
 
 
@@ -66,19 +67,6 @@ PARTS: dict[str, Callable[[], None]] = {
     "accuracy": accuracy_part,
     "products": products_part,
 }
-
-
-def say(text: str) -> None:
-    """Show on standard error how far this is."""
-    print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
-
-
-def show(title: str, frame: pd.DataFrame, digits: int = 2) -> None:
-    """Print a table as Markdown."""
-    print(f"\n{title}:\n\n|  | {' | '.join(frame.columns)} |\n|---|{'---|' * len(frame.columns)}")
-    for name, row in frame.iterrows():
-        print(f"| {name} | {' | '.join(f'{value:.{digits}f}' for value in row)} |")
-    print(flush=True)
 
 
 def main() -> None:

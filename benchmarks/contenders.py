@@ -4,6 +4,7 @@ All train the tutorial's network (784-512-256-10, BatchNorm, ReLU, dropout 0.5, 
 training images in batches of 32, with the learning rates of `conf/optim/`.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -163,8 +164,32 @@ def tutorial(optimizer: str, seed: int = 0) -> Loop:
 
 def jax(optimizer: str, seed: int = 0) -> Loop:
     """JAX and optax: a jitted `lax.scan` over the epoch, its carry donated."""
-    import functools
+    return _jax_loop(optimizer, lambda f: f, lambda keys: keys[0], [seed], None)
 
+
+def jax_stacked(optimizer: str, runs: int, images: int) -> Loop:
+    """The same epoch of so many seeds at once, by `jax.vmap`, on the first images only."""
+    import jax
+
+    def of_all(f: Callable[..., Any]) -> Callable[..., Any]:
+        shared = {"images": None, "labels": None}
+        return jax.vmap(f, in_axes=[shared.get(name, 0) for name in inspect.signature(f).parameters])
+
+    return _jax_loop(optimizer, of_all, lambda keys: keys, list(range(runs)), images)
+
+
+def _jax_loop(
+    optimizer: str, of_all: Callable[..., Any], chosen: Callable[..., Any], seeds: list[int], first: int | None
+) -> Loop:
+    """A loop in JAX.
+
+    Args:
+        optimizer: an option of ours.
+        of_all: turns a function of one run into that of all of them.
+        chosen: from an array of a key for each run, what those functions take.
+        seeds: of the runs.
+        first: how many training images are used; None for all.
+    """
     import jax
     import jax.numpy as jnp
     import optax
@@ -173,7 +198,8 @@ def jax(optimizer: str, seed: int = 0) -> Loop:
 
     options = configuration(optimizer)
     train = mnist(options["data"]["root"]).train
-    images, labels = jnp.asarray(train.images.numpy()), jnp.asarray(train.labels.numpy().astype("int32"))
+    images = jnp.asarray(train.images[:first].numpy())
+    labels = jnp.asarray(train.labels[:first].numpy().astype("int32"))
     options = options["optim"]
     lr = options["lr"]
     update = {
@@ -204,7 +230,6 @@ def jax(optimizer: str, seed: int = 0) -> Loop:
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         return loss, (after, (logits.argmax(axis=1) == y).sum())
 
-    @functools.partial(jax.jit, donate_argnums=0)
     def train_epoch(carry, key, images, labels):
         shuffle, key = jax.random.split(key)
         order = jax.random.permutation(shuffle, len(images))[: len(images) // BATCH * BATCH].reshape(-1, BATCH)
@@ -221,21 +246,79 @@ def jax(optimizer: str, seed: int = 0) -> Loop:
         (*carry, _), (losses, correct) = jax.lax.scan(step, (*carry, key), order)
         return carry, (losses.mean(), correct.sum())
 
-    keys = jax.random.split(jax.random.key(seed), len(SIZES))
-    params, running = [], []
-    for key, fan_in, fan_out in zip(keys, SIZES, SIZES[1:], strict=False):
-        bound = (6 / fan_in) ** 0.5
-        layer = {"w": jax.random.uniform(key, (fan_in, fan_out), minval=-bound, maxval=bound), "b": jnp.zeros(fan_out)}
-        if fan_out != SIZES[-1]:
-            layer |= {"scale": jnp.ones(fan_out), "shift": jnp.zeros(fan_out)}
-            running.append({"mean": jnp.zeros(fan_out), "var": jnp.ones(fan_out)})
-        params.append(layer)
-    state = {"carry": (params, running, update.init(params)), "epochs": 0}
+    def start(key):
+        params, running = [], []
+        for here, fan_in, fan_out in zip(jax.random.split(key, len(SIZES)), SIZES, SIZES[1:], strict=False):
+            bound = (6 / fan_in) ** 0.5
+            w = jax.random.uniform(here, (fan_in, fan_out), minval=-bound, maxval=bound)
+            layer = {"w": w, "b": jnp.zeros(fan_out)}
+            if fan_out != SIZES[-1]:
+                layer |= {"scale": jnp.ones(fan_out), "shift": jnp.zeros(fan_out)}
+                running.append({"mean": jnp.zeros(fan_out), "var": jnp.ones(fan_out)})
+            params.append(layer)
+        return params, running, update.init(params)
+
+    epoch_of_all = jax.jit(of_all(train_epoch), donate_argnums=0)
+    key_at = of_all(lambda key, epoch: jax.random.fold_in(key, epoch))
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    state = {"carry": jax.jit(of_all(start))(chosen(keys)), "epochs": 0}
 
     def epoch() -> None:
-        key = jax.random.fold_in(keys[-1], state["epochs"])
-        state["carry"], result = train_epoch(state["carry"], key, images, labels)
+        key = key_at(chosen(keys), chosen(jnp.full(len(seeds), state["epochs"])))
+        state["carry"], result = epoch_of_all(state["carry"], key, images, labels)
         state["epochs"] += 1
         jax.block_until_ready(result)
 
     return Loop(epoch)
+
+
+def alone(optimizer: str, images: int, device: str) -> Loop:
+    """One run by plain PyTorch on a device: the data there as tensors, autograd, the optimizer with its defaults."""
+    import torch
+    from torch.nn import functional as F
+
+    from mnist_mlp.build import build
+    from mnist_mlp.data import batches
+    from mnist_mlp.startup import prepare_to_train
+
+    prepare_to_train(threads=1)
+    parts = build(_with_images(configuration(optimizer), images), torch.device(device))
+    generator = torch.Generator().manual_seed(0)
+
+    def epoch() -> None:
+        parts.model.train()
+        for index in batches(len(parts.data.train), BATCH, generator):
+            x, labels = parts.data.train.take(index.to(device))
+            parts.optimizer.zero_grad()
+            F.cross_entropy(parts.model(x), labels).backward()
+            parts.optimizer.step()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return Loop(epoch)
+
+
+def stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = False) -> Loop:
+    """So many seeds of one configuration as one stack of ours."""
+    import torch
+
+    from mnist_mlp import packing
+    from mnist_mlp.build import build
+    from mnist_mlp.stacked import Stack
+    from mnist_mlp.startup import prepare_to_train
+
+    prepare_to_train(threads=1, tf32=tf32)
+    cpu = torch.device("cpu")
+    config = _with_images(configuration(optimizer), images)
+    parts = [build(config | {"seed": seed}, cpu) for seed in range(runs)]
+    there = torch.device(device)
+    stack = Stack([packing.run_of(part) for part in parts], parts[0].data.to(there), BATCH, there)
+
+    def epoch() -> None:
+        stack.epoch()
+
+    return Loop(epoch)
+
+
+def _with_images(config: dict[str, Any], images: int) -> dict[str, Any]:
+    return config | {"data": config["data"] | {"train_size": images}}

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("mnist_mlp.stacked")  # as only the package's loggers are shown
 
 
 @dataclass
@@ -26,21 +27,20 @@ class StackedLauncherConf:
 ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConf, provider="mnist_mlp")
 
 
-class EndsLater:
+class EndsLater(Callbacks):
     """Hydra's callbacks, but for `on_job_end`, which waits until the job has been trained."""
 
-    def __init__(self, callbacks: Any) -> None:
-        self.callbacks = callbacks
-        self.waiting: list[dict[str, Any]] = []
+    def __init__(self, callbacks: Callbacks) -> None:
+        super().__init__()
+        self.callbacks = callbacks.callbacks
+        self.waiting: list[tuple[DictConfig, JobReturn]] = []
 
-    def on_job_end(self, **job: Any) -> None:
-        self.waiting.append(job)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.callbacks, name)
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Keep the call for later."""
+        self.waiting.append((config, job_return))
 
 
-class StackedLauncher(BasicLauncher):  # type: ignore[misc]  # Hydra's plugins are untyped
+class StackedLauncher(BasicLauncher):
     """Has jobs trained together where they can be; the others one after another, as the basic launcher does."""
 
     def __init__(self, memory: float | None = None) -> None:
@@ -52,7 +52,9 @@ class StackedLauncher(BasicLauncher):  # type: ignore[misc]  # Hydra's plugins a
         from mnist_mlp.config import ConfigError
 
         if self.memory is not None and not 0 < self.memory < float("inf"):
-            raise ConfigError(f"hydra.launcher.memory={self.memory}: allowed is null or a number of GiB, greater than 0")
+            raise ConfigError(
+                f"hydra.launcher.memory={self.memory}: allowed is null or a number of GiB, greater than 0"
+            )
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -73,8 +75,8 @@ class StackedLauncher(BasicLauncher):  # type: ignore[misc]  # Hydra's plugins a
         for number, config in compose(loader, self.config, job_overrides):
             configs[number] = as_job(config, job_overrides[number], initial_job_idx + number)
         packed = packing.pack([plain(configs[number]) for number in range(len(configs))], self.memory)
-        sizes = ", ".join(str(len(stack)) for stack in packed.stacks) or "none"
-        log.info("stacks of %s jobs; %d jobs alone", sizes, len(packed.alone))
+        sizes = ", ".join(str(len(stack)) for stack in packed.stacks) or "no"
+        log.info("%d stacks (%s jobs), %d jobs alone", len(packed.stacks), sizes, len(packed.alone))
         returns: dict[int, JobReturn] = {}
         for stack in packed.stacks:
             returns |= zip(stack, self._launch_stack([configs[number] for number in stack]), strict=True)
@@ -117,6 +119,6 @@ class StackedLauncher(BasicLauncher):  # type: ignore[misc]  # Hydra's plugins a
                 result.return_value = value
             if None in values and self.config.fail_fast:
                 stop.touch()
-        for job in callbacks.waiting:
-            self.hydra_context.callbacks.on_job_end(**job)
+        for config, job_return in callbacks.waiting:
+            self.hydra_context.callbacks.on_job_end(config=config, job_return=job_return)
         return returns

@@ -1,4 +1,4 @@
-"""Composes the jobs of a sweep, a cell at a time: Hydra takes 0.1 s a job, and jobs mostly differ in their seed alone."""
+"""Composes the jobs of a sweep, a cell at a time: Hydra takes 0.1 s a job, and most differ in their seed alone."""
 
 import copy
 import gc

@@ -121,6 +121,7 @@ class Config:
     threads: int = setting(
         1, "CPU threads of a run; more do not help networks this small", ge=1, lt=1025, affects_result=False
     )
+    tf32: bool = setting(False, "matrix products on a GPU by TensorFloat-32: 10 bits of precision, faster")
     progress: bool = setting(True, "show how far a run or sweep is", affects_result=False)
     force: bool = setting(False, "train finished jobs again", affects_result=False)
     fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", affects_result=False)

@@ -49,12 +49,17 @@ class Job:
         directory: where it writes.
         config_hash: of its configuration.
         data_digest: of its data.
+        epochs: that it trains for.
+        stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.packing.stack_key`); None for one
+            that could not, or has no GPU.
     """
 
     overrides: tuple[str, ...]
     directory: Path
     config_hash: str
     data_digest: str
+    epochs: int = 1
+    stack: str | None = None
 
     def summary(self) -> dict[str, Any] | None:
         """Its `run.json`; None where there is none that can be read."""
@@ -231,9 +236,10 @@ class Progress:
     def line(self) -> str:
         """The state of the sweep in one line."""
         counts = self.counts()
-        ended, total = len(self.ended), len(self.jobs)
+        total = len(self.jobs)
         elapsed = time.time() - self.started
-        left = f", about {_clock(elapsed / ended * (total - ended))} left" if 0 < ended < total else ""
+        done = len(self.ended) + sum(map(self._share_done, self.jobs))
+        left = f", about {_clock(elapsed / done * (total - done))} left" if 0 < done < total else ""
         states = ", ".join(f"{counts[state]} {state}" for state in (RUNNING, FAILED, DIVERGED))
         finished = self.skipped + counts[COMPLETED] + counts[DIVERGED]
         return f"{finished} of {self.skipped + total} finished ({states}), {_clock(elapsed)} elapsed{left}"
@@ -243,6 +249,16 @@ class Progress:
             return (job.directory / METRICS_FILE).stat().st_mtime >= self.started
         except OSError:
             return False
+
+    def _share_done(self, job: Job) -> float:
+        """The share of its epochs that a running job has done."""
+        if job in self.ended or not self._has_started(job):
+            return 0.0
+        try:
+            last_row = (job.directory / METRICS_FILE).read_text(encoding="utf-8").splitlines()[-1]
+            return int(last_row.partition(",")[0]) / max(job.epochs, 1)
+        except (OSError, ValueError, IndexError):  # it is being written, or has the header alone
+            return 0.0
 
     def _watch(self) -> None:
         if not sys.stderr.isatty():

@@ -116,8 +116,13 @@ def max_runs(parts: Parts, config: Mapping[str, Any], memory: float | None) -> i
 
 def run_of(parts: Parts) -> stacked.Run:
     """These parts, built on the CPU, as a run of a stack."""
-    assert isinstance(parts.model, nn.Sequential)
+    assert isinstance(parts.model, nn.Sequential)  # as `stacked.suits` has found
     return stacked.Run(parts.model, parts.optimizer, parts.seeds.batches, parts.seeds.dropout)
+
+
+def facts(size: int) -> dict[str, Any]:
+    """What `run.json` tells of a run's being one of so many in a stack."""
+    return {"step": f"stack of {size}", "stack_size": size}
 
 
 def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:
@@ -166,9 +171,9 @@ def train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[fl
         if len(jobs) == 1:
             logs[0].exception("failed")
             return [jobs[0].writer().end(error)]
-    # Out of the exception's reach, which holds on to the memory.
-    gc.collect()
-    torch.cuda.empty_cache()
+    finally:
+        gc.collect()  # a stack and its steps refer to each other
+        torch.cuda.empty_cache()
     half = len(jobs) // 2
     log.warning("%d runs at once are too many for the memory; trying %d", len(jobs), half)
     return train(jobs[:half], logs[:half]) + train(jobs[half:], logs[half:])
@@ -177,7 +182,7 @@ def train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[fl
 def _train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[float | None]:
     config = jobs[0].config
     device = find_device(config["device"])
-    prepare_to_train(config["threads"])
+    prepare_to_train(config["threads"], config["tf32"])
     values: list[float | None] = [None] * len(jobs)
     writers = [job.writer(sharing=len(jobs)) for job in jobs]
     runs: dict[int, stacked.Run] = {}
@@ -188,8 +193,7 @@ def _train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[f
             writer.describe(
                 environment=environment(str(device), config["threads"]),
                 **parts.facts(),
-                step=stacked.NAME,
-                stack_size=len(jobs),
+                **facts(len(jobs)),
             )
             runs[number] = run_of(parts)
         except Exception as error:

@@ -62,9 +62,9 @@ FILES: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
 class RunWriter:
     """Writes one run directory.
 
-    Rows are written with each epoch, so that a killed run leaves what it had; no file stays open between, as one process
-    may write hundreds of runs. `run.json` comes last and by an atomic rename: where it is, the run has ended. An older
-    run's files in the directory are replaced.
+    Rows are written with each epoch, so that a killed run leaves what it had; no file stays open between, as one
+    process may write hundreds of runs. `run.json` comes last and by an atomic rename: where it is, the run has ended.
+    An older run's files in the directory are replaced.
 
     Args:
         directory: made where it does not exist.
@@ -117,7 +117,7 @@ class RunWriter:
         """
         if error is None:
             self._finish(COMPLETED, None)
-            return self.final.get("val", self.final["train"])["accuracy"]
+            return self.final["val" if "val" in self.final else "train"]["accuracy"]
         if isinstance(error, Diverged):
             self._finish(DIVERGED, str(error))
             return 0.0

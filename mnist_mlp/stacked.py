@@ -8,7 +8,9 @@ device nothing is read back between the ends of two epochs, and a step is a capt
 import math
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -28,7 +30,6 @@ from mnist_mlp.train import EVALUATION_BATCH, diverged_in_evaluation, diverged_i
 CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
 EVALUATION_BYTES = 256 * 2**20  # of the widest activations of an evaluation
 SHARED_BYTES = 2 * CHUNK_BYTES  # that a stack takes whatever its size
-NAME = "stacked"  # how a step was computed, in run.json
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Run:
     dropout_seed: int
 
 
-def suits(model: nn.Module, optimizer: Optimizer) -> bool:
+def suits(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
     """Whether a run of these, on the CPU so far, can be part of a stack of its like."""
     return is_known(model, optimizer) and len(optimizer.param_groups) == 1
 
@@ -59,9 +60,9 @@ def architecture(model: nn.Sequential) -> str:
     return f"{model!r} of {next(model.parameters()).dtype}"
 
 
-def bytes_a_run(model: nn.Sequential, pixels: int, batch_size: int) -> int:
+def bytes_a_run(model: nn.Module, pixels: int, batch_size: int) -> int:
     """About how much memory a run of this network takes in a stack; rather more than less."""
-    widths = [pixels, *(m.out_features for m in model if isinstance(m, nn.Linear))]
+    widths = [pixels, *(m.out_features for m in model.modules() if isinstance(m, nn.Linear))]
     parameters = sum(p.numel() for p in model.parameters())
     arrays = 7 * parameters  # values, gradients, two that the optimizer remembers, three in between if not compiled
     training = 8 * batch_size * sum(widths)  # activations, masks, gradients by them
@@ -204,6 +205,7 @@ class Stack:
         self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
         self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
         self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
+        self.threads = ThreadPoolExecutor()  # NumPy lets go of the interpreter while it draws
 
         self.steps = 0
         self.sizes = batch_sizes(len(data.train), batch_size)
@@ -224,7 +226,7 @@ class Stack:
             chunk = self.chunks[self.sizes[step]]
             count = min(chunk.capacity, self.sizes[step:].count(chunk.batch))
             images = orders[:, image : image + count * chunk.batch].view(-1, count, chunk.batch).transpose(0, 1)
-            self._prepare(chunk, images)
+            self.prepare(chunk, images)
             for _ in range(count):
                 chunk.step()
             losses[step : step + count] = chunk.losses[:count]
@@ -233,21 +235,35 @@ class Stack:
             self.steps += count
         return losses.cpu(), correct.cpu()
 
-    def _prepare(self, chunk: Chunk, images: Tensor) -> None:
-        """Draw what the next steps need, and have the device take it when it gets there."""
+    def prepare(self, chunk: Chunk, images: Tensor) -> None:
+        """Draw what the next steps need, and have the device take it when it gets there.
+
+        Args:
+            chunk: for steps of this batch size.
+            images: (steps, streams, batch), int64.
+        """
         count = len(images)
         put(chunk.images, images.contiguous())
-        words = [layer.drawing.words(features * chunk.batch) for features, layer in self.dropouts]
-        bits = np.stack([mask.random_raw(count * sum(words)).reshape(count, -1) for mask in self.masks], axis=1)
-        first = 0
-        for (features, layer), size, kept in zip(self.dropouts, words, chunk.kept, strict=True):
-            numbers = bits[:, :, first : first + size].view(layer.drawing.kind)[:, :, : features * chunk.batch]
-            put(kept, torch.from_numpy(numbers >= layer.drawing.threshold).view(-1, *kept.shape[1:]))
-            first += size
+        kept = [host_tensor((count, *there.shape[1:]), torch.bool, self.device) for there in chunk.kept]
+        list(self.threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
+        for there, here in zip(chunk.kept, kept, strict=True):
+            put(there, here)
         for block, table in zip(self.blocks, chunk.numbers, strict=True):
             values = block.table(range(self.steps + 1, self.steps + count + 1))
             put(table, torch.from_numpy(values).to(table.dtype))
         chunk.position.zero_()
+
+    def _draw(self, number: int, batch: int, kept: Sequence[Tensor]) -> None:
+        """Draw one stream's masks for several steps: for each dropout layer (steps, streams, features, batch)."""
+        words = [layer.drawing.words(features * batch) for features, layer in self.dropouts]
+        count = len(kept[0]) if kept else 0
+        bits = self.masks[number].random_raw(count * sum(words)).reshape(count, sum(words))
+        first = 0
+        for (features, layer), size, here in zip(self.dropouts, words, kept, strict=True):
+            kind, threshold, _ = layer.drawing
+            numbers = bits[:, first : first + size].view(kind)[:, : features * batch]
+            np.greater_equal(numbers.reshape(count, features, batch), threshold, out=here[:, number].numpy())
+            first += size
 
     @torch.no_grad()
     def step(self, chunk: Chunk) -> None:
@@ -260,8 +276,8 @@ class Stack:
         x = images.view(len(self.streams), chunk.batch, -1).to(self.parameters.values.dtype)
         x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
         labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
-        for (_, layer), kept in zip(self.dropouts, chunk.kept, strict=True):
-            layer.kept = here(kept).index_select(0, self.stream_of)
+        for (_, dropout_layer), kept in zip(self.dropouts, chunk.kept, strict=True):
+            dropout_layer.kept = here(kept).index_select(0, self.stream_of)
         for block, table in zip(self.blocks, chunk.numbers, strict=True):
             block.numbers = here(table)
 
@@ -316,8 +332,13 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tenso
     return losses, correct, gradient
 
 
-def put(there: Tensor, values: Tensor) -> None:
-    """Copy to the first rows of a tensor on a device, without waiting for the device."""
-    if there.device.type == "cuda":
-        values = values.pin_memory()
-    there[: len(values)].copy_(values, non_blocking=True)
+def host_tensor(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An empty tensor on the host, of which the device can take a copy while the host goes on."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+
+
+def put(there: Tensor, here: Tensor) -> None:
+    """Copy from the host to the first rows of a tensor on a device, without waiting for the device."""
+    if there.device.type == "cuda" and not here.is_pinned():
+        here = here.pin_memory()
+    there[: len(here)].copy_(here, non_blocking=True)

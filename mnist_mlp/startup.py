@@ -47,14 +47,20 @@ def spare_the_compiler() -> None:
             vars(wrapped).setdefault("__dynamo_disable", wrapped)
 
 
-def prepare_to_train(threads: int) -> None:
-    """Set up this process's CPU for training on that many threads."""
+def prepare_to_train(threads: int, tf32: bool = False) -> None:
+    """Set up this process for training.
+
+    Args:
+        threads: of the CPU.
+        tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
+    """
     import torch
 
     keep_freed_memory()
     torch.set_num_threads(threads)
     # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
     torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = tf32 and torch.cuda.is_available()
 
 
 def keep_freed_memory() -> None:

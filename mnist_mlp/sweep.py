@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -159,7 +160,7 @@ class _ClosingHandler(logging.FileHandler):
         super().emit(record)
         if self.stream is not None:
             self.stream.close()
-            self.stream = None  # type: ignore[assignment]  # as logging does with `delay`
+            self.stream = None  # as logging does with `delay`
 
 
 def log_of_job() -> logging.Logger:
@@ -238,20 +239,22 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
         UserError: one job could not work.
     """
     with importing():
-        from mnist_mlp import build
+        from mnist_mlp import build, packing
 
     jobs: dict[str, Job] = {}
-    checked: set[str] = set()
+    stacks: dict[str, str | None] = {}
     for overrides, config in configs:
         plain, chosen = schema.plain(config), choices(config.hydra)
         schema.check(plain)
         kind = json.dumps({**plain, "seed": 0}, sort_keys=True)  # whatever the seed, the same objects are built
-        if kind not in checked:
-            build.check(plain)
-            checked.add(kind)
+        if kind not in stacks:
+            parts = build.check(plain)
+            on_gpu = build.find_device(plain["device"]).type == "cuda"
+            stacks[kind] = packing.stack_key(plain, parts) if on_gpu else None
         name = str(config.hydra.sweep.subdir)
         digest = build.data_digest(plain["data"])
-        jobs.setdefault(name, Job(tuple(overrides), directory / name, config_hash(plain, chosen), digest))
+        job = Job(tuple(overrides), directory / name, config_hash(plain, chosen), digest, plain["epochs"], stacks[kind])
+        jobs.setdefault(name, job)
     return list(jobs.values())
 
 
@@ -284,6 +287,8 @@ def run_sweep(
         (directory / STOP_FILE).unlink(missing_ok=True)
         for job in todo:
             (job.directory / RUN_FILE).unlink(missing_ok=True)
+        if settings.hydra.runtime.choices["hydra/launcher"] != "stacked" and (hint := stacking_hint(todo)):
+            log.info("%s", hint)
         progress = Progress(todo, len(done), settings.progress)
         with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
             _launch_until_ended(todo, launch)
@@ -291,6 +296,17 @@ def run_sweep(
     without_result[:] = [job for job in todo if job.status() is None]
     if without_result:
         log.error("%d jobs have no result. To go on: %s", len(without_result), resume_command(directory))
+
+
+def stacking_hint(jobs: Sequence[Job]) -> str | None:
+    """What a GPU's user would gain from another launcher, in one line; None where it is nothing."""
+    together = [count for stack, count in Counter(job.stack for job in jobs).items() if stack and count > 1]
+    if not together:
+        return None
+    return (
+        f"one network leaves this GPU mostly idle: with hydra/launcher=stacked, {sum(together)} of these {len(jobs)} "
+        f"jobs would train together, up to {max(together)} in each step"
+    )
 
 
 def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], object]) -> None:

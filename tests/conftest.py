@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from mnist_mlp.data import Dataset, mnist
 from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
@@ -26,6 +27,13 @@ SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real image
 Write = Callable[..., Path]
 Report = Callable[..., pd.DataFrame]
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _on_one_thread() -> None:
+    """Test processes with as many threads as there are cores would spend their time waiting for one another."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +58,24 @@ def command(tmp_path: Path, real_mnist: Dataset) -> Command:
         )
         assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
         return done
+
+    return call
+
+
+@pytest.fixture
+def start(tmp_path: Path, real_mnist: Dataset) -> Start:
+    """Starts `python run.py ARGUMENTS` in a process group of its own."""
+
+    def call(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "run.py"), *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"MNIST_MLP_DATA": str(DATA)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     return call
 

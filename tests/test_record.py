@@ -7,64 +7,64 @@ from pathlib import Path
 import pytest
 
 from mnist_mlp.environment import environment
-from mnist_mlp.record import COMPLETED, DIVERGED, Metrics, RunWriter, StepLoss, write_atomically
+from mnist_mlp.record import Diverged, Metrics, RunWriter, StepLoss, write_atomically
 
-ROW = Metrics(epoch=1, step=10, split="test", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
+ROW = Metrics(epoch=1, step=10, split="val", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
 
 
 def test_rows_are_there_before_the_run_ends(tmp_path: Path) -> None:
-    with RunWriter(tmp_path) as writer:
-        writer.write(StepLoss(step=5, epoch=1, loss=2.0, lr=1e-3))
-        writer.write(ROW)
-        assert (tmp_path / "metrics.csv").read_text() == (
-            "epoch,step,split,loss,accuracy,lr,seconds\n1,10,test,0.30000000000000004,0.5,0.001,1.25\n"
-        )
-        assert (tmp_path / "steps.csv").read_text() == "step,epoch,loss,lr\n5,1,2.0,0.001\n"
-        assert not (tmp_path / "run.json").exists()
+    writer = RunWriter(tmp_path)
+    writer.write(StepLoss(step=5, epoch=1, loss=2.0, lr=1e-3))
+    writer.write(ROW)
+    assert (tmp_path / "metrics.csv").read_text() == (
+        "epoch,step,split,loss,accuracy,lr,seconds\n1,10,val,0.30000000000000004,0.5,0.001,1.25\n"
+    )
+    assert (tmp_path / "steps.csv").read_text() == "step,epoch,loss,lr\n5,1,2.0,0.001\n"
+    assert not (tmp_path / "run.json").exists()
 
 
 def test_numbers_survive_the_round_trip(tmp_path: Path) -> None:
-    with RunWriter(tmp_path) as writer:
-        writer.write(ROW)
+    writer = RunWriter(tmp_path)
+    writer.write(ROW)
     with (tmp_path / "metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["loss"]) == ROW.loss
 
 
 def test_run_json_sums_up(tmp_path: Path) -> None:
-    with RunWriter(tmp_path) as writer:
-        writer.describe(config_hash="abc")
-        writer.write(ROW)
-        writer.finish(COMPLETED)
+    writer = RunWriter(tmp_path)
+    writer.describe(config_hash="abc")
+    writer.write(ROW)
+    writer.end()
     summary = json.loads((tmp_path / "run.json").read_text())
     assert summary.pop("wall_seconds") > 0
     assert summary == {
         "status": "completed",
         "reason": None,
-        "final": {"test": {"loss": ROW.loss, "accuracy": 0.5, "epoch": 1}},
+        "final": {"val": {"loss": ROW.loss, "accuracy": 0.5, "epoch": 1}},
         "seconds": 1.25,
         "config_hash": "abc",
     }
 
 
 def test_run_json_is_json_whatever_the_loss(tmp_path: Path) -> None:
-    with RunWriter(tmp_path) as writer:
-        writer.write(ROW._replace(loss=float("nan")))
-        writer.finish(DIVERGED, "the test loss is nan")
+    writer = RunWriter(tmp_path)
+    writer.write(ROW._replace(loss=float("nan")))
+    writer.end(Diverged("the val loss is nan"))
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)  # NaN and Infinity are no JSON
 
     summary = json.loads((tmp_path / "run.json").read_text(), parse_constant=refuse)
-    assert summary["final"]["test"]["loss"] is None
+    assert summary["final"]["val"]["loss"] is None
 
 
 def test_an_older_run_is_replaced_whole(tmp_path: Path) -> None:
-    with RunWriter(tmp_path) as writer:
-        writer.write(ROW)
-        writer.finish(COMPLETED)
-    with RunWriter(tmp_path):
-        assert not (tmp_path / "run.json").exists()
+    writer = RunWriter(tmp_path)
+    writer.write(ROW)
+    writer.end()
+    RunWriter(tmp_path)
+    assert not (tmp_path / "run.json").exists()
     assert (tmp_path / "metrics.csv").read_text().count("\n") == 1
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import DATA, IN_PROCESS, ROOT, SMALL, Command
+from conftest import IN_PROCESS, ROOT, SMALL, Command, Start
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,24 +29,6 @@ from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE
 LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100")
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL)
 SHORT = (*FEW, IN_PROCESS)
-
-
-@pytest.fixture
-def start(tmp_path: Path, real_mnist: object) -> Callable[..., subprocess.Popen[str]]:
-    """Starts `python run.py ARGUMENTS` in a process group of its own."""
-
-    def call(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "run.py"), *arguments],
-            cwd=tmp_path,
-            env=os.environ | {"MNIST_MLP_DATA": str(DATA)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    return call
 
 
 def results(directory: Path) -> dict[str, pd.DataFrame]:
@@ -68,9 +50,7 @@ def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> N
         pd.testing.assert_frame_equal(one[name], two[name], check_exact=True)
 
 
-def test_a_killed_sweep_goes_on_where_it_was(
-    command: Command, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_a_killed_sweep_goes_on_where_it_was(command: Command, start: Start, tmp_path: Path) -> None:
     command("run.py", *LONG, "hydra.sweep.dir=undisturbed")
     process = start(*LONG, "hydra.sweep.dir=killed")
     wait_until(lambda: list((tmp_path / "killed").glob(f"*/{RUN_FILE}")))
@@ -83,7 +63,7 @@ def test_a_killed_sweep_goes_on_where_it_was(
     assert_same(results(tmp_path / "undisturbed"), results(tmp_path / "killed"))
 
 
-def test_a_killed_worker_costs_nothing(start: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+def test_a_killed_worker_costs_nothing(start: Start, tmp_path: Path) -> None:
     process = start(*LONG, "hydra.sweep.dir=here")
     wait_until(lambda: list((tmp_path / "here").glob(f"*/{METRICS_FILE}")))
     workers = [c for c in psutil.Process(process.pid).children() if "LokyProcess" in " ".join(c.cmdline())]
@@ -97,7 +77,7 @@ def test_a_killed_worker_costs_nothing(start: Callable[..., subprocess.Popen[str
 @pytest.mark.parametrize(("launcher", "number"), [("joblib", signal.SIGINT), ("basic", signal.SIGTERM)])
 def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     command: Command,
-    start: Callable[..., subprocess.Popen[str]],
+    start: Start,
     tmp_path: Path,
     launcher: str,
     number: signal.Signals,

@@ -187,4 +187,3 @@ def suits(optimizer: Optimizer) -> bool:
         and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in parameters)
         and all(p.is_contiguous() for p in parameters)
     )
-

@@ -205,10 +205,11 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         if different:
             slow = " Seconds do not compare." if name == "hardware" else ""
             yield Note(f"Different {name}", f"the runs come from {'; '.join(different)}.{slow}")
-    if runs["step"].nunique() > 1:
-        yield Note(
-            "Different ways to compute", f"{listed(sorted(runs['step'].dropna().unique()))}; seconds do not compare."
-        )
+    # Where every cell has some of each, as when a sweep was resumed under another launcher, cells still compare.
+    steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
+    if steps.nunique() > 1:
+        ways = listed(sorted(frozenset().union(*steps)))
+        yield Note("Different ways to compute", f"{ways}; seconds do not compare.")
     if (ENVIRONMENT + "dirty") in runs.columns and runs[ENVIRONMENT + "dirty"].eq(True).any():
         count = int(runs[ENVIRONMENT + "dirty"].eq(True).sum())
         yield Note("Uncommitted code", f"{count} of {len(runs)} runs come from a checkout with uncommitted changes.")

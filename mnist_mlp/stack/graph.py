@@ -16,34 +16,27 @@ class Repeated:
     Args:
         function: without arguments; it reads and writes the same memory at each call, and reads nothing back.
         device: that it works on.
-
-    Attributes:
-        is_captured: whether calls replay a graph.
     """
 
     def __init__(self, function: Callable[[], None], device: torch.device) -> None:
         self.function = function
-        self._left = WARM_UP if device.type == "cuda" else -1
+        self._warm_up: int | None = WARM_UP if device.type == "cuda" else None  # calls left; None never captures
         self._graph: torch.cuda.CUDAGraph | None = None
-
-    @property
-    def is_captured(self) -> bool:
-        return self._graph is not None
 
     def __call__(self) -> None:
         """Do what the function does."""
+        if self._warm_up == 0:
+            self._capture()
         if self._graph is not None:
             self._graph.replay()
             return
-        if self._left == 0:
-            self._capture()  # which executes nothing
-            self._left = -1
-            self()
-            return
         self.function()
-        self._left = max(self._left - 1, -1) if self._left > 0 else self._left
+        if self._warm_up:
+            self._warm_up -= 1
 
     def _capture(self) -> None:
+        """Make the graph, which executes nothing."""
+        self._warm_up = None
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):

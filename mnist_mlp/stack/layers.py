@@ -127,8 +127,9 @@ class ActivationLayer:
     def forward(self, x: Tensor) -> Tensor:
         self.x = x.detach().requires_grad_()
         with torch.enable_grad():
-            self.out = self.module(self.x)
-        return self.out.detach()
+            self.out: Tensor = self.module(self.x)
+        out: Tensor = self.out.detach()
+        return out
 
     def backward(self, gradient: Tensor, wanted: bool) -> Tensor:
         (by_input,) = torch.autograd.grad(self.out, self.x, gradient)

@@ -253,5 +253,6 @@ def _explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
     except InvalidArgument as error:
         raise ConfigError(f"{group}.{error}") from error
     except Exception as error:  # a target may be anybody's code; HYDRA_FULL_ERROR=1 shows where in it
-        given = ", ".join(f"{group}.{k}={v}" for k, v in node.items() if not k.startswith("_"))
+        settings = {k: v for k, v in node.items() if not k.startswith("_")} or {"_target_": node.get("_target_")}
+        given = ", ".join(f"{group}.{k}={v}" for k, v in settings.items())
         raise ConfigError(f"{given}: this cannot be used: {type(error).__name__}: {error}") from error

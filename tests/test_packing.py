@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import DATA, ROOT, SMALL, Command, Start
+from conftest import DATA, IN_PROCESS, ROOT, SMALL, Command, Start
 from test_config import composed
 from test_sweep import results, wait_until
 from yaml import safe_load
@@ -77,7 +77,7 @@ def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: 
 
 def test_a_sweep_goes_on_under_another_launcher_and_is_reported_on_as_one(command: Command, tmp_path: Path) -> None:
     sweep = ("-m", "init=he,lecun", "optim=sgd,nag", "epochs=1", *SMALL, "hydra.sweep.dir=here")
-    command("run.py", *sweep, "seed=0,1")
+    command("run.py", *sweep, "seed=0,1", IN_PROCESS)
     done = command("run.py", *sweep, "seed=0,1,2,3", STACKED)
     assert "16 jobs, 8 skipped as they have a result, 8 to do" in done.stdout
     assert "8 runs in one stack" in done.stdout
@@ -105,7 +105,8 @@ def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
     for (init, optim, seed), run in found.items():
         if init == "picky" and seed.startswith("seed1"):
             assert (
-                run["reason"] == "ConfigError: init.bias=zeros: this cannot be used: RuntimeError: not with this seed"
+                run["reason"]
+                == "ConfigError: init._target_=picky.picky_: this cannot be used: RuntimeError: not with this seed"
             )
         elif optim == "throwing":
             assert run["reason"] == "RuntimeError: thrown on purpose"

@@ -304,7 +304,7 @@ def stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = Fa
 
     from mnist_mlp import packing
     from mnist_mlp.build import build
-    from mnist_mlp.stacked import Stack
+    from mnist_mlp.stack.stack import Stack
     from mnist_mlp.startup import prepare_to_train
 
     prepare_to_train(threads=1, tf32=tf32)

@@ -19,6 +19,7 @@ from mnist_mlp.environment import environment
 from mnist_mlp.jobs import Assignment
 from mnist_mlp.progress import EpochLines
 from mnist_mlp.record import Diverged, Record, RunWriter
+from mnist_mlp.stack.stack import Run
 from mnist_mlp.startup import prepare_to_train
 
 log = logging.getLogger(__name__)
@@ -114,10 +115,10 @@ def max_runs(parts: Parts, config: Mapping[str, Any], memory: float | None) -> i
     return max(1, int(left // stacked.bytes_a_run(parts.model, pixels, config["batch_size"])))
 
 
-def run_of(parts: Parts) -> stacked.Run:
+def run_of(parts: Parts) -> Run:
     """These parts, built on the CPU, as a run of a stack."""
     assert isinstance(parts.model, nn.Sequential)  # as `stacked.suits` has found
-    return stacked.Run(parts.model, parts.optimizer, parts.seeds.batches, parts.seeds.dropout)
+    return Run(parts.model, parts.optimizer, parts.seeds.batches, parts.seeds.dropout)
 
 
 def facts(size: int) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -
 
 
 def _records(
-    runs: Sequence[stacked.Run], parts: Parts, config: Mapping[str, Any], device: torch.device
+    runs: Sequence[Run], parts: Parts, config: Mapping[str, Any], device: torch.device
 ) -> Iterator[tuple[int, Record | Diverged]]:
     return stacked.train(
         runs,
@@ -185,7 +186,7 @@ def _train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[f
     prepare_to_train(config["threads"], config["tf32"])
     values: list[float | None] = [None] * len(jobs)
     writers = [job.writer(sharing=len(jobs)) for job in jobs]
-    runs: dict[int, stacked.Run] = {}
+    runs: dict[int, Run] = {}
     for number, (job, writer) in enumerate(zip(jobs, writers, strict=True)):
         logs[number].info("%s", job.directory)
         try:

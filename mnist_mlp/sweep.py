@@ -5,30 +5,25 @@ import logging
 import os
 import shlex
 import sys
-import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from joblib import cpu_count
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 import mnist_mlp
 from mnist_mlp import config as schema
-from mnist_mlp.cli import explain, usage
+from mnist_mlp.cli import usage
 from mnist_mlp.config import UserError
 from mnist_mlp.jobs import (
-    HOLDER_FILE,
-    LOCK_FILE,
     STOP_FILE,
     Assignment,
     Job,
@@ -172,60 +167,6 @@ def log_of_job() -> logging.Logger:
             writer.setFormatter(handler.formatter)
             own.addHandler(writer)
     return own
-
-
-class ChecksAndReport(Callback):
-    """Checks a single run before anything is written; sums up a sweep after its last job."""
-
-    def __init__(self) -> None:
-        self.held = ExitStack()
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """End at once, with a message, where the configuration cannot work or a result would be overwritten."""
-        with _ending_on_errors():
-            with importing():
-                from mnist_mlp import build
-
-            directory = Path(config.hydra.run.dir)
-            build.check(schema.plain(config))
-            if (directory / RUN_FILE).exists() and not config.force:
-                raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
-            if config.dry_run:
-                print(f"would train into {directory}")
-                sys.exit()
-            self.held.enter_context(holding(directory))
-
-    def on_run_end(self, config: DictConfig, **_: Any) -> None:
-        """Let go of the run's directory, and leave nothing but the run there."""
-        self.held.close()
-        for name in (LOCK_FILE, HOLDER_FILE):
-            (Path(config.hydra.run.dir) / name).unlink(missing_ok=True)
-
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Write the report, print the leaderboard, and end with status 1 where a job did not."""
-        if config.dry_run:
-            return
-        with _ending_on_errors():
-            with importing():
-                from mnist_mlp.report import report_on
-
-            report = report_on([Path(config.hydra.sweep.dir)])
-        if report.unfinished or without_result:
-            sys.exit(1)
-
-
-@contextmanager
-def _ending_on_errors() -> Iterator[None]:
-    """End the program on an exception, which Hydra would turn into a warning, and go on."""
-    try:
-        yield
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except OmegaConfBaseException as error:
-        sys.exit(f"error: {explain(error)}")
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
 
 
 def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -> list[Job]:

@@ -22,8 +22,8 @@ from mnist_mlp.init import initialise, variance_scaling_
 from mnist_mlp.model import ACTIVATIONS, MLP
 from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.stack.parameters import ALIGNMENT, Parameters
+from mnist_mlp.stack.stack import Run, Stack
 from mnist_mlp.stack.updates import FORMULAS, blocks_of
-from mnist_mlp.stacked import Run, Stack
 from mnist_mlp.step import make_step
 from mnist_mlp.train import train
 

@@ -18,10 +18,18 @@ def summary_csv(comparison: Comparison) -> pd.DataFrame:
 
 def runs_csv(comparison: Comparison) -> pd.DataFrame:
     """One row a run: every varying key, seed, status, final and best metrics, seconds."""
-    keys = dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE])
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
-    columns = [*keys, "status", "reason", "chosen", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
-    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE], key=_sortable)[columns]
+    columns = ["status", "reason", "chosen", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
+    return _in_order(comparison)[[*_keys(comparison), *columns]]
+
+
+def _keys(comparison: Comparison) -> list[str]:
+    """What runs can differ in: the compared keys, the tuned ones, all others, the seed."""
+    return list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE]))
+
+
+def _in_order(comparison: Comparison) -> pd.DataFrame:
+    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE], key=_sortable)
 
 
 def _sortable(values: pd.Series) -> pd.Series:
@@ -108,15 +116,14 @@ def effects(comparison: Comparison) -> pd.DataFrame:
 
 def runs(comparison: Comparison) -> pd.DataFrame:
     """Every run as text, indexed by its directory."""
-    table = comparison.runs
-    keys = list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE]))
-    keys = [key for key in keys if not key.startswith("optim._") and not key.startswith("init._")]
+    table = _in_order(comparison)
+    keys = [key for key in _keys(comparison) if not key.startswith("optim._") and not key.startswith("init._")]
     shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
     shown["status"] = table["status"]
     for column in ("test_accuracy", "val_accuracy"):
         shown[column.replace("_", " ") + " (%)"] = (table[column] * 100).map("{:.2f}".format).replace("nan", "")
     shown["seconds"] = table["seconds"].map("{:.1f}".format)
-    return shown.sort_values(keys)
+    return shown
 
 
 def latex(comparison: Comparison, data: str) -> str:

@@ -1,0 +1,241 @@
+"""R networks on a device and the steps that they take together."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mnist_mlp import dropout
+from mnist_mlp.data import Split, Splits, batch_sizes, order
+from mnist_mlp.stack.graph import Repeated
+from mnist_mlp.stack.layers import DropoutLayer, layers_of
+from mnist_mlp.stack.parameters import Parameters
+from mnist_mlp.stack.updates import blocks_of
+from mnist_mlp.train import EVALUATION_BATCH
+
+CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
+EVALUATION_BYTES = 256 * 2**20  # of the widest activations of an evaluation
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stack.
+
+    Attributes:
+        model: a network that `suits` accepts, on the CPU; its parameters and running statistics become views into the
+            stack, and are trained.
+        optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
+        batch_seed: of the batch order.
+        dropout_seed: of dropout.
+    """
+
+    model: nn.Sequential
+    optimizer: Optimizer
+    batch_seed: int
+    dropout_seed: int
+
+
+class Chunk:
+    """What several steps of one batch size need, prepared by the host, and where they leave their results.
+
+    Attributes:
+        capacity: steps that it has room for.
+        position: (1,), int64: the step to come.
+        images: (capacity, streams, batch), int64: rows of the training split.
+        kept: for each dropout layer (capacity, streams, features, batch), bool.
+        numbers: for each block of the optimizers (capacity, count, runs).
+        losses: (capacity, R), in nats, before each step.
+        correct: (capacity, R), int64.
+    """
+
+    def __init__(self, stack: "Stack", batch: int, steps: int) -> None:
+        device, dtype, runs = stack.device, stack.parameters.values.dtype, len(stack.runs)
+        streams = len(stack.streams)
+        bytes_a_step = streams * batch * (8 + sum(features for features, _ in stack.dropouts))
+        self.batch = batch
+        self.capacity = max(1, min(steps, CHUNK_BYTES // bytes_a_step))
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)
+        self.images = torch.zeros(self.capacity, streams, batch, dtype=torch.int64, device=device)
+        self.kept = [
+            torch.zeros(self.capacity, streams, features, batch, dtype=torch.bool, device=device)
+            for features, _ in stack.dropouts
+        ]
+        self.numbers = [
+            torch.zeros(self.capacity, *block.table(range(1, 2)).shape[1:], dtype=dtype, device=device)
+            for block in stack.blocks
+        ]
+        self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
+        self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
+        self.step = Repeated(lambda: stack.step(self), device)
+
+
+class Stack:
+    """R networks with their optimizers, on a device, and the steps that they take together.
+
+    Args:
+        runs: of one architecture; those whose optimizers have one formula stand together.
+        data: its splits, on the device.
+        batch_size: images a step and run.
+        device: where all of it is.
+    """
+
+    def __init__(self, runs: Sequence[Run], data: Splits, batch_size: int, device: torch.device) -> None:
+        self.runs, self.data, self.device = runs, data, device
+        self.parameters = Parameters([run.model for run in runs], device)
+        self.layers = layers_of([run.model for run in runs], self.parameters)
+        self.blocks = blocks_of([run.optimizer for run in runs], self.parameters)
+        self.width = width = data.train.images.shape[1]
+        self.dropouts: list[tuple[int, DropoutLayer]] = []  # with their number of features
+        for module, layer in zip(runs[0].model, self.layers, strict=True):
+            width = module.out_features if isinstance(module, nn.Linear) else width
+            self.width = max(self.width, width)
+            if isinstance(layer, DropoutLayer):
+                self.dropouts.append((width, layer))
+
+        # Runs of one seed see the same batches and masks, which are prepared once.
+        seeds = [(run.batch_seed, run.dropout_seed) for run in runs]
+        self.streams = list(dict.fromkeys(seeds))
+        self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
+        self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
+        self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
+        self.threads = ThreadPoolExecutor()  # NumPy lets go of the interpreter while it draws
+
+        self.steps = 0
+        self.sizes = batch_sizes(len(data.train), batch_size)
+        counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
+        self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
+
+    def epoch(self) -> tuple[Tensor, Tensor]:
+        """Train for one epoch.
+
+        Returns:
+            On the CPU, the losses at every step, (steps, R) in nats, and how many images were classified right, (R,).
+        """
+        orders = torch.stack([order(len(self.data.train), generator) for generator in self.orders])  # (streams, n)
+        losses = torch.empty(len(self.sizes), len(self.runs), dtype=self.parameters.values.dtype, device=self.device)
+        correct = torch.zeros(len(self.runs), dtype=torch.int64, device=self.device)
+        step = image = 0
+        while step < len(self.sizes):
+            chunk = self.chunks[self.sizes[step]]
+            count = min(chunk.capacity, self.sizes[step:].count(chunk.batch))
+            images = orders[:, image : image + count * chunk.batch].view(-1, count, chunk.batch).transpose(0, 1)
+            self.prepare(chunk, images)
+            for _ in range(count):
+                chunk.step()
+            losses[step : step + count] = chunk.losses[:count]
+            correct += chunk.correct[:count].sum(dim=0)
+            step, image = step + count, image + count * chunk.batch
+            self.steps += count
+        return losses.cpu(), correct.cpu()
+
+    def prepare(self, chunk: Chunk, images: Tensor) -> None:
+        """Draw what the next steps need, and have the device take it when it gets there.
+
+        Args:
+            chunk: for steps of this batch size.
+            images: (steps, streams, batch), int64.
+        """
+        count = len(images)
+        put(chunk.images, images.contiguous())
+        kept = [host_tensor((count, *there.shape[1:]), torch.bool, self.device) for there in chunk.kept]
+        list(self.threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
+        for there, here in zip(chunk.kept, kept, strict=True):
+            put(there, here)
+        for block, table in zip(self.blocks, chunk.numbers, strict=True):
+            values = block.table(range(self.steps + 1, self.steps + count + 1))
+            put(table, torch.from_numpy(values).to(table.dtype))
+        chunk.position.zero_()
+
+    def _draw(self, number: int, batch: int, kept: Sequence[Tensor]) -> None:
+        """Draw one stream's masks for several steps: for each dropout layer (steps, streams, features, batch)."""
+        words = [layer.drawing.words(features * batch) for features, layer in self.dropouts]
+        count = len(kept[0]) if kept else 0
+        bits = self.masks[number].random_raw(count * sum(words)).reshape(count, sum(words))
+        first = 0
+        for (features, layer), size, here in zip(self.dropouts, words, kept, strict=True):
+            kind, threshold, _ = layer.drawing
+            numbers = bits[:, first : first + size].view(kind)[:, : features * batch]
+            np.greater_equal(numbers.reshape(count, features, batch), threshold, out=here[:, number].numpy())
+            first += size
+
+    @torch.no_grad()
+    def step(self, chunk: Chunk) -> None:
+        """Take the chunk's next step: loss, gradients and update of every run."""
+
+        def here(prepared: Tensor) -> Tensor:
+            return prepared.index_select(0, chunk.position).squeeze(0)
+
+        images, labels = self.data.train.take(here(chunk.images).flatten())  # streams * batch of them
+        x = images.view(len(self.streams), chunk.batch, -1).to(self.parameters.values.dtype)
+        x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
+        labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
+        for (_, dropout_layer), kept in zip(self.dropouts, chunk.kept, strict=True):
+            dropout_layer.kept = here(kept).index_select(0, self.stream_of)
+        for block, table in zip(self.blocks, chunk.numbers, strict=True):
+            block.numbers = here(table)
+
+        for layer in self.layers:
+            x = layer.forward(x)
+        losses, correct, gradient = cross_entropy(x, labels)
+        chunk.losses.index_copy_(0, chunk.position, losses.mean(dim=1)[None])
+        chunk.correct.index_copy_(0, chunk.position, correct[None])
+        gradient /= chunk.batch
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient, wanted=layer is not self.layers[0])
+        for block in self.blocks:
+            block.update()
+        chunk.position += 1
+
+    @torch.no_grad()
+    def evaluate(self, split: Split) -> tuple[list[float], list[float]]:
+        """Mean cross-entropy in nats and accuracy in [0, 1] of every run, in evaluation mode."""
+        runs, device, dtype = len(self.runs), self.device, self.parameters.values.dtype
+        batch = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // (self.width * runs * dtype.itemsize)))
+        loss = torch.zeros(runs, dtype=dtype, device=device)
+        correct = torch.zeros(runs, dtype=torch.int64, device=device)
+        for start in range(0, len(split), batch):
+            images, labels = split.take(slice(start, start + batch))
+            x = images.to(dtype).t()[None]  # (1, pixels, batch)
+            for layer in self.layers:
+                x = layer.evaluate(x)
+            losses, correct_here, _ = cross_entropy(x, labels.expand(runs, -1))
+            loss += losses.sum(dim=1)
+            correct += correct_here
+        return (loss.cpu().double() / len(split)).tolist(), (correct.cpu().double() / len(split)).tolist()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The cross-entropy of each image in nats, and what follows from it.
+
+    Args:
+        logits: (R, classes, batch); the first dimension may be 1, for all runs.
+        labels: (R, batch), int64, each in 0..classes-1.
+
+    Returns:
+        The losses, (R, batch); how many images of each run are classified right, (R,); and the gradient of the losses'
+        sum by the logits, (R, classes, batch).
+    """
+    logits = logits.expand(len(labels), -1, -1)
+    log_probabilities = torch.log_softmax(logits, dim=1)
+    index = labels[:, None, :]
+    losses = -log_probabilities.gather(1, index).squeeze(1)
+    correct = (logits.argmax(dim=1) == labels).sum(dim=1)
+    gradient = log_probabilities.exp()
+    gradient.scatter_add_(1, index, torch.full_like(losses, -1)[:, None, :])
+    return losses, correct, gradient
+
+
+def host_tensor(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An empty tensor on the host, of which the device can take a copy while the host goes on."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+
+
+def put(there: Tensor, here: Tensor) -> None:
+    """Copy from the host to the first rows of a tensor on a device, without waiting for the device."""
+    if there.device.type == "cuda" and not here.is_pinned():
+        here = here.pin_memory()
+    there[: len(here)].copy_(here, non_blocking=True)

@@ -167,9 +167,12 @@ def jax(optimizer: str, seed: int = 0) -> Loop:
     return _jax_loop(optimizer, lambda f: f, lambda keys: keys[0], [seed], None)
 
 
-def jax_stacked(optimizer: str, runs: int, images: int) -> Loop:
+def jax_stacked(optimizer: str, runs: int, images: int, tf32: bool = False) -> Loop:
     """The same epoch of so many seeds at once, by `jax.vmap`, on the first images only."""
     import jax
+
+    # JAX would take TensorFloat-32 on a GPU unasked.
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "float32")
 
     def of_all(f: Callable[..., Any]) -> Callable[..., Any]:
         shared = {"images": None, "labels": None}

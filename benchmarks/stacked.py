@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--optim", default="adam", choices=contenders.OPTIMIZERS, help="[%(default)s]")
     parser.add_argument("--runs", default="1,8,30,60,120,240,480", help="sizes of the stack [%(default)s]")
     parser.add_argument("--images", type=int, default=60000, help="training images an epoch [%(default)s]")
-    parser.add_argument("--tf32", action="store_true", help="let our stack's products use TensorFloat-32")
+    parser.add_argument("--tf32", action="store_true", help="products by TensorFloat-32, ours and JAX's")
     parser.add_argument("--study", action="store_true", help="the study of 240 runs as well")
     arguments = parser.parse_args()
     import torch
@@ -126,7 +126,7 @@ def main() -> None:
     for runs in map(int, arguments.runs.split(",")):
         say(f"a stack of {runs}")
         ours = seconds("stacked", arguments.optim, runs, arguments.images, arguments.device, arguments.tf32)
-        jax = seconds("jax_stacked", arguments.optim, runs, arguments.images)
+        jax = seconds("jax_stacked", arguments.optim, runs, arguments.images, arguments.tf32)
         steps = arguments.images // contenders.BATCH
         rows[runs] = {
             "ours, run-epochs/s": runs / ours,

@@ -21,9 +21,10 @@ from mnist_mlp.data import Dataset, Splits, batches, make_splits, order
 from mnist_mlp.init import initialise, variance_scaling_
 from mnist_mlp.model import ACTIVATIONS, MLP
 from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.stack import fastest, layers, stack, updates
 from mnist_mlp.stack.parameters import ALIGNMENT, Parameters
 from mnist_mlp.stack.stack import Run, Stack
-from mnist_mlp.stack.updates import FORMULAS, blocks_of
+from mnist_mlp.stack.updates import blocks_of
 from mnist_mlp.step import make_step
 from mnist_mlp.train import train
 
@@ -83,10 +84,10 @@ def state(model: nn.Module) -> State:
 
 def steps_of_stack(runs: Sequence[Run], data: Splits, marks: Sequence[int]) -> dict[int, list[State]]:
     """The networks after so many steps."""
-    stack = Stack(runs, data, BATCH, CPU)
-    orders = torch.stack([order(len(data.train), generator) for generator in stack.orders])
-    chunk = stack.chunks[BATCH]
-    stack.prepare(chunk, orders[:, : BATCH * marks[-1]].view(len(orders), -1, BATCH).transpose(0, 1))
+    made = Stack(runs, data, BATCH, CPU)
+    orders = torch.stack([order(len(data.train), generator) for generator in made.orders])
+    chunk = made.chunks[BATCH]
+    made.prepare(chunk, orders[:, : BATCH * marks[-1]].view(len(orders), -1, BATCH).transpose(0, 1))
     states = {}
     for step in range(1, marks[-1] + 1):
         chunk.step()
@@ -180,20 +181,20 @@ def test_the_batches_and_masks_are_those_of_the_runs_alone(real_mnist: Dataset) 
     data = splits_of(real_mnist, 200)
     for p, drawn in ((0.5, np.uint8), (0.3, np.uint16)):
         runs = [run("he", seed, "sgd", dropout=p) for seed in (0, 1, 0)]
-        stack = Stack(runs, data, 32, CPU)
-        assert len(stack.streams) == 2  # runs of one seed share theirs
-        images = torch.stack([torch.randperm(200, generator=generator) for generator in stack.orders])
-        chunk = stack.chunks[32]
-        stack.prepare(chunk, images[:, : 32 * chunk.capacity].view(2, -1, 32).transpose(0, 1))
+        made = Stack(runs, data, 32, CPU)
+        assert len(made.streams) == 2  # runs of one seed share theirs
+        images = torch.stack([torch.randperm(200, generator=generator) for generator in made.orders])
+        chunk = made.chunks[32]
+        made.prepare(chunk, images[:, : 32 * chunk.capacity].view(2, -1, 32).transpose(0, 1))
         for stream, one in enumerate(runs[:2]):
             gradients = Backprop(network("he", 0, dropout=p), one.dropout_seed)
-            layers = [layer for layer in gradients.layers if isinstance(layer, DropoutLayer)]
-            assert layers[0].drawing.kind is drawn
+            dropouts = [layer for layer in gradients.layers if isinstance(layer, DropoutLayer)]
+            assert dropouts[0].drawing.kind is drawn
             expected = batches(200, 32, torch.Generator().manual_seed(one.batch_seed))
             for step in range(chunk.capacity):
                 assert torch.equal(chunk.images[step, stream], expected[step])
                 gradients(*data.train.take(expected[step]))
-                for layer, kept in zip(layers, chunk.kept, strict=True):
+                for layer, kept in zip(dropouts, chunk.kept, strict=True):
                     assert np.array_equal(layer.factor > 0, kept[step, stream].numpy())
 
 
@@ -234,18 +235,45 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
                 torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-11)
 
 
-def test_the_formulas_can_be_compiled_whole() -> None:
-    """Their graphs alone: what a GPU's compiler makes of them is seen on a GPU."""
-    for name, formula in FORMULAS.items():
-        count = formula.__code__.co_argcount
-        remembered = {"sgd": 0, "adadelta": 2, "adam": 2}.get(name, 1)
-        arrays = [torch.rand(3, 64) for _ in range(2 + remembered)]
-        numbers = [torch.rand(3, 1) for _ in range(count - 2 - remembered)]
-        copies = [array.clone() for array in arrays]
-        formula(*arrays, *numbers)
-        torch.compile(formula, fullgraph=True, backend="aot_eager")(*copies, *numbers)
-        for array, other in zip(arrays, copies, strict=True):
-            torch.testing.assert_close(array, other)
+def test_a_step_can_be_compiled_whole(
+    real_mnist: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The graphs that PyTorch's compiler is given; what it makes of them on a GPU is seen on a GPU."""
+    data = splits_of(real_mnist, 200)
+
+    def runs() -> list[Run]:
+        return [run("he", seed, optim, torch.float64, dropout=0.3) for optim in OPTIMIZERS for seed in (0, 1)]
+
+    eager = steps_of_stack(runs(), data, (5,))[5]
+    monkeypatch.setattr(fastest, "BACKEND", "aot_eager")
+    for module in (layers, updates, stack):
+        monkeypatch.setattr(module, "fastest", lambda function, device: fastest.Compiled(function))
+    compiled = steps_of_stack(runs(), data, (5,))[5]
+    assert not said(caplog)  # nothing fell back
+    for found, expected in zip(compiled, eager, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_what_cannot_be_compiled_is_done_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(graph: object, inputs: object) -> None:
+        raise RuntimeError("there is no C compiler")
+
+    monkeypatch.setattr(fastest, "BACKEND", broken)
+    double = fastest.Compiled(lambda x: x.mul_(2))
+    x = torch.tensor(21.0)
+    double(x)
+    assert x == 42
+    double(x)
+    assert x == 84
+    (message,) = said(caplog)
+    assert message.startswith("a part of the step is not compiled, and so slower: ")
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the module that compiles has logged."""
+    return [record.getMessage() for record in caplog.records if record.name == fastest.__name__]
 
 
 def test_a_run_that_diverges_leaves_the_others_alone(real_mnist: Dataset) -> None:

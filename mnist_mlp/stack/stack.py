@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 
 from mnist_mlp import dropout
 from mnist_mlp.data import Split, Splits, batch_sizes, order
+from mnist_mlp.stack.fastest import fastest
 from mnist_mlp.stack.graph import Repeated
-from mnist_mlp.stack.layers import DropoutLayer, layers_of
+from mnist_mlp.stack.layers import Dropout, Segment, layers_of
 from mnist_mlp.stack.parameters import Parameters
 from mnist_mlp.stack.updates import blocks_of
 from mnist_mlp.train import EVALUATION_BATCH
@@ -86,15 +87,11 @@ class Stack:
     def __init__(self, runs: Sequence[Run], data: Splits, batch_size: int, device: torch.device) -> None:
         self.runs, self.data, self.device = runs, data, device
         self.parameters = Parameters([run.model for run in runs], device)
-        self.layers = layers_of([run.model for run in runs], self.parameters)
+        self.layers = layers_of([run.model for run in runs], self.parameters, batch_size)
         self.blocks = blocks_of([run.optimizer for run in runs], self.parameters)
-        self.width = width = data.train.images.shape[1]
-        self.dropouts: list[tuple[int, DropoutLayer]] = []  # with their number of features
-        for module, layer in zip(runs[0].model, self.layers, strict=True):
-            width = module.out_features if isinstance(module, nn.Linear) else width
-            self.width = max(self.width, width)
-            if isinstance(layer, DropoutLayer):
-                self.dropouts.append((width, layer))
+        self.batch_size = batch_size
+        self.loss = fastest(mean_cross_entropy, device)
+        self.dropouts = list(zip(*self._dropouts(), strict=True))  # with their numbers of features
 
         # Runs of one seed see the same batches and masks, which are prepared once.
         seeds = [(run.batch_seed, run.dropout_seed) for run in runs]
@@ -108,6 +105,17 @@ class Stack:
         self.sizes = batch_sizes(len(data.train), batch_size)
         counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
         self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
+
+    def _dropouts(self) -> tuple[list[int], list[Dropout]]:
+        """For each dropout layer its number of features, and itself."""
+        widths, width = [], self.data.train.images.shape[1]
+        for module in self.runs[0].model:
+            if isinstance(module, nn.Linear):
+                width = module.out_features
+            elif isinstance(module, nn.Dropout):
+                widths.append(width)
+        parts = [part for layer in self.layers if isinstance(layer, Segment) for part in layer.parts]
+        return widths, [part for part in parts if isinstance(part, Dropout)]
 
     def epoch(self) -> tuple[Tensor, Tensor]:
         """Train for one epoch.
@@ -174,16 +182,15 @@ class Stack:
         x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
         labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
         for (_, dropout_layer), kept in zip(self.dropouts, chunk.kept, strict=True):
-            dropout_layer.kept = here(kept).index_select(0, self.stream_of)
+            dropout_layer.kept = (kept, chunk.position, self.stream_of)
         for block, table in zip(self.blocks, chunk.numbers, strict=True):
             block.numbers = here(table)
 
         for layer in self.layers:
             x = layer.forward(x)
-        losses, correct, gradient = cross_entropy(x, labels)
-        chunk.losses.index_copy_(0, chunk.position, losses.mean(dim=1)[None])
+        loss, correct, gradient = (self.loss if chunk.batch == self.batch_size else mean_cross_entropy)(x, labels)
+        chunk.losses.index_copy_(0, chunk.position, loss[None])
         chunk.correct.index_copy_(0, chunk.position, correct[None])
-        gradient /= chunk.batch
         for layer in reversed(self.layers):
             gradient = layer.backward(gradient, wanted=layer is not self.layers[0])
         for block in self.blocks:
@@ -194,7 +201,8 @@ class Stack:
     def evaluate(self, split: Split) -> tuple[list[float], list[float]]:
         """Mean cross-entropy in nats and accuracy in [0, 1] of every run, in evaluation mode."""
         runs, device, dtype = len(self.runs), self.device, self.parameters.values.dtype
-        batch = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // (self.width * runs * dtype.itemsize)))
+        widest = max(split.images.shape[1], *(m.out_features for m in self.runs[0].model if isinstance(m, nn.Linear)))
+        batch = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // (widest * runs * dtype.itemsize)))
         loss = torch.zeros(runs, dtype=dtype, device=device)
         correct = torch.zeros(runs, dtype=torch.int64, device=device)
         for start in range(0, len(split), batch):
@@ -202,31 +210,29 @@ class Stack:
             x = images.to(dtype).t()[None]  # (1, pixels, batch)
             for layer in self.layers:
                 x = layer.evaluate(x)
-            losses, correct_here, _ = cross_entropy(x, labels.expand(runs, -1))
-            loss += losses.sum(dim=1)
+            losses, correct_here, _ = mean_cross_entropy(x, labels.expand(runs, -1))
+            loss += losses * len(labels)
             correct += correct_here
         return (loss.cpu().double() / len(split)).tolist(), (correct.cpu().double() / len(split)).tolist()
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The cross-entropy of each image in nats, and what follows from it.
+def mean_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean cross-entropy of a batch in nats, and what follows from it.
 
     Args:
         logits: (R, classes, batch); the first dimension may be 1, for all runs.
         labels: (R, batch), int64, each in 0..classes-1.
 
     Returns:
-        The losses, (R, batch); how many images of each run are classified right, (R,); and the gradient of the losses'
-        sum by the logits, (R, classes, batch).
+        The losses, (R,); how many images of each run are classified right, (R,); and the gradient of the losses by the
+        logits, (R, classes, batch).
     """
-    logits = logits.expand(len(labels), -1, -1)
     log_probabilities = torch.log_softmax(logits, dim=1)
-    index = labels[:, None, :]
-    losses = -log_probabilities.gather(1, index).squeeze(1)
+    is_label = torch.arange(logits.shape[1], device=logits.device)[:, None] == labels[:, None, :]
+    losses = -torch.where(is_label, log_probabilities, 0.0).sum(dim=1)
     correct = (logits.argmax(dim=1) == labels).sum(dim=1)
-    gradient = log_probabilities.exp()
-    gradient.scatter_add_(1, index, torch.full_like(losses, -1)[:, None, :])
-    return losses, correct, gradient
+    gradient = (log_probabilities.exp() - is_label.to(logits.dtype)) / labels.shape[1]
+    return losses.mean(dim=1), correct, gradient
 
 
 def host_tensor(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -4,8 +4,6 @@ The formulas are those of `mnist_mlp.rules`, on arrays of shape (runs, P); each 
 device PyTorch's compiler makes one pass of each, which is what such an update costs: it is bound by memory.
 """
 
-import functools
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,9 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mnist_mlp.rules import Rule, rule_of
+from mnist_mlp.stack.fastest import fastest
 from mnist_mlp.stack.parameters import Parameters
-
-log = logging.getLogger(__name__)
 
 # ruff: noqa: D103 - what the formulas compute is said in `mnist_mlp.rules`
 
@@ -169,24 +166,3 @@ def formula_of(optimizer: Optimizer) -> str:
     rule = rule_of(optimizer, group)
     assert rule is not None
     return rule.formula
-
-
-def fastest(formula: Callable[..., None], device: torch.device) -> Callable[..., None]:
-    """The formula, compiled where the device is a CUDA one and PyTorch's compiler works."""
-    return _compiled(formula) if device.type == "cuda" and _has_compiler() else formula
-
-
-@functools.cache
-def _compiled(formula: Callable[..., None]) -> Callable[..., None]:
-    return torch.compile(formula, fullgraph=True)
-
-
-@functools.cache
-def _has_compiler() -> bool:
-    """Whether PyTorch's compiler works here; it needs Triton, and that a C compiler."""
-    try:
-        torch.compile(lambda x: x + 1, fullgraph=True)(torch.zeros(1, device="cuda"))
-    except Exception as error:  # whatever is missing, the formulas work without
-        log.warning("the optimizers are not compiled, and so slower: %s", str(error).splitlines()[0])
-        return False
-    return True

@@ -21,7 +21,7 @@ from mnist_mlp.data import Dataset, Splits, batches, make_splits, order
 from mnist_mlp.init import initialise, variance_scaling_
 from mnist_mlp.model import ACTIVATIONS, MLP
 from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
-from mnist_mlp.stack import fastest, layers, stack, updates
+from mnist_mlp.stack import compiled, updates
 from mnist_mlp.stack.parameters import ALIGNMENT, Parameters
 from mnist_mlp.stack.stack import Run, Stack
 from mnist_mlp.stack.updates import blocks_of
@@ -82,17 +82,16 @@ def state(model: nn.Module) -> State:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def steps_of_stack(runs: Sequence[Run], data: Splits, marks: Sequence[int]) -> dict[int, list[State]]:
+def steps_of_stack(made: Stack, marks: Sequence[int]) -> dict[int, list[State]]:
     """The networks after so many steps."""
-    made = Stack(runs, data, BATCH, CPU)
-    orders = torch.stack([order(len(data.train), generator) for generator in made.orders])
+    orders = torch.stack([order(len(made.data.train), generator) for generator in made.orders])
     chunk = made.chunks[BATCH]
     made.prepare(chunk, orders[:, : BATCH * marks[-1]].view(len(orders), -1, BATCH).transpose(0, 1))
     states = {}
     for step in range(1, marks[-1] + 1):
         chunk.step()
         if step in marks:
-            states[step] = [state(one.model) for one in runs]
+            states[step] = [state(one.model) for one in made.runs]
     return states
 
 
@@ -133,8 +132,10 @@ def test_the_weights_are_those_of_the_runs_alone(optim: str, real_mnist: Dataset
     times that of the plain core's own single precision, by the median of the six runs; 1e-6 is that of rounding once.
     """
     data = splits_of(real_mnist, BATCH * MARKS[-1])
-    double = steps_of_stack([run(init, seed, optim, torch.float64) for init, seed in CELLS], data, MARKS)
-    single = steps_of_stack([run(init, seed, optim) for init, seed in CELLS], data, MARKS)
+    double = steps_of_stack(
+        Stack([run(init, seed, optim, torch.float64) for init, seed in CELLS], data, BATCH, CPU), MARKS
+    )
+    single = steps_of_stack(Stack([run(init, seed, optim) for init, seed in CELLS], data, BATCH, CPU), MARKS)
     exact = [steps_of_core(run(init, seed, optim, torch.float64), data, MARKS) for init, seed in CELLS]
     core = [steps_of_core(run(init, seed, optim), data, MARKS) for init, seed in CELLS]
     for mark in MARKS:
@@ -154,7 +155,7 @@ def test_every_activation_with_and_without_batch_norm(activation: str, batch_nor
         options = {"activation": activation, "batch_norm": batch_norm, "dropout": 0.3}
         return [run("he", seed, "momentum", torch.float64, **options) for seed in (0, 1)]
 
-    found = steps_of_stack(runs(), data, (10,))[10]
+    found = steps_of_stack(Stack(runs(), data, BATCH, CPU), (10,))[10]
     for ours, one in zip(found, runs(), strict=True):
         torch.testing.assert_close(ours, steps_of_core(one, data, (10,))[10], rtol=1e-9, atol=1e-10)
 
@@ -217,7 +218,7 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
     optimizers = [made(model.parameters()) for model in ours]
     references = [made(model.parameters()) for model in theirs]
     parameters = Parameters(ours, CPU)
-    blocks = blocks_of(optimizers, parameters)
+    blocks = blocks_of(optimizers, parameters, compiled.eager)
     for t in range(1, 13):
         parameters.gradients.zero_()
         for row, model in zip(parameters.gradients, theirs, strict=True):
@@ -242,15 +243,16 @@ def test_a_step_can_be_compiled_whole(
     data = splits_of(real_mnist, 200)
 
     def runs() -> list[Run]:
-        return [run("he", seed, optim, torch.float64, dropout=0.3) for optim in OPTIMIZERS for seed in (0, 1)]
+        made = [run("he", seed, optim, torch.float64, dropout=0.3) for optim in OPTIMIZERS for seed in (0, 1)]
+        return sorted(made, key=lambda one: updates.formula_of(one.optimizer))
 
-    eager = steps_of_stack(runs(), data, (5,))[5]
-    monkeypatch.setattr(fastest, "BACKEND", "aot_eager")
-    for module in (layers, updates, stack):
-        monkeypatch.setattr(module, "fastest", lambda function, device: fastest.Compiled(function))
-    compiled = steps_of_stack(runs(), data, (5,))[5]
+    eager = steps_of_stack(Stack(runs(), data, BATCH, CPU), (5,))[5]
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    made = Stack(runs(), data, BATCH, CPU, compile=True)
+    monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)  # all was compiled before the first step
+    found_all = steps_of_stack(made, (5,))[5]
     assert not said(caplog)  # nothing fell back
-    for found, expected in zip(compiled, eager, strict=True):
+    for found, expected in zip(found_all, eager, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
@@ -260,8 +262,8 @@ def test_what_cannot_be_compiled_is_done_all_the_same(
     def broken(graph: object, inputs: object) -> None:
         raise RuntimeError("there is no C compiler")
 
-    monkeypatch.setattr(fastest, "BACKEND", broken)
-    double = fastest.Compiled(lambda x: x.mul_(2))
+    monkeypatch.setattr(compiled, "BACKEND", broken)
+    double = compiled.Compiled(lambda x: x.mul_(2))
     x = torch.tensor(21.0)
     double(x)
     assert x == 42
@@ -273,7 +275,7 @@ def test_what_cannot_be_compiled_is_done_all_the_same(
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the module that compiles has logged."""
-    return [record.getMessage() for record in caplog.records if record.name == fastest.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == compiled.__name__]
 
 
 def test_a_run_that_diverges_leaves_the_others_alone(real_mnist: Dataset) -> None:

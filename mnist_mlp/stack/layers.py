@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mnist_mlp import dropout
 from mnist_mlp.model import ACTIVATIONS
-from mnist_mlp.stack.fastest import fastest
+from mnist_mlp.stack.compiled import Wrap, eager
 from mnist_mlp.stack.parameters import Parameter, Parameters
 
 Tensors = tuple[Tensor, ...]
@@ -45,6 +45,7 @@ class Linear:
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         self.weight, self.bias = parameters["weight"], parameters.get("bias")
+        self.features = self.weight.values.shape[1]  # of the output
 
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
@@ -227,18 +228,18 @@ class Segment:
 
     Args:
         parts: of these, in their order.
-        device: where they are.
+        features: of the activations.
+        wrap: makes its passes faster.
         batch: images of the steps to be fast at; a smaller last one is not worth a compilation.
     """
 
     tensors: list[Tensors]  # of the step that is being taken
     saved: list[Tensors]
 
-    def __init__(self, parts: Sequence[Part], device: torch.device, batch: int) -> None:
-        self.parts, self.batch = parts, batch
-        can_compile = all(part.can_compile for part in parts)
-        self._fast_forward = fastest(self._forward, device) if can_compile else self._forward
-        self._fast_backward = fastest(self._backward, device) if can_compile else self._backward
+    def __init__(self, parts: Sequence[Part], features: int, wrap: Wrap, batch: int) -> None:
+        self.parts, self.features, self.batch = parts, features, batch
+        wrap = wrap if all(part.can_compile for part in parts) else eager
+        self._fast_forward, self._fast_backward = wrap(self._forward), wrap(self._backward)
 
     def forward(self, x: Tensor) -> Tensor:
         self.tensors = [part.tensors() for part in self.parts]
@@ -260,6 +261,14 @@ class Segment:
         for part in self.parts:
             x = part.evaluate(x)
         return x
+
+    def rehearse(self, like: Tensor) -> None:
+        """Have both passes compiled, for as many runs as this tensor has, on its device; nothing is changed."""
+        x = like.new_zeros(len(like), self.features, self.batch)
+        # Parameters are rows of something larger, and only read; the copy of one would have another layout.
+        tensors = [tuple(t.clone() if t.is_contiguous() else t for t in part.tensors()) for part in self.parts]
+        out, saved = self._fast_forward(x, tensors)
+        self._fast_backward(out, tensors, saved)
 
     def _forward(self, x: Tensor, tensors: list[Tensors]) -> tuple[Tensor, list[Tensors]]:
         saved: list[Tensors] = []
@@ -284,20 +293,26 @@ PARTS: dict[type[nn.Module], Callable[[Any, Mapping[str, Parameter]], Part]] = {
 }
 
 
-def layers_of(models: Sequence[nn.Sequential], parameters: Parameters, batch: int) -> list[Layer]:
+def layers_of(
+    models: Sequence[nn.Sequential], parameters: Parameters, in_features: int, wrap: Wrap, batch: int
+) -> list[Linear | Segment]:
     """The layers of these networks, which have modules of the same types, sizes and settings.
 
     Args:
         models: of the runs, in the order of the rows.
         parameters: theirs.
+        in_features: of the input.
+        wrap: makes the passes of what is not linear faster.
         batch: images a step.
     """
-    layers: list[Layer] = []
+    layers: list[Linear | Segment] = []
+    width = in_features
     own = parameters.by_module(models[0])
     for is_linear, positions in groupby(zip(*models, strict=True), lambda modules: isinstance(modules[0], nn.Linear)):
         if is_linear:
             layers += [Linear(next(own)) for _ in positions]
+            width = layers[-1].features
         else:
             parts = [PARTS[type(modules[0])](modules, next(own)) for modules in positions]
-            layers.append(Segment(parts, parameters.values.device, batch))
+            layers.append(Segment(parts, width, wrap, batch))
     return layers

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from mnist_mlp import dropout
 from mnist_mlp.data import Split, Splits, batch_sizes, order
-from mnist_mlp.stack.fastest import fastest
+from mnist_mlp.stack.compiled import Compiled, eager
 from mnist_mlp.stack.graph import Repeated
 from mnist_mlp.stack.layers import Dropout, Segment, layers_of
 from mnist_mlp.stack.parameters import Parameters
@@ -19,6 +19,7 @@ from mnist_mlp.stack.updates import blocks_of
 from mnist_mlp.train import EVALUATION_BATCH
 
 CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
+COMPILE_FROM = 16  # runs; for fewer, on paper, compiling takes longer than it saves in ten epochs
 EVALUATION_BYTES = 256 * 2**20  # of the widest activations of an evaluation
 
 
@@ -82,16 +83,25 @@ class Stack:
         data: its splits, on the device.
         batch_size: images a step and run.
         device: where all of it is.
+        compile: whether all that is elementwise is compiled; None where it pays: in larger stacks on a CUDA device.
     """
 
-    def __init__(self, runs: Sequence[Run], data: Splits, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self, runs: Sequence[Run], data: Splits, batch_size: int, device: torch.device, compile: bool | None = None
+    ) -> None:
         self.runs, self.data, self.device = runs, data, device
+        if compile is None:
+            compile = device.type == "cuda" and len(runs) >= COMPILE_FROM
+        wrap = Compiled if compile else eager
         self.parameters = Parameters([run.model for run in runs], device)
-        self.layers = layers_of([run.model for run in runs], self.parameters, batch_size)
-        self.blocks = blocks_of([run.optimizer for run in runs], self.parameters)
+        self.layers = layers_of(
+            [run.model for run in runs], self.parameters, data.train.images.shape[1], wrap, batch_size
+        )
+        self.blocks = blocks_of([run.optimizer for run in runs], self.parameters, wrap)
         self.batch_size = batch_size
-        self.loss = fastest(mean_cross_entropy, device)
-        self.dropouts = list(zip(*self._dropouts(), strict=True))  # with their numbers of features
+        self.loss = wrap(mean_cross_entropy)
+        self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
+        self.dropouts = [(s.features, part) for s in self.segments for part in s.parts if isinstance(part, Dropout)]
 
         # Runs of one seed see the same batches and masks, which are prepared once.
         seeds = [(run.batch_seed, run.dropout_seed) for run in runs]
@@ -105,17 +115,20 @@ class Stack:
         self.sizes = batch_sizes(len(data.train), batch_size)
         counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
         self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
+        if compile and batch_size in self.chunks:
+            self._rehearse()
 
-    def _dropouts(self) -> tuple[list[int], list[Dropout]]:
-        """For each dropout layer its number of features, and itself."""
-        widths, width = [], self.data.train.images.shape[1]
-        for module in self.runs[0].model:
-            if isinstance(module, nn.Linear):
-                width = module.out_features
-            elif isinstance(module, nn.Dropout):
-                widths.append(width)
-        parts = [part for layer in self.layers if isinstance(layer, Segment) for part in layer.parts]
-        return widths, [part for part in parts if isinstance(part, Dropout)]
+    @torch.no_grad()
+    def _rehearse(self) -> None:
+        """Have everything compiled before the first step, so that it does not count as training."""
+        chunk, values = self.chunks[self.batch_size], self.parameters.values
+        self._bind(chunk)
+        for segment in self.segments:
+            segment.rehearse(values)
+        logits = values.new_zeros(len(self.runs), self.data.classes, chunk.batch)
+        self.loss(logits, torch.zeros(len(self.runs), chunk.batch, dtype=torch.int64, device=self.device))
+        for block in self.blocks:
+            block.rehearse()
 
     def epoch(self) -> tuple[Tensor, Tensor]:
         """Train for one epoch.
@@ -170,6 +183,11 @@ class Stack:
             np.greater_equal(numbers.reshape(count, features, batch), threshold, out=here[:, number].numpy())
             first += size
 
+    def _bind(self, chunk: Chunk) -> None:
+        """Have the dropout layers take their decisions from this chunk."""
+        for (_, layer), kept in zip(self.dropouts, chunk.kept, strict=True):
+            layer.kept = (kept, chunk.position, self.stream_of)
+
     @torch.no_grad()
     def step(self, chunk: Chunk) -> None:
         """Take the chunk's next step: loss, gradients and update of every run."""
@@ -181,8 +199,7 @@ class Stack:
         x = images.view(len(self.streams), chunk.batch, -1).to(self.parameters.values.dtype)
         x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
         labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
-        for (_, dropout_layer), kept in zip(self.dropouts, chunk.kept, strict=True):
-            dropout_layer.kept = (kept, chunk.position, self.stream_of)
+        self._bind(chunk)
         for block, table in zip(self.blocks, chunk.numbers, strict=True):
             block.numbers = here(table)
 
@@ -201,7 +218,7 @@ class Stack:
     def evaluate(self, split: Split) -> tuple[list[float], list[float]]:
         """Mean cross-entropy in nats and accuracy in [0, 1] of every run, in evaluation mode."""
         runs, device, dtype = len(self.runs), self.device, self.parameters.values.dtype
-        widest = max(split.images.shape[1], *(m.out_features for m in self.runs[0].model if isinstance(m, nn.Linear)))
+        widest = max(split.images.shape[1], *(layer.features for layer in self.layers))
         batch = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // (widest * runs * dtype.itemsize)))
         loss = torch.zeros(runs, dtype=dtype, device=device)
         correct = torch.zeros(runs, dtype=torch.int64, device=device)

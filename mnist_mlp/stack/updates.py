@@ -1,7 +1,7 @@
 """The optimizers' updates of many runs at once, whatever the learning rate and other numbers of each.
 
-The formulas are those of `mnist_mlp.rules`, on arrays of shape (runs, P); each number has shape (runs, 1). On a CUDA
-device PyTorch's compiler makes one pass of each, which is what such an update costs: it is bound by memory.
+The formulas are those of `mnist_mlp.rules`, on arrays of shape (runs, P); each number has shape (runs, 1). Compiled,
+each is one pass, which is what such an update costs: it is bound by memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mnist_mlp.rules import Rule, rule_of
-from mnist_mlp.stack.fastest import fastest
+from mnist_mlp.stack.compiled import Wrap
 from mnist_mlp.stack.parameters import Parameters
 
 # ruff: noqa: D103 - what the formulas compute is said in `mnist_mlp.rules`
@@ -108,6 +108,7 @@ class Block:
         rules: of each of these runs, all of one formula.
         parameters: of the whole stack.
         first: the row of the first of these runs.
+        wrap: makes the formula faster.
 
     Attributes:
         numbers: shape (count, runs): the formula's numbers at the step to come, which its caller sets.
@@ -115,13 +116,13 @@ class Block:
 
     numbers: Tensor
 
-    def __init__(self, rules: Sequence[Rule], parameters: Parameters, first: int) -> None:
+    def __init__(self, rules: Sequence[Rule], parameters: Parameters, first: int, wrap: Wrap) -> None:
         self.rules = rules
         rows = slice(first, first + len(rules))
         self.values, self.gradients = parameters.values[rows], parameters.gradients[rows]
         initial = torch.tensor([rule.initial for rule in rules], dtype=self.values.dtype, device=self.values.device)
         self.remembered = [start[:, None].repeat(1, self.values.shape[1]) for start in initial.unbind(1)]
-        self.formula = fastest(FORMULAS[rules[0].formula], self.values.device)
+        self.formula = wrap(FORMULAS[rules[0].formula])
 
     def table(self, steps: range) -> np.ndarray:
         """The numbers at these steps, counted from 1: shape (steps, count, runs)."""
@@ -135,13 +136,20 @@ class Block:
         """One step, from the parameters' gradients."""
         self.formula(self.values, self.gradients, *self.remembered, *self.numbers.unsqueeze(-1).unbind(0))
 
+    def rehearse(self) -> None:
+        """Have the formula compiled; nothing is changed."""
+        remembered = [array.clone() for array in self.remembered]
+        numbers = self.values.new_ones(len(self.rules[0].numbers(1)), len(self.rules)).unsqueeze(-1).unbind(0)
+        self.formula(self.values.clone(), self.gradients, *remembered, *numbers)
 
-def blocks_of(optimizers: Sequence[Optimizer], parameters: Parameters) -> list[Block]:
+
+def blocks_of(optimizers: Sequence[Optimizer], parameters: Parameters, wrap: Wrap) -> list[Block]:
     """One block for each formula; the runs of one formula stand together already (see `formula_of`).
 
     Args:
         optimizers: of each run, in the order of the rows.
         parameters: of the stack.
+        wrap: makes the formulas faster.
     """
     known: dict[str, Rule] = {}  # equal hyperparameters give one rule, so that its numbers are computed once
     rules = []
@@ -155,7 +163,7 @@ def blocks_of(optimizers: Sequence[Optimizer], parameters: Parameters) -> list[B
     first = 0
     while first < len(rules):
         alike = [rule for rule in rules[first:] if rule.formula == rules[first].formula]
-        blocks.append(Block(alike, parameters, first))
+        blocks.append(Block(alike, parameters, first, wrap))
         first += len(alike)
     return blocks
 

@@ -1,4 +1,4 @@
-"""Elementwise work in as few passes as the device allows."""
+"""Elementwise work in a pass or two over memory, where eager PyTorch takes one an operation."""
 
 import logging
 from collections.abc import Callable
@@ -9,23 +9,18 @@ import torch
 log = logging.getLogger(__name__)
 
 BACKEND = "inductor"
-RECOMPILES = 64  # of one function, for stacks of other sizes and networks; beyond, PyTorch's compiler gives up at 8
+RECOMPILES = 64  # of one function, for stacks of other sizes and networks; PyTorch's own limit is 8
 
-
-def fastest(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """The function, compiled where the device is a CUDA one: a pass or two over memory instead of one an operation.
-
-    Args:
-        function: of tensors; it may write to them.
-        device: where they are.
-    """
-    return Compiled(function) if device.type == "cuda" else function
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Compiled:
-    """A function compiled by PyTorch when it is first called; the function itself where that does not work.
+    """A function of tensors, compiled by PyTorch when it is first called; itself where that does not work.
 
     What the compiler needs (Triton, and that a C compiler) may be missing.
+
+    Args:
+        function: it may write to its arguments.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -44,3 +39,8 @@ class Compiled:
                 log.warning("a part of the step is not compiled, and so slower: %s", str(error).splitlines()[0])
                 self.compiled = None
         return self.function(*arguments)
+
+
+def eager(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as it is."""
+    return function

@@ -167,10 +167,12 @@ def jax(optimizer: str, seed: int = 0) -> Loop:
     return _jax_loop(optimizer, lambda f: f, lambda keys: keys[0], [seed], None)
 
 
-def jax_stacked(optimizer: str, runs: int, images: int, tf32: bool = False) -> Loop:
+def jax_stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = False) -> Loop:
     """The same epoch of so many seeds at once, by `jax.vmap`, on the first images only."""
     import jax
 
+    if jax.default_backend() != ("cpu" if device == "cpu" else "gpu"):
+        raise RuntimeError(f"JAX is on {jax.default_backend()} only; pip install 'jax[cuda13]' brings it to a GPU")
     # JAX would take TensorFloat-32 on a GPU unasked.
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if tf32 else "float32")
 

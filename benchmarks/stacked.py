@@ -37,6 +37,7 @@ STUDY = ("experiment=init_by_optim", f"seed={','.join(map(str, range(10)))}", "h
 def seconds(name: str, *arguments: Any) -> float:
     """Median seconds an epoch of one of the contenders, in a process of its own; infinite where it cannot run."""
     context = get_context("spawn")
+    # Where it stops, the reason is on standard error.
     pipe, there = context.Pipe()
     process = context.Process(target=_work, args=(name, arguments, there), daemon=True)
     process.start()
@@ -126,7 +127,7 @@ def main() -> None:
     for runs in map(int, arguments.runs.split(",")):
         say(f"a stack of {runs}")
         ours = seconds("stacked", arguments.optim, runs, arguments.images, arguments.device, arguments.tf32)
-        jax = seconds("jax_stacked", arguments.optim, runs, arguments.images, arguments.tf32)
+        jax = seconds("jax_stacked", arguments.optim, runs, arguments.images, arguments.device, arguments.tf32)
         steps = arguments.images // contenders.BATCH
         rows[runs] = {
             "ours, run-epochs/s": runs / ours,

@@ -9,7 +9,7 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -55,6 +55,8 @@ class StackedLauncher(BasicLauncher):
             raise ConfigError(
                 f"hydra.launcher.memory={self.memory}: allowed is null or a number of GiB, greater than 0"
             )
+        if config.hydra.job.chdir or config.hydra.job.env_set:
+            raise ConfigError("hydra.job.chdir, hydra.job.env_set: under hydra/launcher=stacked, jobs share a process")
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -75,12 +77,11 @@ class StackedLauncher(BasicLauncher):
         for number, config in compose(loader, self.config, job_overrides):
             configs[number] = as_job(config, job_overrides[number], initial_job_idx + number)
         packed = packing.pack([plain(configs[number]) for number in range(len(configs))], self.memory)
-        sizes = ", ".join(str(len(stack)) for stack in packed.stacks) or "no"
-        log.info("%d stacks (%s jobs), %d jobs alone", len(packed.stacks), sizes, len(packed.alone))
+        log.info("%s", packed)
         returns: dict[int, JobReturn] = {}
         for stack in packed.stacks:
             returns |= zip(stack, self._launch_stack([configs[number] for number in stack]), strict=True)
-        for number in packed.alone:
+        for number in sorted(packed.alone):
             (returns[number],) = super().launch([job_overrides[number]], initial_job_idx + number)
         return [returns[number] for number in range(len(configs))]
 
@@ -110,13 +111,15 @@ class StackedLauncher(BasicLauncher):
             for config in configs
         ]
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        for result in returns:
-            _ = result.return_value  # raises what kept a job from being prepared
+        prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others say why not
         stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
-        if not stop.exists():
+        if prepared and not stop.exists():
             values = packing.train(jobs, logs)
-            for result, value in zip(returns, values, strict=True):
+            for result, value in zip(prepared, values, strict=True):
                 result.return_value = value
+                if value is None and "GridSweeper" not in self.config.hydra.sweeper._target_:  # which looks at run.json
+                    result.status = JobStatus.FAILED
+                    result.return_value = sweep.JobFailed("a run failed; see its run.log")
             if None in values and self.config.fail_fast:
                 stop.touch()
         for config, job_return in callbacks.waiting:

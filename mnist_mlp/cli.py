@@ -36,6 +36,11 @@ $APP_CONFIG_GROUPS
 
 {settings}
 
+== Where sweeps run: hydra/launcher=NAME ==
+
+  joblib (default: one job a core), basic (one after another), stacked (as one batch of networks, for a GPU;
+  hydra.launcher.memory=GiB limits a stack), ray, submitit_local, submitit_slurm
+
 Besides these, optim.*, model.*, init.* and data.* take every argument of the chosen option's own target, such as
 optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py --hydra-help
 """
@@ -85,6 +90,11 @@ def explain(error: Exception) -> str:
         key, value = wrong.groups()
         if setting := schema.find_setting(key):
             return f"{key}={value}: allowed is {schema.allowed(setting)}"
+        if error.__cause__:
+            return f"{key}={value}: {str(error.__cause__).splitlines()[0]}"
+    if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
+        key = wrong.group(1)
+        return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
     if wrong := re.match(r"Could not override '([^'.]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
         key, value = wrong.groups()
         return schema.unknown_key(key, value, schema.KEYS)

@@ -44,6 +44,7 @@ def setting(
     gt: float | None = None,
     lt: float | None = None,
     affects_result: bool = True,
+    later: bool = False,
 ) -> Any:
     """A dataclass field with its meaning and range; for a list, the range holds for each element.
 
@@ -55,8 +56,9 @@ def setting(
         lt: less than.
         affects_result: False where a value decides where and how, not what, a run computes (paths, display, hardware;
             the rounding of sums over threads or on another device aside).
+        later: True where results from before the setting exist, which are those of its default.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "affects_result": affects_result}
+    metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "affects_result": affects_result, "later": later}
     return field(default=default, metadata=metadata)
 
 
@@ -121,7 +123,7 @@ class Config:
     threads: int = setting(
         1, "CPU threads of a run; more do not help networks this small", ge=1, lt=1025, affects_result=False
     )
-    tf32: bool = setting(False, "matrix products on a GPU by TensorFloat-32: 10 bits of precision, faster")
+    tf32: bool = setting(False, "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision", later=True)
     progress: bool = setting(True, "show how far a run or sweep is", affects_result=False)
     force: bool = setting(False, "train finished jobs again", affects_result=False)
     fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", affects_result=False)
@@ -129,6 +131,7 @@ class Config:
 
 
 KEYS = tuple(f.name for f in fields(Config))
+LATER_DEFAULTS = {f.name: f.default for f in fields(Config) if f.metadata.get("later")}
 GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.default_factory))
 
 
@@ -182,6 +185,7 @@ def shown(tree: Any, key: str) -> str:
 def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
     """The part of a plain configuration that decides what a run computes."""
     idle = {f.name for f in fields(schema) if not f.metadata.get("affects_result", True)}
+    idle |= {key for key, default in LATER_DEFAULTS.items() if schema is Config and config.get(key) == default}
     groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
         key: identity(value, groups[key]) if key in groups else _canonical(value)

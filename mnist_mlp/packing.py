@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,11 @@ OF_STACK = ("seed", "init", "optim")  # what the runs of a stack may differ in
 SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # of what is free, where no limit is given
 CPU = torch.device("cpu")
 
+# Why a job is trained alone.
+UNKNOWN = "the network, the optimizer or one of its options is not among those that stack"
+NO_LIKE = "no other job has the same network, data and batch size"
+NO_MEMORY = "two runs would take more memory than is allowed"
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -35,11 +41,17 @@ class Packing:
 
     Attributes:
         stacks: those that are trained together.
-        alone: those that nothing else can be trained with.
+        alone: the others, and why each is.
     """
 
     stacks: Sequence[Sequence[int]]
-    alone: Sequence[int]
+    alone: Mapping[int, str]
+
+    def __str__(self) -> str:
+        sizes = ", ".join(str(len(stack)) for stack in self.stacks)
+        lines = [f"stacks of {sizes} jobs" if self.stacks else "no stacks"]
+        lines += [f"{count} alone: {reason}" for reason, count in Counter(self.alone.values()).items()]
+        return "; ".join(lines)
 
 
 def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
@@ -49,7 +61,8 @@ def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
         config: plain.
         parts: built from it, on the CPU.
     """
-    if not stacked.suits(parts.model, parts.optimizer):
+    on = find_device(config["device"]).type
+    if on not in ("cpu", "cuda") or not stacked.suits(parts.model, parts.optimizer):
         return None
     common = {key: value for key, value in identity(config).items() if key not in OF_STACK}
     return json.dumps([common, config["device"], stacked.architecture(parts.model)], sort_keys=True)
@@ -65,7 +78,7 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
     keys: dict[str, str | None] = {}  # whatever the seed, the same objects are built
     parts_of: dict[str, Parts] = {}
     groups: dict[str, list[int]] = {}
-    alone = []
+    alone: dict[int, str] = {}
     for number, config in enumerate(configs):
         kind = json.dumps({**config, "seed": 0}, sort_keys=True)
         if kind not in keys:
@@ -74,24 +87,23 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
                 keys[kind] = stack_key(config, parts)
             except UserError:  # it will say so itself
                 keys[kind] = None
-            else:
-                parts_of[keys[kind] or ""] = parts
         key = keys[kind]
         if key is None:
-            alone.append(number)
+            alone[number] = UNKNOWN
         else:
             groups.setdefault(key, []).append(number)
+            parts_of.setdefault(key, parts)
     stacks = []
     for key, numbers in groups.items():
         most = max_runs(parts_of[key], configs[numbers[0]], memory)
         count = -(-len(numbers) // most)
         if count == len(numbers):
-            alone += numbers
+            alone |= dict.fromkeys(numbers, NO_LIKE if count == 1 else NO_MEMORY)
             continue
         numbers = sorted(numbers, key=lambda number: configs[number]["seed"])  # runs of one seed share what is random
         bounds = [len(numbers) * part // count for part in range(count + 1)]
         stacks += [numbers[first:end] for first, end in pairwise(bounds)]
-    return Packing(stacks, sorted(alone))
+    return Packing(stacks, alone)
 
 
 def max_runs(parts: Parts, config: Mapping[str, Any], memory: float | None) -> int:
@@ -123,7 +135,7 @@ def run_of(parts: Parts) -> Run:
 
 def facts(size: int) -> dict[str, Any]:
     """What `run.json` tells of a run's being one of so many in a stack."""
-    return {"step": f"stack of {size}", "stack_size": size}
+    return {"step": "stacked", "stack_size": size}
 
 
 def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:
@@ -146,14 +158,18 @@ def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -
 def _records(
     runs: Sequence[Run], parts: Parts, config: Mapping[str, Any], device: torch.device
 ) -> Iterator[tuple[int, Record | Diverged]]:
-    return stacked.train(
-        runs,
-        parts.data,
-        epochs=config["epochs"],
-        batch_size=config["batch_size"],
-        log_interval=config["log_interval"],
-        device=device,
-    )
+    try:
+        yield from stacked.train(
+            runs,
+            parts.data,
+            epochs=config["epochs"],
+            batch_size=config["batch_size"],
+            log_interval=config["log_interval"],
+            device=device,
+        )
+    finally:
+        gc.collect()  # a stack and its steps refer to each other
+        torch.cuda.empty_cache()
 
 
 def train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[float | None]:
@@ -166,65 +182,108 @@ def train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[fl
     Returns:
         What `RunWriter.end` gives for each.
     """
-    try:
-        return _train(jobs, logs)
-    except torch.OutOfMemoryError as error:
-        if len(jobs) == 1:
-            logs[0].exception("failed")
-            return [jobs[0].writer().end(error)]
-    finally:
-        gc.collect()  # a stack and its steps refer to each other
-        torch.cuda.empty_cache()
-    half = len(jobs) // 2
-    log.warning("%d runs at once are too many for the memory; trying %d", len(jobs), half)
-    return train(jobs[:half], logs[:half]) + train(jobs[half:], logs[half:])
+    stack = [Member(job, log) for job, log in zip(jobs, logs, strict=True)]
+    _train(stack)
+    return [member.value for member in stack]
 
 
-def _train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[float | None]:
-    config = jobs[0].config
+class Member:
+    """A job in a stack: what it writes, and how it ended. An error of its own ends it, and leaves the others alone.
+
+    Attributes:
+        value: what `RunWriter.end` gave; None before.
+        going: whether it has not ended.
+    """
+
+    def __init__(self, job: Assignment, log: logging.Logger) -> None:
+        self.job, self.log = job, log
+        self.value: float | None = None
+        self.going = True
+        self._writer: RunWriter | None = None
+
+    def begin(self, size: int, device: torch.device) -> Run | None:
+        """Begin its directory, and build it as one of a stack of this size; None where that fails."""
+        config = self.job.config
+        try:
+            self.log.info("%s", self.job.directory)
+            self._writer = self.job.writer(sharing=size)
+            self._writer.describe(environment=environment(str(device), config["threads"]))
+            self.parts = build(config, CPU)
+            self._writer.describe(**self.parts.facts(), **facts(size))
+            self._lines = EpochLines(config["epochs"], self.log)
+            return run_of(self.parts)
+        except Exception as error:
+            self.end(error)
+            return None
+
+    def write(self, record: Record) -> None:
+        """Write its next record."""
+        assert self._writer is not None
+        try:
+            self._writer.write(record)
+            self._lines.add(record)
+        except Exception as error:
+            self.end(error)
+
+    def end(self, error: Exception | None = None) -> None:
+        """Write down how it ended (see `RunWriter.end`)."""
+        self.going = False
+        try:
+            if isinstance(error, Diverged):
+                self.log.warning("diverged: %s", error)
+            elif error is not None:
+                self.log.error("failed", exc_info=error)
+            if self._writer is not None:
+                self.value = self._writer.end(error)
+        except OSError as failure:  # a full disk, mostly; without a result the job is tried again
+            log.error("%s: %s", self.job.directory, failure)
+
+
+def _train(stack: Sequence[Member]) -> None:
+    config = stack[0].job.config
     device = find_device(config["device"])
     prepare_to_train(config["threads"], config["tf32"])
-    values: list[float | None] = [None] * len(jobs)
-    writers = [job.writer(sharing=len(jobs)) for job in jobs]
-    runs: dict[int, Run] = {}
-    for number, (job, writer) in enumerate(zip(jobs, writers, strict=True)):
-        logs[number].info("%s", job.directory)
-        try:
-            parts = build(job.config, CPU)
-            writer.describe(
-                environment=environment(str(device), config["threads"]),
-                **parts.facts(),
-                **facts(len(jobs)),
-            )
-            runs[number] = run_of(parts)
-        except Exception as error:
-            _fail(error, writer, logs[number])
+    runs, members = [], []
+    for member in stack:
+        run = member.begin(len(stack), device)
+        if run is not None:
+            runs.append(run)
+            members.append(member)
     if not runs:
-        return values
-    lines = [EpochLines(config["epochs"], log) for log in logs]
-    numbers, going = list(runs), list(runs)
+        return
     log.info("%d runs in one stack on %s", len(runs), device)
+    failure: Exception | None = None
     try:
-        for which, record in _records(list(runs.values()), parts, config, device):
-            number = numbers[which]
+        for number, record in _records(runs, members[0].parts, config, device):
+            member = members[number]
+            if not member.going:
+                continue
             if isinstance(record, Diverged):
-                going.remove(number)
-                logs[number].warning("diverged: %s", record)
-                values[number] = writers[number].end(record)
+                member.end(record)
             else:
-                writers[number].write(record)
-                lines[number].add(record)
-    except torch.OutOfMemoryError:
-        raise
+                member.write(record)
     except Exception as error:
-        for number in going:
-            _fail(error, writers[number], logs[number])
-    else:
-        for number in going:
-            values[number] = writers[number].end()
-    return values
+        failure = error
+    going = [member for member in members if member.going]
+    if failure is None or not _is_memory(failure) or len(runs) == 1:
+        for member in going:
+            member.end(failure)
+        return
+    # Whatever refers to the stack's memory must go before the next one comes: the networks are views into it.
+    failure = None
+    runs.clear()
+    for member in members:
+        del member.parts
+    gc.collect()
+    torch.cuda.empty_cache()
+    half = -(-len(going) // 2)
+    log.warning("%d runs at once are too many for the memory; trying %d", len(members), half)
+    for part in (going[:half], going[half:]):
+        if part:
+            _train(part)
 
 
-def _fail(error: Exception, writer: RunWriter, log: logging.Logger) -> None:
-    log.error("failed", exc_info=error)
-    writer.end(error)
+def _is_memory(error: Exception) -> bool:
+    """Whether a device had too little memory; libraries and the CPU's allocator say so in words alone."""
+    words = ("CUBLAS_STATUS_ALLOC_FAILED", "not enough memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

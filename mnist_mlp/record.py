@@ -1,12 +1,14 @@
 """What a run leaves behind: `metrics.csv`, `steps.csv`, `run.json`. Their columns and keys are defined here alone."""
 
 import csv
+import io
 import json
 import math
 import os
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,9 +76,10 @@ class RunWriter:
     def __init__(self, directory: str | Path, sharing: int = 1) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / RUN_FILE).unlink(missing_ok=True)
+        for name in (RUN_FILE, *FILES.values()):
+            (self.directory / name).unlink(missing_ok=True)
         for kind in FILES:
-            self._write_rows(kind, [kind._fields], mode="w")
+            self._append(kind, [kind._fields])
         self._waiting: dict[type[Record], list[Record]] = {kind: [] for kind in FILES}
         self.facts: dict[str, Any] = {}
         self.final: dict[str, dict[str, float]] = {}
@@ -94,12 +97,21 @@ class RunWriter:
     def _flush(self) -> None:
         for kind, rows in self._waiting.items():
             if rows:
-                self._write_rows(kind, rows, mode="a")
+                self._append(kind, rows)
                 rows.clear()
 
-    def _write_rows(self, kind: type[Record], rows: Sequence[Iterable[object]], mode: str) -> None:
-        with (self.directory / FILES[kind]).open(mode, newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+    def _append(self, kind: type[Record], rows: Sequence[Iterable[object]]) -> None:
+        """Add rows to a file: all, or none where that fails."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        with (self.directory / FILES[kind]).open("ab", buffering=0) as file:
+            before, left = file.tell(), memoryview(text.getvalue().encode())
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                file.truncate(before)
+                raise
 
     def describe(self, **facts: Any) -> None:
         """Add entries to the `run.json` to come."""
@@ -116,17 +128,20 @@ class RunWriter:
             diverged, None if it failed.
         """
         if error is None:
+            self._flush()
             self._finish(COMPLETED, None)
             return self.final["val" if "val" in self.final else "train"]["accuracy"]
         if isinstance(error, Diverged):
+            self._flush()
             self._finish(DIVERGED, str(error))
             return 0.0
         self.describe(traceback="".join(traceback.format_exception(error)))
+        with suppress(OSError):  # it may be why the run failed
+            self._flush()
         self._finish(FAILED, f"{type(error).__name__}: {error}")
         return None
 
     def _finish(self, status: str, reason: str | None) -> None:
-        self._flush()
         summary = {
             "status": status,
             "reason": reason,

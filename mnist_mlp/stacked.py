@@ -38,8 +38,10 @@ def bytes_a_run(model: nn.Module, pixels: int, batch_size: int) -> int:
     """About how much memory a run of this network takes in a stack; rather more than less."""
     widths = [pixels, *(m.out_features for m in model.modules() if isinstance(m, nn.Linear))]
     parameters = sum(p.numel() for p in model.parameters())
-    arrays = 7 * parameters  # values, gradients, two that the optimizer remembers, three in between if not compiled
-    training = 8 * batch_size * sum(widths)  # activations, masks, gradients by them
+    # Values, gradients, two that the optimizer remembers; and where nothing is compiled four in between, twice: in the
+    # captured step and in the last one of an epoch, which cannot share their memory.
+    arrays = 12 * parameters
+    training = 12 * batch_size * sum(widths)  # activations, masks, gradients by them
     evaluation = 6 * EVALUATION_BATCH * max(widths)
     return next(model.parameters()).itemsize * (arrays + training + evaluation)
 
@@ -70,6 +72,8 @@ def train(
     Raises:
         torch.OutOfMemoryError: the device has too little memory for so many runs.
     """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     # Runs of one formula stand together, so that one pass updates them.
     rows = sorted(range(len(runs)), key=lambda number: formula_of(runs[number].optimizer))
     data = data.to(device)

@@ -91,6 +91,12 @@ def test_nothing_to_beware_of_is_no_note(tmp_path: Path, write_run: Write) -> No
     assert notes(tmp_path) == {}
 
 
+def test_the_least_that_is_allowed_is_no_edge(tmp_path: Path, write_run: Write) -> None:
+    for dropout, best in ((0.0, 0.9), (0.5, 0.8)):
+        write_run(test=[0.1, best], model={"dropout": dropout})
+    assert not any("edge" in topic for topic in notes(tmp_path))
+
+
 def test_a_value_that_diverged_beyond_the_best_is_no_edge(tmp_path: Path, write_run: Write) -> None:
     write_run(lr=0.001, test=[0.1, 0.8])
     write_run(lr=0.01, test=[0.1, 0.9])

@@ -70,7 +70,7 @@ def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: 
     for run in summaries(tmp_path / "stacked").values():
         assert run["status"] == "completed"
         assert run["stack_size"] == 8
-        assert run["step"] == "stack of 8"
+        assert run["step"] == "stacked"
         assert run["final"].keys() == {"train", "val", "test"}
         assert run["seconds"] > 0
 
@@ -120,7 +120,7 @@ def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
 def test_different_networks_and_batch_sizes_are_stacked_apart(command: Command, tmp_path: Path) -> None:
     sweep = ("-m", "model.hidden=[20],[30]", "batch_size=16,32", "seed=0,1,2", "epochs=1", *SMALL)
     done = command("run.py", *sweep, STACKED, "hydra.sweep.dir=here")
-    assert "4 stacks (3, 3, 3, 3 jobs), 0 jobs alone" in done.stdout
+    assert "stacks of 3, 3, 3, 3 jobs\n" in done.stdout
     assert {run["stack_size"] for run in summaries(tmp_path / "here").values()} == {3}
 
 
@@ -137,7 +137,7 @@ def test_one_run_of_a_stack_diverges(command: Command, tmp_path: Path) -> None:
 
 
 def test_a_stack_that_is_killed_keeps_what_was_finished(command: Command, start: Start, tmp_path: Path) -> None:
-    sweep = (*CELLS, "epochs=3", "data.train_size=2000", "data.val_size=100", STACKED, "hydra.launcher.memory=0.2")
+    sweep = (*CELLS, "epochs=3", "data.train_size=2000", "data.val_size=100", STACKED, "hydra.launcher.memory=0.25")
     process = start(*sweep, "hydra.sweep.dir=here")
     wait_until(lambda: list((tmp_path / "here").glob(f"*/{RUN_FILE}")))
     wait_until(lambda: len(list((tmp_path / "here").glob(f"*/{METRICS_FILE}"))) == 8)
@@ -164,7 +164,10 @@ def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     assert sorted(number for stack in split.stacks for number in stack) == list(range(10))
     tiny = packing.pack(configs, memory=0.01)
     assert not tiny.stacks
-    assert tiny.alone == list(range(10))
+    assert tiny.alone == dict.fromkeys(range(10), packing.NO_MEMORY)
+    assert str(tiny) == "no stacks; 10 alone: two runs would take more memory than is allowed"
+    other = packing.pack([*configs, config("model.hidden=[9]", *SMALL), config("optim.amsgrad=true", *SMALL)], memory=4)
+    assert other.alone == {10: packing.NO_LIKE, 11: packing.UNKNOWN}
 
 
 def test_a_run_takes_no_more_memory_than_is_reckoned_with(real_mnist: Dataset) -> None:
@@ -214,7 +217,7 @@ def test_a_stack_that_does_not_fit_after_all_is_halved(
     monkeypatch.setattr(stacked, "train", limited)
     jobs = [job(tmp_path / str(seed), {"seed": seed, "epochs": 1}) for seed in range(5)]
     values = packing.train(jobs, [log_of_job() for _ in jobs])
-    assert sizes == [5, 2, 3, 1, 2]
+    assert sizes == [5, 3, 2, 1, 2]
     assert all(value is not None and value > 0.05 for value in values)
     assert {run["stack_size"] for run in summaries(tmp_path).values()} == {1, 2}
     assert {run["status"] for run in summaries(tmp_path).values()} == {"completed"}
@@ -225,6 +228,13 @@ def test_a_limit_that_is_none_is_refused(command: Command) -> None:
         done = command("run.py", *CELLS, STACKED, f"hydra.launcher.memory={wrong}", status=1)
         assert "allowed is null or a number of GiB, greater than 0" in done.stderr
         assert "Traceback" not in done.stderr
+    assert (
+        "hydra.launcher.memory=abc: "
+        in command("run.py", *CELLS, STACKED, "hydra.launcher.memory=abc", status=1).stderr
+    )
+    unknown = command("run.py", *CELLS, STACKED, "hydra.launcher.memry=1", status=1).stderr
+    assert unknown.startswith("error: hydra.launcher.memry: this launcher has no such key")
+    assert unknown.count("\n") == 1
 
 
 def test_a_gpu_s_user_is_told_once_what_stacking_would_save(tmp_path: Path) -> None:

@@ -118,6 +118,10 @@ def test_further_seeds_are_those_of_a_power_analysis() -> None:
     assert 8 + row["more_seeds"] == pytest.approx(n, abs=2)
     assert row["verdict"] == f"indistinguishable at n = 8: about {row['more_seeds']:.0f} more seeds needed to tell"
     assert "1,000" in needed(np.inf)
+    two, _ = compare_pairs(pd.DataFrame([[0.9, 0.8], [0.89, 0.81]], index=["a", "b"]))
+    assert two["verdict"].tolist() == [
+        "indistinguishable at n = 2: too few seeds to say how many more are needed to tell"
+    ]
 
 
 def test_one_seed_tells_nothing() -> None:

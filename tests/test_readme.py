@@ -33,7 +33,7 @@ def test_the_other_commands_are_known() -> None:
         "make sweep",
         "make test",
         "python report.py",
-        "python report.py --by optim,model.dropout --format pdf",
+        "python report.py --by optim,model.activation --format pdf",
     ]  # tests/test_commands.py runs the last
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert {"sweep", "test", "check"} <= set(targets)

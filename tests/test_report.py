@@ -18,6 +18,7 @@ from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.report import newest_sweep, plots, report_on
 from mnist_mlp.report.load import load
 from mnist_mlp.report.stats import compare, mean_intervals
+from mnist_mlp.report.words import answer, method
 
 
 def test_mean_interval_is_students() -> None:
@@ -344,3 +345,31 @@ def test_nothing_to_report_on_is_said(tmp_path: Path) -> None:
         report_on([tmp_path])
     with pytest.raises(UserError, match="there is no sweep in"):
         newest_sweep(tmp_path)
+
+
+def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path, write_run: Write) -> None:
+    finals = {
+        ("he", "adam"): [0.97, 0.70, 0.93, 0.65, 0.98, 0.95],  # the best, and so noisy that it cannot be told from any
+        ("he", "sgd"): [0.86, 0.861, 0.859, 0.86, 0.8605, 0.8601],
+        ("lecun", "sgd"): [0.70, 0.7005, 0.70, 0.701, 0.6995, 0.7003],
+    }
+    for (init, optim), accuracies in finals.items():
+        for seed, final in enumerate(accuracies):
+            write_run(init, optim, seed, test=[0.1, final], val=[0.1, 0.9])
+    comparison = compare(load([tmp_path / "sweep"]), target=0.85)
+    best, *_, soonest = answer(comparison)
+    assert "it cannot be told from any other cell with these seeds" in best
+    assert best.endswith("1 of 3 pairs do differ, such as he / sgd, better than lecun / sgd.")
+    assert soonest == (
+        "Soonest at 85 % validation accuracy: he / adam, in 1 epoch and 2.0 s, as soon as he / sgd, lecun / sgd "
+        "(medians; 18 of 18 runs got there)."
+    )
+
+
+def test_the_seconds_of_a_stack_are_no_reason_to_prefer_one(tmp_path: Path, write_run: Write) -> None:
+    for optim in ("adam", "sgd"):
+        run = write_run(optim=optim) / "run.json"
+        run.write_text(json.dumps(json.loads(run.read_text()) | {"step": "stacked", "stack_size": 2}))
+    comparison = compare(load([tmp_path / "sweep"]), target=0.8)
+    assert "in 2 epochs, as soon as he / sgd (medians" in answer(comparison)[-1]
+    assert "2 of 2 runs were trained in stacks" in method(comparison)[-1]

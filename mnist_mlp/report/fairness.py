@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.config import find_setting
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.pairs import CONFIDENCE, MOST_CELLS
@@ -135,7 +136,9 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
         tried = tried[tried.index.isin(ended)]
         best = chosen[key].astype(float).reindex(tried.index)
         several = tried["nunique"] > 1
-        low, high = best[several & (best == tried["min"])], best[several & (best == tried["max"])]
+        setting = find_setting(key)
+        lowest = setting.metadata.get("ge") if setting else None  # nothing smaller is allowed
+        low, high = best[several & (best == tried["min"]) & (best != lowest)], best[several & (best == tried["max"])]
         sides = [
             f"try {what} values for {listed([f'{cell} ({as_typed(value)})' for cell, value in side.items()])}"
             for side, what in ((low, "smaller"), (high, "larger"))
@@ -182,11 +185,9 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
     if len(diverged):
         cells = listed([f"{cell}: {count}" for cell, count in diverged.sort_values(ascending=False).items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
-        text = (
-            f"{at_chosen} of them at the chosen settings, whose means are over the runs that did not"
-            if at_chosen
-            else "none of them at a chosen setting"
-        )
+        text = f"{at_chosen or 'none'} of them at the chosen settings"
+        if at_chosen and (runs["chosen"] & (runs["status"] == COMPLETED)).any():
+            text += ", whose means are over the runs that did not"
         yield Note("Divergences", f"{diverged.sum()} of {len(runs)} runs diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:

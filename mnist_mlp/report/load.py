@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_mlp import config as schema
 from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE, STATUSES, Metrics
 
 SPLITS = ("train", "val", "test")
@@ -37,9 +38,9 @@ class Results:
 
     Attributes:
         runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `parameters`, `config_hash`,
-            `digest` of the data, `step` (how it was computed), `overrides` (its command line, as JSON), the group
-            choices (`init`, `optim`, `data`, `model`), `environment.*`, and every configuration key by its dotted name
-            (`optim.lr`), lists as JSON text.
+            `digest` of the data, `step` (how it was computed), `stack_size` (runs trained as one with it),
+            `overrides` (its command line, as JSON), the group choices (`init`, `optim`, `data`, `model`),
+            `environment.*`, and every configuration key by its dotted name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """
@@ -105,9 +106,11 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "digest": summary.get("data", {}).get("digest"),  # a run that failed early has none
             "parameters": summary.get("parameters"),
             "step": summary.get("step"),
+            "stack_size": summary.get("stack_size", 1),
             "overrides": json.dumps(summary.get("overrides")),
             **summary["choices"],
             **dict(_flat(summary.get("environment", {}), ENVIRONMENT)),
+            **schema.LATER_DEFAULTS,
             **dict(_flat(summary["config"])),
         }
         rows = _read_metrics(directory / METRICS_FILE)

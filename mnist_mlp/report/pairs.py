@@ -29,6 +29,7 @@ from scipy.interpolate import PchipInterpolator
 CONFIDENCE = 0.95
 POWER = 0.8  # at which a number of further seeds is estimated
 MOST_SEEDS = 1000  # beyond which it is not worth a number
+FEW = 3  # seeds; of two, neither the difference nor the noise is known well enough to look ahead
 MOST_CELLS = 150  # beyond which cells are paired with the best one only
 UNEQUAL, SHARE = 4.0, 3  # the noise that must be ruled out: every third cell has four times the standard deviation
 RULED_OUT = 0.02
@@ -120,8 +121,8 @@ def compare_pairs(table: pd.DataFrame) -> tuple[pd.DataFrame, Noise | None]:
     Returns:
         One row a pair: `a`, `b` (cells, a before b), `n` seeds in common, `difference` of a less b, `ci_low` and
         `ci_high` (simultaneous 95 % interval), `p`, `p_corrected` for all pairs of cells, `more_seeds` (about how many
-        give 80 % power for a difference as large as seen; infinite beyond a thousand), `verdict`. And the noise, None
-        where it cannot be estimated.
+        give 80 % power for a difference as large as seen; infinite beyond a thousand, NaN with fewer than three seeds),
+        `verdict`. And the noise, None where it cannot be estimated.
     """
     first, second = np.triu_indices(len(table), 1)
     if len(table) > MOST_CELLS:
@@ -178,7 +179,7 @@ def _judge(pairs: pd.DataFrame, spread: Noise) -> pd.DataFrame:
     else:
         corrected = -np.expm1(comparisons * np.log1p(-np.minimum(p, 1 - 1e-16)))
         critical = stats.t.isf(each / 2, freedom)
-    more = _more_seeds(np.abs(difference), variance, n, freedom, each)
+    more = np.where(n < FEW, np.nan, _more_seeds(np.abs(difference), variance, n, freedom, each))
     verdict = np.where(difference > 0, BETTER, WORSE).astype(object)
     for i in np.flatnonzero(corrected >= 1 - CONFIDENCE):
         verdict[i] = f"indistinguishable at n = {n[i]}: {needed(more[i])}"
@@ -189,6 +190,8 @@ def _judge(pairs: pd.DataFrame, spread: Noise) -> pd.DataFrame:
 
 def needed(more: float) -> str:
     """How many further seeds, in words."""
+    if np.isnan(more):
+        return "too few seeds to say how many more are needed to tell"
     if np.isfinite(more):
         return f"about {more:.0f} more seed{'s' if more > 1 else ''} needed to tell"
     return f"more than {MOST_SEEDS:,} seeds needed to tell, if there is a difference at all"

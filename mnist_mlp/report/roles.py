@@ -20,7 +20,10 @@ COMPARED = ("init", "optim")  # unless the user says otherwise
 CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
-FACTS = ("status", "reason", "seconds", "config_hash", "digest", "parameters", "step", "overrides", "data", CELL)
+FACTS = (
+    *("status", "reason", "seconds", "config_hash", "digest", "parameters", "step", "stack_size", "overrides"),
+    *("data", CELL),
+)
 
 
 def varying_keys(runs: pd.DataFrame) -> list[str]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mnist_mlp.record import DIVERGED, FAILED
+from mnist_mlp.report.fairness import listed
 from mnist_mlp.report.pairs import BETTER, COMMON, CONFIDENCE, UNTOLD, WORSE, needed
 from mnist_mlp.report.roles import CELL, as_typed, in_order, judged_split
 from mnist_mlp.report.stats import Comparison
@@ -53,15 +54,28 @@ def _winner(comparison: Comparison) -> str:
         )
     runner = open_.iloc[0]
     seeds = needed(runner["more_seeds"])
+    if np.isfinite(runner["more_seeds"]):
+        seeds += " if it is as large as it looks"
     if beaten == 0:
         return (
             f"{first}, but it cannot be told from any other cell with these seeds; from the next, {runner['b']}, "
-            f"it differs by {_points(runner['difference'])}: {seeds}{rest}."
+            f"it differs by {_points(runner['difference'])}: {seeds}{rest}.{_elsewhere(comparison)}"
         )
+    which = f"{len(open_)}, such as {runner['b']}" if len(open_) > 1 else runner["b"]
     return (
         f"{first}. It is better than {beaten} of {len(rivals)} other cells{rest}, and cannot be told from "
-        f"{len(open_)}, such as {runner['b']} ({_points(runner['difference'])}: {seeds})."
+        f"{which} ({_points(runner['difference'])}: {seeds})."
     )
+
+
+def _elsewhere(comparison: Comparison) -> str:
+    """The differences that are real where none is with the best cell, whose noise may be all the trouble."""
+    real = comparison.pairs[comparison.pairs["verdict"].isin([BETTER, WORSE])]
+    if real.empty:
+        return ""
+    one = real.sort_values("p_corrected", kind="stable").iloc[0]
+    better, worse = (one["a"], one["b"]) if one["verdict"] == BETTER else (one["b"], one["a"])
+    return f" {len(real)} of {counted(len(comparison.pairs), 'pair')} do differ, such as {better}, better than {worse}."
 
 
 def _effects(comparison: Comparison) -> str:
@@ -89,14 +103,19 @@ def _speed(comparison: Comparison) -> str:
     target = f"{comparison.target * 100:g} % {split} accuracy"
     if not (summary["reached_target"] > 0).any():
         return f"No run reached {target}."
-    fastest = summary.sort_values("seconds_to_target").iloc[0]
-    if not np.isfinite(fastest["seconds_to_target"]):
-        return f"In no cell did more than half of the runs reach {target}."
     runs = comparison.runs[comparison.runs["chosen"] & (comparison.runs["status"] != FAILED)]
-    ended = int((runs[CELL] == fastest[CELL]).sum())
+    stacked = bool((runs["stack_size"] > 1).any())  # in a stack an epoch takes all runs equally long
+    epochs = summary["epochs_to_target"].min()
+    if not np.isfinite(epochs):
+        return f"In no cell did more than half of the runs reach {target}."
+    first = summary[summary["epochs_to_target"] == epochs].sort_values("seconds_to_target", kind="stable")
+    cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
+    ended = int(runs[CELL].isin(cells).sum())
+    seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
+    tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
     return (
-        f"Fastest to {target}: {fastest[CELL]}, in {fastest['epochs_to_target']:g} epochs and "
-        f"{fastest['seconds_to_target']:.1f} s (median; {fastest['reached_target']} of {ended} runs got there)."
+        f"Soonest at {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
+        f"(medians; {reached} of {counted(ended, 'run')} got there)."
     )
 
 
@@ -115,7 +134,7 @@ def method(comparison: Comparison) -> list[str]:
     if noise is not None:
         number = len(comparison.pairs)
         lines.append(
-            f"Pairs: {number} differences, paired by seed, with simultaneous 95 % intervals. "
+            f"Pairs: {counted(number, 'difference')}, paired by seed, with simultaneous 95 % intervals. "
             + (
                 "The cells' noises look alike, so one common noise was used: Tukey's honestly significant difference "
                 f"in randomized blocks, {noise.total:.0f} degrees of freedom times Box's epsilon, {noise.epsilon:.2f}."
@@ -130,12 +149,22 @@ def method(comparison: Comparison) -> list[str]:
             "freedom times Box's epsilon."
         )
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
+    if (sizes := comparison.runs["stack_size"]).max() > 1:
+        lines.append(
+            f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
+            "stack's, and say nothing about the optimizer."
+        )
     return lines
 
 
 def probability(p: float) -> str:
     """A p-value, as it follows the letter p."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+
+
+def counted(number: float, noun: str) -> str:
+    """A number with its noun: 1 epoch, 2.5 epochs."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def _points(difference: float) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import torch
 
+from mnist_mlp.stack.compiled import in_short
+
 log = logging.getLogger(__name__)
 
 WARM_UP = 3  # calls before the capture, in which libraries make what a capture must not
@@ -15,8 +17,10 @@ class Repeated:
 
     Args:
         function: without arguments; it reads and writes the same memory at each call, and reads nothing back.
-        device: that it works on.
+        device: that it works on, which is the current one.
     """
+
+    failed: torch.cuda.CUDAGraph | None = None  # the allocator may still refer to what could not be captured
 
     def __init__(self, function: Callable[[], None], device: torch.device) -> None:
         self.function = function
@@ -37,13 +41,19 @@ class Repeated:
     def _capture(self) -> None:
         """Make the graph, which executes nothing."""
         self._warm_up = None
+        if Repeated.failed is not None:  # it would again
+            return
+        before = torch.cuda.current_stream()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # On a stream of this device; PyTorch's own for captures belongs to whichever was the first.
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
                 self.function()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            log.warning("the step is not captured, and so slower: %s", str(error).splitlines()[0])
+            Repeated.failed = graph
+            torch.cuda.set_stream(before)
+            log.warning("the step is not captured, and so slower: %s", in_short(error))
         else:
             self._graph = graph

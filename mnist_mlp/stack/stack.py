@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -72,7 +73,8 @@ class Chunk:
         ]
         self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
         self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
-        self.step = Repeated(lambda: stack.step(self), device)
+        # The one last batch of an epoch is not worth the memory of a graph.
+        self.step = Repeated(lambda: stack.step(self), device if steps > 1 else torch.device("cpu"))
 
 
 class Stack:
@@ -99,6 +101,7 @@ class Stack:
         )
         self.blocks = blocks_of([run.optimizer for run in runs], self.parameters, wrap)
         self.batch_size = batch_size
+        self.threads = cpu_count() if device.type == "cuda" else 1  # that prepare what a GPU needs
         self.loss = wrap(mean_cross_entropy)
         self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
         self.dropouts = [(s.features, part) for s in self.segments for part in s.parts if isinstance(part, Dropout)]
@@ -109,7 +112,6 @@ class Stack:
         self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
         self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
         self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
-        self.threads = ThreadPoolExecutor()  # NumPy lets go of the interpreter while it draws
 
         self.steps = 0
         self.sizes = batch_sizes(len(data.train), batch_size)
@@ -163,7 +165,8 @@ class Stack:
         count = len(images)
         put(chunk.images, images.contiguous())
         kept = [host_tensor((count, *there.shape[1:]), torch.bool, self.device) for there in chunk.kept]
-        list(self.threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
+        with ThreadPoolExecutor(self.threads) as threads:  # NumPy lets go of the interpreter while it draws
+            list(threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
         for there, here in zip(chunk.kept, kept, strict=True):
             put(there, here)
         for block, table in zip(self.blocks, chunk.numbers, strict=True):
@@ -261,4 +264,4 @@ def put(there: Tensor, here: Tensor) -> None:
     """Copy from the host to the first rows of a tensor on a device, without waiting for the device."""
     if there.device.type == "cuda" and not here.is_pinned():
         here = here.pin_memory()
-    there[: len(here)].copy_(here, non_blocking=True)
+    there[: len(here)].copy_(here, non_blocking=there.device.type == "cuda")

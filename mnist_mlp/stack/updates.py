@@ -137,10 +137,12 @@ class Block:
         self.formula(self.values, self.gradients, *self.remembered, *self.numbers.unsqueeze(-1).unbind(0))
 
     def rehearse(self) -> None:
-        """Have the formula compiled; nothing is changed."""
-        remembered = [array.clone() for array in self.remembered]
-        numbers = self.values.new_ones(len(self.rules[0].numbers(1)), len(self.rules)).unsqueeze(-1).unbind(0)
-        self.formula(self.values.clone(), self.gradients, *remembered, *numbers)
+        """Have the formula compiled for the memory that it will work on, which is put back as it was."""
+        before = [array.clone() for array in (self.values, *self.remembered)]
+        self.numbers = self.values.new_ones(1, len(self.rules[0].numbers(1)), len(self.rules)).squeeze(0)
+        self.update()
+        for array, values in zip((self.values, *self.remembered), before, strict=True):
+            array.copy_(values)
 
 
 def blocks_of(optimizers: Sequence[Optimizer], parameters: Parameters, wrap: Wrap) -> list[Block]:

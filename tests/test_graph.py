@@ -1,0 +1,84 @@
+"""When a step is captured and replayed; there is no GPU here, so PyTorch's part is played."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from mnist_mlp.stack.graph import WARM_UP, Repeated
+
+CUDA = torch.device("cuda")
+
+
+class Gpu:
+    """Writes down what is asked of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
+        self.done: list[str] = []
+        self.error = error
+        self.stream = "usual"
+        gpu = self
+
+        class Graph:
+            def replay(self) -> None:
+                gpu.done.append("replay")
+
+        @contextmanager
+        def graph(graph: Graph, stream: str) -> Iterator[None]:
+            gpu.done.append(f"capture on {stream}")
+            gpu.stream = stream
+            yield
+            if gpu.error:
+                raise gpu.error  # as where the end of a capture finds it invalid, with the stream still set
+            gpu.stream = "usual"
+
+        monkeypatch.setattr(Repeated, "failed", None)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+        monkeypatch.setattr(torch.cuda, "graph", graph)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: "another")
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: gpu.stream)
+        monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: setattr(gpu, "stream", stream))
+
+    def step(self) -> None:
+        self.done.append("step")
+
+
+def test_a_step_is_captured_after_a_few_and_then_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(monkeypatch)
+    step = Repeated(gpu.step, CUDA)
+    for _ in range(WARM_UP + 2):
+        step()
+    assert gpu.done == ["step"] * WARM_UP + ["capture on another", "step", "replay", "replay"]
+
+
+def test_on_the_cpu_nothing_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(monkeypatch)
+    step = Repeated(gpu.step, torch.device("cpu"))
+    for _ in range(10):
+        step()
+    assert gpu.done == ["step"] * 10
+
+
+def test_what_cannot_be_captured_is_done_all_the_same_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gpu = Gpu(monkeypatch, RuntimeError("operation not permitted when stream is capturing"))
+    for _ in range(2):
+        step = Repeated(gpu.step, CUDA)
+        for _ in range(WARM_UP + 2):
+            step()
+    assert gpu.done == ["step"] * WARM_UP + ["capture on another"] + ["step"] * (1 + 2 + WARM_UP + 2)
+    assert gpu.stream == "usual"
+    assert [record.getMessage() for record in caplog.records] == [
+        "the step is not captured, and so slower: RuntimeError: operation not permitted when stream is capturing"
+    ]
+
+
+def test_too_little_memory_is_no_reason_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    step = Repeated(gpu.step, CUDA)
+    for _ in range(WARM_UP):
+        step()
+    with pytest.raises(torch.OutOfMemoryError):
+        step()

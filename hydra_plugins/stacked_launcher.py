@@ -89,12 +89,10 @@ class StackedLauncher(BasicLauncher):
         from mnist_mlp import packing, sweep
         from mnist_mlp.jobs import STOP_FILE, Assignment
 
-        jobs: list[Assignment] = []
-        logs: list[logging.Logger] = []
+        jobs: list[tuple[Assignment, logging.Logger]] = []
 
         def prepare(config: DictConfig) -> None:
-            jobs.append(sweep.assignment(config))
-            logs.append(sweep.log_of_job())
+            jobs.append((sweep.assignment(config), sweep.log_of_job()))
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -114,7 +112,7 @@ class StackedLauncher(BasicLauncher):
         prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others say why not
         stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
         if prepared and not stop.exists():
-            values = packing.train(jobs, logs)
+            values = packing.train(jobs)
             for result, value in zip(prepared, values, strict=True):
                 result.return_value = value
                 if value is None and "GridSweeper" not in self.config.hydra.sweeper._target_:  # which looks at run.json

@@ -128,7 +128,7 @@ def find_device(name: str) -> torch.device:
         return torch.device(here[0])
     if name not in here and not (name == "cuda" and "cuda:0" in here):
         raise ConfigError(f"device={name}: there is none here; allowed are auto, {', '.join(here)}")
-    return torch.device(name)
+    return torch.device("cuda:0" if name == "cuda" else name)
 
 
 def data_digest(data: Mapping[str, Any]) -> str:

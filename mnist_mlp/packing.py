@@ -172,17 +172,16 @@ def _records(
         torch.cuda.empty_cache()
 
 
-def train(jobs: Sequence[Assignment], logs: Sequence[logging.Logger]) -> list[float | None]:
+def train(jobs: Sequence[tuple[Assignment, logging.Logger]]) -> list[float | None]:
     """Train jobs as one stack; in halves, where the device turns out to have too little memory.
 
     Args:
-        jobs: that can be trained together.
-        logs: of each job.
+        jobs: that can be trained together, each with its log.
 
     Returns:
         What `RunWriter.end` gives for each.
     """
-    stack = [Member(job, log) for job, log in zip(jobs, logs, strict=True)]
+    stack = [Member(job, log) for job, log in jobs]
     _train(stack)
     return [member.value for member in stack]
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,12 +216,31 @@ def test_a_stack_that_does_not_fit_after_all_is_halved(
         yield from records
 
     monkeypatch.setattr(stacked, "train", limited)
-    jobs = [job(tmp_path / str(seed), {"seed": seed, "epochs": 1}) for seed in range(5)]
-    values = packing.train(jobs, [log_of_job() for _ in jobs])
+    jobs = [(job(tmp_path / str(seed), {"seed": seed, "epochs": 1}), log_of_job()) for seed in range(5)]
+    values = packing.train(jobs)
     assert sizes == [5, 3, 2, 1, 2]
     assert all(value is not None and value > 0.05 for value in values)
     assert {run["stack_size"] for run in summaries(tmp_path).values()} == {1, 2}
     assert {run["status"] for run in summaries(tmp_path).values()} == {"completed"}
+
+
+@pytest.mark.usefixtures("own_denormals")
+def test_one_run_that_cannot_write_leaves_the_others_alone(
+    real_mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = stacked.train
+
+    def disturbed(runs: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        for number, (which, record) in enumerate(train(runs, *args, **kwargs)):
+            if number == 10:
+                shutil.rmtree(tmp_path / "1")
+            yield which, record
+
+    monkeypatch.setattr(stacked, "train", disturbed)
+    jobs = [(job(tmp_path / str(seed), {"seed": seed, "epochs": 2}), log_of_job()) for seed in range(3)]
+    values = packing.train(jobs)
+    assert [value is None for value in values] == [False, True, False]
+    assert {name: run["status"] for name, run in summaries(tmp_path).items()} == {"0": "completed", "2": "completed"}
 
 
 def test_a_limit_that_is_none_is_refused(command: Command) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,21 @@ def test_the_environment_names_what_a_result_may_depend_on() -> None:
         *("package", "commit", "dirty", "python", "torch", "cuda", "device", "cpu", "threads", "platform")
     }
     assert all(facts[key] for key in ("package", "python", "torch", "device", "cpu", "threads", "platform"))
+
+
+def test_a_row_that_could_not_be_written_whole_is_written_once(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path)
+    writer.write(ROW)
+    before = (tmp_path / "metrics.csv").read_text()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, hard))  # as a full disk
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            writer.write(ROW._replace(split="test"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (tmp_path / "metrics.csv").read_text() == before
+    writer.end(RuntimeError("full"))
+    assert (tmp_path / "metrics.csv").read_text() == before + "1,10,test,0.30000000000000004,0.5,0.001,1.25\n"

@@ -55,7 +55,7 @@ def _winner(comparison: Comparison) -> str:
     runner = open_.iloc[0]
     seeds = needed(runner["more_seeds"])
     if np.isfinite(runner["more_seeds"]):
-        seeds += " if it is as large as it looks"
+        seeds += ", were it as large as it looks"
     if beaten == 0:
         return (
             f"{first}, but it cannot be told from any other cell with these seeds; from the next, {runner['b']}, "

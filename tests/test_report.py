@@ -87,7 +87,7 @@ def test_without_validation_training_accuracy_chooses_never_the_test(
     assert (row["optim.lr"], row["test_accuracy_mean"]) == (0.01, 0.95)
     text = (tmp_path / "report" / "report.md").read_text()
     assert "optim.lr was chosen in each cell among 0.01, 0.1, by mean training accuracy" in text
-    assert "**No validation split.** optim.lr was chosen by training accuracy" in text
+    assert "**No validation split:** optim.lr was chosen by training accuracy" in text
 
 
 def test_a_diverged_run_counts_as_zero_in_the_choice(write_run: Write, report: Report) -> None:

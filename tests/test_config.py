@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DATA, ROOT, Command
+from conftest import DATA, ROOT, Command, Write
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
 from mnist_mlp import build, naming, sweep
-from mnist_mlp.config import GROUPS, ConfigError, affects_result, check, plain
+from mnist_mlp.config import GROUPS, ConfigError, affects_result, check, identity, plain
+from mnist_mlp.report.load import load
+from mnist_mlp.report.roles import varying_keys
 
 sweep.register(ROOT / "experiments")
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
@@ -213,3 +215,12 @@ def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
     absent = "hydra.launcher._target_=hydra_plugins.hydra_absent_launcher.absent_launcher.AbsentLauncher"
     message = command("run.py", "-m", "seed=0,1", absent, status=1).stderr
     assert message == "error: hydra/launcher: absent is not installed; pip install -e '.[absent]' brings it\n"
+
+
+def test_a_setting_that_came_later_leaves_older_results_what_they_are(write_run: Write, tmp_path: Path) -> None:
+    without = plain(composed())
+    assert without.pop("tf32") is False
+    assert identity(without) == identity(plain(composed())) != identity(plain(composed("tf32=true")))
+    for seed in range(4):
+        write_run(seed=seed, **({"tf32": False} if seed % 2 else {}))  # some from before there was the setting
+    assert "tf32" not in varying_keys(load([tmp_path / "sweep"]).runs)

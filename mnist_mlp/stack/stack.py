@@ -14,8 +14,9 @@ from mnist_mlp import dropout
 from mnist_mlp.data import Split, Splits, batch_sizes, order
 from mnist_mlp.stack.compiled import Compiled, eager
 from mnist_mlp.stack.graph import Repeated
-from mnist_mlp.stack.layers import Dropout, Segment, layers_of
+from mnist_mlp.stack.layers import Segment, layers_of
 from mnist_mlp.stack.parameters import Parameters
+from mnist_mlp.stack.parts import Dropout
 from mnist_mlp.stack.updates import blocks_of
 from mnist_mlp.train import EVALUATION_BATCH
 

@@ -87,9 +87,9 @@ def test_a_sweep_goes_on_under_another_launcher_and_is_reported_on_as_one(comman
     assert (summary["n"] == 4).all()
 
 
-def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
-    command: Command, throwing: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def picky(throwing: Path) -> Path:
+    """A checkout with an initialisation that refuses seed 1, and an optimizer that does not stack."""
     (throwing / "conf/optim/mine.yaml").write_text("_target_: torch.optim.NAdam\n_partial_: true\nlr: 0.001\n")
     (throwing / "picky.py").write_text(
         "def picky_(weight, *, generator):\n"
@@ -99,8 +99,22 @@ def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
         "    return weight.uniform_(-0.1, 0.1, generator=generator)\n"
     )
     (throwing / "conf/init/picky.yaml").write_text("_target_: picky.picky_\n_partial_: true\nbias: zeros\n")
+    return throwing
+
+
+def test_fail_fast_starts_no_more_after_a_stack_with_a_failure(command: Command, picky: Path, tmp_path: Path) -> None:
+    sweep = ("init=he,picky", "optim=sgd,mine", "seed=0,1", "epochs=1", *SMALL, "fail_fast=true")
+    command("run.py", "-m", *sweep, STACKED, "hydra.sweep.dir=here", top=picky, status=1)
+    runs = summaries(tmp_path / "here")
+    assert all("_sgd_" in name for name in runs)
+    assert sorted(run["status"] for run in runs.values()) == ["completed", "completed", "completed", "failed"]
+
+
+def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
+    command: Command, picky: Path, tmp_path: Path
+) -> None:
     sweep = ("init=he,picky", "optim=sgd,adam,mine,throwing", "seed=0,1", "epochs=1", *SMALL)
-    done = command("run.py", "-m", *sweep, STACKED, "hydra.sweep.dir=here", top=throwing, status=1)
+    done = command("run.py", "-m", *sweep, STACKED, "hydra.sweep.dir=here", top=picky, status=1)
     found = {tuple(name.split("_")[i] for i in (0, 1, 3)): run for name, run in summaries(tmp_path / "here").items()}
     assert len(found) == 16
     for (init, optim, seed), run in found.items():

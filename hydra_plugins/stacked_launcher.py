@@ -82,8 +82,22 @@ class StackedLauncher(BasicLauncher):
         for stack in packed.stacks:
             returns |= zip(stack, self._launch_stack([configs[number] for number in stack]), strict=True)
         for number in sorted(packed.alone):
-            (returns[number],) = super().launch([job_overrides[number]], initial_job_idx + number)
+            assert self.task_function is not None
+            returns[number] = self._run(configs[number], self.task_function, self.hydra_context)
         return [returns[number] for number in range(len(configs))]
+
+    def _run(self, config: DictConfig, task: TaskFunction, context: HydraContext) -> JobReturn:
+        """Have Hydra prepare a job's directory and call a function of its configuration."""
+        assert self.config is not None
+        result = run_job(
+            hydra_context=context,
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        return result
 
     def _launch_stack(self, configs: Sequence[DictConfig]) -> list[JobReturn]:
         from mnist_mlp import packing, sweep
@@ -98,24 +112,14 @@ class StackedLauncher(BasicLauncher):
         assert self.hydra_context is not None
         callbacks = EndsLater(self.hydra_context.callbacks)
         context = HydraContext(config_loader=self.hydra_context.config_loader, callbacks=callbacks)
-        returns = [
-            run_job(
-                hydra_context=context,
-                task_function=prepare,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-            for config in configs
-        ]
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        returns = [self._run(config, prepare, context) for config in configs]
         prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others say why not
         stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
         if prepared and not stop.exists():
             values = packing.train(jobs)
             for result, value in zip(prepared, values, strict=True):
                 result.return_value = value
-                if value is None and "GridSweeper" not in self.config.hydra.sweeper._target_:  # which looks at run.json
+                if value is None and not sweep.looks_at_results(self.config.hydra):
                     result.status = JobStatus.FAILED
                     result.return_value = sweep.JobFailed("a run failed; see its run.log")
             if None in values and self.config.fail_fast:

@@ -139,7 +139,7 @@ def facts(size: int) -> dict[str, Any]:
 
 
 def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:
-    """Train a stack of one: the fastest way on a GPU, and the same numbers as in any other stack.
+    """Train a stack of one, which draws and computes what a run of any stack does.
 
     Args:
         parts: built from the configuration, on the CPU; `stacked.suits` accepts its model and optimizer.

@@ -135,10 +135,15 @@ def run_job(config: DictConfig, run: Callable[[Mapping[str, Any], RunWriter], No
         if in_sweep and config.fail_fast:
             stop.touch()
         value = writer.end(error)
-        if not in_sweep or "GridSweeper" not in hydra.sweeper._target_:
+        if not (in_sweep and looks_at_results(hydra)):
             raise JobFailed(f"the run failed; see {job.directory}/run.log") from error
         return value
     return writer.end()
+
+
+def looks_at_results(hydra: Any) -> bool:
+    """Whether the sweeper finds failures in the jobs' directories, as ours does; others must be told by an error."""
+    return "GridSweeper" in hydra.sweeper._target_
 
 
 def _silence_console() -> None:

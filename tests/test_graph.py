@@ -8,8 +8,6 @@ import torch
 
 from mnist_mlp.stack.graph import WARM_UP, Repeated
 
-CUDA = torch.device("cuda")
-
 
 class Gpu:
     """Writes down what is asked of it."""
@@ -46,15 +44,15 @@ class Gpu:
 
 def test_a_step_is_captured_after_a_few_and_then_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(monkeypatch)
-    step = Repeated(gpu.step, CUDA)
+    step = Repeated(gpu.step, capture=True)
     for _ in range(WARM_UP + 2):
         step()
     assert gpu.done == ["step"] * WARM_UP + ["capture on another", "step", "replay", "replay"]
 
 
-def test_on_the_cpu_nothing_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_captured_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(monkeypatch)
-    step = Repeated(gpu.step, torch.device("cpu"))
+    step = Repeated(gpu.step, capture=False)
     for _ in range(10):
         step()
     assert gpu.done == ["step"] * 10
@@ -65,7 +63,7 @@ def test_what_cannot_be_captured_is_done_all_the_same_and_not_tried_again(
 ) -> None:
     gpu = Gpu(monkeypatch, RuntimeError("operation not permitted when stream is capturing"))
     for _ in range(2):
-        step = Repeated(gpu.step, CUDA)
+        step = Repeated(gpu.step, capture=True)
         for _ in range(WARM_UP + 2):
             step()
     assert gpu.done == ["step"] * WARM_UP + ["capture on another"] + ["step"] * (1 + 2 + WARM_UP + 2)
@@ -77,7 +75,7 @@ def test_what_cannot_be_captured_is_done_all_the_same_and_not_tried_again(
 
 def test_too_little_memory_is_no_reason_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
-    step = Repeated(gpu.step, CUDA)
+    step = Repeated(gpu.step, capture=True)
     for _ in range(WARM_UP):
         step()
     with pytest.raises(torch.OutOfMemoryError):

@@ -13,18 +13,18 @@ WARM_UP = 3  # calls before the capture, in which libraries make what a capture 
 
 
 class Repeated:
-    """Calls a function that is to be called many times; on a CUDA device soon as a captured graph.
+    """Calls a function that is to be called many times, if wanted soon as a captured graph.
 
     Args:
         function: without arguments; it reads and writes the same memory at each call, and reads nothing back.
-        device: that it works on, which is the current one.
+        capture: whether to; the function works on the current CUDA device then.
     """
 
     failed: torch.cuda.CUDAGraph | None = None  # the allocator may still refer to what could not be captured
 
-    def __init__(self, function: Callable[[], None], device: torch.device) -> None:
+    def __init__(self, function: Callable[[], None], capture: bool) -> None:
         self.function = function
-        self._warm_up: int | None = WARM_UP if device.type == "cuda" else None  # calls left; None never captures
+        self._warm_up: int | None = WARM_UP if capture else None  # calls left; None never captures
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:

@@ -75,7 +75,7 @@ class Chunk:
         self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
         self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
         # The one last batch of an epoch is not worth the memory of a graph.
-        self.step = Repeated(lambda: stack.step(self), device if steps > 1 else torch.device("cpu"))
+        self.step = Repeated(lambda: stack.step(self), capture=device.type == "cuda" and steps > 1)
 
 
 class Stack:

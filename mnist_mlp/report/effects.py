@@ -1,60 +1,78 @@
-"""Does a compared key matter at all, once the others are averaged out? And does its effect depend on the other?"""
+"""Does a compared key matter at all, once the others are averaged out? And does its effect depend on the other?
+
+The same tests as of pairs of cells (see `contrasts`), of other differences. A key matters if two of its values differ,
+averaged over the other key within each seed. Its effect depends on the other key if a difference between two of its
+values is not the same at two values of the other. Averages have less noise than cells, so that an effect may be found
+where no pair of cells can be told apart.
+"""
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.pairs import Noise
+from mnist_mlp.report.contrasts import FEWEST, test_all
 from mnist_mlp.report.roles import REPLICATE, as_typed
 
-COLUMNS = ("effect", "range", "share", "df", "df_error", "F", "p")
+COLUMNS = ("effect", "range", "share", "n", "largest", "difference", "p")
 
 
-def main_effects(runs: pd.DataFrame, by: Sequence[str], noise: Noise | None) -> pd.DataFrame:
-    """Analysis of variance of test accuracy: seeds as blocks, two compared keys and their interaction, type II sums.
-
-    Both degrees of freedom of each F are multiplied by Box's epsilon, as the cells' noises may differ.
+def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = None) -> pd.DataFrame:
+    """Test two compared keys and their interaction.
 
     Args:
-        runs: the completed ones at the chosen settings.
+        runs: at the chosen settings, with `score`, the seed and the compared keys.
         by: the compared keys; anything but two gives no table.
-        noise: of the cells.
+        images: that each accuracy is measured on; None where it is not known.
 
     Returns:
         One row an effect: `effect` (a key, or "a x b"), `range` of its marginal means (accuracy; of the interaction,
-        none), `share` of the sum of squares without the seeds', `df`, `df_error`, `F`, `p`. Empty where a key has one
-        value, a combination is missing, or nothing is left to estimate noise from.
+        none), `share` of the variance of the cells' means that it makes up (they add up to 1), `n` seeds that all cells
+        have, `largest`, the difference with the smallest p, in words, its size `difference` (accuracy), and `p`, corrected
+        for all differences of the effect. Empty where a key has one value, a combination is missing, or fewer than
+        three seeds are there in all cells.
     """
-    runs = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value as any other
     nothing = pd.DataFrame(columns=list(COLUMNS))
-    if len(by) != 2 or noise is None or runs[REPLICATE].nunique() < 2:
+    if len(by) != 2:
         return nothing
-    levels = [runs[key].nunique() for key in by]
-    if min(levels) < 2 or len(runs.groupby(list(by))) < levels[0] * levels[1]:
+    words = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value as any other
+    levels = [sorted(words[key].unique()) for key in by]
+    table = words.pivot_table(index=[REPLICATE], columns=list(by), values="score")
+    table = table.reindex(columns=pd.MultiIndex.from_product(levels, names=by)).dropna()
+    if min(map(len, levels)) < 2 or len(table) < FEWEST:
         return nothing
-    from statsmodels.formula.api import ols
-    from statsmodels.stats.anova import anova_lm
-
-    names = {key: f"key{number}" for number, key in enumerate(by)}
-    data = (
-        runs[["test_accuracy", REPLICATE, *by]]
-        .rename(columns=names | {REPLICATE: "replicate"})
-        .astype(dict.fromkeys([*names.values(), "replicate"], "str"))
-    )
-    first, second = (f"C({name})" for name in names.values())
-    table = anova_lm(ols(f"test_accuracy ~ C(replicate) + {first} * {second}", data).fit(), typ=2)
-    error = table.loc["Residual"]
-    if error["df"] < 1 or not error["sum_sq"] > 0:
-        return nothing
-    from scipy import stats
-
-    total = table["sum_sq"].drop("C(replicate)").sum()
+    scores = table.to_numpy().T.reshape(len(levels[0]), len(levels[1]), len(table))  # (first, second, seed)
+    means = scores.mean(axis=2)
+    margins = [means.mean(axis=1), means.mean(axis=0)]
+    squares = [margin.var() for margin in margins]
+    total = means.var()
     rows = []
-    for term, effect in ((first, by[0]), (second, by[1]), (f"{first}:{second}", " × ".join(by))):
-        row, key = table.loc[term], effect if effect in by else None
-        means = runs.groupby(list(by))["test_accuracy"].mean().groupby(level=key).mean() if key else None
-        df, df_error = row["df"] * noise.epsilon, error["df"] * noise.epsilon
-        spread = float("nan") if means is None else means.max() - means.min()
-        p = float(stats.f.sf(row["F"], df, df_error))
-        rows.append((effect, spread, row["sum_sq"] / total, df, df_error, row["F"], p))
+    for key, names, margin, square, averaged in zip(by, levels, margins, squares, (1, 0), strict=True):
+        first, second = np.triu_indices(len(names), 1)
+        marginal = scores.mean(axis=averaged)  # (values, seeds)
+        cells = means.shape[averaged]
+        tested = _smallest(marginal[first] - marginal[second], len(names) - 1, images and images * cells)
+        pair = [f"{names[a]} less {names[b]}" for a, b in zip(first, second, strict=True)]
+        share = square / total if total > 0 else np.nan
+        rows.append((key, np.ptp(margin), share, len(table), pair[tested[0]], *tested[1:]))
+    (a, b), (c, d) = (np.triu_indices(len(names), 1) for names in levels)
+    within = scores[a] - scores[b]  # (pairs of the first, second, seed)
+    crossed = (within[:, c] - within[:, d]).reshape(-1, len(table))
+    ranks = [len(names) - 1 for names in levels]
+    # Twice the images, as each is a difference of two differences.
+    which, size, p = _smallest(crossed, ranks[0] * ranks[1], images and images / 2)
+    i, j = divmod(which, len(c))
+    text = (
+        f"{levels[0][a[i]]} less {levels[0][b[i]]}, with {levels[1][c[j]]} rather than {levels[1][d[j]]}"
+    )
+    share = max(0.0, 1 - sum(squares) / total) if total > 0 else np.nan
+    rows.append((" × ".join(by), np.nan, share, len(table), text, size, p))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _smallest(differences: np.ndarray, rank: int, images: float | None) -> tuple[int, float, float]:
+    """The difference with the smallest p: its place, its size and its corrected p."""
+    tested = test_all(differences, rank, images)
+    p = np.nan_to_num(tested.p_corrected, nan=1.0)  # without any noise there is nothing to tell it from
+    place = int(np.lexsort((-np.abs(tested.mean), p))[0])
+    return place, float(tested.mean[place]), float(p[place])

@@ -58,6 +58,7 @@ def test_the_columns_are_the_contract(write_run: Write, report: Report) -> None:
         "n",
         "diverged",
         "failed",
+        "at_chance",
         *measures,
         "epochs_to_target",
         "seconds_to_target",
@@ -211,6 +212,28 @@ def test_the_effects_are_of_the_scores(tmp_path: Path, write_run: Write) -> None
             write_run("lecun", optim, seed, test=[0.1, 0.5, 0.97 + seed / 1000])
     effects = compare(load([tmp_path / "sweep"]), target=0.97).effects.set_index("effect")
     assert effects.loc["optim", "range"] == pytest.approx((0.972 + 0.972) / 2 - (0.98 / 5 + 0.972) / 2)
+
+
+def test_runs_that_have_learned_nothing_are_marked(
+    tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 0.1135 + 3 sqrt(0.1135 * 0.8865 / 10000) = 0.12302
+    facts = {"test": 10_000, "commonest_test_share": 0.1135}
+    for seed, final in enumerate((0.1230, 0.1231, 0.97)):
+        write_run(lr=0.1, seed=seed, test=[0.1, 0.5, final], data_facts=facts)
+        write_run(lr=1.0, seed=seed, test=[0.1, 0.1, 0.1028], data_facts=facts)
+    write_run(optim="sgd", test=[0.1, 0.1, 0.1028])  # from before the share was recorded
+    write_run(optim="sgd", seed=1, test=[0.1, 0.1], epochs=2, status="diverged", reason="nan", data_facts=facts)
+    summary = report().set_index("optim")
+    assert summary["at_chance"].to_dict() == {"adam": 4, "sgd": 0}
+    assert summary.loc["adam", "test_accuracy_mean"] == pytest.approx((0.1230 + 0.1231 + 0.97) / 3)
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert runs["at_chance"].tolist()[:6] == [True, False, False, True, True, True]
+    assert runs["at_chance"].isna().tolist()[6:] == [True, True]
+    assert (
+        "note: No better than chance: 4 of 7 completed runs ended no better than always naming the commonest class "
+        "(he / adam: 4), 1 of them at the chosen settings; they stay in the means."
+    ) in capsys.readouterr().out
 
 
 def test_a_failed_run_is_missing_from_the_score(write_run: Write, report: Report) -> None:

@@ -55,6 +55,7 @@ def notes(
         *_edges(runs, tuned),
         *_momentum(runs, summary, pairs, by),
         *_endings(runs),
+        *_at_chance(runs),
         *_makings(runs),
         *_too_many(summary),
     ]
@@ -189,6 +190,21 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
     failed = int((runs["status"] == FAILED).sum())
     if failed:
         yield Note("Failures", f"{failed} of {len(runs)} runs failed and have no numbers.")
+
+
+def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
+    """Runs that ended without a complaint and have learned nothing."""
+    guessing = runs[runs["at_chance"].fillna(False)]
+    if guessing.empty:
+        return
+    counts = guessing.groupby(CELL).size().sort_values(ascending=False, kind="stable")
+    completed, at_chosen = int((runs["status"] == COMPLETED).sum()), int(guessing["chosen"].sum())
+    yield Note(
+        "No better than chance",
+        f"{len(guessing)} of {completed} completed runs ended no better than always naming the commonest class "
+        f"({listed([f'{cell}: {count}' for cell, count in counts.items()])}), {at_chosen or 'none'} of "
+        "them at the chosen settings; they stay in the means.",
+    )
 
 
 def _makings(runs: pd.DataFrame) -> Iterator[Note]:

@@ -29,6 +29,7 @@ from mnist_mlp.report.roles import (
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 TARGETS = ("epochs_to_target", "seconds_to_target")
+CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
 
 
@@ -42,7 +43,7 @@ class Comparison:
         varying: all keys that take several values.
         target: accuracy whose time was looked up.
         runs: one row a run, all of them, with final and best metrics, whether its setting was chosen, and `score`: its
-            final test accuracy, 0 where it diverged, NaN where it failed.
+            final test accuracy, 0 where it diverged, NaN where it failed; and `at_chance` (see `at_chance`).
         summary: one row a cell, the best mean `score` at its chosen setting first; means of accuracies, losses and
             seconds are over the `n` completed runs there.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
@@ -97,6 +98,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
     runs.loc[unended, numbers] = np.nan
     runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
     runs["score"] = score(runs, "test_accuracy")
+    runs["at_chance"] = at_chance(runs)
     summary = _summarise(runs, by, tuned)
     scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
     table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
@@ -132,6 +134,24 @@ def by_data(results: Results) -> dict[str, Results]:
         metrics = results.metrics[results.metrics["run"].isin(runs.index)]
         parts[str(part)] = Results(runs, metrics, results.problems)
     return parts
+
+
+def at_chance(runs: pd.DataFrame) -> pd.Series:
+    """Whether each run ended with a test accuracy no better than always naming the commonest class.
+
+    That is: no more than share + 3 sqrt(share (1 - share) / m), with the class' share of the m test images, which is
+    three binomial standard errors above what naming it gives.
+
+    Args:
+        runs: with `test_accuracy`, `commonest_test_share` and `test_size`.
+
+    Returns:
+        Nullable booleans: NA where a run has no final accuracy, or its share was not recorded.
+    """
+    share, accuracy = runs["commonest_test_share"], runs["test_accuracy"]
+    most = share + CHANCE_ERRORS * np.sqrt(share * (1 - share) / runs["test_size"])
+    known = most.notna() & accuracy.notna()
+    return pd.Series(accuracy <= most, dtype="boolean").mask(~known)
 
 
 def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
@@ -184,6 +204,7 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
         "n": done.groupby(CELL).size(),
         "diverged": (runs["status"] == DIVERGED).groupby(runs[CELL]).sum(),
         "failed": (runs["status"] == FAILED).groupby(runs[CELL]).sum(),
+        "at_chance": runs["at_chance"].fillna(False).groupby(runs[CELL]).sum(),
     }
     table = table.reindex(list(cells.groups)).join(
         pd.DataFrame(counts).reindex(list(cells.groups)).fillna(0).astype(int)

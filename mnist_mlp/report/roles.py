@@ -1,8 +1,10 @@
-"""What each configuration key is for: seeds are replicates, some keys are compared, every other varying one is tuned.
+"""Which keys are compared, which are tuned, and which split the report into sections.
 
-All of it is found from the runs' configurations. A cell is one combination of the compared keys; by default, one
-initialisation with one optimizer. Within it, the values of the tuned keys with the best mean validation accuracy are
-chosen, and only their test results are shown, so that no test result ever takes part in a choice.
+The schema says what a key is for (see `mnist_mlp.config.Role`), the runs' configurations which of them vary, and the
+user which to compare. A section is one combination of the keys that say what was measured, less compared ones. Within
+it, a cell is one combination of the compared keys; by default, one initialisation with one optimizer. Within a cell,
+the values of the tunable keys with the best mean validation accuracy are chosen, and only their test results are shown,
+so that no test result ever takes part in a choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp import config as schema
-from mnist_mlp.config import UserError
+from mnist_mlp.config import Role, UserError
 from mnist_mlp.record import DIVERGED, FAILED
 from mnist_mlp.report.load import ENVIRONMENT
 
@@ -21,8 +23,8 @@ CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
 FACTS = (
-    *("status", "reason", "seconds", "config_hash", "digest", "parameters", "step", "stack_size", "overrides"),
-    *("data", CELL),
+    *("status", "reason", "seconds", "config_hash", "digest", "test_size", "commonest_test_share", "parameters"),
+    *("step", "stack_size", "overrides", "data", CELL),
 )
 
 
@@ -35,7 +37,12 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
         return any(part.nunique(dropna=False) > 1 for _, part in parts)
 
     keys = [key for key in runs.columns if key not in FACTS and not key.startswith(ENVIRONMENT)]
-    return [key for key in keys if schema.affects_result(key) and varies(key)]
+    return [key for key in keys if schema.role_of(key) is not Role.IRRELEVANT and varies(key)]
+
+
+def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """Those of the varying keys whose values are sections of the report, unless they are compared."""
+    return [key for key in varying_keys(runs) if schema.role_of(key) is Role.MEASURED_ON and key not in by]
 
 
 def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]:
@@ -60,8 +67,8 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]
 
 
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
-    """Those of the varying keys, neither seed nor compared, that take several values within one cell."""
-    keys = [key for key in varying if key != REPLICATE and key not in by]
+    """Those of the varying keys that may be tuned, are not compared, and take several values within one cell."""
+    keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in by]
     cells = runs.groupby(CELL)
     return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
 
@@ -85,10 +92,17 @@ def judged_split(runs: pd.DataFrame) -> str:
     return "val" if validated.all() and runs["validated"].any() else "train"
 
 
-def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
-    """The runs at each cell's chosen setting: the best mean accuracy of the split that chooses.
+def score(runs: pd.DataFrame, measure: str) -> pd.Series:
+    """What each run is worth by one of its final accuracies: 0 where it diverged, NaN where it failed.
 
-    A diverged run counts as accuracy 0; a failed one does not count.
+    One rule for the choice of settings, the ranking of cells and the pairs, so that a cell is never judged by the runs
+    that survived alone.
+    """
+    return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
+
+
+def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
+    """The runs at each cell's chosen setting: the best mean score (see `score`) on the split that chooses.
 
     Args:
         runs: with `cell`, the tuned keys, `status` and final accuracies.
@@ -96,10 +110,9 @@ def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     """
     if not tuned:
         return runs
-    score = runs[f"{judged_split(runs)}_accuracy"]
-    score = score.where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
     setting = runs.groupby([CELL, *tuned], dropna=False, sort=True).ngroup()
-    means = pd.DataFrame({CELL: runs[CELL], "setting": setting, "score": score}).groupby([CELL, "setting"])["score"]
+    scores = score(runs, f"{judged_split(runs)}_accuracy")
+    means = pd.DataFrame({CELL: runs[CELL], "setting": setting, "score": scores}).groupby([CELL, "setting"])["score"]
     ranked = means.mean().fillna(-1.0).reset_index().sort_values("score", ascending=False, kind="stable")
     return runs[setting.isin(ranked.groupby(CELL)["setting"].first())]
 

@@ -19,13 +19,15 @@ def summary_csv(comparison: Comparison) -> pd.DataFrame:
 def runs_csv(comparison: Comparison) -> pd.DataFrame:
     """One row a run: every varying key, seed, status, final and best metrics, seconds."""
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
-    columns = ["status", "reason", "chosen", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
+    columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
     return _in_order(comparison)[[*_keys(comparison), *columns]]
 
 
 def _keys(comparison: Comparison) -> list[str]:
-    """What runs can differ in: the compared keys, the tuned ones, all others, the seed."""
-    return list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE]))
+    """What runs can differ in: the compared keys, the tuned ones, all others, the sections' own, the seed."""
+    return list(
+        dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, *comparison.measured, REPLICATE])
+    )
 
 
 def _in_order(comparison: Comparison) -> pd.DataFrame:

@@ -1,13 +1,14 @@
 """Tests of many differences at once: paired t-tests whose variances borrow from one another.
 
-Seeds are blocks. A difference is taken within each seed, so what all cells of a seed share cancels, and its noise is the
-variance of its own seeds' differences, whatever the noise of other cells. Of few seeds that variance is itself uncertain,
-and a t-test with n - 1 degrees of freedom finds next to nothing among many cells. So each variance is moderated by all
-the others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical Applications in Genetics and Molecular
-Biology 3:3): where they are alike it is pulled towards their centre and gains degrees of freedom, where they differ it
-stands nearly alone. How much alike they are is not plugged in, as for Smyth, but averaged over what the data leave open,
-which is what keeps false verdicts rare with few cells. With up to three cells there is nothing to learn from, and these
-are plain paired t-tests. Sidak's correction makes p-values and intervals hold for all differences together.
+Seeds are blocks. A difference is taken within each seed, so what all cells of a seed share cancels, and its noise is
+the variance of its own seeds' differences, whatever the noise of other cells. Of few seeds that variance is itself
+uncertain, and a t-test with n - 1 degrees of freedom finds next to nothing among many cells. So each variance is
+moderated by all the others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical Applications in
+Genetics and Molecular Biology 3:3): where they are alike it is pulled towards their centre and gains degrees of
+freedom, where they differ it stands nearly alone. How much alike they are is not plugged in, as Smyth has it, but
+averaged over what the data leave open, which keeps false verdicts rare with few cells. With up to three cells there is
+nothing to learn from, and these are plain paired t-tests. Sidak's correction makes p-values and intervals hold for
+all differences together.
 
 One procedure judges every design; no test of the data picks it. `benchmarks/verdicts.py` measures how often it is wrong.
 """
@@ -15,7 +16,7 @@ One procedure judges every design; no test of the data picks it. `benchmarks/ver
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 CONFIDENCE = 0.95
 FEWEST = 3  # seeds; of two, the noise of a difference is anybody's guess
@@ -54,7 +55,7 @@ class Tested(NamedTuple):
     level: float
 
 
-def test_all(differences: np.ndarray, rank: int, images: float | None = None) -> Tested:
+def test_differences(differences: np.ndarray, rank: int, images: float | None = None) -> Tested:
     """Test that the mean of each row is zero.
 
     Args:
@@ -74,10 +75,10 @@ def test_all(differences: np.ndarray, rank: int, images: float | None = None) ->
     level = float(-np.expm1(np.log(CONFIDENCE) / len(n)))  # Sidak's
     error = np.sqrt(variance / n)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * stats.t.sf(np.abs(mean) / error, freedom)
+        p = 2 * special.stdtr(freedom, -np.abs(mean) / error)
     p = np.where(error > 0, p, np.where(mean == 0, 1.0, np.nan))
     corrected = -np.expm1(len(n) * np.log1p(-np.minimum(p, 1 - 1e-16)))
-    half = stats.t.isf(level / 2, freedom) * error
+    half = -special.stdtrit(freedom, level / 2) * error
     known = np.isfinite(p) & (error > 0)
     low, high = (np.where(known, np.clip(end, -1, 1), np.nan) for end in (mean - half, mean + half))
     return Tested(n, mean, variance, freedom, low, high, p, corrected, level)
@@ -87,14 +88,14 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> tuple[np.n
     """Moderated variances and their degrees of freedom.
 
     True variances are taken as scaled inverse chi-square with D degrees of freedom and scale s. Given these, a variance
-    v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d of them (Smyth 2004, eq. 3). D and s are averaged
-    over their posterior (prior: uniform in 1/sqrt(D), which is the spread of the logarithms of the variances but for a
-    factor, and in log s), and the mixture is summed up by the mean and the variance of 1/variance.
+    v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d of them (Smyth 2004, section 3). D and s are
+    averaged over their posterior (prior: uniform in log s and in 1/sqrt(D), which is, but for a factor, the spread of
+    the logarithms of the variances), and the mixture is summed up by the mean and the variance of 1/variance.
 
     Args:
         variance: estimates, (differences,).
         freedom: degrees of freedom of each.
-        rank: see `test_all`.
+        rank: see `test_differences`.
 
     Returns:
         Both of shape (differences,); as they came where there is nothing to learn from.

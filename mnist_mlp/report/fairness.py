@@ -8,8 +8,9 @@ import pandas as pd
 
 from mnist_mlp.config import find_setting
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.report.contrasts import CONFIDENCE
 from mnist_mlp.report.load import ENVIRONMENT
-from mnist_mlp.report.pairs import CONFIDENCE, MOST_CELLS
+from mnist_mlp.report.pairs import MOST_CELLS
 from mnist_mlp.report.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, judged_split
 
 NAMED = 6  # cells listed in a note before "and … more"

@@ -4,9 +4,9 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
-from mnist_mlp.report.contrasts import CONFIDENCE, FEWEST, Tested, test_all
+from mnist_mlp.report.contrasts import CONFIDENCE, FEWEST, Tested, test_differences
 
 POWER = 0.8  # at which a number of further seeds is estimated
 MOST_SEEDS = 1000  # beyond which it is not worth a number
@@ -23,7 +23,7 @@ def compare_pairs(
 
     Args:
         table: accuracies, cells x seeds, the best cell first; NaN where there is none.
-        images: that each accuracy is measured on (see `contrasts.test_all`); None where it is not known.
+        images: that each accuracy is measured on (see `contrasts.test_differences`); None where it is not known.
         budgets: what was spent on tuning each cell, in words; None or equal texts where it is the same. The best of
             more settings looks better by chance alone, and by how much is not known, so pairs that differ get no
             verdict.
@@ -47,7 +47,7 @@ def compare_pairs(
     enough = n >= FEWEST
     cells = len({*first[enough], *second[enough]})
     if cells:
-        tested = test_all(differences[enough], cells - 1, images)
+        tested = test_differences(differences[enough], cells - 1, images)
         pairs.loc[enough, "difference"] = tested.mean
         pairs.loc[enough, _TOLD] = _judged(tested)
     if budgets is not None:
@@ -88,12 +88,16 @@ def _more_seeds(tested: Tested) -> np.ndarray:
     By the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power), at degrees of freedom that
     grow in proportion to m - 1.
     """
-    size, n = np.abs(tested.mean), tested.n
-    more = np.full(len(n), np.inf)
-    for m in np.unique(np.geomspace(FEWEST, MOST_SEEDS, 200).astype(int)):  # each up to 30, then steps of 3 %
-        freedom = np.maximum(tested.freedom * (m - 1) / (n - 1), 1)
-        least = (stats.t.isf(tested.level / 2, freedom) + stats.t.ppf(POWER, freedom)) * np.sqrt(tested.variance / m)
-        more = np.where((size >= least) & np.isinf(more), np.maximum(m - n, 1), more)
-        if np.isfinite(more).all():
-            break
-    return np.where(size > 0, more, np.inf)
+    candidates = np.unique(np.geomspace(FEWEST, MOST_SEEDS, 256).astype(int))  # each up to 40, then steps of 2 %
+    low, high = np.zeros(len(tested.n), dtype=int), np.full(len(tested.n), len(candidates))
+    while (low < high).any():  # the more seeds, the more is found: halve what is left of the candidates
+        middle = (low + high) // 2
+        m = candidates[np.minimum(middle, len(candidates) - 1)]
+        freedom = np.maximum(tested.freedom * (m - 1) / (tested.n - 1), 1)
+        quantiles = special.stdtrit(freedom, POWER) - special.stdtrit(freedom, tested.level / 2)
+        enough = np.abs(tested.mean) >= quantiles * np.sqrt(tested.variance / m)
+        is_open = low < high
+        high = np.where(is_open & enough, middle, high)
+        low = np.where(is_open & ~enough, middle + 1, low)
+    m = np.append(candidates.astype(float), np.inf)[low]
+    return np.where(tested.mean != 0, np.maximum(m - tested.n, 1), np.inf)

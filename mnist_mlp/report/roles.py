@@ -117,6 +117,19 @@ def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     return runs[setting.isin(ranked.groupby(CELL)["setting"].first())]
 
 
+def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
+    """What was spent on tuning each cell, in words: how many settings, and how many seeds each, failed runs aside."""
+    ended = runs[runs["status"] != FAILED]
+    seeds = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
+
+    def words(counts: pd.Series) -> str:
+        settings = f"{len(counts)} setting{'s' if len(counts) > 1 else ''}"
+        few, many = counts.min(), counts.max()
+        return f"{settings} of {few if few == many else f'{few} to {many}'} seed{'s' if many > 1 else ''}"
+
+    return seeds.groupby(level=CELL).agg(words)
+
+
 def as_typed(value: object) -> str:
     """A configuration value as one types it; NaN stands for null in a column of numbers."""
     if isinstance(value, bool | np.bool_):

@@ -12,14 +12,16 @@ from scipy import stats
 
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.report import effects, fairness
+from mnist_mlp.report.contrasts import CONFIDENCE
 from mnist_mlp.report.load import Results
-from mnist_mlp.report.pairs import CONFIDENCE, Noise, compare_pairs
+from mnist_mlp.report.pairs import compare_pairs
 from mnist_mlp.report.roles import (
     CELL,
     COMPARED,
     LEARNING_RATE,
     REPLICATE,
     as_typed,
+    budgets,
     cell_names,
     choose,
     in_order,
@@ -51,7 +53,7 @@ class Comparison:
         summary: one row a cell, the best mean `score` at its chosen setting first; means of accuracies, losses and
             seconds are over the `n` completed runs there.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
-        noise: of the cells, as the pairs' verdicts took it; None where there are too few seeds.
+        judged: how many cells have three seeds in common with another, which a verdict takes.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
         curves: mean and interval per epoch, split and cell, of the chosen runs.
         sensitivity: accuracy that the choice went by, per cell and learning rate.
@@ -66,7 +68,7 @@ class Comparison:
     runs: pd.DataFrame
     summary: pd.DataFrame
     pairs: pd.DataFrame
-    noise: Noise | None
+    judged: int
     effects: pd.DataFrame
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -109,7 +111,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
     table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
     table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
-    paired, spread = compare_pairs(table)
+    images = _same_size(runs)
+    paired, judged = compare_pairs(table, images, budgets(runs, tuned) if tuned else None)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -119,12 +122,18 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         runs=runs,
         summary=summary,
         pairs=paired,
-        noise=spread,
-        effects=effects.main_effects(scored.assign(test_accuracy=scored["score"]), by, spread),
+        judged=judged,
+        effects=effects.main_effects(scored, by, images),
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
         sensitivity=_sensitivity(runs, tuned),
         notes=fairness.notes(runs, summary, paired, by, tuned, varying),
     )
+
+
+def _same_size(runs: pd.DataFrame) -> float | None:
+    """The number of test images, where all runs tell it and tell the same."""
+    sizes = runs.loc[runs["status"] != FAILED, "test_size"].unique()
+    return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 else None
 
 
 def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:

@@ -1,0 +1,32 @@
+"""What else is used to tell cells apart, measured beside the report: complete tables of accuracies, cells x seeds."""
+
+import functools
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+LEVEL = 0.05
+
+
+def paired_holm(y: np.ndarray) -> np.ndarray:
+    """Which pairs differ by paired t-tests with Holm's correction."""
+    i, j = np.triu_indices(len(y), 1)
+    d = y[i] - y[j]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = d.mean(axis=1) / (d.std(axis=1, ddof=1) / np.sqrt(y.shape[1]))
+    return np.asarray(multipletests(2 * stats.t.sf(np.abs(np.nan_to_num(t)), y.shape[1] - 1), method="holm")[0])
+
+
+@functools.cache
+def critical(cells: int, seeds: int) -> float:
+    """Tukey's critical value."""
+    return float(stats.studentized_range.isf(LEVEL, cells, (cells - 1) * (seeds - 1)))
+
+
+def pooled_tukey(y: np.ndarray) -> np.ndarray:
+    """Which pairs differ by Tukey's test in randomized blocks."""
+    i, j = np.triu_indices(len(y), 1)
+    residual = y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()
+    error = np.sqrt((residual**2).sum() / ((len(y) - 1) * (y.shape[1] - 1)) / y.shape[1])
+    return np.asarray(np.abs(y[i].mean(axis=1) - y[j].mean(axis=1)) > critical(*y.shape) * error)

@@ -3,14 +3,15 @@
 Seeds are blocks. A difference is taken within each seed, so what all cells of a seed share cancels, and its noise is
 the variance of its own seeds' differences, whatever the noise of other cells. Of few seeds that variance is itself
 uncertain, and a t-test with n - 1 degrees of freedom finds next to nothing among many cells. So each variance is
-moderated by all the others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical Applications in
+moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical Applications in
 Genetics and Molecular Biology 3:3): where they are alike it is pulled towards their centre and gains degrees of
 freedom, where they differ it stands nearly alone. How much alike they are is not plugged in, as Smyth has it, but
 averaged over what the data leave open, which keeps false verdicts rare with few cells. With up to three cells there is
 nothing to learn from, and these are plain paired t-tests. Sidak's correction makes p-values and intervals hold for
 all differences together.
 
-One procedure judges every design; no test of the data picks it. `benchmarks/verdicts.py` measures how often it is wrong.
+One procedure judges every design, and no test of the data picks it. `benchmarks/verdicts.py` measures how often it is
+wrong.
 """
 
 from typing import NamedTuple
@@ -29,7 +30,7 @@ SCALES = 60  # grid points of the prior's scale
 EACH = 3.0
 
 
-class Tested(NamedTuple):
+class Judged(NamedTuple):
     """One test a difference; arrays of shape (differences,), in the unit of the differences.
 
     Attributes:
@@ -55,7 +56,7 @@ class Tested(NamedTuple):
     level: float
 
 
-def test_differences(differences: np.ndarray, rank: int, images: float | None = None) -> Tested:
+def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Judged:
     """Test that the mean of each row is zero.
 
     Args:
@@ -69,7 +70,8 @@ def test_differences(differences: np.ndarray, rank: int, images: float | None = 
     n = np.isfinite(rounded).sum(axis=1)
     mean = np.round(np.nanmean(rounded, axis=1), DECIMALS)
     least = np.maximum(np.abs(mean), 1 / images) / images if images else np.zeros(len(n))
-    own = np.maximum(np.nanvar(rounded, axis=1, ddof=1), least)
+    seen = np.nanvar(rounded, axis=1, ddof=1)
+    own = np.maximum(np.where(seen > 10.0 ** (-2 * DECIMALS), seen, 0.0), least)
     variance, freedom = moderate(own, n - 1.0, rank)
     variance, freedom = np.maximum(variance, least), np.minimum(freedom, rank * (n - 1.0))
     level = float(-np.expm1(np.log(CONFIDENCE) / len(n)))  # Sidak's
@@ -81,7 +83,7 @@ def test_differences(differences: np.ndarray, rank: int, images: float | None = 
     half = -special.stdtrit(freedom, level / 2) * error
     known = np.isfinite(p) & (error > 0)
     low, high = (np.where(known, np.clip(end, -1, 1), np.nan) for end in (mean - half, mean + half))
-    return Tested(n, mean, variance, freedom, low, high, p, corrected, level)
+    return Judged(n, mean, variance, freedom, low, high, p, corrected, level)
 
 
 def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +97,7 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> tuple[np.n
     Args:
         variance: estimates, (differences,).
         freedom: degrees of freedom of each.
-        rank: see `test_differences`.
+        rank: see `judge`.
 
     Returns:
         Both of shape (differences,); as they came where there is nothing to learn from.

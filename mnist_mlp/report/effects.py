@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.contrasts import FEWEST, test_differences
+from mnist_mlp.report.contrasts import FEWEST, judge
 from mnist_mlp.report.roles import REPLICATE, as_typed
 
 COLUMNS = ("effect", "n", "range", "share", "largest", "difference", "p")
@@ -87,6 +87,6 @@ def _likeliest(
     differences: np.ndarray, names: Sequence[str], rank: int, images: float | None
 ) -> tuple[str, float, float]:
     """The difference with the smallest p: its name, its size and its corrected p, 1 where there is no noise at all."""
-    tested = test_differences(differences, rank, images)
+    tested = judge(differences, rank, images)
     place = int(np.lexsort((-np.abs(tested.mean), np.nan_to_num(tested.p, nan=1.0)))[0])
     return names[place], float(tested.mean[place]), float(np.nan_to_num(tested.p_corrected[place], nan=1.0))

@@ -1,29 +1,30 @@
 """Which cells differ: every pair of cells, with simultaneous intervals, corrected p and a verdict (see `contrasts`)."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from mnist_mlp.report.contrasts import CONFIDENCE, FEWEST, Tested, test_differences
+from mnist_mlp.report.contrasts import CONFIDENCE, FEWEST, Judged, judge
 
 POWER = 0.8  # at which a number of further seeds is estimated
 MOST_SEEDS = 1000  # beyond which it is not worth a number
 MOST_CELLS = 150  # beyond which cells are shown beside the best one only
 BETTER, WORSE, ALIKE, UNTOLD = "better", "worse", "indistinguishable", "cannot be told"
 TOO_FEW = f"{UNTOLD}: fewer than {FEWEST} seeds in common"
+NUMBERS = ("ci_low", "ci_high", "p", "p_corrected", "more_seeds")  # NaN where nothing can be told
 NOISELESS = f"{UNTOLD}: the seeds show no noise to measure the difference against"
 
 
 def compare_pairs(
-    table: pd.DataFrame, images: float | None = None, budgets: Mapping[str, Hashable] | None = None
+    table: pd.DataFrame, images: float | None = None, budgets: Mapping[str, str] | None = None
 ) -> tuple[pd.DataFrame, int]:
     """Compare every pair of rows, paired by column; beyond 150 rows, the first with each other.
 
     Args:
         table: accuracies, cells x seeds, the best cell first; NaN where there is none.
-        images: that each accuracy is measured on (see `contrasts.test_differences`); None where it is not known.
+        images: that each accuracy is measured on (see `contrasts.judge`); None where it is not known.
         budgets: what was spent on tuning each cell, in words; None or equal texts where it is the same. The best of
             more settings looks better by chance alone, and by how much is not known, so pairs that differ get no
             verdict.
@@ -38,41 +39,38 @@ def compare_pairs(
     values = table.to_numpy(dtype=float)
     differences = values[first] - values[second]
     n = np.isfinite(differences).sum(axis=1)
-    sums = np.where(n > 0, np.nansum(differences, axis=1), np.nan)
-    pairs = pd.DataFrame(
-        {"a": table.index[first], "b": table.index[second], "n": n, "difference": sums / np.maximum(n, 1)}
-        | dict.fromkeys(("ci_low", "ci_high", "p", "p_corrected", "more_seeds"), np.nan)
-        | {"verdict": TOO_FEW}
-    )
+    columns = {name: np.full(len(n), np.nan) for name in ("difference", *NUMBERS)}
+    columns["difference"] = np.nansum(differences, axis=1) / np.where(n > 0, n, np.nan)
+    verdicts = np.full(len(n), TOO_FEW, dtype=object)
     enough = n >= FEWEST
     cells = len({*first[enough], *second[enough]})
     if cells:
-        tested = test_differences(differences[enough], cells - 1, images)
-        pairs.loc[enough, "difference"] = tested.mean
-        pairs.loc[enough, _TOLD] = _judged(tested)
+        judged = judge(differences[enough], cells - 1, images)
+        real = judged.p_corrected < 1 - CONFIDENCE
+        more = np.where(real | np.isnan(judged.p), np.nan, _more_seeds(judged))  # of a real one, none are needed
+        numbers = (judged.low, judged.high, judged.p, judged.p_corrected, more)
+        for name, values in zip(("difference", *NUMBERS), (judged.mean, *numbers), strict=True):
+            columns[name][enough] = values
+        verdicts[enough] = [_verdict(*told) for told in zip(judged.mean, judged.p, real, judged.n, more, strict=True)]
     if budgets is not None:
-        spent = [pairs[side].map(budgets) for side in "ab"]
-        unequal = (pairs["n"] >= FEWEST) & (spent[0] != spent[1])
-        words = f"{UNTOLD}: tuned over " + spent[0].astype(str) + " against " + spent[1].astype(str)
-        pairs.loc[unequal, "verdict"] = words + "; tune both alike"
-        pairs.loc[unequal, _TOLD[:-1]] = np.nan
-    if len(table) > MOST_CELLS:
-        pairs = pairs[pairs["a"] == table.index[0]].reset_index(drop=True)
-    return pairs, cells
+        spent = [str(budgets.get(cell)) for cell in table.index]
+        for pair, (a, b) in enumerate(zip(first, second, strict=True)):
+            if enough[pair] and spent[a] != spent[b]:
+                verdicts[pair] = f"{UNTOLD}: tuned over {spent[a]} against {spent[b]}; tune both alike"
+                for name in NUMBERS:
+                    columns[name][pair] = np.nan
+    pairs = pd.DataFrame(
+        {"a": table.index[first], "b": table.index[second], "n": n, **columns, "verdict": verdicts.astype(str)}
+    )
+    return (pairs[first == 0] if len(table) > MOST_CELLS else pairs), cells
 
 
-_TOLD = ["ci_low", "ci_high", "p", "p_corrected", "more_seeds", "verdict"]
-
-
-def _judged(tested: Tested) -> pd.DataFrame:
-    real = tested.p_corrected < 1 - CONFIDENCE
-    more = np.where(real | np.isnan(tested.p), np.nan, _more_seeds(tested))
-    verdicts = [
-        NOISELESS if np.isnan(p) else (BETTER if mean > 0 else WORSE) if is_real else f"{ALIKE} at n = {n}: {needed(m)}"
-        for p, mean, is_real, n, m in zip(tested.p, tested.mean, real, tested.n, more, strict=True)
-    ]
-    columns = (tested.low, tested.high, tested.p, tested.p_corrected, more, verdicts)
-    return pd.DataFrame(dict(zip(_TOLD, columns, strict=True)))
+def _verdict(difference: float, p: float, is_real: bool, n: int, more: float) -> str:
+    if np.isnan(p):
+        return NOISELESS
+    if is_real:
+        return BETTER if difference > 0 else WORSE
+    return f"{ALIKE} at n = {n}: {needed(more)}"
 
 
 def needed(more: float) -> str:
@@ -82,7 +80,7 @@ def needed(more: float) -> str:
     return f"more than {MOST_SEEDS:,} seeds needed to tell, if there is a difference at all"
 
 
-def _more_seeds(tested: Tested) -> np.ndarray:
+def _more_seeds(tested: Judged) -> np.ndarray:
     """Further seeds at which a true difference of the size seen is found with 80 % power; infinite beyond a thousand.
 
     By the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power), at degrees of freedom that

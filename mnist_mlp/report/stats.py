@@ -112,7 +112,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
     table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
     images = _same_size(runs)
-    paired, judged = compare_pairs(table, images, budgets(runs, tuned) if tuned else None)
+    paired, judged = compare_pairs(table, images, budgets(runs, tuned).to_dict() if tuned else None)
     return Comparison(
         by=by,
         tuned=tuned,

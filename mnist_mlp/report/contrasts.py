@@ -78,8 +78,8 @@ def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Ju
     error = np.sqrt(variance / n)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * special.stdtr(freedom, -np.abs(mean) / error)
-    p = np.where(error > 0, p, np.where(mean == 0, 1.0, np.nan))
-    corrected = -np.expm1(len(n) * np.log1p(-np.minimum(p, 1 - 1e-16)))
+        p = np.where(mean == 0, 1.0, np.where(error > 0, p, np.nan))
+        corrected = -np.expm1(len(n) * np.log1p(-p))
     half = -special.stdtrit(freedom, level / 2) * error
     known = np.isfinite(p) & (error > 0)
     low, high = (np.where(known, np.clip(end, -1, 1), np.nan) for end in (mean - half, mean + half))

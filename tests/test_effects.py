@@ -1,0 +1,102 @@
+"""Effects of two keys against SciPy's paired tests of averages worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from mnist_mlp.report.effects import COLUMNS, main_effects
+
+BY = ["init", "optim"]
+Y = np.array(  # init x optim x seeds
+    [
+        [[0.970, 0.972, 0.969, 0.975], [0.960, 0.961, 0.958, 0.966]],
+        [[0.968, 0.971, 0.966, 0.970], [0.950, 0.955, 0.949, 0.951]],
+    ]
+)
+
+
+def long(y: np.ndarray, inits: str = "ab", optims: str = "xyz") -> pd.DataFrame:
+    rows = [(inits[i], optims[j], s, y[i, j, s]) for i, j, s in np.ndindex(y.shape)]
+    return pd.DataFrame(rows, columns=["init", "optim", "seed", "score"])
+
+
+def test_two_by_two_is_three_paired_t_tests() -> None:
+    table = main_effects(long(Y), BY).set_index("effect")
+    expected = {
+        "init": (Y[0].mean(axis=0), Y[1].mean(axis=0), "a less b"),
+        "optim": (Y[:, 0].mean(axis=0), Y[:, 1].mean(axis=0), "x less y"),
+        "init × optim": (Y[0, 0] - Y[1, 0], Y[0, 1] - Y[1, 1], "a less b, with x rather than y"),
+    }
+    for effect, (one, other, words) in expected.items():
+        row = table.loc[effect]
+        assert row["p"] == pytest.approx(stats.ttest_rel(one, other).pvalue)
+        assert (row["difference"], row["largest"]) == (pytest.approx((one - other).mean()), words)
+    assert table["n"].tolist() == [4] * 3
+    means = Y.mean(axis=2)
+    assert table["range"].tolist() == pytest.approx(
+        [abs(means[0].mean() - means[1].mean()), abs(means[:, 0].mean() - means[:, 1].mean()), np.nan], nan_ok=True
+    )
+    total = ((means - means.mean()) ** 2).sum()
+    by_hand = [
+        2 * ((means.mean(axis=1) - means.mean()) ** 2).sum() / total,
+        2 * ((means.mean(axis=0) - means.mean()) ** 2).sum() / total,
+    ]
+    assert table["share"].tolist() == pytest.approx([*by_hand, 1 - sum(by_hand)])
+
+
+def test_the_likeliest_of_many_differences_is_named_and_corrected() -> None:
+    generator = np.random.default_rng(0)
+    y = 0.9 + generator.standard_normal((2, 3, 5)) / 1000
+    y[:, 1] += 0.01
+    y[1, 2] += 0.02
+    table = main_effects(long(y), BY).set_index("effect")
+    margins = y.mean(axis=0)
+    p = [stats.ttest_rel(margins[i], margins[j]).pvalue for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert table["p"]["optim"] == pytest.approx(1 - (1 - min(p)) ** 3)
+    assert table["largest"]["optim"] == ["x less y", "x less z", "y less z"][int(np.argmin(p))]
+    within = y[0] - y[1]
+    crossed = {
+        f"{a} rather than {b}": within[i] - within[j] for i, a in enumerate("xyz") for j, b in enumerate("xyz") if i < j
+    }
+    q = {words: stats.ttest_1samp(d, 0).pvalue for words, d in crossed.items()}
+    best = min(q, key=lambda words: q[words])
+    assert table["largest"]["init × optim"] == f"a less b, with {best}"
+    assert table["p"]["init × optim"] == pytest.approx(1 - (1 - q[best]) ** 3)
+
+
+def test_accuracies_that_differ_by_rounding_alone_show_no_effect() -> None:
+    y = np.full((2, 3, 4), 0.9)
+    y[0, 0] = 0.1 + 0.2 + 0.6
+    table = main_effects(long(y), BY)
+    assert table["p"].tolist() == [1.0] * 3
+    assert table["difference"].abs().max() == 0
+
+
+def test_averages_count_the_images_of_all_that_they_are_of() -> None:
+    """The same difference in every seed: by McNemar's bound, of 2 x 100 images for a main effect of two cells each."""
+    y = np.full((2, 2, 3), 0.9)
+    y[0] += 0.02
+    table = main_effects(long(y), BY, images=100).set_index("effect")
+    t = 0.02 / np.sqrt(0.02 / 200 / 3)
+    assert table["p"]["init"] == pytest.approx(2 * stats.t.sf(t, 2))
+    assert table["p"]["optim"] == table["p"]["init × optim"] == 1
+    y[0, 0] += 0.02
+    crossed = main_effects(long(y), BY, images=100).set_index("effect")["p"]["init × optim"]
+    assert crossed == pytest.approx(2 * stats.t.sf(0.02 / np.sqrt(0.02 / 100 / 3), 2))
+
+
+def test_what_cannot_be_tested_gives_an_empty_table() -> None:
+    runs = long(Y)
+    for some, by in (
+        (runs[runs["init"] == "a"], BY),
+        (runs[(runs["init"] == "a") | (runs["optim"] == "x")], BY),  # a combination is missing
+        (runs[runs["seed"] < 2], BY),
+        (runs[~((runs["init"] == "a") & (runs["optim"] == "x") & (runs["seed"] < 2))], BY),  # two seeds in all cells
+        (runs, ["init"]),
+    ):
+        empty = main_effects(some, by)
+        assert empty.empty
+        assert tuple(empty.columns) == COLUMNS
+    failed = runs.assign(score=runs["score"].where((runs["seed"] != 3) | (runs["init"] != "a")))
+    assert main_effects(failed, BY)["n"].tolist() == [3] * 3

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.report import escape
 from mnist_mlp.report.pairs import UNTOLD
 from mnist_mlp.report.roles import CELL, REPLICATE, as_typed
 from mnist_mlp.report.stats import BEST_EPOCH, TARGETS, Comparison
@@ -126,32 +127,19 @@ def runs(comparison: Comparison) -> pd.DataFrame:
     return shown
 
 
-def latex(comparison: Comparison, data: str) -> str:
-    """The leaderboard as a LaTeX table (package booktabs)."""
+def latex(comparison: Comparison, data: str, label: str) -> str:
+    """The leaderboard as a LaTeX table."""
     board = leaderboard(comparison).drop(columns=["rank", "failed", "seconds"])
     board = board.rename(columns={"against the best": "vs. best"})
     text = (
-        board.map(_tex)
-        .rename(columns=_tex)
+        board.map(escape.latex)
+        .rename(columns=escape.latex)
         .to_latex(
             index=False,
-            caption=f"Test accuracy on {_tex(data)}: mean and 95\\,\\% interval over n seeds.",
-            label=f"tab:{'-'.join(''.join(c if c.isalnum() else ' ' for c in data).split())}",
+            caption=f"Test accuracy on {escape.latex(data)}: mean and 95\\,\\% interval over n seeds.",
+            label=f"tab:{label}",
             position="t",
         )
     )
-    return f"% needs \\usepackage{{booktabs}}\n{text}"
+    return f"% Needs \\usepackage{{booktabs}}; for names in other than Latin letters, LuaLaTeX or XeLaTeX.\n{text}"
 
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-_TEX |= {character: "\\" + character for character in "&%$#_{}"} | {"<": r"\textless{}", ">": r"\textgreater{}"}
-
-
-def _tex(value: str) -> str:
-    return "".join(_TEX.get(character, character) for character in value)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,9 @@ class Drawing:
 def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str]) -> list[Drawing]:
     """Save every figure that the runs allow, named with this suffix, as PNG, SVG and these formats."""
     drawings = []
-    with mpl.rc_context({"svg.hashsalt": "mnist_mlp"}):  # the same bytes for the same numbers
+    # The same bytes for the same numbers; a letter that the font does not have becomes a box, not a warning each time.
+    with mpl.rc_context({"svg.hashsalt": "mnist_mlp"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         for figure, kind, alt, caption in _figures(comparison):
             name = kind + suffix
             figure.savefig(folder / f"{name}.png", dpi=plots.DPI)

@@ -39,7 +39,9 @@ def show(
 
     for data, comparison in comparisons.items():
         board = tables.leaderboard(comparison)
-        table = Table(*map(cell, board.columns), title=cell(data), title_justify="left")
+        table = Table(title=cell(data), title_justify="left")
+        for column in board.columns:
+            table.add_column(cell(column))
         for row in board.head(SHOWN_CELLS).itertuples(index=False):
             table.add_row(*map(cell, row))
         console.print(table)

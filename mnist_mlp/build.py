@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from mnist_mlp import config as schema
 from mnist_mlp.config import ConfigError, InvalidArgument, UserError
-from mnist_mlp.data import Dataset, Splits, make_splits
+from mnist_mlp.data import Dataset, Split, Splits, make_splits
 from mnist_mlp.init import initialise
 from mnist_mlp.seeds import Seeds, derive_seeds
 from mnist_mlp.startup import spare_the_compiler
@@ -53,7 +53,11 @@ class Parts:
         """What `run.json` tells of them."""
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "data": {"digest": self.data_digest, **self.data.sizes()},
+            "data": {
+                "digest": self.data_digest,
+                **self.data.sizes(),
+                "commonest_test_share": _commonest_share(self.data.test),
+            },
         }
 
 
@@ -89,6 +93,12 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     spare_the_compiler()
     optimizer = _call("optim", tree["optim"], Optimizer, list(model.parameters()))
     return Parts(splits.to(device), digest, model, optimizer, device, seeds)
+
+
+def _commonest_share(split: Split) -> float:
+    """The share of the commonest class, which is the accuracy of always naming it."""
+    labels = split.labels if split.rows is None else split.labels[split.rows]
+    return int(labels.bincount().max()) / len(split)
 
 
 def check(config: Mapping[str, Any]) -> Parts:

@@ -124,6 +124,7 @@ def run_writer(tmp_path: Path) -> Write:
         digest: str | None = "d" * 64,
         optim_config: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
+        data_facts: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Path:
         test = test or [0.1, 0.5, 0.9]
@@ -156,7 +157,7 @@ def run_writer(tmp_path: Path) -> Write:
             "config": config,
             "environment": environment or {},
             "overrides": [f"init={init}", f"optim={optim}", f"seed={seed}"],
-            "data": {"digest": digest},
+            "data": {"digest": digest, **(data_facts or {})},
         }
         (directory / RUN_FILE).write_text(json.dumps(summary))
         return directory

@@ -1,6 +1,7 @@
 """From configuration to objects: every option shipped builds and works, and a user's own does without a registry."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from test_config import OPTIONS, composed
 
 from mnist_mlp.build import build, find_device
 from mnist_mlp.config import ConfigError, plain
+from mnist_mlp.data import Split
 
 OPTIMIZERS = [option for group, option in OPTIONS if group == "optim"]
 INITS = [option for group, option in OPTIONS if group == "init"]
@@ -57,6 +59,14 @@ def test_every_constructor_argument_can_be_set_without_a_plus(built: Callable[..
 def test_sizes_come_from_the_data(built: Callable[..., Any]) -> None:
     parts = built("data=digits", "model.hidden=[7]")
     assert [tuple(p.shape) for p in parts.model.parameters()] == [(7, 64), (7,), (7,), (7,), (10, 7), (10,)]
+
+
+def test_the_commonest_class_share_of_the_test_images_is_recorded(built: Callable[..., Any]) -> None:
+    parts = built("data=mnist")
+    assert parts.facts()["data"]["commonest_test_share"] == 0.1135  # there are 1,135 ones
+    labels, rows = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([1, 2, 3])
+    part = Split(torch.zeros(6, 4), labels, rows=rows)
+    assert replace(parts, data=replace(parts.data, test=part)).facts()["data"]["commonest_test_share"] == 2 / 3
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", "", "cpu:7"])

@@ -151,3 +151,13 @@ def test_other_tuned_keys_are_at_their_best_in_the_sensitivity(tmp_path: Path, w
             write_run(lr=lr, batch_size=batch, test=[0.1, 0.5 + lr + batch / 1000], val=[0.1, 0.5 + lr + batch / 1000])
     sensitivity = compared(tmp_path).sensitivity
     assert sensitivity["accuracy_mean"].tolist() == pytest.approx([0.574, 0.664])
+
+
+def test_a_diverged_run_counts_as_zero_in_the_sensitivity_too(tmp_path: Path, write_run: Write) -> None:
+    for seed in (0, 1):
+        write_run(lr=0.01, seed=seed, test=[0.1, 0.5], val=[0.1, 0.5])
+    write_run(lr=0.1, seed=0, test=[0.1, 0.9], val=[0.1, 0.9])
+    write_run(lr=0.1, seed=1, test=[0.1, 0.9], val=[0.1, 0.9], status="diverged", reason="nan")
+    sensitivity = compared(tmp_path).sensitivity
+    assert sensitivity["accuracy_mean"].tolist() == pytest.approx([0.5, 0.45])
+    assert sensitivity[["n", "diverged"]].to_numpy().tolist() == [[2, 0], [2, 1]]

@@ -58,10 +58,12 @@ def test_the_columns_are_the_contract(write_run: Write, report: Report) -> None:
         "n",
         "diverged",
         "failed",
+        "at_chance",
         *measures,
         "epochs_to_target",
         "seconds_to_target",
         "seconds_mean",
+        "score",
         "reached_target",
         "best_epoch_mean",
         "best_epoch_val_accuracy_mean",
@@ -171,6 +173,80 @@ def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, report: 
     assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 1, 1)
 
 
+def write_unstable(write_run: Write) -> None:
+    """Adam, four of whose five seeds diverge while one scores highest of all, beside SGD that never does."""
+    for seed in range(5):
+        if seed == 0:
+            write_run(optim="adam", seed=seed, test=[0.1, 0.5, 0.98])
+        else:
+            write_run(optim="adam", seed=seed, test=[0.1, 0.5], epochs=2, status="diverged", reason="nan")
+        write_run(optim="sgd", seed=seed, test=[0.1, 0.5, 0.970 + seed / 1000])
+
+
+def test_survivors_do_not_win(tmp_path: Path, write_run: Write, report: Report) -> None:
+    write_unstable(write_run)
+    summary = report()
+    assert summary["optim"].tolist() == ["sgd", "adam"]
+    assert summary["score"].tolist() == pytest.approx([0.972, 0.98 / 5])
+    assert summary["n"].tolist() == [5, 1]
+    assert summary["test_accuracy_mean"].tolist() == pytest.approx([0.972, 0.98])  # of the runs that survived
+    (pair,) = pd.read_csv(tmp_path / "report" / "pairs.csv").to_dict("records")
+    assert (pair["optim_a"], pair["optim_b"], pair["n"]) == ("sgd", "adam", 5)
+    assert pair["difference"] == pytest.approx(0.972 - 0.98 / 5)
+    comparison = compare(load([tmp_path / "sweep"]), target=0.97)
+    assert answer(comparison)[0].startswith("he / sgd scored highest")
+    (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
+    assert {text.get_text() for text in map_.texts} == {"97.20", "19.60"}
+    look = plots.looks(comparison.summary, comparison.by)
+    ax = plots.plot_seeds(Figure().subplots(), comparison.scored, comparison.summary, look)
+    drawn = sorted(float(np.mean(np.asarray(line.get_xdata()))) for line in ax.lines)  # the seeds and the bar of each
+    assert drawn == pytest.approx([19.6, 19.6, 97.2, 97.2])
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "the highest is he / sgd at 97.20%" in text
+
+
+def test_the_effects_are_of_the_scores(tmp_path: Path, write_run: Write) -> None:
+    write_unstable(write_run)
+    for seed in range(5):
+        for optim in ("adam", "sgd"):
+            write_run("lecun", optim, seed, test=[0.1, 0.5, 0.97 + seed / 1000])
+    effects = compare(load([tmp_path / "sweep"]), target=0.97).effects.set_index("effect")
+    assert effects.loc["optim", "range"] == pytest.approx((0.972 + 0.972) / 2 - (0.98 / 5 + 0.972) / 2)
+
+
+def test_runs_that_have_learned_nothing_are_marked(
+    tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 0.1135 + 3 sqrt(0.1135 * 0.8865 / 10000) = 0.12302
+    facts = {"test": 10_000, "commonest_test_share": 0.1135}
+    for seed, final in enumerate((0.1230, 0.1231, 0.97)):
+        write_run(lr=0.1, seed=seed, test=[0.1, 0.5, final], data_facts=facts)
+        write_run(lr=1.0, seed=seed, test=[0.1, 0.1, 0.1028], data_facts=facts)
+    write_run(optim="sgd", test=[0.1, 0.1, 0.1028])  # from before the share was recorded
+    write_run(optim="sgd", seed=1, test=[0.1, 0.1], epochs=2, status="diverged", reason="nan", data_facts=facts)
+    summary = report().set_index("optim")
+    assert summary["at_chance"].to_dict() == {"adam": 4, "sgd": 0}
+    assert summary.loc["adam", "test_accuracy_mean"] == pytest.approx((0.1230 + 0.1231 + 0.97) / 3)
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert runs["at_chance"].tolist()[:6] == [True, False, False, True, True, True]
+    assert runs["at_chance"].isna().tolist()[6:] == [True, True]
+    assert (
+        "note: No better than chance: 4 of 7 completed runs ended no better than always naming the commonest class "
+        "(he / adam: 4), 1 of them at the chosen settings; they stay in the means."
+    ) in capsys.readouterr().out
+
+
+def test_a_failed_run_is_missing_from_the_score(write_run: Write, report: Report) -> None:
+    write_run(seed=0, test=[0.1, 0.9])
+    write_run(seed=1, test=[0.1, 0.8])
+    write_run(seed=2, test=[0.1, 0.99], status="failed", reason="RuntimeError: no")
+    write_run(optim="sgd", seed=0, test=[0.1, 0.99], status="failed", reason="RuntimeError: no")
+    summary = report()
+    assert summary["optim"].tolist() == ["adam", "sgd"]
+    assert (summary["score"][0], summary["failed"].tolist()) == (pytest.approx(0.85), [1, 1])
+    assert math.isnan(summary["score"][1])
+
+
 def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: Report) -> None:
     write_run(optim="adam")
     write_run(optim="sgd", test=[0.1], status="diverged", reason="the training loss is nan")
@@ -178,6 +254,7 @@ def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: 
     assert list(summary["optim"]) == ["adam", "sgd"]
     assert (summary["n"][1], summary["diverged"][1]) == (0, 1)
     assert math.isnan(summary["test_accuracy_mean"][1])
+    assert summary["score"].tolist() == [0.9, 0]
 
 
 def test_everything_diverged_or_failed_is_still_a_report(

@@ -55,6 +55,7 @@ def notes(
         *_edges(runs, tuned),
         *_momentum(runs, summary, pairs, by),
         *_endings(runs),
+        *_at_chance(runs),
         *_makings(runs),
         *_too_many(summary),
     ]
@@ -162,16 +163,13 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
     losing = []
     for special in (cell for cell in cells.index if cell in plain):
         for cell in (cell for cell in cells.index if cell in general):
-            ahead = cells["test_accuracy_mean"][special] > cells["test_accuracy_mean"][cell]
+            ahead = cells["score"][special] > cells["score"][cell]
             if not ahead or any(cells[key][special] != cells[key][cell] for key in others):
                 continue
             pair = (special, cell) if (special, cell) in found.index else (cell, special)
             p = found["p"].get(pair, np.nan)
             if not p >= 1 - CONFIDENCE:  # within the noise it is no sign of anything; without a p nobody can tell
-                losing.append(
-                    f"{cell} at {cells['test_accuracy_mean'][cell]:.2%} to {special} at "
-                    f"{cells['test_accuracy_mean'][special]:.2%}"
-                )
+                losing.append(f"{cell} at {cells['score'][cell]:.2%} to {special} at {cells['score'][special]:.2%}")
     if losing:
         yield Note(
             "Momentum loses to plain SGD",
@@ -186,12 +184,27 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
         cells = listed([f"{cell}: {count}" for cell, count in diverged.sort_values(ascending=False).items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
         text = f"{at_chosen or 'none'} of them at the chosen settings"
-        if at_chosen and (runs["chosen"] & (runs["status"] == COMPLETED)).any():
-            text += ", whose means are over the runs that did not"
+        if at_chosen:
+            text += ", where they count as 0 in the score; means of test accuracy are over the runs that did not"
         yield Note("Divergences", f"{diverged.sum()} of {len(runs)} runs diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:
         yield Note("Failures", f"{failed} of {len(runs)} runs failed and have no numbers.")
+
+
+def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
+    """Runs that ended without a complaint and have learned nothing."""
+    guessing = runs[runs["at_chance"].fillna(False)]
+    if guessing.empty:
+        return
+    counts = guessing.groupby(CELL).size().sort_values(ascending=False, kind="stable")
+    completed, at_chosen = int((runs["status"] == COMPLETED).sum()), int(guessing["chosen"].sum())
+    yield Note(
+        "No better than chance",
+        f"{len(guessing)} of {completed} completed runs ended no better than always naming the commonest class "
+        f"({listed([f'{cell}: {count}' for cell, count in counts.items()])}), {at_chosen or 'none'} of "
+        "them at the chosen settings; they stay in the means.",
+    )
 
 
 def _makings(runs: pd.DataFrame) -> Iterator[Note]:

@@ -72,7 +72,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
     band = f"; band: {CONFIDENCE:.0%} t-interval of the mean" if seeds.max() > 1 else ""
     keys = f"Colour: {look.colour_title}" + (f"; line style: {look.line_title}." if look.lines else ".")
     shown = summary[summary[CELL].isin(cells)]
-    winner = f"the highest is {best[CELL]} at {best['test_accuracy_mean']:.2%}"
+    winner = f"the highest is {best[CELL]} at {best['score']:.2%}"
 
     yield (
         plots.learning_curves(comparison.curves[comparison.curves[CELL].isin(cells)], look),
@@ -83,10 +83,10 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
     )
     if len(comparison.by) > 1 and len(summary) <= 10 * plots.MOST_CELLS:
         yield (
-            plots.heatmap(summary, comparison.by),
+            plots.heatmap(comparison.summary, comparison.by),
             "heatmap",
             f"Mean test accuracy by {' and '.join(comparison.by)}; {winner}.",
-            f"Mean test accuracy after the last epoch ({n}).",
+            f"Mean test accuracy after the last epoch ({n}), a diverged run as 0.",
         )
     rivals = comparison.pairs[(comparison.pairs["a"] == best[CELL]) & comparison.pairs["p"].notna()]
     if len(rivals):
@@ -102,12 +102,12 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             f"intervals over all pairs of cells: one that crosses 0 is not told from the best.{some}",
         )
     figure, ax = plots.strips(len(cells))
-    plots.plot_seeds(ax, comparison.completed, shown, look)
+    plots.plot_seeds(ax, comparison.scored, shown, look)
     yield (
         figure,
         "seeds",
         f"Final test accuracy of every seed, by cell; on average {winner}.",
-        f"Test accuracy after the last epoch of every seed; the bar is the mean.{some}",
+        f"Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.{some}",
     )
     figure, ax = plots.strips(len(cells))
     ended = comparison.runs[comparison.runs["chosen"] & (comparison.runs["status"] != FAILED)]
@@ -126,7 +126,6 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             plots.sensitivity(part, look),
             "sensitivity",
             f"Accuracy against the learning rate for {len(cells)} cells.",
-            f"Learning-rate sensitivity: mean {judged_split(comparison.runs)} accuracy over seeds, of the runs "
-            f"that did not diverge{band}. A cross: runs diverged at this rate; the choice counts them as 0. "
-            f"{keys}{some}",
+            f"Learning-rate sensitivity: mean {judged_split(comparison.runs)} accuracy over seeds{band}. A cross: "
+            f"runs diverged at this rate; they count as 0, as in the choice. {keys}{some}",
         )

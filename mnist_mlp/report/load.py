@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,9 @@ class Results:
 
     Attributes:
         runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `parameters`, `config_hash`,
-            `digest` of the data, `step` (how it was computed), `stack_size` (runs trained as one with it),
-            `overrides` (its command line, as JSON), the group choices (`init`, `optim`, `data`, `model`),
+            `digest` of the data, `test_size` (number of test images) and `commonest_test_share` (the commonest class'
+            share of them), both NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with
+            it), `overrides` (its command line, as JSON), the group choices (`init`, `optim`, `data`, `model`),
             `environment.*`, and every configuration key by its dotted name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
@@ -94,7 +96,7 @@ def _run_directories(top: Path) -> Iterator[Path]:
 def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
     summary = _read_json(directory / RUN_FILE)
     try:
-        status, final = summary["status"], summary["final"]
+        status, final, data = summary["status"], summary["final"], summary.get("data", {})
         if status not in STATUSES:
             raise Unreadable(f"{RUN_FILE}: status {status!r} is none of {', '.join(STATUSES)}")
         run = {
@@ -103,7 +105,9 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "reason": summary["reason"],
             "seconds": float(summary["seconds"]),
             "config_hash": str(summary["config_hash"]),
-            "digest": summary.get("data", {}).get("digest"),  # a run that failed early has none
+            "digest": data.get("digest"),  # a run that failed early has none
+            "test_size": float(data.get("test", math.nan)),
+            "commonest_test_share": float(data.get("commonest_test_share", math.nan)),
             "parameters": summary.get("parameters"),
             "step": summary.get("step"),
             "stack_size": summary.get("stack_size", 1),

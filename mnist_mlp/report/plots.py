@@ -135,7 +135,7 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     words = pd.DataFrame({key: summary[key].map(as_typed) for key in by})
     rows = words[by[0]] if len(by) > 1 else pd.Series("", summary.index)
     columns = words[list(by[1:]) or [by[0]]].agg(" / ".join, axis=1)
-    table = summary["test_accuracy_mean"].groupby([rows.to_numpy(), columns.to_numpy()]).mean().unstack() * 100
+    table = summary["score"].groupby([rows.to_numpy(), columns.to_numpy()]).mean().unstack() * 100
     table = table[in_order(list(table.columns))]
     values = table.to_numpy(dtype=float)
     ax.imshow(values, cmap="viridis", aspect="auto")
@@ -159,7 +159,7 @@ def plot_sensitivity(ax: Axes, sensitivity: pd.DataFrame, look: Looks) -> Axes:
         ax.plot(part["lr"], part["accuracy_mean"], color=colour, linestyle=look.line[cell], marker="o", markersize=4)
         ax.fill_between(part["lr"], part["accuracy_ci_low"], part["accuracy_ci_high"], color=colour, alpha=0.15, lw=0)
         bad = part[part["diverged"] > 0]
-        ax.plot(bad["lr"], bad["accuracy_mean"].fillna(floor), "x", color=colour, markersize=9, markeredgewidth=2)
+        ax.plot(bad["lr"], bad["accuracy_mean"].clip(lower=floor), "x", color=colour, markersize=9, markeredgewidth=2)
     ax.set_xscale("log")
     _accuracy_axis(ax)
     ax.set_ylim(0.05, 0.999)
@@ -225,7 +225,7 @@ def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Looks)
     """Draw the final test accuracy of every seed in per cent, a bar at the cell's mean."""
     place = _rows(ax, list(summary[CELL]))
     for cell, part in each_cell(runs[runs[CELL].isin(place)]):
-        accuracies = part["test_accuracy"].dropna() * 100
+        accuracies = part["score"].dropna() * 100
         ax.plot(accuracies, [place[cell]] * len(accuracies), "o", color=look.colour[cell], alpha=0.6, markersize=5)
         mean = accuracies.mean()
         ax.plot([mean, mean], [place[cell] - 0.35, place[cell] + 0.35], color=look.colour[cell], linewidth=2)

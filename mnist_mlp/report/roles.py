@@ -21,8 +21,8 @@ CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
 FACTS = (
-    *("status", "reason", "seconds", "config_hash", "digest", "parameters", "step", "stack_size", "overrides"),
-    *("data", CELL),
+    *("status", "reason", "seconds", "config_hash", "digest", "test_size", "commonest_test_share", "parameters"),
+    *("step", "stack_size", "overrides", "data", CELL),
 )
 
 
@@ -85,10 +85,17 @@ def judged_split(runs: pd.DataFrame) -> str:
     return "val" if validated.all() and runs["validated"].any() else "train"
 
 
-def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
-    """The runs at each cell's chosen setting: the best mean accuracy of the split that chooses.
+def score(runs: pd.DataFrame, measure: str) -> pd.Series:
+    """What each run is worth by one of its final accuracies: 0 where it diverged, NaN where it failed.
 
-    A diverged run counts as accuracy 0; a failed one does not count.
+    One rule for the choice of settings, the ranking of cells and the pairs, so that a cell is never judged by the runs
+    that survived alone.
+    """
+    return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
+
+
+def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
+    """The runs at each cell's chosen setting: the best mean score (see `score`) on the split that chooses.
 
     Args:
         runs: with `cell`, the tuned keys, `status` and final accuracies.
@@ -96,10 +103,9 @@ def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     """
     if not tuned:
         return runs
-    score = runs[f"{judged_split(runs)}_accuracy"]
-    score = score.where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
     setting = runs.groupby([CELL, *tuned], dropna=False, sort=True).ngroup()
-    means = pd.DataFrame({CELL: runs[CELL], "setting": setting, "score": score}).groupby([CELL, "setting"])["score"]
+    scores = score(runs, f"{judged_split(runs)}_accuracy")
+    means = pd.DataFrame({CELL: runs[CELL], "setting": setting, "score": scores}).groupby([CELL, "setting"])["score"]
     ranked = means.mean().fillna(-1.0).reset_index().sort_values("score", ascending=False, kind="stable")
     return runs[setting.isin(ranked.groupby(CELL)["setting"].first())]
 

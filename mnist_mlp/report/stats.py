@@ -22,12 +22,14 @@ from mnist_mlp.report.roles import (
     cell_names,
     choose,
     judged_split,
+    score,
     tuned_keys,
     varying_keys,
 )
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 TARGETS = ("epochs_to_target", "seconds_to_target")
+CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
 
 
@@ -40,8 +42,10 @@ class Comparison:
         tuned: the keys whose value was chosen within each cell.
         varying: all keys that take several values.
         target: accuracy whose time was looked up.
-        runs: one row a run, all of them, with final and best metrics, and whether its setting was chosen.
-        summary: one row a cell, the best mean test accuracy first.
+        runs: one row a run, all of them, with final and best metrics, whether its setting was chosen, and `score`: its
+            final test accuracy, 0 where it diverged, NaN where it failed; and `at_chance` (see `at_chance`).
+        summary: one row a cell, the best mean `score` at its chosen setting first; means of accuracies, losses and
+            seconds are over the `n` completed runs there.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
         noise: of the cells, as the pairs' verdicts took it; None where there are too few seeds.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
@@ -68,6 +72,11 @@ class Comparison:
         """The completed runs at their cells' chosen settings."""
         return self.runs[self.runs["chosen"] & (self.runs["status"] == COMPLETED)]
 
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The runs at their cells' chosen settings that have a score: the completed and the diverged ones."""
+        return self.runs[self.runs["chosen"] & (self.runs["status"] != FAILED)]
+
 
 def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Comparison:
     """Build every table about the runs on one data set.
@@ -88,9 +97,11 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
     runs.loc[unended, numbers] = np.nan
     runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
+    runs["score"] = score(runs, "test_accuracy")
+    runs["at_chance"] = at_chance(runs)
     summary = _summarise(runs, by, tuned)
-    ended = runs[runs["chosen"] & ~unended]
-    table = ended.pivot_table(index=CELL, columns=REPLICATE, values="test_accuracy")
+    scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
+    table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
     table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
     paired, spread = compare_pairs(table)
     return Comparison(
@@ -102,8 +113,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
         summary=summary,
         pairs=paired,
         noise=spread,
-        effects=effects.main_effects(ended, by, spread),
-        curves=_curves(results.metrics, ended),
+        effects=effects.main_effects(scored.assign(test_accuracy=scored["score"]), by, spread),
+        curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
         sensitivity=_sensitivity(runs, tuned),
         notes=fairness.notes(runs, summary, paired, by, tuned, varying),
     )
@@ -123,6 +134,24 @@ def by_data(results: Results) -> dict[str, Results]:
         metrics = results.metrics[results.metrics["run"].isin(runs.index)]
         parts[str(part)] = Results(runs, metrics, results.problems)
     return parts
+
+
+def at_chance(runs: pd.DataFrame) -> pd.Series:
+    """Whether each run ended with a test accuracy no better than always naming the commonest class.
+
+    That is: no more than share + 3 sqrt(share (1 - share) / m), with the class' share of the m test images, which is
+    three binomial standard errors above what naming it gives.
+
+    Args:
+        runs: with `test_accuracy`, `commonest_test_share` and `test_size`.
+
+    Returns:
+        Nullable booleans: NA where a run has no final accuracy, or its share was not recorded.
+    """
+    share, accuracy = runs["commonest_test_share"], runs["test_accuracy"]
+    most = share + CHANCE_ERRORS * np.sqrt(share * (1 - share) / runs["test_size"])
+    known = most.notna() & accuracy.notna()
+    return pd.Series(accuracy <= most, dtype="boolean").mask(~known)
 
 
 def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
@@ -175,6 +204,7 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
         "n": done.groupby(CELL).size(),
         "diverged": (runs["status"] == DIVERGED).groupby(runs[CELL]).sum(),
         "failed": (runs["status"] == FAILED).groupby(runs[CELL]).sum(),
+        "at_chance": runs["at_chance"].fillna(False).groupby(runs[CELL]).sum(),
     }
     table = table.reindex(list(cells.groups)).join(
         pd.DataFrame(counts).reindex(list(cells.groups)).fillna(0).astype(int)
@@ -183,10 +213,11 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
     # The median, as a run that misses the target took infinitely long and must not be left out.
     table = table.join(chosen[chosen["status"] != FAILED].groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
+    table = table.join(chosen.groupby(CELL)["score"].mean())
     table["reached_target"] = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum()
     table["reached_target"] = table["reached_target"].fillna(0).astype(int)
     table = table.join(done.groupby(CELL)[list(BEST_EPOCH)].mean().add_suffix("_mean"))
-    table = table.sort_values("test_accuracy_mean", ascending=False, na_position="last", kind="stable")
+    table = table.sort_values(["score", "test_accuracy_mean"], ascending=False, na_position="last")
     return table.rename_axis(CELL).reset_index()
 
 
@@ -199,14 +230,18 @@ def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
-    """Per cell and learning rate, the other tuned keys at their best: `lr`, mean accuracy and interval, counts."""
+    """Per cell and learning rate, the other tuned keys at their best: `lr`, mean accuracy and interval, counts.
+
+    The accuracy is that of the split that chooses, 0 where a run diverged, as the choice has it.
+    """
     if LEARNING_RATE not in tuned:
         return pd.DataFrame()
     if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
         return pd.DataFrame()  # an axis takes numbers
     others = [key for key in tuned if key != LEARNING_RATE]
     parts = [choose(part, others) for _, part in runs.groupby(LEARNING_RATE)]
-    at_best = pd.concat(parts).rename(columns={LEARNING_RATE: "lr", f"{judged_split(runs)}_accuracy": "accuracy"})
+    at_best = pd.concat(parts).rename(columns={LEARNING_RATE: "lr"})
+    at_best["accuracy"] = score(at_best, f"{judged_split(runs)}_accuracy")
     keys = [CELL, "lr"]
     table = mean_intervals(at_best, keys, ["accuracy"])
     table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()

@@ -20,7 +20,7 @@ def summary_csv(comparison: Comparison) -> pd.DataFrame:
 def runs_csv(comparison: Comparison) -> pd.DataFrame:
     """One row a run: every varying key, seed, status, final and best metrics, seconds."""
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
-    columns = ["status", "reason", "chosen", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
+    columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
     return _in_order(comparison)[[*_keys(comparison), *columns]]
 
 

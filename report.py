@@ -22,7 +22,7 @@ def main() -> None:
         "--by",
         type=lambda text: text.split(","),
         metavar="KEY[,KEY...]",
-        help="keys to compare, such as batch_size or init,model.batch_norm; others but the seed are tuned [init,optim]",
+        help="keys to compare, such as batch_size or init,epochs; others are tuned or make sections [init,optim]",
     )
     parser.add_argument(
         "--format",

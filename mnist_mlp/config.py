@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -36,6 +37,15 @@ class InvalidArgument(ValueError):
         super().__init__(f"{name}={value}: allowed is {allowed}")
 
 
+class Role(Enum):
+    """What a key is for when runs are compared: the one notion behind jobs' hashes and the report's sections."""
+
+    REPLICATE = "replicate"  # repeats a measurement
+    TUNABLE = "tunable"  # where several values were tried, the best one is chosen on validation
+    MEASURED_ON = "measured on"  # the terms of the measurement: never chosen, as each value is another question
+    IRRELEVANT = "irrelevant"  # decides where, how and with what display, not what, a run computes
+
+
 def setting(
     default: Any,
     help: str,
@@ -43,7 +53,7 @@ def setting(
     ge: float | None = None,
     gt: float | None = None,
     lt: float | None = None,
-    affects_result: bool = True,
+    role: Role | None = None,
     later: bool = False,
 ) -> Any:
     """A dataclass field with its meaning and range; for a list, the range holds for each element.
@@ -54,11 +64,11 @@ def setting(
         ge: at least.
         gt: greater than.
         lt: less than.
-        affects_result: False where a value decides where and how, not what, a run computes (paths, display, hardware;
-            the rounding of sums over threads or on another device aside).
+        role: None for its group's, which is tunable but for `data`. Irrelevant keys (paths, display, hardware; the
+            rounding of sums over threads or on another device aside) are no part of a job's identity.
         later: True where results from before the setting exist, which are those of its default.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "affects_result": affects_result, "later": later}
+    metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "role": role, "later": later}
     return field(default=default, metadata=metadata)
 
 
@@ -67,13 +77,15 @@ class DataConfig:
     """A data set and how it is split; further keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "function that returns a mnist_mlp.data.Dataset")
-    root: str = setting(MISSING, "directory of the data files", affects_result=False)
+    root: str = setting(MISSING, "directory of the data files", role=Role.IRRELEVANT)
     train_size: int | None = setting(None, "training images used; null for all that validation leaves", ge=1)
     val_size: int = setting(5000, "images held out of the training set for validation; 0 for none", ge=0)
     split_seed: int = setting(
         0, "seed of the validation split; apart from `seed`, so that it never moves", ge=0, lt=2**63
     )
-    normalize: bool = setting(False, "standardise pixels by the training images' mean and standard deviation")
+    normalize: bool = setting(
+        False, "standardise pixels by the training images' mean and standard deviation", role=Role.TUNABLE
+    )
 
 
 @dataclass
@@ -92,7 +104,7 @@ class InitConfig:
     """A weight initialiser, called as `f(weight, generator=...)`; further keys are its own arguments."""
 
     _target_: str = setting(MISSING, "in-place initialiser, as those of torch.nn.init")
-    _partial_: bool = setting(True, "always true: the weight comes later", affects_result=False)
+    _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
     bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own) or zeros")
     distribution: str = setting(MISSING, "uniform or normal")
     std: float = setting(MISSING, "standard deviation of the weights", gt=0)
@@ -103,7 +115,7 @@ class OptimConfig:
     """An optimizer; further keys are arguments of its constructor."""
 
     _target_: str = setting(MISSING, "torch.optim.Optimizer class, or function that returns one")
-    _partial_: bool = setting(True, "always true: the parameters come later", affects_result=False)
+    _partial_: bool = setting(True, "always true: the parameters come later", role=Role.IRRELEVANT)
     lr: float = setting(MISSING, "learning rate", gt=0)
 
 
@@ -111,23 +123,30 @@ class OptimConfig:
 class Config:
     """One run."""
 
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=DataConfig, metadata={"role": Role.MEASURED_ON})
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    seed: int = setting(0, "seed of the weights, the batch order and dropout", ge=0)
-    epochs: int = setting(10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31)
-    batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
-    log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31)
-    device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", affects_result=False)
-    threads: int = setting(
-        1, "CPU threads of a run; more do not help networks this small", ge=1, lt=1025, affects_result=False
+    seed: int = setting(0, "seed of the weights, the batch order and dropout", ge=0, role=Role.REPLICATE)
+    epochs: int = setting(
+        10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.MEASURED_ON
     )
-    tf32: bool = setting(False, "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision", later=True)
-    progress: bool = setting(True, "show how far a run or sweep is", affects_result=False)
-    force: bool = setting(False, "train finished jobs again", affects_result=False)
-    fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", affects_result=False)
-    dry_run: bool = setting(False, "list what a sweep would train, and train nothing", affects_result=False)
+    batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
+    log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
+    device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
+    threads: int = setting(
+        1, "CPU threads of a run; more do not help networks this small", ge=1, lt=1025, role=Role.IRRELEVANT
+    )
+    tf32: bool = setting(  # it changes results, as threads do not, but is nothing to choose by accuracy
+        False,
+        "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
+        role=Role.MEASURED_ON,
+        later=True,
+    )
+    progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)
+    force: bool = setting(False, "train finished jobs again", role=Role.IRRELEVANT)
+    fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", role=Role.IRRELEVANT)
+    dry_run: bool = setting(False, "list what a sweep would train, and train nothing", role=Role.IRRELEVANT)
 
 
 KEYS = tuple(f.name for f in fields(Config))
@@ -183,8 +202,8 @@ def shown(tree: Any, key: str) -> str:
 
 
 def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
-    """The part of a plain configuration that decides what a run computes."""
-    idle = {f.name for f in fields(schema) if not f.metadata.get("affects_result", True)}
+    """The part of a plain configuration that decides what a run computes: all but the irrelevant keys."""
+    idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
     idle |= {key for key, default in LATER_DEFAULTS.items() if schema is Config and config.get(key) == default}
     groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
@@ -248,10 +267,18 @@ def unknown_key(key: str, value: object, known: Sequence[str]) -> str:
     return f"{key}={value}: there is no such key{hint}; allowed are {', '.join(known) or 'none'}"
 
 
-def affects_result(key: str) -> bool:
-    """Whether a dotted key can change what a run computes; a key outside the schema can."""
-    setting_ = find_setting(key)
-    return setting_ is None or bool(setting_.metadata.get("affects_result", True))
+def role_of(key: str) -> Role:
+    """What a dotted key is for.
+
+    A key that the schema does not know is an argument of somebody's own target, and has its group's role: of `data` it
+    makes other data, of any other group it is tunable.
+    """
+    for name in (key, key.partition(".")[0]):
+        found = find_setting(name)
+        role = found.metadata.get("role") if found else None
+        if isinstance(role, Role):
+            return role
+    return Role.TUNABLE
 
 
 def describe() -> Iterator[tuple[str, str]]:

@@ -65,7 +65,9 @@ def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
     if on not in ("cpu", "cuda") or not stacked.suits(parts.model, parts.optimizer):
         return None
     common = {key: value for key, value in identity(config).items() if key not in OF_STACK}
-    return json.dumps([common, config["device"], stacked.architecture(parts.model)], sort_keys=True)
+    return json.dumps(
+        [common, config["device"], config["log_interval"], stacked.architecture(parts.model)], sort_keys=True
+    )
 
 
 def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:

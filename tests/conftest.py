@@ -125,6 +125,7 @@ def run_writer(tmp_path: Path) -> Write:
         optim_config: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
         data_facts: Mapping[str, Any] | None = None,
+        data_config: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Path:
         test = test or [0.1, 0.5, 0.9]
@@ -136,7 +137,11 @@ def run_writer(tmp_path: Path) -> Write:
             for epoch in range(len(test))
             for split, accuracy in curves.items()
         ]
-        directory = tmp_path / "sweep" / re.sub(r"\W", "-", f"{data}-{init}-{optim}-{lr}-{seed}-{more}-{len(test)}")
+        directory = (
+            tmp_path
+            / "sweep"
+            / re.sub(r"\W", "-", f"{data}-{init}-{optim}-{lr}-{seed}-{more}-{data_config}-{len(test)}")
+        )
         (directory / ".hydra").mkdir(parents=True)
         with (directory / METRICS_FILE).open("w", newline="") as file:
             csv.writer(file).writerows([Metrics._fields, *rows])
@@ -144,6 +149,7 @@ def run_writer(tmp_path: Path) -> Write:
         config = {
             "seed": seed,
             "epochs": len(test) - 1,
+            "data": data_config or {},
             "optim": {"lr": lr, **(optim_config or {})},
             "init": {"bias": "default"},
         } | more

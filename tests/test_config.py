@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig
 
 from mnist_mlp import build, naming, sweep
-from mnist_mlp.config import GROUPS, ConfigError, affects_result, check, identity, plain
+from mnist_mlp.config import GROUPS, ConfigError, Role, check, describe, identity, plain, role_of
 from mnist_mlp.report.load import load
 from mnist_mlp.report.roles import varying_keys
 
@@ -148,10 +148,34 @@ def test_the_defaults_are_the_tutorial() -> None:
     assert (tree["epochs"], tree["batch_size"]) == (10, 32)
 
 
-@pytest.mark.parametrize("override", ["device=cpu", "threads=2", "progress=false", "data.root=/elsewhere"])
+@pytest.mark.parametrize(
+    "override", ["device=cpu", "threads=2", "progress=false", "data.root=/elsewhere", "log_interval=7"]
+)
 def test_settings_without_influence_share_a_name(override: str) -> None:
-    assert not affects_result(override.partition("=")[0])
+    assert role_of(override.partition("=")[0]) is Role.IRRELEVANT
     assert job_name(override) == job_name()
+
+
+def test_every_key_has_one_role() -> None:
+    roles = {key: role_of(key) for key, _ in describe()}
+    measured = {"train_size", "val_size", "split_seed"}
+    assert {key for key, role in roles.items() if role is Role.REPLICATE} == {"seed"}
+    assert {key for key, role in roles.items() if role is Role.MEASURED_ON} == {
+        *("epochs", "tf32"),
+        *(f"data.{key}" for key in measured),
+    }
+    assert {key for key, role in roles.items() if role is Role.IRRELEVANT} == {
+        *("data.root", "log_interval", "device", "threads", "progress", "force", "fail_fast", "dry_run")
+    }
+    # What a user's own target takes: of the data it makes other data, of anything else it may be tuned.
+    own = {
+        "optim.mine": Role.TUNABLE,
+        "init.mine.deep": Role.TUNABLE,
+        "model.mine": Role.TUNABLE,
+        "model": Role.TUNABLE,
+    }
+    assert {key: role_of(key) for key in own} == own
+    assert role_of("data.mine") is role_of("data._target_") is Role.MEASURED_ON
 
 
 def test_a_default_stated_or_not_is_one_job() -> None:
@@ -171,7 +195,7 @@ def test_a_default_stated_or_not_is_one_job() -> None:
     ],
 )
 def test_settings_with_influence_change_the_name(override: str) -> None:
-    assert affects_result(override.partition("=")[0])
+    assert role_of(override.partition("=")[0]) is not Role.IRRELEVANT
     assert job_name(override) != job_name()
 
 

@@ -129,6 +129,46 @@ def test_by_compares_any_varying_key(tmp_path: Path, write_run: Write, report: R
             report(by=[key])
 
 
+@pytest.mark.parametrize("key", ["data.split_seed", "data.val_size", "data.train_size", "data.own", "epochs", "tf32"])
+def test_what_was_measured_makes_sections_and_is_never_tuned(
+    tmp_path: Path, write_run: Write, report: Report, key: str
+) -> None:
+    group, _, name = key.rpartition(".")
+    for value, better in ((1, 0.0), (12, 0.05), (2, 0.02)):
+        more = {"data_config": {name: value}} if group else {name: value}
+        for optim, accuracy in (("adam", 0.9), ("sgd", 0.8)):
+            for seed in (0, 1, 2):
+                test = [0.1, *[0.5] * (value - 1 if key == "epochs" else 0), accuracy + better + seed / 1000]
+                write_run(optim=optim, seed=seed, test=test, **more)
+    summary = report()
+    assert summary["data"].tolist() == [f"mnist, {key}={value}" for value in (1, 1, 2, 2, 12, 12)]
+    assert summary["n"].tolist() == [3] * 6
+    assert summary["score"].tolist() == pytest.approx([0.901, 0.801, 0.921, 0.821, 0.951, 0.851])
+    assert key not in summary.columns
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert sorted(runs[key]) == [1] * 6 + [2] * 6 + [12] * 6
+    assert runs["chosen"].all()
+    assert "### Method" in (tmp_path / "report" / "report.md").read_text()
+    by = report(by=[key, "optim"])  # unless it is compared
+    assert by[[key, "optim"]].to_numpy().tolist()[:2] == [[12, "adam"], [2, "adam"]]
+    assert by["n"].tolist() == [3] * 6
+
+
+def test_data_sets_with_settings_of_their_own_are_named_by_the_data_alone(write_run: Write, report: Report) -> None:
+    for data, val_size in (("mnist", 5000), ("digits", 300)):
+        write_run(data=data, digest=data * 10, data_config={"val_size": val_size})
+    write_run(data="mine", digest="a" * 64, data_config={"images": 300})
+    write_run(data="mine", digest="b" * 64, data_config={"images": 600})
+    assert report()["data"].tolist() == ["digits", "mine, data.images=300", "mine, data.images=600", "mnist"]
+
+
+def test_what_cannot_change_a_result_is_neither_tuned_nor_told_apart(tmp_path: Path, write_run: Write) -> None:
+    for seed in (0, 1):
+        write_run(seed=seed, log_interval=10 * (seed + 1), threads=seed + 1, data_config={"root": f"here{seed}"})
+    comparison = compared(tmp_path)
+    assert (comparison.varying, comparison.tuned) == (["seed"], [])
+
+
 def test_several_sweeps_count_a_configuration_once(tmp_path: Path, write_run: Write) -> None:
     first = write_run(seed=0)
     write_run(seed=1)

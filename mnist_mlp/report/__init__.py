@@ -60,10 +60,12 @@ def report_on(
         listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
     directory = out or REPORTS / _name(sweeps)
-    parts = stats.by_data(results)
-    varying = list(dict.fromkeys(key for part in parts.values() for key in roles.varying_keys(part.runs)))
+    on_each = [part for _, part in results.runs.groupby("data")]
+    varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
     compared = roles.compared_keys(varying, by)
-    comparisons = {data: stats.compare(part, target, compared) for data, part in parts.items()}
+    measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, compared)))
+    sections = stats.sections(results, compared)
+    comparisons = {name: stats.compare(part, target, compared, measured) for name, part in sections.items()}
     command = _command(sweeps, out, target, by, formats)
     page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]

@@ -1,8 +1,10 @@
-"""What each configuration key is for: seeds are replicates, some keys are compared, every other varying one is tuned.
+"""Which keys are compared, which are tuned, and which split the report into sections.
 
-All of it is found from the runs' configurations. A cell is one combination of the compared keys; by default, one
-initialisation with one optimizer. Within it, the values of the tuned keys with the best mean validation accuracy are
-chosen, and only their test results are shown, so that no test result ever takes part in a choice.
+The schema says what a key is for (see `mnist_mlp.config.Role`), the runs' configurations which of them vary, and the
+user which to compare. A section is one combination of the keys that say what was measured, less compared ones. Within
+it, a cell is one combination of the compared keys; by default, one initialisation with one optimizer. Within a cell,
+the values of the tunable keys with the best mean validation accuracy are chosen, and only their test results are shown,
+so that no test result ever takes part in a choice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp import config as schema
-from mnist_mlp.config import UserError
+from mnist_mlp.config import Role, UserError
 from mnist_mlp.record import DIVERGED, FAILED
 from mnist_mlp.report.load import ENVIRONMENT
 
@@ -35,7 +37,12 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
         return any(part.nunique(dropna=False) > 1 for _, part in parts)
 
     keys = [key for key in runs.columns if key not in FACTS and not key.startswith(ENVIRONMENT)]
-    return [key for key in keys if schema.affects_result(key) and varies(key)]
+    return [key for key in keys if schema.role_of(key) is not Role.IRRELEVANT and varies(key)]
+
+
+def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """Those of the varying keys whose values are sections of the report, unless they are compared."""
+    return [key for key in varying_keys(runs) if schema.role_of(key) is Role.MEASURED_ON and key not in by]
 
 
 def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]:
@@ -60,8 +67,8 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]
 
 
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
-    """Those of the varying keys, neither seed nor compared, that take several values within one cell."""
-    keys = [key for key in varying if key != REPLICATE and key not in by]
+    """Those of the varying keys that may be tuned, are not compared, and take several values within one cell."""
+    keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in by]
     cells = runs.groupby(CELL)
     return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
 

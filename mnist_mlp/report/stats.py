@@ -19,9 +19,12 @@ from mnist_mlp.report.roles import (
     COMPARED,
     LEARNING_RATE,
     REPLICATE,
+    as_typed,
     cell_names,
     choose,
+    in_order,
     judged_split,
+    measured_keys,
     score,
     tuned_keys,
     varying_keys,
@@ -41,6 +44,7 @@ class Comparison:
         by: the compared keys.
         tuned: the keys whose value was chosen within each cell.
         varying: all keys that take several values.
+        measured: keys whose values are the report's sections, here each of one value.
         target: accuracy whose time was looked up.
         runs: one row a run, all of them, with final and best metrics, whether its setting was chosen, and `score`: its
             final test accuracy, 0 where it diverged, NaN where it failed; and `at_chance` (see `at_chance`).
@@ -57,6 +61,7 @@ class Comparison:
     by: Sequence[str]
     tuned: Sequence[str]
     varying: Sequence[str]
+    measured: Sequence[str]
     target: float
     runs: pd.DataFrame
     summary: pd.DataFrame
@@ -78,13 +83,14 @@ class Comparison:
         return self.runs[self.runs["chosen"] & (self.runs["status"] != FAILED)]
 
 
-def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Comparison:
-    """Build every table about the runs on one data set.
+def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measured: Sequence[str] = ()) -> Comparison:
+    """Build every table about the runs of one section.
 
     Args:
-        results: at least one run, all on the same data.
+        results: at least one run, all of them measured on the same terms (see `sections`).
         target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one.
         by: keys to compare.
+        measured: keys whose values are the report's sections.
     """
     varying = varying_keys(results.runs)
     runs = results.runs.assign(**{CELL: cell_names(results.runs, by)})
@@ -108,6 +114,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
         by=by,
         tuned=tuned,
         varying=varying,
+        measured=measured,
         target=target,
         runs=runs,
         summary=summary,
@@ -120,20 +127,35 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED) -> Co
     )
 
 
-def by_data(results: Results) -> dict[str, Results]:
-    """The results apart for each data set, named by its option, as accuracies on different data do not compare.
+def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
+    """The results apart for each data set and whatever else was measured on other terms, as they do not compare.
 
-    Where one option has brought different data, its name is followed by the digest's first digits.
+    A section is named by what differs: the option of the data, the keys that vary on it (as "mnist, epochs=2"), and,
+    where all those have brought different data, the digest's first digits.
+
+    Args:
+        results: all.
+        by: the compared keys, whose values are cells instead.
     """
-    data, digest = results.runs["data"], results.runs["digest"]
-    digest = digest.fillna(digest.groupby(data).transform("first"))  # a run that failed early has none of its own
-    several = digest.groupby(data).transform("nunique") > 1
-    name = data.where(~several, data + " " + digest.str[:8])
-    parts = {}
-    for part, runs in results.runs.groupby(name):
-        metrics = results.metrics[results.metrics["run"].isin(runs.index)]
-        parts[str(part)] = Results(runs, metrics, results.problems)
-    return parts
+    names: dict[str, pd.DataFrame] = {}
+    for option, part in results.runs.groupby("data"):
+        texts = pd.DataFrame({key: part[key].map(as_typed) for key in measured_keys(part, by)}, index=part.index)
+        rows = list(map(tuple, texts.to_numpy()))
+        for values in sorted(set(rows), key=lambda values: [in_order(value) for value in values]):
+            name = ", ".join([str(option), *(f"{key}={v}" for key, v in zip(texts, values, strict=True))])
+            names |= _by_digest(name, part[[row == values for row in rows]])
+    return {
+        name: Results(runs, results.metrics[results.metrics["run"].isin(runs.index)], results.problems)
+        for name, runs in names.items()
+    }
+
+
+def _by_digest(name: str, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs apart for each content of their data; one that failed early has none, and goes with the first."""
+    if runs["digest"].nunique() < 2:
+        return {name: runs}
+    digests = runs["digest"].fillna(runs["digest"].dropna().iloc[0])
+    return {f"{name} {str(digest)[:8]}": part for digest, part in runs.groupby(digests)}
 
 
 def at_chance(runs: pd.DataFrame) -> pd.Series:

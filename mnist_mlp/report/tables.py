@@ -25,8 +25,10 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
 
 
 def _keys(comparison: Comparison) -> list[str]:
-    """What runs can differ in: the compared keys, the tuned ones, all others, the seed."""
-    return list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, REPLICATE]))
+    """What runs can differ in: the compared keys, the tuned ones, all others, the sections' own, the seed."""
+    return list(
+        dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, *comparison.measured, REPLICATE])
+    )
 
 
 def _in_order(comparison: Comparison) -> pd.DataFrame:

@@ -14,17 +14,63 @@ from markdown_it.token import Token
 from mnist_mlp.report import escape
 
 HOSTILE = (
-    *('=HYPERLINK("http://evil.example/";"x")', "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1+1", "\r=2+2", "\uff1d1"),
+    *(
+        '=HYPERLINK("http://evil.example/";"x")',
+        "+1+cmd|' /C calc'!A0",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1+1",
+        "\r=2+2",
+        "\uff1d1",
+    ),
     *("<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "&lt;b&gt; &amp; &#60;", "--> ]]>", "<!--"),
-    *("[a](javascript:alert(3))", "![b](http://evil.example/b.png)", "[c]: http://evil.example", "<http://evil.example>"),
-    *("| d | e |", "\\|", "\\", "`f`", "```", "~~~", "# g", "- h", "1. i", "2)", "> j", "---", "===", "+", "    k", "l #"),
+    *(
+        "[a](javascript:alert(3))",
+        "![b](http://evil.example/b.png)",
+        "[c]: http://evil.example",
+        "<http://evil.example>",
+    ),
+    *(
+        "| d | e |",
+        "\\|",
+        "\\",
+        "`f`",
+        "```",
+        "~~~",
+        "# g",
+        "- h",
+        "1. i",
+        "2)",
+        "> j",
+        "---",
+        "===",
+        "+",
+        "    k",
+        "l #",
+    ),
     *("*m* __n__ _o_ ~~p~~ a_b", "q\n\n# r\n", "s\r\n| t |", "\x1b[31mred\x1b]0;title\x07", "[bold]u[/bold] [/v]"),
-    *("$x^2$ \\$ $", "$$", "\\\\[1cm]", "[w]", "*x", "{y} %z #& ~ ^ _ \\input{/etc/passwd}", "-- --- ,, `` '' \"a << ?`"),
-    *("http://evil.example www.evil.example a@evil.example", "{{ 7*7 }} {% raw %} ${7*7}", "\u202egnp.exe", "\ud800", "\x00"),
+    *(
+        "$x^2$ \\$ $",
+        "$$",
+        "\\\\[1cm]",
+        "[w]",
+        "*x",
+        "{y} %z #& ~ ^ _ \\input{/etc/passwd}",
+        "-- --- ,, `` '' \"a << ?`",
+    ),
+    *(
+        "http://evil.example www.evil.example a@evil.example",
+        "{{ 7*7 }} {% raw %} ${7*7}",
+        "\u202egnp.exe",
+        "\ud800",
+        "\x00",
+    ),
     *("%{y} <b>bold</b>", "_under", "\x85\u2028", "\ufffe", " ", "toString", "__proto__", "n" * 70),
 )
 COMMAND = re.compile(r"\\(?:[A-Za-z]+\d*(?:\{\}|(?=\$))|[&%$#_{}/])")  # every one that `escape.latex` may write
-anything = st.one_of(st.sampled_from(HOSTILE), st.text(), st.text("\\`*_{}[]()<>#+-.!|~$&:/@='\"\n\t ,w1x", max_size=12))
+anything = st.one_of(
+    st.sampled_from(HOSTILE), st.text(), st.text("\\`*_{}[]()<>#+-.!|~$&:/@='\"\n\t ,w1x", max_size=12)
+)
 
 
 def shown(text: object) -> str:
@@ -72,7 +118,9 @@ def test_markdown_shows_the_text_wherever_it_stands(text: str) -> None:
 
 @given(anything, st.floats(allow_nan=False) | st.integers())
 def test_csv_has_no_formulas_and_the_same_numbers(text: str, number: float) -> None:
-    source = escape.csv(pd.DataFrame({"text": [text], text + "!": [number], "mixed": pd.Series([number], dtype=object)}))
+    source = escape.csv(
+        pd.DataFrame({"text": [text], text + "!": [number], "mixed": pd.Series([number], dtype=object)})
+    )
     header, row = csv.reader(io.StringIO(source, newline=""))
     for cell, of in ((row[0], text), (header[1], text + "!")):
         assert cell.removeprefix("'") in (escape.visible(of), escape.visible(of)[1:])  # the latter had one itself

@@ -376,7 +376,7 @@ def test_a_result_counts_before_a_failure_of_the_same_configuration(
 def test_different_data_are_apart(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(data="mnist", digest="a" * 64)
     write_run(data="digits", digest="b" * 64)
-    summary = report()
+    summary = report(target=0.8)
     assert sorted(summary["data"]) == ["digits", "mnist"]
     assert {p.stem for p in (tmp_path / "report" / "figures").glob("*.svg")} == {
         *(
@@ -391,7 +391,7 @@ def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_pat
     for optim in ("adam", "sgd"):
         for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed)
-    report()
+    report(target=0.8)
     files = {str(path.relative_to(tmp_path / "report")) for path in (tmp_path / "report").rglob("*.*")}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
     assert files == {"index.html", "report.md", "summary.tex", "summary.csv", "runs.csv", "pairs.csv", *figures}

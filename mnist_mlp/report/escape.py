@@ -16,7 +16,7 @@ from markupsafe import Markup
 # halves of characters (no UTF-8) and what XML forbids.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
-LONGEST_LABEL = 60  # characters in a figure, which would leave no room for the axes otherwise
+LONGEST_LABEL = 40  # characters in a figure, which would leave no room for the axes otherwise
 LONGEST_SLUG = 60  # characters of a file name's part
 
 
@@ -107,7 +107,7 @@ def figure(text: object) -> str:
     """Text that Matplotlib shows to the letter, which else takes dollar signs for formulas; the middle of a long one goes."""
     shown = line(text)
     if len(shown) > LONGEST_LABEL:
-        shown = f"{shown[: LONGEST_LABEL - 20]}…{shown[-19:]}"
+        shown = f"{shown[: LONGEST_LABEL - 15]}…{shown[-14:]}"
     return shown.replace("$", r"\$")
 
 

@@ -140,7 +140,11 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     values = table.to_numpy(dtype=float)
     ax.imshow(values, cmap="viridis", aspect="auto")
     ax.set_xticks(
-        range(len(table.columns)), list(map(escape.figure, table.columns)), rotation=45, ha="right", rotation_mode="anchor"
+        range(len(table.columns)),
+        list(map(escape.figure, table.columns)),
+        rotation=45,
+        ha="right",
+        rotation_mode="anchor",
     )
     ax.set_yticks(range(len(table.index)), list(map(escape.figure, table.index)))
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
@@ -251,11 +255,15 @@ def add_legends(figure: Figure, look: Looks, cells: set[str]) -> None:
     """Legends of colours and line styles beside a figure, of what these cells use."""
     used = {look.colour[cell] for cell in cells}, [look.line[cell] for cell in cells]
     colour = [
-        Line2D([], [], color=c, label=escape.figure(name), linewidth=3) for name, c in look.colours.items() if c in used[0]
+        Line2D([], [], color=c, label=escape.figure(name), linewidth=3)
+        for name, c in look.colours.items()
+        if c in used[0]
     ]
     figure.legend(handles=colour, title=escape.figure(look.colour_title), loc="outside right upper", frameon=False)
     if look.lines:
-        lines = [Line2D([], [], color="black", ls=s, label=escape.figure(n)) for n, s in look.lines.items() if s in used[1]]
+        lines = [
+            Line2D([], [], color="black", ls=s, label=escape.figure(n)) for n, s in look.lines.items() if s in used[1]
+        ]
         figure.legend(handles=lines, title=escape.figure(look.line_title), loc="outside right lower", frameon=False)
 
 
@@ -263,9 +271,16 @@ def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
     """Mean test accuracy over the compared keys."""
     width = len(summary.drop_duplicates(list(by[1:]) or [by[0]]))
     height = summary[by[0]].nunique() if len(by) > 1 else 1
-    figure = Figure(figsize=(max(4.5, 1.0 * width + 2.2), max(2.6, 0.7 * height + 1.4)), layout="constrained")
+    below, beside = (_longest(summary, keys) for keys in (list(by[1:]) or by, by[:1]))
+    size = (max(4.5, width + 1.4 + 0.1 * beside), max(2.6, 0.7 * height + 1.0 + 0.07 * below))
+    figure = Figure(figsize=size, layout="constrained")
     plot_heatmap(figure.subplots(), summary, by)
     return figure
+
+
+def _longest(summary: pd.DataFrame, keys: Sequence[str]) -> int:
+    """Letters of the longest label."""
+    return int(summary[list(keys)].map(as_typed).agg(" / ".join, axis=1).map(escape.figure).str.len().max())
 
 
 def sensitivity(table: pd.DataFrame, look: Looks) -> Figure:

@@ -97,14 +97,33 @@ _LATEX = {
 }
 
 
+# What pdfLaTeX has in every font encoding; of the rest it would stop at each letter.
+_UNSET = (
+    "[^ -~\u00b1\u00d7\u00c0-\u00cf\u00d1-\u00d6\u00d8-\u00dd\u00df-\u00ef\u00f1-\u00f6\u00f8-\u00fd\u00ff"
+    "\u2013\u2014\u2018\u2019\u201c\u201d\u2026]"
+)
+_TEX_PARTS = re.compile(rf"([-,])(?=\1)|({_UNSET}+)|.")
+
+
 def latex(text: object) -> str:
-    """Text as LaTeX sets it to the letter: no commands, no ligatures, no argument of the row or rule before it."""
-    escaped = re.sub(r"([-,])(?=\1)|.", lambda m: f"{m[0]}\\/" if m[1] else _LATEX.get(m[0], m[0]), line(text))
-    return re.sub(r"^(\s*)([\[*])", r"\1{\2}", escaped)
+    """Text as LaTeX sets it to the letter: no commands, no ligatures, no argument of the row or rule before it.
+
+    Letters that pdfLaTeX may not have are shown by LuaLaTeX and XeLaTeX, and by their codes elsewhere.
+    """
+
+    def part(match: re.Match[str]) -> str:
+        if match[1]:
+            return f"{match[0]}\\/"
+        if match[2]:
+            codes = " ".join(f"U+{ord(letter):04X}" for letter in match[2])
+            return f"\\ifdefined\\Uchar {match[2]}\\else {codes}\\fi{{}}"
+        return _LATEX.get(match[0], match[0])
+
+    return re.sub(r"^(\s*)([\[*])", r"\1{\2}", _TEX_PARTS.sub(part, line(text)))
 
 
 def figure(text: object) -> str:
-    """Text that Matplotlib shows to the letter, which else takes dollar signs for formulas; the middle of a long one goes."""
+    """Text that Matplotlib shows to the letter, no formulas between dollar signs; a long one without its middle."""
     shown = line(text)
     if len(shown) > LONGEST_LABEL:
         shown = f"{shown[: LONGEST_LABEL - 15]}…{shown[-14:]}"

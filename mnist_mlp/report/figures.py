@@ -121,8 +121,8 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             figure,
             "time_to_target",
             f"Epochs until each run reached {target} {split} accuracy, by cell.",
-            f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run that "
-            f"never got there.{some}",
+            f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run "
+            f"that never got there.{some}",
         )
     if not comparison.sensitivity.empty:
         part = comparison.sensitivity[comparison.sensitivity[CELL].isin(cells)]

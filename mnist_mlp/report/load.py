@@ -40,9 +40,10 @@ class Results:
     Attributes:
         runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `parameters`, `config_hash`,
             `digest` of the data, `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes`
-            and `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with
-            it), `overrides` (its command line, as JSON), the group choices (`init`, `optim`, `data`, `model`),
-            `environment.*`, and every configuration key by its dotted name (`optim.lr`), lists as JSON text.
+            and `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how
+            it was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), the
+            group choices (`init`, `optim`, `data`, `model`), `environment.*`, and every configuration key by its dotted
+            name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """

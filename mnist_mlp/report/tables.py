@@ -151,4 +151,4 @@ def latex(comparison: Comparison, data: str, label: str) -> str:
             position="t",
         )
     )
-    return f"% Needs \\usepackage{{booktabs}}; for names in other than Latin letters, LuaLaTeX or XeLaTeX.\n{text}"
+    return f"% Needs \\usepackage{{booktabs}}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n{text}"

@@ -82,12 +82,13 @@ def _first(comparison: Comparison) -> str:
     name = f"{best[CELL]}{f' (with {at})' if at else ''}"
     mean = interval(*(best[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")))
     scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
+    text = f"{sentence(trained(comparison))[:-1]}, {name} scored highest: "
     if diverged := int((scored["status"] == DIVERGED).sum()):
         return (
-            f"{sentence(trained(comparison))[:-1]}, {name} scored highest: {best['score'] * 100:.2f} % test accuracy over "
-            f"{counted(len(scored), 'run')}, of which {diverged} diverged and count as 0; the rest reached {mean} %"
+            f"{text}{best['score'] * 100:.2f} % test accuracy over {counted(len(scored), 'run')}, of which {diverged} "
+            f"diverged and count as 0; the rest reached {mean} %"
         )
-    return f"{sentence(trained(comparison))[:-1]}, {name} scored highest: {mean} % test accuracy (n = {best['n']})"
+    return f"{text}{mean} % test accuracy (n = {best['n']})"
 
 
 def _elsewhere(comparison: Comparison) -> str:
@@ -118,8 +119,8 @@ def _effects(comparison: Comparison) -> str:
     text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
     if any(row["p"] < MATTERS for row in mains) and not are(comparison.pairs["verdict"], BETTER, WORSE).any():
         text += (
-            " That no single pair of cells can be told apart is no contradiction: an effect averages over the other key, "
-            "so it rests on more runs than any pair."
+            " That no single pair of cells can be told apart is no contradiction: an effect averages over the other "
+            "key, so it rests on more runs than any pair."
         )
     return text[0].upper() + text[1:]
 

@@ -21,7 +21,7 @@ from test_escape import HOSTILE, inline, rendered, shown
 
 from mnist_mlp.record import RUN_FILE
 from mnist_mlp.report import escape, report_on, tables
-from mnist_mlp.report.load import load
+from mnist_mlp.report.load import Results, load
 from mnist_mlp.report.stats import Comparison, compare
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -184,7 +184,7 @@ class Written(NamedTuple):
 
     directory: Path
     comparison: Comparison
-    problems: list[tuple[str, str]]
+    results: Results
     output: str
 
 
@@ -221,7 +221,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Written:
     with contextlib.redirect_stdout(output):
         report_on([top / "sweep"], top / "report")
     results = load([top / "sweep"])
-    return Written(top / "report", compare(results, 0.97), list(results.problems), output.getvalue())
+    return Written(top / "report", compare(results, 0.97), results, output.getvalue())
 
 
 def test_hostile_csv_is_data(hostile: Written) -> None:
@@ -261,7 +261,7 @@ def test_hostile_markdown_is_text(hostile: Written) -> None:
     names = {f"figures/{path.name}" for path in (hostile.directory / "figures").glob("*.png")}
     assert {picture.attrs["src"] for picture in pictures} == names
     assert len(pictures) == len(names)
-    for run, why in hostile.problems:
+    for run, why in hostile.results.problems:
         assert shown(f"{escape.line(run)}: {escape.line(why)}") in texts
     headings = [inline(t) for before, t in itertools.pairwise(tokens) if before.type == "heading_open"]
     assert headings == ["init × optim", "mnist", "Method", "To reproduce", "Left out"]
@@ -269,15 +269,16 @@ def test_hostile_markdown_is_text(hostile: Written) -> None:
 
 
 def test_hostile_latex_keeps_its_rows(hostile: Written) -> None:
-    source = (hostile.directory / "summary.tex").read_text(encoding="utf-8")
-    body = source.partition("\\midrule\n")[2].partition("\\bottomrule")[0]
-    rows = body.splitlines()
-    assert len(rows) == len(hostile.comparison.summary)
-    columns = len(tables.leaderboard(hostile.comparison).columns) - 3
+    comparison = compare(hostile.results, 0.97, ["optim"])  # whose names come first in a row
+    source = tables.latex(comparison, "[d]\n*", "d")
+    rows = source.partition("\\midrule\n")[2].partition("\\bottomrule")[0].splitlines()
+    assert len(rows) == len(comparison.summary)
+    columns = len(tables.leaderboard(comparison).columns) - 3
     for row in rows:
         assert row.endswith(r" \\")
         assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
         assert not row.lstrip().startswith(("[", "*"))
+    assert "on {[}d] *:" in source
 
 
 def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
@@ -287,7 +288,7 @@ def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
         ET.parse(path)  # what XML does not allow ends here
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", hostile.output)
     assert "[bold]u[/bold] [/v]" in hostile.output
-    for run, why in hostile.problems:
+    for run, why in hostile.results.problems:
         assert f"left out: {escape.line(run)}: {escape.line(why)}\n" in hostile.output
 
 

@@ -37,8 +37,7 @@ def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Writ
         (tmp_path / "report" / name).read_text() for name in ("index.html", "report.md", "summary.tex")
     )
     figures = len(list((tmp_path / "report" / "figures").glob("*.png")))
-    drawn_by_script = 1  # learning curves
-    assert page.count(SAID[1:]) == 1 + figures - drawn_by_script
+    assert page.count(SAID[1:]) == 1 + figures
     assert markdown.count(SAID[1:]) == 1 + figures
     assert SAID[1:] in latex.partition("caption")[2].splitlines()[0]
     assert "The 10,000 test images are a sample too" in markdown

@@ -18,6 +18,7 @@ from mnist_mlp.report.figures import KINDS, draw
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.roles import as_typed
 from mnist_mlp.report.stats import Comparison
+from mnist_mlp.report.training import sentence, trained
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -58,6 +59,7 @@ def write_report(
                 "comparison": comparison,
                 "answer": words.answer(comparison),
                 "method": words.method(comparison),
+                "trained": sentence(trained(comparison)),
                 "leaderboard": tables.leaderboard(comparison),
                 "pairs": tables.pairs(comparison),
                 "effects": tables.effects(comparison),

@@ -45,10 +45,11 @@ def markdown(value: object) -> Markup:
         return value
     text = re.sub(r"[\\`*{}\[\]<>&|~$#]", r"\\\g<0>", line(value))
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # within a word it is no mark
-    text = re.sub(r"(?<=\w)(:)(?=//)|(?<=www)(\.)|(?<=\S)(@)(?=\S)", r"\\\g<0>", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?<=\w)(:)(?=//)|(?<=www)(\.)|(?<=\S)(@)", r"\\\g<0>", text, flags=re.IGNORECASE)
     text = re.sub(r"^([-+=])(?![A-Za-z0-9.])", r"\\\1", text)  # lists and rules
     text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
-    return Markup(re.sub("^ ", "&#32;", text))
+    # At the ends, spaces would be cut off, begin a block of code or keep marks around the text from working.
+    return Markup(re.sub(r"^\s|\s$", lambda m: f"&#{ord(m[0])};", text))
 
 
 def code(text: object) -> Markup:

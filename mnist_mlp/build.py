@@ -56,6 +56,8 @@ class Parts:
             "data": {
                 "digest": self.data_digest,
                 **self.data.sizes(),
+                "inputs": self.data.train.images.shape[1:].numel(),
+                "classes": self.data.classes,
                 "commonest_test_share": _commonest_share(self.data.test),
             },
         }

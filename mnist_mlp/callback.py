@@ -14,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_mlp import config as schema
 from mnist_mlp.cli import explain
 from mnist_mlp.config import UserError
-from mnist_mlp.jobs import HOLDER_FILE, LOCK_FILE, holding
+from mnist_mlp.jobs import FINISHED, HOLDER_FILE, LOCK_FILE, holding
 from mnist_mlp.record import RUN_FILE
 from mnist_mlp.startup import importing
-from mnist_mlp.sweep import without_result
+from mnist_mlp.sweep import planned
 
 
 class ChecksAndReport(Callback):
@@ -55,8 +55,9 @@ class ChecksAndReport(Callback):
             with importing():
                 from mnist_mlp.report import report_on
 
-            report = report_on([Path(config.hydra.sweep.dir)])
-        if report.unfinished or without_result:
+            report = report_on([Path(config.hydra.sweep.dir)], about=[job.directory for job in planned])
+        # Whatever else lies in the directory is no job of this sweep's; only another sweeper's jobs are not known.
+        if any(job.status() not in FINISHED for job in planned) if planned else report.unfinished:
             sys.exit(1)
 
 

@@ -45,7 +45,7 @@ warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated
 ATTEMPTS = 2  # a job whose worker was killed is tried this often in one sweep
 EXPERIMENT = "experiment"
 
-without_result: list[Job] = []  # of the sweep that has just ended; the callback that sums it up is another object
+planned: list[Job] = []  # of the sweep that has just ended; the callback that sums it up is another object
 
 
 class JobFailed(UserError):
@@ -239,8 +239,8 @@ def run_sweep(
         with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
             _launch_until_ended(todo, launch)
         log.info("%s", progress.line())
-    without_result[:] = [job for job in todo if job.status() is None]
-    if without_result:
+    planned[:] = jobs
+    if without_result := [job for job in todo if job.status() is None]:
         log.error("%d jobs have no result. To go on: %s", len(without_result), resume_command(directory))
 
 

@@ -107,8 +107,7 @@ def throwing(checkout: Path) -> Path:
     return checkout
 
 
-@pytest.fixture
-def write_run(tmp_path: Path) -> Write:
+def run_writer(tmp_path: Path) -> Write:
     """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
 
     def write(
@@ -170,6 +169,12 @@ def write_run(tmp_path: Path) -> Write:
         return directory
 
     return write
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> Write:
+    """Writes runs for a test of its own."""
+    return run_writer(tmp_path)
 
 
 @pytest.fixture

@@ -61,6 +61,11 @@ def test_sizes_come_from_the_data(built: Callable[..., Any]) -> None:
     assert [tuple(p.shape) for p in parts.model.parameters()] == [(7, 64), (7,), (7,), (7,), (10, 7), (10,)]
 
 
+def test_what_goes_in_and_out_is_recorded(built: Callable[..., Any]) -> None:
+    data = built("data=digits").facts()["data"]
+    assert (data["train"], data["inputs"], data["classes"]) == (1248, 64, 10)
+
+
 def test_the_commonest_class_share_of_the_test_images_is_recorded(built: Callable[..., Any]) -> None:
     parts = built("data=mnist")
     assert parts.facts()["data"]["commonest_test_share"] == 0.1135  # there are 1,135 ones

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from conftest import IN_PROCESS, SMALL, Command
+from conftest import IN_PROCESS, SMALL, Command, Write
 
 
 def run_directories(root: Path) -> list[Path]:
@@ -95,6 +95,27 @@ def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) 
     assert len(pd.read_csv(tmp_path / "reports/two/summary.csv")) == 4
     assert (tmp_path / "reports/two/figures/heatmap.pdf").exists()
     assert "--by colour: no such key varies" in command("report.py", "--by", "colour", status=1).stderr
+
+
+def test_what_lay_in_the_directory_before_is_no_job_of_the_sweep(
+    command: Command, write_run: Write, tmp_path: Path
+) -> None:
+    small = {"_target_": "mnist_mlp.data.mnist", "train_size": 200, "val_size": 100, "split_seed": 0}
+    for seed in (0, 1):
+        write_run(seed=seed, test=[0.99], data_config=small)  # of a sweep with epochs=0
+    failed = write_run(seed=7, test=[0.99], data_config=small, status="failed", reason="RuntimeError: old")
+    (tmp_path / "sweep/leftover/.hydra").mkdir(parents=True)
+    done = command(
+        "run.py", "-m", "optim=adam,sgd", "seed=0,1", "epochs=1", *SMALL, "hydra.sweep.dir=sweep", IN_PROCESS
+    )
+    assert "left out: sweep/leftover: unfinished" in done.stdout
+    assert f"failed: {failed.relative_to(tmp_path)}: RuntimeError: old" in done.stdout
+    summary = summaries(tmp_path)
+    assert summary[["data", "n", "failed"]].to_numpy().tolist() == [
+        ["mnist, epochs=1", 2, 0],  # what the sweep is about
+        ["mnist, epochs=1", 2, 0],
+        ["mnist, epochs=0", 2, 1],
+    ]
 
 
 def test_digits_work_with_an_empty_data_directory(command: Command, tmp_path: Path) -> None:

@@ -1,14 +1,28 @@
 """The page in a real browser, and as text."""
 
+import contextlib
+import csv
+import io
+import itertools
 import json
+import os
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import pandas as pd
 import pytest
-from conftest import Report, Write
+from conftest import Report, Write, run_writer
 from playwright.sync_api import Browser, Page, sync_playwright
+from test_escape import HOSTILE, inline, rendered, shown
+
+from mnist_mlp.record import RUN_FILE
+from mnist_mlp.report import escape, report_on, tables
+from mnist_mlp.report.load import Results, load
+from mnist_mlp.report.stats import Comparison, compare
 
 EVIL = "<img src=x onerror=alert(1)>"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -31,13 +45,13 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     requests: list[str] = []
     pages = []
 
-    def call(width: int = 1200, scheme: str = "light") -> Page:
+    def call(width: int = 1200, scheme: str = "light", directory: Path = tmp_path / "report") -> Page:
         page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()  # type: ignore[arg-type]
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto((tmp_path / "report" / "index.html").as_uri())
+        page.goto((directory / "index.html").as_uri())
         pages.append(page)
         return page
 
@@ -161,5 +175,144 @@ def test_tables_for_latex_and_figures_for_papers(write_run: Write, report: Repor
     report(formats=["pdf"])
     latex = (tmp_path / "report" / "summary.tex").read_text()
     assert r"\textless{}img src=x" in latex
-    assert r"$\pm$" in latex
+    assert re.search(r"& \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\] &", latex)
     assert (tmp_path / "report/figures/differences.pdf").read_bytes().startswith(b"%PDF")
+
+
+class Written(NamedTuple):
+    """A report, its numbers, and what the terminal was told."""
+
+    directory: Path
+    comparison: Comparison
+    results: Results
+    output: str
+
+
+def place(run: Path, name: str) -> None:
+    """Give a run a directory and a hash of its own, whatever its options are called."""
+    content = json.loads((run / RUN_FILE).read_text()) | {"config_hash": name}
+    (run / RUN_FILE).write_text(json.dumps(content))
+    run.rename(run.with_name(name))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """A report on runs in which every text there is, is hostile."""
+    top = tmp_path_factory.mktemp("hostile")
+    write = run_writer(top)
+    for number, text in enumerate(HOSTILE):
+        for seed in (0, 1, 2):
+            run = write(
+                optim=text,
+                seed=seed,
+                test=[0.1, 0.9 - number / 1000 + seed / 500 * (number % 3)],
+                model={"note": HOSTILE[-number], '=key[/]<i>|"`': number % 2 if seed else 0},
+                environment={"device": text},
+                status="failed" if (number, seed) == (3, 2) else "completed",
+                reason="\n".join(HOSTILE) if (number, seed) == (3, 2) else None,
+            )
+            place(run, f"{number}-{seed}")
+    for number, name in enumerate(("a\n# b", "=c <img src=x>", "`` d ``", "\x1b[31me\r", os.fsdecode(b"f\xff"))):
+        good, broken = (write(optim="adam", seed=seed, test=[0.1, 0.9]) for seed in (number, number + 10))
+        place(good, name)
+        (broken / RUN_FILE).write_text(json.dumps({"status": HOSTILE[number]}))
+        broken.rename(broken.with_name(f"{name} "))
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        report_on([top / "sweep"], top / "report", target=0.8)
+    results = load([top / "sweep"])
+    return Written(top / "report", compare(results, 0.8), results, output.getvalue())
+
+
+def test_hostile_csv_is_data(hostile: Written) -> None:
+    frames = {
+        "summary": tables.summary_csv(hostile.comparison),
+        "runs": tables.runs_csv(hostile.comparison).reset_index(),
+        "pairs": tables.pairs_csv(hostile.comparison),
+    }
+    for name, frame in frames.items():
+        with (hostile.directory / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        assert header == list(frame.columns)
+        assert len(rows) == len(frame)
+        for row, values in zip(rows, frame.itertuples(index=False, name=None), strict=True):
+            for cell, value in zip(row, values, strict=True):
+                if isinstance(value, str):
+                    assert cell in (escape.visible(value), "'" + escape.visible(value))
+                    assert not cell.startswith(tuple("=+-@\t\r\n"))
+                elif pd.isna(value):
+                    assert cell == ""
+                else:
+                    assert str(value) == cell or type(value)(cell) == value
+
+
+def test_hostile_markdown_is_text(hostile: Written) -> None:
+    source = (hostile.directory / "report.md").read_text(encoding="utf-8")
+    tokens = rendered(source)
+    texts = [inline(token) for token in tokens if token.type == "inline"]
+    board = tables.leaderboard(hostile.comparison)
+    cells = iter(
+        token for token, before in zip(tokens[1:], tokens, strict=False) if before.type in ("th_open", "td_open")
+    )
+    for expected in (*board.columns, *board.to_numpy().ravel()):
+        assert inline(next(cells)) == shown(expected)
+    assert not list(cells)
+    pictures = [child for token in tokens for child in token.children or [] if child.type == "image"]
+    names = {f"figures/{path.name}" for path in (hostile.directory / "figures").glob("*.png")}
+    assert {picture.attrs["src"] for picture in pictures} == names
+    assert len(pictures) == len(names)
+    for run, why in hostile.results.problems:
+        assert shown(f"{escape.line(run)}: {escape.line(why)}") in texts
+    headings = [inline(t) for before, t in itertools.pairwise(tokens) if before.type == "heading_open"]
+    assert headings == ["init × optim", "mnist", "Method", "To reproduce", "Left out"]
+    assert len([token for token in tokens if token.type == "fence"]) == 1
+
+
+def test_hostile_latex_keeps_its_rows(hostile: Written) -> None:
+    comparison = compare(hostile.results, 0.97, ["optim"])  # whose names come first in a row
+    source = tables.latex(comparison, "[d]\n*", "d")
+    rows = source.partition("\\midrule\n")[2].partition("\\bottomrule")[0].splitlines()
+    assert len(rows) == len(comparison.summary)
+    columns = len(tables.leaderboard(comparison).columns) - 3
+    for row in rows:
+        assert row.endswith(r" \\")
+        assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
+        assert not row.lstrip().startswith(("[", "*"))
+    assert "on {[}d] *:" in source
+
+
+def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
+    figures = list((hostile.directory / "figures").glob("*.svg"))
+    assert len(figures) >= 5
+    for path in figures:
+        ET.parse(path)  # what XML does not allow ends here
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", hostile.output)
+    assert "[bold]u[/bold] [/v]" in hostile.output
+    for run, why in hostile.results.problems:
+        assert f"left out: {escape.line(run)}: {escape.line(why)}\n" in hostile.output
+
+
+def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
+    page = open_page(directory=hostile.directory)
+    board = tables.leaderboard(hostile.comparison)
+    cells = page.locator("#s0-board td").evaluate_all("cells => cells.map(cell => cell.textContent)")
+    assert cells == [escape.visible(text) for text in board.to_numpy().ravel()]
+    legend = page.locator("#s0-curves .legendtext").all_text_contents()
+    assert {shown(text) for text in legend} == {
+        shown(escape.visible(cell)) for cell in hostile.comparison.summary["cell"]
+    }
+    assert page.locator("img").count() == page.locator("figure img").count()
+    assert page.locator("script").count() == 4
+    assert page.evaluate("[...document.querySelectorAll('a')].map(a => a.protocol)").count("file:") == len(
+        page.locator("a").all()
+    )
+    page.locator("details summary").click()
+    page.locator("#s0-runs tr[data-run*='# b'] a").click()
+    assert page.get_by_role("dialog").locator("h2").text_content() == escape.visible(
+        hostile.directory.parent / "sweep/a\n# b"
+    )
+    page.get_by_role("button", name="Close").click()
+    for run in ("31me", "udcff"):
+        page.locator(f"#s0-runs tr[data-run*='{run}'] a").first.click()
+        assert page.get_by_role("dialog").locator("tbody tr").count() > 0
+        page.get_by_role("button", name="Close").click()

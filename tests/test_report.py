@@ -168,7 +168,7 @@ def test_a_report_has_the_sweeps_own_name(tmp_path: Path, write_run: Write, monk
 
 def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, report: Report) -> None:
     write_run(lr=0.01, test=[0.1, 0.6])
-    write_run(lr=1e6, test=[0.1], status="diverged", reason="the training loss is nan")
+    write_run(lr=1e6, test=[0.1], epochs=1, status="diverged", reason="the training loss is nan")
     (row,) = report().to_dict("records")
     assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 1, 1)
 
@@ -249,7 +249,7 @@ def test_a_failed_run_is_missing_from_the_score(write_run: Write, report: Report
 
 def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: Report) -> None:
     write_run(optim="adam")
-    write_run(optim="sgd", test=[0.1], status="diverged", reason="the training loss is nan")
+    write_run(optim="sgd", test=[0.1], epochs=2, status="diverged", reason="the training loss is nan")
     summary = report()
     assert list(summary["optim"]) == ["adam", "sgd"]
     assert (summary["n"][1], summary["diverged"][1]) == (0, 1)
@@ -260,7 +260,7 @@ def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: 
 def test_everything_diverged_or_failed_is_still_a_report(
     tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(optim="adam", test=[0.1], status="diverged", reason="the training loss is nan")
+    write_run(optim="adam", test=[0.1], epochs=2, status="diverged", reason="the training loss is nan")
     failed = write_run(optim="sgd", status="failed", reason="RuntimeError: no", digest=None)
     (failed / METRICS_FILE).write_text(",".join(Metrics._fields) + "\n")  # it failed before the first evaluation
     assert len(report()) == 2
@@ -376,7 +376,7 @@ def test_a_result_counts_before_a_failure_of_the_same_configuration(
 def test_different_data_are_apart(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(data="mnist", digest="a" * 64)
     write_run(data="digits", digest="b" * 64)
-    summary = report()
+    summary = report(target=0.8)
     assert sorted(summary["data"]) == ["digits", "mnist"]
     assert {p.stem for p in (tmp_path / "report" / "figures").glob("*.svg")} == {
         *(
@@ -391,7 +391,7 @@ def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_pat
     for optim in ("adam", "sgd"):
         for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed)
-    report()
+    report(target=0.8)
     files = {str(path.relative_to(tmp_path / "report")) for path in (tmp_path / "report").rglob("*.*")}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
     assert files == {"index.html", "report.md", "summary.tex", "summary.csv", "runs.csv", "pairs.csv", *figures}

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ def report_on(
     target: float = TARGET,
     by: Sequence[str] | None = None,
     formats: Sequence[str] = (),
+    about: Collection[Path] = (),
 ) -> Outcome:
     """Write the report on these sweeps together, and print its leaderboard.
 
@@ -44,6 +45,7 @@ def report_on(
         target: accuracy in (0, 1] whose time is reported.
         by: keys to compare; initialisation and optimizer unless given.
         formats: of the figures, besides PNG and SVG.
+        about: run directories that are asked about, whatever else lies there; sections with one of them come first.
 
     Raises:
         UserError: nothing to report on, a target out of range, or a key that cannot be compared.
@@ -64,8 +66,9 @@ def report_on(
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
     compared = roles.compared_keys(varying, by)
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, compared)))
-    sections = stats.sections(results, compared)
-    comparisons = {name: stats.compare(part, target, compared, measured) for name, part in sections.items()}
+    sections, own = stats.sections(results, compared), set(map(str, about))
+    in_order = sorted(sections.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
+    comparisons = {name: stats.compare(part, target, compared, measured) for name, part in in_order}
     command = _command(sweeps, out, target, by, formats)
     page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]

@@ -2,18 +2,22 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
-from mnist_mlp.record import FAILED, write_atomically
+from mnist_mlp.record import write_atomically
 from mnist_mlp.report import plots
 from mnist_mlp.report.pairs import CONFIDENCE
 from mnist_mlp.report.roles import CELL, judged_split
 from mnist_mlp.report.stats import Comparison
+from mnist_mlp.report.training import sentence, trained
+from mnist_mlp.report.verdicts import BETTER, WORSE, are
 
 INTERACTIVE = ("learning_curves", "sensitivity")  # the page has these as charts
 KINDS = ("learning_curves", "heatmap", "differences", "seeds", "time_to_target", "sensitivity")
@@ -43,8 +47,10 @@ class Drawing:
 
 def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str]) -> list[Drawing]:
     """Save every figure that the runs allow, named with this suffix, as PNG, SVG and these formats."""
-    drawings = []
-    with mpl.rc_context({"svg.hashsalt": "mnist_mlp"}):  # the same bytes for the same numbers
+    drawings, on_what = [], sentence(trained(comparison))
+    # The same bytes for the same numbers; a letter that the font does not have becomes a box, not a warning each time.
+    with mpl.rc_context({"svg.hashsalt": "mnist_mlp"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         for figure, kind, alt, caption in _figures(comparison):
             name = kind + suffix
             figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
@@ -53,7 +59,7 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
             buffer = io.StringIO()
             figure.savefig(buffer, format="svg", metadata={"Date": None})
             write_atomically(folder / f"{name}.svg", buffer.getvalue())
-            drawings.append(Drawing(name, kind, alt, caption, buffer.getvalue()))
+            drawings.append(Drawing(name, kind, alt, f"{caption} {on_what}", buffer.getvalue()))
     return drawings
 
 
@@ -90,7 +96,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
         others = [cell for cell in cells if cell in set(rivals["b"])]
         figure, ax = plots.strips(len(others))
         plots.plot_differences(ax, rivals, best[CELL], others, look)
-        told = (rivals["verdict"] == "better").sum()
+        told = are(rivals["verdict"], BETTER, WORSE).sum()
         yield (
             figure,
             "differences",
@@ -106,17 +112,18 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
         f"Final test accuracy of every seed, by cell; on average {winner}.",
         f"Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.{some}",
     )
-    figure, ax = plots.strips(len(cells))
-    ended = comparison.runs[comparison.runs["chosen"] & (comparison.runs["status"] != FAILED)]
-    plots.plot_time_to_target(ax, ended, shown, look)
-    split = "validation" if judged_split(comparison.runs) == "val" else "test"
-    yield (
-        figure,
-        "time_to_target",
-        f"Epochs until each run reached {comparison.target:.0%} {split} accuracy, by cell.",
-        f"Epochs until {split} accuracy reached {comparison.target * 100:g} %, for every seed; the bar is the median, "
-        f"a cross a run that never got there.{some}",
-    )
+    if np.isfinite(comparison.scored["epochs_to_target"]).any():  # else there is nothing to see
+        figure, ax = plots.strips(len(cells))
+        plots.plot_time_to_target(ax, comparison.scored, shown, look)
+        split = "validation" if judged_split(comparison.runs) == "val" else "test"
+        target = f"{comparison.target * 100:g} %"
+        yield (
+            figure,
+            "time_to_target",
+            f"Epochs until each run reached {target} {split} accuracy, by cell.",
+            f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run "
+            f"that never got there.{some}",
+        )
     if not comparison.sensitivity.empty:
         part = comparison.sensitivity[comparison.sensitivity[CELL].isin(cells)]
         yield (

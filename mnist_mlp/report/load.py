@@ -39,10 +39,11 @@ class Results:
 
     Attributes:
         runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `parameters`, `config_hash`,
-            `digest` of the data, `test_size` (number of test images) and `commonest_test_share` (the commonest class'
-            share of them), both NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with
-            it), `overrides` (its command line, as JSON), the group choices (`init`, `optim`, `data`, `model`),
-            `environment.*`, and every configuration key by its dotted name (`optim.lr`), lists as JSON text.
+            `digest` of the data, `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes`
+            and `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how
+            it was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), the
+            group choices (`init`, `optim`, `data`, `model`), `environment.*`, and every configuration key by its dotted
+            name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """
@@ -106,7 +107,10 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "seconds": float(summary["seconds"]),
             "config_hash": str(summary["config_hash"]),
             "digest": data.get("digest"),  # a run that failed early has none
+            "train_size": float(data.get("train", math.nan)),
             "test_size": float(data.get("test", math.nan)),
+            "inputs": float(data.get("inputs", math.nan)),
+            "classes": float(data.get("classes", math.nan)),
             "commonest_test_share": float(data.get("commonest_test_share", math.nan)),
             "parameters": summary.get("parameters"),
             "step": summary.get("step"),

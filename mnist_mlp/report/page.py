@@ -1,7 +1,6 @@
 """Writes a report directory: tables, figures, `index.html` and `report.md`."""
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from mnist_mlp.record import finite, write_atomically
-from mnist_mlp.report import charts, tables, words
+from mnist_mlp.report import charts, escape, tables, words
 from mnist_mlp.report.figures import KINDS, draw
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.roles import as_typed
 from mnist_mlp.report.stats import Comparison
+from mnist_mlp.report.training import sentence, trained
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -48,8 +48,9 @@ def write_report(
             stale.unlink()
     write_tables(directory, comparisons)
     sections = []
+    slugs = escape.slugs(list(comparisons))
     for number, (data, comparison) in enumerate(comparisons.items()):
-        suffix = f"_{re.sub('[^A-Za-z0-9]+', '_', data)}" if len(comparisons) > 1 else ""
+        suffix = f"_{slugs[number]}" if len(comparisons) > 1 else ""
         drawings = draw(directory / "figures", comparison, suffix, formats)
         sections.append(
             {
@@ -58,6 +59,7 @@ def write_report(
                 "comparison": comparison,
                 "answer": words.answer(comparison),
                 "method": words.method(comparison),
+                "trained": sentence(trained(comparison)),
                 "leaderboard": tables.leaderboard(comparison),
                 "pairs": tables.pairs(comparison),
                 "effects": tables.effects(comparison),
@@ -68,20 +70,20 @@ def write_report(
                 "makings": makings(comparison.runs),
             }
         )
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html.jinja"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["json"] = _json
-    environment.filters["markdown"] = _markdown
-    for name in ("index.html", "report.md"):
+    for name, finalize in (("index.html", escape.html), ("report.md", escape.markdown)):
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,  # spares what `finalize` has escaped itself
+            finalize=finalize,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
         text = environment.get_template(f"{name}.jinja").render(
             sections=sections,
             problems=problems,
             sources=sources,
-            commands=[*map(sweep_command, sources), command],
+            commands=[line for line in (*map(sweep_command, sources), command) if line],
             plotly=Markup(get_plotlyjs()),
             script=Markup((TEMPLATES / "page.js").read_text()),
             style=Markup((TEMPLATES / "page.css").read_text()),
@@ -96,9 +98,10 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
         if len(parts) > 1:
             parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
         joined = pd.concat(parts.values())
-        write_atomically(directory / f"{name}.csv", joined.to_csv(index=name == "runs", lineterminator="\n"))
-    latex = "\n".join(tables.latex(comparison, data) for data, comparison in comparisons.items())
-    write_atomically(directory / "summary.tex", latex)
+        write_atomically(directory / f"{name}.csv", escape.csv(joined.reset_index() if name == "runs" else joined))
+    labels = dict(zip(comparisons, escape.slugs(list(comparisons)), strict=True))
+    latex = [tables.latex(comparison, data, labels[data]) for data, comparison in comparisons.items()]
+    write_atomically(directory / "summary.tex", "\n".join(latex))
 
 
 def sweep_command(sweep: Path) -> str:
@@ -120,10 +123,14 @@ def makings(runs: pd.DataFrame) -> dict[str, str]:
 
 def _json(content: Any) -> Markup:
     """JSON that may stand inside a script element, whatever texts are in it; null for what JSON has no number for."""
-    text = json.dumps(finite(content), separators=(",", ":"), allow_nan=False)
+    text = json.dumps(_visible(finite(content)), separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _markdown(text: object) -> str:
-    """Text that Markdown neither takes for markup nor for the end of a table's cell."""
-    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+def _visible(content: Any) -> Any:
+    """The same with texts as the page has them, whose script looks some of them up."""
+    if isinstance(content, dict):
+        return {_visible(key): _visible(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_visible(value) for value in content]
+    return escape.visible(content) if isinstance(content, str) else content

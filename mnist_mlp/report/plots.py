@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from mnist_mlp.report import escape
 from mnist_mlp.report.roles import CELL, as_typed, each_cell
 from mnist_mlp.report.roles import in_order as value_order
 
@@ -71,11 +72,6 @@ def looks(summary: pd.DataFrame, by: Sequence[str]) -> Looks:
         colour_title=" / ".join(names.get(key, key) for key in rest),
         line_title=names.get(first, first) if first else "",
     )
-
-
-def literal(name: str) -> str:
-    """A name as Matplotlib shows it to the letter, which else takes dollar signs for mathematics."""
-    return name.replace("$", r"\$")
 
 
 def colours(values: Sequence[str]) -> dict[str, str]:
@@ -144,9 +140,13 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     values = table.to_numpy(dtype=float)
     ax.imshow(values, cmap="viridis", aspect="auto")
     ax.set_xticks(
-        range(len(table.columns)), list(map(literal, table.columns)), rotation=45, ha="right", rotation_mode="anchor"
+        range(len(table.columns)),
+        list(map(escape.figure, table.columns)),
+        rotation=45,
+        ha="right",
+        rotation_mode="anchor",
     )
-    ax.set_yticks(range(len(table.index)), list(map(literal, table.index)))
+    ax.set_yticks(range(len(table.index)), list(map(escape.figure, table.index)))
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for (row, column), value in np.ndenumerate(values):
         text = "none" if np.isnan(value) else f"{value:.2f}"
@@ -174,7 +174,7 @@ def plot_sensitivity(ax: Axes, sensitivity: pd.DataFrame, look: Looks) -> Axes:
 
 
 def _rows(ax: Axes, cells: Sequence[str]) -> dict[str, int]:
-    ax.set_yticks(range(len(cells)), list(map(literal, cells)))
+    ax.set_yticks(range(len(cells)), list(map(escape.figure, cells)))
     ax.invert_yaxis()
     ax.grid(alpha=0.3, axis="x")
     return {cell: number for number, cell in enumerate(cells)}
@@ -221,7 +221,7 @@ def plot_differences(ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[s
             ax.plot([low, high], [y, y], color=look.colour[cell], linewidth=2)
             ax.plot(difference, y, "o", color=look.colour[cell], markersize=6)
     ax.axvline(0, color="black", linewidth=1)
-    ax.set_xlabel(f"test accuracy less that of {literal(best)} (percentage points)")
+    ax.set_xlabel(f"test accuracy less that of {escape.figure(best)} (percentage points)")
     return ax
 
 
@@ -255,21 +255,32 @@ def add_legends(figure: Figure, look: Looks, cells: set[str]) -> None:
     """Legends of colours and line styles beside a figure, of what these cells use."""
     used = {look.colour[cell] for cell in cells}, [look.line[cell] for cell in cells]
     colour = [
-        Line2D([], [], color=c, label=literal(name), linewidth=3) for name, c in look.colours.items() if c in used[0]
+        Line2D([], [], color=c, label=escape.figure(name), linewidth=3)
+        for name, c in look.colours.items()
+        if c in used[0]
     ]
-    figure.legend(handles=colour, title=look.colour_title, loc="outside right upper", frameon=False)
+    figure.legend(handles=colour, title=escape.figure(look.colour_title), loc="outside right upper", frameon=False)
     if look.lines:
-        lines = [Line2D([], [], color="black", ls=s, label=literal(n)) for n, s in look.lines.items() if s in used[1]]
-        figure.legend(handles=lines, title=look.line_title, loc="outside right lower", frameon=False)
+        lines = [
+            Line2D([], [], color="black", ls=s, label=escape.figure(n)) for n, s in look.lines.items() if s in used[1]
+        ]
+        figure.legend(handles=lines, title=escape.figure(look.line_title), loc="outside right lower", frameon=False)
 
 
 def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
     """Mean test accuracy over the compared keys."""
     width = len(summary.drop_duplicates(list(by[1:]) or [by[0]]))
     height = summary[by[0]].nunique() if len(by) > 1 else 1
-    figure = Figure(figsize=(max(4.5, 1.0 * width + 2.2), max(2.6, 0.7 * height + 1.4)), layout="constrained")
+    below, beside = (_longest(summary, keys) for keys in (list(by[1:]) or by, by[:1]))
+    size = (max(4.5, width + 1.4 + 0.1 * beside), max(2.6, 0.7 * height + 1.0 + 0.07 * below))
+    figure = Figure(figsize=size, layout="constrained")
     plot_heatmap(figure.subplots(), summary, by)
     return figure
+
+
+def _longest(summary: pd.DataFrame, keys: Sequence[str]) -> int:
+    """Letters of the longest label."""
+    return int(summary[list(keys)].map(as_typed).agg(" / ".join, axis=1).map(escape.figure).str.len().max())
 
 
 def sensitivity(table: pd.DataFrame, look: Looks) -> Figure:

@@ -23,8 +23,8 @@ CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
 FACTS = (
-    *("status", "reason", "seconds", "config_hash", "digest", "test_size", "commonest_test_share", "parameters"),
-    *("step", "stack_size", "overrides", "data", CELL),
+    *("status", "reason", "seconds", "config_hash", "digest", "commonest_test_share", "parameters"),
+    *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "data", CELL),
 )
 
 

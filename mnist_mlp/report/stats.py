@@ -33,6 +33,7 @@ from mnist_mlp.report.roles import (
 )
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
+BOUNDS = {"accuracy": (0.0, 1.0), "loss": (0.0, None)}  # by a measure's last word
 TARGETS = ("epochs_to_target", "seconds_to_target")
 CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
@@ -194,12 +195,17 @@ def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[
         measures: columns to be summed up; NaN does not count.
 
     Returns:
-        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN where n < 2.
+        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN where n < 2; an
+        interval ends where its measure does, accuracies at 0 and 1 and losses at 0.
     """
     groups = frame.groupby(list(keys), sort=False)[list(measures)]
     n, mean, std = groups.count(), groups.mean(), groups.std()
     half = std / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n > 1))
-    parts = {"mean": mean, "std": std, "ci_low": mean - half, "ci_high": mean + half}
+    low, high = mean - half, mean + half
+    for measure in measures:
+        least, most = BOUNDS.get(measure.rpartition("_")[2], (None, None))
+        low[measure], high[measure] = low[measure].clip(least, most), high[measure].clip(least, most)
+    parts = {"mean": mean, "std": std, "ci_low": low, "ci_high": high}
     return pd.DataFrame({f"{m}_{name}": part[m] for m in measures for name, part in parts.items()}, index=mean.index)
 
 
@@ -217,13 +223,16 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _to_target(metrics: pd.DataFrame, target: float) -> pd.DataFrame:
-    """Per run: epoch and seconds at which validation (test, where there is none) first reached the target."""
+    """Per run: epoch and seconds at which validation (test, where there is none) first reached the target.
+
+    And `highest_accuracy`, the most it reached at all.
+    """
     validated = metrics["run"].isin(metrics.loc[metrics["split"] == "val", "run"])
     judged = metrics["split"] == pd.Series("test", index=metrics.index).mask(validated, "val")
     reached = metrics[judged & (metrics["accuracy"] >= target)].sort_values("epoch").groupby("run").first()
     reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=np.inf)
     reached.columns = pd.Index(TARGETS)
-    return reached
+    return reached.assign(highest_accuracy=metrics[judged].groupby("run")["accuracy"].max())
 
 
 def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> pd.DataFrame:

@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.pairs import UNTOLD
+from mnist_mlp.record import DIVERGED
+from mnist_mlp.report import escape, verdicts
 from mnist_mlp.report.roles import CELL, REPLICATE, as_typed
 from mnist_mlp.report.stats import BEST_EPOCH, TARGETS, Comparison
-from mnist_mlp.report.words import probability
+from mnist_mlp.report.training import sentence, trained
+from mnist_mlp.report.words import interval, probability
 
 MOST_PAIRS = 300  # shown in a page; pairs.csv has all
 
@@ -46,10 +48,9 @@ def pairs_csv(comparison: Comparison) -> pd.DataFrame:
     return pd.concat([*sides, comparison.pairs.drop(columns=["a", "b"])], axis=1)
 
 
-def _percent(mean: pd.Series, high: pd.Series) -> pd.Series:
-    """Fractions as per cent, with the half-width of their interval where there is one."""
-    text, half = (mean * 100).map("{:.2f}".format), (high - mean) * 100
-    return text.where(half.isna(), text + " ± " + half.map("{:.2f}".format))
+def _shown(values: pd.Series, form: str, scale: float = 1) -> pd.Series:
+    """Numbers as text, nothing for a gap."""
+    return values.map(lambda value: "" if pd.isna(value) else form.format(value * scale))
 
 
 def leaderboard(comparison: Comparison) -> pd.DataFrame:
@@ -59,16 +60,19 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
         object
     )
     table.insert(0, "rank", range(1, len(table) + 1))
-    table["test accuracy (%)"] = _percent(summary["test_accuracy_mean"], summary["test_accuracy_ci_high"])
+    means = [summary[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")]
+    if (comparison.scored["status"] == DIVERGED).any():  # else it is the mean
+        table["score (%)"] = _shown(summary["score"], "{:.2f}", 100)
+    table["test accuracy (%)"] = list(map(interval, *means))
     table["against the best"] = _against_the_best(comparison)
-    table["test loss (nats)"] = summary["test_loss_mean"].map("{:.4f}".format)
-    table["val accuracy (%)"] = (summary["val_accuracy_mean"] * 100).map("{:.2f}".format)
+    table["test loss (nats)"] = _shown(summary["test_loss_mean"], "{:.4f}")
+    table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
     table["epochs to target"] = summary["epochs_to_target"].map(_reached)
     table["n"] = summary["n"]
     table["diverged (all settings)" if comparison.tuned else "diverged"] = summary["diverged"]
     table["failed"] = summary["failed"]
-    table["seconds"] = summary["seconds_mean"].map("{:.1f}".format)
-    return table.astype(str).replace("nan", "")
+    table["seconds"] = _shown(summary["seconds_mean"], "{:.1f}")
+    return table.astype(str)
 
 
 def _reached(value: float) -> str:
@@ -79,9 +83,13 @@ def _against_the_best(comparison: Comparison) -> pd.Series:
     """In a word, whether a cell can be told from the best."""
     cells = comparison.summary[CELL]
     rivals = comparison.pairs[comparison.pairs["a"] == cells.iloc[0]].set_index("b")
-    short = {"better": "worse", "worse": "better", UNTOLD: "unknown"}
-    verdicts = {cell: short.get(verdict, "indistinguishable") for cell, verdict in rivals["verdict"].items()}
-    return cells.map(lambda cell: verdicts.get(cell, ""))
+    short = {verdicts.BETTER: "worse", verdicts.WORSE: "better", verdicts.UNTOLD: "unknown"}
+    short |= {kind: kind for kind in (verdicts.EQUIVALENT, verdicts.OPEN)}
+    told = {
+        cell: next((word for kind, word in short.items() if verdict.startswith(kind)), verdict)
+        for cell, verdict in rivals["verdict"].items()
+    }
+    return cells.map(lambda cell: told.get(cell, ""))
 
 
 def pairs(comparison: Comparison) -> pd.DataFrame:
@@ -91,13 +99,13 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
         return table
     if len(table) > MOST_PAIRS:
         table = table[table["a"] == comparison.summary[CELL].iloc[0]]
-    points = [(table[column] * 100).map("{:+.2f}".format) for column in ("difference", "ci_low", "ci_high")]
-    interval = ("[" + points[1] + ", " + points[2] + "]").where(table["p"].notna(), "")
+    points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
+    between = ("[" + points[1] + ", " + points[2] + "]").where(table["p"].notna(), "")
     p = table["p_corrected"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= "))
     return pd.DataFrame(
         {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
-        | {"95 % interval": interval, "corrected p": p, "verdict": table["verdict"]}
-    ).replace("+nan", "")
+        | {"95 % interval": between, "corrected p": p, "verdict": table["verdict"]}
+    )
 
 
 def effects(comparison: Comparison) -> pd.DataFrame:
@@ -108,7 +116,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "effect": table["effect"],
-            "range (points)": (table["range"] * 100).map("{:.2f}".format).replace("nan", ""),
+            "range (points)": _shown(table["range"], "{:.2f}", 100),
             "share of variance": table["share"].map("{:.1%}".format),
             "F": [f"F({row['df']:.1f}, {row['df_error']:.1f}) = {row['F']:.1f}" for _, row in table.iterrows()],
             "p": table["p"].map(lambda p: probability(p).removeprefix("= ")),
@@ -123,37 +131,24 @@ def runs(comparison: Comparison) -> pd.DataFrame:
     shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
     shown["status"] = table["status"]
     for column in ("test_accuracy", "val_accuracy"):
-        shown[column.replace("_", " ") + " (%)"] = (table[column] * 100).map("{:.2f}".format).replace("nan", "")
-    shown["seconds"] = table["seconds"].map("{:.1f}".format)
+        shown[column.replace("_", " ") + " (%)"] = _shown(table[column], "{:.2f}", 100)
+    shown["seconds"] = _shown(table["seconds"], "{:.1f}")
     return shown
 
 
-def latex(comparison: Comparison, data: str) -> str:
-    """The leaderboard as a LaTeX table (package booktabs)."""
+def latex(comparison: Comparison, data: str, label: str) -> str:
+    """The leaderboard as a LaTeX table."""
     board = leaderboard(comparison).drop(columns=["rank", "failed", "seconds"])
     board = board.rename(columns={"against the best": "vs. best"})
     text = (
-        board.map(_tex)
-        .rename(columns=_tex)
+        board.map(escape.latex)
+        .rename(columns=escape.latex)
         .to_latex(
             index=False,
-            caption=f"Test accuracy on {_tex(data)}: mean and 95\\,\\% interval over n seeds.",
-            label=f"tab:{'-'.join(''.join(c if c.isalnum() else ' ' for c in data).split())}",
+            caption=f"Test accuracy on {escape.latex(data)}: mean and [95\\,\\% interval] over n seeds. "
+            f"{escape.latex(sentence(trained(comparison)))}",
+            label=f"tab:{label}",
             position="t",
         )
     )
-    return f"% needs \\usepackage{{booktabs}}\n{text}"
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-_TEX |= {character: "\\" + character for character in "&%$#_{}"} | {"<": r"\textless{}", ">": r"\textgreater{}"}
-
-
-def _tex(value: str) -> str:
-    return "".join(_TEX.get(character, character) for character in value)
+    return f"% Needs \\usepackage{{booktabs}}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n{text}"

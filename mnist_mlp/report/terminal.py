@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_mlp.report import tables, words
+from mnist_mlp.report import escape, tables, words
 from mnist_mlp.report.load import Problem
 from mnist_mlp.report.stats import Comparison
 
@@ -31,14 +31,19 @@ def show(
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
 
+    def cell(value: object) -> Text:  # a plain string would be taken for rich's own markup
+        return Text(escape.line(value))
+
     def say(text: str) -> None:
-        console.print(Text(text), soft_wrap=True)
+        console.print(cell(text), soft_wrap=True)
 
     for data, comparison in comparisons.items():
         board = tables.leaderboard(comparison)
-        table = Table(*board.columns, title=Text(data), title_justify="left")
+        table = Table(title=cell(data), title_justify="left")
+        for column in board.columns:
+            table.add_column(cell(column))
         for row in board.head(SHOWN_CELLS).itertuples(index=False):
-            table.add_row(*(Text(str(value)) for value in row))
+            table.add_row(*map(cell, row))
         console.print(table)
         if len(board) > SHOWN_CELLS:
             say(f"{len(board) - SHOWN_CELLS} more cells are in the report")

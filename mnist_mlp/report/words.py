@@ -1,14 +1,19 @@
 """The answer in words: two or three sentences made from the numbers."""
 
+import math
+
 import numpy as np
 
 from mnist_mlp.record import DIVERGED, FAILED
 from mnist_mlp.report.fairness import listed
-from mnist_mlp.report.pairs import BETTER, COMMON, CONFIDENCE, UNTOLD, WORSE, needed
+from mnist_mlp.report.pairs import COMMON, CONFIDENCE, needed
 from mnist_mlp.report.roles import CELL, as_typed, in_order, judged_split
 from mnist_mlp.report.stats import Comparison
+from mnist_mlp.report.training import sentence, trained
+from mnist_mlp.report.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 
 MATTERS = 1 - CONFIDENCE
+TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
 NAMES = {"init": "initialisation", "optim": "optimizer"}
 
 
@@ -17,64 +22,82 @@ def answer(comparison: Comparison) -> list[str]:
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         diverged, failed = ((comparison.runs["status"] == status).sum() for status in (DIVERGED, FAILED))
-        return [f"No run was completed, so there is nothing to compare: {diverged} diverged, {failed} failed."]
+        return [
+            f"No run was completed, so there is nothing to compare: {diverged} diverged, {failed} failed.",
+            sentence(trained(comparison)),
+        ]
     return [s for s in (_winner(comparison), _effects(comparison), _speed(comparison)) if s]
 
 
 def _winner(comparison: Comparison) -> str:
-    summary = comparison.summary
-    best = summary.iloc[0]
-    at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned)
-    half = best["test_accuracy_ci_high"] - best["test_accuracy_mean"]
-    interval = f" ± {half * 100:.2f}" if np.isfinite(half) else ""
-    score = f"{best['test_accuracy_mean'] * 100:.2f}{interval} % test accuracy (n = {best['n']})"
-    first = f"{best[CELL]}{f' (with {at})' if at else ''} scored highest: {score}"
+    best = comparison.summary.iloc[0]
+    first = _first(comparison)
     rivals = comparison.pairs[comparison.pairs["a"] == best[CELL]]
     if rivals.empty:
         return f"{first}. There is no other cell with a result to compare it with."
-    told = rivals[rivals["verdict"] != UNTOLD]
-    untold = len(rivals) - len(told)
-    rest = f" ({untold} more cannot be judged, with too few seeds in common)" if untold else ""
+    unknown = are(rivals["verdict"], UNTOLD)
+    told, why = rivals[~unknown], listed(list(dict.fromkeys(map(reason, rivals.loc[unknown, "verdict"]))))
+    rest = f" ({unknown.sum()} more cannot be judged: {why})" if unknown.any() else ""
     if told.empty:
-        return f"{first}, but with too few seeds in common no difference can be told from chance."
-    beaten = (told["verdict"] == BETTER).sum()
-    open_ = told[~told["verdict"].isin([BETTER, WORSE])]
-    ahead = told[told["verdict"] == WORSE]
+        return f"{first}, but no difference can be told from chance: {why}."
+    beaten, open_ = are(told["verdict"], BETTER).sum(), told[are(told["verdict"], OPEN)]
+    alike, ahead = told[are(told["verdict"], EQUIVALENT)], told[are(told["verdict"], WORSE)]
     if len(ahead):
         return (
             f"{first}, but over the seeds that they share, {ahead.iloc[0]['b']} is better: the means are over "
             "different seeds."
         )
-    if open_.empty:
-        other = "the other cell" if len(rivals) == 1 else f"{'all ' * (not untold)}{len(told)} other cells{rest}"
+    same = f"{alike.iloc[0]['verdict']} to {listed(list(alike['b']))}" if len(alike) else ""
+    if open_.empty and not same:
+        other = "the other cell" if len(rivals) == 1 else f"{'all ' * (not rest)}{len(told)} other cells{rest}"
         closest = told.sort_values("difference").iloc[0]
         return (
             f"{first}, better than {other}; the closest is {closest['b']}, {_points(closest['difference'])} behind "
             f"(corrected p {probability(closest['p_corrected'])})."
         )
+    parts = [f"better than {beaten} of {counted(len(rivals), 'other cell')}{rest}"] if beaten else []
+    parts += [same] if same else []
+    if open_.empty:
+        return f"{first}. It is {', and '.join(parts)}{rest if not beaten else ''}."
     runner = open_.iloc[0]
     seeds = needed(runner["more_seeds"])
     if np.isfinite(runner["more_seeds"]):
         seeds += ", were it as large as it looks"
-    if beaten == 0:
+    if not parts:
         return (
             f"{first}, but it cannot be told from any other cell with these seeds; from the next, {runner['b']}, "
             f"it differs by {_points(runner['difference'])}: {seeds}{rest}.{_elsewhere(comparison)}"
         )
     which = f"{len(open_)}, such as {runner['b']}" if len(open_) > 1 else runner["b"]
     return (
-        f"{first}. It is better than {beaten} of {len(rivals)} other cells{rest}, and cannot be told from "
-        f"{which} ({_points(runner['difference'])}: {seeds})."
+        f"{first}. It is {', '.join(parts)}, and cannot be told from {which} "
+        f"({_points(runner['difference'])}: {seeds})."
     )
+
+
+def _first(comparison: Comparison) -> str:
+    """What was trained, the cell that scored highest, and how high."""
+    best = comparison.summary.iloc[0]
+    at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned)
+    name = f"{best[CELL]}{f' (with {at})' if at else ''}"
+    mean = interval(*(best[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")))
+    scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
+    text = f"{sentence(trained(comparison))[:-1]}, {name} scored highest: "
+    if diverged := int((scored["status"] == DIVERGED).sum()):
+        return (
+            f"{text}{best['score'] * 100:.2f} % test accuracy over {counted(len(scored), 'run')}, of which {diverged} "
+            f"diverged and count as 0; the rest reached {mean} %"
+        )
+    return f"{text}{mean} % test accuracy (n = {best['n']})"
 
 
 def _elsewhere(comparison: Comparison) -> str:
     """The differences that are real where none is with the best cell, whose noise may be all the trouble."""
-    real = comparison.pairs[comparison.pairs["verdict"].isin([BETTER, WORSE])]
+    real = comparison.pairs[are(comparison.pairs["verdict"], BETTER, WORSE)]
     if real.empty:
         return ""
     one = real.sort_values("p_corrected", kind="stable").iloc[0]
-    better, worse = (one["a"], one["b"]) if one["verdict"] == BETTER else (one["b"], one["a"])
+    better, worse = (one["a"], one["b"]) if one["verdict"].startswith(BETTER) else (one["b"], one["a"])
     return f" {len(real)} of {counted(len(comparison.pairs), 'pair')} do differ, such as {better}, better than {worse}."
 
 
@@ -94,6 +117,11 @@ def _effects(comparison: Comparison) -> str:
     tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
     joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "with no sign of an interaction"
     text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
+    if any(row["p"] < MATTERS for row in mains) and not are(comparison.pairs["verdict"], BETTER, WORSE).any():
+        text += (
+            " That no single pair of cells can be told apart is no contradiction: an effect averages over the other "
+            "key, so it rests on more runs than any pair."
+        )
     return text[0].upper() + text[1:]
 
 
@@ -102,7 +130,7 @@ def _speed(comparison: Comparison) -> str:
     split = "validation" if judged_split(comparison.runs) == "val" else "test"
     target = f"{comparison.target * 100:g} % {split} accuracy"
     if not (summary["reached_target"] > 0).any():
-        return f"No run reached {target}."
+        return f"No run reached {target}{_nearer_target(comparison)}."
     runs = comparison.runs[comparison.runs["chosen"] & (comparison.runs["status"] != FAILED)]
     stacked = bool((runs["stack_size"] > 1).any())  # in a stack an epoch takes all runs equally long
     epochs = summary["epochs_to_target"].min()
@@ -117,6 +145,21 @@ def _speed(comparison: Comparison) -> str:
         f"Soonest at {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
         f"(medians; {reached} of {counted(ended, 'run')} got there)."
     )
+
+
+def _nearer_target(comparison: Comparison) -> str:
+    """The most that was reached, and a rounder, lower target that half of the cells would reach."""
+    highest = comparison.completed["highest_accuracy"]
+    usual = comparison.completed.groupby(CELL)["highest_accuracy"].median().median()
+    lower = [target for target in TARGETS if target <= usual]
+    return f"; the best reached {_floor(highest.max())} %" + (
+        f": --target {lower[0]:g} would compare times" if lower else ""
+    )
+
+
+def _floor(accuracy: float) -> str:
+    """Per cent with two digits behind the point, never rounded up to a target that was missed."""
+    return f"{math.floor(round(accuracy * 1e4, 6)) / 100:g}"
 
 
 def method(comparison: Comparison) -> list[str]:
@@ -149,6 +192,11 @@ def method(comparison: Comparison) -> list[str]:
             "freedom times Box's epsilon."
         )
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
+    images = comparison.runs["test_size"].dropna().unique()
+    lines.append(
+        f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample too, which no number of seeds "
+        "makes up for: differences and intervals hold for this test set."
+    )
     if (sizes := comparison.runs["stack_size"]).max() > 1:
         lines.append(
             f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
@@ -160,6 +208,13 @@ def method(comparison: Comparison) -> list[str]:
 def probability(p: float) -> str:
     """A p-value, as it follows the letter p."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """A fraction as per cent with its interval, as "97.32 [97.28, 97.36]"; nothing where there is none."""
+    if np.isnan(mean):
+        return ""
+    return f"{mean * 100:.2f}" + ("" if np.isnan(low) else f" [{low * 100:.2f}, {high * 100:.2f}]")
 
 
 def counted(number: float, noun: str) -> str:

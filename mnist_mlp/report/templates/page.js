@@ -38,7 +38,8 @@ function makeFilter(input) {
   });
 }
 
-const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");  // Plotly reads tags
+// Plotly reads tags, and formulas between dollar signs.
+const plain = (text) => text.replace(/[&<>$]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const data = (id) => JSON.parse(document.getElementById(id).textContent);
 
 const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
@@ -52,10 +53,10 @@ function line(cell, values, measure, percent, hidden) {
   const name = plain(cell.name), visible = hidden.has(name) ? "legendonly" : true;
   const shared = { x: values.x, legendgroup: name, name, visible, type: "scatter" };
   const edge = { ...shared, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
-  const error = mean.map((m, i) => (high[i] === null ? "" : ` ± ${(high[i] - m).toPrecision(2)}`));
+  const interval = mean.map((_, i) => (high[i] === null ? "" : ` [${low[i].toPrecision(4)}, ${high[i].toPrecision(4)}]`));
   const traces = [{
     ...shared, y: mean, mode: "lines+markers", line: { color: tint(cell.colour), dash: cell.dash, width: 2 }, marker: { size: 5 },
-    customdata: error, hovertemplate: `%{y:.4~g}%{customdata} at %{x}<extra>${name.replaceAll("%", "&#37;")}</extra>`,
+    customdata: interval, hovertemplate: `%{y:.4~g}%{customdata} at %{x}<extra>${name.replaceAll("%", "&#37;")}</extra>`,
   }];
   if (low.some((v) => v !== null)) {
     traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: tint(cell.colour) + "22" });

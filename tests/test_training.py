@@ -1,0 +1,196 @@
+"""What was trained stands with every result; intervals, effects and targets in words that cannot mislead."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import Report, Write
+
+from mnist_mlp.report.load import load
+from mnist_mlp.report.stats import Comparison, compare, mean_intervals
+from mnist_mlp.report.tables import leaderboard
+from mnist_mlp.report.training import MLP, trained
+from mnist_mlp.report.words import answer, method
+
+FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
+MODEL = {"_target_": MLP, "hidden": [512, 256], "activation": "relu", "batch_norm": True, "dropout": 0.5}
+SAID = (
+    "trained on 55,000 images of mnist for 2 epochs (784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; batch size 32)"
+)
+
+
+def compared(tmp_path: Path, target: float = 0.97, by: tuple[str, ...] = ("init", "optim")) -> Comparison:
+    return compare(load([tmp_path / "sweep"]), target, by)
+
+
+def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Write, report: Report) -> None:
+    for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
+        for seed in (0, 1, 2):
+            accuracies = [0.1, 0.5, 0.9 - worse + seed / 100]
+            write_run(optim=optim, seed=seed, test=accuracies, data_facts=FACTS, model=MODEL, batch_size=32)
+    report(target=0.6)
+    first, *_ = answer(compared(tmp_path))
+    assert first.startswith(f"T{SAID[1:]}, he / adam scored highest: 91.00 [88.52, 93.48] % test accuracy (n = 3)")
+    page, markdown, latex = (
+        (tmp_path / "report" / name).read_text() for name in ("index.html", "report.md", "summary.tex")
+    )
+    figures = len(list((tmp_path / "report" / "figures").glob("*.png")))
+    assert page.count(SAID[1:]) == 1 + figures
+    assert markdown.count(SAID[1:]) == 1 + figures
+    assert SAID[1:] in latex.partition("caption")[2].splitlines()[0]
+    assert "The 10,000 test images are a sample too" in markdown
+
+
+@pytest.mark.parametrize(
+    ("change", "by", "said"),
+    [
+        ({}, (), SAID),
+        ({"batch_size": 64}, (), "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; tuned: batch_size)"),
+        (
+            {"batch_size": 64},
+            ("batch_size",),
+            "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; compared: batch_size)",
+        ),
+        (
+            {"model": MODEL | {"activation": "gelu"}},
+            (),
+            "MLP, BatchNorm, dropout 0.5; batch size 32; tuned: model.activat",
+        ),
+        ({"test": [0.1, 0.9]}, ("epochs",), "trained on 55,000 images of mnist (784"),
+        ({"data_facts": {}}, (), SAID),
+        (
+            {"data_facts": FACTS | {"train": 100}, "data_config": {"train_size": 100}},
+            ("data.train_size",),
+            "on mnist for",
+        ),
+        ({"optim": "sgd", "init": "lecun", "batch_size": 64}, (), "not the same in all runs: batch_size"),
+    ],
+)
+def test_what_runs_differ_in_has_no_one_value(
+    tmp_path: Path, write_run: Write, change: dict[str, Any], by: tuple[str, ...], said: str
+) -> None:
+    usual = {"data_facts": FACTS, "model": MODEL, "batch_size": 32}
+    write_run(**usual)
+    write_run(**usual | {"seed": 1} | change)
+    assert said in trained(compared(tmp_path, by=("init", "optim", *by)))
+
+
+@pytest.mark.parametrize(
+    ("model", "facts", "said"),
+    [
+        (MODEL | {"hidden": []}, FACTS, "(784-10 MLP)"),
+        (MODEL | {"dropout": 0.0, "batch_norm": False, "activation": "tanh"}, FACTS, "(784-512-256-10 MLP, tanh)"),
+        (MODEL, {}, "trained on mnist for 2 epochs (MLP with hidden layers 512-256, BatchNorm, ReLU, dropout 0.5)"),
+        ({"_target_": "mine.Convolutions", "width": 3}, FACTS, "(mine.Convolutions)"),
+        ({}, {}, "trained on mnist for 2 epochs"),
+    ],
+)
+def test_networks_in_words(
+    tmp_path: Path, write_run: Write, model: dict[str, Any], facts: dict[str, Any], said: str
+) -> None:
+    write_run(model=model, data_facts=facts)
+    assert trained(compared(tmp_path)).endswith(said)
+
+
+def test_intervals_end_where_their_measure_does() -> None:
+    frame = pd.DataFrame({"cell": "a", "test_accuracy": [0.99, 1.0, 0.9], "test_loss": [0.0, 0.1, 2.0]})
+    (row,) = mean_intervals(frame, ["cell"], ["test_accuracy", "test_loss"]).to_dict("records")
+    assert (row["test_accuracy_ci_high"], row["test_loss_ci_low"]) == (1, 0)
+    assert row["test_accuracy_ci_low"] < 0.9
+    assert row["test_loss_ci_high"] > 2
+
+
+def test_a_leaderboard_shows_intervals_and_what_diverged(tmp_path: Path, write_run: Write) -> None:
+    for seed, accuracy in enumerate((0.99, 1.0, 0.9)):
+        write_run(optim="nan", seed=seed, test=[0.1, accuracy])
+        write_run(seed=seed, test=[0.1, 0.5], status="completed" if seed else "diverged")
+    first, second = leaderboard(compared(tmp_path)).to_dict("records")
+    assert (first["optim"], first["test accuracy (%)"]) == ("nan", "96.33 [82.65, 100.00]")
+    assert (second["score (%)"], second["test accuracy (%)"]) == ("33.33", "50.00 [50.00, 50.00]")
+
+
+def test_runs_that_diverged_are_told_in_the_answer(tmp_path: Path, write_run: Write) -> None:
+    for seed in (0, 1, 2, 3):
+        write_run(seed=seed, test=[0.1, 0.8], status="completed" if seed else "diverged")
+    assert (
+        "he / adam scored highest: 60.00 % test accuracy over 4 runs, of which 1 diverged and count as 0; "
+        "the rest reached 80.00 [80.00, 80.00] %"
+    ) in answer(compared(tmp_path))[0]
+
+
+def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
+    tmp_path: Path, write_run: Write, report: Report
+) -> None:
+    for optim, most in (("adam", 0.93129), ("sgd", 0.91), ("nag", 0.5)):
+        write_run(optim=optim, test=[0.1, 0.2, 0.3], val=[0.1, most, most - 0.1])
+    report()
+    assert answer(compared(tmp_path))[-1] == (
+        "No run reached 97 % validation accuracy; the best reached 93.12 %: --target 0.9 would compare times."
+    )
+    assert not list((tmp_path / "report" / "figures").glob("time_to_target*"))
+    report(target=0.9)
+    assert (tmp_path / "report" / "figures" / "time_to_target.png").exists()
+
+
+def test_without_validation_the_best_of_the_test_curve_is_told(tmp_path: Path, write_run: Write) -> None:
+    write_run(test=[0.1, 0.15, 0.12], val=[])
+    assert answer(compared(tmp_path))[-1] == "No run reached 97 % test accuracy; the best reached 15 %."
+
+
+NO_CONTRADICTION = "That no single pair of cells can be told apart is no contradiction"
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict", "explained"),
+    [
+        (0.006, "indistinguishable at n = 3: …", True),
+        (0.006, "cannot be told: too few seeds", True),
+        (0.5, "indistinguishable at n = 3: …", False),
+        (0.006, "better", False),
+    ],
+)
+def test_an_effect_without_a_pair_is_explained(
+    tmp_path: Path, write_run: Write, p: float, verdict: str, explained: bool
+) -> None:
+    for optim in ("adam", "sgd"):
+        for init in ("he", "lecun"):
+            for seed in (0, 1, 2):
+                write_run(init, optim, seed, test=[0.1, 0.9 + seed / 100 + (optim == "adam") * seed / 1000])
+    found = compared(tmp_path)
+    assert len(found.effects) == 3
+    changed = replace(found, effects=found.effects.assign(p=p), pairs=found.pairs.assign(verdict=verdict))
+    assert (NO_CONTRADICTION in " ".join(answer(changed))) == explained
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        (
+            ("equivalent within 0.5 points", "better"),
+            "better than 1 of 2 other cells, and equivalent within 0.5 points to",
+        ),
+        (("equivalent within 0.5 points",) * 2, ". It is equivalent within 0.5 points to he / nag, he / sgd."),
+        (
+            ("cannot be told: fewer than three seeds",) * 2,
+            "no difference can be told from chance: fewer than three seeds.",
+        ),
+        (("cannot be told: tuned unequally", "better"), "(1 more cannot be judged: tuned unequally)"),
+        (("indistinguishable at n = 1: …", "better"), "better than 1 of 2 other cells, and cannot be told from he / "),
+    ],
+)
+def test_every_kind_of_verdict_has_its_words(
+    tmp_path: Path, write_run: Write, verdicts: tuple[str, str], said: str
+) -> None:
+    for optim, accuracy in (("adam", 0.9), ("nag", 0.8), ("sgd", 0.7)):
+        write_run(optim=optim, test=[0.1, accuracy])
+    comparison = compared(tmp_path)
+    first = comparison.pairs.iloc[:2].assign(verdict=verdicts)
+    changed = replace(comparison, pairs=pd.concat([first, comparison.pairs.iloc[2:]]))
+    assert said in answer(changed)[0]
+
+
+def test_the_test_images_are_a_sample_too(tmp_path: Path, write_run: Write) -> None:
+    write_run()
+    assert any(line.startswith("The test images are a sample too") for line in method(compared(tmp_path)))

@@ -7,6 +7,7 @@ where no pair of cells can be told apart.
 """
 
 from collections.abc import Sequence
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
 def _main(marginal: np.ndarray, names: Sequence[str], images: float | None) -> tuple[str, float, float]:
     """Every two values of a key: from their scores averaged over the other key, (values, seeds)."""
     first, second = np.triu_indices(len(names), 1)
-    pairs = [f"{names[a]} less {names[b]}" for a, b in zip(first, second, strict=True)]
+    pairs = [f"{a} less {b}" for a, b in combinations(names, 2)]
     return _likeliest(marginal[first] - marginal[second], pairs, len(names) - 1, images)
 
 
@@ -77,8 +78,8 @@ def _interaction(scores: np.ndarray, levels: Sequence[Sequence[str]], images: fl
     crossed = (within[:, c] - within[:, d]).reshape(-1, scores.shape[2])
     one, other = levels
     names = [
-        f"{one[a[i]]} less {one[b[i]]}, with {other[c[j]]} rather than {other[d[j]]}"
-        for i, j in np.ndindex(len(a), len(c))
+        f"{a} less {b}, with {c} rather than {d}"
+        for (a, b), (c, d) in product(combinations(one, 2), combinations(other, 2))
     ]
     return _likeliest(crossed, names, (len(one) - 1) * (len(other) - 1), images)
 

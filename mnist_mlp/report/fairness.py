@@ -116,7 +116,7 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
         yield Note(
             "Unequal tuning budgets",
             f"cells were tuned over {budgets.min()} to {budgets.max()} settings (fewest: {least}, most: {most}); the "
-            "more are tried, the better the best of them looks.",
+            "more are tried, the better the best of them looks, so that such cells are not compared.",
         )
     per_setting = runs[runs["status"] != FAILED].groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
     if (per_setting.groupby(level=0).nunique() > 1).any():

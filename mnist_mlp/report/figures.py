@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mnist_mlp.record import write_atomically
 from mnist_mlp.report import plots
-from mnist_mlp.report.pairs import CONFIDENCE
+from mnist_mlp.report.contrasts import CONFIDENCE
 from mnist_mlp.report.roles import CELL, judged_split
 from mnist_mlp.report.stats import Comparison
 from mnist_mlp.report.training import sentence, trained

@@ -1,31 +1,32 @@
 """Which cells differ: every pair of cells, with simultaneous intervals, corrected p and a verdict (see `contrasts`)."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from mnist_mlp.report.contrasts import CONFIDENCE, FEWEST, Judged, judge
+from mnist_mlp.report.verdicts import BETTER, OPEN, UNTOLD, WORSE
 
 POWER = 0.8  # at which a number of further seeds is estimated
 MOST_SEEDS = 1000  # beyond which it is not worth a number
 MOST_CELLS = 150  # beyond which cells are shown beside the best one only
-BETTER, WORSE, ALIKE, UNTOLD = "better", "worse", "indistinguishable", "cannot be told"
 TOO_FEW = f"{UNTOLD}: fewer than {FEWEST} seeds in common"
 NUMBERS = ("ci_low", "ci_high", "p", "p_corrected", "more_seeds")  # NaN where nothing can be told
 NOISELESS = f"{UNTOLD}: the seeds show no noise to measure the difference against"
 
 
 def compare_pairs(
-    table: pd.DataFrame, images: float | None = None, budgets: Mapping[str, str] | None = None
+    table: pd.DataFrame, images: float | None = None, budgets: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[pd.DataFrame, int]:
     """Compare every pair of rows, paired by column; beyond 150 rows, the first with each other.
 
     Args:
         table: accuracies, cells x seeds, the best cell first; NaN where there is none.
         images: that each accuracy is measured on (see `contrasts.judge`); None where it is not known.
-        budgets: what was spent on tuning each cell, in words; None or equal texts where it is the same. The best of
+        budgets: what was spent on tuning each cell, in words; empty where nothing was tuned. The best of
             more settings looks better by chance alone, and by how much is not known, so pairs that differ get no
             verdict.
 
@@ -52,7 +53,7 @@ def compare_pairs(
         for name, values in zip(("difference", *NUMBERS), (judged.mean, *numbers), strict=True):
             columns[name][enough] = values
         verdicts[enough] = [_verdict(*told) for told in zip(judged.mean, judged.p, real, judged.n, more, strict=True)]
-    if budgets is not None:
+    if budgets:
         spent = [str(budgets.get(cell)) for cell in table.index]
         for pair, (a, b) in enumerate(zip(first, second, strict=True)):
             if enough[pair] and spent[a] != spent[b]:
@@ -70,7 +71,7 @@ def _verdict(difference: float, p: float, is_real: bool, n: int, more: float) ->
         return NOISELESS
     if is_real:
         return BETTER if difference > 0 else WORSE
-    return f"{ALIKE} at n = {n}: {needed(more)}"
+    return f"{OPEN} at n = {n}: {needed(more)}"
 
 
 def needed(more: float) -> str:

@@ -117,7 +117,7 @@ def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     return runs[setting.isin(ranked.groupby(CELL)["setting"].first())]
 
 
-def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
+def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, str]:
     """What was spent on tuning each cell, in words: how many settings, and how many seeds each, failed runs aside."""
     ended = runs[runs["status"] != FAILED]
     seeds = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
@@ -127,7 +127,7 @@ def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
         few, many = counts.min(), counts.max()
         return f"{settings} of {few if few == many else f'{few} to {many}'} seed{'s' if many > 1 else ''}"
 
-    return seeds.groupby(level=CELL).agg(words)
+    return {str(cell): words(counts) for cell, counts in seeds.groupby(level=CELL)}
 
 
 def as_typed(value: object) -> str:

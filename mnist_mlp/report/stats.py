@@ -108,7 +108,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
     table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
     images = _same_size(runs)
-    paired, judged = compare_pairs(table, images, budgets(runs, tuned).to_dict() if tuned else None)
+    spent = budgets(runs, tuned) if tuned else {}
+    paired, judged = compare_pairs(table, images, spent)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -119,7 +120,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         summary=summary,
         pairs=paired,
         judged=judged,
-        effects=effects.main_effects(scored, by, images),
+        # An average over cells that were tuned unalike is as unfair as a pair of them.
+        effects=effects.main_effects(scored if len({*spent.values()}) < 2 else scored.head(0), by, images),
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
         sensitivity=_sensitivity(runs, tuned),
         notes=fairness.notes(runs, summary, paired, by, tuned, varying),

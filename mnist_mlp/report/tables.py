@@ -109,7 +109,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
 
 
 def effects(comparison: Comparison) -> pd.DataFrame:
-    """The analysis of variance as text."""
+    """What matters on the whole, as text."""
     table = comparison.effects
     if table.empty:
         return table
@@ -117,9 +117,11 @@ def effects(comparison: Comparison) -> pd.DataFrame:
         {
             "effect": table["effect"],
             "range (points)": _shown(table["range"], "{:.2f}", 100),
-            "share of variance": table["share"].map("{:.1%}".format),
-            "F": [f"F({row['df']:.1f}, {row['df_error']:.1f}) = {row['F']:.1f}" for _, row in table.iterrows()],
-            "p": table["p"].map(lambda p: probability(p).removeprefix("= ")),
+            "share of variance": _shown(table["share"], "{:.1%}"),
+            "largest difference": table["largest"],
+            "(points)": _shown(table["difference"], "{:+.2f}", 100),
+            "n": table["n"].astype(str),
+            "corrected p": table["p"].map(lambda p: probability(p).removeprefix("= ")),
         }
     )
 

@@ -4,15 +4,17 @@ import math
 
 import numpy as np
 
-from mnist_mlp.record import DIVERGED, FAILED
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.report.contrasts import CONFIDENCE
 from mnist_mlp.report.fairness import listed
-from mnist_mlp.report.pairs import COMMON, CONFIDENCE, needed
+from mnist_mlp.report.pairs import needed
 from mnist_mlp.report.roles import CELL, as_typed, in_order, judged_split
 from mnist_mlp.report.stats import Comparison
 from mnist_mlp.report.training import sentence, trained
 from mnist_mlp.report.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 
 MATTERS = 1 - CONFIDENCE
+FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
 NAMES = {"init": "initialisation", "optim": "optimizer"}
 
@@ -149,8 +151,9 @@ def _speed(comparison: Comparison) -> str:
 
 def _nearer_target(comparison: Comparison) -> str:
     """The most that was reached, and a rounder, lower target that half of the cells would reach."""
-    highest = comparison.completed["highest_accuracy"]
-    usual = comparison.completed.groupby(CELL)["highest_accuracy"].median().median()
+    completed = comparison.scored[comparison.scored["status"] == COMPLETED]
+    highest = completed["highest_accuracy"]
+    usual = completed.groupby(CELL)["highest_accuracy"].median().median()
     lower = [target for target in TARGETS if target <= usual]
     return f"; the best reached {_floor(highest.max())} %" + (
         f": --target {lower[0]:g} would compare times" if lower else ""
@@ -164,7 +167,7 @@ def _floor(accuracy: float) -> str:
 
 def method(comparison: Comparison) -> list[str]:
     """How the numbers were made, in sentences."""
-    by, tuned, noise = comparison.by, comparison.tuned, comparison.noise
+    by, tuned = comparison.by, comparison.tuned
     split = {"val": "validation", "train": "training"}[judged_split(comparison.runs)]
     lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
     for key in tuned:
@@ -174,22 +177,21 @@ def method(comparison: Comparison) -> list[str]:
             "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
         )
     lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
-    if noise is not None:
-        number = len(comparison.pairs)
+    if comparison.judged:
         lines.append(
-            f"Pairs: {counted(number, 'difference')}, paired by seed, with simultaneous 95 % intervals. "
+            f"Pairs: paired t-tests of {counted(len(comparison.pairs), 'difference')}, seed by seed, with simultaneous "
+            "95 % intervals (Sidak's correction for all pairs). "
             + (
-                "The cells' noises look alike, so one common noise was used: Tukey's honestly significant difference "
-                f"in randomized blocks, {noise.total:.0f} degrees of freedom times Box's epsilon, {noise.epsilon:.2f}."
-                if noise.kind == COMMON
-                else "Equal noise in all cells could not be relied upon, so each pair has its own cells' noise: "
-                "Tamhane's T2 (Welch's t, Satterthwaite's degrees of freedom, Sidak's correction)."
+                "With so few cells, the noise of each pair is its own alone."
+                if comparison.judged <= FEW_CELLS
+                else "The noise of each pair is moderated by that of all others (Smyth 2004), as far as they are alike."
             )
         )
     if not comparison.effects.empty:
         lines.append(
-            "Effects: analysis of variance of test accuracy, seeds as blocks, type II sums of squares, degrees of "
-            "freedom times Box's epsilon."
+            "Effects: the same tests, of averages over the other key within each seed, and of differences of "
+            "differences for the interaction; p is corrected for all differences of an effect. Shares are of the "
+            "variance of the cells' means."
         )
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
     images = comparison.runs["test_size"].dropna().unique()

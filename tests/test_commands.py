@@ -39,6 +39,7 @@ def test_one_run(command: Command, tmp_path: Path) -> None:
     assert summary["environment"]["device"]
     assert summary["step"].startswith("single passes")
     assert len(summary["config_hash"]) == len(summary["data"]["digest"]) == 64
+    assert summary["data"]["commonest_test_share"] == 0.1135
 
 
 def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> None:

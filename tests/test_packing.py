@@ -185,6 +185,11 @@ def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     assert other.alone == {10: packing.NO_LIKE, 11: packing.UNKNOWN}
 
 
+def test_runs_that_log_at_other_steps_are_stacked_apart(real_mnist: Dataset) -> None:
+    configs = [config(f"log_interval={n}", f"seed={seed}", *SMALL) for n in (5, 7) for seed in (0, 1)]
+    assert packing.pack(configs, memory=4).stacks == [[0, 1], [2, 3]]
+
+
 def test_a_run_takes_no_more_memory_than_is_reckoned_with(real_mnist: Dataset) -> None:
     """By how much the peak of a process that trains a stack grows with each run."""
     program = (

@@ -257,6 +257,19 @@ def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, report: 
     assert summary["score"].tolist() == [0.9, 0]
 
 
+def test_cells_that_all_diverged_are_scored_and_ranked_last(write_run: Write, report: Report, tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        for init in ("he", "lecun"):
+            for optim in ("adam", "sgd"):
+                write_run(init, optim, seed, test=[0.1], epochs=2, status="diverged", reason="nan")
+    assert report()["score"].tolist() == [0] * 4
+    pairs = pd.read_csv(tmp_path / "report" / "pairs.csv")
+    assert (pairs["difference"] == 0).all()
+    assert not pairs["verdict"].isin(["better", "worse"]).any()
+    write_run("xavier", test=[0.1, 0.1, 0.0])  # a completed run comes first, even if it got nothing right
+    assert report()["init"].tolist()[0] == "xavier"
+
+
 def test_everything_diverged_or_failed_is_still_a_report(
     tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], noise: Noise | None) -> 
     Both degrees of freedom of each F are multiplied by Box's epsilon, as the cells' noises may differ.
 
     Args:
-        runs: the completed ones at the chosen settings.
+        runs: the scored ones at the chosen settings, a diverged one with accuracy 0.
         by: the compared keys; anything but two gives no table.
         noise: of the cells.
 
@@ -27,7 +27,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], noise: Noise | None) -> 
     """
     runs = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value as any other
     nothing = pd.DataFrame(columns=list(COLUMNS))
-    if len(by) != 2 or noise is None or runs[REPLICATE].nunique() < 2:
+    if len(by) != 2 or noise is None or runs[REPLICATE].nunique() < 2 or runs["test_accuracy"].nunique() < 2:
         return nothing
     levels = [runs[key].nunique() for key in by]
     if min(levels) < 2 or len(runs.groupby(list(by))) < levels[0] * levels[1]:

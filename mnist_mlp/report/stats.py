@@ -74,11 +74,6 @@ class Comparison:
     notes: Sequence[fairness.Note]
 
     @property
-    def completed(self) -> pd.DataFrame:
-        """The completed runs at their cells' chosen settings."""
-        return self.runs[self.runs["chosen"] & (self.runs["status"] == COMPLETED)]
-
-    @property
     def scored(self) -> pd.DataFrame:
         """The runs at their cells' chosen settings that have a score: the completed and the diverged ones."""
         return self.runs[self.runs["chosen"] & (self.runs["status"] != FAILED)]

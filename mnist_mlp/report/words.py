@@ -149,8 +149,8 @@ def _speed(comparison: Comparison) -> str:
 
 def _nearer_target(comparison: Comparison) -> str:
     """The most that was reached, and a rounder, lower target that half of the cells would reach."""
-    highest = comparison.completed["highest_accuracy"]
-    usual = comparison.completed.groupby(CELL)["highest_accuracy"].median().median()
+    highest = comparison.scored["highest_accuracy"]
+    usual = comparison.scored.groupby(CELL)["highest_accuracy"].median().median()
     lower = [target for target in TARGETS if target <= usual]
     return f"; the best reached {_floor(highest.max())} %" + (
         f": --target {lower[0]:g} would compare times" if lower else ""

@@ -194,7 +194,7 @@ def test_survivors_do_not_win(tmp_path: Path, write_run: Write, report: Report) 
     assert (pair["optim_a"], pair["optim_b"], pair["n"]) == ("sgd", "adam", 5)
     assert pair["difference"] == pytest.approx(0.972 - 0.98 / 5)
     comparison = compare(load([tmp_path / "sweep"]), target=0.97)
-    assert answer(comparison)[0].startswith("he / sgd scored highest")
+    assert answer(comparison)[0].startswith("Trained on mnist for 2 epochs, he / sgd scored highest")
     (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
     assert {text.get_text() for text in map_.texts} == {"97.20", "19.60"}
     look = plots.looks(comparison.summary, comparison.by)

@@ -51,6 +51,7 @@ def started(
         batch_size=32,
         generator=torch.Generator().manual_seed(seeds.batches),
         dropout_seed=seeds.dropout,
+        modules_seed=seeds.modules,
         log_interval=5,
     )
 
@@ -195,5 +196,5 @@ def test_evaluation_changes_nothing_and_counts_right(few: Splits) -> None:
 
 def test_seeds_are_unrelated() -> None:
     seeds = [word for seed in range(100) for word in derive_seeds(seed)]
-    assert len(set(seeds)) == 300
+    assert len(set(seeds)) == 400
     assert derive_seeds(10**30) != derive_seeds(0)

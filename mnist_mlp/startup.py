@@ -4,6 +4,7 @@ import atexit
 import ctypes
 import functools
 import gc
+import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -35,6 +36,14 @@ def _thaw() -> None:
     """Let the collector have everything back at exit where Triton is there, which else prints what "leaked"."""
     if "triton" in sys.modules:
         gc.unfreeze()
+
+
+def enter_directory() -> None:
+    """Work in the directory that the environment variable MNIST_MLP_DIRECTORY names, as paths may be relative to it.
+
+    Ray calls it in each worker: those of a cluster start in whatever directory the cluster was started in.
+    """
+    os.chdir(os.environ["MNIST_MLP_DIRECTORY"])
 
 
 def spare_the_compiler() -> None:

@@ -77,7 +77,7 @@ class Statistics:
         changed = [name for name, before in self._before.items() if not torch.equal(before, buffers[name])]
         if changed:
             allowed = (
-                "an optimizer that has the weights evaluated that it trains, as this network collects statistics of "
-                f"the trained ones ({', '.join(changed)}); or a network without, such as one of model.batch_norm=false"
+                "an optimizer without a mode for evaluation, as this network has statistics of the weights that are "
+                f"trained ({', '.join(changed)}); or a network that has none, as by model.batch_norm=false"
             )
             raise InvalidArgument("_target_", type(self.optimizer).__name__, allowed)

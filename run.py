@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.startup import importing, prepare_to_train
+from mnist_mlp.startup import importing
 
 with importing():
     import hydra
@@ -43,7 +43,6 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
         from mnist_mlp.step import is_known
         from mnist_mlp.train import train
 
-    prepare_to_train(config["threads"], config["tf32"])
     device = find_device(config["device"])
     writer.describe(environment=environment(str(device), config["threads"]))
     parts = build(config, torch.device("cpu"))
@@ -66,7 +65,10 @@ def train_one(config: Mapping[str, Any], writer: RunWriter) -> None:
             batch_size=config["batch_size"],
             generator=torch.Generator().manual_seed(parts.seeds.batches),
             dropout_seed=parts.seeds.dropout,
+            modules_seed=parts.seeds.modules,
             log_interval=config["log_interval"],
+            threads=config["threads"],
+            tf32=config["tf32"],
         )
     steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
     for record in shown(records, config["epochs"], steps, config["progress"]):

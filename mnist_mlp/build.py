@@ -27,8 +27,9 @@ from mnist_mlp import config as schema
 from mnist_mlp.config import ConfigError, InvalidArgument, UserError
 from mnist_mlp.data import Dataset, Split, Splits, make_splits
 from mnist_mlp.init import initialise
-from mnist_mlp.seeds import Seeds, derive_seeds
-from mnist_mlp.startup import spare_the_compiler
+from mnist_mlp.optimizers import set_mode
+from mnist_mlp.seeds import Seeds, derive_seeds, seed_default_generators
+from mnist_mlp.startup import prepared_to_train, spare_the_compiler
 from mnist_mlp.step import make_step
 
 T = TypeVar("T")
@@ -81,14 +82,14 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
 
     digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
     # A model may draw weights that `initialise` does not know; they too must depend on nothing but the seed.
-    torch.manual_seed(seeds.weights)
+    seed_default_generators(seeds.modules)
     features = splits.train.images.shape[1:].numel()
     model = _call("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
     _check_batches(model, tree["batch_size"], len(splits.train))
 
     bias = tree["init"].pop("bias")
     init = _target("init", tree["init"], "the weight", generator=None)
-    with _explained("init", tree["init"]):
+    with _explained("init", tree["init"]), prepared_to_train(tree["threads"]):
         initialise(model, init, bias, torch.Generator().manual_seed(seeds.weights))
 
     model = model.to(device)
@@ -121,7 +122,10 @@ def check(config: Mapping[str, Any]) -> Parts:
         if shape != expected:
             allowed = f"one that gives logits of shape {expected} for {len(labels)} images, not {shape}"
             raise InvalidArgument("_target_", config["model"]["_target_"], allowed)
-        step = make_step(parts.model, parts.optimizer, parts.seeds.dropout)
+    with _explained("optim", config["optim"]):
+        step = make_step(parts.model, parts.optimizer, parts.seeds.dropout, parts.seeds.modules)
+        set_mode(parts.optimizer, training=True)
+    with _explained("model", config["model"]):
         step.gradients(images, labels)
     with _explained("optim", config["optim"]):
         step.update()

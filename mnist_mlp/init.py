@@ -6,7 +6,8 @@ with other arguments (see `conf/init/`). `initialise` applies any such function 
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -100,25 +101,42 @@ def initialise(model: nn.Module, init: Callable[..., object], bias: str, generat
     Args:
         model: its layers are changed in place.
         init: fills a weight in place; called as `init(weight, generator=generator)`, or as `init(weight)` where it has
-            no such parameter (it then draws from PyTorch's default generator).
+            no such parameter. PyTorch's default generator, from which it then draws, gives it the same stream.
         bias: default or zeros.
-        generator: source of randomness, on the weights' device.
+        generator: source of randomness, on the weights' device; the CPU's where `init` does not take it.
 
     Raises:
         InvalidArgument: an unknown `bias`, or an `init` that does not fill its weight.
     """
     if bias not in BIASES:
         raise InvalidArgument("bias", bias, ", ".join(BIASES))
-    draws = {"generator": generator} if "generator" in inspect.signature(init).parameters else {}
+    takes_generator = "generator" in inspect.signature(init).parameters
     for layer in model.modules():
         if not isinstance(layer, WEIGHTED):
             continue
         # A function that returns a new tensor, as in JAX, would leave PyTorch's default behind under its own name.
         layer.weight.fill_(math.nan)
-        init(layer.weight, **draws)
+        if takes_generator:
+            init(layer.weight, generator=generator)
+        else:
+            with _as_default(generator):
+                init(layer.weight)
         if layer.weight.isnan().any():
             name = getattr(getattr(init, "func", init), "__name__", str(init))
             raise InvalidArgument("_target_", name, "a function that fills the weight in place, without NaN")
         if layer.bias is not None:
             bound = 1 / math.sqrt(fans(layer.weight)[0]) if bias == "default" else 0.0
             layer.bias.uniform_(-bound, bound, generator=generator)
+
+
+@contextmanager
+def _as_default(generator: torch.Generator) -> Iterator[None]:
+    """Have PyTorch's default generator draw a generator's stream, and the generator go on from where that ends."""
+    default = torch.default_generator
+    before = default.get_state()
+    default.set_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(default.get_state())
+        default.set_state(before)

@@ -21,7 +21,6 @@ from mnist_mlp.jobs import Assignment
 from mnist_mlp.progress import EpochLines
 from mnist_mlp.record import Diverged, Record, RunWriter
 from mnist_mlp.stack.stack import Run
-from mnist_mlp.startup import prepare_to_train
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +167,8 @@ def _records(
             batch_size=config["batch_size"],
             log_interval=config["log_interval"],
             device=device,
+            threads=config["threads"],
+            tf32=config["tf32"],
         )
     finally:
         gc.collect()  # a stack and its steps refer to each other
@@ -243,7 +244,6 @@ class Member:
 def _train(stack: Sequence[Member]) -> None:
     config = stack[0].job.config
     device = find_device(config["device"])
-    prepare_to_train(config["threads"], config["tf32"])
     runs, members = [], []
     for member in stack:
         run = member.begin(len(stack), device)

@@ -7,7 +7,7 @@ device nothing is read back between the ends of two epochs, and a step is a capt
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import TypeGuard
 
 import torch
@@ -18,6 +18,7 @@ from mnist_mlp.data import Splits, batch_sizes
 from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.stack.stack import CHUNK_BYTES, Run, Stack
 from mnist_mlp.stack.updates import formula_of
+from mnist_mlp.startup import prepared
 from mnist_mlp.step import is_known
 from mnist_mlp.train import EVALUATION_BATCH, diverged_in_evaluation, diverged_in_training, first_non_finite, lr_of
 
@@ -54,6 +55,8 @@ def train(
     batch_size: int,
     log_interval: int,
     device: torch.device,
+    threads: int = 1,
+    tf32: bool = False,
 ) -> Iterator[tuple[int, Record | Diverged]]:
     """Train R classifiers together, and evaluate them before and after each epoch, as `mnist_mlp.train.train` does one.
 
@@ -64,6 +67,8 @@ def train(
         batch_size: images a step and run, at least 1.
         log_interval: steps between two `StepLoss` records.
         device: where to train.
+        threads: of the CPU, as for `mnist_mlp.train.train`; the process has its own settings in between, as there.
+        tf32: as there.
 
     Yields:
         The number of a run with a record of its, as it would have them alone; `seconds` is its share, an R-th, of the
@@ -72,6 +77,12 @@ def train(
     Raises:
         torch.OutOfMemoryError: the device has too little memory for so many runs.
     """
+    return prepared(_train(runs, data, epochs, batch_size, log_interval, device), threads, tf32)
+
+
+def _train(
+    runs: Sequence[Run], data: Splits, epochs: int, batch_size: int, log_interval: int, device: torch.device
+) -> Generator[tuple[int, Record | Diverged], None, None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # Runs of one formula stand together, so that one pass updates them.

@@ -2,10 +2,15 @@
 
 import atexit
 import ctypes
+import functools
 import gc
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -33,6 +38,14 @@ def _thaw() -> None:
         gc.unfreeze()
 
 
+def enter_directory() -> None:
+    """Work in the directory that the environment variable MNIST_MLP_DIRECTORY names, as paths may be relative to it.
+
+    Ray calls it in each worker: those of a cluster start in whatever directory the cluster was started in.
+    """
+    os.chdir(os.environ["MNIST_MLP_DIRECTORY"])
+
+
 def spare_the_compiler() -> None:
     """Keep PyTorch's optimizers from importing its compiler only to be told to leave them alone: a second, 150 MB.
 
@@ -57,12 +70,58 @@ def prepare_to_train(threads: int, tf32: bool = False) -> None:
     import torch
 
     keep_freed_memory()
-    torch.set_num_threads(threads)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
     # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
     torch.set_flush_denormal(True)
-    torch.backends.cuda.matmul.allow_tf32 = tf32 and torch.cuda.is_available()
+    if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = tf32
 
 
+@contextmanager
+def prepared_to_train(threads: int, tf32: bool = False) -> Iterator[None]:
+    """Set up this process for training, and put it back as it was, but for what it does with memory.
+
+    Args:
+        threads: of the CPU.
+        tf32: as for `prepare_to_train`.
+    """
+    import torch
+
+    threads_before, flushed_before = torch.get_num_threads(), flushes_denormals()
+    tf32_before = torch.cuda.is_available() and torch.backends.cuda.matmul.allow_tf32
+    prepare_to_train(threads, tf32)
+    try:
+        yield
+    finally:
+        prepare_to_train(threads_before, tf32_before)
+        torch.set_flush_denormal(flushed_before)
+
+
+def prepared(results: Generator[T, None, None], threads: int, tf32: bool = False) -> Iterator[T]:
+    """The same results, each computed in a process that is set up for training, and in between is as it was.
+
+    Args:
+        results: computed one by one.
+        threads: of the CPU.
+        tf32: as for `prepare_to_train`.
+    """
+    with closing(results):
+        while True:
+            with prepared_to_train(threads, tf32):
+                try:
+                    result = next(results)
+                except StopIteration:
+                    return
+            yield result
+
+
+def flushes_denormals() -> bool:
+    """Whether this thread takes subnormal numbers for 0; PyTorch sets it, and does not tell."""
+    return sys.float_info.min / 2 == 0
+
+
+@functools.cache
 def keep_freed_memory() -> None:
     """Have the C library keep what a training step frees for the next step, where it is glibc.
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeGuard
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mnist_mlp.cpu import backprop, updates
+from mnist_mlp.optimizers import Statistics, check_optimizer
+from mnist_mlp.seeds import seed_default_generators
 
 Loss = Tensor | float
 Count = Tensor | int
@@ -35,7 +36,7 @@ class Step:
         return result
 
 
-def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int) -> Step:
+def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules_seed: int) -> Step:
     """The training step of any model and optimizer.
 
     On the CPU, networks of known layers under one of the usual optimizers are trained by `mnist_mlp.cpu`. Everything
@@ -43,12 +44,21 @@ def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int) -> Step
 
     Args:
         model: in training mode whenever a step is taken.
-        optimizer: over the model's parameters; has taken no step yet.
-        dropout_seed: seeds dropout, and PyTorch's default generator, which any other random module draws from.
+        optimizer: over the model's parameters; has taken no step yet; if it has modes, in that for training whenever a
+            step is taken.
+        dropout_seed: of dropout.
+        modules_seed: of whatever else in the network is random. What is left to autograd draws both from PyTorch's
+            default generator, which both seeds then decide, as they do NumPy's and Python's.
+
+    Raises:
+        InvalidArgument: the optimizer cannot be served (see `mnist_mlp.optimizers`), or at its first step not together
+            with this network.
     """
-    torch.manual_seed(dropout_seed)
+    check_optimizer(model, optimizer)
+    seed_default_generators(dropout_seed, modules_seed)
     if is_known(model, optimizer):
         return Step(backprop.Backprop(model, dropout_seed), updates.Update(optimizer))
+    statistics = Statistics(model, optimizer)
 
     def gradients(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         optimizer.zero_grad()
@@ -57,7 +67,11 @@ def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int) -> Step
         loss.backward()
         return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
 
-    return Step(gradients, optimizer.step)
+    def update() -> None:
+        statistics.check()
+        optimizer.step()
+
+    return Step(gradients, update)
 
 
 def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:

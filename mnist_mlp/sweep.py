@@ -69,6 +69,7 @@ def register(experiments: Path) -> None:
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", sweep_dir, replace=True)
     OmegaConf.register_new_resolver("cores", cpu_count, replace=True)
+    OmegaConf.register_new_resolver("unless", lambda given, value: None if given else value, replace=True)
     OmegaConf.register_new_resolver("launch_size", launch_size, replace=True)
     OmegaConf.register_new_resolver("usage", usage, replace=True)
 

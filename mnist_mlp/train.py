@@ -1,20 +1,24 @@
 """The training core: one loop and one evaluation, of plain objects; records come out.
 
-Everything random in a run comes from three places: the weights, set before; the batch order, from `generator`; dropout,
-from `dropout_seed`. So runs of one seed see the same batches whatever their network, initialisation or optimizer.
+Everything random in a run comes from four places: the weights, set before; the batch order, from `generator`; dropout,
+from `dropout_seed`; and whatever else a network draws, from `modules_seed`. So runs of one seed see the same batches
+whatever their network, initialisation or optimizer.
 """
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from mnist_mlp.data import Split, Splits, batches
+from mnist_mlp.data import Split, Splits, batch_sizes, batches
+from mnist_mlp.optimizers import set_mode
 from mnist_mlp.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.rehearsal import rehearse
+from mnist_mlp.startup import prepared
 from mnist_mlp.step import make_step
 
 EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
@@ -29,34 +33,64 @@ def train(
     batch_size: int,
     generator: torch.Generator,
     dropout_seed: int,
+    modules_seed: int,
     log_interval: int,
+    threads: int = 1,
+    tf32: bool = False,
 ) -> Iterator[Record]:
     """Train a classifier by mean cross-entropy, and evaluate it before and after each epoch.
 
+    While a record is computed the process has the settings that make this fast: few threads, and subnormal numbers
+    taken for 0. Whoever takes the records finds their own settings in between and afterwards.
+
     Args:
         model: maps (batch, pixels) to logits (batch, classes); on the data's device; trained in place.
-        optimizer: over the model's parameters.
+        optimizer: over the model's parameters; one with modes is in that for evaluation in the end.
         data: its splits.
         epochs: passes over the training images, at least 0.
         batch_size: images a step, at least 1; a single image left over joins the batch before it.
         generator: source of the batch order; a CPU generator, so that every device sees the same batches.
-        dropout_seed: seeds dropout, and whatever else in the network is random (PyTorch's default generator).
+        dropout_seed: of dropout.
+        modules_seed: of whatever else in the network is random: seeds the default generators of PyTorch, NumPy and
+            Python (see `make_step`).
         log_interval: steps between two `StepLoss` records.
+        threads: of the CPU; more do not help networks this small.
+        tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
 
     Yields:
         `Metrics` of every split at epoch 0 and after each epoch (train: over the epoch's own batches, in training
-        mode; at epoch 0 evaluated), and the `StepLoss` of every `log_interval`-th step.
+        mode; at epoch 0 evaluated), and the `StepLoss` of every `log_interval`-th step. Their `seconds` count the
+        training steps alone, all that is compiled or made at the first of them having been so before.
 
     Raises:
         Diverged: a loss was not finite; the record that shows it has been yielded.
+        InvalidArgument: the optimizer is none that can be served (see `mnist_mlp.optimizers`).
     """
-    train_step = make_step(model, optimizer, dropout_seed)
+    records = _train(model, optimizer, data, epochs, batch_size, generator, dropout_seed, modules_seed, log_interval)
+    return prepared(records, threads, tf32)
+
+
+def _train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: Splits,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator,
+    dropout_seed: int,
+    modules_seed: int,
+    log_interval: int,
+) -> Generator[Record, None, None]:
+    if epochs > 0:
+        rehearse(model, optimizer, data.train, batch_sizes(len(data.train), batch_size))
+    train_step = make_step(model, optimizer, dropout_seed, modules_seed)
     device = data.train.labels.device
     step, seconds = 0, 0.0
     yield from _evaluations(model, optimizer, data, 0, step, seconds)
 
     for epoch in range(1, epochs + 1):
         model.train()
+        set_mode(optimizer, training=True)
         order = batches(len(data.train), batch_size, generator)
         sizes = torch.tensor([len(index) for index in order])
         losses = torch.zeros(len(order), device=device)  # kept on the device, so that no step waits for it
@@ -69,17 +103,18 @@ def train(
             correct += correct_here
             step += 1
             if step % log_interval == 0 or number == len(order) - 1:
-                bad = first_non_finite(losses[: number + 1])
+                bad = first_non_finite(losses[: number + 1])  # by which a GPU has done all that it was told to
+                seconds += time.perf_counter() - started
                 if bad is not None:
                     step += bad - number
                     yield StepLoss(step, epoch, losses[bad].item(), lr_of(optimizer))
                     raise diverged_in_training(losses[bad].item(), step, epoch)
                 if step % log_interval == 0:
                     yield StepLoss(step, epoch, losses[number].item(), lr_of(optimizer))
+                started = time.perf_counter()  # whoever takes the records may need time
 
         mean_loss = (losses.cpu().double() @ sizes.double()).item() / len(data.train)
         accuracy = int(correct) / len(data.train)
-        seconds += time.perf_counter() - started
         yield Metrics(epoch, step, "train", mean_loss, accuracy, lr_of(optimizer), seconds)
         yield from _evaluations(model, optimizer, data, epoch, step, seconds)
 
@@ -88,6 +123,7 @@ def _evaluations(
     model: nn.Module, optimizer: Optimizer, data: Splits, epoch: int, step: int, seconds: float
 ) -> Iterator[Metrics]:
     """Records of the splits that are evaluated at the end of this epoch; the training split only before the first."""
+    set_mode(optimizer, training=False)
     for name, split in (("train", data.train if epoch == 0 else None), ("val", data.val), ("test", data.test)):
         if split is None:
             continue

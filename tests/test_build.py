@@ -1,17 +1,20 @@
 """From configuration to objects: every option shipped builds and works, and a user's own does without a registry."""
 
+import pydoc
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import DATA
+from conftest import DATA, ROOT
 from test_config import OPTIONS, composed
 
 from mnist_mlp.build import build, find_device
 from mnist_mlp.config import ConfigError, plain
 from mnist_mlp.data import Split
+from mnist_mlp.startup import enter_directory
 
 OPTIMIZERS = [option for group, option in OPTIONS if group == "optim"]
 INITS = [option for group, option in OPTIONS if group == "init"]
@@ -78,3 +81,34 @@ def test_the_commonest_class_share_of_the_test_images_is_recorded(built: Callabl
 def test_an_absent_device_is_named(name: str) -> None:
     with pytest.raises(ConfigError, match=f"device={name}: there is none here; allowed are auto, "):
         find_device(name)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # which the program ignores, see mnist_mlp/sweep.py
+def test_ray_is_started_here_or_joined_by_its_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*overrides: str) -> dict[str, Any]:
+        config = composed("hydra/launcher=ray", *overrides)
+        config.hydra.runtime.cwd = "here"
+        return dict(config.hydra.launcher.ray.init)
+
+    monkeypatch.setenv("MNIST_MLP_DATA", "there")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    alone, joined = init(), init("hydra.launcher.ray.init.address=auto")
+    assert alone["address"] is None
+    assert alone["num_cpus"] >= 1
+    assert alone["object_store_memory"] > 0
+    assert joined["address"] == "auto"
+    assert joined["num_cpus"] is joined["object_store_memory"] is None  # Ray refuses any number of a cluster's own
+    monkeypatch.setenv("RAY_ADDRESS", "host:6379")
+    by_environment = init()
+    assert by_environment["address"] == "host:6379"
+    assert by_environment["num_cpus"] is None
+    for found in (alone, joined):  # a cluster's workers have the directory and the environment of who started it
+        assert found["runtime_env"]["env_vars"] == {"MNIST_MLP_DIRECTORY": "here", "MNIST_MLP_DATA": "there"}
+        assert pydoc.locate(found["runtime_env"]["worker_process_setup_hook"]) is enter_directory
+
+
+def test_a_worker_goes_where_the_sweep_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("MNIST_MLP_DIRECTORY", str(tmp_path))
+    enter_directory()
+    assert Path.cwd() == tmp_path

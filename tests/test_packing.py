@@ -211,14 +211,6 @@ def test_a_run_takes_no_more_memory_than_is_reckoned_with(real_mnist: Dataset) -
     assert 0.2 * reckoned < (peaks[1] - peaks[0]) / 50 < reckoned
 
 
-@pytest.fixture
-def own_denormals() -> Iterator[None]:
-    """Training has a process flush them for good, under which Hypothesis refuses to work."""
-    yield
-    torch.set_flush_denormal(False)
-
-
-@pytest.mark.usefixtures("own_denormals")
 def test_a_stack_that_does_not_fit_after_all_is_halved(
     real_mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +235,6 @@ def test_a_stack_that_does_not_fit_after_all_is_halved(
     assert {run["status"] for run in summaries(tmp_path).values()} == {"completed"}
 
 
-@pytest.mark.usefixtures("own_denormals")
 def test_one_run_that_cannot_write_leaves_the_others_alone(
     real_mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

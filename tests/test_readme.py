@@ -5,10 +5,13 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import IN_PROCESS, ROOT, Command
+from conftest import DATA, IN_PROCESS, ROOT, Command
+
+from mnist_mlp.data import Dataset
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 RUNS = [command for command in COMMANDS if command.startswith("python run.py")]
 QUICK = ["epochs=1", "data.train_size=100"]
@@ -40,7 +43,7 @@ def test_the_other_commands_are_known() -> None:
 
 
 def test_the_examples_of_ones_own_parts_work(command: Command, checkout: Path, tmp_path: Path) -> None:
-    (module,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    module, _ = PYTHON
     (optimizer,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     (checkout / "mine.py").write_text(module)
     (checkout / "conf/optim/nadam.yaml").write_text(optimizer)
@@ -50,6 +53,16 @@ def test_the_examples_of_ones_own_parts_work(command: Command, checkout: Path, t
     arguments = ("-m", "init=mine,he", "model=mine", "data=mine", "optim=nadam", "epochs=1")
     command("run.py", *arguments, IN_PROCESS, "hydra.sweep.dir=here", top=checkout)
     assert len(list((tmp_path / "here").glob("*/run.json"))) == 2
+
+
+def test_the_core_works_as_a_library(real_mnist: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    _, program = PYTHON
+    for shown, quick in (('mnist("data")', f'mnist("{DATA}")'), ("train_size=None", "train_size=100")):
+        assert shown in program
+        program = program.replace(shown, quick)
+    exec(program, {})
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("Metrics(epoch=1, step=4, split='test', ")
 
 
 def test_links_lead_somewhere() -> None:

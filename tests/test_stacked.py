@@ -33,7 +33,7 @@ INITS = {"lecun": 1.0, "he": 2.0}  # their variance, in units of 1 / fan_in
 CELLS = [(init, seed) for init in INITS for seed in (0, 1, 2)]
 MARKS = (1, 10, 100)  # steps
 BATCH = 32
-TOP = {"batch_size": BATCH, "log_interval": 7}
+TOP: dict[str, Any] = {"batch_size": BATCH, "log_interval": 7}
 State = dict[str, torch.Tensor]
 Records = dict[int, list[Record | Diverged]]
 
@@ -68,10 +68,9 @@ def train_stack(runs: Sequence[Run], data: Splits, epochs: int = 1) -> Records:
 def train_alone(one: Run, data: Splits, epochs: int = 1) -> list[Record | Diverged]:
     records: list[Record | Diverged] = []
     generator = torch.Generator().manual_seed(one.batch_seed)
+    seeds: dict[str, Any] = {"generator": generator, "dropout_seed": one.dropout_seed, "modules_seed": 0}
     try:
-        for record in train(
-            one.model, one.optimizer, data, epochs=epochs, generator=generator, dropout_seed=one.dropout_seed, **TOP
-        ):
+        for record in train(one.model, one.optimizer, data, epochs=epochs, **seeds, **TOP):
             records.append(record)
     except Diverged as error:
         records.append(error)
@@ -98,7 +97,7 @@ def steps_of_stack(made: Stack, marks: Sequence[int]) -> dict[int, list[State]]:
 def steps_of_core(one: Run, data: Splits, marks: Sequence[int]) -> dict[int, State]:
     """The same for one run, by the plain core."""
     dtype = next(one.model.parameters()).dtype
-    step = make_step(one.model.train(), one.optimizer, one.dropout_seed)
+    step = make_step(one.model.train(), one.optimizer, one.dropout_seed, modules_seed=0)
     states = {}
     for number, index in enumerate(batches(len(data.train), BATCH, torch.Generator().manual_seed(one.batch_seed)), 1):
         images, labels = data.train.take(index)

@@ -239,7 +239,7 @@ def suits(model: nn.Module) -> TypeGuard[nn.Sequential]:
         and all(type(module) in LAYERS and _is_usual(module) for module in modules)
         and len(parameters) == sum(len(list(module.parameters())) for module in modules)
         and not any(vars(nn.modules.module)[name] for name in GLOBAL_HOOKS)
-        and not any("forward" in vars(module) or _has_hooks(module) for module in model.modules())
+        and not any("forward" in vars(module) or has_hooks(module) for module in model.modules())
         and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters)
         and len({p.dtype for p in parameters}) == 1
         and all(p.dtype in (torch.float32, torch.float64) for p in parameters)
@@ -258,5 +258,6 @@ def _is_usual(module: nn.Module) -> bool:
     return not getattr(module, "inplace", False) and not list(module.parameters())
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody has asked to be called when the module is."""
     return any(value for name, value in vars(module).items() if name.endswith("_hooks"))

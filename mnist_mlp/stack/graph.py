@@ -27,6 +27,11 @@ class Repeated:
         self._warm_up: int | None = WARM_UP if capture else None  # calls left; None never captures
         self._graph: torch.cuda.CUDAGraph | None = None
 
+    @property
+    def calls_until_fast(self) -> int:
+        """How many calls it takes until all is prepared for those after; each does what the function does."""
+        return 1 if self._warm_up is None else self._warm_up + 1
+
     def __call__(self) -> None:
         """Do what the function does."""
         if self._warm_up == 0:

@@ -107,14 +107,6 @@ class Segment:
             x = part.evaluate(x)
         return x
 
-    def rehearse(self, like: Tensor) -> None:
-        """Have both passes compiled, for as many runs as this tensor has, on its device; nothing is changed."""
-        x = like.new_zeros(len(like), self.features, self.batch)
-        # Parameters are rows of something larger, and only read; the copy of one would have another layout.
-        tensors = [tuple(t.clone() if t.is_contiguous() else t for t in part.tensors()) for part in self.parts]
-        out, saved = self._fast_forward(x, tensors)
-        self._fast_backward(out, tensors, saved)
-
     def _forward(self, x: Tensor, tensors: list[Tensors]) -> tuple[Tensor, list[Tensors]]:
         saved: list[Tensors] = []
         for part, its in zip(self.parts, tensors, strict=True):

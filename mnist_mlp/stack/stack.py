@@ -118,20 +118,23 @@ class Stack:
         self.sizes = batch_sizes(len(data.train), batch_size)
         counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
         self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
-        if compile and batch_size in self.chunks:
-            self._rehearse()
+        self._rehearse()
 
     @torch.no_grad()
     def _rehearse(self) -> None:
-        """Have everything compiled before the first step, so that it does not count as training."""
-        chunk, values = self.chunks[self.batch_size], self.parameters.values
-        self._bind(chunk)
-        for segment in self.segments:
-            segment.rehearse(values)
-        logits = values.new_zeros(len(self.runs), self.data.classes, chunk.batch)
-        self.loss(logits, torch.zeros(len(self.runs), chunk.batch, dtype=torch.int64, device=self.device))
-        for block in self.blocks:
-            block.rehearse()
+        """Have all compiled and captured before the first step, so that it does not count as training.
+
+        The steps taken for it, of images, masks and numbers that nobody has drawn, are taken back.
+        """
+        kept = [self.parameters.values, *(array for block in self.blocks for array in block.remembered)]
+        kept += [buffer for run in self.runs for buffer in run.model.buffers()]  # views into the stack's
+        before = [tensor.clone() for tensor in kept]
+        for chunk in self.chunks.values():
+            for _ in range(chunk.step.calls_until_fast):
+                chunk.position.zero_()
+                chunk.step()
+        for tensor, values in zip(kept, before, strict=True):
+            tensor.copy_(values)
 
     def epoch(self) -> tuple[Tensor, Tensor]:
         """Train for one epoch.

@@ -136,14 +136,6 @@ class Block:
         """One step, from the parameters' gradients."""
         self.formula(self.values, self.gradients, *self.remembered, *self.numbers.unsqueeze(-1).unbind(0))
 
-    def rehearse(self) -> None:
-        """Have the formula compiled for the memory that it will work on, which is put back as it was."""
-        before = [array.clone() for array in (self.values, *self.remembered)]
-        self.numbers = self.values.new_ones(1, len(self.rules[0].numbers(1)), len(self.rules)).squeeze(0)
-        self.update()
-        for array, values in zip((self.values, *self.remembered), before, strict=True):
-            array.copy_(values)
-
 
 def blocks_of(optimizers: Sequence[Optimizer], parameters: Parameters, wrap: Wrap) -> list[Block]:
     """One block for each formula; the runs of one formula stand together already (see `formula_of`).

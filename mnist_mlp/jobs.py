@@ -28,7 +28,7 @@ from tqdm import tqdm
 from mnist_mlp.config import UserError
 from mnist_mlp.environment import code, file_of
 from mnist_mlp.interrupts import INTERRUPTED
-from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter, defect
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter, defect, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -214,9 +214,8 @@ def holding(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = _acquire(directory / LOCK_FILE)
-        (directory / HOLDER_FILE).write_text(
-            json.dumps({"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv)}) + "\n"
-        )
+        holder = {"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv)}
+        write_atomically(directory / HOLDER_FILE, json.dumps(holder) + "\n")
     except Timeout:
         raise UserError(f"{directory} is in use by another sweep: {_holder(directory)}") from None
     except OSError as error:

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_mlp import config as schema
 from mnist_mlp.cli import explain
 from mnist_mlp.config import UserError
-from mnist_mlp.jobs import holding
+from mnist_mlp.holding import holding
 from mnist_mlp.record import RUN_FILE
 from mnist_mlp.startup import importing
 from mnist_mlp.sweep import without_result

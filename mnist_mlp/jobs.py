@@ -1,4 +1,4 @@
-"""The jobs of a sweep as directories: which have a result, how far the sweep is, and who is writing there.
+"""The jobs of a sweep as directories: which have a result, and how far the sweep is.
 
 All state is in the files that the jobs write, so it is right under every launcher, in this process or on another host,
 and survives whatever kills a process. There is no Hydra here.
@@ -7,7 +7,6 @@ and survives whatever kills a process. There is no Hydra here.
 import json
 import logging
 import os
-import platform
 import signal
 import sys
 import threading
@@ -22,22 +21,18 @@ from types import FrameType
 from typing import Any, Self
 
 import psutil
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from mnist_mlp.config import UserError
 from mnist_mlp.environment import code, file_of
 from mnist_mlp.interrupts import INTERRUPTED
-from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter, defect, write_atomically
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter, defect
 
 log = logging.getLogger(__name__)
 
 FINISHED = (COMPLETED, DIVERGED)  # statuses that are results
 RUNNING = "running"
-LOCK_FILE = ".lock"
-HOLDER_FILE = ".holder.json"
 STOP_FILE = ".stop"
-LOCK_SECONDS = 0.2  # for a holder that is just leaving
 POLL_SECONDS = 0.5
 PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
 
@@ -202,58 +197,6 @@ def _differences(job: Job, summary: Mapping[str, Any], version: str) -> list[str
         for name in sorted(before.keys() | job.code.keys())
         if before.get(name) != job.code.get(name)
     ]
-
-
-@contextmanager
-def holding(directory: Path) -> Iterator[None]:
-    """Be the only one that writes to a directory; the lock goes with the process, however that ends.
-
-    Raises:
-        UserError: another process holds it, and the message names it; or nothing can be written there.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(directory / LOCK_FILE)
-        holder = {"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv)}
-        write_atomically(directory / HOLDER_FILE, json.dumps(holder) + "\n")
-    except Timeout:
-        raise UserError(f"{directory} is in use by another sweep: {_holder(directory)}") from None
-    except OSError as error:
-        raise UserError(f"{directory}: nothing can be written there: {error}") from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # the directory may be gone, and some systems keep a file that is open
-            (directory / HOLDER_FILE).unlink(missing_ok=True)
-            (directory / LOCK_FILE).unlink(missing_ok=True)  # last, and while it is held: see `_acquire`
-        lock.release()
-
-
-def _acquire(path: Path) -> FileLock:
-    """Lock the file of this name, which its last holder removes.
-
-    Between opening and locking a file, it may have been removed and another process have locked a new one of its name.
-    So it is compared with what has the name after it was locked.
-
-    Raises:
-        Timeout: another process holds it.
-    """
-    while True:
-        with path.open("a") as file:
-            lock = FileLock(path, timeout=LOCK_SECONDS)
-            lock.acquire()
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return lock
-        lock.release()
-
-
-def _holder(directory: Path) -> str:
-    try:
-        holder = json.loads((directory / HOLDER_FILE).read_text())
-        return f"process {holder['process']} on {holder['host']} ({holder['command']})"
-    except (OSError, ValueError, KeyError):
-        return "it has not said which yet"
 
 
 @contextmanager

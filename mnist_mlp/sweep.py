@@ -25,6 +25,7 @@ from mnist_mlp.cli import usage
 from mnist_mlp.composing import directory_name
 from mnist_mlp.config import UserError
 from mnist_mlp.environment import code, find_modules_in
+from mnist_mlp.holding import holding
 from mnist_mlp.interrupts import leave_interrupts_to_the_parent
 from mnist_mlp.jobs import (
     STOP_FILE,
@@ -33,7 +34,6 @@ from mnist_mlp.jobs import (
     Progress,
     distinct,
     finished_jobs,
-    holding,
     interruptible,
 )
 from mnist_mlp.naming import choices, config_hash, job_name

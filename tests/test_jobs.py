@@ -20,7 +20,8 @@ from test_sweep import wait_until
 from mnist_mlp.callback import ChecksAndReport
 from mnist_mlp.composing import compose
 from mnist_mlp.config import UserError
-from mnist_mlp.jobs import HOLDER_FILE, Job, Progress, distinct, finished_jobs, holding
+from mnist_mlp.holding import HOLDER_FILE, holding
+from mnist_mlp.jobs import Job, Progress, distinct, finished_jobs
 from mnist_mlp.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.sweep import plan
 
@@ -87,7 +88,7 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.jobs import holding\n"
+        "from mnist_mlp.holding import holding\n"
         "with holding(Path(sys.argv[1])):\n"
         "    time.sleep(60)\n"
     )
@@ -105,7 +106,7 @@ def test_a_lock_leaves_nothing_and_is_never_held_twice(tmp_path: Path) -> None:
         "import os, sys\n"
         "from pathlib import Path\n"
         "from mnist_mlp.config import UserError\n"
-        "from mnist_mlp.jobs import holding\n"
+        "from mnist_mlp.holding import holding\n"
         "top, turns = Path(sys.argv[1]), 0\n"
         "while turns < 100:\n"
         "    try:\n"

@@ -1,13 +1,18 @@
 """Train one network, or with -m a sweep of them: compose the configuration, build its parts, train."""
 
-import logging
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from mnist_mlp.interrupts import end_on_interrupt
+
+if __name__ == "__main__":
+    end_on_interrupt()  # before all else, as importing takes a while
 
 from mnist_mlp.startup import importing
 
 with importing():
+    import logging
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import Any
+
     import hydra
     from omegaconf import DictConfig
 

@@ -60,7 +60,7 @@ def write_run(
         "choices": {"data": "mnist", "model": "mlp", "init": init, "optim": optim},
         "overrides": [f"init={init}", f"optim={optim}", f"optim.lr={lr}", f"seed={seed}"],
         "config": config,
-        "environment": {"package": "0.2.0", "commit": "0" * 40, "device": "cpu", "cpu": "simulated", "threads": 1},
+        "environment": {"package": "0.3.0", "commit": "0" * 40, "device": "cpu", "cpu": "simulated", "threads": 1},
         "parameters": 537354,
         "data": {"digest": "d" * 64},
         "step": "simulated",

@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_mlp import config as schema
 from mnist_mlp.cli import explain
 from mnist_mlp.config import UserError
-from mnist_mlp.jobs import FINISHED, HOLDER_FILE, LOCK_FILE, holding
+from mnist_mlp.holding import holding
+from mnist_mlp.jobs import FINISHED
 from mnist_mlp.record import RUN_FILE
 from mnist_mlp.startup import importing
 from mnist_mlp.sweep import planned
@@ -42,10 +43,8 @@ class ChecksAndReport(Callback):
             self.held.enter_context(holding(directory))
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
-        """Let go of the run's directory, and leave nothing but the run there."""
+        """Let go of the run's directory."""
         self.held.close()
-        for name in (LOCK_FILE, HOLDER_FILE):
-            (Path(config.hydra.run.dir) / name).unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the report, print the leaderboard, and end with status 1 where a job did not."""
@@ -66,7 +65,7 @@ def _ending_on_errors() -> Iterator[None]:
     """End the program on an exception, which Hydra would turn into a warning, and go on."""
     try:
         yield
-    except UserError as error:
+    except (UserError, OSError) as error:  # also a path that cannot be written
         sys.exit(f"error: {error}")
     except OmegaConfBaseException as error:
         sys.exit(f"error: {explain(error)}")

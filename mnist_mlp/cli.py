@@ -4,6 +4,9 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
 
 import yaml
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -12,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp import config as schema
 from mnist_mlp.config import UserError
+from mnist_mlp.environment import find_modules_in
+from mnist_mlp.interrupts import INTERRUPTED
 
 
 def usage(_root_: DictConfig) -> str:
@@ -51,6 +56,7 @@ def call(main: Callable[[], None]) -> None:
 
     HYDRA_FULL_ERROR=1 in the environment shows every traceback.
     """
+    find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
     if any(re.match(r"\+*experiment=.*,", argument) for argument in sys.argv[1:]):
@@ -70,12 +76,27 @@ def call(main: Callable[[], None]) -> None:
         extra, kind = missing.groups()
         sys.exit(f"error: hydra/{kind}: {extra} is not installed; pip install -e '.[{extra}]' brings it")
     except ValueError as error:
+        if "Only one of --run, --multirun, --cfg, --info" in str(error):
+            sys.exit(
+                "error: --cfg and --info show a single run: leave out -m and give each key one value, as in "
+                "python run.py --cfg job init=he; dry_run=true lists the jobs of a sweep"
+            )
         nulls = [argument for argument in sys.argv if argument in {f"{group}=null" for group in schema.GROUPS}]
         if not nulls:
             raise
         sys.exit(f"error: {nulls[0]}: allowed is one of the group's options, as --help lists them ({error})")
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    except KeyboardInterrupt:  # from a library that has put a handler of its own in place of ours
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _extra_with(group: str, option: str) -> str | None:
+    """The extra of this package that brings a launcher or sweeper of this name; None where none does."""
+    name, kind = option.partition("_")[0], group.removeprefix("hydra/")
+    with suppress(PackageNotFoundError):
+        if any(line.startswith(f"hydra-{name}-{kind}") and "extra" in line for line in requires("mnist-mlp") or ()):
+            return name
+    return None
 
 
 def explain(error: Exception) -> str:
@@ -83,7 +104,14 @@ def explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if extra := _extra_with(group, option):
+            return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
         return f"{group}={option}: there is no such option; allowed are {', '.join(error.options)}"
+    if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return (
+            f"{wrong.group(1)}: several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "
+            "a list is written as key=[a,b], a text with a comma as key=\\'a,b\\'"
+        )
     if not isinstance(error, ConfigCompositionException):
         return text
     if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):

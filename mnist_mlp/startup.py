@@ -1,7 +1,6 @@
 """What makes a process start and train sooner, without changing what it computes."""
 
 import atexit
-import ctypes
 import functools
 import gc
 import os
@@ -128,6 +127,8 @@ def keep_freed_memory() -> None:
     Else the gradients of a step are often given back to the system and taken again, a thousand pages at a time. Whether
     that happens hangs on what was imported before; where it does, a step through autograd takes twice the time.
     """
+    import ctypes
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         m_trim_threshold, m_mmap_threshold = -1, -3  # as in malloc.h

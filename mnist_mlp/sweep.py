@@ -22,14 +22,18 @@ from omegaconf import DictConfig, OmegaConf
 import mnist_mlp
 from mnist_mlp import config as schema
 from mnist_mlp.cli import usage
+from mnist_mlp.composing import directory_name
 from mnist_mlp.config import UserError
+from mnist_mlp.environment import code, find_modules_in
+from mnist_mlp.holding import holding
+from mnist_mlp.interrupts import leave_interrupts_to_the_parent
 from mnist_mlp.jobs import (
     STOP_FILE,
     Assignment,
     Job,
     Progress,
+    distinct,
     finished_jobs,
-    holding,
     interruptible,
 )
 from mnist_mlp.naming import choices, config_hash, job_name
@@ -118,6 +122,9 @@ def run_job(config: DictConfig, run: Callable[[Mapping[str, Any], RunWriter], No
         JobFailed: `run` raised, and nobody else would notice.
     """
     hydra, job = HydraConfig.get(), assignment(config)
+    # Again, as this may be another process than the one that took the command.
+    find_modules_in(hydra.runtime.cwd)
+    leave_interrupts_to_the_parent()
     stop = Path(hydra.sweep.dir) / STOP_FILE
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if in_sweep:
@@ -183,26 +190,32 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
         configs: overrides and composed configuration of every job.
 
     Raises:
-        UserError: one job could not work.
+        UserError: one job could not work, or two would write into one directory.
     """
     with importing():
         from mnist_mlp import build, packing
 
-    jobs: dict[str, Job] = {}
-    stacks: dict[str, str | None] = {}
+    jobs: list[Job] = []
+    kinds: dict[str, tuple[str | None, dict[str, str]]] = {}
     for overrides, config in configs:
         plain, chosen = schema.plain(config), choices(config.hydra)
         schema.check(plain)
         kind = json.dumps({**plain, "seed": 0}, sort_keys=True)  # whatever the seed, the same objects are built
-        if kind not in stacks:
+        if kind not in kinds:
             parts = build.check(plain)
             on_gpu = build.find_device(plain["device"]).type == "cuda"
-            stacks[kind] = packing.stack_key(plain, parts) if on_gpu else None
-        name = str(config.hydra.sweep.subdir)
-        digest = build.data_digest(plain["data"])
-        job = Job(tuple(overrides), directory / name, config_hash(plain, chosen), digest, plain["epochs"], stacks[kind])
-        jobs.setdefault(name, job)
-    return list(jobs.values())
+            kinds[kind] = (packing.stack_key(plain, parts) if on_gpu else None), code(plain)
+        jobs.append(
+            Job(
+                tuple(overrides),
+                directory / directory_name(config, overrides),
+                config_hash(plain, chosen),
+                build.data_digest(plain["data"]),
+                plain["epochs"],
+                *kinds[kind],
+            )
+        )
+    return distinct(jobs, directory)
 
 
 def run_sweep(
@@ -261,6 +274,9 @@ def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], o
     # Workers that are started as plain Python processes must find what the user keeps beside run.py.
     path = [str(Path(sys.argv[0]).absolute().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    # joblib's tracker removes what workers leave behind when they are stopped at once; that is no leak to warn of.
+    filters = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), "ignore:resource_tracker:UserWarning"]
+    os.environ["PYTHONWARNINGS"] = ",".join(filters)
     for attempt in range(1, ATTEMPTS + 1):
         todo = [job for job in jobs if job.status() is None]
         if not todo:
@@ -286,7 +302,7 @@ def resume_command(directory: Path) -> str:
 def _dry_run(done: Sequence[Job], todo: Sequence[Job]) -> Iterable[str]:
     yield from (f"done   {job.directory.name}  {' '.join(job.overrides)}" for job in done)
     yield from (f"to do  {job.directory.name}  {' '.join(job.overrides)}" for job in todo)
-    seconds = [summary["wall_seconds"] for job in done if (summary := job.summary())]
+    seconds = [summary["wall_seconds"] for job in done if "wall_seconds" in (summary := job.summary())]
     if not seconds:
         yield f"{len(todo)} to do; no finished run to estimate the time from"
     else:

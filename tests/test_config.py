@@ -1,17 +1,20 @@
 """The configuration: what is refused and in which words, and which settings make two jobs the same."""
 
 import string
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import DATA, ROOT, Command, Write
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
 from mnist_mlp import build, naming, sweep
+from mnist_mlp.cli import explain
 from mnist_mlp.config import GROUPS, ConfigError, Role, check, describe, identity, plain, role_of
 from mnist_mlp.report.load import load
 from mnist_mlp.report.roles import varying_keys
@@ -239,6 +242,28 @@ def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
     absent = "hydra.launcher._target_=hydra_plugins.hydra_absent_launcher.absent_launcher.AbsentLauncher"
     message = command("run.py", "-m", "seed=0,1", absent, status=1).stderr
     assert message == "error: hydra/launcher: absent is not installed; pip install -e '.[absent]' brings it\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("hydra/sweeper=optuna", "it is not installed; pip install -e '.[optuna]' brings it"),
+        ("hydra/sweeper=optun", "there is no such option; allowed are basic, grid"),
+        ("init=he,lecun", "several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "),
+    ],
+)
+def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None:
+    if override == "hydra/sweeper=optuna" and find_spec("hydra_plugins.hydra_optuna_sweeper"):
+        pytest.skip("it is installed")
+    with pytest.raises(HydraException) as caught:
+        composed(override)
+    assert explain(caught.value).startswith(f"{override}: {words}")
+
+
+def test_a_sweep_has_no_one_configuration_to_show(command: Command) -> None:
+    done = command("run.py", "-m", "init=he,lecun", "--cfg", "hydra", status=1)
+    assert done.stderr.startswith("error: --cfg and --info show a single run: leave out -m and give each key one value")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_setting_that_came_later_leaves_older_results_what_they_are(write_run: Write, tmp_path: Path) -> None:

@@ -80,14 +80,27 @@ def test_the_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
         fetch.read(files, tmp_path)
     message = str(caught.value)
     for words in (
-        f"{tmp_path}/Two/raw: one (wrong digest, removed); two (missing)",
+        f"{tmp_path}/Two/raw: one (not the canonical file by its digest, left as it is); two (missing)",
         "nowhere: out of reach",
         "/no/such/directory: there is no such directory; install it",
         f"Put the files one, two (or their .gz) into {tmp_path}/Two/raw",
         "data=digits works offline",
     ):
         assert words in message
-    assert everything_below(tmp_path) == []
+    assert (tmp_path / "Two/raw/one").read_bytes() == b"first fi"
+    assert everything_below(tmp_path) == ["Two/raw/one"]
+
+
+def test_a_file_stays_until_a_source_has_the_right_one(tmp_path: Path) -> None:
+    raw = tmp_path / "data/Two/raw"
+    raw.mkdir(parents=True)
+    for name in CONTENT:
+        (raw / name).write_bytes(b"somebody's own")
+    half = store(tmp_path / "store")
+    (tmp_path / "store/two.gz").write_bytes(b"no archive")
+    with pytest.raises(DataUnavailable, match="no file with the right digest for one, two"):
+        fetch.read(file_set(half), tmp_path / "data")
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == {"one": CONTENT["one"], "two": b"somebody's own"}
 
 
 def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:

@@ -1,15 +1,22 @@
 """A run directory: written as it goes, ended by run.json."""
 
 import csv
+import hashlib
 import json
+import os
 import resource
 import signal
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from conftest import Write
 
-from mnist_mlp.environment import environment
-from mnist_mlp.record import Diverged, Metrics, RunWriter, StepLoss, write_atomically
+from mnist_mlp.environment import code, environment
+from mnist_mlp.record import RUN_FILE, Diverged, Metrics, RunWriter, StepLoss, write_atomically
+from mnist_mlp.report.load import load
 
 ROW = Metrics(epoch=1, step=10, split="val", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
 
@@ -40,6 +47,8 @@ def test_run_json_sums_up(tmp_path: Path) -> None:
     writer.end()
     summary = json.loads((tmp_path / "run.json").read_text())
     assert summary.pop("wall_seconds") > 0
+    ended = datetime.fromisoformat(summary.pop("ended"))
+    assert timedelta() <= datetime.now(UTC) - ended < timedelta(minutes=1)
     assert summary == {
         "status": "completed",
         "reason": None,
@@ -102,3 +111,92 @@ def test_a_row_that_could_not_be_written_whole_is_written_once(tmp_path: Path) -
     assert (tmp_path / "metrics.csv").read_text() == before
     writer.end(RuntimeError("full"))
     assert (tmp_path / "metrics.csv").read_text() == before + "1,10,test,0.30000000000000004,0.5,0.001,1.25\n"
+
+
+Amend = Callable[..., None]
+
+
+@pytest.fixture
+def amend() -> Amend:
+    """Changes entries of a run's `run.json`."""
+
+    def change(run: Path, **entries: object) -> None:
+        path = run / RUN_FILE
+        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "ended", ["2026-11-24T10:00:00.5+00:00", "2026-11-24T10:00:00.5Z", "2026-11-24T11:00:00.5+01:00"]
+)
+def test_the_newest_of_equal_runs_counts_whatever_became_of_it(
+    tmp_path: Path, write_run: Write, amend: Amend, ended: str
+) -> None:
+    older, newer, failure = write_run(), write_run(status="diverged", test=[0.1]), write_run(status="failed", seed=1)
+    for run, time in ((newer, ended), (older, "2026-11-24T10:00:00.4+00:00"), (failure, "2026-11-24T12:00:00+00:00")):
+        amend(run, config_hash="same", ended=time)  # by the files' own times it is the other way round
+    results = load([tmp_path / "sweep"])
+    assert list(results.runs.index) == [str(newer)]
+    assert {problem.run for problem in results.problems} == {str(older), str(failure)}
+
+
+def test_runs_that_do_not_say_when_they_ended_go_by_their_files(tmp_path: Path, write_run: Write, amend: Amend) -> None:
+    unknown, known = write_run(), write_run(status="diverged", test=[0.1])
+    for run, entries in ((unknown, {}), (known, {"ended": "2026-11-24T10:00:00+00:00"})):
+        amend(run, config_hash="same", **entries)
+    for days, counts in ((-1, known), (1, unknown)):
+        time = datetime(2026, 11, 24, 10, tzinfo=UTC) + timedelta(days=days)
+        os.utime(unknown / RUN_FILE, (time.timestamp(), time.timestamp()))
+        assert list(load([tmp_path / "sweep"]).runs.index) == [str(counts)]
+
+
+def test_the_digests_of_a_users_own_code_are_columns(tmp_path: Path, write_run: Write, amend: Amend) -> None:
+    for seed, digest in enumerate("ab"):
+        amend(write_run(seed=seed), code={"mine.parts": digest})
+    assert list(load([tmp_path / "sweep"]).runs["environment.code.mine.parts"]) == ["a", "b"]
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of the user's own, with a module `own_parts` that uses another, `own_helper`, and libraries."""
+    (tmp_path / "own_helper.py").write_text("def value():\n    return 0.01\n")
+    (tmp_path / "own_parts.py").write_text(
+        "import json\n"
+        "import torch\n"
+        "from torch.optim import SGD\n"
+        "from mnist_mlp.model import MLP\n"
+        "from own_helper import value\n"
+        "def flat_(weight, *, generator):\n"
+        "    weight.fill_(value())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in ("own_parts", "own_helper"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("target", ["own_parts.flat_", "own_parts.SGD", "own_parts.MLP"])
+def test_code_is_that_of_the_user_alone(own_code: Path, target: str) -> None:
+    config = {"init": {"_target_": target}, "optim": {"_target_": "torch.optim.Adam"}, "seed": 0}
+    digests = {
+        name: hashlib.sha256((own_code / f"{name}.py").read_bytes()).hexdigest() for name in ("own_helper", "own_parts")
+    }
+    assert code(config) == digests
+    assert code({"model": {"_target_": "mnist_mlp.model.MLP", "inner": [{"_target_": target}]}}) == digests
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "mnist_mlp.model.MLP",
+        "torch.nn.init.orthogonal_",
+        "builtins.dict",
+        "json.loads",
+        "no_such_module.X",
+        "",
+        "own_parts",
+    ],
+)
+def test_libraries_and_what_cannot_be_imported_are_no_code_of_the_users(target: str) -> None:
+    assert code({"model": {"_target_": target}}) == {}

@@ -1,13 +1,12 @@
 """Sweeps that meet kill -9, Ctrl-C, a full directory, another sweep: no result is lost, and the user is told."""
 
+import hashlib
 import itertools
 import json
 import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +21,8 @@ from hypothesis import strategies as st
 from test_config import composed, job_name
 
 from mnist_mlp import naming
-from mnist_mlp.config import UserError, identity, plain
-from mnist_mlp.jobs import HOLDER_FILE, Job, Progress, finished_jobs, holding
-from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE
+from mnist_mlp.config import identity, plain
+from mnist_mlp.record import METRICS_FILE, RUN_FILE
 
 LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100")
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL)
@@ -74,6 +72,16 @@ def test_a_killed_worker_costs_nothing(start: Start, tmp_path: Path) -> None:
     assert len(results(tmp_path / "here")) == 4
 
 
+@pytest.mark.parametrize("library", ["_yaml", "libtorch_cpu"])
+def test_an_interrupt_while_importing_is_one_line(start: Start, library: str) -> None:
+    process = start("epochs=20", *SMALL)
+    maps = Path(f"/proc/{process.pid}/maps")
+    wait_until(lambda: library in maps.read_text())
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=5)
+    assert (process.returncode, output) == (130, "\ninterrupted\n")
+
+
 @pytest.mark.parametrize(("launcher", "number"), [("joblib", signal.SIGINT), ("basic", signal.SIGTERM)])
 def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     command: Command,
@@ -85,9 +93,11 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     process = start(*LONG, f"hydra/launcher={launcher}")
     wait_until(lambda: list(tmp_path.glob(f"multirun/*/*/*/{METRICS_FILE}")))
     family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=5)
     assert process.returncode == 130
+    assert "Traceback" not in output
+    assert "leaked" not in output
     assert f"{number.name}: every worker has been stopped." in output
     _, alive = psutil.wait_procs(family, timeout=5)
     assert not alive
@@ -112,11 +122,15 @@ def test_a_finished_sweep_trains_nothing_again(command: Command, tmp_path: Path)
     assert all(path.stat().st_mtime_ns > before[path] for path in before)
 
 
-def test_results_of_another_version_are_not_mixed_in(command: Command, tmp_path: Path) -> None:
+def test_results_of_another_version_are_not_mixed_in_and_damaged_ones_are_none(
+    command: Command, tmp_path: Path
+) -> None:
     command("run.py", *SHORT, "hydra.sweep.dir=here")
-    run = next((tmp_path / "here").glob(f"*/{RUN_FILE}"))
+    run, damaged = itertools.islice((tmp_path / "here").glob(f"*/{RUN_FILE}"), 2)
     run.write_text(run.read_text().replace('"package": "', '"package": "0.0.'))
+    damaged.write_text('{"status": "completed"}')
     done = command("run.py", *SHORT, "hydra.sweep.dir=here", status=1)
+    assert f"{damaged.parent.relative_to(tmp_path)}: its run.json is damaged" in done.stdout
     assert "1 finished results there are not comparable" in done.stderr
     assert f"{run.parent.name}: version 0.0." in done.stderr
     assert "force=true" in done.stderr
@@ -138,8 +152,10 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
 
 def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path) -> None:
     launchers = ("basic", "joblib", "submitit_local", "ray")
+    # Workers, too, find a module in the directory in which the command was given.
+    (tmp_path / "mine.py").write_text("from mnist_mlp.model import MLP\n")
     for launcher in launchers:
-        command("run.py", *FEW, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
+        command("run.py", *FEW, "model._target_=mine.MLP", f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
     for launcher in launchers[1:]:
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
 
@@ -178,31 +194,6 @@ def test_every_study_composes() -> None:
         assert config.hydra.sweep.dir == f"multirun/{path.stem}"
 
 
-def test_one_sweep_at_a_time_in_a_directory(tmp_path: Path) -> None:
-    message = f"in use by another sweep: process {os.getpid()} on "
-    with holding(tmp_path), pytest.raises(UserError, match=message), holding(tmp_path):
-        raise AssertionError("both hold it")
-    with holding(tmp_path):  # what the other left behind is no obstacle
-        pass
-
-
-def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
-    program = (
-        "import sys, time\n"
-        "from pathlib import Path\n"
-        "from mnist_mlp.jobs import holding\n"
-        "with holding(Path(sys.argv[1])):\n"
-        "    time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as process:
-        wait_until((tmp_path / HOLDER_FILE).exists)
-        with pytest.raises(UserError, match=f"process {process.pid} on "), holding(tmp_path):
-            raise AssertionError("both hold it")
-        process.kill()
-    with holding(tmp_path):
-        pass
-
-
 def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> None:
     arguments = ("run.py", "epochs=1", *SMALL, "hydra.run.dir=here")
     command(*arguments)
@@ -213,28 +204,19 @@ def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> No
         assert "in use by another" in command(*arguments, "force=true", status=1).stderr
 
 
-def test_the_progress_line_counts_what_is_on_disk(tmp_path: Path) -> None:
-    jobs = [Job((), tmp_path / name, "h", "d") for name in ("done", "diverged", "failed", "running", "waiting")]
-    progress = Progress(jobs, skipped=3, shown=False)
-    for status, job in zip(("completed", "diverged", "failed"), jobs, strict=False):
-        job.directory.mkdir()
-        (job.directory / RUN_FILE).write_text(json.dumps({"status": status}))
-    jobs[3].directory.mkdir()
-    (jobs[3].directory / METRICS_FILE).touch()
-    line = progress.line()
-    assert line.startswith("5 of 8 finished (1 running, 1 failed, 1 diverged), 0:00:00 elapsed, about ")
-
-
-def test_half_a_run_json_is_no_result(tmp_path: Path) -> None:
-    job = Job((), tmp_path, "hash", "digest")
-    for text in ("", '{"status": "comp', "[]", "null", '{"status": "failed"}', "{}"):
-        (tmp_path / RUN_FILE).write_text(text)
-        assert finished_jobs([job], "1") == []
-    summary = {"environment": {"package": "1"}, "data": {"digest": "digest"}, "config_hash": "hash"}
-    (tmp_path / RUN_FILE).write_text(json.dumps({"status": COMPLETED, **summary}))
-    assert finished_jobs([job], "1") == [job]
-    with pytest.raises(UserError, match="version 1 instead of 2"):
-        finished_jobs([job], "2")
+def test_edited_code_is_not_mixed_in(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def flat_(weight, *, generator):\n    weight.fill_(0.01)\n")
+    flat = ("init._target_=mine.flat_", "~init.scale", "~init.mode", "~init.distribution")
+    arguments = ("run.py", "-m", *flat, "data=digits", "epochs=0", IN_PROCESS, "hydra.sweep.dir=here")
+    command(*arguments)
+    (run,) = (tmp_path / "here").glob(f"*/{RUN_FILE}")
+    digest = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
+    assert json.loads(run.read_text())["code"] == {"mine": digest}
+    (tmp_path / "mine.py").write_text("def flat_(weight, *, generator):\n    weight.fill_(0.02)\n")
+    done = command(*arguments, "seed=0,1", status=1)
+    assert f"the code of mine ({tmp_path}/mine.py) has changed since" in done.stderr
+    assert "force=true" in done.stderr
+    assert len(results(tmp_path / "here")) == 1
 
 
 SETTINGS = st.fixed_dictionaries(

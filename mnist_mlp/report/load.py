@@ -6,13 +6,14 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from mnist_mlp import config as schema
-from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE, STATUSES, Metrics
+from mnist_mlp.record import COMPLETED, FAILED, METRICS_FILE, RUN_FILE, Metrics, defect
 
 SPLITS = ("train", "val", "test")
 UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed
@@ -42,8 +43,9 @@ class Results:
             `digest` of the data, `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes`
             and `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how
             it was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), the
-            group choices (`init`, `optim`, `data`, `model`), `environment.*`, and every configuration key by its dotted
-            name (`optim.lr`), lists as JSON text.
+            group choices (`init`, `optim`, `data`, `model`), `environment.*` (`environment.code.MODULE`: the
+            digest of a file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists as
+            JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """
@@ -57,21 +59,21 @@ def load(directories: Sequence[Path]) -> Results:
     """Read every run below these directories, or that one of them is; each file once, in one pass.
 
     A run is left out, with a reason, if its `run.json` is missing or unreadable, or its `metrics.csv` is truncated or
-    not one of this project's. The same configuration on the same data found twice counts once, by its best status.
+    not one of this project's. Of the same configuration on the same data found twice, the newest result counts, or the
+    newest failure where there is no result.
     """
-    found: list[tuple[dict[str, Any], list[Metrics]]] = []
+    found: list[tuple[float, dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
     for directory in sorted({run for top in directories for run in _run_directories(top)}):
         try:
             found.append(_read_run(directory))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error)))
-    # A result comes before a failure, and a newer run before an older one.
-    found.sort(key=lambda f: (STATUSES.index(f[0]["status"]), -(Path(f[0]["run"]) / RUN_FILE).stat().st_mtime))
+    found.sort(key=lambda f: (f[1]["status"] == FAILED, -f[0]))
     counted: dict[str, dict[str | None, str]] = {}  # configuration's hash, data's digest: the run that counts
     runs: list[dict[str, Any]] = []
     columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES)}
-    for run, rows in found:
+    for _, run, rows in found:
         others = counted.setdefault(run["config_hash"], {})
         # A run that failed before it had its data is the same as any of its configuration.
         same = next(iter(others.values()), None) if run["digest"] is None else others.get(run["digest"])
@@ -94,12 +96,11 @@ def _run_directories(top: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
+def _read_run(directory: Path) -> tuple[float, dict[str, Any], list[Metrics]]:
+    """When a run ended, in seconds since 1970, its row, and its metrics."""
     summary = _read_json(directory / RUN_FILE)
     try:
         status, final, data = summary["status"], summary["final"], summary.get("data", {})
-        if status not in STATUSES:
-            raise Unreadable(f"{RUN_FILE}: status {status!r} is none of {', '.join(STATUSES)}")
         run = {
             "run": str(directory),
             "status": status,
@@ -118,15 +119,25 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "overrides": json.dumps(summary.get("overrides")),
             **summary["choices"],
             **dict(_flat(summary.get("environment", {}), ENVIRONMENT)),
+            **dict(_flat(summary.get("code", {}), f"{ENVIRONMENT}code.")),
             **schema.LATER_DEFAULTS,
             **dict(_flat(summary["config"])),
         }
         rows = _read_metrics(directory / METRICS_FILE)
         if status == COMPLETED:
             _check_complete(rows, int(summary["config"]["epochs"]), final)
+        ended = _ended(directory, summary.get("ended"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
-    return run, rows
+    return ended, run, rows
+
+
+def _ended(directory: Path, text: str | None) -> float:
+    """When a run ended, in seconds since 1970; by its file, where it is of a version that did not write it down."""
+    if text is None:
+        return (directory / RUN_FILE).stat().st_mtime
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -136,8 +147,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise Unreadable(f"{UNFINISHED}: it has no {RUN_FILE}, so it was killed or still runs") from error
     except (OSError, ValueError) as error:
         raise Unreadable(f"{RUN_FILE}: {error}") from error
-    if not isinstance(content, dict):
-        raise Unreadable(f"{RUN_FILE}: not one of this project's")
+    if why := defect(content):
+        raise Unreadable(f"{RUN_FILE}: not one of this project's: {why}")
+    assert isinstance(content, dict)
     return content
 
 

@@ -1,0 +1,96 @@
+"""Means, scores, choices and marks of single runs, worked out by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from mnist_mlp.report.roles import CELL, budgets, choose, score
+from mnist_mlp.report.stats import at_chance, mean_intervals
+
+
+def runs(**columns: Sequence[object]) -> pd.DataFrame:
+    """A few runs of one cell, completed unless said."""
+    frame = pd.DataFrame(columns)
+    usual = pd.DataFrame({CELL: "a", "status": "completed", "validated": True, "seed": range(len(frame))})
+    return frame.join(usual[[key for key in usual if key not in frame]])
+
+
+def test_a_mean_has_students_interval_within_its_bounds() -> None:
+    frame = pd.DataFrame(
+        {
+            "cell": ["b", "b", "b", "a", "c", "c"],
+            "test_accuracy": [0.90, 0.92, 0.97, 0.5, 0.0, 1.0],
+            "test_loss": [0.3, np.nan, 0.1, 1.0, 0.0, 5.0],
+        }
+    )
+    table = mean_intervals(frame, ["cell"], ["test_accuracy", "test_loss"])
+    assert list(table.index) == ["b", "a", "c"]
+    low, high = stats.t.interval(0.95, 2, loc=0.93, scale=stats.sem([0.90, 0.92, 0.97]))
+    assert table.loc["b", "test_accuracy_mean"] == pytest.approx(0.93)
+    assert table.loc["b", "test_accuracy_std"] == pytest.approx(np.std([0.90, 0.92, 0.97], ddof=1))
+    assert table.loc["b", "test_accuracy_ci_low"] == pytest.approx(low)
+    assert table.loc["b", "test_accuracy_ci_high"] == pytest.approx(min(high, 1))
+    assert table.loc["b", "test_loss_mean"] == pytest.approx(0.2)
+    assert table.loc["b", "test_loss_ci_high"] == pytest.approx(0.2 + 12.706 * 0.1, rel=1e-4)  # t of one degree
+    assert table.loc["b", "test_loss_ci_low"] == 0
+    assert table.loc["a", "test_accuracy_mean"] == 0.5
+    around = table[["test_accuracy_std", "test_accuracy_ci_low", "test_accuracy_ci_high"]]
+    assert around.loc[["a"]].isna().all(axis=None)
+    assert around.loc[["c"]].iloc[0, 1:].tolist() == [0, 1]
+
+
+def test_chance_is_three_standard_errors_above_the_commonest_class() -> None:
+    m, share = 400, 0.2
+    most = share + 3 * np.sqrt(share * (1 - share) / m)  # 0.26
+    marked = at_chance(
+        pd.DataFrame(
+            {
+                "test_accuracy": [most, most + 1 / m, share, 0.0, np.nan, 0.1, 0.1],
+                "commonest_test_share": [share] * 5 + [np.nan, share],
+                "test_size": [m] * 6 + [np.nan],
+            }
+        )
+    )
+    assert marked.isna().tolist() == [False] * 4 + [True] * 3
+    assert marked.dropna().tolist() == [True, False, True, True]
+
+
+def test_a_score_counts_divergence_as_zero_and_a_failure_not_at_all() -> None:
+    frame = runs(status=["completed", "diverged", "failed"], test_accuracy=[0.9, np.nan, np.nan])
+    assert score(frame, "test_accuracy").tolist() == pytest.approx([0.9, 0.0, np.nan], nan_ok=True)
+
+
+def test_the_setting_with_the_best_mean_validation_score_is_chosen_in_each_cell() -> None:
+    frame = runs(
+        cell=["a"] * 6 + ["b"] * 2,
+        lr=[0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.1, 0.3],
+        status=["completed"] * 3 + ["diverged"] + ["completed"] * 4,
+        val_accuracy=[0.7, 0.8, 0.99, np.nan, 0.75, 0.74, 0.4, 0.5],
+        test_accuracy=[0.0] * 4 + [1.0] * 2 + [1.0, 0.0],  # of no concern
+    )
+    assert choose(frame, ["lr"]).index.tolist() == [0, 1, 7]
+    assert choose(frame, []).index.tolist() == frame.index.tolist()
+    by_training = frame.assign(validated=False, train_accuracy=[0, 0, 0, 0, 1, 1, 1, 0])
+    assert choose(by_training, ["lr"]).index.tolist() == [4, 5, 6]
+    failed = runs(lr=[0.1, 0.1, 0.2], status=["failed", "completed", "completed"], val_accuracy=[np.nan, 0.6, 0.5])
+    assert choose(failed, ["lr"]).index.tolist() == [0, 1]
+    equal = runs(lr=[0.2, 0.1], val_accuracy=[0.5, 0.5])
+    assert choose(equal, ["lr"]).index.tolist() == [1]  # of equal ones the first
+
+
+def test_what_tuning_took_is_told_in_settings_and_seeds() -> None:
+    frame = runs(
+        cell=["a"] * 4 + ["b"] * 3 + ["c"] + ["d"] * 3,
+        lr=[0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1, 0.2],
+        seed=[0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0],
+        status=["completed", "diverged"] + ["completed"] * 8 + ["failed"],
+    )
+    assert budgets(frame, ["lr"]) == {
+        "a": "2 settings of 2 seeds",
+        "b": "2 settings of 1 to 2 seeds",
+        "c": "1 setting of 1 seed",
+        "d": "1 setting of 2 seeds",
+    }

@@ -201,12 +201,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Written:
     top = tmp_path_factory.mktemp("hostile")
     write = run_writer(top)
     for number, text in enumerate(HOSTILE):
-        for seed in (0, 1, 2):
+        for seed in (0, 1, 2, 3):
             run = write(
                 optim=text,
                 seed=seed,
-                test=[0.1, 0.9 - number / 1000 + seed / 500 * (number % 3)],
-                model={"note": HOSTILE[-number], '=key[/]<i>|"`': number % 2 if seed else 0},
+                test=[0.1, 0.5 if seed == 3 else 0.9 - number / 1000 + seed / 500 * (number % 3)],
+                model={"note": HOSTILE[-number], '=key[/]<i>|"`': int(seed == 3)},  # all cells are tuned alike
                 environment={"device": text},
                 status="failed" if (number, seed) == (3, 2) else "completed",
                 reason="\n".join(HOSTILE) if (number, seed) == (3, 2) else None,

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 INTERRUPTED = 130  # exit status, as shells have it for SIGINT
 
@@ -28,3 +30,46 @@ def leave_interrupts_to_the_parent() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         except ValueError:
             return  # a launcher of threads: only the main one may, and Ctrl-C is that one's affair
+
+
+@contextmanager
+def kept_from_workers(leave: Callable[[], object]) -> Iterator[None]:
+    """Have Ctrl-C call a function of this process, and none of the processes that it starts take notice.
+
+    A terminal sends it to all of them, and those that are importing just then would print tracebacks. A process
+    inherits which signals its parent's thread has blocked, so all threads block this one, and one waits for it.
+
+    Args:
+        leave: called in another thread.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows, where there is nothing to inherit
+        yield
+        return
+    import threading
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as joblib_tracker
+
+    # They remove what workers leave behind when they are stopped at once, which is no leak to warn of.
+    filters = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), "ignore:resource_tracker:UserWarning"]
+    os.environ["PYTHONWARNINGS"] = ",".join(filters)
+    for tracker in (resource_tracker, joblib_tracker):
+        tracker.ensure_running()  # now, as the start of one unblocks the signal again
+    ended = threading.Event()
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGINT})
+        if not ended.is_set():
+            leave()
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        assert waiting.ident is not None
+        signal.pthread_kill(waiting.ident, signal.SIGINT)
+        waiting.join()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from mnist_mlp.config import UserError
 from mnist_mlp.environment import code, file_of
-from mnist_mlp.interrupts import INTERRUPTED
+from mnist_mlp.interrupts import INTERRUPTED, kept_from_workers
 from mnist_mlp.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, RUN_FILE, RunWriter, defect
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,8 @@ def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with kept_from_workers(lambda: leave(signal.SIGINT, None)):
+            yield
     except SystemExit:  # Ray puts a handler of its own in place of ours, which does this
         leave(signal.SIGTERM, None)
     finally:

@@ -274,9 +274,6 @@ def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], o
     # Workers that are started as plain Python processes must find what the user keeps beside run.py.
     path = [str(Path(sys.argv[0]).absolute().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
-    # joblib's tracker removes what workers leave behind when they are stopped at once; that is no leak to warn of.
-    filters = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), "ignore:resource_tracker:UserWarning"]
-    os.environ["PYTHONWARNINGS"] = ",".join(filters)
     for attempt in range(1, ATTEMPTS + 1):
         todo = [job for job in jobs if job.status() is None]
         if not todo:

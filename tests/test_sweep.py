@@ -72,6 +72,12 @@ def test_a_killed_worker_costs_nothing(start: Start, tmp_path: Path) -> None:
     assert len(results(tmp_path / "here")) == 4
 
 
+def is_blocked(number: signal.Signals, pid: int) -> bool:
+    """Whether a process takes no notice of a signal."""
+    (mask,) = re.findall(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), flags=re.MULTILINE)
+    return bool(int(mask, 16) & 1 << number - 1)
+
+
 @pytest.mark.parametrize("library", ["_yaml", "libtorch_cpu"])
 def test_an_interrupt_while_importing_is_one_line(start: Start, library: str) -> None:
     process = start("epochs=20", *SMALL)
@@ -93,6 +99,9 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     process = start(*LONG, f"hydra/launcher={launcher}")
     wait_until(lambda: list(tmp_path.glob(f"multirun/*/*/*/{METRICS_FILE}")))
     family = psutil.Process(process.pid).children(recursive=True)
+    workers = [child.pid for child in family if "LokyProcess" in " ".join(child.cmdline())]
+    assert bool(workers) == (launcher == "joblib")
+    assert all(is_blocked(number, pid) for pid in workers)  # else one that is importing would print a traceback
     os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=5)
     assert process.returncode == 130

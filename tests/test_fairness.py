@@ -66,6 +66,12 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
             f"commit {'a' * 20}, {'b' * 20}",
         ),
         (
+            [{"environment": {"code": {"mine": digit * 64}}, "seed": seed} for seed, digit in enumerate("ab")]
+            + [{"seed": 2}],
+            "Different code",
+            f"the runs come from code.mine {'a' * 20}, {'b' * 20}.",
+        ),
+        (
             [{"environment": {"cpu": "one"}}, {"seed": 1, "environment": {"cpu": "two"}}],
             "Different hardware",
             "cpu one, two. Seconds do not compare.",
@@ -87,7 +93,8 @@ def test_nothing_to_beware_of_is_no_note(tmp_path: Path, write_run: Write) -> No
     for seed in (0, 1):
         for optim in ("adam", "sgd"):
             for lr, accuracy in ((0.1, 0.8), (0.01, 0.9), (0.001, 0.7)):
-                write_run(optim=optim, seed=seed, lr=lr, test=[0.1, accuracy])
+                own = {"code": {"mine": "a" * 64}} if optim == "adam" else {}  # which the other does not use
+                write_run(optim=optim, seed=seed, lr=lr, test=[0.1, accuracy], environment=own)
     assert notes(tmp_path) == {}
 
 

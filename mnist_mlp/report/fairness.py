@@ -13,6 +13,7 @@ from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.pairs import MOST_CELLS
 from mnist_mlp.report.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, judged_split
 
+OWN_CODE = f"{ENVIRONMENT}code."
 NAMED = 6  # cells listed in a note before "and … more"
 MAKINGS = {  # what runs should have in common: name, columns
     "code": ("package", "commit"),
@@ -209,13 +210,15 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _makings(runs: pd.DataFrame) -> Iterator[Note]:
+    known = runs[runs["status"] != FAILED]
     for name, facts in MAKINGS.items():
-        columns = [ENVIRONMENT + fact for fact in facts if ENVIRONMENT + fact in runs.columns]
-        known = runs[runs["status"] != FAILED]
+        columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
+        if name == "code":  # a user's own, of those runs alone that use it
+            columns |= {column: known[column].dropna() for column in known if column.startswith(OWN_CODE)}
         different = [
-            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_typed(v)[:20] for v in known[column].unique()))}"
-            for column in columns
-            if known[column].nunique(dropna=False) > 1
+            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_typed(v)[:20] for v in values.unique()))}"
+            for column, values in columns.items()
+            if values.nunique(dropna=False) > 1
         ]
         if different:
             slow = " Seconds do not compare." if name == "hardware" else ""

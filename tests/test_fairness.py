@@ -9,6 +9,7 @@ import pytest
 from conftest import Report, Write
 
 from mnist_mlp.config import UserError
+from mnist_mlp.record import METRICS_FILE
 from mnist_mlp.report.load import load
 from mnist_mlp.report.stats import Comparison, compare
 
@@ -208,3 +209,18 @@ def test_a_diverged_run_counts_as_zero_in_the_sensitivity_too(tmp_path: Path, wr
     sensitivity = compared(tmp_path).sensitivity
     assert sensitivity["accuracy_mean"].tolist() == pytest.approx([0.5, 0.45])
     assert sensitivity[["n", "diverged"]].to_numpy().tolist() == [[2, 0], [2, 1]]
+
+
+def test_a_run_that_diverged_before_it_was_validated_does_not_change_the_split_that_chooses(
+    tmp_path: Path, write_run: Write
+) -> None:
+    for seed in range(3):  # the larger rate overfits: better on training, worse on validation
+        write_run(seed=seed, lr=0.1, test=[0.1, 0.8], val=[0.1, 0.7], train=[0.1, 0.99])
+        write_run(seed=seed, lr=0.01, test=[0.1, 0.9], val=[0.1, 0.9], train=[0.1, 0.9])
+    early = write_run(seed=0, lr=1.0, test=[0.1, 0.1], status="diverged", reason="the train loss is nan after epoch 0")
+    header, first, *_ = (early / METRICS_FILE).read_text().splitlines()
+    assert first.startswith("0,0,train")
+    (early / METRICS_FILE).write_text(f"{header}\n{first}\n")
+    found = compared(tmp_path)
+    assert found.summary["optim.lr"].tolist() == [0.01]
+    assert "No validation split" not in notes(tmp_path)

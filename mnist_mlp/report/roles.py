@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnist_mlp import config as schema
 from mnist_mlp.config import Role, UserError
-from mnist_mlp.record import DIVERGED, FAILED
+from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.report.load import ENVIRONMENT
 
 REPLICATE = "seed"
@@ -87,9 +87,13 @@ def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def judged_split(runs: pd.DataFrame) -> str:
-    """The split that chooses: validation, or training where a run has none; never the test split."""
-    validated = runs["validated"] | (runs["status"] == FAILED)
-    return "val" if validated.all() and runs["validated"].any() else "train"
+    """The split that chooses: validation, or training where a run has none; never the test split.
+
+    By the completed runs where there are any: others may have ended before they were validated at all.
+    """
+    completed = runs["status"] == COMPLETED
+    validated = runs.loc[completed if completed.any() else runs["status"] != FAILED, "validated"]
+    return "val" if len(validated) and validated.all() else "train"
 
 
 def score(runs: pd.DataFrame, measure: str) -> pd.Series:

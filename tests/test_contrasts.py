@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_mlp.report.contrasts import EACH, SCALES, SPREADS, WIDEST, judge, moderate
+from mnist_mlp.report.contrasts import judge, moderate
 
 
 def test_moderated_variances_are_the_mixture_of_smyths() -> None:
     """By SciPy's F and gamma distributions: variance / s is F(d, D), and 1 / variance then is gamma."""
     variance, freedom, rank = np.array([1.0, 2.5, 0.4, 0.0, 7.0]), np.array([2.0, 3.0, 2.0, 4.0, 2.0]), 3
-    spreads = (np.arange(SPREADS) + 0.5) * WIDEST / SPREADS
-    scales = np.geomspace(0.4, 7.0, SCALES)
+    spreads = (np.arange(20) + 0.5) / 10
+    scales = np.geomspace(0.4, 7.0, 60)
     prior, scale = np.meshgrid(1 / spreads**2, scales, indexing="ij")
     # The density of F at 0 is not finite for d = 2 alone; what does not depend on the prior may be left out.
     log_likelihood = np.zeros_like(prior)
     for v, d in zip(variance, freedom, strict=True):
         x = max(v, 1e-12)
         log_likelihood += stats.f.logpdf(x / scale, d, prior) - np.log(scale)
-    weight = np.exp(EACH * (rank - 2) / len(variance) * (log_likelihood - log_likelihood.max()))
+    weight = np.exp(3 * (rank - 2) / len(variance) * (log_likelihood - log_likelihood.max()))
     weight /= weight.sum()
     moderated, total = moderate(variance, freedom, rank)
     for place, (v, d) in enumerate(zip(variance, freedom, strict=True)):

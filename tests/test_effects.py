@@ -81,6 +81,9 @@ def test_averages_count_the_images_of_all_that_they_are_of() -> None:
     t = 0.02 / np.sqrt(0.02 / 200 / 3)
     assert table["p"]["init"] == pytest.approx(2 * stats.t.sf(t, 2))
     assert table["p"]["optim"] == table["p"]["init × optim"] == 1
+    other = main_effects(long(y.swapaxes(0, 1), "xy", "ab"), BY, images=100).set_index("effect")
+    assert other["p"]["optim"] == pytest.approx(table["p"]["init"])
+    assert main_effects(long(y), BY)["p"].tolist() == [1.0] * 3  # of how many images, nobody says
     y[0, 0] += 0.02
     crossed = main_effects(long(y), BY, images=100).set_index("effect")["p"]["init × optim"]
     assert crossed == pytest.approx(2 * stats.t.sf(0.02 / np.sqrt(0.02 / 100 / 3), 2))

@@ -28,14 +28,14 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("runs", "topic", "text"),
     [
-        ([{"seed": 0}], "One seed", "run once"),
+        ([{"seed": 0}], "One seed", "each cell has one run that ended"),
         ([{"seed": 0}, {"seed": 1}, {"seed": 0, "optim": "sgd"}], "Unequal seeds", "others fewer (he / sgd: 1)"),
         ([{"seed": 0}], "Learning rate not tuned", "ranks settings, not optimizers"),
         ([{"val": []}, {"val": [], "lr": 0.1}], "No validation split", "optim.lr was chosen by training accuracy"),
         (
             [{"lr": 0.1}, {"lr": 0.01}, {"optim": "sgd", "lr": 0.1}],
             "Unequal tuning budgets",
-            "1 to 2 settings (fewest: he / sgd, most: he / adam)",
+            "(he / adam: 2 settings of 1 seed, he / sgd: 1 setting of 1 seed)",
         ),
         (
             [{"lr": 0.1, "test": [0.1, 0.9]}, {"lr": 0.01, "test": [0.1, 0.8]}],

@@ -120,6 +120,7 @@ def test_further_seeds_are_those_of_a_power_analysis() -> None:
     assert 8 + row["more_seeds"] == pytest.approx(n, abs=2)
     assert row["verdict"] == f"indistinguishable at n = 8: about {row['more_seeds']:.0f} more seeds needed to tell"
     assert needed(1) == "about 1 more seed needed to tell"
+    assert needed(2) == "about 2 more seeds needed to tell"
     assert "1,000" in needed(np.inf)
     equal, _ = compare_pairs(pd.DataFrame([[0.1, 0.2, 0.3], [0.2, 0.3, 0.1]], index=["a", "b"]))
     assert equal["more_seeds"].tolist() == [np.inf]
@@ -155,6 +156,8 @@ def test_a_bound_on_noise_counts_the_images_that_differ() -> None:
     few = compare_pairs(table, images=20)[0]  # two images
     assert kinds(few) == ["indistinguishable"] * 3
     noisy = simulated(6, 4, scale=3.0)
+    for unknown in (0, float("nan"), -1):
+        pd.testing.assert_frame_equal(compare_pairs(noisy)[0], compare_pairs(noisy, images=unknown)[0])
     pd.testing.assert_frame_equal(compare_pairs(noisy)[0], compare_pairs(noisy, images=10**9)[0])
 
 

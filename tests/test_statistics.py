@@ -37,6 +37,11 @@ def test_a_mean_has_students_interval_within_its_bounds() -> None:
     assert table.loc["b", "test_loss_ci_high"] == pytest.approx(0.2 + 12.706 * 0.1, rel=1e-4)  # t of one degree
     assert table.loc["b", "test_loss_ci_low"] == 0
     assert table.loc["a", "test_accuracy_mean"] == 0.5
+    plain = mean_intervals(
+        frame.rename(columns={"test_accuracy": "accuracy", "test_loss": "minutes"}), ["cell"], ["accuracy", "minutes"]
+    )
+    assert plain.loc["c", "accuracy_ci_high"] == 1
+    assert plain.loc["b", "minutes_ci_low"] == pytest.approx(0.2 - 12.706 * 0.1, rel=1e-4)  # of no known bounds
     around = table[["test_accuracy_std", "test_accuracy_ci_low", "test_accuracy_ci_high"]]
     assert around.loc[["a"]].isna().all(axis=None)
     assert around.loc[["c"]].iloc[0, 1:].tolist() == [0, 1]
@@ -54,6 +59,7 @@ def test_chance_is_three_standard_errors_above_the_commonest_class() -> None:
             }
         )
     )
+    assert marked.dtype == "boolean"
     assert marked.isna().tolist() == [False] * 4 + [True] * 3
     assert marked.dropna().tolist() == [True, False, True, True]
 
@@ -77,6 +83,10 @@ def test_the_setting_with_the_best_mean_validation_score_is_chosen_in_each_cell(
     assert choose(by_training, ["lr"]).index.tolist() == [4, 5, 6]
     failed = runs(lr=[0.1, 0.1, 0.2], status=["failed", "completed", "completed"], val_accuracy=[np.nan, 0.6, 0.5])
     assert choose(failed, ["lr"]).index.tolist() == [0, 1]
+    hopeless = runs(lr=[0.1, 0.2], status=["failed", "diverged"], val_accuracy=[np.nan, np.nan], validated=[False] * 2)
+    assert choose(hopeless.assign(train_accuracy=np.nan), ["lr"]).index.tolist() == [1]
+    null = runs(size=[None, None, 10], val_accuracy=[0.6, 0.8, 0.5])
+    assert choose(null, ["size"]).index.tolist() == [0, 1]
     equal = runs(lr=[0.2, 0.1], val_accuracy=[0.5, 0.5])
     assert choose(equal, ["lr"]).index.tolist() == [1]  # of equal ones the first
 
@@ -90,7 +100,10 @@ def test_what_tuning_took_is_told_in_settings_and_seeds() -> None:
     )
     assert budgets(frame, ["lr"]) == {
         "a": "2 settings of 2 seeds",
-        "b": "2 settings of 1 to 2 seeds",
+        "b": "1 setting of 2 seeds and 1 setting of 1 seed",
         "c": "1 setting of 1 seed",
         "d": "1 setting of 2 seeds",
+    }
+    assert budgets(runs(size=[None, None, 10], seed=[0, 1, 0]), ["size"]) == {
+        "a": "1 setting of 2 seeds and 1 setting of 1 seed"
     }

@@ -9,7 +9,7 @@ import pytest
 from conftest import Report, Write
 
 from mnist_mlp.report.load import load
-from mnist_mlp.report.stats import Comparison, compare, mean_intervals
+from mnist_mlp.report.stats import Comparison, compare, mean_intervals, sections
 from mnist_mlp.report.tables import leaderboard
 from mnist_mlp.report.training import MLP, trained
 from mnist_mlp.report.words import answer, method
@@ -132,6 +132,29 @@ def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
     assert not list((tmp_path / "report" / "figures").glob("time_to_target*"))
     report(target=0.9)
     assert (tmp_path / "report" / "figures" / "time_to_target.png").exists()
+
+
+def test_a_run_that_diverged_reached_nothing(tmp_path: Path, write_run: Write) -> None:
+    write_run(test=[0.1, 0.9], val=[0.1, 0.9])
+    write_run(seed=1, test=[0.1, 0.99], val=[0.1, 0.99], status="diverged")
+    assert "No run reached 97 % validation accuracy; the best reached 90 %" in answer(compared(tmp_path))[-1]
+
+
+def test_cells_that_are_level_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
+    for optim in ("adam", "sgd"):
+        for seed in (0, 1, 2):
+            write_run(optim=optim, seed=seed, test=[0.1, 0.9 + (seed + (optim == "sgd")) % 3 / 100])
+    assert "he / adam scored highest (as high as he / sgd): 91.00" in answer(compared(tmp_path))[0]
+
+
+def test_data_of_ones_own_are_compared_where_asked(tmp_path: Path, write_run: Write) -> None:
+    for own, accuracy in ((1, 0.9), (2, 0.8)):
+        for seed in (0, 1, 2):
+            last = accuracy + seed % 2 / 1000
+            write_run(seed=seed, test=[0.1, last], digest=str(own) * 64, data_config={"own": own}, data_facts=FACTS)
+    (section,) = sections(load([tmp_path / "sweep"]), ("data.own",)).values()
+    assert compare(section, 0.97, ("data.own",)).pairs["n"].tolist() == [3]
+    assert len(sections(load([tmp_path / "sweep"]), ("init",))) == 2
 
 
 def test_without_validation_the_best_of_the_test_curve_is_told(tmp_path: Path, write_run: Write) -> None:

@@ -69,7 +69,7 @@ def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Ju
     rounded = np.round(differences, DECIMALS)
     n = np.isfinite(rounded).sum(axis=1)
     mean = np.asarray(np.round(np.nanmean(rounded, axis=1), DECIMALS))
-    least = np.maximum(np.abs(mean), 1 / images) / images if images else np.zeros(len(n))
+    least = np.maximum(np.abs(mean), 1 / images) / images if images and images > 0 else np.zeros(len(n))
     seen = np.nanvar(rounded, axis=1, ddof=1)
     own = np.maximum(np.where(seen > 10.0 ** (-2 * DECIMALS), seen, 0.0), least)
     variance, freedom = moderate(own, n - 1.0, rank)

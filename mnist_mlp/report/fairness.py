@@ -11,7 +11,7 @@ from mnist_mlp.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.report.contrasts import CONFIDENCE
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.pairs import MOST_CELLS
-from mnist_mlp.report.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, judged_split
+from mnist_mlp.report.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, budgets, judged_split
 
 OWN_CODE = f"{ENVIRONMENT}code."
 NAMED = 6  # cells listed in a note before "and … more"
@@ -72,9 +72,12 @@ def listed(names: Sequence[str]) -> str:
 def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
     seeds = runs[runs["chosen"] & (runs["status"] != FAILED)].groupby(CELL)[REPLICATE].agg(frozenset)
     counts = seeds.map(len)
-    if (counts <= 1).all():
+    if counts.empty:
+        return  # whatever was run has failed
+    if (counts == 1).all():
         yield Note(
-            "One seed", "each cell was run once, so any difference may be chance; seed=0,1,2,3,4 gives intervals."
+            "One seed",
+            "each cell has one run that ended, so any difference may be chance; seed=0,1,2,3,4 gives intervals.",
         )
     elif seeds.nunique() > 1:
         few = counts[counts < counts.max()].sort_values(kind="stable")
@@ -111,13 +114,13 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
             f"{', '.join(tuned)} was chosen by training accuracy, never by test; data.val_size=5000"
             " holds images out to choose by.",
         )
-    budgets = runs.drop_duplicates([CELL, *tuned]).groupby(CELL).size()
-    if budgets.nunique() > 1:
-        least, most = budgets.sort_values(kind="stable").index[[0, -1]]
+    spent = budgets(runs, tuned)
+    if len(set(spent.values())) > 1:
+        each = listed([f"{cell}: {words}" for cell, words in spent.items()])
         yield Note(
             "Unequal tuning budgets",
-            f"cells were tuned over {budgets.min()} to {budgets.max()} settings (fewest: {least}, most: {most}); the "
-            "more are tried, the better the best of them looks, so that such cells are not compared.",
+            f"cells were tuned over different numbers of settings or seeds ({each}); the more are tried, the better "
+            "the best of them looks, so that such cells are not compared.",
         )
     per_setting = runs[runs["status"] != FAILED].groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
     if (per_setting.groupby(level=0).nunique() > 1).any():
@@ -214,7 +217,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
     for name, facts in MAKINGS.items():
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
         if name == "code":  # a user's own, of those runs alone that use it
-            columns |= {column: known[column].dropna() for column in known if column.startswith(OWN_CODE)}
+            columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
         different = [
             f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_typed(v)[:20] for v in values.unique()))}"
             for column, values in columns.items()

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
         if len(parts) > 1:
             parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
         joined = pd.concat(parts.values())
+        keys = {"data"}.union(*(chain(c.by, c.tuned, c.varying) for c in comparisons.values()))
+        joined = joined[sorted(joined.columns, key=lambda column: column not in keys)]  # whatever the first section has
         write_atomically(directory / f"{name}.csv", escape.csv(joined.reset_index() if name == "runs" else joined))
     labels = dict(zip(comparisons, escape.slugs(list(comparisons)), strict=True))
     latex = [tables.latex(comparison, data, labels[data]) for data, comparison in comparisons.items()]

@@ -89,7 +89,7 @@ def _more_seeds(tested: Judged) -> np.ndarray:
     """
     candidates = np.unique(np.geomspace(FEWEST, MOST_SEEDS, 256).astype(int))  # each up to 40, then steps of 2 %
     low, high = np.zeros(len(tested.n), dtype=int), np.full(len(tested.n), len(candidates))
-    while (low < high).any():  # the more seeds, the more is found: halve what is left of the candidates
+    for _ in range(len(candidates).bit_length()):  # the more seeds, the more is found: halve what is left of them
         middle = (low + high) // 2
         m = candidates[np.minimum(middle, len(candidates) - 1)]
         freedom = np.maximum(tested.freedom * (m - 1) / (tested.n - 1), 1)

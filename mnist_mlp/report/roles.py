@@ -7,6 +7,7 @@ the values of the tunable keys with the best mean validation accuracy are chosen
 so that no test result ever takes part in a choice.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -122,16 +123,23 @@ def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
 
 
 def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, str]:
-    """What was spent on tuning each cell, in words: how many settings, and how many seeds each, failed runs aside."""
+    """What was spent on tuning each cell, in words: how many settings with how many seeds each.
+
+    Equal words are equal budgets. Failed runs do not count, as they can be had by the same command again.
+    """
     ended = runs[runs["status"] != FAILED]
     seeds = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
 
     def words(counts: pd.Series) -> str:
-        settings = f"{len(counts)} setting{'s' if len(counts) > 1 else ''}"
-        few, many = counts.min(), counts.max()
-        return f"{settings} of {few if few == many else f'{few} to {many}'} seed{'s' if many > 1 else ''}"
+        of = sorted(Counter(counts).items(), reverse=True)
+        return " and ".join(f"{counted(many, 'setting')} of {counted(n, 'seed')}" for n, many in of)
 
     return {str(cell): words(counts) for cell, counts in seeds.groupby(level=CELL)}
+
+
+def counted(number: float, noun: str) -> str:
+    """A number with its noun: 1 epoch, 2.5 epochs."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def as_typed(value: object) -> str:

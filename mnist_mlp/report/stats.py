@@ -101,6 +101,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
     runs.loc[unended, numbers] = np.nan
     runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
+    runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
     runs["score"] = score(runs, "test_accuracy")
     runs["at_chance"] = at_chance(runs)
     summary = _summarise(runs, by, tuned)
@@ -129,9 +130,10 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
 
 
 def _same_size(runs: pd.DataFrame) -> float | None:
-    """The number of test images, where all runs tell it and tell the same."""
-    sizes = runs.loc[runs["status"] != FAILED, "test_size"].unique()
-    return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 else None
+    """The number of test images, where all runs tell it and share them."""
+    known = runs[runs["status"] != FAILED]
+    sizes = known["test_size"].unique()
+    return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
 
 
 def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
@@ -150,16 +152,20 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
         rows = list(map(tuple, texts.to_numpy()))
         for values in sorted(set(rows), key=lambda values: [in_order(value) for value in values]):
             name = ", ".join([str(option), *(f"{key}={v}" for key, v in zip(texts, values, strict=True))])
-            names |= _by_digest(name, part[[row == values for row in rows]])
+            names |= _by_digest(name, part[[row == values for row in rows]], by)
     return {
         name: Results(runs, results.metrics[results.metrics["run"].isin(runs.index)], results.problems)
         for name, runs in names.items()
     }
 
 
-def _by_digest(name: str, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The runs apart for each content of their data; one that failed early has none, and goes with the first."""
-    if runs["digest"].nunique() < 2:
+def _by_digest(name: str, runs: pd.DataFrame, by: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The runs apart for each content of their data; one that failed early has none, and goes with the first.
+
+    Together, where compared keys of the data explain its content.
+    """
+    explained = [runs[key].map(as_typed) for key in by if key.startswith("data.")]
+    if (runs.groupby(explained or [runs["data"]])["digest"].nunique() < 2).all():
         return {name: runs}
     digests = runs["digest"].fillna(runs["digest"].dropna().iloc[0])
     return {f"{name} {str(digest)[:8]}": part for digest, part in runs.groupby(digests)}

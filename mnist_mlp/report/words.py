@@ -8,7 +8,7 @@ from mnist_mlp.record import DIVERGED, FAILED
 from mnist_mlp.report.contrasts import CONFIDENCE
 from mnist_mlp.report.fairness import listed
 from mnist_mlp.report.pairs import needed
-from mnist_mlp.report.roles import CELL, as_typed, in_order, judged_split
+from mnist_mlp.report.roles import CELL, as_typed, counted, in_order, judged_split
 from mnist_mlp.report.stats import Comparison
 from mnist_mlp.report.training import sentence, trained
 from mnist_mlp.report.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
@@ -51,7 +51,9 @@ def _winner(comparison: Comparison) -> str:
         )
     same = f"{alike.iloc[0]['verdict']} to {listed(list(alike['b']))}" if len(alike) else ""
     if open_.empty and not same:
-        other = "the other cell" if len(rivals) == 1 else f"{'all ' * (not rest)}{len(told)} other cells{rest}"
+        other = (
+            "the other cell" if len(rivals) == 1 else f"{'all ' * (not rest)}{counted(len(told), 'other cell')}{rest}"
+        )
         closest = told.sort_values("difference").iloc[0]
         return (
             f"{first}, better than {other}; the closest is {closest['b']}, {_points(closest['difference'])} behind "
@@ -84,7 +86,10 @@ def _first(comparison: Comparison) -> str:
     name = f"{best[CELL]}{f' (with {at})' if at else ''}"
     mean = interval(*(best[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")))
     scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
-    text = f"{sentence(trained(comparison))[:-1]}, {name} scored highest: "
+    summary = comparison.summary
+    level = summary.loc[np.isclose(summary["score"], best["score"], rtol=0, atol=1e-12), CELL].tolist()[1:]
+    as_high = f" (as high as {listed(level)})" if level else ""
+    text = f"{sentence(trained(comparison))[:-1]}, {name} scored highest{as_high}: "
     if diverged := int((scored["status"] == DIVERGED).sum()):
         return (
             f"{text}{best['score'] * 100:.2f} % test accuracy over {counted(len(scored), 'run')}, of which {diverged} "
@@ -178,8 +183,8 @@ def method(comparison: Comparison) -> list[str]:
     lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
     if comparison.judged:
         lines.append(
-            f"Pairs: paired t-tests of {counted(len(comparison.pairs), 'difference')}, seed by seed, with simultaneous "
-            "95 % intervals (Sidak's correction for all pairs). "
+            f"Pairs: paired t-tests, seed by seed, of all pairs of {comparison.judged} cells that share at least three "
+            "seeds, with simultaneous 95 % intervals (Sidak's correction for all of these pairs). "
             + (
                 "With so few cells, the noise of each pair is its own alone."
                 if comparison.judged <= FEW_CELLS
@@ -218,10 +223,5 @@ def interval(mean: float, low: float, high: float) -> str:
     return f"{mean * 100:.2f}" + ("" if np.isnan(low) else f" [{low * 100:.2f}, {high * 100:.2f}]")
 
 
-def counted(number: float, noun: str) -> str:
-    """A number with its noun: 1 epoch, 2.5 epochs."""
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"
-
-
 def _points(difference: float) -> str:
-    return f"{difference * 100:.2f} points"
+    return f"{abs(difference) * 100:.2f} points"

@@ -1,7 +1,9 @@
 """What a result may depend on besides its configuration: the machine, the libraries, the state of the code."""
 
+import ast
 import functools
 import hashlib
+import importlib.util
 import platform
 import pydoc
 import subprocess
@@ -10,7 +12,6 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import mnist_mlp
@@ -52,19 +53,21 @@ def code(config: Mapping[str, Any]) -> dict[str, str]:
     """The user's own code behind the targets of a configuration: dotted module to the SHA-256 of its file.
 
     That is the module that each `_target_` names, the one that defines it, and whatever modules of the user's these
-    refer to in turn. Of this package and of installed libraries `environment` has the version. A file counts as it was
-    when this process first asked, which is when it imported it. What cannot be imported is left for others to report.
+    import, at their top or anywhere else; by their text, as what is loaded so far differs between processes. Of this
+    package and of installed libraries `environment` has the version. A file counts as it was when this process first
+    asked, which is about when it imported it. What cannot be imported is left for others to report.
 
     Args:
         config: plain (see `mnist_mlp.config.plain`).
     """
-    waiting = [module for path in _targets(config) for module in _modules_behind(path)]
+    waiting = [name for path in _targets(config) for name in _modules_behind(path)]
     found: dict[str, str] = {}
     while waiting:
-        module = waiting.pop()
-        if module.__name__ not in found and (digest := _digest_of_own(module)):
-            found[module.__name__] = digest
-            waiting += _modules_used_by(module)
+        name = waiting.pop()
+        if name not in found and (file := _own_file(name)):
+            with suppress(OSError):  # a module of an archive
+                found[name], imported = _digest_and_imports(name, file)
+                waiting += imported
     return dict(sorted(found.items()))
 
 
@@ -79,41 +82,62 @@ def _targets(node: Any) -> Iterator[str]:
             yield from _targets(value)
 
 
-def _modules_behind(path: str) -> Iterator[ModuleType]:
+def _modules_behind(path: str) -> Iterator[str]:
     """The module in a dotted path, and the one in which what the path names is defined."""
     target = None
     with suppress(ImportError, pydoc.ErrorDuringImport):
         target = pydoc.locate(path)
     parts = path.split(".")
     names = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-    nearest = next((name for name in names if name in sys.modules), None)
-    yield from (sys.modules[name] for name in (nearest, str(getattr(target, "__module__", ""))) if name in sys.modules)
-
-
-def _modules_used_by(module: ModuleType) -> Iterator[ModuleType]:
-    for value in list(vars(module).values()):
-        used = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", None)))
-        if used is not None:
-            yield used
+    yield from [name for name in names if name in sys.modules][:1]
+    yield str(getattr(target, "__module__", ""))
 
 
 def file_of(name: str) -> str:
-    """The file of an imported module; its name, where it has none or is not imported."""
-    return getattr(sys.modules.get(name), "__file__", None) or name
+    """The file of a module; its name, where it has none."""
+    return str(_own_file(name) or name)
+
+
+def _own_file(name: str) -> Path | None:
+    """The file of a module; None if it is no file of the user's."""
+    top = name.partition(".")[0]
+    if top == mnist_mlp.__name__:
+        return None
+    file = None
+    for part in dict.fromkeys((top, name)):  # a library's own modules are not looked for, as that would import it
+        try:
+            spec = importlib.util.find_spec(part)
+        except (ImportError, ValueError, AttributeError):  # a name in a module, or a module that was made up
+            return None
+        if spec is None:
+            return None
+        file = spec.origin if spec.has_location else None  # a folder without __init__.py has none
+        if not any(map(_is_own, [file] if file else spec.submodule_search_locations or ())):
+            return None
+    return Path(file).resolve() if file else None
+
+
+def _is_own(name: str) -> bool:
+    file = Path(name).resolve()
+    return not LIBRARY_FOLDERS & set(file.parts) and not file.is_relative_to(STANDARD_LIBRARY)
 
 
 @functools.cache
-def _digest_of_own(module: ModuleType) -> str | None:
-    """SHA-256, hexadecimal, of a module's file; None if it is no file of the user's."""
-    name = getattr(module, "__file__", None)
-    if not name or module.__name__.partition(".")[0] == mnist_mlp.__name__:
-        return None
-    file = Path(name).resolve()
-    if LIBRARY_FOLDERS & set(file.parts) or file.is_relative_to(STANDARD_LIBRARY):
-        return None
-    with suppress(OSError):  # a module of an archive
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    return None
+def _digest_and_imports(name: str, file: Path) -> tuple[str, list[str]]:
+    """SHA-256, hexadecimal, of a module's file, and the dotted names that may be modules it imports."""
+    content = file.read_bytes()
+    package = name if file.stem == "__init__" else name.rpartition(".")[0]
+    names = [package] if package else []  # which Python runs first
+    with suppress(SyntaxError, ValueError):  # compiled code
+        for node in ast.walk(ast.parse(content)):
+            if isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = "." * node.level + (node.module or "")
+                with suppress(ImportError):  # beyond the top: Python will say so
+                    base = importlib.util.resolve_name(base, package)
+                    names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return hashlib.sha256(content).hexdigest(), names
 
 
 @functools.cache

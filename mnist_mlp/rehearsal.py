@@ -4,7 +4,8 @@ import copy
 import logging
 from collections.abc import Iterable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
@@ -37,7 +38,9 @@ def rehearse(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterab
     """
     if _is_watched(model, optimizer):
         return
+    before: list[tuple[Tensor, Tensor]] = []
     try:
+        before += [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
         twin, its_optimizer = _copied(model, optimizer)
         step = make_step(twin.train(), its_optimizer, 0, 0)
         set_mode(its_optimizer, training=True)
@@ -47,12 +50,18 @@ def rehearse(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterab
         raise
     except Exception as error:  # anybody's code may not like to be copied; what else is wrong, training will show
         log.info("seconds include the preparations for the first step: %s: %s", type(error).__name__, error)
+    finally:
+        with torch.no_grad():  # a copy may have kept a way to the original, as by a function of its own
+            for tensor, values in before:
+                tensor.copy_(values)
 
 
 def _copied(model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
     """Copies of both, the optimizer's being over the parameters of the network's."""
     copies: dict[int, object] = {}
     twin = copy.deepcopy(model, copies)
+    if not set(model.parameters()).isdisjoint(twin.parameters()):
+        raise TypeError("a copy of the network has some of its parameters")
     its_optimizer = object.__new__(type(optimizer))  # PyTorch's own way to copy one forgets what its subclasses add
     vars(its_optimizer).update(copy.deepcopy(vars(optimizer), copies))
     return twin, its_optimizer

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -184,6 +185,40 @@ def test_code_is_that_of_the_user_alone(own_code: Path, target: str) -> None:
     }
     assert code(config) == digests
     assert code({"model": {"_target_": "mnist_mlp.model.MLP", "inner": [{"_target_": target}]}}) == digests
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from own_helper import VALUE\n",
+        "def f_():\n    from own_helper import VALUE\n    return VALUE\n",
+        "def f_():\n    global own_helper\n    import own_helper\n",
+    ],
+)
+def test_code_is_that_of_every_import_whatever_has_run(own_code: Path, text: str) -> None:
+    (own_code / "own_helper.py").write_text("VALUE = 0.01\n")
+    (own_code / "own_parts.py").write_text(f"{text}\ndef flat_(weight, *, generator):\n    pass\n")
+    config = {"init": {"_target_": "own_parts.flat_"}}
+    before = code(config)
+    assert list(before) == ["own_helper", "own_parts"]
+    own_parts = importlib.import_module("own_parts")
+    if hasattr(own_parts, "f_"):
+        own_parts.f_()
+    assert code(config) == before
+
+
+def test_the_code_of_a_package_is_that_of_its_modules_too(own_code: Path) -> None:
+    package = own_code / "own_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("SCALE = 1\n")
+    (package / "helper.py").write_text("VALUE = 1\n")
+    (package / "parts.py").write_text("from . import SCALE\nfrom .helper import VALUE\ndef flat_(weight): pass\n")
+    names = ["own_package", "own_package.helper", "own_package.parts"]
+    try:
+        assert list(code({"init": {"_target_": "own_package.parts.flat_"}})) == names
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(

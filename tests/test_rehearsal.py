@@ -14,7 +14,7 @@ from test_train import adam, few, timeless  # noqa: F401 - a fixture is used by 
 from test_train import run as trained
 from torch import Tensor, nn
 
-from mnist_mlp import stacked
+from mnist_mlp import rehearsal, stacked
 from mnist_mlp import train as core
 from mnist_mlp.cpu import kernels, updates
 from mnist_mlp.data import Dataset, Splits
@@ -131,6 +131,35 @@ def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pyte
         assert len(trained(few, epochs=1, model=Locked())) > 3
     (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.rehearsal"]
     assert message.startswith("seconds include the preparations for the first step: TypeError: ")
+
+
+class Uncopied(nn.Linear):
+    """Somebody's network of which a copy is the network itself."""
+
+    def __init__(self) -> None:
+        super().__init__(784, 10)
+
+    def __deepcopy__(self, copies: object) -> "Uncopied":
+        return self
+
+
+class Wrapped(nn.Sequential):
+    """Somebody's network of which a copy calls the network that it was copied from."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.BatchNorm1d(784), nn.Linear(784, 10))
+        inner = super().forward
+        self.forward = lambda images: inner(images)  # type: ignore[method-assign, no-untyped-call]
+
+
+@pytest.mark.parametrize("network_of_ones_own", [Uncopied, Wrapped])
+def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_of_ones_own: Any) -> None:  # noqa: F811
+    torch.manual_seed(0)
+    model = network_of_ones_own()
+    before = {name: tensor.clone() for name, tensor in state(model).items()}
+    rehearsal.rehearse(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
+    torch.testing.assert_close(state(model), before, rtol=0, atol=0)
+    assert len(trained(few, epochs=1, model=model)) > 3
 
 
 def test_hooks_are_called_for_steps_that_count_alone(few: Splits) -> None:  # noqa: F811

@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from warm import Warm
 
 from mnist_mlp.data import Dataset, mnist
 from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
@@ -27,6 +28,7 @@ SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real image
 Write = Callable[..., Path]
 Report = Callable[..., pd.DataFrame]
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -42,24 +44,44 @@ def real_mnist() -> Dataset:
     return mnist(DATA)
 
 
-@pytest.fixture
-def command(tmp_path: Path, real_mnist: Dataset) -> Command:
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """A process that has imported everything, and is forked for each command."""
+    with Warm(ROOT) as process:
+        yield process
+
+
+def running(run: Run, tmp_path: Path) -> Command:
     """Runs `python ARGUMENTS`, scripts being the project's, in a fresh working directory, with MNIST at hand."""
 
     def call(*arguments: str, status: int = 0, top: Path = ROOT) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-        done = subprocess.run(
-            [sys.executable, *(str(top / a) if a in ("run.py", "report.py") else a for a in arguments)],
+        done = run(
+            [str(top / a) if a in ("run.py", "report.py") else a for a in arguments],
             cwd=tmp_path,
             env=environment | {"MNIST_MLP_DATA": str(DATA)},
-            capture_output=True,
-            text=True,
             timeout=300,
         )
         assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
         return done
 
     return call
+
+
+@pytest.fixture
+def command(warm: Warm, tmp_path: Path, real_mnist: Dataset) -> Command:
+    """Runs a command in a process of its own, that is spared the imports."""
+    return running(warm.run, tmp_path)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, real_mnist: Dataset) -> Command:
+    """Runs a command in a new Python, as users do: for what a fork cannot tell."""
+
+    def run(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
+
+    return running(run, tmp_path)
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ def metrics(run: Path) -> pd.DataFrame:
     return pd.read_csv(run / "metrics.csv")
 
 
-def test_one_run(command: Command, tmp_path: Path) -> None:
-    done = command("run.py", "optim=radam", "seed=3", "epochs=2", "data.val_size=0", "data.train_size=200")
+def test_one_run(fresh: Command, tmp_path: Path) -> None:
+    done = fresh("run.py", "optim=radam", "seed=3", "epochs=2", "data.val_size=0", "data.train_size=200")
     (run,) = run_directories(tmp_path / "outputs")
     assert [line for line in done.stdout.splitlines() if "epoch 2/2" in line and "test" in line]
     rows = metrics(run)
@@ -59,9 +59,10 @@ def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> No
     assert (starts.groupby("split")["loss"].nunique() == 3).all()
 
 
-def test_the_same_command_twice_gives_the_same_numbers(command: Command, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        command(
+def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: Command, tmp_path: Path) -> None:
+    # A process of each kind, as two forks of one have the same seed for hashes and the same addresses.
+    for run, name in ((command, "first"), (fresh, "second")):
+        run(
             "run.py", "-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL, f"hydra.sweep.dir={name}", IN_PROCESS
         )
     first, second = run_directories(tmp_path / "first"), run_directories(tmp_path / "second")
@@ -170,7 +171,7 @@ def test_a_diverged_run_is_a_result(command: Command, tmp_path: Path) -> None:
     assert (row["n"], row["diverged"], row["failed"], row["optim.lr"]) == (1, 1, 0, 0.1)
 
 
-def test_the_report_script_explains_itself(command: Command) -> None:
-    text = command("report.py", "--help").stdout
+def test_the_report_script_explains_itself(fresh: Command) -> None:
+    text = fresh("report.py", "--help").stdout
     assert "SWEEP_DIR" in text
     assert "--target" in text

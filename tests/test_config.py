@@ -114,8 +114,8 @@ def test_one_wrong_job_refuses_the_whole_sweep(command: Command, tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_does_not_wait_for_torch(command: Command) -> None:
-    done = command("-X", "importtime", "run.py", "--help")
+def test_help_does_not_wait_for_torch(fresh: Command) -> None:
+    done = fresh("-X", "importtime", "run.py", "--help")
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "hydra" in imported
     assert not imported & {"torch", "pandas", "matplotlib", "scipy", "sklearn"}

@@ -159,12 +159,12 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
     assert len(results(tmp_path / "here")) == 3
 
 
-def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path) -> None:
+def test_every_launcher_gives_the_same_numbers(fresh: Command, tmp_path: Path) -> None:
     launchers = ("basic", "joblib", "submitit_local", "ray")
     # Workers, too, find a module in the directory in which the command was given.
     (tmp_path / "mine.py").write_text("from mnist_mlp.model import MLP\n")
     for launcher in launchers:
-        command("run.py", *FEW, "model._target_=mine.MLP", f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
+        fresh("run.py", *FEW, "model._target_=mine.MLP", f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
     for launcher in launchers[1:]:
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
 

@@ -1,0 +1,144 @@
+"""Processes that have imported everything before their program begins.
+
+Importing PyTorch, Numba, pandas and Matplotlib takes longer than most commands of the tests do. Here one process does
+it once, and is forked for each command: what runs is the program itself, with an exit status, output, session and end
+of its own. What a fork cannot tell, such as how a process starts, is for a fresh one.
+"""
+
+import json
+import os
+import pkgutil
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from threading import Timer
+
+LATE = (  # what is imported by name, by a library or within a function
+    "hydra.main",
+    "hydra._internal.hydra",
+    "hydra.core.override_parser.overrides_parser",
+    "hydra._internal.core_plugins.bash_completion",
+    "joblib.externals.loky",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "numba.np.ufunc",
+    "sklearn.datasets",
+)
+MESSAGE_BYTES = 2**20
+
+
+class Warm:
+    """The process that is forked; ends with the context."""
+
+    def __init__(self, root: Path) -> None:
+        """Start it.
+
+        Args:
+            root: where the package is.
+        """
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__, str(root)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,  # so that it is no terminal, whatever pytest writes to
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> "Warm":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        self._process.wait()
+
+    def run(
+        self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`; the first is a script."""
+        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
+        (out, their_out), (err, their_err) = os.pipe(), os.pipe()
+        socket.send_fds(self._socket, [request], [their_out, their_err])
+        for descriptor in (their_out, their_err):
+            os.close(descriptor)
+        pid = self._answer()
+        late = Timer(timeout, _kill_session, [pid])
+        late.start()
+        try:
+            with open(out) as stdout, open(err) as stderr, ThreadPoolExecutor(1) as pool:
+                errors = pool.submit(stderr.read)  # until every process that could write has ended
+                output = stdout.read()
+            return subprocess.CompletedProcess(arguments, self._answer(), output, errors.result())
+        except BaseException:
+            _kill_session(pid)
+            raise
+        finally:
+            late.cancel()
+
+    def _answer(self) -> int:
+        answer = self._socket.recv(MESSAGE_BYTES)
+        assert answer, "the process to fork has ended"
+        return int(answer)
+
+
+def _kill_session(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def import_all() -> None:
+    """Import the package, and with it all that it uses."""
+    import mnist_mlp
+    from mnist_mlp.startup import importing
+
+    with importing():
+        for module in pkgutil.walk_packages(mnist_mlp.__path__, "mnist_mlp."):
+            import_module(module.name)
+        for name in LATE:
+            import_module(name)
+
+
+def become_the_next_command() -> str | None:
+    """Fork for each request; return in a child that has become what `python ARGUMENTS` is, with its script.
+
+    None in the parent, when it has nothing more to do.
+    """
+    server = socket.socket(fileno=0)
+    while True:
+        message, (*outputs,), *_ = socket.recv_fds(server, MESSAGE_BYTES, 2)
+        if not message:
+            return None
+        pid = os.fork()
+        if pid == 0:
+            break
+        for descriptor in outputs:
+            os.close(descriptor)
+        server.send(str(pid).encode())
+        server.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+    os.setsid()
+    server.detach()
+    for descriptor, ours in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
+        os.dup2(ours, descriptor)
+        os.close(ours)
+    request = json.loads(message)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    import_module("numpy").random.seed()  # of its own, as Python's has been at the fork
+    sys.argv = request["arguments"]
+    sys.path[0] = str(Path(sys.argv[0]).parent)
+    return sys.argv[0]
+
+
+if __name__ == "__main__":
+    sys.path[0] = sys.argv[1]
+    import_all()
+    if script := become_the_next_command():
+        runpy.run_path(script, run_name="__main__")

@@ -157,6 +157,9 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
         if why := _no_result(summary):
             log.warning("%s: its %s is damaged (%s), so it counts as not run", job.directory, RUN_FILE, why)
             continue
+        if not (job.directory / METRICS_FILE).is_file():  # without which no report counts it
+            log.warning("%s: its %s is missing, so it counts as not run", job.directory, METRICS_FILE)
+            continue
         if summary["status"] not in FINISHED:
             continue
         if different := _differences(job, summary, version):

@@ -155,6 +155,13 @@ def test_half_a_run_json_is_no_result(finished: Job, caplog: pytest.LogCaptureFi
         assert f"{finished.directory}: its run.json is damaged" in caplog.text
 
 
+def test_a_result_without_its_metrics_is_none(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
+    assert finished_jobs([finished], "1") == [finished]
+    (finished.directory / METRICS_FILE).unlink()
+    assert finished_jobs([finished], "1") == []
+    assert f"{finished.directory}: its {METRICS_FILE} is missing" in caplog.text
+
+
 NO_ENTRY: Any = object()
 LACKS: list[tuple[str, Any]] = [
     *((key, NO_ENTRY) for key in ("status", "reason", "final", "seconds", "config_hash", "choices", "config")),

@@ -126,6 +126,17 @@ def test_further_seeds_are_those_of_a_power_analysis() -> None:
     assert equal["more_seeds"].tolist() == [np.inf]
 
 
+@pytest.mark.parametrize("ratio", [0.6, 0.8, 1.0, 1.4, 1.8, 2.2])
+def test_further_seeds_are_the_fewest_that_give_power(ratio: float) -> None:
+    """Of two cells with a difference of so many standard deviations, seen in three seeds."""
+    difference = (ratio + np.array([-1.0, 0.0, 1.0])) / 1000
+    (row,) = compare_pairs(pd.DataFrame([0.9 + difference, [0.9] * 3], index=["a", "b"]))[0].to_dict("records")
+    enough = next(
+        m for m in range(3, 40) if ratio >= (stats.t.isf(0.025, m - 1) + stats.t.ppf(0.8, m - 1)) / np.sqrt(m)
+    )
+    assert row["more_seeds"] == enough - 3 >= 1
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_fewer_than_three_seeds_tell_nothing(seeds: int) -> None:
     table = pd.DataFrame([[0.9, 0.91], [0.1, 0.1]], index=["a", "b"]).iloc[:, :seeds]

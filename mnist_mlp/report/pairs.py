@@ -40,8 +40,8 @@ def compare_pairs(
     values = table.to_numpy(dtype=float)
     differences = values[first] - values[second]
     n = np.isfinite(differences).sum(axis=1)
-    columns = {name: np.full(len(n), np.nan) for name in ("difference", *NUMBERS)}
-    columns["difference"] = np.nansum(differences, axis=1) / np.where(n > 0, n, np.nan)
+    columns = {"difference": np.nansum(differences, axis=1) / np.where(n > 0, n, np.nan)}
+    columns |= {name: np.full(len(n), np.nan) for name in NUMBERS}
     verdicts = np.full(len(n), TOO_FEW, dtype=object)
     enough = n >= FEWEST
     cells = len({*first[enough], *second[enough]})

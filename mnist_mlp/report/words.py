@@ -138,7 +138,7 @@ def _speed(comparison: Comparison) -> str:
     target = f"{comparison.target * 100:g} % {split} accuracy"
     if not (summary["reached_target"] > 0).any():
         return f"No run reached {target}{_nearer_target(comparison)}."
-    runs = comparison.runs[comparison.runs["chosen"] & (comparison.runs["status"] != FAILED)]
+    runs = comparison.scored
     stacked = bool((runs["stack_size"] > 1).any())  # in a stack an epoch takes all runs equally long
     epochs = summary["epochs_to_target"].min()
     if not np.isfinite(epochs):

@@ -18,12 +18,15 @@ from warm import Warm
 
 from mnist_mlp.data import Dataset, mnist
 from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
-from mnist_mlp.report import Outcome, report_on
+from mnist_mlp.report import Outcome, compared, report_on
+from mnist_mlp.report.page import write_tables
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MNIST_MLP_DATA", ROOT / "data"))
 IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes where they are not the point
+NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, where nobody reads it
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
+SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
 
 Write = Callable[..., Path]
 Report = Callable[..., pd.DataFrame]
@@ -197,6 +200,18 @@ def run_writer(tmp_path: Path) -> Write:
 def write_run(tmp_path: Path) -> Write:
     """Writes runs for a test of its own."""
     return run_writer(tmp_path)
+
+
+@pytest.fixture
+def summarise(tmp_path: Path) -> Report:
+    """Writes the report's tables alone, as drawing takes the longest, and returns its summary."""
+
+    def make(**kwargs: Any) -> pd.DataFrame:
+        (tmp_path / "report").mkdir(exist_ok=True)
+        write_tables(tmp_path / "report", compared([tmp_path / "sweep"], **kwargs)[1])
+        return pd.read_csv(tmp_path / "report" / "summary.csv")
+
+    return make
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from conftest import IN_PROCESS, SMALL, Command, Write
+from conftest import IN_PROCESS, NO_REPORT, SMALL, SMALLER, Command, Write
 
 
 def run_directories(root: Path) -> list[Path]:
@@ -44,7 +44,7 @@ def test_one_run(fresh: Command, tmp_path: Path) -> None:
 
 def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> None:
     inits, optims = "lecun,he,default", "sgd,momentum,nag,adagrad,rmsprop,adadelta,adam,radam"
-    done = command("run.py", "-m", f"init={inits}", f"optim={optims}", "epochs=1", *SMALL)
+    done = command("run.py", "-m", f"init={inits}", f"optim={optims}", "epochs=1", *SMALLER, IN_PROCESS)
     assert statuses(tmp_path / "multirun") == ["completed"] * 24
     summary = summaries(tmp_path)
     assert len(summary) == 24
@@ -63,7 +63,15 @@ def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: 
     # A process of each kind, as two forks of one have the same seed for hashes and the same addresses.
     for run, name in ((command, "first"), (fresh, "second")):
         run(
-            "run.py", "-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL, f"hydra.sweep.dir={name}", IN_PROCESS
+            "run.py",
+            "-m",
+            "init=he,lecun",
+            "optim=adam,sgd",
+            "epochs=1",
+            *SMALLER,
+            f"hydra.sweep.dir={name}",
+            IN_PROCESS,
+            NO_REPORT,
         )
     first, second = run_directories(tmp_path / "first"), run_directories(tmp_path / "second")
     assert [run.name for run in first] == [run.name for run in second]
@@ -75,7 +83,7 @@ def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: 
 
 def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) -> None:
     command(
-        "run.py", "-m", "optim=adam,sgd", "epochs=1", "seed=0,1", *SMALL, "hydra.sweep.dir=multirun/mine", IN_PROCESS
+        "run.py", "-m", "optim=adam,sgd", "epochs=1", "seed=0,1", *SMALLER, "hydra.sweep.dir=multirun/mine", IN_PROCESS
     )
     first = (tmp_path / "reports/mine/summary.csv").read_text()
     assert "report: reports/mine/index.html" in command("report.py").stdout
@@ -89,7 +97,7 @@ def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) 
         "optim=adam,sgd",
         "model.dropout=0,0.5",
         "epochs=1",
-        *SMALL,
+        *SMALLER,
         "hydra.sweep.dir=multirun/two",
         IN_PROCESS,
     )
@@ -129,7 +137,9 @@ def test_digits_work_with_an_empty_data_directory(command: Command, tmp_path: Pa
 
 def test_an_optimizer_of_ones_own_is_one_file(command: Command, checkout: Path, tmp_path: Path) -> None:
     (checkout / "conf/optim/mine.yaml").write_text("_target_: torch.optim.NAdam\n_partial_: true\nlr: 0.002\n")
-    command("run.py", "-m", "optim=adam,mine", "optim.weight_decay=1e-4", "epochs=1", *SMALL, IN_PROCESS, top=checkout)
+    command(
+        "run.py", "-m", "optim=adam,mine", "optim.weight_decay=1e-4", "epochs=1", *SMALLER, IN_PROCESS, top=checkout
+    )
     assert sorted(summaries(tmp_path)["optim"]) == ["adam", "mine"]
 
 
@@ -144,7 +154,15 @@ def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_p
     (checkout / "conf/init/flat.yaml").write_text("_target_: my_parts.constant_\n_partial_: true\nvalue: 0.01\n")
     (checkout / "conf/model/linear.yaml").write_text("_target_: my_parts.Linear\n")
     command(
-        "run.py", "-m", "init=he,flat", "model=linear", "init.bias=zeros", "epochs=1", *SMALL, IN_PROCESS, top=checkout
+        "run.py",
+        "-m",
+        "init=he,flat",
+        "model=linear",
+        "init.bias=zeros",
+        "epochs=1",
+        *SMALLER,
+        IN_PROCESS,
+        top=checkout,
     )
     assert sorted(summaries(tmp_path)["init"]) == ["flat", "he"]
     starts = {float(metrics(run)["loss"].iloc[0]) for run in run_directories(tmp_path / "multirun")}
@@ -152,7 +170,7 @@ def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_p
 
 
 def test_a_job_that_raises_leaves_the_others_alone(command: Command, throwing: Path, tmp_path: Path) -> None:
-    done = command("run.py", "-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, top=throwing, status=1)
+    done = command("run.py", "-m", "optim=throwing,sgd,adam", "epochs=1", *SMALLER, top=throwing, status=1)
     assert sorted(statuses(tmp_path / "multirun")) == ["completed", "completed", "failed"]
     assert summaries(tmp_path).set_index("optim")["failed"].to_dict() == {"throwing": 1, "sgd": 0, "adam": 0}
     (failed,) = (run for run in run_directories(tmp_path / "multirun") if "throwing" in run.name)
@@ -160,12 +178,14 @@ def test_a_job_that_raises_leaves_the_others_alone(command: Command, throwing: P
     for text in ((failed / "run.log").read_text(), json.loads((failed / "run.json").read_text())["traceback"]):
         assert "my_optim.py" in text
         assert "RuntimeError: thrown on purpose" in text
-    alone = command("run.py", "optim=throwing", "epochs=1", *SMALL, top=throwing, status=1)
+    alone = command("run.py", "optim=throwing", "epochs=1", *SMALLER, top=throwing, status=1)
     assert alone.stderr.rstrip().endswith("run.log")
 
 
 def test_a_diverged_run_is_a_result(command: Command, tmp_path: Path) -> None:
-    command("run.py", "-m", "optim=sgd", "optim.lr=0.1,1e30", "epochs=1", "model.batch_norm=false", *SMALL, IN_PROCESS)
+    command(
+        "run.py", "-m", "optim=sgd", "optim.lr=0.1,1e30", "epochs=1", "model.batch_norm=false", *SMALLER, IN_PROCESS
+    )
     assert sorted(statuses(tmp_path / "multirun")) == ["completed", "diverged"]
     (row,) = summaries(tmp_path).to_dict("records")
     assert (row["n"], row["diverged"], row["failed"], row["optim.lr"]) == (1, 1, 0, 0.1)

@@ -80,14 +80,22 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
     ],
 )
 def test_notes_say_what_to_beware_of(
-    tmp_path: Path, write_run: Write, report: Report, runs: list[dict[str, Any]], topic: str, text: str
+    tmp_path: Path, write_run: Write, runs: list[dict[str, Any]], topic: str, text: str
 ) -> None:
     for run in runs:
         write_run(**run)
     assert text in notes(tmp_path)[topic]
+
+
+def test_notes_stand_on_the_page(tmp_path: Path, write_run: Write, report: Report) -> None:
+    write_run()
+    write_run(seed=1, status="failed", reason="no")
     report()
+    topics = notes(tmp_path)
+    assert {"One seed", "Learning rate not tuned", "Failures"} <= set(topics)
     for name in ("index.html", "report.md"):
-        assert topic in (tmp_path / "report" / name).read_text()
+        text = (tmp_path / "report" / name).read_text()
+        assert all(topic in text for topic in topics)
 
 
 def test_nothing_to_beware_of_is_no_note(tmp_path: Path, write_run: Write) -> None:
@@ -119,27 +127,27 @@ def test_momentum_within_the_noise_of_sgd_is_no_note(tmp_path: Path, write_run: 
     assert not any("Momentum" in topic for topic in notes(tmp_path))
 
 
-def test_by_compares_any_varying_key(tmp_path: Path, write_run: Write, report: Report) -> None:
+def test_by_compares_any_varying_key(tmp_path: Path, write_run: Write, summarise: Report) -> None:
     for seed in (0, 1, 2):
         for batch, accuracy in ((32, 0.9), (64, 0.8)):
             for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
                 write_run(optim=optim, seed=seed, test=[0.1, accuracy - worse + seed / 1000], batch_size=batch)
-    summary = report(by=["batch_size"])
+    summary = summarise(by=["batch_size"])
     assert summary.columns[:2].tolist() == ["batch_size", "optim"]
     assert summary[["batch_size", "optim", "n"]].to_numpy().tolist() == [[32, "adam", 3], [64, "adam", 3]]
     pairs = pd.read_csv(tmp_path / "report" / "pairs.csv")
     assert pairs.columns[:2].tolist() == ["batch_size_a", "batch_size_b"]
     assert pairs["difference"].tolist() == pytest.approx([0.1])
-    assert len(report(by=["optim", "batch_size"])) == 4
-    assert report()["batch_size"].tolist() == [32, 32]  # else it is tuned
+    assert len(summarise(by=["optim", "batch_size"])) == 4
+    assert summarise()["batch_size"].tolist() == [32, 32]  # else it is tuned
     for key in ("seed", "epochs"):
         with pytest.raises(UserError, match=f"--by {key}: .*allowed are init, optim, batch_size"):
-            report(by=[key])
+            summarise(by=[key])
 
 
-@pytest.mark.parametrize("key", ["data.split_seed", "data.val_size", "data.train_size", "data.own", "epochs", "tf32"])
+@pytest.mark.parametrize("key", ["data.split_seed", "data.own", "epochs", "tf32"])
 def test_what_was_measured_makes_sections_and_is_never_tuned(
-    tmp_path: Path, write_run: Write, report: Report, key: str
+    tmp_path: Path, write_run: Write, summarise: Report, key: str
 ) -> None:
     group, _, name = key.rpartition(".")
     for value, better in ((1, 0.0), (12, 0.05), (2, 0.02)):
@@ -148,7 +156,7 @@ def test_what_was_measured_makes_sections_and_is_never_tuned(
             for seed in (0, 1, 2):
                 test = [0.1, *[0.5] * (value - 1 if key == "epochs" else 0), accuracy + better + seed / 1000]
                 write_run(optim=optim, seed=seed, test=test, **more)
-    summary = report()
+    summary = summarise()
     assert summary["data"].tolist() == [f"mnist, {key}={value}" for value in (1, 1, 2, 2, 12, 12)]
     assert summary["n"].tolist() == [3] * 6
     assert summary["score"].tolist() == pytest.approx([0.901, 0.801, 0.921, 0.821, 0.951, 0.851])
@@ -156,18 +164,17 @@ def test_what_was_measured_makes_sections_and_is_never_tuned(
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert sorted(runs[key]) == [1] * 6 + [2] * 6 + [12] * 6
     assert runs["chosen"].all()
-    assert "### Method" in (tmp_path / "report" / "report.md").read_text()
-    by = report(by=[key, "optim"])  # unless it is compared
+    by = summarise(by=[key, "optim"])  # unless it is compared
     assert by[[key, "optim"]].to_numpy().tolist()[:2] == [[12, "adam"], [2, "adam"]]
     assert by["n"].tolist() == [3] * 6
 
 
-def test_data_sets_with_settings_of_their_own_are_named_by_the_data_alone(write_run: Write, report: Report) -> None:
+def test_data_sets_with_settings_of_their_own_are_named_by_the_data_alone(write_run: Write, summarise: Report) -> None:
     for data, val_size in (("mnist", 5000), ("digits", 300)):
         write_run(data=data, digest=data * 10, data_config={"val_size": val_size})
     write_run(data="mine", digest="a" * 64, data_config={"images": 300})
     write_run(data="mine", digest="b" * 64, data_config={"images": 600})
-    assert report()["data"].tolist() == ["digits", "mine, data.images=300", "mine, data.images=600", "mnist"]
+    assert summarise()["data"].tolist() == ["digits", "mine, data.images=300", "mine, data.images=600", "mnist"]
 
 
 def test_what_cannot_change_a_result_is_neither_tuned_nor_told_apart(tmp_path: Path, write_run: Write) -> None:
@@ -185,11 +192,11 @@ def test_several_sweeps_count_a_configuration_once(tmp_path: Path, write_run: Wr
     assert len(results.runs) == 2
 
 
-def test_a_miss_of_the_target_is_a_miss(write_run: Write, report: Report) -> None:
+def test_a_miss_of_the_target_is_a_miss(write_run: Write, summarise: Report) -> None:
     write_run(seed=0, test=[0.1, 0.9])
     write_run(seed=1, test=[0.1], epochs=1, status="diverged", reason="nan")
     write_run(seed=2, test=[0.1], epochs=1, status="diverged", reason="nan")
-    (row,) = report(target=0.5).to_dict("records")
+    (row,) = summarise(target=0.5).to_dict("records")
     assert (row["epochs_to_target"], row["reached_target"], row["n"]) == (math.inf, 1, 1)
 
 

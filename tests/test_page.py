@@ -63,22 +63,25 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     assert len([url for url in requests if url.startswith("file")]) == len(pages)
 
 
-def sweep(write_run: Write) -> None:
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on three optimizers at two learning rates, with a name that is HTML."""
+    top = tmp_path_factory.mktemp("tuned")
+    write_run = run_writer(top)
     for optim, worse in (("adam", 0.0), ("sgd", 0.05), (EVIL, 0.1)):
         for lr in (0.1, 0.01):
             for seed in (0, 1, 2):
                 test = [0.1, 0.9 - worse - lr + seed / 1000 * (1 + worse)]
                 write_run(optim=optim, seed=seed, lr=lr, test=test, model={"note": EVIL if optim == "sgd" else "plain"})
+    return report_on([top / "sweep"], top / "report", formats=["pdf"]).directory
 
 
 def column(page: Page, table: str, number: int) -> list[str]:
     return page.locator(f"#{table} tbody tr:visible td:nth-child({number})").all_inner_texts()
 
 
-def test_tables_sort_and_filter(write_run: Write, report: Report, open_page: Open) -> None:
-    sweep(write_run)
-    report()
-    page = open_page()
+def test_tables_sort_and_filter(tuned: Path, open_page: Open) -> None:
+    page = open_page(directory=tuned)
     assert column(page, "s0-board", 3) == ["adam", "sgd", EVIL]
     page.get_by_role("button", name="test accuracy (%)").first.click()
     assert column(page, "s0-board", 3) == [EVIL, "sgd", "adam"]
@@ -88,10 +91,8 @@ def test_tables_sort_and_filter(write_run: Write, report: Report, open_page: Ope
     assert column(page, "s0-board", 3) == ["sgd"]
 
 
-def test_a_click_hides_a_curve(write_run: Write, report: Report, open_page: Open) -> None:
-    sweep(write_run)
-    report()
-    page = open_page()
+def test_a_click_hides_a_curve(tuned: Path, open_page: Open) -> None:
+    page = open_page(directory=tuned)
     lines = page.locator("#s0-curves .scatterlayer .trace .lines path.js-line:visible")
     before = lines.count()
     page.locator("#s0-curves .legend .traces .legendtoggle").first.click()
@@ -104,19 +105,15 @@ def test_a_click_hides_a_curve(write_run: Write, report: Report, open_page: Open
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_and_both_schemes(write_run: Write, report: Report, open_page: Open, scheme: str) -> None:
-    sweep(write_run)
-    report()
-    page = open_page(390, scheme)
+def test_it_fits_a_phone_and_both_schemes(tuned: Path, open_page: Open, scheme: str) -> None:
+    page = open_page(390, scheme, tuned)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     back = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (back == "rgb(255, 255, 255)") == (scheme == "light")
 
 
-def test_a_run_links_to_what_sets_it_apart(write_run: Write, report: Report, open_page: Open) -> None:
-    sweep(write_run)
-    report()
-    page = open_page()
+def test_a_run_links_to_what_sets_it_apart(tuned: Path, open_page: Open) -> None:
+    page = open_page(directory=tuned)
     page.locator("#s0-runs a").last.click()
     dialog = page.get_by_role("dialog")
     dialog.wait_for()
@@ -126,10 +123,8 @@ def test_a_run_links_to_what_sets_it_apart(write_run: Write, report: Report, ope
     assert "python run.py init=he" in dialog.locator("pre").inner_text()
 
 
-def test_names_are_text(write_run: Write, report: Report, open_page: Open) -> None:
-    sweep(write_run)
-    report()
-    page = open_page()
+def test_names_are_text(tuned: Path, open_page: Open) -> None:
+    page = open_page(directory=tuned)
     assert page.locator("img[src='x']").count() == 0
     assert EVIL in page.locator("#s0-curves .legend").text_content()  # type: ignore[operator]
     assert EVIL in page.locator("#s0-board").inner_text()
@@ -161,22 +156,18 @@ def test_odd_sweeps_make_a_useful_page(write_run: Write, report: Report, open_pa
     assert all(expected[name] in answer for answer in answers)
 
 
-def test_everything_in_a_script_is_json(write_run: Write, report: Report, tmp_path: Path) -> None:
-    sweep(write_run)
-    report()
-    page = (tmp_path / "report" / "index.html").read_text()
+def test_everything_in_a_script_is_json(tuned: Path) -> None:
+    page = (tuned / "index.html").read_text()
     parts = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.DOTALL)
     assert len(parts) == 2
     assert all("<" not in part and json.loads(part) for part in parts)
 
 
-def test_tables_for_latex_and_figures_for_papers(write_run: Write, report: Report, tmp_path: Path) -> None:
-    sweep(write_run)
-    report(formats=["pdf"])
-    latex = (tmp_path / "report" / "summary.tex").read_text()
+def test_tables_for_latex_and_figures_for_papers(tuned: Path) -> None:
+    latex = (tuned / "summary.tex").read_text()
     assert r"\textless{}img src=x" in latex
     assert re.search(r"& \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\] &", latex)
-    assert (tmp_path / "report/figures/differences.pdf").read_bytes().startswith(b"%PDF")
+    assert (tuned / "figures/differences.pdf").read_bytes().startswith(b"%PDF")
 
 
 class Written(NamedTuple):

@@ -14,7 +14,7 @@ BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 RUNS = [command for command in COMMANDS if command.startswith("python run.py")]
-QUICK = ["epochs=1", "data.train_size=100"]
+QUICK = ["epochs=1", "data.train_size=100", "data.val_size=100"]
 
 
 @pytest.mark.parametrize("line", RUNS)

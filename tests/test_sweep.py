@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import IN_PROCESS, ROOT, SMALL, Command, Start
+from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,8 +24,8 @@ from mnist_mlp import naming
 from mnist_mlp.config import identity, plain
 from mnist_mlp.record import METRICS_FILE, RUN_FILE
 
-LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100")
-FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALL)
+LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100", NO_REPORT)
+FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALLER, NO_REPORT)
 SHORT = (*FEW, IN_PROCESS)
 
 
@@ -49,14 +49,14 @@ def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> N
 
 
 def test_a_killed_sweep_goes_on_where_it_was(command: Command, start: Start, tmp_path: Path) -> None:
-    command("run.py", *LONG, "hydra.sweep.dir=undisturbed")
+    command("run.py", *LONG, IN_PROCESS, "hydra.sweep.dir=undisturbed")
     process = start(*LONG, "hydra.sweep.dir=killed")
     wait_until(lambda: list((tmp_path / "killed").glob(f"*/{RUN_FILE}")))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = len(results(tmp_path / "killed"))
     assert 1 <= done < 4
-    again = command("run.py", *LONG, "hydra.sweep.dir=killed")
+    again = command("run.py", *LONG, IN_PROCESS, "hydra.sweep.dir=killed")
     assert f"4 jobs, {done} skipped as they have a result, {4 - done} to do" in again.stdout
     assert_same(results(tmp_path / "undisturbed"), results(tmp_path / "killed"))
 
@@ -112,7 +112,7 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     assert not alive
     (resume,) = re.findall(r"To go on: (.*)", output)
     _, _, *arguments = shlex.split(resume)
-    assert "4 jobs, " in command("run.py", *arguments).stdout
+    assert "4 jobs, " in command("run.py", *arguments, IN_PROCESS).stdout
     assert len(list(tmp_path.glob(f"multirun/*/*/*/{RUN_FILE}"))) == 4
 
 
@@ -146,13 +146,13 @@ def test_results_of_another_version_are_not_mixed_in_and_damaged_ones_are_none(
 
 
 def test_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
-    equal = ("-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=0", IN_PROCESS, "hydra.sweep.dir=here")
+    equal = ("-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=0", IN_PROCESS, NO_REPORT, "hydra.sweep.dir=here")
     assert "1 jobs, 0 skipped" in command("run.py", *equal).stdout
     assert len(results(tmp_path / "here")) == 1
 
 
 def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_path: Path) -> None:
-    arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALL, IN_PROCESS, "hydra.sweep.dir=here")
+    arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALLER, IN_PROCESS, "hydra.sweep.dir=here")
     command("run.py", *arguments, "fail_fast=true", top=throwing, status=1)
     assert [path.parent.name[:11] for path in (tmp_path / "here").glob(f"*/{RUN_FILE}")] == ["he_throwing"]
     command("run.py", *arguments, top=throwing, status=1)
@@ -163,8 +163,9 @@ def test_every_launcher_gives_the_same_numbers(fresh: Command, tmp_path: Path) -
     launchers = ("basic", "joblib", "submitit_local", "ray")
     # Workers, too, find a module in the directory in which the command was given.
     (tmp_path / "mine.py").write_text("from mnist_mlp.model import MLP\n")
+    two = ("-m", "optim=adam,sgd", "model._target_=mine.MLP", "epochs=1", *SMALLER, NO_REPORT)
     for launcher in launchers:
-        fresh("run.py", *FEW, "model._target_=mine.MLP", f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
+        fresh("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
     for launcher in launchers[1:]:
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
 
@@ -179,7 +180,7 @@ def test_jobs_that_differ_in_their_seed_have_the_names_of_their_own_configuratio
 
 
 def test_a_study_needs_no_flag_and_resumes_by_itself(command: Command, tmp_path: Path) -> None:
-    quick = ("epochs=1", "data.train_size=100", IN_PROCESS)
+    quick = ("epochs=1", *SMALLER, IN_PROCESS)
     first = command("run.py", "experiment=smoke", "seed=0", *quick)
     assert "multirun/smoke: 4 jobs, 0 skipped" in first.stdout
     assert (tmp_path / "reports/smoke/index.html").exists()
@@ -204,7 +205,7 @@ def test_every_study_composes() -> None:
 
 
 def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> None:
-    arguments = ("run.py", "epochs=1", *SMALL, "hydra.run.dir=here")
+    arguments = ("run.py", "epochs=1", *SMALLER, "hydra.run.dir=here")
     command(*arguments)
     assert "here holds a run; force=true replaces it" in command(*arguments, status=1).stderr
     command(*arguments, "force=true", "seed=1")
@@ -216,7 +217,7 @@ def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> No
 def test_edited_code_is_not_mixed_in(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def flat_(weight, *, generator):\n    weight.fill_(0.01)\n")
     flat = ("init._target_=mine.flat_", "~init.scale", "~init.mode", "~init.distribution")
-    arguments = ("run.py", "-m", *flat, "data=digits", "epochs=0", IN_PROCESS, "hydra.sweep.dir=here")
+    arguments = ("run.py", "-m", *flat, "data=digits", "epochs=0", IN_PROCESS, NO_REPORT, "hydra.sweep.dir=here")
     command(*arguments)
     (run,) = (tmp_path / "here").glob(f"*/{RUN_FILE}")
     digest = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
@@ -252,8 +253,7 @@ def test_names_are_equal_exactly_when_results_are(one: dict[str, str], two: dict
     overrides = [
         [f"{key}={json.dumps(v) if ' ' in v and '[' not in v else v}" for key, v in s.items()] for s in (one, two)
     ]
-    decisive = []
-    for chosen in overrides:
-        config = composed(*chosen)
-        decisive.append((naming.choices(config.hydra), identity(plain(config))))
-    assert (job_name(*overrides[0]) == job_name(*overrides[1])) == (decisive[0] == decisive[1])
+    configs = [composed(*chosen) for chosen in overrides]
+    names = [naming.job_name(config) for config in configs]
+    decisive = [(naming.choices(config.hydra), identity(plain(config))) for config in configs]
+    assert (names[0] == names[1]) == (decisive[0] == decisive[1])

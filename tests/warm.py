@@ -1,10 +1,14 @@
-"""Processes that have imported everything before their program begins.
+"""Processes that have imported everything, and done it once, before their program begins.
 
-Importing PyTorch, Numba, pandas and Matplotlib takes longer than most commands of the tests do. Here one process does
-it once, and is forked for each command: what runs is the program itself, with an exit status, output, session and end
-of its own. What a fork cannot tell, such as how a process starts, is for a fresh one.
+Importing PyTorch, Numba, pandas and Matplotlib takes longer than most commands of the tests do, and so do a process'
+first training and its first figure. Here one process does it once, and is forked for each command: what runs is the
+program itself, with an exit status, output, session and end of its own. What a fork cannot tell, such as how a process
+starts, is for a fresh one.
 """
 
+import atexit
+import gc
+import io
 import json
 import os
 import pkgutil
@@ -13,12 +17,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Timer
+from typing import Never
 
 LATE = (  # what is imported by name, by a library or within a function
     "hydra.main",
@@ -105,6 +112,41 @@ def import_all() -> None:
             import_module(name)
 
 
+def practise() -> None:
+    """Load the kernels, and what Matplotlib looks up for its first figure; on one thread, as a fork has one."""
+    import torch
+    from matplotlib.figure import Figure
+
+    from mnist_mlp.data import Split, Splits
+    from mnist_mlp.model import MLP
+    from mnist_mlp.startup import spare_the_compiler
+    from mnist_mlp.train import train
+
+    spare_the_compiler()
+    torch.set_num_threads(1)
+    split = Split(torch.arange(32, dtype=torch.uint8).view(8, 4), torch.arange(8) % 2)
+    for optimizer in ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam"):
+        model = MLP(4, 2, hidden=[3])
+        records = train(
+            model,
+            getattr(torch.optim, optimizer)(model.parameters(), lr=0.01),
+            Splits(split, None, split, classes=2),
+            epochs=1,
+            batch_size=4,
+            generator=torch.Generator(),
+            dropout_seed=0,
+            modules_seed=0,
+            log_interval=1,
+        )
+        assert list(records)
+    figure = Figure(layout="constrained")
+    figure.subplots().set_yscale("log")
+    for kind in ("png", "svg"):
+        figure.savefig(io.BytesIO(), format=kind)
+    gc.collect()
+    gc.freeze()  # to go through all this would copy it
+
+
 def become_the_next_command() -> str | None:
     """Fork for each request; return in a child that has become what `python ARGUMENTS` is, with its script.
 
@@ -137,8 +179,29 @@ def become_the_next_command() -> str | None:
     return sys.argv[0]
 
 
+def run_to_the_end(script: str) -> Never:
+    """Run a script, and what was to be done at exit; but leave the memory to the system, which takes it back sooner."""
+    status: object = 0
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        status = 1
+        traceback.print_exc()
+    if not (status is None or isinstance(status, int)):  # a message
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # in the order of an interpreter that ends
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status or 0)
+
+
 if __name__ == "__main__":
     sys.path[0] = sys.argv[1]
     import_all()
+    practise()
     if script := become_the_next_command():
-        runpy.run_path(script, run_name="__main__")
+        run_to_the_end(script)

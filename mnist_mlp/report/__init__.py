@@ -6,9 +6,14 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_mlp.config import UserError
 from mnist_mlp.record import FAILED
+
+if TYPE_CHECKING:  # else what takes long to import is left until it is needed
+    from mnist_mlp.report.load import Results
+    from mnist_mlp.report.stats import Comparison
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
@@ -50,7 +55,30 @@ def report_on(
     Raises:
         UserError: nothing to report on, a target out of range, or a key that cannot be compared.
     """
-    from mnist_mlp.report import load, page, roles, stats, terminal
+    from mnist_mlp.report import load, page, terminal
+
+    results, comparisons = compared(sweeps, target, by, about)
+    directory = out or REPORTS / _name(sweeps)
+    command = _command(sweeps, out, target, by, formats)
+    page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
+    failed = results.runs[results.runs["status"] == FAILED]
+    failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
+    terminal.show(comparisons, failures, results.problems, directory)
+    unfinished = len(failures) + sum(problem.why.startswith(load.UNFINISHED) for problem in results.problems)
+    return Outcome(directory, unfinished)
+
+
+def compared(
+    sweeps: Sequence[Path],
+    target: float = TARGET,
+    by: Sequence[str] | None = None,
+    about: Collection[Path] = (),
+) -> "tuple[Results, dict[str, Comparison]]":
+    """What a report is written from: the runs, and what each section says of them, by its title.
+
+    Args and errors are those of `report_on`.
+    """
+    from mnist_mlp.report import load, roles, stats
 
     if not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
@@ -61,21 +89,13 @@ def report_on(
     if results.runs.empty:
         listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
-    directory = out or REPORTS / _name(sweeps)
     on_each = [part for _, part in results.runs.groupby("data")]
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
-    compared = roles.compared_keys(varying, by)
-    measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, compared)))
-    sections, own = stats.sections(results, compared), set(map(str, about))
+    keys = roles.compared_keys(varying, by)
+    measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
+    sections, own = stats.sections(results, keys), set(map(str, about))
     in_order = sorted(sections.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    comparisons = {name: stats.compare(part, target, compared, measured) for name, part in in_order}
-    command = _command(sweeps, out, target, by, formats)
-    page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
-    failed = results.runs[results.runs["status"] == FAILED]
-    failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
-    terminal.show(comparisons, failures, results.problems, directory)
-    unfinished = len(failures) + sum(problem.why.startswith(load.UNFINISHED) for problem in results.problems)
-    return Outcome(directory, unfinished)
+    return results, {name: stats.compare(part, target, keys, measured) for name, part in in_order}
 
 
 def _command(

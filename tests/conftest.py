@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,9 @@ IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes wher
 NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, where nobody reads it
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is started inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Write = Callable[..., Path]
 Report = Callable[..., pd.DataFrame]

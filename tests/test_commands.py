@@ -100,6 +100,7 @@ def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) 
         *SMALLER,
         "hydra.sweep.dir=multirun/two",
         IN_PROCESS,
+        NO_REPORT,
     )
     command("report.py", "--by", "optim,model.dropout", "--format", "pdf")
     assert len(pd.read_csv(tmp_path / "reports/two/summary.csv")) == 4
@@ -170,7 +171,7 @@ def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_p
 
 
 def test_a_job_that_raises_leaves_the_others_alone(command: Command, throwing: Path, tmp_path: Path) -> None:
-    done = command("run.py", "-m", "optim=throwing,sgd,adam", "epochs=1", *SMALLER, top=throwing, status=1)
+    done = command("run.py", "-m", "optim=throwing,sgd,adam", "epochs=1", *SMALLER, IN_PROCESS, top=throwing, status=1)
     assert sorted(statuses(tmp_path / "multirun")) == ["completed", "completed", "failed"]
     assert summaries(tmp_path).set_index("optim")["failed"].to_dict() == {"throwing": 1, "sgd": 0, "adam": 0}
     (failed,) = (run for run in run_directories(tmp_path / "multirun") if "throwing" in run.name)

@@ -1,6 +1,6 @@
 # make sweep   the four cells of the README, with a report
 # make test    the whole test suite
-# make check   style, types
+# make check   style, types, and which room of the package knows which
 # make mutants  changes the arithmetic of the statistics in hundreds of ways, and shows which ways no test notices
 # make bench   the measurements behind every figure of speed in the README; some 20 minutes
 PYTHON ?= python3
@@ -19,13 +19,14 @@ check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 # Of the last two modules, what computes; the rest of them arranges tables.
 mutants: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
-	$(VENV)/bin/mutmut run 'mnist_mlp.report.contrasts.*' 'mnist_mlp.report.pairs.*' 'mnist_mlp.report.effects.*' \
-		'mnist_mlp.report.stats.x_mean_intervals*' 'mnist_mlp.report.stats.x_at_chance*' \
-		'mnist_mlp.report.roles.x_score*' 'mnist_mlp.report.roles.x_choose*' 'mnist_mlp.report.roles.x_budgets*'
+	$(VENV)/bin/mutmut run 'mnist_mlp.report.analysis.contrasts.*' 'mnist_mlp.report.analysis.pairs.*' 'mnist_mlp.report.analysis.effects.*' \
+		'mnist_mlp.report.analysis.stats.x_mean_intervals*' 'mnist_mlp.report.analysis.stats.x_at_chance*' \
+		'mnist_mlp.report.analysis.roles.x_score*' 'mnist_mlp.report.analysis.roles.x_choose*' 'mnist_mlp.report.analysis.roles.x_budgets*'
 	$(VENV)/bin/mutmut results
 
 bench: $(INSTALLED)

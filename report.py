@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_mlp.config import UserError
 from mnist_mlp.report import TARGET, newest_sweep, report_on
+from mnist_mlp.run.schema import UserError
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks import contenders, epochs, products, sweeps
 from benchmarks.printing import say, show
-from mnist_mlp.environment import cpu_model
+from mnist_mlp.run.environment import cpu_model
 
 
 def epochs_part() -> None:

@@ -33,8 +33,8 @@ def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
     """What `run.py optim=OPTIMIZER data.val_size=0` would train, as a plain configuration."""
     from hydra import compose, initialize_config_dir
 
-    from mnist_mlp import sweep
-    from mnist_mlp.config import plain
+    from mnist_mlp.app import sweep
+    from mnist_mlp.run.schema import plain
 
     top = Path(__file__).parents[1]
     sweep.register(top / "experiments")
@@ -45,7 +45,7 @@ def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
 
 def fetch() -> None:
     """Have the data at hand before anything is timed."""
-    from mnist_mlp.data import mnist
+    from mnist_mlp.data.datasets import mnist
 
     mnist(configuration("sgd")["data"]["root"])
 
@@ -54,10 +54,10 @@ def ours(optimizer: str, seed: int = 0) -> Loop:
     """The steps of our training core; what else `train` does, records and checks, takes 1 % more."""
     import torch
 
-    from mnist_mlp.build import build
-    from mnist_mlp.data import batches
-    from mnist_mlp.startup import prepare_to_train
-    from mnist_mlp.step import make_step
+    from mnist_mlp.data.batches import batches
+    from mnist_mlp.training.build import build
+    from mnist_mlp.training.process import prepare_to_train
+    from mnist_mlp.training.step import make_step
 
     prepare_to_train(threads=1)
     parts = build(configuration(optimizer, seed=seed))
@@ -76,10 +76,10 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     """The matrix products of our step and its update of the parameters, in place, and nothing else."""
     import torch
 
-    from mnist_mlp.build import build
-    from mnist_mlp.cpu.products import products_for
-    from mnist_mlp.cpu.updates import Update
-    from mnist_mlp.startup import prepare_to_train
+    from mnist_mlp.network.products import products_for
+    from mnist_mlp.training.build import build
+    from mnist_mlp.training.cpu.updates import Update
+    from mnist_mlp.training.process import prepare_to_train
 
     prepare_to_train(threads=1)
     parts = build(configuration(optimizer, seed=seed))
@@ -192,9 +192,9 @@ def alone(optimizer: str, images: int, device: str) -> Loop:
     import torch
     from torch.nn import functional as F
 
-    from mnist_mlp.build import build
-    from mnist_mlp.data import batches
-    from mnist_mlp.startup import prepare_to_train
+    from mnist_mlp.data.batches import batches
+    from mnist_mlp.training.build import build
+    from mnist_mlp.training.process import prepare_to_train
 
     prepare_to_train(threads=1)
     parts = build(_with_images(configuration(optimizer), images), torch.device(device))
@@ -217,17 +217,17 @@ def stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = Fa
     """So many seeds of one configuration as one stack of ours."""
     import torch
 
-    from mnist_mlp import packing
-    from mnist_mlp.build import build
-    from mnist_mlp.stack.stack import Stack
-    from mnist_mlp.startup import prepare_to_train
+    from mnist_mlp.training.build import build
+    from mnist_mlp.training.process import prepare_to_train
+    from mnist_mlp.training.stack.members import run_of
+    from mnist_mlp.training.stack.stack import Stack
 
     prepare_to_train(threads=1, tf32=tf32)
     cpu = torch.device("cpu")
     config = _with_images(configuration(optimizer), images)
     parts = [build(config | {"seed": seed}, cpu) for seed in range(runs)]
     there = torch.device(device)
-    stack = Stack([packing.run_of(part) for part in parts], parts[0].data.to(there), BATCH, there)
+    stack = Stack([run_of(part) for part in parts], parts[0].data.to(there), BATCH, there)
 
     def epoch() -> None:
         stack.epoch()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks.contenders import BATCH, SIZES, Loop, configuration
-from mnist_mlp.data import mnist
+from mnist_mlp.data.datasets import mnist
 
 
 def make(

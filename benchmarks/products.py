@@ -1,4 +1,4 @@
-"""Microseconds of each matrix product of a step, by MKL and by oneDNN: what `mnist_mlp.cpu.products` chooses by."""
+"""Microseconds of each matrix product of a step, by MKL and by oneDNN: what `mnist_mlp.network.products` chooses by."""
 
 import statistics
 import time

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mnist_mlp.record import COMPLETED, METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.run.record import COMPLETED, METRICS_FILE, RUN_FILE, Metrics
 
 INITS = ("lecun", "he", "default")
 OPTIMS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
@@ -44,8 +44,8 @@ def write_run(
         csv.writer(file, lineterminator="\n").writerows([Metrics._fields, *rows])
     config = {
         "data": {"_target_": "mnist_mlp.data.mnist", "train_size": None, "val_size": 5000, "split_seed": 0},
-        "model": {"_target_": "mnist_mlp.model.MLP", "hidden": [512, 256], "batch_norm": True, "dropout": 0.5},
-        "init": {"_target_": "mnist_mlp.init.variance_scaling_", "bias": "default"},
+        "model": {"_target_": "mnist_mlp.network.MLP", "hidden": [512, 256], "batch_norm": True, "dropout": 0.5},
+        "init": {"_target_": "mnist_mlp.network.variance_scaling_", "bias": "default"},
         "optim": {"_target_": f"torch.optim.{optim}", "lr": lr},
         "seed": seed,
         "epochs": epochs,

@@ -21,8 +21,8 @@ from joblib import Parallel, delayed
 from benchmarks.designs import Design, designs, noisy, share
 from benchmarks.printing import say
 from benchmarks.rivals import paired_holm, pooled_tukey
-from mnist_mlp.report.effects import main_effects
-from mnist_mlp.report.pairs import BETTER, WORSE, compare_pairs
+from mnist_mlp.report.analysis.effects import main_effects
+from mnist_mlp.report.analysis.pairs import BETTER, WORSE, compare_pairs
 
 DOUBTFUL, REPEATED = 0.055, 4000  # above this share of false verdicts, so many sweeps
 LEVEL = 0.05

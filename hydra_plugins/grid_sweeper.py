@@ -22,13 +22,13 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweepe
 
 
 class GridSweeper(BasicSweeper):
-    """Sweeps over the product of all values given; `mnist_mlp.sweep` has what is special about it."""
+    """Sweeps over the product of all values given; `mnist_mlp.app.sweep` has what is special about it."""
 
     def sweep(self, arguments: list[str]) -> None:
         """Compose every job, and have those run that have no result yet."""
-        from mnist_mlp.composing import compose
-        from mnist_mlp.jobs import Job
-        from mnist_mlp.sweep import run_sweep
+        from mnist_mlp.app.compose import compose
+        from mnist_mlp.app.sweep import run_sweep
+        from mnist_mlp.sweeps.jobs import Job
 
         assert self.hydra_context is not None
         assert self.config is not None

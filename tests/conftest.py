@@ -17,10 +17,11 @@ import pytest
 import torch
 from warm import Warm
 
-from mnist_mlp.data import Dataset, mnist
-from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.data.datasets import mnist
+from mnist_mlp.data.splits import Dataset
 from mnist_mlp.report import Outcome, compared, report_on
-from mnist_mlp.report.page import write_tables
+from mnist_mlp.report.render.page import write_tables
+from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MNIST_MLP_DATA", ROOT / "data"))

@@ -11,10 +11,10 @@ import torch
 from conftest import DATA, ROOT
 from test_config import OPTIONS, composed
 
-from mnist_mlp.build import build, find_device
-from mnist_mlp.config import ConfigError, plain
-from mnist_mlp.data import Split
-from mnist_mlp.startup import enter_directory
+from mnist_mlp.data.splits import Split
+from mnist_mlp.run.schema import ConfigError, plain
+from mnist_mlp.run.startup import enter_directory
+from mnist_mlp.training.build import build, find_device
 
 OPTIMIZERS = [option for group, option in OPTIONS if group == "optim"]
 INITS = [option for group, option in OPTIONS if group == "init"]

@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig
 
-from mnist_mlp import build, naming, sweep
-from mnist_mlp.cli import explain
-from mnist_mlp.config import GROUPS, ConfigError, Role, check, describe, identity, plain, role_of
+from mnist_mlp.app.cli import explain
+from mnist_mlp.app.register import register
+from mnist_mlp.report.analysis.roles import varying_keys
 from mnist_mlp.report.load import load
-from mnist_mlp.report.roles import varying_keys
+from mnist_mlp.run.schema import GROUPS, ConfigError, Role, check, describe, identity, plain, role_of
+from mnist_mlp.sweeps import names
+from mnist_mlp.training import build
 
-sweep.register(ROOT / "experiments")
+register(ROOT / "experiments")
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
 
 
@@ -29,7 +31,7 @@ def composed(*overrides: str) -> DictConfig:
 
 
 def job_name(*overrides: str) -> str:
-    return naming.job_name(composed(*overrides))
+    return names.job_name(composed(*overrides))
 
 
 DEFAULTS: dict[str, Any] = plain(composed())
@@ -140,7 +142,7 @@ def test_every_option_composes_and_passes_the_check(group: str, option: str) -> 
 def test_the_defaults_are_the_tutorial() -> None:
     tree = plain(composed())
     assert tree["model"] == {
-        "_target_": "mnist_mlp.model.MLP",
+        "_target_": "mnist_mlp.network.MLP",
         "hidden": [512, 256],
         "activation": "relu",
         "batch_norm": True,
@@ -231,7 +233,7 @@ def test_every_value_lands_in_a_sane_directory(value: str) -> None:
     whole = composed()
     whole.hydra.runtime.choices.optim = value
     whole.model.activation = value
-    name = naming.job_name(whole)
+    name = names.job_name(whole)
     assert len(name) <= 100
     assert set(name) <= set(string.ascii_letters + string.digits + "-_.")
     assert name[0] in string.ascii_letters + string.digits

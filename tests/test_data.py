@@ -5,8 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_mlp.config import InvalidArgument
-from mnist_mlp.data import Dataset, Split, batch_sizes, batches, digits, make_splits
+from mnist_mlp.data.batches import batch_sizes, batches
+from mnist_mlp.data.datasets import digits
+from mnist_mlp.data.splits import Dataset, Split, make_splits
+from mnist_mlp.run.schema import InvalidArgument
 
 
 def rows(split: Split) -> torch.Tensor:

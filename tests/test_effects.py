@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mnist_mlp.report.effects import COLUMNS, main_effects
+from mnist_mlp.report.analysis.effects import COLUMNS, main_effects
 
 BY = ["init", "optim"]
 Y = np.array(  # init x optim x seeds

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
-from mnist_mlp.config import UserError
-from mnist_mlp.record import METRICS_FILE
+from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
-from mnist_mlp.report.stats import Comparison, compare
+from mnist_mlp.run.record import METRICS_FILE
+from mnist_mlp.run.schema import UserError
 
 SGD = {"_target_": "torch.optim.SGD", "momentum": 0.0}
 MOMENTUM = {"_target_": "torch.optim.SGD", "momentum": 0.9}

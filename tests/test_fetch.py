@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from conftest import DATA
 
-from mnist_mlp import fetch
-from mnist_mlp.data import FASHION_MNIST, MNIST, Dataset
-from mnist_mlp.fetch import DataUnavailable, FileSet, Source
+from mnist_mlp.data import fetch
+from mnist_mlp.data.datasets import FASHION_MNIST, MNIST
+from mnist_mlp.data.fetch import DataUnavailable, FileSet, Source
+from mnist_mlp.data.splits import Dataset
 
 CONTENT = {"one": b"first file", "two": b"second file"}
 
@@ -126,7 +127,7 @@ def test_processes_that_start_at_once_fetch_once(tmp_path: Path) -> None:
     program = f"""
 import hashlib, time
 from pathlib import Path
-from mnist_mlp.fetch import FileSet, Source, read
+from mnist_mlp.data.fetch import FileSet, Source, read
 content = b"x" * 100_000
 def get(into):
     with open({str(tmp_path / "calls")!r}, "a") as calls:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from mnist_mlp.stack.graph import WARM_UP, Repeated
+from mnist_mlp.training.stack.graph import WARM_UP, Repeated
 
 
 class Gpu:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from mnist_mlp.config import InvalidArgument
-from mnist_mlp.init import fans, initialise, truncated_normal_, variance_scaling_
-from mnist_mlp.model import MLP
+from mnist_mlp.network.init import fans, initialise, truncated_normal_, variance_scaling_
+from mnist_mlp.network.model import MLP
+from mnist_mlp.run.schema import InvalidArgument
 
 FAN_IN, FAN_OUT = 784, 512
 VARIANCES = {

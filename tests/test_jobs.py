@@ -17,13 +17,14 @@ from hydra.types import RunMode
 from test_config import composed
 from test_sweep import wait_until
 
-from mnist_mlp.callback import ChecksAndReport
-from mnist_mlp.composing import compose
-from mnist_mlp.config import UserError
-from mnist_mlp.holding import HOLDER_FILE, holding
-from mnist_mlp.jobs import Job, Progress, distinct, finished_jobs
-from mnist_mlp.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.sweep import plan
+from mnist_mlp.app.callback import ChecksAndReport
+from mnist_mlp.app.compose import compose
+from mnist_mlp.app.plan import plan
+from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.run.schema import UserError
+from mnist_mlp.sweeps.holding import HOLDER_FILE, holding
+from mnist_mlp.sweeps.jobs import Job, distinct, finished_jobs
+from mnist_mlp.sweeps.progress import Progress
 
 
 def planned(top: Path, jobs: Sequence[Sequence[str]], *overrides: str) -> list[Job]:
@@ -88,7 +89,7 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.holding import holding\n"
+        "from mnist_mlp.sweeps.holding import holding\n"
         "with holding(Path(sys.argv[1])):\n"
         "    time.sleep(60)\n"
     )
@@ -105,8 +106,8 @@ def test_a_lock_leaves_nothing_and_is_never_held_twice(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.config import UserError\n"
-        "from mnist_mlp.holding import holding\n"
+        "from mnist_mlp.run.schema import UserError\n"
+        "from mnist_mlp.sweeps.holding import holding\n"
         "top, turns = Path(sys.argv[1]), 0\n"
         "while turns < 100:\n"
         "    try:\n"

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_mlp.config import InvalidArgument
-from mnist_mlp.cpu.products import Linear
-from mnist_mlp.model import ACTIVATIONS, MLP
+from mnist_mlp.network.model import ACTIVATIONS, MLP
+from mnist_mlp.network.products import Linear
+from mnist_mlp.run.schema import InvalidArgument
 
 
 def test_the_tutorial_network() -> None:

@@ -11,12 +11,13 @@ from test_train import few, network, run  # noqa: F401 - a fixture is used by it
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnist_mlp.build import check
-from mnist_mlp.config import ConfigError, InvalidArgument, plain
-from mnist_mlp.data import Splits, batches
-from mnist_mlp.record import Metrics
-from mnist_mlp.seeds import derive_seeds
-from mnist_mlp.train import evaluate
+from mnist_mlp.data.batches import batches
+from mnist_mlp.data.splits import Splits
+from mnist_mlp.run.record import Metrics
+from mnist_mlp.run.schema import ConfigError, InvalidArgument, plain
+from mnist_mlp.training.build import check
+from mnist_mlp.training.loop import evaluate
+from mnist_mlp.training.seeds import derive_seeds
 
 
 def schedule_free(parameters: Any) -> torch.optim.Optimizer:

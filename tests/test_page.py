@@ -19,10 +19,11 @@ from conftest import Report, Write, run_writer
 from playwright.sync_api import Browser, Page, sync_playwright
 from test_escape import HOSTILE, inline, rendered, shown
 
-from mnist_mlp.record import RUN_FILE
-from mnist_mlp.report import escape, report_on, tables
+from mnist_mlp.report import report_on
+from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import Results, load
-from mnist_mlp.report.stats import Comparison, compare
+from mnist_mlp.report.render import escape, tables
+from mnist_mlp.run.record import RUN_FILE
 
 EVIL = "<img src=x onerror=alert(1)>"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -10,8 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.designs import Design, designs
-from mnist_mlp.report.pairs import MOST_CELLS, NOISELESS, TOO_FEW, compare_pairs, needed
-from mnist_mlp.report.verdicts import UNTOLD
+from mnist_mlp.report.analysis.pairs import MOST_CELLS, NOISELESS, TOO_FEW, compare_pairs, needed
+from mnist_mlp.report.analysis.verdicts import UNTOLD
 
 
 def simulated(cells: int, seeds: int, number: int = 0, scale: float = 1.0, effect: float = 0.0) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import DATA, IN_PROCESS, ROOT, Command
 
-from mnist_mlp.data import Dataset
+from mnist_mlp.data.splits import Dataset
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from conftest import Write
 
-from mnist_mlp.environment import code, environment
-from mnist_mlp.record import RUN_FILE, Diverged, Metrics, RunWriter, StepLoss, write_atomically
 from mnist_mlp.report.load import load
+from mnist_mlp.run.environment import code, environment
+from mnist_mlp.run.record import RUN_FILE, Diverged, Metrics, RunWriter, StepLoss, write_atomically
 
 ROW = Metrics(epoch=1, step=10, split="val", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
 
@@ -166,7 +166,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "import json\n"
         "import torch\n"
         "from torch.optim import SGD\n"
-        "from mnist_mlp.model import MLP\n"
+        "from mnist_mlp.network.model import MLP\n"
         "from own_helper import value\n"
         "def flat_(weight, *, generator):\n"
         "    weight.fill_(value())\n"
@@ -184,7 +184,7 @@ def test_code_is_that_of_the_user_alone(own_code: Path, target: str) -> None:
         name: hashlib.sha256((own_code / f"{name}.py").read_bytes()).hexdigest() for name in ("own_helper", "own_parts")
     }
     assert code(config) == digests
-    assert code({"model": {"_target_": "mnist_mlp.model.MLP", "inner": [{"_target_": target}]}}) == digests
+    assert code({"model": {"_target_": "mnist_mlp.network.MLP", "inner": [{"_target_": target}]}}) == digests
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_the_code_of_a_package_is_that_of_its_modules_too(own_code: Path) -> Non
 @pytest.mark.parametrize(
     "target",
     [
-        "mnist_mlp.model.MLP",
+        "mnist_mlp.network.MLP",
         "torch.nn.init.orthogonal_",
         "builtins.dict",
         "json.loads",

@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from test_stacked import CPU, network, run, splits_of, state
+from test_stack import CPU, network, run, splits_of, state
 from test_train import adam, few, timeless  # noqa: F401 - a fixture is used by its name
 from test_train import run as trained
 from torch import Tensor, nn
 
-from mnist_mlp import rehearsal, stacked
-from mnist_mlp import train as core
-from mnist_mlp.cpu import kernels, updates
-from mnist_mlp.data import Dataset, Splits
-from mnist_mlp.record import Diverged, Record
-from mnist_mlp.stack.stack import Stack
+from mnist_mlp.data.splits import Dataset, Splits
+from mnist_mlp.run.record import Diverged, Record
+from mnist_mlp.training import loop as core
+from mnist_mlp.training import rehearsal
+from mnist_mlp.training.cpu import kernels, updates
+from mnist_mlp.training.stack import loop
+from mnist_mlp.training.stack.stack import Stack
 
 KERNELS = [kernel for module in (kernels, updates) for kernel in vars(module).values() if hasattr(kernel, "signatures")]
 
@@ -127,9 +128,9 @@ def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pyte
             super().__init__(784, 10)
             self.lock = threading.Lock()
 
-    with caplog.at_level(logging.INFO, "mnist_mlp.rehearsal"):
+    with caplog.at_level(logging.INFO, "mnist_mlp.training.rehearsal"):
         assert len(trained(few, epochs=1, model=Locked())) > 3
-    (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.rehearsal"]
+    (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.training.rehearsal"]
     assert message.startswith("seconds include the preparations for the first step: TypeError: ")
 
 
@@ -183,13 +184,13 @@ def test_a_stack_is_ready_before_its_clock_starts_and_as_it_was(
 
     def records() -> tuple[list[tuple[int, Record]], list[dict[str, Tensor]]]:
         runs = [run(*job) for job in jobs]
-        found = list(stacked.train(runs, data, epochs=1, batch_size=32, log_interval=3, device=CPU))
+        found = list(loop.train(runs, data, epochs=1, batch_size=32, log_interval=3, device=CPU))
         rows = [(number, timeless([record])[0]) for number, record in found if not isinstance(record, Diverged)]
         assert len(rows) == len(found)
         return rows, [state(one.model) for one in runs]
 
     monkeypatch.setattr(Stack, "step", watched)
-    seen = at_each_reading(monkeypatch, stacked, lambda: list(taken))
+    seen = at_each_reading(monkeypatch, loop, lambda: list(taken))
     rehearsed = records()
     assert seen[0] == [32, 8]
     monkeypatch.setattr(Stack, "_rehearse", lambda stack: None)

@@ -12,12 +12,13 @@ from conftest import Report, Write
 from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
-from mnist_mlp.config import UserError
-from mnist_mlp.record import METRICS_FILE, RUN_FILE, Metrics
-from mnist_mlp.report import newest_sweep, plots, report_on
+from mnist_mlp.report import newest_sweep, report_on
+from mnist_mlp.report.analysis.stats import compare, mean_intervals
 from mnist_mlp.report.load import load
-from mnist_mlp.report.stats import compare, mean_intervals
-from mnist_mlp.report.words import answer, method
+from mnist_mlp.report.render import plots
+from mnist_mlp.report.render.words import answer, method
+from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.run.schema import UserError
 
 
 def test_mean_interval_is_students() -> None:

@@ -11,12 +11,12 @@ from conftest import DATA
 from test_config import composed
 from torch import Tensor, nn
 
-from mnist_mlp.build import Parts, build
-from mnist_mlp.config import plain
-from mnist_mlp.cpu.backprop import Backprop, DropoutLayer
-from mnist_mlp.data import order
-from mnist_mlp.seeds import derive_seeds, seed_default_generators
-from mnist_mlp.step import make_step
+from mnist_mlp.data.batches import order
+from mnist_mlp.run.schema import plain
+from mnist_mlp.training.build import Parts, build
+from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
+from mnist_mlp.training.seeds import derive_seeds, seed_default_generators
+from mnist_mlp.training.step import make_step
 
 N = 7840  # weights of a layer from 784 pixels to 10 classes
 pytestmark = pytest.mark.usefixtures("real_mnist")

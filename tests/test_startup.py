@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from test_stacked import CPU, splits_of
-from test_stacked import run as one
+from test_stack import CPU, splits_of
+from test_stack import run as one
 from test_train import few, run, sgd, started, timeless  # noqa: F401 - a fixture is used by its name
 from torch import Tensor, nn
 
-from mnist_mlp import stacked
-from mnist_mlp.data import Dataset, Splits
-from mnist_mlp.startup import flushes_denormals
+from mnist_mlp.data.splits import Dataset, Splits
+from mnist_mlp.training.process import flushes_denormals
+from mnist_mlp.training.stack import loop
 
 Settings = tuple[int, bool]
 
@@ -89,6 +89,6 @@ def test_a_stack_has_settings_of_its_own_too(real_mnist: Dataset) -> None:
     seen: set[Settings] = set()
     runs[0].model.get_submodule("activation1").register_forward_hook(lambda *_: seen.add(settings()))
     data = splits_of(real_mnist, 64)
-    for _ in stacked.train(runs, data, epochs=1, batch_size=32, log_interval=1, device=CPU):
+    for _ in loop.train(runs, data, epochs=1, batch_size=32, log_interval=1, device=CPU):
         assert settings() == (2, False)
     assert seen == {(1, True)}

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mnist_mlp.report.roles import CELL, budgets, choose, score
-from mnist_mlp.report.stats import at_chance, mean_intervals
+from mnist_mlp.report.analysis.roles import CELL, budgets, choose, score
+from mnist_mlp.report.analysis.stats import at_chance, mean_intervals
 
 
 def runs(**columns: Sequence[object]) -> pd.DataFrame:

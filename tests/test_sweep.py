@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_config import composed, job_name
 
-from mnist_mlp import naming
-from mnist_mlp.config import identity, plain
-from mnist_mlp.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.run.schema import identity, plain
+from mnist_mlp.sweeps import names as job_names
 
 LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100", NO_REPORT)
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALLER, NO_REPORT)
@@ -162,7 +162,7 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
 def test_every_launcher_gives_the_same_numbers(fresh: Command, tmp_path: Path) -> None:
     launchers = ("basic", "joblib", "submitit_local", "ray")
     # Workers, too, find a module in the directory in which the command was given.
-    (tmp_path / "mine.py").write_text("from mnist_mlp.model import MLP\n")
+    (tmp_path / "mine.py").write_text("from mnist_mlp.network.model import MLP\n")
     two = ("-m", "optim=adam,sgd", "model._target_=mine.MLP", "epochs=1", *SMALLER, NO_REPORT)
     for launcher in launchers:
         fresh("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
@@ -254,6 +254,6 @@ def test_names_are_equal_exactly_when_results_are(one: dict[str, str], two: dict
         [f"{key}={json.dumps(v) if ' ' in v and '[' not in v else v}" for key, v in s.items()] for s in (one, two)
     ]
     configs = [composed(*chosen) for chosen in overrides]
-    names = [naming.job_name(config) for config in configs]
-    decisive = [(naming.choices(config.hydra), identity(plain(config))) for config in configs]
+    names = [job_names.job_name(config) for config in configs]
+    decisive = [(job_names.choices(config.hydra), identity(plain(config))) for config in configs]
     assert (names[0] == names[1]) == (decisive[0] == decisive[1])

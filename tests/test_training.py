@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp.report.analysis.stats import Comparison, compare, mean_intervals, sections
 from mnist_mlp.report.load import load
-from mnist_mlp.report.stats import Comparison, compare, mean_intervals, sections
-from mnist_mlp.report.tables import leaderboard
-from mnist_mlp.report.training import MLP, trained
-from mnist_mlp.report.words import answer, method
+from mnist_mlp.report.render.tables import leaderboard
+from mnist_mlp.report.render.training import MLP, trained
+from mnist_mlp.report.render.words import answer, method
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {"_target_": MLP, "hidden": [512, 256], "activation": "relu", "batch_norm": True, "dropout": 0.5}

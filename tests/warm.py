@@ -103,7 +103,7 @@ def _kill_session(pid: int) -> None:
 def import_all() -> None:
     """Import the package, and with it all that it uses."""
     import mnist_mlp
-    from mnist_mlp.startup import importing
+    from mnist_mlp.run.startup import importing
 
     with importing():
         for module in pkgutil.walk_packages(mnist_mlp.__path__, "mnist_mlp."):
@@ -117,10 +117,10 @@ def practise() -> None:
     import torch
     from matplotlib.figure import Figure
 
-    from mnist_mlp.data import Split, Splits
-    from mnist_mlp.model import MLP
-    from mnist_mlp.startup import spare_the_compiler
-    from mnist_mlp.train import train
+    from mnist_mlp.data.splits import Split, Splits
+    from mnist_mlp.network.model import MLP
+    from mnist_mlp.training.loop import train
+    from mnist_mlp.training.process import spare_the_compiler
 
     spare_the_compiler()
     torch.set_num_threads(1)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_mlp.config import UserError
-from mnist_mlp.record import FAILED
+from mnist_mlp.run.record import FAILED
+from mnist_mlp.run.schema import UserError
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
+    from mnist_mlp.report.analysis.stats import Comparison
     from mnist_mlp.report.load import Results
-    from mnist_mlp.report.stats import Comparison
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
@@ -55,7 +55,8 @@ def report_on(
     Raises:
         UserError: nothing to report on, a target out of range, or a key that cannot be compared.
     """
-    from mnist_mlp.report import load, page, terminal
+    from mnist_mlp.report import load
+    from mnist_mlp.report.render import page, terminal
 
     results, comparisons = compared(sweeps, target, by, about)
     directory = out or REPORTS / _name(sweeps)
@@ -78,7 +79,8 @@ def compared(
 
     Args and errors are those of `report_on`.
     """
-    from mnist_mlp.report import load, roles, stats
+    from mnist_mlp.report import load
+    from mnist_mlp.report.analysis import roles, stats
 
     if not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")

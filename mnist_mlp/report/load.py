@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mnist_mlp import config as schema
-from mnist_mlp.record import COMPLETED, FAILED, METRICS_FILE, RUN_FILE, Metrics, defect
+from mnist_mlp.run import schema
+from mnist_mlp.run.record import COMPLETED, FAILED, METRICS_FILE, RUN_FILE, Metrics, defect
 
 SPLITS = ("train", "val", "test")
 UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed

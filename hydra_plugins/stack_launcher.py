@@ -1,0 +1,130 @@
+"""`hydra/launcher=stacked`: trains many jobs at once, as one batch of networks."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+log = logging.getLogger("mnist_mlp.training.stack.loop")  # as only the package's loggers are shown
+
+
+@dataclass
+class StackLauncherConf:
+    """`memory`: GiB that a stack may take; null for most of what the device has free."""
+
+    _target_: str = "hydra_plugins.stack_launcher.StackLauncher"
+    memory: float | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackLauncherConf, provider="mnist_mlp")
+
+
+class EndsLater(Callbacks):
+    """Hydra's callbacks, but for `on_job_end`, which waits until the job has been trained."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        super().__init__()
+        self.callbacks = callbacks.callbacks
+        self.waiting: list[tuple[DictConfig, JobReturn]] = []
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Keep the call for later."""
+        self.waiting.append((config, job_return))
+
+
+class StackLauncher(BasicLauncher):
+    """Has jobs trained together where they can be; the others one after another, as the basic launcher does."""
+
+    def __init__(self, memory: float | None = None) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Refuse a limit that is none before anything is done."""
+        from mnist_mlp.run.schema import ConfigError
+
+        if self.memory is not None and not 0 < self.memory < float("inf"):
+            raise ConfigError(
+                f"hydra.launcher.memory={self.memory}: allowed is null or a number of GiB, greater than 0"
+            )
+        if config.hydra.job.chdir or config.hydra.job.env_set:
+            raise ConfigError("hydra.job.chdir, hydra.job.env_set: under hydra/launcher=stacked, jobs share a process")
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Train the jobs; each ends with a directory as any other launcher leaves it."""
+        from mnist_mlp.app.compose import as_job, compose
+        from mnist_mlp.run.schema import plain
+        from mnist_mlp.run.startup import importing
+
+        with importing():
+            from mnist_mlp.training.stack.plan import pack
+
+        setup_globals()
+        assert self.config is not None
+        assert self.hydra_context is not None
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        loader = self.hydra_context.config_loader
+        configs: dict[int, DictConfig] = {}
+        for number, config in compose(loader, self.config, job_overrides):
+            configs[number] = as_job(config, job_overrides[number], initial_job_idx + number)
+        plan = pack([plain(configs[number]) for number in range(len(configs))], self.memory)
+        log.info("%s", plan)
+        returns: dict[int, JobReturn] = {}
+        for stack in plan.stacks:
+            returns |= zip(stack, self._launch_stack([configs[number] for number in stack]), strict=True)
+        for number in sorted(plan.alone):
+            assert self.task_function is not None
+            returns[number] = self._run(configs[number], self.task_function, self.hydra_context)
+        return [returns[number] for number in range(len(configs))]
+
+    def _run(self, config: DictConfig, task: TaskFunction, context: HydraContext) -> JobReturn:
+        """Have Hydra prepare a job's directory and call a function of its configuration."""
+        assert self.config is not None
+        result = run_job(
+            hydra_context=context,
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        return result
+
+    def _launch_stack(self, configs: Sequence[DictConfig]) -> list[JobReturn]:
+        from mnist_mlp.app.job import JobFailed, assignment, log_of_job, looks_at_results
+        from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
+        from mnist_mlp.sweeps.stacks import train
+
+        jobs: list[tuple[Assignment, logging.Logger]] = []
+
+        def prepare(config: DictConfig) -> None:
+            jobs.append((assignment(config), log_of_job()))
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        callbacks = EndsLater(self.hydra_context.callbacks)
+        context = HydraContext(config_loader=self.hydra_context.config_loader, callbacks=callbacks)
+        returns = [self._run(config, prepare, context) for config in configs]
+        prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others say why not
+        stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
+        if prepared and not stop.exists():
+            values = train(jobs)
+            for result, value in zip(prepared, values, strict=True):
+                result.return_value = value
+                if value is None and not looks_at_results(self.config.hydra):
+                    result.status = JobStatus.FAILED
+                    result.return_value = JobFailed("a run failed; see its run.log")
+            if None in values and self.config.fail_fast:
+                stop.touch()
+        for config, job_return in callbacks.waiting:
+            self.hydra_context.callbacks.on_job_end(config=config, job_return=job_return)
+        return returns

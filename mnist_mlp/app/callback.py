@@ -1,0 +1,74 @@
+"""What happens around the jobs: checks before a single run, the report after a sweep. Hydra calls it."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_mlp.app.cli import explain
+from mnist_mlp.app.sweep import planned
+from mnist_mlp.run import schema
+from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.schema import UserError
+from mnist_mlp.run.startup import importing
+from mnist_mlp.sweeps.holding import holding
+from mnist_mlp.sweeps.jobs import FINISHED
+
+
+class ChecksAndReport(Callback):
+    """Checks a single run before anything is written; sums up a sweep after its last job."""
+
+    def __init__(self) -> None:
+        self.held = ExitStack()
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """End at once, with a message, where the configuration cannot work or a result would be overwritten."""
+        with _ending_on_errors():
+            with importing():
+                from mnist_mlp.training import build
+
+            directory = Path(config.hydra.run.dir)
+            build.check(schema.plain(config))
+            if (directory / RUN_FILE).exists() and not config.force:
+                raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
+            if config.dry_run:
+                print(f"would train into {directory}")
+                sys.exit()
+            self.held.enter_context(holding(directory))
+
+    def on_run_end(self, config: DictConfig, **_: Any) -> None:
+        """Let go of the run's directory."""
+        self.held.close()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Write the report, print the leaderboard, and end with status 1 where a job did not."""
+        if config.dry_run:
+            return
+        with _ending_on_errors():
+            with importing():
+                from mnist_mlp.report import report_on
+
+            report = report_on([Path(config.hydra.sweep.dir)], about=[job.directory for job in planned])
+        # Whatever else lies in the directory is no job of this sweep's; only another sweeper's jobs are not known.
+        if any(job.status() not in FINISHED for job in planned) if planned else report.unfinished:
+            sys.exit(1)
+
+
+@contextmanager
+def _ending_on_errors() -> Iterator[None]:
+    """End the program on an exception, which Hydra would turn into a warning, and go on."""
+    try:
+        yield
+    except (UserError, OSError) as error:  # also a path that cannot be written
+        sys.exit(f"error: {error}")
+    except OmegaConfBaseException as error:
+        sys.exit(f"error: {explain(error)}")
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)

@@ -1,0 +1,129 @@
+"""What the user of `run.py` reads: the text of `--help`, and one message for whatever was asked wrongly."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+
+import yaml
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_mlp.run import schema
+from mnist_mlp.run.environment import find_modules_in
+from mnist_mlp.run.interrupts import INTERRUPTED
+from mnist_mlp.run.schema import UserError
+
+
+def usage(_root_: DictConfig) -> str:
+    """The text of `--help`, with the values of the composed configuration; Hydra fills in the $ names."""
+    tree = schema.plain(_root_)
+    rows = [(f"{key}={schema.shown(tree, key)}", text) for key, text in schema.describe()]
+    width = max(len(assignment) for assignment, _ in rows)
+    settings = "\n".join(f"  {assignment:<{width}}  {text}" for assignment, text in rows)
+    return f"""\
+Train a multi-layer perceptron; compare weight initialisations and optimizers.
+
+  python run.py optim=radam seed=3                      one run, under outputs/
+  python run.py -m init=he,lecun optim=adam,sgd         every combination, under multirun/, with a report
+  python run.py --cfg job optim=sgd                     show a configuration, run nothing
+  python report.py                                      report again on the newest sweep
+
+== Groups: choose by group=option ==
+
+$APP_CONFIG_GROUPS
+
+== Settings: change by key=value ==
+
+{settings}
+
+== Where sweeps run: hydra/launcher=NAME ==
+
+  joblib (default: one job a core), basic (one after another), stacked (as one batch of networks, for a GPU;
+  hydra.launcher.memory=GiB limits a stack), ray, submitit_local, submitit_slurm
+
+Besides these, optim.*, model.*, init.* and data.* take every argument of the chosen option's own target, such as
+optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py --hydra-help
+"""
+
+
+def call(main: Callable[[], None]) -> None:
+    """Call the decorated main function; end with one message, and no traceback, where the user can put it right.
+
+    HYDRA_FULL_ERROR=1 in the environment shows every traceback.
+    """
+    find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        return main()
+    if any(re.match(r"\+*experiment=.*,", argument) for argument in sys.argv[1:]):
+        # Hydra would compose them over one another and sweep over neither's parameters.
+        sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {explain(error)}")
+    except (UserError, OSError, yaml.YAMLError) as error:  # also a path that cannot be written, a file that is no YAML
+        sys.exit(f"error: {error}")
+    except RuntimeError as error:
+        missing = re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+?)_(launcher|sweeper)\.", str(error))
+        if not missing:
+            raise
+        extra, kind = missing.groups()
+        sys.exit(f"error: hydra/{kind}: {extra} is not installed; pip install -e '.[{extra}]' brings it")
+    except ValueError as error:
+        if "Only one of --run, --multirun, --cfg, --info" in str(error):
+            sys.exit(
+                "error: --cfg and --info show a single run: leave out -m and give each key one value, as in "
+                "python run.py --cfg job init=he; dry_run=true lists the jobs of a sweep"
+            )
+        nulls = [argument for argument in sys.argv if argument in {f"{group}=null" for group in schema.GROUPS}]
+        if not nulls:
+            raise
+        sys.exit(f"error: {nulls[0]}: allowed is one of the group's options, as --help lists them ({error})")
+    except KeyboardInterrupt:  # from a library that has put a handler of its own in place of ours
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _extra_with(group: str, option: str) -> str | None:
+    """The extra of this package that brings a launcher or sweeper of this name; None where none does."""
+    name, kind = option.partition("_")[0], group.removeprefix("hydra/")
+    with suppress(PackageNotFoundError):
+        if any(line.startswith(f"hydra-{name}-{kind}") and "extra" in line for line in requires("mnist-mlp") or ()):
+            return name
+    return None
+
+
+def explain(error: Exception) -> str:
+    """What was wrong with a configuration that Hydra refused, in this project's words."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        if extra := _extra_with(group, option):
+            return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
+        return f"{group}={option}: there is no such option; allowed are {', '.join(error.options)}"
+    if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return (
+            f"{wrong.group(1)}: several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "
+            "a list is written as key=[a,b], a text with a comma as key=\\'a,b\\'"
+        )
+    if not isinstance(error, ConfigCompositionException):
+        return text
+    if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
+        key, value = wrong.groups()
+        if setting := schema.find_setting(key):
+            return f"{key}={value}: allowed is {schema.allowed(setting)}"
+        if error.__cause__:
+            return f"{key}={value}: {str(error.__cause__).splitlines()[0]}"
+    if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
+        key = wrong.group(1)
+        return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
+    if wrong := re.match(r"Could not override '([^'.]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
+        key, value = wrong.groups()
+        return schema.unknown_key(key, value, schema.KEYS)
+    return f"{text}\n{error.__cause__ or ''}".strip()

@@ -1,0 +1,167 @@
+"""One job, as Hydra has prepared it: trained into its directory, with a record of how it ended."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from mnist_mlp.run import schema
+from mnist_mlp.run.environment import environment, find_modules_in
+from mnist_mlp.run.interrupts import leave_interrupts_to_the_parent
+from mnist_mlp.run.record import Diverged, Record, RunWriter
+from mnist_mlp.run.schema import UserError
+from mnist_mlp.run.startup import importing
+from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
+from mnist_mlp.sweeps.names import choices, config_hash
+
+log = logging.getLogger(__name__)
+
+
+class JobFailed(UserError):
+    """A run raised; its traceback has been logged already."""
+
+
+def run_job(config: DictConfig) -> float | None:
+    """Run one job into Hydra's output directory, and write down how it ended.
+
+    In a sweep a failure is recorded and the other jobs go on; alone, or under another sweeper than ours, it raises.
+
+    Args:
+        config: the composed configuration.
+
+    Returns:
+        What a sweeper that searches, such as Optuna's, maximises (see `RunWriter.end`).
+
+    Raises:
+        JobFailed: it failed, and nobody else would notice.
+    """
+    hydra, job = HydraConfig.get(), assignment(config)
+    # Again, as this may be another process than the one that took the command.
+    find_modules_in(hydra.runtime.cwd)
+    leave_interrupts_to_the_parent()
+    stop = Path(hydra.sweep.dir) / STOP_FILE
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    if in_sweep:
+        _silence_console()
+        if stop.exists():
+            return None
+    log.info("%s", job.directory)
+    writer = job.writer()
+    try:
+        _train({**job.config, "progress": config.progress and not in_sweep}, writer)
+    except Diverged as error:
+        log.warning("diverged: %s", error)
+        return writer.end(error)
+    except Exception as error:
+        log.exception("failed")
+        if in_sweep and config.fail_fast:
+            stop.touch()
+        value = writer.end(error)
+        if not (in_sweep and looks_at_results(hydra)):
+            raise JobFailed(f"the run failed; see {job.directory}/run.log") from error
+        return value
+    return writer.end()
+
+
+def assignment(config: DictConfig) -> Assignment:
+    """What the job that Hydra has prepared is to do.
+
+    Args:
+        config: the composed configuration, without Hydra's part.
+    """
+    hydra = HydraConfig.get()
+    plain, chosen = schema.plain(config), choices(hydra)
+    return Assignment(
+        config=plain,
+        directory=Path(hydra.runtime.output_dir),
+        choices=chosen,
+        overrides=tuple(hydra.overrides.task),
+        config_hash=config_hash(plain, chosen),
+    )
+
+
+def looks_at_results(hydra: Any) -> bool:
+    """Whether the sweeper finds failures in the jobs' directories, as ours does; others must be told by an error."""
+    return "GridSweeper" in hydra.sweeper._target_
+
+
+def _train(config: Mapping[str, Any], writer: RunWriter) -> None:
+    """Build what a plain configuration names, train it, and write down every record.
+
+    Raises:
+        mnist_mlp.run.record.Diverged: a loss was not finite.
+    """
+    with importing():  # late, as it takes seconds that `--help` need not wait for
+        import torch
+
+        from mnist_mlp.data.batches import batch_sizes
+        from mnist_mlp.network.products import library
+        from mnist_mlp.sweeps.progress import shown
+        from mnist_mlp.training.build import build, find_device
+        from mnist_mlp.training.loop import train
+        from mnist_mlp.training.stack.loop import suits
+        from mnist_mlp.training.stack.members import facts, train_alone
+        from mnist_mlp.training.step import is_known
+
+    device = find_device(config["device"])
+    writer.describe(environment=environment(str(device), config["threads"]))
+    parts = build(config, torch.device("cpu"))
+    records: Iterator[Record]
+    if device.type == "cuda" and suits(parts.model, parts.optimizer):
+        writer.describe(**parts.facts(), **facts(1))
+        records = train_alone(parts, config, device)
+    else:
+        if device.type != "cpu":
+            parts = build(config, device)
+        step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"
+        if step == "autograd" and device.type == "cpu":
+            log.info("trained by autograd, as this network or optimizer is not among those that are computed faster")
+        writer.describe(**parts.facts(), step=step)
+        records = train(
+            parts.model,
+            parts.optimizer,
+            parts.data,
+            epochs=config["epochs"],
+            batch_size=config["batch_size"],
+            generator=torch.Generator().manual_seed(parts.seeds.batches),
+            dropout_seed=parts.seeds.dropout,
+            modules_seed=parts.seeds.modules,
+            log_interval=config["log_interval"],
+            threads=config["threads"],
+            tf32=config["tf32"],
+        )
+    steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
+    for record in shown(records, config["epochs"], steps, config["progress"]):
+        writer.write(record)
+
+
+def _silence_console() -> None:
+    """Leave the console to the sweep's one line; everything is in the job's run.log."""
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.CRITICAL)
+
+
+class _ClosingHandler(logging.FileHandler):
+    """Appends to a file that is open while it writes only: one process may have hundreds."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None  # as logging does with `delay`
+
+
+def log_of_job() -> logging.Logger:
+    """A logger into the files that Hydra has just set up for the current job, whatever is set up after."""
+    own = logging.Logger("job", logging.INFO)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            writer = _ClosingHandler(handler.baseFilename, delay=True, encoding=handler.encoding)
+            writer.setFormatter(handler.formatter)
+            own.addHandler(writer)
+    return own

@@ -1,0 +1,70 @@
+"""The multi-layer perceptron."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from mnist_mlp.network.products import Linear
+from mnist_mlp.run.schema import InvalidArgument
+
+# Each acts on every element alone and has no parameters, which `mnist_mlp.training.cpu.backprop` relies on.
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "hardtanh": nn.Hardtanh,
+    "identity": nn.Identity,
+    "leaky_relu": nn.LeakyReLU,
+    "mish": nn.Mish,
+    "relu": nn.ReLU,
+    "selu": nn.SELU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "softsign": nn.Softsign,
+    "tanh": nn.Tanh,
+}
+
+
+class MLP(nn.Sequential):
+    """Fully connected layers; each hidden one is linear, BatchNorm, activation, dropout, in this order.
+
+    Maps (batch, in_features) to logits (batch, out_features).
+
+    Args:
+        in_features: inputs, at least 1.
+        out_features: classes, at least 1.
+        hidden: widths of the hidden layers; empty for a linear classifier.
+        activation: a key of `ACTIVATIONS`.
+        batch_norm: normalise over the batch before each activation (Ioffe and Szegedy 2015, section 3.2).
+        dropout: probability of zeroing a hidden unit, 0 <= dropout < 1.
+
+    Raises:
+        InvalidArgument: an activation, width or dropout outside these.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden: Sequence[int] = (512, 256),
+        activation: str = "relu",
+        batch_norm: bool = True,
+        dropout: float = 0.5,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise InvalidArgument("activation", activation, ", ".join(ACTIVATIONS))
+        if not all(width >= 1 for width in hidden):
+            raise InvalidArgument("hidden", list(hidden), "whole numbers, each at least 1")
+        if not 0 <= dropout < 1:
+            raise InvalidArgument("dropout", dropout, "a number, at least 0 and less than 1")
+        super().__init__()
+        width_before = in_features
+        for number, width in enumerate(hidden, start=1):
+            self.add_module(f"linear{number}", Linear(width_before, width))
+            if batch_norm:
+                self.add_module(f"norm{number}", nn.BatchNorm1d(width))
+            self.add_module(f"activation{number}", ACTIVATIONS[activation]())
+            if dropout:
+                self.add_module(f"dropout{number}", nn.Dropout(dropout))
+            width_before = width
+        self.add_module("output", Linear(width_before, out_features))

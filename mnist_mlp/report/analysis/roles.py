@@ -1,0 +1,162 @@
+"""Which keys are compared, which are tuned, and which split the report into sections.
+
+The schema says what a key is for (see `mnist_mlp.run.schema.Role`), the runs' configurations which of them vary, and
+the user which to compare. A section is one combination of the keys that say what was measured, less compared ones.
+Within it, a cell is one combination of the compared keys; by default, one initialisation with one optimizer. Within a
+cell,
+the values of the tunable keys with the best mean validation accuracy are chosen, and only their test results are shown,
+so that no test result ever takes part in a choice.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from mnist_mlp.report.load import ENVIRONMENT
+from mnist_mlp.run import schema
+from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.run.schema import Role, UserError
+
+REPLICATE = "seed"
+COMPARED = ("init", "optim")  # unless the user says otherwise
+CELL = "cell"  # column with a cell's name
+LEARNING_RATE = "optim.lr"
+# Columns of the runs table that are no keys of the configuration.
+FACTS = (
+    *("status", "reason", "seconds", "config_hash", "digest", "commonest_test_share", "parameters"),
+    *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "data", CELL),
+)
+
+
+def varying_keys(runs: pd.DataFrame) -> list[str]:
+    """Configuration keys with several values that the choice of their group's option does not explain."""
+
+    def varies(key: str) -> bool:
+        group = key.partition(".")[0]
+        parts = runs.groupby(group)[key] if group in schema.GROUPS and group != key else [(None, runs[key])]
+        return any(part.nunique(dropna=False) > 1 for _, part in parts)
+
+    keys = [key for key in runs.columns if key not in FACTS and not key.startswith(ENVIRONMENT)]
+    return [key for key in keys if schema.role_of(key) is not Role.IRRELEVANT and varies(key)]
+
+
+def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
+    """Those of the varying keys whose values are sections of the report, unless they are compared."""
+    return [key for key in varying_keys(runs) if schema.role_of(key) is Role.MEASURED_ON and key not in by]
+
+
+def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]:
+    """The keys whose combinations are the cells.
+
+    Args:
+        varying: of the runs.
+        by: what the user asks to compare; None for initialisation and optimizer.
+
+    Raises:
+        UserError: a key is the replicate, or has one value only.
+    """
+    if by is None:
+        return list(COMPARED)
+    allowed = [key for key in dict.fromkeys([*COMPARED, *varying]) if key != REPLICATE]
+    for key in by:
+        if key == REPLICATE:
+            raise UserError(f"--by {key}: seeds are the replicates of a comparison; allowed are {', '.join(allowed)}")
+        if key not in allowed:
+            raise UserError(f"--by {key}: no such key varies in these runs; allowed are {', '.join(allowed)}")
+    return list(dict.fromkeys(by))
+
+
+def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
+    """Those of the varying keys that may be tuned, are not compared, and take several values within one cell."""
+    keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in by]
+    cells = runs.groupby(CELL)
+    return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
+
+
+def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """A name for the cell of each run: options by their names, other keys as `key=value`."""
+    prefixes = ["" if key in schema.GROUPS else f"{key}=" for key in by]
+    words = [[prefix + as_typed(value) for value in runs[key]] for prefix, key in zip(prefixes, by, strict=True)]
+    return pd.Series(map(" / ".join, zip(*words, strict=True)), runs.index, dtype="str")
+
+
+def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """A cell's name and its rows, for every cell there is."""
+    for cell, part in frame.groupby(CELL):
+        yield str(cell), part
+
+
+def judged_split(runs: pd.DataFrame) -> str:
+    """The split that chooses: validation, or training where a run has none; never the test split.
+
+    By the completed runs where there are any: others may have ended before they were validated at all.
+    """
+    completed = runs["status"] == COMPLETED
+    validated = runs.loc[completed if completed.any() else runs["status"] != FAILED, "validated"]
+    return "val" if len(validated) and validated.all() else "train"
+
+
+def score(runs: pd.DataFrame, measure: str) -> pd.Series:
+    """What each run is worth by one of its final accuracies: 0 where it diverged, NaN where it failed.
+
+    One rule for the choice of settings, the ranking of cells and the pairs, so that a cell is never judged by the runs
+    that survived alone.
+    """
+    return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
+
+
+def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
+    """The runs at each cell's chosen setting: the best mean score (see `score`) on the split that chooses.
+
+    Args:
+        runs: with `cell`, the tuned keys, `status` and final accuracies.
+        tuned: keys that are chosen.
+    """
+    if not tuned:
+        return runs
+    setting = runs.groupby([CELL, *tuned], dropna=False, sort=True).ngroup()
+    scores = score(runs, f"{judged_split(runs)}_accuracy")
+    means = pd.DataFrame({CELL: runs[CELL], "setting": setting, "score": scores}).groupby([CELL, "setting"])["score"]
+    ranked = means.mean().fillna(-1.0).reset_index().sort_values("score", ascending=False, kind="stable")
+    return runs[setting.isin(ranked.groupby(CELL)["setting"].first())]
+
+
+def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, str]:
+    """What was spent on tuning each cell, in words: how many settings with how many seeds each.
+
+    Equal words are equal budgets. Failed runs do not count, as they can be had by the same command again.
+    """
+    ended = runs[runs["status"] != FAILED]
+    seeds = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
+
+    def words(counts: pd.Series) -> str:
+        of = sorted(Counter(counts).items(), reverse=True)
+        return " and ".join(f"{counted(many, 'setting')} of {counted(n, 'seed')}" for n, many in of)
+
+    return {str(cell): words(counts) for cell, counts in seeds.groupby(level=CELL)}
+
+
+def counted(number: float, noun: str) -> str:
+    """A number with its noun: 1 epoch, 2.5 epochs."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+def as_typed(value: object) -> str:
+    """A configuration value as one types it; NaN stands for null in a column of numbers."""
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    if isinstance(value, float):
+        if np.isnan(value):
+            return "null"
+        return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(float(value))
+    return "null" if value is None else str(value)
+
+
+def in_order(text: str) -> tuple[int, float, str]:
+    """A key that sorts values, as typed, by number where they are numbers."""
+    try:
+        return (0, float(text), text)
+    except ValueError:
+        return (1, 0.0, text)

@@ -1,0 +1,292 @@
+"""What the runs say: one row a run, one row a cell, one row a pair of cells.
+
+A cell is one combination of the compared keys, and seeds are its replicates (see `roles`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mnist_mlp.report.analysis import effects, fairness
+from mnist_mlp.report.analysis.contrasts import CONFIDENCE
+from mnist_mlp.report.analysis.pairs import compare_pairs
+from mnist_mlp.report.analysis.roles import (
+    CELL,
+    COMPARED,
+    LEARNING_RATE,
+    REPLICATE,
+    as_typed,
+    budgets,
+    cell_names,
+    choose,
+    in_order,
+    judged_split,
+    measured_keys,
+    score,
+    tuned_keys,
+    varying_keys,
+)
+from mnist_mlp.report.load import Results
+from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
+
+MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
+BOUNDS = {"accuracy": (0.0, 1.0), "loss": (0.0, None)}  # by a measure's last word
+TARGETS = ("epochs_to_target", "seconds_to_target")
+CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
+BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The tables of a report. Those of cells have the column `cell`, a cell's name.
+
+    Attributes:
+        by: the compared keys.
+        tuned: the keys whose value was chosen within each cell.
+        varying: all keys that take several values.
+        measured: keys whose values are the report's sections, here each of one value.
+        target: accuracy whose time was looked up.
+        runs: one row a run, all of them, with final and best metrics, whether its setting was chosen, and `score`: its
+            final test accuracy, 0 where it diverged, NaN where it failed; and `at_chance` (see `at_chance`).
+        summary: one row a cell, the best mean `score` at its chosen setting first; means of accuracies, losses and
+            seconds are over the `n` completed runs there.
+        pairs: one row a pair of cells (see `pairs.compare_pairs`).
+        judged: how many cells have three seeds in common with another, which a verdict takes.
+        effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
+        curves: mean and interval per epoch, split and cell, of the chosen runs.
+        sensitivity: accuracy that the choice went by, per cell and learning rate.
+        notes: what a reader must know before believing the tables.
+    """
+
+    by: Sequence[str]
+    tuned: Sequence[str]
+    varying: Sequence[str]
+    measured: Sequence[str]
+    target: float
+    runs: pd.DataFrame
+    summary: pd.DataFrame
+    pairs: pd.DataFrame
+    judged: int
+    effects: pd.DataFrame
+    curves: pd.DataFrame
+    sensitivity: pd.DataFrame
+    notes: Sequence[fairness.Note]
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The runs at their cells' chosen settings that have a score: the completed and the diverged ones."""
+        return self.runs[self.runs["chosen"] & (self.runs["status"] != FAILED)]
+
+
+def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measured: Sequence[str] = ()) -> Comparison:
+    """Build every table about the runs of one section.
+
+    Args:
+        results: at least one run, all of them measured on the same terms (see `sections`).
+        target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one.
+        by: keys to compare.
+        measured: keys whose values are the report's sections.
+    """
+    varying = varying_keys(results.runs)
+    runs = results.runs.assign(**{CELL: cell_names(results.runs, by)})
+    tuned = tuned_keys(runs, varying, by)
+    runs = runs.join(_final_and_best(results.metrics)).join(_to_target(results.metrics, target))
+    runs["validated"] = runs["val_accuracy"].notna()
+    unended = runs["status"] != COMPLETED  # it has no final numbers, as it did not get there
+    chosen = choose(runs, tuned)
+    runs["chosen"] = runs.index.isin(chosen.index)
+    numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
+    runs.loc[unended, numbers] = np.nan
+    runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
+    runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
+    runs["score"] = score(runs, "test_accuracy")
+    runs["at_chance"] = at_chance(runs)
+    summary = _summarise(runs, by, tuned)
+    scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
+    table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
+    table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
+    images = _same_size(runs)
+    spent = budgets(runs, tuned) if tuned else {}
+    paired, judged = compare_pairs(table, images, spent)
+    return Comparison(
+        by=by,
+        tuned=tuned,
+        varying=varying,
+        measured=measured,
+        target=target,
+        runs=runs,
+        summary=summary,
+        pairs=paired,
+        judged=judged,
+        # An average over cells that were tuned unalike is as unfair as a pair of them.
+        effects=effects.main_effects(scored if len({*spent.values()}) < 2 else scored.head(0), by, images),
+        curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
+        sensitivity=_sensitivity(runs, tuned),
+        notes=fairness.notes(runs, summary, paired, by, tuned, varying),
+    )
+
+
+def _same_size(runs: pd.DataFrame) -> float | None:
+    """The number of test images, where all runs tell it and share them."""
+    known = runs[runs["status"] != FAILED]
+    sizes = known["test_size"].unique()
+    return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
+
+
+def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
+    """The results apart for each data set and whatever else was measured on other terms, as they do not compare.
+
+    A section is named by what differs: the option of the data, the keys that vary on it (as "mnist, epochs=2"), and,
+    where all those have brought different data, the digest's first digits.
+
+    Args:
+        results: all.
+        by: the compared keys, whose values are cells instead.
+    """
+    names: dict[str, pd.DataFrame] = {}
+    for option, part in results.runs.groupby("data"):
+        texts = pd.DataFrame({key: part[key].map(as_typed) for key in measured_keys(part, by)}, index=part.index)
+        rows = list(map(tuple, texts.to_numpy()))
+        for values in sorted(set(rows), key=lambda values: [in_order(value) for value in values]):
+            name = ", ".join([str(option), *(f"{key}={v}" for key, v in zip(texts, values, strict=True))])
+            names |= _by_digest(name, part[[row == values for row in rows]], by)
+    return {
+        name: Results(runs, results.metrics[results.metrics["run"].isin(runs.index)], results.problems)
+        for name, runs in names.items()
+    }
+
+
+def _by_digest(name: str, runs: pd.DataFrame, by: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The runs apart for each content of their data; one that failed early has none, and goes with the first.
+
+    Together, where compared keys of the data explain its content.
+    """
+    explained = [runs[key].map(as_typed) for key in by if key.startswith("data.")]
+    if (runs.groupby(explained or [runs["data"]])["digest"].nunique() < 2).all():
+        return {name: runs}
+    digests = runs["digest"].fillna(runs["digest"].dropna().iloc[0])
+    return {f"{name} {str(digest)[:8]}": part for digest, part in runs.groupby(digests)}
+
+
+def at_chance(runs: pd.DataFrame) -> pd.Series:
+    """Whether each run ended with a test accuracy no better than always naming the commonest class.
+
+    That is: no more than share + 3 sqrt(share (1 - share) / m), with the class' share of the m test images, which is
+    three binomial standard errors above what naming it gives.
+
+    Args:
+        runs: with `test_accuracy`, `commonest_test_share` and `test_size`.
+
+    Returns:
+        Nullable booleans: NA where a run has no final accuracy, or its share was not recorded.
+    """
+    share, accuracy = runs["commonest_test_share"], runs["test_accuracy"]
+    most = share + CHANCE_ERRORS * np.sqrt(share * (1 - share) / runs["test_size"])
+    known = most.notna() & accuracy.notna()
+    return pd.Series(accuracy <= most, dtype="boolean").mask(~known)
+
+
+def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
+    """Means with Student's 95 % interval, per group.
+
+    Args:
+        frame: one row a replicate.
+        keys: columns that make the groups, which keep their order of appearance.
+        measures: columns to be summed up; NaN does not count.
+
+    Returns:
+        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN where n < 2; an
+        interval ends where its measure does, accuracies at 0 and 1 and losses at 0.
+    """
+    groups = frame.groupby(list(keys), sort=False)[list(measures)]
+    n, mean, std = groups.count(), groups.mean(), groups.std()
+    half = std / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n > 1))
+    low, high = mean - half, mean + half
+    for measure in measures:
+        least, most = BOUNDS.get(measure.rpartition("_")[2], (None, None))
+        low[measure], high[measure] = low[measure].clip(least, most), high[measure].clip(least, most)
+    parts = {"mean": mean, "std": std, "ci_low": low, "ci_high": high}
+    return pd.DataFrame({f"{m}_{name}": part[m] for m in measures for name, part in parts.items()}, index=mean.index)
+
+
+def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Per run: loss and accuracy of every split after its last epoch, and those of its best epoch by validation."""
+    wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
+    wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
+    wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
+    wide = wide.reset_index("epoch").sort_values("epoch", kind="stable")
+    final = wide.groupby("run").last().drop(columns="epoch")
+    ranked = wide[wide["val_accuracy"].notna()].sort_values("val_accuracy", kind="stable", ascending=False)
+    best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy"]]
+    best.columns = pd.Index(BEST_EPOCH)
+    return final.join(best)
+
+
+def _to_target(metrics: pd.DataFrame, target: float) -> pd.DataFrame:
+    """Per run: epoch and seconds at which validation (test, where there is none) first reached the target.
+
+    And `highest_accuracy`, the most it reached at all.
+    """
+    validated = metrics["run"].isin(metrics.loc[metrics["split"] == "val", "run"])
+    judged = metrics["split"] == pd.Series("test", index=metrics.index).mask(validated, "val")
+    reached = metrics[judged & (metrics["accuracy"] >= target)].sort_values("epoch").groupby("run").first()
+    reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=np.inf)
+    reached.columns = pd.Index(TARGETS)
+    return reached.assign(highest_accuracy=metrics[judged].groupby("run")["accuracy"].max())
+
+
+def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> pd.DataFrame:
+    cells = runs.groupby(CELL, sort=True)
+    chosen = runs[runs["chosen"]]
+    done = chosen[chosen["status"] == COMPLETED]
+    table = chosen.drop_duplicates(CELL).set_index(CELL)[[*by, *tuned]]
+    counts = {
+        "n": done.groupby(CELL).size(),
+        "diverged": (runs["status"] == DIVERGED).groupby(runs[CELL]).sum(),
+        "failed": (runs["status"] == FAILED).groupby(runs[CELL]).sum(),
+        "at_chance": runs["at_chance"].fillna(False).groupby(runs[CELL]).sum(),
+    }
+    table = table.reindex(list(cells.groups)).join(
+        pd.DataFrame(counts).reindex(list(cells.groups)).fillna(0).astype(int)
+    )
+    table = table.join(mean_intervals(done, [CELL], MEASURES))
+    # The median, as a run that misses the target took infinitely long and must not be left out.
+    table = table.join(chosen[chosen["status"] != FAILED].groupby(CELL)[list(TARGETS)].median())
+    table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
+    table = table.join(chosen.groupby(CELL)["score"].mean())
+    table["reached_target"] = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum()
+    table["reached_target"] = table["reached_target"].fillna(0).astype(int)
+    table = table.join(done.groupby(CELL)[list(BEST_EPOCH)].mean().add_suffix("_mean"))
+    table = table.sort_values(["score", "test_accuracy_mean"], ascending=False, na_position="last")
+    return table.rename_axis(CELL).reset_index()
+
+
+def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    joined = metrics.join(runs[CELL], on="run", how="inner")
+    keys = [CELL, "split", "epoch"]
+    curves = mean_intervals(joined, keys, ["loss", "accuracy"]).drop(columns=["loss_std", "accuracy_std"])
+    curves["n"] = joined.groupby(keys, sort=False).size()
+    return curves.reset_index().sort_values(keys, kind="stable").reset_index(drop=True)
+
+
+def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
+    """Per cell and learning rate, the other tuned keys at their best: `lr`, mean accuracy and interval, counts.
+
+    The accuracy is that of the split that chooses, 0 where a run diverged, as the choice has it.
+    """
+    if LEARNING_RATE not in tuned:
+        return pd.DataFrame()
+    if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
+        return pd.DataFrame()  # an axis takes numbers
+    others = [key for key in tuned if key != LEARNING_RATE]
+    parts = [choose(part, others) for _, part in runs.groupby(LEARNING_RATE)]
+    at_best = pd.concat(parts).rename(columns={LEARNING_RATE: "lr"})
+    at_best["accuracy"] = score(at_best, f"{judged_split(runs)}_accuracy")
+    keys = [CELL, "lr"]
+    table = mean_intervals(at_best, keys, ["accuracy"])
+    table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()
+    table["diverged"] = (at_best["status"] == DIVERGED).groupby([at_best[key] for key in keys]).sum()
+    return table.reset_index().sort_values(keys).reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""From statements to tables, figures, a page, and lines on the terminal."""

@@ -1,0 +1,139 @@
+"""Writes a report directory: tables, figures, `index.html` and `report.md`."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from mnist_mlp.report.analysis.roles import as_typed
+from mnist_mlp.report.analysis.stats import Comparison
+from mnist_mlp.report.load import ENVIRONMENT, Problem
+from mnist_mlp.report.render import charts, escape, tables, words
+from mnist_mlp.report.render.figures import KINDS, draw
+from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.run.record import finite, write_atomically
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(
+    directory: Path,
+    comparisons: Mapping[str, Comparison],
+    problems: Sequence[Problem],
+    sources: Sequence[Path],
+    command: str,
+    formats: Sequence[str] = (),
+) -> None:
+    """Write everything, replacing an older report.
+
+    Args:
+        directory: where; made where it does not exist.
+        comparisons: data set to its tables.
+        problems: what was left out.
+        sources: the sweep directories, to be named.
+        command: what writes this report again.
+        formats: of the figures, besides PNG and SVG.
+    """
+    (directory / "figures").mkdir(parents=True, exist_ok=True)
+    for stale in (directory / "figures").iterdir():
+        is_ours = stale.stem.startswith(KINDS) and stale.suffix in (".png", ".svg", ".pdf", ".eps")
+        if is_ours:  # of an older report
+            stale.unlink()
+    write_tables(directory, comparisons)
+    sections = []
+    slugs = escape.slugs(list(comparisons))
+    for number, (data, comparison) in enumerate(comparisons.items()):
+        suffix = f"_{slugs[number]}" if len(comparisons) > 1 else ""
+        drawings = draw(directory / "figures", comparison, suffix, formats)
+        sections.append(
+            {
+                "id": f"s{number}",
+                "data": data,
+                "comparison": comparison,
+                "answer": words.answer(comparison),
+                "method": words.method(comparison),
+                "trained": sentence(trained(comparison)),
+                "leaderboard": tables.leaderboard(comparison),
+                "pairs": tables.pairs(comparison),
+                "effects": tables.effects(comparison),
+                "runs": tables.runs(comparison),
+                "drawings": drawings,
+                "charts": charts.charts(comparison),
+                "differences": charts.differences(comparison),
+                "makings": makings(comparison.runs),
+            }
+        )
+    for name, finalize in (("index.html", escape.html), ("report.md", escape.markdown)):
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES),
+            autoescape=True,  # spares what `finalize` has escaped itself
+            finalize=finalize,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
+        text = environment.get_template(f"{name}.jinja").render(
+            sections=sections,
+            problems=problems,
+            sources=sources,
+            commands=[line for line in (*map(sweep_command, sources), command) if line],
+            plotly=Markup(get_plotlyjs()),
+            script=Markup((TEMPLATES / "page.js").read_text()),
+            style=Markup((TEMPLATES / "page.css").read_text()),
+        )
+        write_atomically(directory / name, text)
+
+
+def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None:
+    """`summary.csv`, `runs.csv`, `pairs.csv` and `summary.tex`; several data sets with a first column `data`."""
+    for name in ("summary", "runs", "pairs"):
+        parts = {data: getattr(tables, f"{name}_csv")(comparison) for data, comparison in comparisons.items()}
+        if len(parts) > 1:
+            parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
+        joined = pd.concat(parts.values())
+        keys = {"data"}.union(*(chain(c.by, c.tuned, c.varying) for c in comparisons.values()))
+        joined = joined[sorted(joined.columns, key=lambda column: column not in keys)]  # whatever the first section has
+        write_atomically(directory / f"{name}.csv", escape.csv(joined.reset_index() if name == "runs" else joined))
+    labels = dict(zip(comparisons, escape.slugs(list(comparisons)), strict=True))
+    latex = [tables.latex(comparison, data, labels[data]) for data, comparison in comparisons.items()]
+    write_atomically(directory / "summary.tex", "\n".join(latex))
+
+
+def sweep_command(sweep: Path) -> str:
+    """The command line that made a sweep, by Hydra's own record; empty where there is none."""
+    try:
+        overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
+        hydra = [word for word in overrides["hydra"] if not word.startswith("hydra.mode=")]
+        return shlex.join(["python", "run.py", "-m", *overrides["task"], *hydra])
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return ""
+
+
+def makings(runs: pd.DataFrame) -> dict[str, str]:
+    """What code, libraries and machines the runs come from."""
+    columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
+    values = {c: sorted({as_typed(v)[:60] for v in runs[c].dropna()}) for c in columns}
+    return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
+
+
+def _json(content: Any) -> Markup:
+    """JSON that may stand inside a script element, whatever texts are in it; null for what JSON has no number for."""
+    text = json.dumps(_visible(finite(content)), separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _visible(content: Any) -> Any:
+    """The same with texts as the page has them, whose script looks some of them up."""
+    if isinstance(content, dict):
+        return {_visible(key): _visible(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_visible(value) for value in content]
+    return escape.visible(content) if isinstance(content, str) else content

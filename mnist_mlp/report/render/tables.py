@@ -1,0 +1,157 @@
+"""The tables of a report: as CSV, as text to be shown, and for LaTeX."""
+
+import numpy as np
+import pandas as pd
+
+from mnist_mlp.report.analysis import verdicts
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed
+from mnist_mlp.report.analysis.stats import BEST_EPOCH, TARGETS, Comparison
+from mnist_mlp.report.render import escape
+from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.report.render.words import interval, probability
+from mnist_mlp.run.record import DIVERGED
+
+MOST_PAIRS = 300  # shown in a page; pairs.csv has all
+
+
+def summary_csv(comparison: Comparison) -> pd.DataFrame:
+    """One row a cell."""
+    return comparison.summary.drop(columns=CELL)
+
+
+def runs_csv(comparison: Comparison) -> pd.DataFrame:
+    """One row a run: every varying key, seed, status, final and best metrics, seconds."""
+    metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
+    columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
+    return _in_order(comparison)[[*_keys(comparison), *columns]]
+
+
+def _keys(comparison: Comparison) -> list[str]:
+    """What runs can differ in: the compared keys, the tuned ones, all others, the sections' own, the seed."""
+    return list(
+        dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, *comparison.measured, REPLICATE])
+    )
+
+
+def _in_order(comparison: Comparison) -> pd.DataFrame:
+    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE], key=_sortable)
+
+
+def _sortable(values: pd.Series) -> pd.Series:
+    """Numbers by size, anything mixed by its text."""
+    return values if pd.api.types.is_numeric_dtype(values) else values.map(as_typed)
+
+
+def pairs_csv(comparison: Comparison) -> pd.DataFrame:
+    """One row a pair of cells, the compared keys of both."""
+    keys = comparison.summary.set_index(CELL)[list(comparison.by)]
+    sides = [keys.loc[comparison.pairs[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]
+    return pd.concat([*sides, comparison.pairs.drop(columns=["a", "b"])], axis=1)
+
+
+def _shown(values: pd.Series, form: str, scale: float = 1) -> pd.Series:
+    """Numbers as text, nothing for a gap."""
+    return values.map(lambda value: "" if pd.isna(value) else form.format(value * scale))
+
+
+def leaderboard(comparison: Comparison) -> pd.DataFrame:
+    """The summary as text to be shown: best first, accuracies in per cent with their interval."""
+    summary = comparison.summary
+    table = pd.DataFrame({key: summary[key].map(as_typed) for key in [*comparison.by, *comparison.tuned]}).astype(
+        object
+    )
+    table.insert(0, "rank", range(1, len(table) + 1))
+    means = [summary[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")]
+    if (comparison.scored["status"] == DIVERGED).any():  # else it is the mean
+        table["score (%)"] = _shown(summary["score"], "{:.2f}", 100)
+    table["test accuracy (%)"] = list(map(interval, *means))
+    table["against the best"] = _against_the_best(comparison)
+    table["test loss (nats)"] = _shown(summary["test_loss_mean"], "{:.4f}")
+    table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
+    table["epochs to target"] = summary["epochs_to_target"].map(_reached)
+    table["n"] = summary["n"]
+    table["diverged (all settings)" if comparison.tuned else "diverged"] = summary["diverged"]
+    table["failed"] = summary["failed"]
+    table["seconds"] = _shown(summary["seconds_mean"], "{:.1f}")
+    return table.astype(str)
+
+
+def _reached(value: float) -> str:
+    return "missed" if np.isinf(value) else "" if np.isnan(value) else f"{value:g}"
+
+
+def _against_the_best(comparison: Comparison) -> pd.Series:
+    """In a word, whether a cell can be told from the best."""
+    cells = comparison.summary[CELL]
+    rivals = comparison.pairs[comparison.pairs["a"] == cells.iloc[0]].set_index("b")
+    short = {verdicts.BETTER: "worse", verdicts.WORSE: "better", verdicts.UNTOLD: "unknown"}
+    short |= {kind: kind for kind in (verdicts.EQUIVALENT, verdicts.OPEN)}
+    told = {
+        cell: next((word for kind, word in short.items() if verdict.startswith(kind)), verdict)
+        for cell, verdict in rivals["verdict"].items()
+    }
+    return cells.map(lambda cell: told.get(cell, ""))
+
+
+def pairs(comparison: Comparison) -> pd.DataFrame:
+    """Pairs of cells as text: all of them, or those with the best cell where they are too many."""
+    table = comparison.pairs
+    if table.empty:
+        return table
+    if len(table) > MOST_PAIRS:
+        table = table[table["a"] == comparison.summary[CELL].iloc[0]]
+    points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
+    between = ("[" + points[1] + ", " + points[2] + "]").where(table["p"].notna(), "")
+    p = table["p_corrected"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= "))
+    return pd.DataFrame(
+        {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
+        | {"95 % interval": between, "corrected p": p, "verdict": table["verdict"]}
+    )
+
+
+def effects(comparison: Comparison) -> pd.DataFrame:
+    """What matters on the whole, as text."""
+    table = comparison.effects
+    if table.empty:
+        return table
+    return pd.DataFrame(
+        {
+            "effect": table["effect"],
+            "range (points)": _shown(table["range"], "{:.2f}", 100),
+            "share of variance": _shown(table["share"], "{:.1%}"),
+            "largest difference": table["largest"],
+            "(points)": _shown(table["difference"], "{:+.2f}", 100),
+            "n": table["n"].astype(str),
+            "corrected p": table["p"].map(lambda p: probability(p).removeprefix("= ")),
+        }
+    )
+
+
+def runs(comparison: Comparison) -> pd.DataFrame:
+    """Every run as text, indexed by its directory."""
+    table = _in_order(comparison)
+    keys = [key for key in _keys(comparison) if not key.startswith("optim._") and not key.startswith("init._")]
+    shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
+    shown["status"] = table["status"]
+    for column in ("test_accuracy", "val_accuracy"):
+        shown[column.replace("_", " ") + " (%)"] = _shown(table[column], "{:.2f}", 100)
+    shown["seconds"] = _shown(table["seconds"], "{:.1f}")
+    return shown
+
+
+def latex(comparison: Comparison, data: str, label: str) -> str:
+    """The leaderboard as a LaTeX table."""
+    board = leaderboard(comparison).drop(columns=["rank", "failed", "seconds"])
+    board = board.rename(columns={"against the best": "vs. best"})
+    text = (
+        board.map(escape.latex)
+        .rename(columns=escape.latex)
+        .to_latex(
+            index=False,
+            caption=f"Test accuracy on {escape.latex(data)}: mean and [95\\,\\% interval] over n seeds. "
+            f"{escape.latex(sentence(trained(comparison)))}",
+            label=f"tab:{label}",
+            position="t",
+        )
+    )
+    return f"% Needs \\usepackage{{booktabs}}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n{text}"

@@ -1,0 +1,62 @@
+"""The report in the terminal: the answer, leaderboard, notes, failures, and where the rest is."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mnist_mlp.report.analysis.stats import Comparison
+from mnist_mlp.report.load import Problem
+from mnist_mlp.report.render import escape, tables, words
+
+PLAIN_WIDTH = 200  # columns where the output is no terminal
+SHOWN_PROBLEMS = 20
+SHOWN_CELLS = 50
+
+
+def show(
+    comparisons: Mapping[str, Comparison], failures: Mapping[str, str], problems: Sequence[Problem], directory: Path
+) -> None:
+    """Print the report's essence to standard output.
+
+    Args:
+        comparisons: data set to its tables.
+        failures: directory of each failed run to its reason.
+        problems: what was left out.
+        directory: where the report is.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+
+    def cell(value: object) -> Text:  # a plain string would be taken for rich's own markup
+        return Text(escape.line(value))
+
+    def say(text: str) -> None:
+        console.print(cell(text), soft_wrap=True)
+
+    for data, comparison in comparisons.items():
+        board = tables.leaderboard(comparison)
+        table = Table(title=cell(data), title_justify="left")
+        for column in board.columns:
+            table.add_column(cell(column))
+        for row in board.head(SHOWN_CELLS).itertuples(index=False):
+            table.add_row(*map(cell, row))
+        console.print(table)
+        if len(board) > SHOWN_CELLS:
+            say(f"{len(board) - SHOWN_CELLS} more cells are in the report")
+        for sentence in words.answer(comparison):
+            say(sentence)
+        for note in comparison.notes:
+            say(f"note: {note}")
+    for run, reason in list(failures.items())[:SHOWN_PROBLEMS]:
+        say(f"failed: {run}: {reason} (traceback in its run.log)")
+    if len(failures) > SHOWN_PROBLEMS:
+        say(f"failed: {len(failures) - SHOWN_PROBLEMS} more, listed in runs.csv")
+    for problem in problems[:SHOWN_PROBLEMS]:
+        say(f"left out: {problem.run}: {problem.why}")
+    if len(problems) > SHOWN_PROBLEMS:
+        say(f"left out: {len(problems) - SHOWN_PROBLEMS} more, listed in the report")
+    say(f"report: {directory / 'index.html'}")

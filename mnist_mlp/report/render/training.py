@@ -1,0 +1,74 @@
+"""What was trained, in words: no result stands without its images, epochs and network."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_mlp.report.analysis.roles import as_typed
+from mnist_mlp.report.analysis.stats import Comparison
+
+MLP = "mnist_mlp.network.MLP"
+SPELLED = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "selu": "SELU", "silu": "SiLU"}
+
+
+def trained(comparison: Comparison) -> str:
+    """As "trained on 55,000 images of mnist for 3 epochs (784-512-256-10 MLP, BatchNorm, ReLU; batch size 32)".
+
+    What the runs differ in is not given a value: it is said to be compared, tuned or to differ.
+    """
+    runs = comparison.runs
+    images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))
+    of = f"{number(images, 'image')} of " if images is not None else ""
+    text = f"trained on {of}{' and '.join(sorted(map(str, runs['data'].unique())))}"
+    text += f" for {number(epochs, 'epoch')}" if epochs is not None else ""
+    details = [", ".join(_network(runs)), f"batch size {as_typed(batch)}" if batch is not None else ""]
+    described = [
+        key for key in comparison.varying if key.partition(".")[0] in ("epochs", "batch_size", "model", "data")
+    ]
+    tuned = [key for key in described if key in comparison.tuned and key not in comparison.by]
+    compared = [key for key in described if key in comparison.by]
+    rest = [key for key in described if key not in (*tuned, *compared)]
+    for what, keys in (("compared", compared), ("tuned", tuned), ("not the same in all runs", rest)):
+        details.append(f"{what}: {', '.join(keys)}" if keys else "")
+    given = "; ".join(filter(None, details))
+    return f"{text} ({given})" if given else text
+
+
+def sentence(text: str) -> str:
+    """These words as a sentence of their own."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def number(count: float, noun: str) -> str:
+    """A whole number with its noun: 1 epoch, 55,000 images."""
+    return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
+
+
+def _one(runs: pd.DataFrame, column: str) -> Any:
+    """The value that all runs have in common; None where they differ or it is not known."""
+    values: Sequence[Any] = list(runs[column].dropna().unique()) if column in runs.columns else []
+    return values[0] if len(values) == 1 else None
+
+
+def _network(runs: pd.DataFrame) -> Iterator[str]:
+    target, hidden = _one(runs, "model._target_"), _one(runs, "model.hidden")
+    if target != MLP:
+        yield from [target] if target else []
+        return
+    inputs, classes, activation, dropout = (
+        _one(runs, column) for column in ("inputs", "classes", "model.activation", "model.dropout")
+    )
+    widths = [] if hidden is None else json.loads(hidden)
+    if hidden is None:
+        yield "MLP"
+    elif inputs is None or classes is None:
+        yield f"MLP with hidden layers {'-'.join(map(str, widths))}" if widths else "MLP without hidden layers"
+    else:
+        yield "-".join(f"{width:.0f}" for width in (inputs, *widths, classes)) + " MLP"
+    if widths or hidden is None:
+        yield from ["BatchNorm"] if _one(runs, "model.batch_norm") in (True, np.True_) else []
+        yield from [SPELLED.get(activation, str(activation))] if activation else []
+        yield from [f"dropout {as_typed(dropout)}"] if dropout else []

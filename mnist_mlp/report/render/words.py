@@ -1,0 +1,227 @@
+"""The answer in words: two or three sentences made from the numbers."""
+
+import math
+
+import numpy as np
+
+from mnist_mlp.report.analysis.contrasts import CONFIDENCE
+from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.pairs import needed
+from mnist_mlp.report.analysis.roles import CELL, as_typed, counted, in_order, judged_split
+from mnist_mlp.report.analysis.stats import Comparison
+from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
+from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.run.record import DIVERGED, FAILED
+
+MATTERS = 1 - CONFIDENCE
+FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
+TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
+NAMES = {"init": "initialisation", "optim": "optimizer"}
+
+
+def answer(comparison: Comparison) -> list[str]:
+    """Which cell won, whether the difference is real, what mattered, how fast it got there."""
+    summary = comparison.summary
+    if not (summary["n"] > 0).any():
+        diverged, failed = ((comparison.runs["status"] == status).sum() for status in (DIVERGED, FAILED))
+        return [
+            f"No run was completed, so there is nothing to compare: {diverged} diverged, {failed} failed.",
+            sentence(trained(comparison)),
+        ]
+    return [s for s in (_winner(comparison), _effects(comparison), _speed(comparison)) if s]
+
+
+def _winner(comparison: Comparison) -> str:
+    best = comparison.summary.iloc[0]
+    first = _first(comparison)
+    rivals = comparison.pairs[comparison.pairs["a"] == best[CELL]]
+    if rivals.empty:
+        return f"{first}. There is no other cell with a result to compare it with."
+    unknown = are(rivals["verdict"], UNTOLD)
+    told, why = rivals[~unknown], listed(list(dict.fromkeys(map(reason, rivals.loc[unknown, "verdict"]))))
+    rest = f" ({unknown.sum()} more cannot be judged: {why})" if unknown.any() else ""
+    if told.empty:
+        return f"{first}, but no difference can be told from chance: {why}."
+    beaten, open_ = are(told["verdict"], BETTER).sum(), told[are(told["verdict"], OPEN)]
+    alike, ahead = told[are(told["verdict"], EQUIVALENT)], told[are(told["verdict"], WORSE)]
+    if len(ahead):
+        return (
+            f"{first}, but over the seeds that they share, {ahead.iloc[0]['b']} is better: the means are over "
+            "different seeds."
+        )
+    same = f"{alike.iloc[0]['verdict']} to {listed(list(alike['b']))}" if len(alike) else ""
+    if open_.empty and not same:
+        other = (
+            "the other cell" if len(rivals) == 1 else f"{'all ' * (not rest)}{counted(len(told), 'other cell')}{rest}"
+        )
+        closest = told.sort_values("difference").iloc[0]
+        return (
+            f"{first}, better than {other}; the closest is {closest['b']}, {_points(closest['difference'])} behind "
+            f"(corrected p {probability(closest['p_corrected'])})."
+        )
+    parts = [f"better than {beaten} of {counted(len(rivals), 'other cell')}{rest}"] if beaten else []
+    parts += [same] if same else []
+    if open_.empty:
+        return f"{first}. It is {', and '.join(parts)}{rest if not beaten else ''}."
+    runner = open_.iloc[0]
+    seeds = needed(runner["more_seeds"])
+    if np.isfinite(runner["more_seeds"]):
+        seeds += ", were it as large as it looks"
+    if not parts:
+        return (
+            f"{first}, but it cannot be told from any other cell with these seeds; from the next, {runner['b']}, "
+            f"it differs by {_points(runner['difference'])}: {seeds}{rest}.{_elsewhere(comparison)}"
+        )
+    which = f"{len(open_)}, such as {runner['b']}" if len(open_) > 1 else runner["b"]
+    return (
+        f"{first}. It is {', '.join(parts)}, and cannot be told from {which} "
+        f"({_points(runner['difference'])}: {seeds})."
+    )
+
+
+def _first(comparison: Comparison) -> str:
+    """What was trained, the cell that scored highest, and how high."""
+    best = comparison.summary.iloc[0]
+    at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned)
+    name = f"{best[CELL]}{f' (with {at})' if at else ''}"
+    mean = interval(*(best[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")))
+    scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
+    summary = comparison.summary
+    level = summary.loc[np.isclose(summary["score"], best["score"], rtol=0, atol=1e-12), CELL].tolist()[1:]
+    as_high = f" (as high as {listed(level)})" if level else ""
+    text = f"{sentence(trained(comparison))[:-1]}, {name} scored highest{as_high}: "
+    if diverged := int((scored["status"] == DIVERGED).sum()):
+        return (
+            f"{text}{best['score'] * 100:.2f} % test accuracy over {counted(len(scored), 'run')}, of which {diverged} "
+            f"diverged and count as 0; the rest reached {mean} %"
+        )
+    return f"{text}{mean} % test accuracy (n = {best['n']})"
+
+
+def _elsewhere(comparison: Comparison) -> str:
+    """The differences that are real where none is with the best cell, whose noise may be all the trouble."""
+    real = comparison.pairs[are(comparison.pairs["verdict"], BETTER, WORSE)]
+    if real.empty:
+        return ""
+    one = real.sort_values("p_corrected", kind="stable").iloc[0]
+    better, worse = (one["a"], one["b"]) if one["verdict"].startswith(BETTER) else (one["b"], one["a"])
+    return f" {len(real)} of {counted(len(comparison.pairs), 'pair')} do differ, such as {better}, better than {worse}."
+
+
+def _effects(comparison: Comparison) -> str:
+    table = comparison.effects
+    if table.empty:
+        return ""
+    *mains, both = (row for _, row in table.iterrows())
+    parts = []
+    for row in mains:
+        name, p = NAMES.get(row["effect"], row["effect"]), probability(row["p"])
+        parts.append(
+            f"the {name} matters ({_points(row['range'])} between its best and worst on average, p {p})"
+            if row["p"] < MATTERS
+            else f"no effect of the {name} on average was found (p {p})"
+        )
+    tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
+    joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "with no sign of an interaction"
+    text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
+    if any(row["p"] < MATTERS for row in mains) and not are(comparison.pairs["verdict"], BETTER, WORSE).any():
+        text += (
+            " That no single pair of cells can be told apart is no contradiction: an effect averages over the other "
+            "key, so it rests on more runs than any pair."
+        )
+    return text[0].upper() + text[1:]
+
+
+def _speed(comparison: Comparison) -> str:
+    summary = comparison.summary
+    split = "validation" if judged_split(comparison.runs) == "val" else "test"
+    target = f"{comparison.target * 100:g} % {split} accuracy"
+    if not (summary["reached_target"] > 0).any():
+        return f"No run reached {target}{_nearer_target(comparison)}."
+    runs = comparison.scored
+    stacked = bool((runs["stack_size"] > 1).any())  # in a stack an epoch takes all runs equally long
+    epochs = summary["epochs_to_target"].min()
+    if not np.isfinite(epochs):
+        return f"In no cell did more than half of the runs reach {target}."
+    first = summary[summary["epochs_to_target"] == epochs].sort_values("seconds_to_target", kind="stable")
+    cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
+    ended = int(runs[CELL].isin(cells).sum())
+    seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
+    tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
+    return (
+        f"Soonest at {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
+        f"(medians; {reached} of {counted(ended, 'run')} got there)."
+    )
+
+
+def _nearer_target(comparison: Comparison) -> str:
+    """The most that was reached, and a rounder, lower target that half of the cells would reach."""
+    highest = comparison.scored["highest_accuracy"]
+    usual = comparison.scored.groupby(CELL)["highest_accuracy"].median().median()
+    lower = [target for target in TARGETS if target <= usual]
+    return f"; the best reached {_floor(highest.max())} %" + (
+        f": --target {lower[0]:g} would compare times" if lower else ""
+    )
+
+
+def _floor(accuracy: float) -> str:
+    """Per cent with two digits behind the point, never rounded up to a target that was missed."""
+    return f"{math.floor(round(accuracy * 1e4, 6)) / 100:g}"
+
+
+def method(comparison: Comparison) -> list[str]:
+    """How the numbers were made, in sentences."""
+    by, tuned = comparison.by, comparison.tuned
+    split = {"val": "validation", "train": "training"}[judged_split(comparison.runs)]
+    lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
+    for key in tuned:
+        tried = sorted(set(comparison.runs[key].map(as_typed)), key=in_order)
+        lines.append(
+            f"{key} was chosen in each cell among {', '.join(tried)}, by mean {split} accuracy after "
+            "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
+        )
+    lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
+    if comparison.judged:
+        lines.append(
+            f"Pairs: paired t-tests, seed by seed, of all pairs of {comparison.judged} cells that share at least three "
+            "seeds, with simultaneous 95 % intervals (Sidak's correction for all of these pairs). "
+            + (
+                "With so few cells, the noise of each pair is its own alone."
+                if comparison.judged <= FEW_CELLS
+                else "The noise of each pair is moderated by that of all others (Smyth 2004), as far as they are alike."
+            )
+        )
+    if not comparison.effects.empty:
+        lines.append(
+            "Effects: the same tests, of averages over the other key within each seed, and of differences of "
+            "differences for the interaction; p is corrected for all differences of an effect. Shares are of the "
+            "variance of the cells' means."
+        )
+    lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
+    images = comparison.runs["test_size"].dropna().unique()
+    lines.append(
+        f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample too, which no number of seeds "
+        "makes up for: differences and intervals hold for this test set."
+    )
+    if (sizes := comparison.runs["stack_size"]).max() > 1:
+        lines.append(
+            f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
+            "stack's, and say nothing about the optimizer."
+        )
+    return lines
+
+
+def probability(p: float) -> str:
+    """A p-value, as it follows the letter p."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """A fraction as per cent with its interval, as "97.32 [97.28, 97.36]"; nothing where there is none."""
+    if np.isnan(mean):
+        return ""
+    return f"{mean * 100:.2f}" + ("" if np.isnan(low) else f" [{low * 100:.2f}, {high * 100:.2f}]")
+
+
+def _points(difference: float) -> str:
+    return f"{abs(difference) * 100:.2f} points"

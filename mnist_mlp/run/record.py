@@ -1,0 +1,214 @@
+"""What a run leaves behind: `metrics.csv`, `steps.csv`, `run.json`. Their columns and keys are defined here alone."""
+
+import csv
+import io
+import json
+import math
+import os
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnist_mlp.run.schema import GROUPS
+
+METRICS_FILE = "metrics.csv"
+STEPS_FILE = "steps.csv"
+RUN_FILE = "run.json"
+
+COMPLETED = "completed"
+DIVERGED = "diverged"
+FAILED = "failed"
+STATUSES = (COMPLETED, DIVERGED, FAILED)
+# What every `run.json` has, and what one that ended early, or of an older version, may lack.
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "status": str,
+    "reason": (str, type(None)),
+    "final": dict,
+    "seconds": (int, float),
+    "config_hash": str,
+    "choices": dict,
+    "config": dict,
+}
+OPTIONAL: dict[str, type] = {"ended": str, "environment": dict, "data": dict, "code": dict}
+
+
+class Diverged(Exception):
+    """A loss stopped being finite: the run has ended, and that is its result."""
+
+
+class Metrics(NamedTuple):
+    """One row of `metrics.csv`: one epoch, one split.
+
+    Attributes:
+        epoch: 0 is the network before training.
+        step: training steps so far.
+        split: train, val or test.
+        loss: mean cross-entropy in nats.
+        accuracy: fraction in [0, 1].
+        lr: learning rate of the optimizer's first parameter group.
+        seconds: training time so far, without evaluation.
+    """
+
+    epoch: int
+    step: int
+    split: str
+    loss: float
+    accuracy: float
+    lr: float
+    seconds: float
+
+
+class StepLoss(NamedTuple):
+    """One row of `steps.csv`: the loss of one training batch, in nats."""
+
+    step: int
+    epoch: int
+    loss: float
+    lr: float
+
+
+Record = Metrics | StepLoss
+FILES: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
+
+
+class RunWriter:
+    """Writes one run directory.
+
+    Rows are written with each epoch, so that a killed run leaves what it had; no file stays open between, as one
+    process may write hundreds of runs. `run.json` comes last and by an atomic rename: where it is, the run has ended.
+    An older run's files in the directory are replaced.
+
+    Args:
+        directory: made where it does not exist.
+        sharing: how many runs the process trains at once; `wall_seconds` is the run's share.
+    """
+
+    def __init__(self, directory: str | Path, sharing: int = 1) -> None:
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for name in (RUN_FILE, *FILES.values()):
+            (self.directory / name).unlink(missing_ok=True)
+        for kind in FILES:
+            self._append(kind, [kind._fields])
+        self._waiting: dict[type[Record], list[Record]] = {kind: [] for kind in FILES}
+        self.facts: dict[str, Any] = {}
+        self.final: dict[str, dict[str, float]] = {}
+        self.seconds = 0.0
+        self._started, self._sharing = time.perf_counter(), sharing
+
+    def write(self, record: Record) -> None:
+        """Add one row to the file of its kind; on disk from the next `Metrics` on."""
+        self._waiting[type(record)].append(record)
+        if isinstance(record, Metrics):
+            self.final[record.split] = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
+            self.seconds = record.seconds
+            self._flush()
+
+    def _flush(self) -> None:
+        for kind, rows in self._waiting.items():
+            if rows:
+                self._append(kind, rows)
+                rows.clear()
+
+    def _append(self, kind: type[Record], rows: Sequence[Iterable[object]]) -> None:
+        """Add rows to a file: all, or none where that fails."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        with (self.directory / FILES[kind]).open("ab", buffering=0) as file:
+            before, left = file.tell(), memoryview(text.getvalue().encode())
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:
+                file.truncate(before)
+                raise
+
+    def describe(self, **facts: Any) -> None:
+        """Add entries to the `run.json` to come."""
+        self.facts |= facts
+
+    def end(self, error: Exception | None = None) -> float | None:
+        """Write `run.json`, after which the run counts as ended.
+
+        Args:
+            error: what ended it; `Diverged` is a result, anything else a failure. None if it is completed.
+
+        Returns:
+            How good it is, to be maximised: its final accuracy on validation (training, where there is none), 0 if it
+            diverged, None if it failed.
+        """
+        if error is None:
+            self._flush()
+            self._finish(COMPLETED, None)
+            return self.final["val" if "val" in self.final else "train"]["accuracy"]
+        if isinstance(error, Diverged):
+            self._flush()
+            self._finish(DIVERGED, str(error))
+            return 0.0
+        self.describe(traceback="".join(traceback.format_exception(error)))
+        with suppress(OSError):  # it may be why the run failed
+            self._flush()
+        self._finish(FAILED, f"{type(error).__name__}: {error}")
+        return None
+
+    def _finish(self, status: str, reason: str | None) -> None:
+        summary = {
+            "status": status,
+            "reason": reason,
+            "ended": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "final": self.final,
+            "seconds": self.seconds,
+            # with evaluation and everything else
+            "wall_seconds": (time.perf_counter() - self._started) / self._sharing,
+            **self.facts,
+        }
+        write_atomically(self.directory / RUN_FILE, json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
+
+
+def defect(summary: Any) -> str | None:
+    """What keeps the content of a file from being a `run.json`, in words; None where nothing does."""
+    if not isinstance(summary, dict):
+        return "it is no JSON object"
+    kinds = REQUIRED | {key: kind for key, kind in OPTIONAL.items() if key in summary}
+    for key, kind in kinds.items():
+        if key not in summary:
+            return f"it has no {key}"
+        if not isinstance(summary[key], kind):
+            return f"its {key} is {json.dumps(summary[key])[:40]}"
+    if summary["status"] not in STATUSES:
+        return f"status {summary['status']!r} is none of {', '.join(STATUSES)}"
+    if not isinstance(summary["config"].get("epochs"), int):
+        return "its config lacks epochs"
+    if missing := [group for group in GROUPS if not isinstance(summary["choices"].get(group), str)]:
+        return f"its choices lack {', '.join(missing)}"
+    if not all(isinstance(last, dict) and {"loss", "accuracy"} <= last.keys() for last in summary["final"].values()):
+        return "its final lacks losses or accuracies"
+    if summary["status"] == COMPLETED and "test" not in summary["final"]:
+        return "its final lacks test"
+    return None
+
+
+def finite(content: Any) -> Any:
+    """The same with null for what JSON has no number for."""
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or, after a crash, none (or what was there before)."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,292 @@
+"""The configuration's schema: types, ranges, units, and the check that names what is wrong.
+
+The dataclasses type the tree that Hydra composes. The four group nodes (`data`, `model`, `init`, `optim`) stay open:
+besides the keys listed here they take whatever arguments their own `_target_` takes, so that a user's optimizer
+needs no schema. `mnist_mlp.training.build` checks those arguments against the target's signature.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+
+class UserError(Exception):
+    """Something the user can put right; the message alone is shown, without a traceback."""
+
+
+class ConfigError(UserError):
+    """A setting that cannot work: the message names the key, its value and what is allowed."""
+
+
+class InvalidArgument(ValueError):
+    """An argument outside what its function allows.
+
+    Args:
+        name: the parameter's name.
+        value: what was given.
+        allowed: what would have been accepted, in words.
+    """
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{name}={value}: allowed is {allowed}")
+
+
+class Role(Enum):
+    """What a key is for when runs are compared: the one notion behind jobs' hashes and the report's sections."""
+
+    REPLICATE = "replicate"  # repeats a measurement
+    TUNABLE = "tunable"  # where several values were tried, the best one is chosen on validation
+    MEASURED_ON = "measured on"  # the terms of the measurement: never chosen, as each value is another question
+    IRRELEVANT = "irrelevant"  # decides where, how and with what display, not what, a run computes
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    lt: float | None = None,
+    role: Role | None = None,
+    later: bool = False,
+) -> Any:
+    """A dataclass field with its meaning and range; for a list, the range holds for each element.
+
+    Args:
+        default: the default value, `MISSING` where only some options of the group have the key.
+        help: one line for `--help`.
+        ge: at least.
+        gt: greater than.
+        lt: less than.
+        role: None for its group's, which is tunable but for `data`. Irrelevant keys (paths, display, hardware; the
+            rounding of sums over threads or on another device aside) are no part of a job's identity.
+        later: True where results from before the setting exist, which are those of its default.
+    """
+    metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "role": role, "later": later}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class DataConfig:
+    """A data set and how it is split; further keys are arguments of the target."""
+
+    _target_: str = setting(MISSING, "function that returns a mnist_mlp.data.Dataset")
+    root: str = setting(MISSING, "directory of the data files", role=Role.IRRELEVANT)
+    train_size: int | None = setting(None, "training images used; null for all that validation leaves", ge=1)
+    val_size: int = setting(5000, "images held out of the training set for validation; 0 for none", ge=0)
+    split_seed: int = setting(
+        0, "seed of the validation split; apart from `seed`, so that it never moves", ge=0, lt=2**63
+    )
+    normalize: bool = setting(
+        False, "standardise pixels by the training images' mean and standard deviation", role=Role.TUNABLE
+    )
+
+
+@dataclass
+class ModelConfig:
+    """A network; called with `in_features` and `out_features` from the data; further keys are its own arguments."""
+
+    _target_: str = setting(MISSING, "torch.nn.Module class, or function that returns one")
+    hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1, lt=2**20)  # noqa: RUF009
+    activation: str = setting(MISSING, "activation after each hidden layer")
+    batch_norm: bool = setting(MISSING, "batch normalisation before each activation")
+    dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
+
+
+@dataclass
+class InitConfig:
+    """A weight initialiser, called as `f(weight, generator=...)`; further keys are its own arguments."""
+
+    _target_: str = setting(MISSING, "in-place initialiser, as those of torch.nn.init")
+    _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
+    bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own) or zeros")
+    distribution: str = setting(MISSING, "uniform or normal")
+    std: float = setting(MISSING, "standard deviation of the weights", gt=0)
+
+
+@dataclass
+class OptimConfig:
+    """An optimizer; further keys are arguments of its constructor."""
+
+    _target_: str = setting(MISSING, "torch.optim.Optimizer class, or function that returns one")
+    _partial_: bool = setting(True, "always true: the parameters come later", role=Role.IRRELEVANT)
+    lr: float = setting(MISSING, "learning rate", gt=0)
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    data: DataConfig = field(default_factory=DataConfig, metadata={"role": Role.MEASURED_ON})
+    model: ModelConfig = field(default_factory=ModelConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    seed: int = setting(0, "seed of the weights, the batch order and dropout", ge=0, role=Role.REPLICATE)
+    epochs: int = setting(
+        10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.MEASURED_ON
+    )
+    batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
+    log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
+    device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
+    threads: int = setting(
+        1, "CPU threads of a run; more do not help networks this small", ge=1, lt=1025, role=Role.IRRELEVANT
+    )
+    tf32: bool = setting(  # it changes results, as threads do not, but is nothing to choose by accuracy
+        False,
+        "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
+        role=Role.MEASURED_ON,
+        later=True,
+    )
+    progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)
+    force: bool = setting(False, "train finished jobs again", role=Role.IRRELEVANT)
+    fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", role=Role.IRRELEVANT)
+    dry_run: bool = setting(False, "list what a sweep would train, and train nothing", role=Role.IRRELEVANT)
+
+
+KEYS = tuple(f.name for f in fields(Config))
+LATER_DEFAULTS = {f.name: f.default for f in fields(Config) if f.metadata.get("later")}
+GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.default_factory))
+
+
+def allowed(setting_: Field[Any]) -> str:
+    """What a field accepts, in words: "a whole number, at least 1"."""
+    kinds: dict[Any, str] = {
+        int: "a whole number",
+        int | None: "null or a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        list[int]: "a list such as [512,256] of whole numbers",
+    }
+    bounds = {"ge": "at least", "gt": "greater than", "lt": "less than"}
+    meta = setting_.metadata
+    limits = " and ".join(f"{text} {meta[key]}" for key, text in bounds.items() if meta.get(key) is not None)
+    return ", ".join(filter(None, [kinds[setting_.type], limits]))
+
+
+def _within(value: float, meta: Mapping[str, Any]) -> bool:
+    return (
+        math.isfinite(value)
+        and (meta.get("ge") is None or value >= meta["ge"])
+        and (meta.get("gt") is None or value > meta["gt"])
+        and (meta.get("lt") is None or value < meta["lt"])
+    )
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as resolved plain containers, without Hydra's part and keys that no option has set."""
+
+    def present(node: Any) -> Any:
+        return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node
+
+    return {
+        str(key): present(OmegaConf.to_container(value, resolve=True)) if OmegaConf.is_config(value) else value
+        for key, value in config.items()
+        if key not in ("hydra", "experiment")
+    }
+
+
+def shown(tree: Any, key: str) -> str:
+    """The value of a dotted key in a plain configuration as one would type it; empty where it has none."""
+    for part in key.split("."):
+        if part not in tree:
+            return ""
+        tree = tree[part]
+    return json.dumps(tree).strip('"')
+
+
+def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
+    """The part of a plain configuration that decides what a run computes: all but the irrelevant keys."""
+    idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
+    idle |= {key for key, default in LATER_DEFAULTS.items() if schema is Config and config.get(key) == default}
+    groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
+    return {
+        key: identity(value, groups[key]) if key in groups else _canonical(value)
+        for key, value in config.items()
+        if key not in idle
+    }
+
+
+def _canonical(value: Any) -> Any:
+    """The same for numbers that are equal, such as 0 and 0.0."""
+    if isinstance(value, list):
+        return [_canonical(element) for element in value]
+    if isinstance(value, dict):
+        return {key: _canonical(element) for key, element in value.items()}
+    is_small_int = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return float(value) if is_small_int else value
+
+
+def find_setting(key: str) -> Field[Any] | None:
+    """The schema's field behind a dotted key such as `optim.lr`; None where the schema has none."""
+    node: Any = Config
+    found = None
+    for part in key.split("."):
+        found = {f.name: f for f in fields(node)}.get(part) if is_dataclass(node) else None
+        node = found and found.default_factory
+    return found
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check a composed configuration for unknown keys and values out of range.
+
+    Args:
+        config: the whole tree as plain mappings; `MISSING` values count as absent.
+
+    Raises:
+        ConfigError: naming the first key that is wrong, its value and what is allowed.
+    """
+    for key, value in config.items():
+        if key not in KEYS:
+            raise ConfigError(unknown_key(key, value, KEYS))
+    _check_ranges(config, Config, prefix="")
+
+
+def _check_ranges(config: Mapping[str, Any], schema: type, prefix: str) -> None:
+    for f in fields(schema):
+        value = config.get(f.name, MISSING)
+        if is_dataclass(f.default_factory):
+            _check_ranges(value, f.default_factory, prefix=f"{f.name}.")
+            continue
+        elements = value if isinstance(value, list) else [value]
+        numbers = [e for e in elements if isinstance(e, int | float) and not isinstance(e, bool)]
+        if not all(_within(number, f.metadata) for number in numbers):
+            raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}")
+
+
+def unknown_key(key: str, value: object, known: Sequence[str]) -> str:
+    """The message for a key nobody knows, with the nearest known one."""
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{key}={value}: there is no such key{hint}; allowed are {', '.join(known) or 'none'}"
+
+
+def role_of(key: str) -> Role:
+    """What a dotted key is for.
+
+    A key that the schema does not know is an argument of somebody's own target, and has its group's role: of `data` it
+    makes other data, of any other group it is tunable.
+    """
+    for name in (key, key.partition(".")[0]):
+        found = find_setting(name)
+        role = found.metadata.get("role") if found else None
+        if isinstance(role, Role):
+            return role
+    return Role.TUNABLE
+
+
+def describe() -> Iterator[tuple[str, str]]:
+    """Every key of the schema with its meaning, for `--help`."""
+    for f in fields(Config):
+        if is_dataclass(f.default_factory):
+            for sub in fields(f.default_factory):
+                if not sub.name.startswith("_"):
+                    yield f"{f.name}.{sub.name}", sub.metadata["help"]
+        else:
+            yield f.name, f.metadata["help"]

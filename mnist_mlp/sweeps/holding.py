@@ -1,0 +1,70 @@
+"""Who writes to a directory: one process at a time, whatever becomes of it. There is no Hydra here."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mnist_mlp.run.record import write_atomically
+from mnist_mlp.run.schema import UserError
+
+LOCK_FILE = ".lock"
+HOLDER_FILE = ".holder.json"
+LOCK_SECONDS = 0.2  # for a holder that is just leaving
+
+
+@contextmanager
+def holding(directory: Path) -> Iterator[None]:
+    """Be the only one that writes to a directory; the lock goes with the process, however that ends.
+
+    Raises:
+        UserError: another process holds it, and the message names it; or nothing can be written there.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(directory / LOCK_FILE)
+        holder = {"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv)}
+        write_atomically(directory / HOLDER_FILE, json.dumps(holder) + "\n")
+    except Timeout:
+        raise UserError(f"{directory} is in use by another sweep: {_holder(directory)}") from None
+    except OSError as error:
+        raise UserError(f"{directory}: nothing can be written there: {error}") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the directory may be gone, and some systems keep a file that is open
+            (directory / HOLDER_FILE).unlink(missing_ok=True)
+            (directory / LOCK_FILE).unlink(missing_ok=True)  # last, and while it is held: see `_acquire`
+        lock.release()
+
+
+def _acquire(path: Path) -> FileLock:
+    """Lock the file of this name, which its last holder removes.
+
+    Between opening and locking a file, it may have been removed and another process have locked a new one of its name.
+    So it is compared with what has the name after it was locked.
+
+    Raises:
+        Timeout: another process holds it.
+    """
+    while True:
+        with path.open("a") as file:
+            lock = FileLock(path, timeout=LOCK_SECONDS)
+            lock.acquire()
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    return lock
+        lock.release()
+
+
+def _holder(directory: Path) -> str:
+    try:
+        holder = json.loads((directory / HOLDER_FILE).read_text())
+        return f"process {holder['process']} on {holder['host']} ({holder['command']})"
+    except (OSError, ValueError, KeyError):
+        return "it has not said which yet"

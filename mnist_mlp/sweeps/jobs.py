@@ -1,0 +1,223 @@
+"""The jobs of a sweep as directories: which have a result, and how far the sweep is.
+
+All state is in the files that the jobs write, so it is right under every launcher, in this process or on another host,
+and survives whatever kills a process. There is no Hydra here.
+"""
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from mnist_mlp.run.environment import code, file_of
+from mnist_mlp.run.interrupts import INTERRUPTED, kept_from_workers
+from mnist_mlp.run.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, RunWriter, defect
+from mnist_mlp.run.schema import UserError
+
+log = logging.getLogger(__name__)
+FINISHED = (COMPLETED, DIVERGED)  # statuses that are results
+STOP_FILE = ".stop"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        overrides: what sets it apart on the command line.
+        directory: where it writes.
+        config_hash: of its configuration.
+        data_digest: of its data.
+        epochs: that it trains for.
+        stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.training.stack.plan`); None for one
+            that could not, or has no GPU.
+        code: the user's own that it runs (see `mnist_mlp.run.environment.code`).
+    """
+
+    overrides: tuple[str, ...]
+    directory: Path
+    config_hash: str
+    data_digest: str
+    epochs: int = 1
+    stack: str | None = None
+    code: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def summary(self) -> Any:
+        """The content of its `run.json`, whatever that is; None where there is none that can be read."""
+        try:
+            return json.loads((self.directory / RUN_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def status(self) -> str | None:
+        """How it ended; None where it has not."""
+        summary = self.summary()
+        return summary.get("status") if isinstance(summary, dict) else None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one job is to do, and where.
+
+    Attributes:
+        config: plain (see `mnist_mlp.run.schema.plain`).
+        directory: of the run.
+        choices: group to option.
+        overrides: what sets it apart on the command line.
+        config_hash: of the configuration (see `mnist_mlp.sweeps.names.config_hash`).
+    """
+
+    config: Mapping[str, Any]
+    directory: Path
+    choices: Mapping[str, str]
+    overrides: tuple[str, ...]
+    config_hash: str
+
+    def writer(self, sharing: int = 1) -> RunWriter:
+        """Begin the run's directory; `sharing` as in `RunWriter`."""
+        writer = RunWriter(self.directory, sharing)
+        writer.describe(
+            config_hash=self.config_hash,
+            choices=dict(self.choices),
+            config=dict(self.config),
+            overrides=list(self.overrides),
+            code=code(self.config),
+        )
+        return writer
+
+
+def distinct(jobs: Iterable[Job], top: Path) -> list[Job]:
+    """Those jobs that can give different results, once each.
+
+    Args:
+        jobs: of a sweep.
+        top: the sweep's directory.
+
+    Raises:
+        UserError: two of them would write into one directory, or one into a directory inside the other's.
+    """
+    unique: dict[tuple[str, str], Job] = {}
+    for job in jobs:
+        unique.setdefault((job.config_hash, job.data_digest), job)
+    places: dict[Path, Job] = {}
+    for job in unique.values():
+        place = Path(os.path.normpath(job.directory))
+        if Path(os.path.normpath(top)) not in place.parents:
+            raise UserError(f"hydra.sweep.subdir: {job.directory} is not below the sweep's directory {top}")
+        if (other := places.setdefault(place, job)) is not job:
+            raise UserError(_collision(other, job, f"one directory, {place}"))
+    for place, job in places.items():
+        for outer in set(place.parents) & places.keys():
+            raise UserError(_collision(places[outer], job, f"directories one inside the other, {outer} and {place}"))
+    return list(unique.values())
+
+
+def _collision(one: Job, two: Job, what: str) -> str:
+    words = "\n".join(f"  {' '.join(job.overrides) or '(no overrides)'}" for job in (one, two))
+    return (
+        f"hydra.sweep.subdir: two different jobs have {what}:\n{words}\n"
+        "allowed is a name that tells every two jobs apart, as the default does"
+    )
+
+
+def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
+    """Those jobs that have a result already, which need not be trained again.
+
+    Args:
+        jobs: all of a sweep.
+        version: this package's.
+
+    Raises:
+        UserError: a result there comes from another version of the package, other code of the user's, other data or a
+            configuration whose hash merely begins alike. Nothing is mixed in silently, nor thrown away unasked.
+    """
+    finished, foreign = [], []
+    for job in jobs:
+        if not (job.directory / RUN_FILE).exists():
+            continue
+        summary = job.summary()
+        if why := _no_result(summary):
+            log.warning("%s: its %s is damaged (%s), so it counts as not run", job.directory, RUN_FILE, why)
+            continue
+        if not (job.directory / METRICS_FILE).is_file():  # without which no report counts it
+            log.warning("%s: its %s is missing, so it counts as not run", job.directory, METRICS_FILE)
+            continue
+        if summary["status"] not in FINISHED:
+            continue
+        if different := _differences(job, summary, version):
+            foreign.append(f"{job.directory}: {'; '.join(different)}")
+        finished.append(job)
+    if foreign:
+        raise UserError(
+            f"{len(foreign)} finished results there are not comparable with what would be added, such as\n"
+            f"  {foreign[0]}\nforce=true trains all anew in their place; another hydra.sweep.dir=DIR keeps them"
+        )
+    return finished
+
+
+def _no_result(summary: Any) -> str | None:
+    """What the content of a `run.json` lacks to be compared with today's jobs; None where that is nothing."""
+    if why := defect(summary):
+        return why
+    if summary["status"] not in FINISHED:
+        return None
+    for key, fact in (("environment", "package"), ("data", "digest")):
+        if not isinstance(summary.get(key, {}).get(fact), str):
+            return f"it has no {key}.{fact}"
+    return None
+
+
+def _differences(job: Job, summary: Mapping[str, Any], version: str) -> list[str]:
+    """In what a result is of another making than the job would be today."""
+    theirs = {
+        "version": summary["environment"]["package"],
+        "data": summary["data"]["digest"],
+        "configuration": summary["config_hash"],
+    }
+    ours = {"version": version, "data": job.data_digest, "configuration": job.config_hash}
+    different = [f"{name} {theirs[name]} instead of {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    before = summary.get("code", {})
+    return different + [
+        f"the code of {name} ({file_of(name)}) has changed since"
+        for name in sorted(before.keys() | job.code.keys())
+        if before.get(name) != job.code.get(name)
+    ]
+
+
+@contextmanager
+def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, kill every process that this one has started, say something, and end with status 130.
+
+    Killing is safe, as results are written atomically; asking politely is not, as a launcher's own way to wind down can
+    outlast anyone's patience. For the same reason the process ends at once, without the libraries' exit hooks.
+
+    Args:
+        farewell: gives the last words.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                # joblib's tracker ends by itself when this process has, and removes what its workers have left behind.
+                if not any("resource_tracker" in word for word in child.cmdline()):
+                    child.kill()
+        print(f"\n{signal.Signals(number).name}: every worker has been stopped. {farewell()}", flush=True)
+        os._exit(INTERRUPTED)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with kept_from_workers(lambda: leave(signal.SIGINT, None)):
+            yield
+    except SystemExit:  # Ray puts a handler of its own in place of ours, which does this
+        leave(signal.SIGTERM, None)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,43 @@
+"""What tells two jobs apart: the options chosen, the hash of a configuration, the name of a job's directory."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+
+from mnist_mlp.run import schema
+
+PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 255 bytes a name
+
+
+def choices(hydra: Any) -> dict[str, str]:
+    """The option chosen in each group: what a report calls the run's initialisation, optimizer, model and data."""
+    return {group: hydra.runtime.choices[group] for group in schema.GROUPS}
+
+
+def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
+    """SHA-256, hexadecimal, of what decides a run's result and its place in a report.
+
+    Two configurations share it exactly when they differ in nothing but keys that cannot change a result. The names of
+    the options count, as two options of equal content are still two cells of a comparison.
+
+    Args:
+        config: plain (see `mnist_mlp.run.schema.plain`).
+        chosen: group to option.
+    """
+    decisive = {"choices": dict(chosen), "config": schema.identity(config)}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def job_name(_root_: DictConfig) -> str:
+    """A directory name: a readable prefix, and eight digits of the configuration's hash.
+
+    Both come from the composed configuration, not from the overrides, so that a default stated or left out is one job.
+    """
+    chosen, config = choices(_root_.hydra), schema.plain(_root_)
+    words = [chosen["init"], chosen["optim"], f"lr{schema.shown(config, 'optim.lr')}", f"seed{config['seed']}"]
+    prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")
+    return f"{prefix[:PREFIX_LENGTH]}-{config_hash(config, chosen)[:8]}"

@@ -1,0 +1,144 @@
+"""What a run and a sweep show while they are under way."""
+
+import logging
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Self
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, Metrics, Record
+from mnist_mlp.sweeps.jobs import Job
+
+log = logging.getLogger(__name__)
+
+RUNNING = "running"
+POLL_SECONDS = 0.5
+PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
+
+
+class EpochLines:
+    """Logs one line an epoch.
+
+    Args:
+        epochs: how many there will be.
+        log: where to.
+    """
+
+    def __init__(self, epochs: int, log: logging.Logger = log) -> None:
+        self.epochs, self.log = epochs, log
+        self._line: list[str] = []
+
+    def add(self, record: Record) -> None:
+        """Take notice of a run's next record."""
+        if not isinstance(record, Metrics):
+            return
+        self._line.append(f"{record.split} {record.loss:.4f} ({record.accuracy:.2%})")
+        if record.split == "test":  # the last of its epoch
+            line = "  ".join(self._line)
+            self.log.info("epoch %d/%d  %s  %.1f s", record.epoch, self.epochs, line, record.seconds)
+            self._line.clear()
+
+
+def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iterator[Record]:
+    """Pass records on, showing how far they are.
+
+    Args:
+        records: what `mnist_mlp.training.loop.train` yields.
+        epochs: how many there will be.
+        steps: how many training steps there will be.
+        bar: whether to draw a progress bar; it is drawn on a terminal only.
+    """
+    lines = EpochLines(epochs)
+    on_terminal = bar and sys.stderr.isatty()
+    with (
+        logging_redirect_tqdm() if on_terminal else nullcontext(),
+        tqdm(total=steps, unit="step", disable=not on_terminal, leave=False) as meter,
+    ):
+        for record in records:
+            meter.update(record.step - meter.n)
+            lines.add(record)
+            yield record
+
+
+class Progress:
+    """One line about a whole sweep while it runs; a context manager.
+
+    Args:
+        jobs: those to be trained.
+        skipped: how many others had a result before.
+        shown: False shows nothing.
+    """
+
+    def __init__(self, jobs: Sequence[Job], skipped: int, shown: bool) -> None:
+        self.jobs = jobs
+        self.skipped = skipped
+        self.shown = shown
+        self.started = time.time()
+        self.ended: dict[Job, str] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self.shown and self.jobs:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def counts(self) -> Counter[str]:
+        """How many jobs are in which state, by what is on disk."""
+        for job in self.jobs:
+            if job not in self.ended and (status := job.status()):
+                self.ended[job] = status
+        running = sum(job not in self.ended and self._has_started(job) for job in self.jobs)
+        return Counter(self.ended.values()) + Counter({RUNNING: running})
+
+    def line(self) -> str:
+        """The state of the sweep in one line."""
+        counts = self.counts()
+        total = len(self.jobs)
+        elapsed = time.time() - self.started
+        done = len(self.ended) + sum(map(self._share_done, self.jobs))
+        left = f", about {_clock(elapsed / done * (total - done))} left" if 0 < done < total else ""
+        states = ", ".join(f"{counts[state]} {state}" for state in (RUNNING, FAILED, DIVERGED))
+        finished = self.skipped + counts[COMPLETED] + counts[DIVERGED]
+        return f"{finished} of {self.skipped + total} finished ({states}), {_clock(elapsed)} elapsed{left}"
+
+    def _has_started(self, job: Job) -> bool:
+        try:
+            return (job.directory / METRICS_FILE).stat().st_mtime >= self.started
+        except OSError:
+            return False
+
+    def _share_done(self, job: Job) -> float:
+        """The share of its epochs that a running job has done."""
+        if job in self.ended or not self._has_started(job):
+            return 0.0
+        try:
+            last_row = (job.directory / METRICS_FILE).read_text(encoding="utf-8").splitlines()[-1]
+            return int(last_row.partition(",")[0]) / max(job.epochs, 1)
+        except (OSError, ValueError, IndexError):  # it is being written, or has the header alone
+            return 0.0
+
+    def _watch(self) -> None:
+        if not sys.stderr.isatty():
+            while not self._done.wait(PLAIN_SECONDS):
+                log.info("%s", self.line())
+            return
+        with tqdm(total=len(self.jobs), bar_format="{desc}", leave=False) as bar:
+            while not self._done.wait(POLL_SECONDS):
+                bar.set_description_str(self.line())
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

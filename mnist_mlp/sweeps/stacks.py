@@ -1,0 +1,133 @@
+"""Jobs trained as one stack: what each of them leaves behind, whatever becomes of the others."""
+
+import gc
+import logging
+from collections.abc import Sequence
+
+import torch
+
+from mnist_mlp.run.environment import environment
+from mnist_mlp.run.record import Diverged, Record, RunWriter
+from mnist_mlp.sweeps.jobs import Assignment
+from mnist_mlp.sweeps.progress import EpochLines
+from mnist_mlp.training.build import build, find_device
+from mnist_mlp.training.stack.members import facts, records, run_of
+from mnist_mlp.training.stack.stack import Run
+
+log = logging.getLogger(__name__)
+CPU = torch.device("cpu")
+
+
+def train(jobs: Sequence[tuple[Assignment, logging.Logger]]) -> list[float | None]:
+    """Train jobs as one stack; in halves, where the device turns out to have too little memory.
+
+    Args:
+        jobs: that can be trained together, each with its log.
+
+    Returns:
+        What `RunWriter.end` gives for each.
+    """
+    stack = [Member(job, log) for job, log in jobs]
+    _train(stack)
+    return [member.value for member in stack]
+
+
+class Member:
+    """A job in a stack: what it writes, and how it ended. An error of its own ends it, and leaves the others alone.
+
+    Attributes:
+        value: what `RunWriter.end` gave; None before.
+        going: whether it has not ended.
+    """
+
+    def __init__(self, job: Assignment, log: logging.Logger) -> None:
+        self.job, self.log = job, log
+        self.value: float | None = None
+        self.going = True
+        self._writer: RunWriter | None = None
+
+    def begin(self, size: int, device: torch.device) -> Run | None:
+        """Begin its directory, and build it as one of a stack of this size; None where that fails."""
+        config = self.job.config
+        try:
+            self.log.info("%s", self.job.directory)
+            self._writer = self.job.writer(sharing=size)
+            self._writer.describe(environment=environment(str(device), config["threads"]))
+            self.parts = build(config, CPU)
+            self._writer.describe(**self.parts.facts(), **facts(size))
+            self._lines = EpochLines(config["epochs"], self.log)
+            return run_of(self.parts)
+        except Exception as error:
+            self.end(error)
+            return None
+
+    def write(self, record: Record) -> None:
+        """Write its next record."""
+        assert self._writer is not None
+        try:
+            self._writer.write(record)
+            self._lines.add(record)
+        except Exception as error:
+            self.end(error)
+
+    def end(self, error: Exception | None = None) -> None:
+        """Write down how it ended (see `RunWriter.end`)."""
+        self.going = False
+        try:
+            if isinstance(error, Diverged):
+                self.log.warning("diverged: %s", error)
+            elif error is not None:
+                self.log.error("failed", exc_info=error)
+            if self._writer is not None:
+                self.value = self._writer.end(error)
+        except OSError as failure:  # a full disk, mostly; without a result the job is tried again
+            log.error("%s: %s", self.job.directory, failure)
+
+
+def _train(stack: Sequence[Member]) -> None:
+    config = stack[0].job.config
+    device = find_device(config["device"])
+    runs, members = [], []
+    for member in stack:
+        run = member.begin(len(stack), device)
+        if run is not None:
+            runs.append(run)
+            members.append(member)
+    if not runs:
+        return
+    log.info("%d runs in one stack on %s", len(runs), device)
+    failure: Exception | None = None
+    try:
+        for number, record in records(runs, members[0].parts, config, device):
+            member = members[number]
+            if not member.going:
+                continue
+            if isinstance(record, Diverged):
+                member.end(record)
+            else:
+                member.write(record)
+    except Exception as error:
+        failure = error
+    going = [member for member in members if member.going]
+    if failure is None or not _is_memory(failure) or len(runs) == 1:
+        for member in going:
+            member.end(failure)
+        return
+    # Whatever refers to the stack's memory must go before the next one comes: the networks are views into it.
+    failure = None
+    runs.clear()
+    for member in members:
+        del member.parts
+    gc.collect()
+    torch.cuda.empty_cache()
+    half = -(-len(going) // 2)
+    log.warning("%d runs at once are too many for the memory; trying %d", len(members), half)
+    for part in (going[:half], going[half:]):
+        if part:
+            _train(part)
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether a device had too little memory; libraries and the CPU's allocator say so in words alone."""
+    words = ("CUBLAS_STATUS_ALLOC_FAILED", "not enough memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

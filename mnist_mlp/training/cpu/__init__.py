@@ -1,0 +1,1 @@
+"""A training step in single passes over memory, on the CPU."""

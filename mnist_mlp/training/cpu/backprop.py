@@ -1,0 +1,263 @@
+"""Gradients of a feed-forward network on the CPU, its layers' backward passes written out.
+
+At this size a step through autograd spends more time between operations than in them. Activations here have shape
+(features, batch), one image a column: the weight is then the first factor of a layer's product, and oneDNN takes a
+fifth less time for it. Gradients go to the parameters' `grad`, as autograd's would.
+"""
+
+# ruff: noqa: D102 - what every layer's two passes do is said once, in `Layer`
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mnist_mlp.network import dropout
+from mnist_mlp.network.model import ACTIVATIONS
+from mnist_mlp.network.products import Linear, products_for
+from mnist_mlp.training.cpu import kernels
+
+Array = np.ndarray
+
+
+class Layer(Protocol):
+    """The two passes of one module in training mode."""
+
+    def forward(self, x: Array) -> Array:
+        """From the input to the output, both (features, batch); may work in place."""
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        """From the gradient by the output, in place or not, to that by the input, which is of use where `wanted`.
+
+        Sets the gradients of the module's parameters.
+        """
+
+
+class Vector:
+    """A parameter of shape (features,); its gradient is always written to the same place."""
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self.value: Array = parameter.detach().numpy()
+        parameter.grad = torch.zeros_like(parameter)
+        self.gradient: Array = parameter.grad.numpy()
+
+
+class LinearLayer:
+    """W x + b."""
+
+    def __init__(self, module: nn.Linear, random: np.random.BitGenerator) -> None:
+        self.parameter = module.weight
+        self.weight = module.weight.detach()
+        self.products = products_for(self.weight)
+        self.bias = None if module.bias is None else Vector(module.bias)
+
+    def forward(self, x: Array) -> Array:
+        self.x = torch.from_numpy(x)
+        out: Array = self.products.forward(self.weight, self.x).numpy()
+        if self.bias is not None:
+            kernels.add_bias(out, self.bias.value)
+        return out
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        if self.bias is not None:
+            kernels.add_bias_backward(self.bias.gradient, gradient)
+        by_output = torch.from_numpy(gradient)
+        self.parameter.grad = None  # so that the new one takes its place in memory, and in the cache
+        self.parameter.grad = self.products.by_weight(by_output, self.x)
+        return self.products.by_input(self.weight, by_output).numpy() if wanted else gradient
+
+
+class BatchNormLayer:
+    """Batch normalisation by the batch's own statistics."""
+
+    def __init__(self, module: nn.BatchNorm1d, random: np.random.BitGenerator) -> None:
+        assert module.running_mean is not None  # `suits` has seen to these
+        assert module.running_var is not None
+        assert module.num_batches_tracked is not None
+        self.weight, self.bias = Vector(module.weight), Vector(module.bias)
+        self.features, self.momentum, self.eps = module.num_features, module.momentum, module.eps
+        self.running_mean, self.running_var = module.running_mean.numpy(), module.running_var.numpy()
+        self.steps = module.num_batches_tracked.view(1).numpy()
+        self.inverse_std = np.empty_like(self.weight.value)
+        self.out = self.normalised = np.empty((0, 0))
+
+    def forward(self, x: Array) -> Array:
+        if len(x) != self.features or x.shape[1] < 2:
+            raise ValueError(f"BatchNorm of {self.features} features cannot take {x.shape[1]} images of {len(x)}")
+        self.out, self.normalised = _like(x, self.out), _like(x, self.normalised)
+        self.steps += 1
+        kernels.batch_norm(
+            self.out,
+            self.normalised,
+            self.inverse_std,
+            self.running_mean,
+            self.running_var,
+            x,
+            self.weight.value,
+            self.bias.value,
+            self.momentum,
+            self.eps,
+        )
+        return self.out
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        kernels.batch_norm_backward(
+            gradient,
+            self.weight.gradient,
+            self.bias.gradient,
+            self.normalised,
+            self.inverse_std,
+            self.weight.value,
+        )
+        return gradient
+
+
+class ReLULayer:
+    """The larger of x and 0."""
+
+    def __init__(self, module: nn.ReLU, random: np.random.BitGenerator) -> None:
+        pass
+
+    def forward(self, x: Array) -> Array:
+        kernels.relu(x)
+        self.out = x
+        return x
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        kernels.relu_backward(gradient, self.out)
+        return gradient
+
+
+class ActivationLayer:
+    """Any other elementwise function, by autograd."""
+
+    def __init__(self, module: nn.Module, random: np.random.BitGenerator) -> None:
+        self.module = module
+
+    def forward(self, x: Array) -> Array:
+        self.x = torch.from_numpy(x).requires_grad_()
+        with torch.enable_grad():
+            self.out = self.module(self.x)
+        out: Array = self.out.detach().numpy()
+        return out.copy()  # the next layer may work in place, and autograd needs this one
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        (by_input,) = torch.autograd.grad(self.out, self.x, torch.from_numpy(gradient))
+        return np.ascontiguousarray(by_input.numpy())
+
+
+class DropoutLayer:
+    """Zeroes each unit with probability p, and divides the others by 1 - p (`mnist_mlp.network.dropout`)."""
+
+    def __init__(self, module: nn.Dropout, random: np.random.BitGenerator) -> None:
+        self.random = random
+        self.drawing = dropout.drawing(module.p)
+        self.out = self.factor = np.empty((0, 0))
+
+    def forward(self, x: Array) -> Array:
+        self.out, self.factor = _like(x, self.out), _like(x, self.factor)
+        kind, threshold, scale = self.drawing
+        bits = self.random.random_raw(self.drawing.words(x.size)).view(kind)
+        kernels.dropout(self.out, self.factor, x, bits, threshold, scale)
+        return self.out
+
+    def backward(self, gradient: Array, wanted: bool) -> Array:
+        kernels.multiply(gradient, self.factor)
+        return gradient
+
+
+def _like(x: Array, buffer: Array) -> Array:
+    """The buffer, if it has the shape and type of x, or a new one: making one takes longer than a pass over it."""
+    if buffer.shape == x.shape and buffer.dtype == x.dtype:
+        return buffer
+    # PyTorch's memory is aligned to the vectors' size, without which libraries may round differently from run to run.
+    return torch.empty_like(torch.from_numpy(x)).numpy()
+
+
+GLOBAL_HOOKS = [name for name in vars(nn.modules.module) if name.startswith("_global_") and name.endswith("_hooks")]
+
+LAYERS: dict[type[nn.Module], Callable[[Any, np.random.BitGenerator], Layer]] = {
+    **dict.fromkeys(ACTIVATIONS.values(), ActivationLayer),
+    nn.Linear: LinearLayer,
+    Linear: LinearLayer,
+    nn.BatchNorm1d: BatchNormLayer,
+    nn.ReLU: ReLULayer,
+    nn.Dropout: DropoutLayer,
+}
+
+
+class Backprop:
+    """Sets the gradients of a network's parameters to those of a batch's mean cross-entropy.
+
+    Args:
+        model: one that `suits` accepts.
+        seed: of dropout, in 0..2**32-1.
+    """
+
+    def __init__(self, model: nn.Sequential, seed: int) -> None:
+        random = dropout.stream(seed)
+        self.layers = [LAYERS[type(module)](module, random) for module in model]
+        self.by_logits = np.empty((0, 0))
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        """Run the batch forward and backward.
+
+        Args:
+            images: (batch, features), of the parameters' type.
+            labels: (batch,), each in 0..classes-1.
+
+        Returns:
+            The loss in nats, and how many images are classified right.
+        """
+        first = self.layers[0]
+        columns = images.t()  # (features, batch)
+        if not isinstance(first, LinearLayer):  # which needs no copy, as it takes its input with the images as rows
+            columns = columns.clone(memory_format=torch.contiguous_format)
+        x: Array = columns.numpy()
+        for layer in self.layers:
+            x = layer.forward(x)
+        gradient = self.by_logits = _like(x, self.by_logits)
+        loss, correct = kernels.cross_entropy(gradient, x, labels.numpy())
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient, wanted=layer is not first)
+        return loss, correct
+
+
+def suits(model: nn.Module) -> TypeGuard[nn.Sequential]:
+    """Whether these layers compute what autograd would, but for rounding, and no more is asked of the model."""
+    if not isinstance(model, nn.Sequential) or any(
+        getattr(type(model), name) is not getattr(nn.Sequential, name)
+        for name in ("forward", "train", "__call__", "__iter__")
+    ):
+        return False
+    modules, parameters = list(model), list(model.parameters())
+    return (
+        len(modules) > 0
+        and len(modules) == len(set(modules))
+        and all(type(module) in LAYERS and _is_usual(module) for module in modules)
+        and len(parameters) == sum(len(list(module.parameters())) for module in modules)
+        and not any(vars(nn.modules.module)[name] for name in GLOBAL_HOOKS)
+        and not any("forward" in vars(module) or has_hooks(module) for module in model.modules())
+        and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters)
+        and len({p.dtype for p in parameters}) == 1
+        and all(p.dtype in (torch.float32, torch.float64) for p in parameters)
+        and all(p.device.type == "cpu" and p.requires_grad and p.is_contiguous() for p in parameters)
+    )
+
+
+def _is_usual(module: nn.Module) -> bool:
+    match module:
+        case nn.Linear() | nn.ReLU():
+            return True
+        case nn.BatchNorm1d():
+            return module.affine and module.track_running_stats and module.momentum is not None
+        case nn.Dropout():
+            return 0 <= module.p < 1 - 2**-16
+    return not getattr(module, "inplace", False) and not list(module.parameters())
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody has asked to be called when the module is."""
+    return any(value for name, value in vars(module).items() if name.endswith("_hooks"))

@@ -1,0 +1,190 @@
+"""The optimizers' updates, each a single pass over the parameters, gradients and state.
+
+PyTorch's own take up to eleven passes; on the CPU it has single-pass kernels for some of its optimizers only. What they
+compute is in `mnist_mlp.training.rules`. The optimizer's own state stays empty, as what is to be remembered is kept
+here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
+from mnist_mlp.run.compiled import compiled
+from mnist_mlp.training.rules import Rule, rule_of
+
+Array = Any
+
+
+@compiled
+def _sgd(p: Array, g: Array, lr: float, weight_decay: float) -> None:
+    for i in range(len(p)):
+        p[i] -= lr * (g[i] + weight_decay * p[i])
+
+
+@compiled
+def _momentum(
+    p: Array,
+    g: Array,
+    velocity: Array,
+    lr: float,
+    momentum: float,
+    fresh: float,
+    of_gradient: float,
+    of_velocity: float,
+    weight_decay: float,
+) -> None:
+    for i in range(len(p)):
+        gradient = g[i] + weight_decay * p[i]
+        velocity[i] = momentum * velocity[i] + fresh * gradient
+        p[i] -= lr * (of_gradient * gradient + of_velocity * velocity[i])
+
+
+@compiled
+def _adagrad(p: Array, g: Array, total: Array, lr: float, eps: float, weight_decay: float) -> None:
+    for i in range(len(p)):
+        gradient = g[i] + weight_decay * p[i]
+        total[i] += gradient * gradient
+        p[i] -= lr * gradient / (np.sqrt(total[i]) + eps)
+
+
+@compiled
+def _rmsprop(
+    p: Array, g: Array, square: Array, lr: float, alpha: float, fresh: float, eps: float, weight_decay: float
+) -> None:
+    for i in range(len(p)):
+        gradient = g[i] + weight_decay * p[i]
+        square[i] = alpha * square[i] + fresh * gradient * gradient
+        p[i] -= lr * gradient / (np.sqrt(square[i]) + eps)
+
+
+@compiled
+def _adadelta(
+    p: Array,
+    g: Array,
+    square: Array,
+    delta_square: Array,
+    lr: float,
+    rho: float,
+    fresh: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    for i in range(len(p)):
+        gradient = g[i] + weight_decay * p[i]
+        square[i] = rho * square[i] + fresh * gradient * gradient
+        delta = np.sqrt(delta_square[i] + eps) / np.sqrt(square[i] + eps) * gradient
+        delta_square[i] = rho * delta_square[i] + fresh * delta * delta
+        p[i] -= lr * delta
+
+
+@compiled
+def _adam(
+    p: Array,
+    g: Array,
+    average: Array,
+    square: Array,
+    lr: float,
+    fresh1: float,
+    beta2: float,
+    fresh2: float,
+    of_root: float,
+    eps: float,
+    weight_decay: float,
+    shrink: float,
+) -> None:
+    for i in range(len(p)):
+        gradient = g[i] + weight_decay * p[i]
+        average[i] += fresh1 * (gradient - average[i])
+        square[i] = beta2 * square[i] + fresh2 * gradient * gradient
+        p[i] = shrink * p[i] - lr * average[i] / (of_root * np.sqrt(square[i]) + eps)
+
+
+KERNELS: dict[str, Callable[..., None]] = {  # by the rule's formula; parameters, gradients, arrays and numbers
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "adagrad": _adagrad,
+    "rmsprop": _rmsprop,
+    "adadelta": _adadelta,
+    "adam": _adam,
+}
+
+
+@dataclass
+class _Parameter:
+    tensor: Tensor
+    values: np.ndarray
+    remembered: tuple[np.ndarray, ...]
+    gradient: Tensor | None = None  # a vector's last one and its array, as it mostly stays where it is
+    gradient_values: np.ndarray | None = None
+
+
+class Update:
+    """Does what `optimizer.step()` does, but for rounding, in a single pass.
+
+    Args:
+        optimizer: one that `suits` accepts; every parameter has a gradient at every step.
+
+    Raises:
+        ValueError: there is none for this optimizer.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.steps = 0
+        self._groups: list[tuple[Rule, list[_Parameter]]] = []
+        for group in optimizer.param_groups:
+            rule = rule_of(optimizer, group)
+            if rule is None:
+                raise ValueError(f"there is no single-pass update for {optimizer}")
+            parameters = []
+            for p in group["params"]:
+                remembered = tuple(_flat(torch.full_like(p, value)) for value in rule.initial)
+                parameters.append(_Parameter(p, _flat(p), remembered))
+            if parameters:  # PyTorch allows a group of none
+                self._groups.append((rule, parameters))
+
+    def __call__(self) -> None:
+        """One step, from the gradients in the parameters' `grad`."""
+        self.steps += 1
+        for rule, parameters in self._groups:
+            kernel = KERNELS[rule.formula]
+            kind = parameters[0].values.dtype.type  # a double would make doubles of all that a kernel computes
+            numbers = tuple(map(kind, rule.numbers(self.steps)))
+            for p in parameters:
+                gradient = p.tensor.grad
+                assert gradient is not None
+                values = p.gradient_values
+                if gradient is not p.gradient:
+                    values = _flat(gradient)
+                    if gradient.ndim == 1:  # to hold on to a weight's would keep its memory from the next one
+                        p.gradient, p.gradient_values = gradient, values
+                kernel(p.values, values, *p.remembered, *numbers)
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().numpy().reshape(-1)
+
+
+def suits(optimizer: Optimizer) -> bool:
+    """Whether there is a single-pass update that does what this optimizer would, and no more is asked of it."""
+    hooks = (
+        optimizer._optimizer_step_pre_hooks,
+        optimizer._optimizer_step_post_hooks,
+        _global_optimizer_pre_hooks,
+        _global_optimizer_post_hooks,
+    )
+    has_stepped = any(float(state.get("step", 1)) > 0 for state in optimizer.state.values())
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return (
+        "step" not in vars(optimizer)
+        and not any(hooks)
+        and not has_stepped
+        and all(rule_of(optimizer, group) is not None for group in optimizer.param_groups)
+        and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in parameters)
+        and all(p.is_contiguous() for p in parameters)
+    )

@@ -1,0 +1,169 @@
+"""The training core: one loop and one evaluation, of plain objects; records come out.
+
+Everything random in a run comes from four places: the weights, set before; the batch order, from `generator`; dropout,
+from `dropout_seed`; and whatever else a network draws, from `modules_seed`. So runs of one seed see the same batches
+whatever their network, initialisation or optimizer.
+"""
+
+import math
+import time
+from collections.abc import Generator, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from mnist_mlp.data.batches import batch_sizes, batches
+from mnist_mlp.data.splits import Split, Splits
+from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.training.optimizers import set_mode
+from mnist_mlp.training.process import prepared
+from mnist_mlp.training.rehearsal import rehearse
+from mnist_mlp.training.step import make_step
+
+EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
+
+
+def train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: Splits,
+    *,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator,
+    dropout_seed: int,
+    modules_seed: int,
+    log_interval: int,
+    threads: int = 1,
+    tf32: bool = False,
+) -> Iterator[Record]:
+    """Train a classifier by mean cross-entropy, and evaluate it before and after each epoch.
+
+    While a record is computed the process has the settings that make this fast: few threads, and subnormal numbers
+    taken for 0. Whoever takes the records finds their own settings in between and afterwards.
+
+    Args:
+        model: maps (batch, pixels) to logits (batch, classes); on the data's device; trained in place.
+        optimizer: over the model's parameters; one with modes is in that for evaluation in the end.
+        data: its splits.
+        epochs: passes over the training images, at least 0.
+        batch_size: images a step, at least 1; a single image left over joins the batch before it.
+        generator: source of the batch order; a CPU generator, so that every device sees the same batches.
+        dropout_seed: of dropout.
+        modules_seed: of whatever else in the network is random: seeds the default generators of PyTorch, NumPy and
+            Python (see `make_step`).
+        log_interval: steps between two `StepLoss` records.
+        threads: of the CPU; more do not help networks this small.
+        tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
+
+    Yields:
+        `Metrics` of every split at epoch 0 and after each epoch (train: over the epoch's own batches, in training
+        mode; at epoch 0 evaluated), and the `StepLoss` of every `log_interval`-th step. Their `seconds` count the
+        training steps alone, all that is compiled or made at the first of them having been so before.
+
+    Raises:
+        Diverged: a loss was not finite; the record that shows it has been yielded.
+        InvalidArgument: the optimizer is none that can be served (see `mnist_mlp.training.optimizers`).
+    """
+    records = _train(model, optimizer, data, epochs, batch_size, generator, dropout_seed, modules_seed, log_interval)
+    return prepared(records, threads, tf32)
+
+
+def _train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: Splits,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator,
+    dropout_seed: int,
+    modules_seed: int,
+    log_interval: int,
+) -> Generator[Record, None, None]:
+    if epochs > 0:
+        rehearse(model, optimizer, data.train, batch_sizes(len(data.train), batch_size))
+    train_step = make_step(model, optimizer, dropout_seed, modules_seed)
+    device = data.train.labels.device
+    step, seconds = 0, 0.0
+    yield from _evaluations(model, optimizer, data, 0, step, seconds)
+
+    for epoch in range(1, epochs + 1):
+        model.train()
+        set_mode(optimizer, training=True)
+        order = batches(len(data.train), batch_size, generator)
+        sizes = torch.tensor([len(index) for index in order])
+        losses = torch.zeros(len(order), device=device)  # kept on the device, so that no step waits for it
+        loss_of = losses.numpy() if device.type == "cpu" else losses  # the same memory; NumPy writes a number sooner
+        correct: Tensor | int = 0
+        started = time.perf_counter()
+        for number, index in enumerate(order):
+            images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
+            loss_of[number], correct_here = train_step(images, labels)
+            correct += correct_here
+            step += 1
+            if step % log_interval == 0 or number == len(order) - 1:
+                bad = first_non_finite(losses[: number + 1])  # by which a GPU has done all that it was told to
+                seconds += time.perf_counter() - started
+                if bad is not None:
+                    step += bad - number
+                    yield StepLoss(step, epoch, losses[bad].item(), lr_of(optimizer))
+                    raise diverged_in_training(losses[bad].item(), step, epoch)
+                if step % log_interval == 0:
+                    yield StepLoss(step, epoch, losses[number].item(), lr_of(optimizer))
+                started = time.perf_counter()  # whoever takes the records may need time
+
+        mean_loss = (losses.cpu().double() @ sizes.double()).item() / len(data.train)
+        accuracy = int(correct) / len(data.train)
+        yield Metrics(epoch, step, "train", mean_loss, accuracy, lr_of(optimizer), seconds)
+        yield from _evaluations(model, optimizer, data, epoch, step, seconds)
+
+
+def _evaluations(
+    model: nn.Module, optimizer: Optimizer, data: Splits, epoch: int, step: int, seconds: float
+) -> Iterator[Metrics]:
+    """Records of the splits that are evaluated at the end of this epoch; the training split only before the first."""
+    set_mode(optimizer, training=False)
+    for name, split in (("train", data.train if epoch == 0 else None), ("val", data.val), ("test", data.test)):
+        if split is None:
+            continue
+        loss, accuracy = evaluate(model, split)
+        yield Metrics(epoch, step, name, loss, accuracy, lr_of(optimizer), seconds)
+        if not math.isfinite(loss):
+            raise diverged_in_evaluation(name, loss, epoch)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy in [0, 1], in evaluation mode; the model is left in it."""
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float32, device=split.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    for start in range(0, len(split), EVALUATION_BATCH):
+        images, labels = split.take(slice(start, start + EVALUATION_BATCH))
+        logits = model(images)
+        loss += F.cross_entropy(logits, labels, reduction="sum")
+        correct += (logits.argmax(dim=1) == labels).sum()
+    return loss.item() / len(split), correct.item() / len(split)
+
+
+def first_non_finite(losses: Tensor) -> int | None:
+    """Where the first loss is that is infinite or not a number; None where all are finite."""
+    finite = losses.isfinite()
+    return None if finite.all() else int(finite.int().argmin())
+
+
+def diverged_in_training(loss: float, step: int, epoch: int) -> Diverged:
+    """The end of a run whose loss on a training batch is not finite."""
+    return Diverged(f"the training loss is {loss:g} at step {step}, in epoch {epoch}")
+
+
+def diverged_in_evaluation(split: str, loss: float, epoch: int) -> Diverged:
+    """The end of a run whose loss on a whole split is not finite."""
+    return Diverged(f"the {split} loss is {loss:g} after epoch {epoch}")
+
+
+def lr_of(optimizer: Optimizer) -> float:
+    """The learning rate that is recorded: that of the first parameter group."""
+    return float(optimizer.param_groups[0]["lr"])

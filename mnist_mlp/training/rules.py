@@ -1,0 +1,129 @@
+"""How the optimizers update a parameter, apart from where that is computed.
+
+An update of all the optimizers here acts on every element alone: from the parameter, its gradient, the arrays that the
+optimizer remembers and a few numbers that are the same for all elements. A rule says which formula it is, what the
+arrays start from, and what the numbers are at a step. `mnist_mlp.training.cpu.updates` has the formulas as loops over
+arrays, `mnist_mlp.training.stack.updates` as operations on the tensors of many runs. The mathematics is that of
+`torch.optim`'s documentation. Hyperparameters are read from the optimizer's parameter group at every step.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RAdam, RMSprop
+
+Group = Mapping[str, Any]
+Numbers = tuple[float, ...]
+
+
+class Rule(NamedTuple):
+    """How one optimizer's parameter group is updated.
+
+    Attributes:
+        formula: sgd, momentum, adagrad, rmsprop, adadelta or adam.
+        initial: what each of the remembered arrays is filled with at first.
+        numbers: the formula's numbers at step t, which counts from 1.
+    """
+
+    formula: str
+    initial: tuple[float, ...]
+    numbers: Callable[[int], Numbers]
+
+
+def sgd(group: Group) -> Rule:
+    """Gradient descent, with Polyak's or Nesterov's momentum (Sutskever et al. 2013)."""
+    if group["momentum"] == 0:
+        return Rule("sgd", (), lambda t: (group["lr"], group["weight_decay"]))
+
+    def numbers(t: int) -> Numbers:
+        momentum = group["momentum"]
+        fresh = 1.0 if t == 1 else 1.0 - group["dampening"]
+        direction = (1.0, momentum) if group["nesterov"] else (0.0, 1.0)
+        return (group["lr"], momentum, fresh, *direction, group["weight_decay"])
+
+    return Rule("momentum", (0.0,), numbers)
+
+
+def adagrad(group: Group) -> Rule:
+    """Duchi, Hazan and Singer 2011."""
+    return Rule(
+        "adagrad",
+        (group["initial_accumulator_value"],),
+        lambda t: (group["lr"] / (1 + (t - 1) * group["lr_decay"]), group["eps"], group["weight_decay"]),
+    )
+
+
+def rmsprop(group: Group) -> Rule | None:
+    """Tieleman and Hinton 2012; neither centered nor with momentum."""
+    if group["centered"] or group["momentum"] != 0:
+        return None
+    return Rule(
+        "rmsprop",
+        (0.0,),
+        lambda t: (group["lr"], group["alpha"], 1 - group["alpha"], group["eps"], group["weight_decay"]),
+    )
+
+
+def adadelta(group: Group) -> Rule:
+    """Zeiler 2012."""
+    return Rule(
+        "adadelta",
+        (0.0, 0.0),
+        lambda t: (group["lr"], group["rho"], 1 - group["rho"], group["eps"], group["weight_decay"]),
+    )
+
+
+def adam(group: Group) -> Rule | None:
+    """Kingma and Ba 2015; with decoupled weight decay, Loshchilov and Hutter 2019; not AMSGrad."""
+    if group["amsgrad"]:
+        return None
+
+    def numbers(t: int) -> Numbers:
+        beta1, beta2 = group["betas"]
+        lr, of_root = group["lr"] / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
+        return (lr, 1 - beta1, beta2, 1 - beta2, of_root, group["eps"], *_decay(group))
+
+    return Rule("adam", (0.0, 0.0), numbers)
+
+
+def radam(group: Group) -> Rule:
+    """Liu et al. 2020: Adam, but for a factor of the learning rate, and no division while the variance is unknown."""
+
+    def numbers(t: int) -> Numbers:
+        beta1, beta2 = group["betas"]
+        rho_inf = 2 / (1 - beta2) - 1
+        rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
+        lr, of_root, eps = group["lr"] / (1 - beta1**t), 0.0, 1.0
+        if rho > 5:
+            rectification = math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+            lr, of_root, eps = lr * rectification * math.sqrt(1 - beta2**t), 1.0, group["eps"]
+        return (lr, 1 - beta1, beta2, 1 - beta2, of_root, eps, *_decay(group))
+
+    return Rule("adam", (0.0, 0.0), numbers)
+
+
+def _decay(group: Group) -> tuple[float, float]:
+    """Weight decay as a part of the gradient, and the factor by which the weights themselves shrink."""
+    if group["decoupled_weight_decay"]:
+        return 0.0, 1 - group["lr"] * group["weight_decay"]
+    return group["weight_decay"], 1.0
+
+
+RULES: dict[type[Optimizer], Callable[[Group], Rule | None]] = {
+    SGD: sgd,
+    Adagrad: adagrad,
+    RMSprop: rmsprop,
+    Adadelta: adadelta,
+    Adam: adam,
+    AdamW: adam,
+    RAdam: radam,
+}
+
+
+def rule_of(optimizer: Optimizer, group: Group) -> Rule | None:
+    """The rule of one of an optimizer's parameter groups; None where there is none that does the same."""
+    make = RULES.get(type(optimizer))
+    unusual = any(group.get(key) for key in ("maximize", "capturable", "differentiable"))
+    return None if make is None or unusual or isinstance(group["lr"], Tensor) else make(group)

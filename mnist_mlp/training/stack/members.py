@@ -1,0 +1,68 @@
+"""The runs of a stack, from the parts that a configuration names."""
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from mnist_mlp.run.record import Diverged, Record
+from mnist_mlp.training.build import Parts
+from mnist_mlp.training.stack import loop
+from mnist_mlp.training.stack.stack import Run
+
+
+def run_of(parts: Parts) -> Run:
+    """These parts, built on the CPU, as a run of a stack."""
+    assert isinstance(parts.model, nn.Sequential)  # as `loop.suits` has found
+    return Run(parts.model, parts.optimizer, parts.seeds.batches, parts.seeds.dropout)
+
+
+def facts(size: int) -> dict[str, Any]:
+    """What `run.json` tells of a run's being one of so many in a stack."""
+    return {"step": "stacked", "stack_size": size}
+
+
+def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:
+    """Train a stack of one, which draws and computes what a run of any stack does.
+
+    Args:
+        parts: built from the configuration, on the CPU; `loop.suits` accepts its model and optimizer.
+        config: plain.
+        device: where to train.
+
+    Raises:
+        Diverged: as `mnist_mlp.training.loop.train` does.
+    """
+    for _, record in records([run_of(parts)], parts, config, device):
+        if isinstance(record, Diverged):
+            raise record
+        yield record
+
+
+def records(
+    runs: Sequence[Run], parts: Parts, config: Mapping[str, Any], device: torch.device
+) -> Iterator[tuple[int, Record | Diverged]]:
+    """What `mnist_mlp.training.stack.loop.train` yields for these runs; their memory is free again afterwards.
+
+    Args:
+        runs: of one stack.
+        parts: of one of them.
+        config: of one of them, plain.
+        device: where to train.
+    """
+    try:
+        yield from loop.train(
+            runs,
+            parts.data,
+            epochs=config["epochs"],
+            batch_size=config["batch_size"],
+            log_interval=config["log_interval"],
+            device=device,
+            threads=config["threads"],
+            tf32=config["tf32"],
+        )
+    finally:
+        gc.collect()  # a stack and its steps refer to each other
+        torch.cuda.empty_cache()

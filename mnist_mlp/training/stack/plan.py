@@ -1,0 +1,119 @@
+"""Which runs are trained together, and how many at a time."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import psutil
+import torch
+
+from mnist_mlp.run.schema import UserError, identity
+from mnist_mlp.training.build import Parts, build, find_device
+from mnist_mlp.training.stack import loop
+
+log = logging.getLogger(__name__)
+OF_STACK = ("seed", "init", "optim")  # what the runs of a stack may differ in
+SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # of what is free, where no limit is given
+CPU = torch.device("cpu")
+# Why a job is trained alone.
+UNKNOWN = "the network, the optimizer or one of its options is not among those that stack"
+NO_LIKE = "no other job has the same network, data and batch size"
+NO_MEMORY = "two runs would take more memory than is allowed"
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How jobs are to be trained; they are meant by their numbers.
+
+    Attributes:
+        stacks: those that are trained together.
+        alone: the others, and why each is.
+    """
+
+    stacks: Sequence[Sequence[int]]
+    alone: Mapping[int, str]
+
+    def __str__(self) -> str:
+        sizes = ", ".join(str(len(stack)) for stack in self.stacks)
+        lines = [f"stacks of {sizes} jobs" if self.stacks else "no stacks"]
+        lines += [f"{count} alone: {reason}" for reason, count in Counter(self.alone.values()).items()]
+        return "; ".join(lines)
+
+
+def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
+    """What jobs must have in common to be trained together; None for one that can only be trained alone.
+
+    Args:
+        config: plain.
+        parts: built from it, on the CPU.
+    """
+    on = find_device(config["device"]).type
+    if on not in ("cpu", "cuda") or not loop.suits(parts.model, parts.optimizer):
+        return None
+    common = {key: value for key, value in identity(config).items() if key not in OF_STACK}
+    return json.dumps(
+        [common, config["device"], config["log_interval"], loop.architecture(parts.model)], sort_keys=True
+    )
+
+
+def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
+    """Put together what can be trained together, in stacks of nearly equal sizes that fit the memory.
+
+    Args:
+        configs: of the jobs, plain.
+        memory: that a stack may take, in GiB; None for most of what its device has free.
+    """
+    keys: dict[str, str | None] = {}  # whatever the seed, the same objects are built
+    parts_of: dict[str, Parts] = {}
+    groups: dict[str, list[int]] = {}
+    alone: dict[int, str] = {}
+    for number, config in enumerate(configs):
+        kind = json.dumps({**config, "seed": 0}, sort_keys=True)
+        if kind not in keys:
+            try:
+                parts = build(config, CPU)
+                keys[kind] = stack_key(config, parts)
+            except UserError:  # it will say so itself
+                keys[kind] = None
+        key = keys[kind]
+        if key is None:
+            alone[number] = UNKNOWN
+        else:
+            groups.setdefault(key, []).append(number)
+            parts_of.setdefault(key, parts)
+    stacks = []
+    for key, numbers in groups.items():
+        most = max_runs(parts_of[key], configs[numbers[0]], memory)
+        count = -(-len(numbers) // most)
+        if count == len(numbers):
+            alone |= dict.fromkeys(numbers, NO_LIKE if count == 1 else NO_MEMORY)
+            continue
+        numbers = sorted(numbers, key=lambda number: configs[number]["seed"])  # runs of one seed share what is random
+        bounds = [len(numbers) * part // count for part in range(count + 1)]
+        stacks += [numbers[first:end] for first, end in pairwise(bounds)]
+    return Packing(stacks, alone)
+
+
+def max_runs(parts: Parts, config: Mapping[str, Any], memory: float | None) -> int:
+    """How many runs like this one a stack may have, at least 1.
+
+    Args:
+        parts: of one of the runs, on the CPU.
+        config: of that run, plain.
+        memory: that the stack may take, in GiB; None for most of what its device has free.
+    """
+    device = find_device(config["device"])
+    if memory is not None:
+        limit = memory * 2**30
+    elif device.type == "cuda":
+        limit = SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+    else:
+        limit = SHARE_OF_RAM * psutil.virtual_memory().available
+    data = sum(split.images.nbytes + split.labels.nbytes for split in (parts.data.train, parts.data.test))
+    pixels = parts.data.train.images.shape[1]
+    left = limit - data * (device.type != "cpu") - loop.SHARED_BYTES
+    return max(1, int(left // loop.bytes_a_run(parts.model, pixels, config["batch_size"])))

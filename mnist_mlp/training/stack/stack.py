@@ -1,0 +1,272 @@
+"""R networks on a device and the steps that they take together."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from joblib import cpu_count
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mnist_mlp.data.batches import batch_sizes, order
+from mnist_mlp.data.splits import Split, Splits
+from mnist_mlp.network import dropout
+from mnist_mlp.training.loop import EVALUATION_BATCH
+from mnist_mlp.training.stack.compiled import Compiled, eager
+from mnist_mlp.training.stack.graph import Repeated
+from mnist_mlp.training.stack.layers import Segment, layers_of
+from mnist_mlp.training.stack.parameters import Parameters
+from mnist_mlp.training.stack.parts import Dropout
+from mnist_mlp.training.stack.updates import blocks_of
+
+CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
+COMPILE_FROM = 16  # runs; for fewer, on paper, compiling takes longer than it saves in ten epochs
+EVALUATION_BYTES = 256 * 2**20  # of the widest activations of an evaluation
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stack.
+
+    Attributes:
+        model: a network that `suits` accepts, on the CPU; its parameters and running statistics become views into the
+            stack, and are trained.
+        optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
+        batch_seed: of the batch order.
+        dropout_seed: of dropout.
+    """
+
+    model: nn.Sequential
+    optimizer: Optimizer
+    batch_seed: int
+    dropout_seed: int
+
+
+class Chunk:
+    """What several steps of one batch size need, prepared by the host, and where they leave their results.
+
+    Attributes:
+        capacity: steps that it has room for.
+        position: (1,), int64: the step to come.
+        images: (capacity, streams, batch), int64: rows of the training split.
+        kept: for each dropout layer (capacity, streams, features, batch), bool.
+        numbers: for each block of the optimizers (capacity, count, runs).
+        losses: (capacity, R), in nats, before each step.
+        correct: (capacity, R), int64.
+    """
+
+    def __init__(self, stack: "Stack", batch: int, steps: int) -> None:
+        device, dtype, runs = stack.device, stack.parameters.values.dtype, len(stack.runs)
+        streams = len(stack.streams)
+        bytes_a_step = streams * batch * (8 + sum(features for features, _ in stack.dropouts))
+        self.batch = batch
+        self.capacity = max(1, min(steps, CHUNK_BYTES // bytes_a_step))
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)
+        self.images = torch.zeros(self.capacity, streams, batch, dtype=torch.int64, device=device)
+        self.kept = [
+            torch.zeros(self.capacity, streams, features, batch, dtype=torch.bool, device=device)
+            for features, _ in stack.dropouts
+        ]
+        self.numbers = [
+            torch.zeros(self.capacity, *block.table(range(1, 2)).shape[1:], dtype=dtype, device=device)
+            for block in stack.blocks
+        ]
+        self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
+        self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
+        # The one last batch of an epoch is not worth the memory of a graph.
+        self.step = Repeated(lambda: stack.step(self), capture=device.type == "cuda" and steps > 1)
+
+
+class Stack:
+    """R networks with their optimizers, on a device, and the steps that they take together.
+
+    Args:
+        runs: of one architecture; those whose optimizers have one formula stand together.
+        data: its splits, on the device.
+        batch_size: images a step and run.
+        device: where all of it is.
+        compile: whether all that is elementwise is compiled; None where it pays: in larger stacks on a CUDA device.
+    """
+
+    def __init__(
+        self, runs: Sequence[Run], data: Splits, batch_size: int, device: torch.device, compile: bool | None = None
+    ) -> None:
+        self.runs, self.data, self.device = runs, data, device
+        if compile is None:
+            compile = device.type == "cuda" and len(runs) >= COMPILE_FROM
+        wrap = Compiled if compile else eager
+        self.parameters = Parameters([run.model for run in runs], device)
+        self.layers = layers_of(
+            [run.model for run in runs], self.parameters, data.train.images.shape[1], wrap, batch_size
+        )
+        self.blocks = blocks_of([run.optimizer for run in runs], self.parameters, wrap)
+        self.batch_size = batch_size
+        self.threads = cpu_count() if device.type == "cuda" else 1  # that prepare what a GPU needs
+        self.loss = wrap(mean_cross_entropy)
+        self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
+        self.dropouts = [(s.features, part) for s in self.segments for part in s.parts if isinstance(part, Dropout)]
+
+        # Runs of one seed see the same batches and masks, which are prepared once.
+        seeds = [(run.batch_seed, run.dropout_seed) for run in runs]
+        self.streams = list(dict.fromkeys(seeds))
+        self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
+        self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
+        self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
+
+        self.steps = 0
+        self.sizes = batch_sizes(len(data.train), batch_size)
+        counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
+        self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
+        self._rehearse()
+
+    @torch.no_grad()
+    def _rehearse(self) -> None:
+        """Have all compiled and captured before the first step, so that it does not count as training.
+
+        The steps taken for it, of images, masks and numbers that nobody has drawn, are taken back.
+        """
+        kept = [self.parameters.values, *(array for block in self.blocks for array in block.remembered)]
+        kept += [buffer for run in self.runs for buffer in run.model.buffers()]  # views into the stack's
+        before = [tensor.clone() for tensor in kept]
+        for chunk in self.chunks.values():
+            for _ in range(chunk.step.calls_until_fast):
+                chunk.position.zero_()
+                chunk.step()
+        for tensor, values in zip(kept, before, strict=True):
+            tensor.copy_(values)
+
+    def epoch(self) -> tuple[Tensor, Tensor]:
+        """Train for one epoch.
+
+        Returns:
+            On the CPU, the losses at every step, (steps, R) in nats, and how many images were classified right, (R,).
+        """
+        orders = torch.stack([order(len(self.data.train), generator) for generator in self.orders])  # (streams, n)
+        losses = torch.empty(len(self.sizes), len(self.runs), dtype=self.parameters.values.dtype, device=self.device)
+        correct = torch.zeros(len(self.runs), dtype=torch.int64, device=self.device)
+        step = image = 0
+        while step < len(self.sizes):
+            chunk = self.chunks[self.sizes[step]]
+            count = min(chunk.capacity, self.sizes[step:].count(chunk.batch))
+            images = orders[:, image : image + count * chunk.batch].view(-1, count, chunk.batch).transpose(0, 1)
+            self.prepare(chunk, images)
+            for _ in range(count):
+                chunk.step()
+            losses[step : step + count] = chunk.losses[:count]
+            correct += chunk.correct[:count].sum(dim=0)
+            step, image = step + count, image + count * chunk.batch
+            self.steps += count
+        return losses.cpu(), correct.cpu()
+
+    def prepare(self, chunk: Chunk, images: Tensor) -> None:
+        """Draw what the next steps need, and have the device take it when it gets there.
+
+        Args:
+            chunk: for steps of this batch size.
+            images: (steps, streams, batch), int64.
+        """
+        count = len(images)
+        put(chunk.images, images.contiguous())
+        kept = [host_tensor((count, *there.shape[1:]), torch.bool, self.device) for there in chunk.kept]
+        with ThreadPoolExecutor(self.threads) as threads:  # NumPy lets go of the interpreter while it draws
+            list(threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
+        for there, here in zip(chunk.kept, kept, strict=True):
+            put(there, here)
+        for block, table in zip(self.blocks, chunk.numbers, strict=True):
+            values = block.table(range(self.steps + 1, self.steps + count + 1))
+            put(table, torch.from_numpy(values).to(table.dtype))
+        chunk.position.zero_()
+
+    def _draw(self, number: int, batch: int, kept: Sequence[Tensor]) -> None:
+        """Draw one stream's masks for several steps: for each dropout layer (steps, streams, features, batch)."""
+        words = [layer.drawing.words(features * batch) for features, layer in self.dropouts]
+        count = len(kept[0]) if kept else 0
+        bits = self.masks[number].random_raw(count * sum(words)).reshape(count, sum(words))
+        first = 0
+        for (features, layer), size, here in zip(self.dropouts, words, kept, strict=True):
+            kind, threshold, _ = layer.drawing
+            numbers = bits[:, first : first + size].view(kind)[:, : features * batch]
+            np.greater_equal(numbers.reshape(count, features, batch), threshold, out=here[:, number].numpy())
+            first += size
+
+    def _bind(self, chunk: Chunk) -> None:
+        """Have the dropout layers take their decisions from this chunk."""
+        for (_, layer), kept in zip(self.dropouts, chunk.kept, strict=True):
+            layer.kept = (kept, chunk.position, self.stream_of)
+
+    @torch.no_grad()
+    def step(self, chunk: Chunk) -> None:
+        """Take the chunk's next step: loss, gradients and update of every run."""
+
+        def here(prepared: Tensor) -> Tensor:
+            return prepared.index_select(0, chunk.position).squeeze(0)
+
+        images, labels = self.data.train.take(here(chunk.images).flatten())  # streams * batch of them
+        x = images.view(len(self.streams), chunk.batch, -1).to(self.parameters.values.dtype)
+        x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
+        labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
+        self._bind(chunk)
+        for block, table in zip(self.blocks, chunk.numbers, strict=True):
+            block.numbers = here(table)
+
+        for layer in self.layers:
+            x = layer.forward(x)
+        loss, correct, gradient = (self.loss if chunk.batch == self.batch_size else mean_cross_entropy)(x, labels)
+        chunk.losses.index_copy_(0, chunk.position, loss[None])
+        chunk.correct.index_copy_(0, chunk.position, correct[None])
+        for layer in reversed(self.layers):
+            gradient = layer.backward(gradient, wanted=layer is not self.layers[0])
+        for block in self.blocks:
+            block.update()
+        chunk.position += 1
+
+    @torch.no_grad()
+    def evaluate(self, split: Split) -> tuple[list[float], list[float]]:
+        """Mean cross-entropy in nats and accuracy in [0, 1] of every run, in evaluation mode."""
+        runs, device, dtype = len(self.runs), self.device, self.parameters.values.dtype
+        widest = max(split.images.shape[1], *(layer.features for layer in self.layers))
+        batch = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // (widest * runs * dtype.itemsize)))
+        loss = torch.zeros(runs, dtype=dtype, device=device)
+        correct = torch.zeros(runs, dtype=torch.int64, device=device)
+        for start in range(0, len(split), batch):
+            images, labels = split.take(slice(start, start + batch))
+            x = images.to(dtype).t()[None]  # (1, pixels, batch)
+            for layer in self.layers:
+                x = layer.evaluate(x)
+            losses, correct_here, _ = mean_cross_entropy(x, labels.expand(runs, -1))
+            loss += losses * len(labels)
+            correct += correct_here
+        return (loss.cpu().double() / len(split)).tolist(), (correct.cpu().double() / len(split)).tolist()
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean cross-entropy of a batch in nats, and what follows from it.
+
+    Args:
+        logits: (R, classes, batch); the first dimension may be 1, for all runs.
+        labels: (R, batch), int64, each in 0..classes-1.
+
+    Returns:
+        The losses, (R,); how many images of each run are classified right, (R,); and the gradient of the losses by the
+        logits, (R, classes, batch).
+    """
+    log_probabilities = torch.log_softmax(logits, dim=1)
+    is_label = torch.arange(logits.shape[1], device=logits.device)[:, None] == labels[:, None, :]
+    losses = -torch.where(is_label, log_probabilities, 0.0).sum(dim=1)
+    correct = (logits.argmax(dim=1) == labels).sum(dim=1)
+    gradient = (log_probabilities.exp() - is_label.to(logits.dtype)) / labels.shape[1]
+    return losses.mean(dim=1), correct, gradient
+
+
+def host_tensor(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An empty tensor on the host, of which the device can take a copy while the host goes on."""
+    return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+
+
+def put(there: Tensor, here: Tensor) -> None:
+    """Copy from the host to the first rows of a tensor on a device, without waiting for the device."""
+    if there.device.type == "cuda" and not here.is_pinned():
+        here = here.pin_memory()
+    there[: len(here)].copy_(here, non_blocking=there.device.type == "cuda")

@@ -1,0 +1,84 @@
+"""One training step: loss, gradients, update; by whatever computes it fastest for the model and optimizer at hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from mnist_mlp.training.cpu import backprop, updates
+from mnist_mlp.training.optimizers import Statistics, check_optimizer
+from mnist_mlp.training.seeds import seed_default_generators
+
+Loss = Tensor | float
+Count = Tensor | int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step in two halves.
+
+    Attributes:
+        gradients: from images (batch, pixels) and labels (batch,), on the model's device, to their mean cross-entropy
+            in nats and the number of them that were classified right; sets the gradients of the model's parameters.
+        update: moves the parameters by their gradients.
+    """
+
+    gradients: Callable[[Tensor, Tensor], tuple[Loss, Count]]
+    update: Callable[[], object]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Loss, Count]:
+        """Take the step; loss and count are those before the update."""
+        result = self.gradients(images, labels)
+        self.update()
+        return result
+
+
+def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules_seed: int) -> Step:
+    """The training step of any model and optimizer.
+
+    On the CPU, networks of known layers under one of the usual optimizers are trained by `mnist_mlp.cpu`. Everything
+    else is left to autograd and `optimizer.step`.
+
+    Args:
+        model: in training mode whenever a step is taken.
+        optimizer: over the model's parameters; has taken no step yet; if it has modes, in that for training whenever a
+            step is taken.
+        dropout_seed: of dropout.
+        modules_seed: of whatever else in the network is random. What is left to autograd draws both from PyTorch's
+            default generator, which both seeds then decide, as they do NumPy's and Python's.
+
+    Raises:
+        InvalidArgument: the optimizer cannot be served (see `mnist_mlp.training.optimizers`), or at its first step not
+            together with this network.
+    """
+    check_optimizer(model, optimizer)
+    seed_default_generators(dropout_seed, modules_seed)
+    if is_known(model, optimizer):
+        return Step(backprop.Backprop(model, dropout_seed), updates.Update(optimizer))
+    statistics = Statistics(model, optimizer)
+
+    def gradients(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        optimizer.zero_grad()
+        logits = model(images)  # (batch, classes)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        return loss.detach(), (logits.detach().argmax(dim=1) == labels).sum()
+
+    def update() -> None:
+        statistics.check()
+        optimizer.step()
+
+    return Step(gradients, update)
+
+
+def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
+    """Whether a step is computed in single passes; else it agrees but for rounding and for the masks of dropout.
+
+    Both halves or none: somebody's optimizer may do with the gradients, and somebody's model with the parameters, what
+    the other half would not notice, such as putting another tensor in their place.
+    """
+    parameters = {p for group in optimizer.param_groups for p in group["params"]}
+    return backprop.suits(model) and updates.suits(optimizer) and parameters == set(model.parameters())

@@ -14,15 +14,22 @@ from test_train import adam, few, timeless  # noqa: F401 - a fixture is used by 
 from test_train import run as trained
 from torch import Tensor, nn
 
+from mnist_mlp.data import gather
 from mnist_mlp.data.splits import Dataset, Splits
 from mnist_mlp.run.record import Diverged, Record
+from mnist_mlp.training import formulas, rehearsal
 from mnist_mlp.training import loop as core
-from mnist_mlp.training import rehearsal
-from mnist_mlp.training.cpu import kernels, updates
+from mnist_mlp.training.cpu import kernels
+from mnist_mlp.training.cpu.updates import kernel_of
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.stack import Stack
 
-KERNELS = [kernel for module in (kernels, updates) for kernel in vars(module).values() if hasattr(kernel, "signatures")]
+KERNELS = [
+    *(kernel for module in (gather, kernels) for kernel in vars(module).values() if hasattr(kernel, "signatures")),
+    *(kernel_of(formula, 1) for formula in (formulas.momentum, formulas.adagrad, formulas.rmsprop)),
+    *(kernel_of(formula, 2) for formula in (formulas.adadelta, formulas.adam)),
+    kernel_of(formulas.sgd, 0),
+]
 
 
 def at_each_reading(monkeypatch: pytest.MonkeyPatch, module: Any, look: Callable[[], Any]) -> list[Any]:

@@ -1,10 +1,9 @@
-"""How the optimizers update a parameter, apart from where that is computed.
+"""Which formula each optimizer updates by, and with what numbers.
 
-An update of all the optimizers here acts on every element alone: from the parameter, its gradient, the arrays that the
-optimizer remembers and a few numbers that are the same for all elements. A rule says which formula it is, what the
-arrays start from, and what the numbers are at a step. `mnist_mlp.training.cpu.updates` has the formulas as loops over
-arrays, `mnist_mlp.training.stack.updates` as operations on the tensors of many runs. The mathematics is that of
-`torch.optim`'s documentation. Hyperparameters are read from the optimizer's parameter group at every step.
+An update of all the optimizers here acts on every element alone: from the parameter, its gradient, what the optimizer
+remembers and a few numbers that are the same for all elements. A rule says which formula it is, what the memory starts
+from, and what the numbers are at a step; `mnist_mlp.training.cpu.updates` and `mnist_mlp.training.stack.updates` take
+the steps. Hyperparameters are read from the optimizer's parameter group at every step.
 """
 
 import math
@@ -14,6 +13,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RAdam, RMSprop
 
+from mnist_mlp.training import formulas
+from mnist_mlp.training.formulas import Formula
+
 Group = Mapping[str, Any]
 Numbers = tuple[float, ...]
 
@@ -22,12 +24,12 @@ class Rule(NamedTuple):
     """How one optimizer's parameter group is updated.
 
     Attributes:
-        formula: sgd, momentum, adagrad, rmsprop, adadelta or adam.
+        formula: what becomes of one element.
         initial: what each of the remembered arrays is filled with at first.
         numbers: the formula's numbers at step t, which counts from 1.
     """
 
-    formula: str
+    formula: Formula
     initial: tuple[float, ...]
     numbers: Callable[[int], Numbers]
 
@@ -35,7 +37,7 @@ class Rule(NamedTuple):
 def sgd(group: Group) -> Rule:
     """Gradient descent, with Polyak's or Nesterov's momentum (Sutskever et al. 2013)."""
     if group["momentum"] == 0:
-        return Rule("sgd", (), lambda t: (group["lr"], group["weight_decay"]))
+        return Rule(formulas.sgd, (), lambda t: (group["lr"], group["weight_decay"]))
 
     def numbers(t: int) -> Numbers:
         momentum = group["momentum"]
@@ -43,13 +45,13 @@ def sgd(group: Group) -> Rule:
         direction = (1.0, momentum) if group["nesterov"] else (0.0, 1.0)
         return (group["lr"], momentum, fresh, *direction, group["weight_decay"])
 
-    return Rule("momentum", (0.0,), numbers)
+    return Rule(formulas.momentum, (0.0,), numbers)
 
 
 def adagrad(group: Group) -> Rule:
     """Duchi, Hazan and Singer 2011."""
     return Rule(
-        "adagrad",
+        formulas.adagrad,
         (group["initial_accumulator_value"],),
         lambda t: (group["lr"] / (1 + (t - 1) * group["lr_decay"]), group["eps"], group["weight_decay"]),
     )
@@ -60,7 +62,7 @@ def rmsprop(group: Group) -> Rule | None:
     if group["centered"] or group["momentum"] != 0:
         return None
     return Rule(
-        "rmsprop",
+        formulas.rmsprop,
         (0.0,),
         lambda t: (group["lr"], group["alpha"], 1 - group["alpha"], group["eps"], group["weight_decay"]),
     )
@@ -69,7 +71,7 @@ def rmsprop(group: Group) -> Rule | None:
 def adadelta(group: Group) -> Rule:
     """Zeiler 2012."""
     return Rule(
-        "adadelta",
+        formulas.adadelta,
         (0.0, 0.0),
         lambda t: (group["lr"], group["rho"], 1 - group["rho"], group["eps"], group["weight_decay"]),
     )
@@ -85,7 +87,7 @@ def adam(group: Group) -> Rule | None:
         lr, of_root = group["lr"] / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
         return (lr, 1 - beta1, beta2, 1 - beta2, of_root, group["eps"], *_decay(group))
 
-    return Rule("adam", (0.0, 0.0), numbers)
+    return Rule(formulas.adam, (0.0, 0.0), numbers)
 
 
 def radam(group: Group) -> Rule:
@@ -101,7 +103,7 @@ def radam(group: Group) -> Rule:
             lr, of_root, eps = lr * rectification * math.sqrt(1 - beta2**t), 1.0, group["eps"]
         return (lr, 1 - beta1, beta2, 1 - beta2, of_root, eps, *_decay(group))
 
-    return Rule("adam", (0.0, 0.0), numbers)
+    return Rule(formulas.adam, (0.0, 0.0), numbers)
 
 
 def _decay(group: Group) -> tuple[float, float]:

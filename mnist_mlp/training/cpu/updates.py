@@ -1,118 +1,30 @@
 """The optimizers' updates, each a single pass over the parameters, gradients and state.
 
 PyTorch's own take up to eleven passes; on the CPU it has single-pass kernels for some of its optimizers only. What they
-compute is in `mnist_mlp.training.rules`. The optimizer's own state stays empty, as what is to be remembered is kept
+compute is in `mnist_mlp.training.formulas`. The optimizer's own state stays empty, as what is to be remembered is kept
 here.
 """
 
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numba.extending import register_jitable
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from mnist_mlp.run.compiled import compiled
+from mnist_mlp.run.compiled import OPTIONS, compiled
+from mnist_mlp.training.formulas import Formula, over_elements
 from mnist_mlp.training.rules import Rule, rule_of
 
-Array = Any
 
-
-@compiled
-def _sgd(p: Array, g: Array, lr: float, weight_decay: float) -> None:
-    for i in range(len(p)):
-        p[i] -= lr * (g[i] + weight_decay * p[i])
-
-
-@compiled
-def _momentum(
-    p: Array,
-    g: Array,
-    velocity: Array,
-    lr: float,
-    momentum: float,
-    fresh: float,
-    of_gradient: float,
-    of_velocity: float,
-    weight_decay: float,
-) -> None:
-    for i in range(len(p)):
-        gradient = g[i] + weight_decay * p[i]
-        velocity[i] = momentum * velocity[i] + fresh * gradient
-        p[i] -= lr * (of_gradient * gradient + of_velocity * velocity[i])
-
-
-@compiled
-def _adagrad(p: Array, g: Array, total: Array, lr: float, eps: float, weight_decay: float) -> None:
-    for i in range(len(p)):
-        gradient = g[i] + weight_decay * p[i]
-        total[i] += gradient * gradient
-        p[i] -= lr * gradient / (np.sqrt(total[i]) + eps)
-
-
-@compiled
-def _rmsprop(
-    p: Array, g: Array, square: Array, lr: float, alpha: float, fresh: float, eps: float, weight_decay: float
-) -> None:
-    for i in range(len(p)):
-        gradient = g[i] + weight_decay * p[i]
-        square[i] = alpha * square[i] + fresh * gradient * gradient
-        p[i] -= lr * gradient / (np.sqrt(square[i]) + eps)
-
-
-@compiled
-def _adadelta(
-    p: Array,
-    g: Array,
-    square: Array,
-    delta_square: Array,
-    lr: float,
-    rho: float,
-    fresh: float,
-    eps: float,
-    weight_decay: float,
-) -> None:
-    for i in range(len(p)):
-        gradient = g[i] + weight_decay * p[i]
-        square[i] = rho * square[i] + fresh * gradient * gradient
-        delta = np.sqrt(delta_square[i] + eps) / np.sqrt(square[i] + eps) * gradient
-        delta_square[i] = rho * delta_square[i] + fresh * delta * delta
-        p[i] -= lr * delta
-
-
-@compiled
-def _adam(
-    p: Array,
-    g: Array,
-    average: Array,
-    square: Array,
-    lr: float,
-    fresh1: float,
-    beta2: float,
-    fresh2: float,
-    of_root: float,
-    eps: float,
-    weight_decay: float,
-    shrink: float,
-) -> None:
-    for i in range(len(p)):
-        gradient = g[i] + weight_decay * p[i]
-        average[i] += fresh1 * (gradient - average[i])
-        square[i] = beta2 * square[i] + fresh2 * gradient * gradient
-        p[i] = shrink * p[i] - lr * average[i] / (of_root * np.sqrt(square[i]) + eps)
-
-
-KERNELS: dict[str, Callable[..., None]] = {  # by the rule's formula; parameters, gradients, arrays and numbers
-    "sgd": _sgd,
-    "momentum": _momentum,
-    "adagrad": _adagrad,
-    "rmsprop": _rmsprop,
-    "adadelta": _adadelta,
-    "adam": _adam,
-}
+@functools.cache
+def kernel_of(formula: Formula, remembered: int) -> Any:
+    """The compiled loop of a formula, over vectors: parameters, gradients, so many that are remembered; and numbers."""
+    return compiled(over_elements(register_jitable(**OPTIONS)(formula), remembered))
 
 
 @dataclass
@@ -152,7 +64,7 @@ class Update:
         """One step, from the gradients in the parameters' `grad`."""
         self.steps += 1
         for rule, parameters in self._groups:
-            kernel = KERNELS[rule.formula]
+            kernel = kernel_of(rule.formula, len(rule.initial))
             kind = parameters[0].values.dtype.type  # a double would make doubles of all that a kernel computes
             numbers = tuple(map(kind, rule.numbers(self.steps)))
             for p in parameters:

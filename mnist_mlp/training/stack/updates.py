@@ -1,7 +1,8 @@
 """The optimizers' updates of many runs at once, whatever the learning rate and other numbers of each.
 
-The formulas are those of `mnist_mlp.training.rules`, on arrays of shape (runs, P); each number has shape (runs, 1).
-Compiled, each is one pass, which is what such an update costs: it is bound by memory.
+The formulas are those of `mnist_mlp.training.formulas`, on tensors of shape (runs, P); each number has shape (runs, 1).
+Such an update is bound by memory. Compiled, it is one pass; on a CPU it goes through the parameters by parts that the
+caches hold.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,93 +13,24 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mnist_mlp.training.formulas import Formula
 from mnist_mlp.training.rules import Rule, rule_of
-from mnist_mlp.training.stack.compiled import Wrap
+from mnist_mlp.training.stack.compiled import Wrap, eager
 from mnist_mlp.training.stack.parameters import Parameters
 
-# ruff: noqa: D103 - what the formulas compute is said in `mnist_mlp.training.rules`
+CACHED = 2**14  # elements of each array that are updated at a time where an operation is a pass
 
 
-def sgd(p: Tensor, g: Tensor, lr: Tensor, weight_decay: Tensor) -> None:
-    p.sub_(lr * (g + weight_decay * p))
+def in_place(formula: Formula) -> Callable[..., None]:
+    """A formula as an update of tensors: parameters, from gradients, tensors that are remembered, and numbers."""
 
+    def update(p: Tensor, g: Tensor, *others: Tensor) -> None:
+        new, *memory = formula(p, g, *others, torch.sqrt)
+        p.copy_(new)
+        for old, kept in zip(others, memory, strict=False):  # after which come the numbers
+            old.copy_(kept)
 
-def momentum(
-    p: Tensor,
-    g: Tensor,
-    velocity: Tensor,
-    lr: Tensor,
-    momentum: Tensor,
-    fresh: Tensor,
-    of_gradient: Tensor,
-    of_velocity: Tensor,
-    weight_decay: Tensor,
-) -> None:
-    gradient = g + weight_decay * p
-    velocity.mul_(momentum).add_(fresh * gradient)
-    p.sub_(lr * (of_gradient * gradient + of_velocity * velocity))
-
-
-def adagrad(p: Tensor, g: Tensor, total: Tensor, lr: Tensor, eps: Tensor, weight_decay: Tensor) -> None:
-    gradient = g + weight_decay * p
-    total.add_(gradient * gradient)
-    p.sub_(lr * gradient / (total.sqrt() + eps))
-
-
-def rmsprop(
-    p: Tensor, g: Tensor, square: Tensor, lr: Tensor, alpha: Tensor, fresh: Tensor, eps: Tensor, weight_decay: Tensor
-) -> None:
-    gradient = g + weight_decay * p
-    square.mul_(alpha).add_(fresh * gradient * gradient)
-    p.sub_(lr * gradient / (square.sqrt() + eps))
-
-
-def adadelta(
-    p: Tensor,
-    g: Tensor,
-    square: Tensor,
-    delta_square: Tensor,
-    lr: Tensor,
-    rho: Tensor,
-    fresh: Tensor,
-    eps: Tensor,
-    weight_decay: Tensor,
-) -> None:
-    gradient = g + weight_decay * p
-    square.mul_(rho).add_(fresh * gradient * gradient)
-    delta = (delta_square + eps).sqrt() / (square + eps).sqrt() * gradient
-    delta_square.mul_(rho).add_(fresh * delta * delta)
-    p.sub_(lr * delta)
-
-
-def adam(
-    p: Tensor,
-    g: Tensor,
-    average: Tensor,
-    square: Tensor,
-    lr: Tensor,
-    fresh1: Tensor,
-    beta2: Tensor,
-    fresh2: Tensor,
-    of_root: Tensor,
-    eps: Tensor,
-    weight_decay: Tensor,
-    shrink: Tensor,
-) -> None:
-    gradient = g + weight_decay * p
-    average.add_(fresh1 * (gradient - average))
-    square.mul_(beta2).add_(fresh2 * gradient * gradient)
-    p.mul_(shrink).sub_(lr * average / (of_root * square.sqrt() + eps))
-
-
-FORMULAS: dict[str, Callable[..., None]] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "adagrad": adagrad,
-    "rmsprop": rmsprop,
-    "adadelta": adadelta,
-    "adam": adam,
-}
+    return update
 
 
 class Block:
@@ -122,7 +54,11 @@ class Block:
         self.values, self.gradients = parameters.values[rows], parameters.gradients[rows]
         initial = torch.tensor([rule.initial for rule in rules], dtype=self.values.dtype, device=self.values.device)
         self.remembered = [start[:, None].repeat(1, self.values.shape[1]) for start in initial.unbind(1)]
-        self.formula = wrap(FORMULAS[rules[0].formula])
+        self._step = wrap(in_place(rules[0].formula))
+        by_parts = wrap is eager and self.values.device.type == "cpu"
+        width = max(1, CACHED // len(rules)) if by_parts else self.values.shape[1]
+        arrays = (self.values, self.gradients, *self.remembered)
+        self._parts = list(zip(*(array.split(width, dim=1) for array in arrays), strict=True))
 
     def table(self, steps: range) -> np.ndarray:
         """The numbers at these steps, counted from 1: shape (steps, count, runs)."""
@@ -134,7 +70,9 @@ class Block:
 
     def update(self) -> None:
         """One step, from the parameters' gradients."""
-        self.formula(self.values, self.gradients, *self.remembered, *self.numbers.unsqueeze(-1).unbind(0))
+        numbers = self.numbers.unsqueeze(-1).unbind(0)
+        for part in self._parts:
+            self._step(*part, *numbers)
 
 
 def blocks_of(optimizers: Sequence[Optimizer], parameters: Parameters, wrap: Wrap) -> list[Block]:
@@ -167,4 +105,4 @@ def formula_of(optimizer: Optimizer) -> str:
     (group,) = optimizer.param_groups
     rule = rule_of(optimizer, group)
     assert rule is not None
-    return rule.formula
+    return rule.formula.__name__

@@ -1,0 +1,130 @@
+"""The optimizers' updates, each written once: what becomes of one element.
+
+A formula takes a parameter, its gradient, what the optimizer remembers of it, numbers that are the same for all
+elements, and the square root; it returns the parameter and the memory as they are after the step. It is the same for
+single numbers and for tensors: compiled, `over_elements` makes a loop over arrays of it, and a stack calls it with the
+tensors of many runs. `mnist_mlp.training.rules` says where the numbers come from. The mathematics is that of
+`torch.optim`'s documentation.
+"""
+
+# ruff: noqa: D103 - the names are the optimizers'
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Value = Any  # a number or a tensor
+Formula = Callable[..., tuple[Value, ...]]
+Sqrt = Callable[[Value], Value]
+
+
+def sgd(p: Value, g: Value, lr: Value, weight_decay: Value, sqrt: Sqrt) -> tuple[Value]:
+    return (p - lr * (g + weight_decay * p),)
+
+
+def momentum(
+    p: Value,
+    g: Value,
+    velocity: Value,
+    lr: Value,
+    momentum: Value,
+    fresh: Value,
+    of_gradient: Value,
+    of_velocity: Value,
+    weight_decay: Value,
+    sqrt: Sqrt,
+) -> tuple[Value, Value]:
+    gradient = g + weight_decay * p
+    velocity = momentum * velocity + fresh * gradient
+    return p - lr * (of_gradient * gradient + of_velocity * velocity), velocity
+
+
+def adagrad(
+    p: Value, g: Value, total: Value, lr: Value, eps: Value, weight_decay: Value, sqrt: Sqrt
+) -> tuple[Value, Value]:
+    gradient = g + weight_decay * p
+    total = total + gradient * gradient
+    return p - lr * gradient / (sqrt(total) + eps), total
+
+
+def rmsprop(
+    p: Value,
+    g: Value,
+    square: Value,
+    lr: Value,
+    alpha: Value,
+    fresh: Value,
+    eps: Value,
+    weight_decay: Value,
+    sqrt: Sqrt,
+) -> tuple[Value, Value]:
+    gradient = g + weight_decay * p
+    square = alpha * square + fresh * gradient * gradient
+    return p - lr * gradient / (sqrt(square) + eps), square
+
+
+def adadelta(
+    p: Value,
+    g: Value,
+    square: Value,
+    delta_square: Value,
+    lr: Value,
+    rho: Value,
+    fresh: Value,
+    eps: Value,
+    weight_decay: Value,
+    sqrt: Sqrt,
+) -> tuple[Value, Value, Value]:
+    gradient = g + weight_decay * p
+    square = rho * square + fresh * gradient * gradient
+    delta = sqrt(delta_square + eps) / sqrt(square + eps) * gradient
+    delta_square = rho * delta_square + fresh * delta * delta
+    return p - lr * delta, square, delta_square
+
+
+def adam(
+    p: Value,
+    g: Value,
+    average: Value,
+    square: Value,
+    lr: Value,
+    fresh1: Value,
+    beta2: Value,
+    fresh2: Value,
+    of_root: Value,
+    eps: Value,
+    weight_decay: Value,
+    shrink: Value,
+    sqrt: Sqrt,
+) -> tuple[Value, Value, Value]:
+    gradient = g + weight_decay * p
+    average = average + fresh1 * (gradient - average)
+    square = beta2 * square + fresh2 * gradient * gradient
+    return shrink * p - lr * average / (of_root * sqrt(square) + eps), average, square
+
+
+def over_elements(formula: Formula, remembered: int) -> Callable[..., None]:
+    """A loop that updates vectors in place: parameters, from gradients, arrays that are remembered, and numbers.
+
+    It stands in this file as Numba keeps what it has compiled for as long as the loop's own file is unchanged.
+
+    Args:
+        formula: one of the above.
+        remembered: how many arrays it remembers, at most two.
+    """
+    sqrt = np.sqrt
+
+    def none(p: np.ndarray, g: np.ndarray, *numbers: float) -> None:
+        for i in range(len(p)):
+            (p[i],) = formula(p[i], g[i], *numbers, sqrt)
+
+    def one(p: np.ndarray, g: np.ndarray, m: np.ndarray, *numbers: float) -> None:
+        for i in range(len(p)):
+            p[i], m[i] = formula(p[i], g[i], m[i], *numbers, sqrt)
+
+    def two(p: np.ndarray, g: np.ndarray, m: np.ndarray, n: np.ndarray, *numbers: float) -> None:
+        for i in range(len(p)):
+            p[i], m[i], n[i] = formula(p[i], g[i], m[i], n[i], *numbers, sqrt)
+
+    return (none, one, two)[remembered]

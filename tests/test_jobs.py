@@ -23,7 +23,7 @@ from mnist_mlp.app.plan import plan
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.run.schema import UserError
 from mnist_mlp.sweeps.holding import HOLDER_FILE, holding
-from mnist_mlp.sweeps.jobs import Job, distinct, finished_jobs
+from mnist_mlp.sweeps.jobs import Job, distinct, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
 
 
@@ -188,6 +188,17 @@ def test_a_result_that_lacks_something_is_none(finished: Job, path: str, value: 
     assert finished_jobs([finished], "1") == [finished]
     (finished.directory / RUN_FILE).write_text(json.dumps(summary))
     assert finished_jobs([finished], "1") == []
+
+
+def test_results_of_another_version_under_other_names_are_not_added_to(finished: Job) -> None:
+    top = finished.directory.parent
+    today = replace(finished, directory=top / "another-name")
+    refuse_other_versions([finished], top, "2")  # which `finished_jobs` refuses
+    refuse_other_versions([today], top, "1")
+    with pytest.raises(UserError, match=r"holds results of version 1, such as .*; this is version 2"):
+        refuse_other_versions([today], top, "2")
+    (finished.directory / RUN_FILE).write_text("{}")
+    refuse_other_versions([today], top, "2")
 
 
 def test_results_of_another_making_are_not_mixed_in(finished: Job) -> None:

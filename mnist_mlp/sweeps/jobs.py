@@ -23,8 +23,17 @@ from mnist_mlp.run.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, Ru
 from mnist_mlp.run.schema import UserError
 
 log = logging.getLogger(__name__)
+
 FINISHED = (COMPLETED, DIVERGED)  # statuses that are results
 STOP_FILE = ".stop"
+
+
+def read_summary(path: Path) -> Any:
+    """The content of a `run.json`, whatever that is; None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,7 @@ class Job:
 
     def summary(self) -> Any:
         """The content of its `run.json`, whatever that is; None where there is none that can be read."""
-        try:
-            return json.loads((self.directory / RUN_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        return read_summary(self.directory / RUN_FILE)
 
     def status(self) -> str | None:
         """How it ended; None where it has not."""
@@ -161,6 +167,33 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
             f"  {foreign[0]}\nforce=true trains all anew in their place; another hydra.sweep.dir=DIR keeps them"
         )
     return finished
+
+
+def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
+    """See that a sweep's directory holds no results of another version under names that no job has today.
+
+    The names end in a hash of the configuration, which holds within one version: those results would be trained again
+    beside the old ones, and be reported on together.
+
+    Args:
+        jobs: all of the sweep.
+        top: the sweep's directory.
+        version: this package's.
+
+    Raises:
+        UserError: there is one.
+    """
+    ours = {job.directory / RUN_FILE for job in jobs}
+    for path in top.rglob(RUN_FILE):
+        if path in ours:
+            continue
+        summary = read_summary(path)
+        if _no_result(summary) is None and (theirs := summary["environment"]["package"]) != version:
+            raise UserError(
+                f"{top} holds results of version {theirs}, such as {path.parent.name}; this is version {version}, "
+                "which names its jobs otherwise and would train them all again. To go on with them, install that "
+                "version; to start anew, name another directory by hydra.sweep.dir=DIR, or say force=true"
+            )
 
 
 def _no_result(summary: Any) -> str | None:

@@ -1,7 +1,6 @@
 """Which runs are trained together, and how many at a time."""
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from mnist_mlp.run.schema import UserError, identity
 from mnist_mlp.training.build import Parts, build, find_device
 from mnist_mlp.training.stack import loop
 
-log = logging.getLogger(__name__)
 OF_STACK = ("seed", "init", "optim")  # what the runs of a stack may differ in
 SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # of what is free, where no limit is given
 CPU = torch.device("cpu")
+
 # Why a job is trained alone.
 UNKNOWN = "the network, the optimizer or one of its options is not among those that stack"
 NO_LIKE = "no other job has the same network, data and batch size"

@@ -123,7 +123,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def throwing(checkout: Path) -> Path:
-    """A checkout with an optimizer of the user's own, `optim=throwing`, that raises in its third step."""
+    """A checkout with optimizers of the user's own: in its third step `throwing` raises, `exiting` calls for the end."""
     (checkout / "my_optim.py").write_text(
         "import torch\n"
         "class Throwing(torch.optim.SGD):\n"
@@ -131,8 +131,12 @@ def throwing(checkout: Path) -> Path:
         "    def step(self, closure=None):\n"
         "        self.steps += 1\n"
         "        if self.steps == 3:\n"
-        "            raise RuntimeError('thrown on purpose')\n"
+        "            raise self.error\n"
+        "    error = RuntimeError('thrown on purpose')\n"
+        "class Exiting(Throwing):\n"
+        "    error = SystemExit('enough')\n"
     )
+    (checkout / "conf/optim/exiting.yaml").write_text("_target_: my_optim.Exiting\n_partial_: true\nlr: 0.1\n")
     (checkout / "conf/optim/throwing.yaml").write_text("_target_: my_optim.Throwing\n_partial_: true\nlr: 0.1\n")
     return checkout
 

@@ -171,9 +171,12 @@ def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_p
 
 
 def test_a_job_that_raises_leaves_the_others_alone(command: Command, throwing: Path, tmp_path: Path) -> None:
-    done = command("run.py", "-m", "optim=throwing,sgd,adam", "epochs=1", *SMALLER, IN_PROCESS, top=throwing, status=1)
-    assert sorted(statuses(tmp_path / "multirun")) == ["completed", "completed", "failed"]
-    assert summaries(tmp_path).set_index("optim")["failed"].to_dict() == {"throwing": 1, "sgd": 0, "adam": 0}
+    done = command(
+        "run.py", "-m", "optim=throwing,exiting,sgd,adam", "epochs=1", *SMALLER, IN_PROCESS, top=throwing, status=1
+    )
+    assert sorted(statuses(tmp_path / "multirun")) == ["completed", "completed", "failed", "failed"]
+    failed_of = summaries(tmp_path).set_index("optim")["failed"].to_dict()
+    assert failed_of == {"throwing": 1, "exiting": 1, "sgd": 0, "adam": 0}
     (failed,) = (run for run in run_directories(tmp_path / "multirun") if "throwing" in run.name)
     assert f"failed: {failed.relative_to(tmp_path)}: RuntimeError: thrown on purpose" in done.stdout
     for text in ((failed / "run.log").read_text(), json.loads((failed / "run.json").read_text())["traceback"]):

@@ -7,7 +7,7 @@ import torch
 from conftest import DATA
 from schedulefree import AdamWScheduleFree, SGDScheduleFreeClosure
 from test_config import composed
-from test_train import few, network, run  # noqa: F401 - a fixture is used by its name
+from test_train import few, network, run, started  # noqa: F401 - a fixture is used by its name
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,6 +49,16 @@ def test_an_optimizer_with_modes_is_trained_in_one_and_evaluated_in_the_other(fe
     assert evaluate(ours, few.test) == pytest.approx(expected[-1], rel=1e-5)  # the network is left as evaluated
     optimizer.train()
     assert abs(evaluate(theirs, few.test)[0] - expected[-1][0]) > 1e-3  # the weights that are trained are others
+
+
+def test_an_optimizer_with_modes_is_left_for_evaluation_whatever_ends_the_run(few: Splits) -> None:  # noqa: F811
+    model = network(batch_norm=False)
+    optimizer: Any = schedule_free(model.parameters())
+    records: Any = started(few, lambda _: optimizer, model=model)
+    while not optimizer.param_groups[0]["train_mode"]:
+        next(records)
+    records.close()
+    assert not optimizer.param_groups[0]["train_mode"]
 
 
 class Normalising(nn.Sequential):

@@ -56,7 +56,7 @@ def run_job(config: DictConfig) -> float | None:
     except Diverged as error:
         log.warning("diverged: %s", error)
         return writer.end(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code of the user's may call sys.exit, which is no end of a sweep
         log.exception("failed")
         if in_sweep and config.fail_fast:
             stop.touch()

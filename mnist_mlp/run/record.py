@@ -131,7 +131,7 @@ class RunWriter:
         """Add entries to the `run.json` to come."""
         self.facts |= facts
 
-    def end(self, error: Exception | None = None) -> float | None:
+    def end(self, error: BaseException | None = None) -> float | None:
         """Write `run.json`, after which the run counts as ended.
 
         Args:

@@ -68,7 +68,15 @@ def train(
         InvalidArgument: the optimizer is none that can be served (see `mnist_mlp.training.optimizers`).
     """
     records = _train(model, optimizer, data, epochs, batch_size, generator, dropout_seed, modules_seed, log_interval)
-    return prepared(records, threads, tf32)
+    return prepared(_left_for_evaluation(records, optimizer), threads, tf32)
+
+
+def _left_for_evaluation(records: Iterator[Record], optimizer: Optimizer) -> Generator[Record, None, None]:
+    """The same records; whatever ends them, the optimizer is then in its mode for evaluation."""
+    try:
+        yield from records
+    finally:
+        set_mode(optimizer, training=False)
 
 
 def _train(
@@ -81,7 +89,7 @@ def _train(
     dropout_seed: int,
     modules_seed: int,
     log_interval: int,
-) -> Generator[Record, None, None]:
+) -> Iterator[Record]:
     if epochs > 0:
         rehearse(model, optimizer, data.train, batch_sizes(len(data.train), batch_size))
     train_step = make_step(model, optimizer, dropout_seed, modules_seed)

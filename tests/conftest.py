@@ -123,7 +123,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def throwing(checkout: Path) -> Path:
-    """A checkout with optimizers of the user's own: in its third step `throwing` raises, `exiting` calls for the end."""
+    """A checkout with optimizers of a user's own: in its third step `throwing` raises, `exiting` calls for the end."""
     (checkout / "my_optim.py").write_text(
         "import torch\n"
         "class Throwing(torch.optim.SGD):\n"

@@ -79,7 +79,7 @@ def test_the_commonest_class_share_of_the_test_images_is_recorded(built: Callabl
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", "", "cpu:7"])
 def test_an_absent_device_is_named(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"device={name}: there is none here; allowed are auto, "):
+    with pytest.raises(ConfigError, match=f"device={name}: this machine has no such device; allowed are auto, "):
         find_device(name)
 
 

@@ -102,7 +102,8 @@ def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
         assert "cuda:99" in command("run.py", "device=cuda:99", status=1).stderr
     else:
         assert (
-            "device=cuda: there is none here; allowed are auto, " in command("run.py", "device=cuda", status=1).stderr
+            "device=cuda: this machine has no such device; allowed are auto, "
+            in command("run.py", "device=cuda", status=1).stderr
         )
 
 

@@ -46,7 +46,7 @@ OPTIM_BY_SEED = [[f"optim={optim}", f"seed={seed}"] for optim in ("adam", "sgd")
         ("a${hydra.runtime.choices.init}/../${seed}", ["one directory, ", "/0", "optim=sgd seed=0"]),
         (".", ["is not below the sweep's directory"]),
         ("../${hydra.runtime.choices.optim}-${seed}", ["is not below the sweep's directory"]),
-        ("${hydra.job.num}", ["hydra.sweep.subdir=${hydra.job.num}", "number is another"]),
+        ("${hydra.job.num}", ["hydra.sweep.subdir=${hydra.job.num}", "number changes"]),
     ],
 )
 def test_jobs_that_would_share_a_directory_are_refused(tmp_path: Path, subdir: str, words: list[str]) -> None:

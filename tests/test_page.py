@@ -149,7 +149,7 @@ def test_odd_sweeps_make_a_useful_page(write_run: Write, report: Report, open_pa
     answers = page.locator(".answer").all_inner_texts()
     expected = {
         "one run": "no other cell with a result",
-        "one seed": "no difference can be told from chance",
+        "one seed": "no difference can be judged",
         "all diverged": "2 diverged, 0 failed",
         "mixed data": "no other cell with a result",
     }

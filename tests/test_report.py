@@ -439,7 +439,7 @@ def test_nothing_to_report_on_is_said(tmp_path: Path) -> None:
 
 def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path, write_run: Write) -> None:
     finals = {
-        ("he", "adam"): [0.97, 0.70, 0.93, 0.65, 0.98, 0.95],  # the best, and so noisy that it cannot be told from any
+        ("he", "adam"): [0.97, 0.70, 0.93, 0.65, 0.98, 0.95],  # the best, and so noisy that it is like any
         ("he", "sgd"): [0.86, 0.861, 0.859, 0.86, 0.8605, 0.8601],
         ("lecun", "sgd"): [0.70, 0.7005, 0.70, 0.701, 0.6995, 0.7003],
     }
@@ -448,11 +448,11 @@ def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path
             write_run(init, optim, seed, test=[0.1, final], val=[0.1, 0.9])
     comparison = compare(load([tmp_path / "sweep"]), target=0.85)
     best, *_, soonest = answer(comparison)
-    assert "it cannot be told from any other cell with these seeds" in best
+    assert "it is statistically indistinguishable from every other cell at this number of seeds" in best
     assert best.endswith("1 of 3 pairs do differ, such as he / sgd, better than lecun / sgd.")
     assert soonest == (
-        "Soonest at 85 % validation accuracy: he / adam, in 1 epoch and 2.0 s, as soon as he / sgd, lecun / sgd "
-        "(medians; 18 of 18 runs got there)."
+        "Fastest to 85 % validation accuracy: he / adam, in 1 epoch and 2.0 s, as soon as he / sgd, lecun / sgd "
+        "(medians; 18 of 18 runs reached it)."
     )
 
 

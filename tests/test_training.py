@@ -162,7 +162,7 @@ def test_without_validation_the_best_of_the_test_curve_is_told(tmp_path: Path, w
     assert answer(compared(tmp_path))[-1] == "No run reached 97 % test accuracy; the best reached 15 %."
 
 
-NO_CONTRADICTION = "That no single pair of cells can be told apart is no contradiction"
+NO_CONTRADICTION = "No single pair of cells is significantly different, which is no contradiction"
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,13 @@ def test_an_effect_without_a_pair_is_explained(
         (("equivalent within 0.5 points",) * 2, ". It is equivalent within 0.5 points to he / nag, he / sgd."),
         (
             ("cannot be told: fewer than three seeds",) * 2,
-            "no difference can be told from chance: fewer than three seeds.",
+            "no difference can be judged: fewer than three seeds.",
         ),
         (("cannot be told: tuned unequally", "better"), "(1 more cannot be judged: tuned unequally)"),
-        (("indistinguishable at n = 1: …", "better"), "better than 1 of 2 other cells, and cannot be told from he / "),
+        (
+            ("indistinguishable at n = 1: …", "better"),
+            "better than 1 of 2 other cells, and statistically indistinguishable from he / ",
+        ),
     ],
 )
 def test_every_kind_of_verdict_has_its_words(

@@ -62,8 +62,8 @@ def directory_name(config: DictConfig, overrides: Sequence[str]) -> str:
         return str(config.hydra.sweep.subdir)
     except InterpolationToMissingValueError as error:
         raise ConfigError(
-            f"hydra.sweep.subdir={pattern}: allowed is a name that a job's configuration decides; a job's number is "
-            "another when the sweep goes on or is widened"
+            f"hydra.sweep.subdir={pattern}: allowed is a name that depends on the job's configuration alone; a "
+            "job's number changes when the sweep is resumed or widened"
         ) from error
 
 

@@ -119,7 +119,7 @@ def _train(config: Mapping[str, Any], writer: RunWriter) -> None:
             parts = build(config, device)
         step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"
         if step == "autograd" and device.type == "cpu":
-            log.info("trained by autograd, as this network or optimizer is not among those that are computed faster")
+            log.info("trained by autograd: there is no faster path for this network or optimizer")
         writer.describe(**parts.facts(), step=step)
         records = train(
             parts.model,

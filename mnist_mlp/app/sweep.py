@@ -91,7 +91,7 @@ def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], o
         if not todo:
             return
         if attempt > 1:
-            log.warning("%d jobs have not ended; trying them again", len(todo))
+            log.warning("%d jobs did not finish; trying them again", len(todo))
         try:
             launch(todo)
         except Exception as error:  # a launcher may raise whatever its library does when a worker dies

@@ -151,10 +151,10 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
             continue
         summary = job.summary()
         if why := _no_result(summary):
-            log.warning("%s: its %s is damaged (%s), so it counts as not run", job.directory, RUN_FILE, why)
+            log.warning("%s: its %s is damaged (%s), so it will be trained again", job.directory, RUN_FILE, why)
             continue
         if not (job.directory / METRICS_FILE).is_file():  # without which no report counts it
-            log.warning("%s: its %s is missing, so it counts as not run", job.directory, METRICS_FILE)
+            log.warning("%s: its %s is missing, so it will be trained again", job.directory, METRICS_FILE)
             continue
         if summary["status"] not in FINISHED:
             continue
@@ -163,8 +163,8 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
         finished.append(job)
     if foreign:
         raise UserError(
-            f"{len(foreign)} finished results there are not comparable with what would be added, such as\n"
-            f"  {foreign[0]}\nforce=true trains all anew in their place; another hydra.sweep.dir=DIR keeps them"
+            f"{len(foreign)} finished results there are not comparable with what this command would add, such as\n"
+            f"  {foreign[0]}\nforce=true trains all again and replaces them; another hydra.sweep.dir=DIR keeps them"
         )
     return finished
 
@@ -191,8 +191,8 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
         if _no_result(summary) is None and (theirs := summary["environment"]["package"]) != version:
             raise UserError(
                 f"{top} holds results of version {theirs}, such as {path.parent.name}; this is version {version}, "
-                "which names its jobs otherwise and would train them all again. To go on with them, install that "
-                "version; to start anew, name another directory by hydra.sweep.dir=DIR, or say force=true"
+                "which names its jobs differently and would train them all again. To resume, install that version; "
+                "to start again, give another hydra.sweep.dir=DIR or force=true"
             )
 
 

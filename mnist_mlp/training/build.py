@@ -143,7 +143,7 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(here[0])
     if name not in here and not (name == "cuda" and "cuda:0" in here):
-        raise ConfigError(f"device={name}: there is none here; allowed are auto, {', '.join(here)}")
+        raise ConfigError(f"device={name}: this machine has no such device; allowed are auto, {', '.join(here)}")
     return torch.device("cuda:0" if name == "cuda" else name)
 
 
@@ -186,7 +186,7 @@ def _call(group: str, node: Mapping[str, Any], kind: type[T], *args: Any, **kwar
         made = target(*args, **kwargs)
     if not isinstance(made, kind):
         raise ConfigError(
-            f"{group}._target_={node['_target_']}: it gives a {type(made).__name__}, not a {kind.__name__}"
+            f"{group}._target_={node['_target_']}: it returns a {type(made).__name__}; allowed is a {kind.__name__}"
         )
     return made
 
@@ -233,7 +233,9 @@ def _check_arguments(
     try:
         signature.bind(*args, **kwargs, **ours)
     except TypeError as error:
-        raise ConfigError(f"{group}._target_={path}: it cannot be called as a {group} is: {error}") from error
+        raise ConfigError(
+            f"{group}._target_={path}: it cannot be called with the arguments that a {group} is given: {error}"
+        ) from error
 
 
 def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:

@@ -49,7 +49,11 @@ def rehearse(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterab
     except InvalidArgument:
         raise
     except Exception as error:  # anybody's code may not like to be copied; what else is wrong, training will show
-        log.info("seconds include the preparations for the first step: %s: %s", type(error).__name__, error)
+        log.info(
+            "the column seconds includes compilation, as the first step could not be rehearsed: %s: %s",
+            type(error).__name__,
+            error,
+        )
     finally:
         with torch.no_grad():  # a copy may have kept a way to the original, as by a function of its own
             for tensor, values in before:

@@ -90,13 +90,13 @@ def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
-    """Keys that differ between cells but not within one: their effect cannot be told from the compared keys'."""
+    """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
     for key in varying:
         if key in (REPLICATE, *by, *tuned):
             continue
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())
-        yield Note(f"Cells differ in {key} too", f"{values}; what it does cannot be told from what is compared.")
+        yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with what is compared.")
 
 
 def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:

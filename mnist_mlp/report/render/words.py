@@ -41,7 +41,7 @@ def _winner(comparison: Comparison) -> str:
     told, why = rivals[~unknown], listed(list(dict.fromkeys(map(reason, rivals.loc[unknown, "verdict"]))))
     rest = f" ({unknown.sum()} more cannot be judged: {why})" if unknown.any() else ""
     if told.empty:
-        return f"{first}, but no difference can be told from chance: {why}."
+        return f"{first}, but no difference can be judged: {why}."
     beaten, open_ = are(told["verdict"], BETTER).sum(), told[are(told["verdict"], OPEN)]
     alike, ahead = told[are(told["verdict"], EQUIVALENT)], told[are(told["verdict"], WORSE)]
     if len(ahead):
@@ -66,15 +66,15 @@ def _winner(comparison: Comparison) -> str:
     runner = open_.iloc[0]
     seeds = needed(runner["more_seeds"])
     if np.isfinite(runner["more_seeds"]):
-        seeds += ", were it as large as it looks"
+        seeds += ", if it is as large as observed"
     if not parts:
         return (
-            f"{first}, but it cannot be told from any other cell with these seeds; from the next, {runner['b']}, "
-            f"it differs by {_points(runner['difference'])}: {seeds}{rest}.{_elsewhere(comparison)}"
+            f"{first}, but it is statistically indistinguishable from every other cell at this number of "
+            f"seeds; the next, {runner['b']}, is {_points(runner['difference'])} behind: {seeds}{rest}.{_elsewhere(comparison)}"
         )
     which = f"{len(open_)}, such as {runner['b']}" if len(open_) > 1 else runner["b"]
     return (
-        f"{first}. It is {', '.join(parts)}, and cannot be told from {which} "
+        f"{first}. It is {', '.join(parts)}, and statistically indistinguishable from {which} "
         f"({_points(runner['difference'])}: {seeds})."
     )
 
@@ -126,8 +126,8 @@ def _effects(comparison: Comparison) -> str:
     text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
     if any(row["p"] < MATTERS for row in mains) and not are(comparison.pairs["verdict"], BETTER, WORSE).any():
         text += (
-            " That no single pair of cells can be told apart is no contradiction: an effect averages over the other "
-            "key, so it rests on more runs than any pair."
+            " No single pair of cells is significantly different, which is no contradiction: an effect averages over "
+            "the other key, so it rests on more runs than any pair."
         )
     return text[0].upper() + text[1:]
 
@@ -149,8 +149,8 @@ def _speed(comparison: Comparison) -> str:
     seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
     tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
     return (
-        f"Soonest at {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
-        f"(medians; {reached} of {counted(ended, 'run')} got there)."
+        f"Fastest to {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
+        f"(medians; {reached} of {counted(ended, 'run')} reached it)."
     )
 
 

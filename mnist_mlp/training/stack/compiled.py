@@ -44,7 +44,7 @@ class Compiled:
                 raise
             except Exception as error:  # whatever is missing, all can be done without
                 Compiled.works = False
-                log.warning("stacks are not compiled, and so slower: %s", in_short(error))
+                log.warning("stacks run uncompiled, which is slower: %s", in_short(error))
             self._compiled = self.function
         return self._compiled(*arguments)
 

@@ -59,6 +59,6 @@ class Repeated:
         except RuntimeError as error:
             Repeated.failed = graph
             torch.cuda.set_stream(before)
-            log.warning("the step is not captured, and so slower: %s", in_short(error))
+            log.warning("the step is not captured as a CUDA graph, which is slower: %s", in_short(error))
         else:
             self._graph = graph

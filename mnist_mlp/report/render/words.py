@@ -69,8 +69,8 @@ def _winner(comparison: Comparison) -> str:
         seeds += ", if it is as large as observed"
     if not parts:
         return (
-            f"{first}, but it is statistically indistinguishable from every other cell at this number of "
-            f"seeds; the next, {runner['b']}, is {_points(runner['difference'])} behind: {seeds}{rest}.{_elsewhere(comparison)}"
+            f"{first}, but it is statistically indistinguishable from every other cell at this number of seeds; the "
+            f"next, {runner['b']}, is {_points(runner['difference'])} behind: {seeds}{rest}.{_elsewhere(comparison)}"
         )
     which = f"{len(open_)}, such as {runner['b']}" if len(open_) > 1 else runner["b"]
     return (

@@ -120,6 +120,20 @@ def test_a_value_that_diverged_beyond_the_best_is_no_edge(tmp_path: Path, write_
     assert not any("edge" in topic for topic in notes(tmp_path))
 
 
+def test_a_value_that_only_failed_was_not_tried(tmp_path: Path, write_run: Write) -> None:
+    write_run(lr=0.001, test=[0.1, 0.8])
+    write_run(lr=0.01, test=[0.1, 0.9])
+    write_run(lr=0.1, status="failed", reason="no")
+    assert "try larger values for he / adam (0.01)" in notes(tmp_path)["Best optim.lr at the edge of its grid"]
+
+
+def test_a_learning_rate_is_of_interest_where_optimizers_are_compared(tmp_path: Path, write_run: Write) -> None:
+    for batch in (32, 64):
+        write_run(batch_size=batch)
+    assert "Learning rate not tuned" in notes(tmp_path)
+    assert "Learning rate not tuned" not in notes(tmp_path, by=["batch_size"])
+
+
 def test_momentum_within_the_noise_of_sgd_is_no_note(tmp_path: Path, write_run: Write) -> None:
     for seed, accuracy in enumerate((0.90, 0.80, 0.85)):
         write_run(optim="sgd", optim_config=SGD, seed=seed, test=[0.1, accuracy + 0.001 * (seed - 1) ** 3 + 0.0001])

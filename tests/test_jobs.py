@@ -158,9 +158,17 @@ def test_half_a_run_json_is_no_result(finished: Job, caplog: pytest.LogCaptureFi
 
 def test_a_result_without_its_metrics_is_none(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
     assert finished_jobs([finished], "1") == [finished]
-    (finished.directory / METRICS_FILE).unlink()
-    assert finished_jobs([finished], "1") == []
-    assert f"{finished.directory}: its {METRICS_FILE} is missing" in caplog.text
+    metrics = finished.directory / METRICS_FILE
+    text = metrics.read_text()
+    for damaged, words in ((text[: len(text) // 2], "truncated"), ("", METRICS_FILE), (None, "No such file")):
+        if damaged is None:
+            metrics.unlink()
+        else:
+            metrics.write_text(damaged)
+        caplog.clear()
+        assert finished_jobs([finished], "1") == []
+        assert f"{finished.directory}: {METRICS_FILE}: " in caplog.text
+        assert words in caplog.text
 
 
 NO_ENTRY: Any = object()

@@ -1,6 +1,5 @@
 """Reads run directories into two tables; whatever cannot be read is named and left out, never guessed at."""
 
-import csv
 import json
 import math
 import os
@@ -13,9 +12,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mnist_mlp.run import schema
-from mnist_mlp.run.record import COMPLETED, FAILED, METRICS_FILE, RUN_FILE, Metrics, defect
+from mnist_mlp.run.reading import Unreadable, defect, read_metrics
+from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
 
-SPLITS = ("train", "val", "test")
 UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed
 ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
@@ -28,10 +27,6 @@ class Problem(NamedTuple):
 
     run: str
     why: str
-
-
-class Unreadable(Exception):
-    """A file that is not what its name promises."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +95,10 @@ def _read_run(directory: Path) -> tuple[float, dict[str, Any], list[Metrics]]:
     """When a run ended, in seconds since 1970, its row, and its metrics."""
     summary = _read_json(directory / RUN_FILE)
     try:
-        status, final, data = summary["status"], summary["final"], summary.get("data", {})
+        data = summary.get("data", {})
         run = {
             "run": str(directory),
-            "status": status,
+            "status": summary["status"],
             "reason": summary["reason"],
             "seconds": float(summary["seconds"]),
             "config_hash": str(summary["config_hash"]),
@@ -123,9 +118,7 @@ def _read_run(directory: Path) -> tuple[float, dict[str, Any], list[Metrics]]:
             **schema.LATER_DEFAULTS,
             **dict(_flat(summary["config"])),
         }
-        rows = _read_metrics(directory / METRICS_FILE)
-        if status == COMPLETED:
-            _check_complete(rows, int(summary["config"]["epochs"]), final)
+        rows = read_metrics(directory, summary)
         ended = _ended(directory, summary.get("ended"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
@@ -151,38 +144,6 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise Unreadable(f"{RUN_FILE}: not one of this project's: {why}")
     assert isinstance(content, dict)
     return content
-
-
-def _read_metrics(path: Path) -> list[Metrics]:
-    """The rows of a file; by the csv module, as pandas takes milliseconds to open a file however small."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        header, *lines = csv.reader(text.splitlines())
-    except (OSError, ValueError, csv.Error) as error:
-        raise Unreadable(f"{METRICS_FILE}: {error}") from error
-    if tuple(header) != Metrics._fields:
-        raise Unreadable(f"{METRICS_FILE}: its columns are {', '.join(header)}")
-    if not text.endswith("\n"):
-        raise Unreadable(f"{METRICS_FILE}: its last row has no end: truncated")
-    try:
-        rows = [Metrics(int(epoch), int(step), split, *map(float, numbers)) for epoch, step, split, *numbers in lines]
-    except (TypeError, ValueError) as error:
-        raise Unreadable(f"{METRICS_FILE}: {error}") from error
-    if unknown := {row.split for row in rows} - set(SPLITS):
-        raise Unreadable(f"{METRICS_FILE}: there is no split {', '.join(map(repr, sorted(unknown)))}")
-    if len({(row.epoch, row.split) for row in rows}) < len(rows):
-        raise Unreadable(f"{METRICS_FILE}: it has two rows of one epoch and split")
-    return rows
-
-
-def _check_complete(rows: Sequence[Metrics], epochs: int, final: Mapping[str, Mapping[str, float]]) -> None:
-    """Refuse the metrics of a completed run that end before its last epoch, or differ from its `run.json`."""
-    for split, last in final.items():
-        of_split = [row for row in rows if row.split == split]
-        if [row.epoch for row in of_split] != list(range(epochs + 1)):
-            raise Unreadable(f"{METRICS_FILE}: {split} has {len(of_split)} rows instead of {epochs + 1}: truncated")
-        if (of_split[-1].loss, of_split[-1].accuracy) != (last["loss"], last["accuracy"]):
-            raise Unreadable(f"{METRICS_FILE}: its last {split} row is not the one in {RUN_FILE}")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,27 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_mlp.run.schema import GROUPS
-
 METRICS_FILE = "metrics.csv"
 STEPS_FILE = "steps.csv"
 RUN_FILE = "run.json"
+
+SPLITS = ("train", "val", "test")
 
 COMPLETED = "completed"
 DIVERGED = "diverged"
 FAILED = "failed"
 STATUSES = (COMPLETED, DIVERGED, FAILED)
-# What every `run.json` has, and what one that ended early, or of an older version, may lack.
-REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "status": str,
-    "reason": (str, type(None)),
-    "final": dict,
-    "seconds": (int, float),
-    "config_hash": str,
-    "choices": dict,
-    "config": dict,
-}
-OPTIONAL: dict[str, type] = {"ended": str, "environment": dict, "data": dict, "code": dict}
 
 
 class Diverged(Exception):
@@ -167,29 +156,6 @@ class RunWriter:
             **self.facts,
         }
         write_atomically(self.directory / RUN_FILE, json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
-
-
-def defect(summary: Any) -> str | None:
-    """What keeps the content of a file from being a `run.json`, in words; None where nothing does."""
-    if not isinstance(summary, dict):
-        return "it is no JSON object"
-    kinds = REQUIRED | {key: kind for key, kind in OPTIONAL.items() if key in summary}
-    for key, kind in kinds.items():
-        if key not in summary:
-            return f"it has no {key}"
-        if not isinstance(summary[key], kind):
-            return f"its {key} is {json.dumps(summary[key])[:40]}"
-    if summary["status"] not in STATUSES:
-        return f"status {summary['status']!r} is none of {', '.join(STATUSES)}"
-    if not isinstance(summary["config"].get("epochs"), int):
-        return "its config lacks epochs"
-    if missing := [group for group in GROUPS if not isinstance(summary["choices"].get(group), str)]:
-        return f"its choices lack {', '.join(missing)}"
-    if not all(isinstance(last, dict) and {"loss", "accuracy"} <= last.keys() for last in summary["final"].values()):
-        return "its final lacks losses or accuracies"
-    if summary["status"] == COMPLETED and "test" not in summary["final"]:
-        return "its final lacks test"
-    return None
 
 
 def finite(content: Any) -> Any:

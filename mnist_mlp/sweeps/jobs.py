@@ -4,7 +4,6 @@ All state is in the files that the jobs write, so it is right under every launch
 and survives whatever kills a process. There is no Hydra here.
 """
 
-import json
 import logging
 import os
 import signal
@@ -19,21 +18,14 @@ import psutil
 
 from mnist_mlp.run.environment import code, file_of
 from mnist_mlp.run.interrupts import INTERRUPTED, kept_from_workers
-from mnist_mlp.run.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, RunWriter, defect
+from mnist_mlp.run.reading import Unreadable, defect, read_metrics, read_summary
+from mnist_mlp.run.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
 from mnist_mlp.run.schema import UserError
 
 log = logging.getLogger(__name__)
 
 FINISHED = (COMPLETED, DIVERGED)  # statuses that are results
 STOP_FILE = ".stop"
-
-
-def read_summary(path: Path) -> Any:
-    """The content of a `run.json`, whatever that is; None where there is none that can be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 @dataclass(frozen=True)
@@ -153,10 +145,12 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
         if why := _no_result(summary):
             log.warning("%s: its %s is damaged (%s), so it will be trained again", job.directory, RUN_FILE, why)
             continue
-        if not (job.directory / METRICS_FILE).is_file():  # without which no report counts it
-            log.warning("%s: its %s is missing, so it will be trained again", job.directory, METRICS_FILE)
-            continue
         if summary["status"] not in FINISHED:
+            continue
+        try:
+            read_metrics(job.directory, summary)
+        except Unreadable as error:  # no report would count it
+            log.warning("%s: %s, so it will be trained again", job.directory, error)
             continue
         if different := _differences(job, summary, version):
             foreign.append(f"{job.directory}: {'; '.join(different)}")

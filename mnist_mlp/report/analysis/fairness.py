@@ -100,7 +100,7 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
 
 
 def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:
-    if LEARNING_RATE not in tuned and LEARNING_RATE not in by:
+    if "optim" in by and LEARNING_RATE not in tuned and LEARNING_RATE not in by:
         yield Note(
             "Learning rate not tuned",
             "each optimizer ran at one value, so this ranks settings, not optimizers; several values, such as "
@@ -111,8 +111,8 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
     if judged_split(runs) != "val":
         yield Note(
             "No validation split",
-            f"{', '.join(tuned)} was chosen by training accuracy, never by test; data.val_size=5000"
-            " holds images out to choose by.",
+            f"{', '.join(tuned)} was chosen by training accuracy, never by test; data.val_size=N holds N images out "
+            "to choose by.",
         )
     spent = budgets(runs, tuned)
     if len(set(spent.values())) > 1:
@@ -138,7 +138,7 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
     for key in tuned:
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
-        tried = runs.groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
+        tried = runs[runs["status"] != FAILED].groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
         tried = tried[tried.index.isin(ended)]
         best = chosen[key].astype(float).reindex(tried.index)
         several = tried["nunique"] > 1

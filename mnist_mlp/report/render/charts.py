@@ -9,9 +9,10 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed
 from mnist_mlp.report.analysis.stats import Comparison
-from mnist_mlp.report.load import ENVIRONMENT, SPLITS
+from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import plots
 from mnist_mlp.run import schema
+from mnist_mlp.run.record import SPLITS
 
 MOST_CELLS = 60  # in one chart; the best ones
 LINE_WIDTH = 2  # pixels

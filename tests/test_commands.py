@@ -195,7 +195,7 @@ def test_a_diverged_run_is_a_result(command: Command, tmp_path: Path) -> None:
     assert (row["n"], row["diverged"], row["failed"], row["optim.lr"]) == (1, 1, 0, 0.1)
 
 
-def test_the_report_script_explains_itself(fresh: Command) -> None:
-    text = fresh("report.py", "--help").stdout
+def test_the_report_script_explains_itself(command: Command) -> None:
+    text = command("report.py", "--help").stdout
     assert "SWEEP_DIR" in text
     assert "--target" in text

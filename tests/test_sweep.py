@@ -159,13 +159,14 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
     assert len(results(tmp_path / "here")) == 3
 
 
-def test_every_launcher_gives_the_same_numbers(fresh: Command, tmp_path: Path) -> None:
+def test_every_launcher_gives_the_same_numbers(command: Command, fresh: Command, tmp_path: Path) -> None:
     launchers = ("basic", "joblib", "submitit_local", "ray")
     # Workers, too, find a module in the directory in which the command was given.
     (tmp_path / "mine.py").write_text("from mnist_mlp.network.model import MLP\n")
     two = ("-m", "optim=adam,sgd", "model._target_=mine.MLP", "epochs=1", *SMALLER, NO_REPORT)
     for launcher in launchers:
-        fresh("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
+        run = command if launcher == "basic" else fresh
+        run("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
     for launcher in launchers[1:]:
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
 

@@ -5,19 +5,20 @@ the variance of its own seeds' differences, whatever the noise of other cells. O
 uncertain, and a t-test with n - 1 degrees of freedom finds next to nothing among many cells. So each variance is
 moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical Applications in
 Genetics and Molecular Biology 3:3): where they are alike it is pulled towards their centre and gains degrees of
-freedom, where they differ it stands nearly alone. How much alike they are is not plugged in, as Smyth has it, but
-averaged over what the data leave open, which keeps false verdicts rare with few cells. With up to three cells there is
-nothing to learn from, and these are plain paired t-tests. Sidak's correction makes p-values and intervals hold for
-all differences together.
+freedom, where they differ it stands nearly alone. How much alike they are is not plugged in, as Smyth has it:
+p-values are averaged over what the data leave open, which keeps false verdicts rare with few cells. With up to three
+cells there is nothing to learn from, and these are plain paired t-tests. Sidak's correction makes p-values and
+intervals hold for all differences together.
 
 One procedure judges every design, and no test of the data picks it. `benchmarks/verdicts.py` measures how often it is
 wrong.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
+from scipy.optimize.elementwise import find_root
 
 CONFIDENCE = 0.95
 FEWEST = 3  # seeds; of two, the noise of a difference is anybody's guess
@@ -28,6 +29,7 @@ SCALES = 60  # grid points of the prior's scale
 # Differences that share cells are not independent: `rank` of them are, beyond two that the prior's two parameters take.
 # Each counts as this many variances: the most at which false verdicts stayed below 5.5 % in all simulated designs.
 EACH = 3.0
+NEGLIGIBLE = 1e-6  # weight of a case beside that of the likeliest
 
 
 class Judged(NamedTuple):
@@ -36,8 +38,8 @@ class Judged(NamedTuple):
     Attributes:
         n: seeds.
         mean: over seeds.
-        variance: of one seed's difference, moderated.
-        freedom: degrees of freedom of the variance.
+        variance: of one seed's difference, moderated; on average over what is open.
+        freedom: degrees of freedom of the variance; likewise.
         low: of the simultaneous interval.
         high: of the simultaneous interval.
         p: two-sided, of this difference alone; NaN where no noise was seen and none can be inferred.
@@ -56,6 +58,42 @@ class Judged(NamedTuple):
     level: float
 
 
+class Noise(NamedTuple):
+    """What the noise of each difference may be.
+
+    Attributes:
+        weights: of the cases that the data leave open, (cases,); their sum is 1.
+        variance: of one seed's difference in each case, (cases, differences).
+        freedom: degrees of freedom of the variance, likewise.
+    """
+
+    weights: np.ndarray
+    variance: np.ndarray
+    freedom: np.ndarray
+
+    def tail(self, size: np.ndarray, which: Any = slice(None)) -> np.ndarray:
+        """The probability that noise alone is larger, to either side, than `size`, as one seed's difference has it."""
+        tails: np.ndarray = self.weights @ (
+            2 * special.stdtr(self.freedom[:, which], -size / np.sqrt(self.variance[:, which]))
+        )
+        return tails
+
+    def quantile(self, level: float, which: np.ndarray) -> np.ndarray:
+        """The size whose `tail` is `level`, of those differences."""
+        variance, freedom = self.variance[:, which], self.freedom[:, which]
+        least = -special.ndtri(level / 2) * np.sqrt(variance.min(axis=0))
+        most: np.ndarray = -special.stdtrit(freedom.min(axis=0), level / 2) * np.sqrt(variance.max(axis=0))
+        if len(self.weights) == 1:
+            return most
+        found = find_root(
+            lambda log_size, which: np.log(self.tail(np.exp(log_size), which) / level),
+            (np.log(least), np.log(most)),
+            args=(which,),
+        )
+        sizes: np.ndarray = np.exp(found.x)
+        return sizes
+
+
 def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Judged:
     """Test that the mean of each row is zero.
 
@@ -72,27 +110,27 @@ def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Ju
     least = np.maximum(np.abs(mean), 1 / images) / images if images and images > 0 else np.zeros(len(n))
     seen = np.nanvar(rounded, axis=1, ddof=1)
     own = np.maximum(np.where(seen > 10.0 ** (-2 * DECIMALS), seen, 0.0), least)
-    variance, freedom = moderate(own, n - 1.0, rank)
-    variance, freedom = np.maximum(variance, least), np.minimum(freedom, rank * (n - 1.0))
+    noise = moderate(own, n - 1.0, rank)
+    noise = Noise(noise.weights, np.maximum(noise.variance, least), np.minimum(noise.freedom, rank * (n - 1.0)))
     level = float(-np.expm1(np.log(CONFIDENCE) / len(n)))  # Sidak's
-    error = np.sqrt(variance / n)
+    known = (noise.variance > 0).all(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * special.stdtr(freedom, -np.abs(mean) / error)
-        p = np.where(mean == 0, 1.0, np.where(error > 0, p, np.nan))
+        p = np.where(mean == 0, 1.0, np.where(known, noise.tail(np.abs(mean) * np.sqrt(n)), np.nan))
         corrected = -np.expm1(len(n) * np.log1p(-p))
-    half = -special.stdtrit(freedom, level / 2) * error
-    known = np.isfinite(p) & (error > 0)
-    low, high = (np.where(known, np.clip(end, -1, 1), np.nan) for end in (mean - half, mean + half))
+    half = np.full(len(n), np.nan)
+    half[known] = noise.quantile(level, np.flatnonzero(known)) / np.sqrt(n[known])
+    low, high = np.clip(mean - half, -1, 1), np.clip(mean + half, -1, 1)
+    variance, freedom = noise.weights @ noise.variance, noise.weights @ noise.freedom
     return Judged(n, mean, variance, freedom, low, high, p, corrected, level)
 
 
-def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Moderated variances and their degrees of freedom.
+def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
+    """Moderated variances and their degrees of freedom, as far as the data leave them open.
 
     True variances are taken as scaled inverse chi-square with D degrees of freedom and scale s. Given these, a variance
-    v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d of them (Smyth 2004, section 3). D and s are
-    averaged over their posterior (prior: uniform in log s and in 1/sqrt(D), which is, but for a factor, the spread of
-    the logarithms of the variances), and the mixture is summed up by the mean and the variance of 1/variance.
+    v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d of them (Smyth 2004, section 3). D and s have a
+    posterior: the prior is uniform in log s and in 1/sqrt(D), which is, but for a factor, the spread of the logarithms
+    of the variances.
 
     Args:
         variance: estimates, (differences,).
@@ -100,11 +138,12 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> tuple[np.n
         rank: see `judge`.
 
     Returns:
-        Both of shape (differences,); as they came where there is nothing to learn from.
+        One case for each D and s that has any weight to speak of; where there is nothing to learn from, the estimates
+        as they came.
     """
     weight = min(1.0, EACH * (rank - 2) / len(variance))
     if weight <= 0 or not (variance > 0).any():
-        return variance, freedom
+        return Noise(np.ones(1), variance[None], freedom[None])
     spreads = (np.arange(SPREADS) + 0.5) / SPREADS * WIDEST
     scales = np.geomspace(variance[variance > 0].min(), variance.max(), SCALES)[:, None]  # (scales, 1)
     log_weights = np.empty((SPREADS, SCALES))
@@ -113,11 +152,7 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> tuple[np.n
         terms = special.gammaln(shape) - special.gammaln(d0 / 2) + d0 / 2 * np.log(d0 * scales)
         log_weights[row] = (terms - shape * np.log(d0 * scales + freedom * variance)).sum(axis=1)
     weights = np.exp(weight * (log_weights - log_weights.max()))
-    weights /= weights.sum()
-    first, second = np.zeros_like(variance), np.zeros_like(variance)  # moments of 1/variance
-    for of_scales, d0 in zip(weights, spreads**-2.0, strict=True):
-        total = d0 + freedom
-        precision = total / (d0 * scales + freedom * variance)
-        first += of_scales @ precision
-        second += of_scales @ (precision**2 * (1 + 2 / total))
-    return 1 / first, 2 * first**2 / np.maximum(second - first**2, 1e-300)
+    rows, columns = np.nonzero(weights > NEGLIGIBLE)
+    d0, s = (spreads**-2.0)[rows][:, None], scales[columns]
+    kept = weights[rows, columns]
+    return Noise(kept / kept.sum(), (d0 * s + freedom * variance) / (d0 + freedom), d0 + freedom)

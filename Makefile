@@ -1,13 +1,14 @@
 # make sweep   the four cells of the README, with a report
 # make test    the whole test suite
 # make check   style, types, and which room of the package knows which
+# make docs    the pages of docs/ as a site, in docs/_build; a broken link is an error
 # make mutants  changes the arithmetic of the statistics in hundreds of ways, and shows which ways no test notices
-# make bench   the measurements behind every figure of speed in the README; some 20 minutes
+# make bench   the measurements behind every figure of speed in docs/speed.md; some 20 minutes
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: sweep test check mutants bench clean
+.PHONY: sweep test check docs mutants bench clean
 
 sweep: $(INSTALLED)
 	$(VENV)/bin/python run.py -m init=he,lecun optim=adam,sgd
@@ -20,6 +21,11 @@ check: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(VENV)/bin/python -m sphinx -W --keep-going --quiet -c docs . docs/_build
+	@echo "docs/_build/docs/index.html"
 
 # Of the last two modules, what computes; the rest of them arranges tables.
 mutants: $(INSTALLED)
@@ -34,7 +40,7 @@ bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -1,1 +1,1 @@
-"""The measurements behind every figure of speed that the README quotes: `make bench`."""
+"""The measurements behind every figure of speed in docs/speed.md: `make bench`."""

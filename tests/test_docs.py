@@ -114,7 +114,7 @@ def test_files_named_are_there() -> None:
 
 
 def test_every_module_is_in_the_table_of_rooms() -> None:
-    rooms = {room: text for room, text in re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", PAGES["docs/design.md"], re.M)}
+    rooms = dict(re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", PAGES["docs/design.md"], flags=re.MULTILINE))
     package = ROOT / "mnist_mlp"
     for path in package.glob("**/*.py"):
         room = path.parent.relative_to(package).as_posix()

@@ -43,6 +43,7 @@ DEFAULTS: dict[str, Any] = plain(composed())
         ("optim=adamm", ["optim=adamm", "adagrad", "radam", "sgd"]),
         ("optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
         ("+optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
+        ("lr=0.1", ["lr=0.1", "did you mean optim.lr?"]),
         ("epochs=abc", ["epochs=abc", "a whole number, at least 0"]),
         ("epochs=-1", ["epochs=-1", "a whole number, at least 0"]),
         ("batch_size=0", ["batch_size=0", "a whole number, at least 1"]),

@@ -7,13 +7,14 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Write
+from conftest import ROOT, Write
 
 from mnist_mlp.report.load import load
 from mnist_mlp.run.environment import code, environment
@@ -93,6 +94,8 @@ def test_the_environment_names_what_a_result_may_depend_on() -> None:
     assert facts.keys() == {
         *("package", "commit", "dirty", "python", "torch", "cuda", "device", "cpu", "threads", "platform")
     }
+    git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert facts["commit"] == (git.stdout.strip() or None)
     assert all(facts[key] for key in ("package", "python", "torch", "device", "cpu", "threads", "platform"))
 
 

@@ -142,8 +142,8 @@ def _digest_and_imports(name: str, file: Path) -> tuple[str, list[str]]:
 
 @functools.cache
 def _git() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from, and whether anything in it is changed or new."""
-    top = Path(__file__).parents[1]
+    """Commit of the checkout that this package runs from, and whether anything in it but reports is changed or new."""
+    top = Path(mnist_mlp.__file__).parents[1]
     if not (top / ".git").exists():
         return {"commit": None, "dirty": None}
 
@@ -152,7 +152,7 @@ def _git() -> dict[str, Any]:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", ".", ":!reports"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 

@@ -262,7 +262,7 @@ def _check_ranges(config: Mapping[str, Any], schema: type, prefix: str) -> None:
 
 def unknown_key(key: str, value: object, known: Sequence[str]) -> str:
     """The message for a key nobody knows, with the nearest known one."""
-    near = difflib.get_close_matches(key, known, n=1)
+    near = difflib.get_close_matches(key, known, n=1) or [path for path, _ in describe() if path.endswith(f".{key}")]
     hint = f" (did you mean {near[0]}?)" if near else ""
     return f"{key}={value}: there is no such key{hint}; allowed are {', '.join(known) or 'none'}"
 

@@ -207,8 +207,12 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
     yield Note(
         "No better than chance",
         f"{len(guessing)} of {completed} completed runs ended no better than always naming the commonest class "
-        f"({listed([f'{cell}: {count}' for cell, count in counts.items()])}), {at_chosen or 'none'} of "
-        "them at the chosen settings; they stay in the means.",
+        f"({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
+        + (
+            f"{at_chosen} of them at the chosen settings; they stay in the means."
+            if at_chosen
+            else "none of them chosen."
+        ),
     )
 
 

@@ -122,7 +122,7 @@ def _effects(comparison: Comparison) -> str:
             else f"no effect of the {name} on average was found (p {p})"
         )
     tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
-    joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "with no sign of an interaction"
+    joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
     text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
     if any(row["p"] < MATTERS for row in mains) and not are(comparison.pairs["verdict"], BETTER, WORSE).any():
         text += (
@@ -175,9 +175,12 @@ def method(comparison: Comparison) -> list[str]:
     split = {"val": "validation", "train": "training"}[judged_split(comparison.runs)]
     lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
     for key in tuned:
-        tried = sorted(set(comparison.runs[key].map(as_typed)), key=in_order)
+        values = comparison.runs[key].map(as_typed).groupby(comparison.runs[CELL], sort=False)
+        tried = {cell: ", ".join(sorted(set(of_cell), key=in_order)) for cell, of_cell in values}
+        grids = list(dict.fromkeys(tried.values()))
+        among = grids[0] if len(grids) == 1 else f"its own values ({listed([f'{c}: {v}' for c, v in tried.items()])})"
         lines.append(
-            f"{key} was chosen in each cell among {', '.join(tried)}, by mean {split} accuracy after "
+            f"{key} was chosen in each cell among {among}, by mean {split} accuracy after "
             "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
         )
     lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")

@@ -11,11 +11,17 @@ from conftest import Report, Write
 from mnist_mlp.report.analysis.stats import Comparison, compare, mean_intervals, sections
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.tables import leaderboard
-from mnist_mlp.report.render.training import MLP, trained
+from mnist_mlp.report.render.training import trained
 from mnist_mlp.report.render.words import answer, method
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
-MODEL = {"_target_": MLP, "hidden": [512, 256], "activation": "relu", "batch_norm": True, "dropout": 0.5}
+MODEL = {
+    "_target_": "mnist_mlp.network.MLP",
+    "hidden": [512, 256],
+    "activation": "relu",
+    "batch_norm": True,
+    "dropout": 0.5,
+}
 SAID = (
     "trained on 55,000 images of mnist for 2 epochs (784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; batch size 32)"
 )

@@ -1,6 +1,7 @@
 """What was trained, in words: no result stands without its images, epochs and network."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.roles import as_typed
 from mnist_mlp.report.analysis.stats import Comparison
 
-MLP = "mnist_mlp.network.MLP"
+MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
 SPELLED = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "selu": "SELU", "silu": "SiLU"}
 
 
@@ -55,7 +56,7 @@ def _one(runs: pd.DataFrame, column: str) -> Any:
 
 def _network(runs: pd.DataFrame) -> Iterator[str]:
     target, hidden = _one(runs, "model._target_"), _one(runs, "model.hidden")
-    if target != MLP:
+    if not (target and MLP.fullmatch(target)):
         yield from [target] if target else []
         return
     inputs, classes, activation, dropout = (

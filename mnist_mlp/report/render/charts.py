@@ -7,49 +7,72 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, each_cell, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
-from mnist_mlp.report.render import plots
+from mnist_mlp.report.render.looks import looks
+from mnist_mlp.report.render.scales import least_error, with_errors
 from mnist_mlp.run import schema
 from mnist_mlp.run.record import SPLITS
 
 MOST_CELLS = 60  # in one chart; the best ones
+MOST_PANELS = 24  # of them; the cells of further ones are grey
 LINE_WIDTH = 2  # pixels
 
 
 def charts(comparison: Comparison) -> dict[str, Any]:
-    """Learning curves and learning-rate sensitivity, a list of cells each: name, colour, dash, points."""
-    look = plots.looks(comparison.summary, comparison.by)
+    """Learning curves and learning-rate sensitivity, a list of cells each, and how to draw them (see `looks`).
+
+    Returns:
+        `curves` and `sensitivity`: a cell each, with its name, its line's label, colour and dash, its panel, and points:
+        of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the legend;
+        `reading`: how to read it, in words. `splits`: best to look at first; `judged`: that of the sensitivity.
+        `left`: how many cells are not drawn.
+    """
+    look, least = looks(comparison.summary, comparison.by), least_error(comparison.runs)
     cells = list(comparison.summary[CELL][:MOST_CELLS])
 
-    def lines(frame: pd.DataFrame, x: str, measures: tuple[str, ...]) -> dict[str, Any]:
-        columns = [f"{m}_{part}" for m in measures for part in ("mean", "ci_low", "ci_high")]
-        return {"x": frame[x].tolist()} | {column: frame[column].astype(float).round(5).tolist() for column in columns}
-
     def cell_charts(frame: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-        parts = dict(list(frame.groupby(CELL))) if len(frame) else {}
+        parts = dict(each_cell(with_errors(frame, least))) if len(frame) else {}
         return [
-            ({"name": cell, "colour": look.colour[cell], "dash": _dash(look.line[cell])}, parts[cell])
+            (
+                {
+                    "name": cell,
+                    "label": look.label[cell],
+                    "colour": look.style[cell].colour,
+                    "dash": _dash(look.style[cell].dash),
+                    "panel": look.panel[cell],
+                },
+                parts[cell],
+            )
             for cell in cells
             if cell in parts
         ]
 
     curves = [
-        words | {split: lines(of, "epoch", ("loss", "accuracy")) for split, of in part.groupby("split")}
+        words | {split: _points(of, "epoch", ("error", "loss")) for split, of in part.groupby("split")}
         for words, part in cell_charts(comparison.curves)
     ]
     sensitivity = [
-        words | lines(part, "lr", ("accuracy",)) | {"diverged": part["diverged"].tolist()}
+        words | _points(part, "lr", ("error",)) | {"diverged": part["diverged"].tolist()}
         for words, part in cell_charts(comparison.sensitivity)
     ]
-    splits = [split for split in reversed(SPLITS) if any(split in curve for curve in curves)]
     return {
         "curves": curves,
-        "splits": splits,
+        "splits": [split for split in reversed(SPLITS) if any(split in curve for curve in curves)],
         "sensitivity": sensitivity,
+        "panels": list(look.panels(cells))[:MOST_PANELS],
+        "reading": look.reading(cells, MOST_PANELS),
+        "judged": judged_split(comparison.runs),
+        "legend": list(look.legend(cells)),
+        "title": look.title,
         "left": len(comparison.summary) - len(cells),
     }
+
+
+def _points(frame: pd.DataFrame, x: str, measures: tuple[str, ...]) -> dict[str, Any]:
+    columns = [f"{measure}_{part}" for measure in measures for part in ("mean", "ci_low", "ci_high")]
+    return {"x": frame[x].tolist()} | {column: frame[column].astype(float).round(5).tolist() for column in columns}
 
 
 def _dash(style: Any) -> str:

@@ -15,10 +15,13 @@ from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.roles import CELL, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
-from mnist_mlp.report.render import plots
+from mnist_mlp.report.render import panels, plots
+from mnist_mlp.report.render.looks import looks
+from mnist_mlp.report.render.scales import least_error, with_errors
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import write_atomically
 
+ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
 INTERACTIVE = ("learning_curves", "sensitivity")  # the page has these as charts
 KINDS = ("learning_curves", "heatmap", "differences", "seeds", "time_to_target", "sensitivity")
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
@@ -38,6 +41,11 @@ class Drawing:
     def is_chart(self) -> bool:
         """Whether the page shows it as an interactive chart instead."""
         return self.kind in INTERACTIVE
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it stands directly below the answer."""
+        return self.kind == ANSWER
 
     @property
     def data_uri(self) -> str:
@@ -68,22 +76,23 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
     if comparison.curves.empty:  # nothing was completed
         return
     summary = comparison.summary[comparison.summary["n"] > 0]
-    look = plots.looks(comparison.summary, comparison.by)
+    look, least = looks(comparison.summary, comparison.by), least_error(comparison.runs)
     best, cells = summary.iloc[0], list(summary[CELL][: plots.MOST_CELLS])
     some = f" The {len(cells)} best of {len(summary)} cells." if len(cells) < len(summary) else ""
     seeds = summary["n"]
     n = f"n = {seeds.min()}" if seeds.nunique() == 1 else f"n = {seeds.min()} to {seeds.max()}"
     band = f"; band: {CONFIDENCE:.0%} t-interval of the mean" if seeds.max() > 1 else ""
-    keys = f"Colour: {look.colour_title}" + (f"; line style: {look.line_title}." if look.lines else ".")
     shown = summary[summary[CELL].isin(cells)]
     winner = f"the highest is {best[CELL]} at {best['score']:.2%}"
 
+    curves = with_errors(comparison.curves[comparison.curves[CELL].isin(cells)], least)
+    how = look.reading(cells, panels.MOST_PANELS) + some
     yield (
-        plots.learning_curves(comparison.curves[comparison.curves[CELL].isin(cells)], look),
+        panels.learning_curves(curves, look),
         "learning_curves",
-        f"Loss and accuracy against epoch for {len(cells)} cells.",
-        f"Learning curves: mean over seeds ({n}{band}). {keys} Training curves are averages over an epoch's batches "
-        f"with dropout on.{some}",
+        f"Error, and training loss, against the epoch for {len(cells)} cells.",
+        f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over seeds "
+        f"({n}{band}). {how} Training curves are averages over an epoch's batches with dropout on.",
     )
     if len(comparison.by) > 1 and len(summary) <= 10 * plots.MOST_CELLS:
         yield (
@@ -100,7 +109,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
         told = are(rivals["verdict"], BETTER, WORSE).sum()
         yield (
             figure,
-            "differences",
+            ANSWER,
             f"Difference of each cell from {best[CELL]} with its interval; {told} of {len(rivals)} are told apart.",
             f"Difference from the best cell, {best[CELL]}, paired by seed, with simultaneous {CONFIDENCE:.0%} "
             f"intervals over all pairs of cells: one that crosses 0 is not told from the best.{some}",
@@ -126,11 +135,12 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             f"that never got there.{some}",
         )
     if not comparison.sensitivity.empty:
-        part = comparison.sensitivity[comparison.sensitivity[CELL].isin(cells)]
+        part = with_errors(comparison.sensitivity[comparison.sensitivity[CELL].isin(cells)], least)
+        split = judged_split(comparison.runs)
         yield (
-            plots.sensitivity(part, look),
+            panels.sensitivity(part, look, split),
             "sensitivity",
-            f"Accuracy against the learning rate for {len(cells)} cells.",
-            f"Learning-rate sensitivity: mean {judged_split(comparison.runs)} accuracy over seeds{band}. A cross: "
-            f"runs diverged at this rate; they count as 0, as in the choice. {keys}{some}",
+            f"Error against the learning rate for {len(cells)} cells.",
+            f"Learning-rate sensitivity: {panels.SPELLED[split]} error (100 % less the accuracy) on a logarithmic axis, mean over "
+            f"seeds{band}. A cross: runs diverged at this rate; they count as an error of 100 %, as in the choice. {how}",
         )

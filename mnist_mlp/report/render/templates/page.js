@@ -38,6 +38,13 @@ function makeFilter(input) {
   });
 }
 
+// Says so where a table is wider than its place.
+function hintAtMore(scroller) {
+  const hint = scroller.previousElementSibling;
+  const watch = new ResizeObserver(() => { hint.hidden = scroller.scrollWidth <= scroller.clientWidth; });
+  [scroller, scroller.firstElementChild].forEach((element) => watch.observe(element));
+}
+
 // Plotly reads tags, and formulas between dollar signs.
 const plain = (text) => text.replace(/[&<>$]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const data = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -47,70 +54,121 @@ const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 const tint = (colour) => !isDark() ? colour : "#" + [1, 3, 5].map((at) =>
   Math.round((parseInt(colour.slice(at, at + 2), 16) + 255) / 2).toString(16).padStart(2, "0")).join("");
 
-function line(cell, values, measure, percent, hidden) {
-  const scale = (list) => list.map((v) => (v === null ? null : percent ? 100 * v : v));
-  const mean = scale(values[`${measure}_mean`]), low = scale(values[`${measure}_ci_low`]), high = scale(values[`${measure}_ci_high`]);
-  const name = plain(cell.name), visible = hidden.has(name) ? "legendonly" : true;
-  const shared = { x: values.x, legendgroup: name, name, visible, type: "scatter" };
-  const edge = { ...shared, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
-  const interval = mean.map((_, i) => (high[i] === null ? "" : ` [${low[i].toPrecision(4)}, ${high[i].toPrecision(4)}]`));
-  const traces = [{
-    ...shared, y: mean, mode: "lines+markers", line: { color: tint(cell.colour), dash: cell.dash, width: 2 }, marker: { size: 5 },
-    customdata: interval, hovertemplate: `%{y:.4~g}%{customdata} at %{x}<extra>${name.replaceAll("%", "&#37;")}</extra>`,
+const NARROW = 700, MOST_COLUMNS = 4;  // pixels; panels in a row
+const SPELLED = { train: "training", val: "validation", test: "test" };
+const isNarrow = () => window.innerWidth < NARROW;
+const hover = (cell) => plain(cell.name).replaceAll("%", "&#37;");
+const shortened = (text, most) => text.length > most ? `${text.slice(0, most - 1)}…` : text;
+
+// A cell's line with its interval, on the axes of its panel.
+function line(cell, points, measure, place, shared) {
+  const scale = (list) => list.map((v) => (v === null ? null : measure === "error" ? 100 * v : v));
+  const [mean, low, high] = ["mean", "ci_low", "ci_high"].map((part) => scale(points[`${measure}_${part}`]));
+  const unit = measure === "error" ? " %" : "";
+  const interval = mean.map((_, i) => unit + (high[i] === null ? "" : ` [${low[i].toPrecision(3)}, ${high[i].toPrecision(3)}]`));
+  const base = { ...shared, ...place, x: points.x, type: "scatter" };
+  const edge = { ...base, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
+  const traces = low.every((v) => v === null) ? [] :
+    [{ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: tint(cell.colour) + "22" }];
+  return [...traces, {
+    ...base, y: mean, mode: "lines+markers", line: { color: tint(cell.colour), dash: cell.dash, width: 2 }, marker: { size: 4 },
+    customdata: interval, hovertemplate: `%{y:.3~g}%{customdata} at %{x}<extra>${hover(cell)}</extra>`,
   }];
-  if (low.some((v) => v !== null)) {
-    traces.push({ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: tint(cell.colour) + "22" });
-  }
-  return traces;
 }
 
-function layout(x, y) {
-  const style = getComputedStyle(document.documentElement);
-  const text = style.getPropertyValue("--text"), grid = style.getPropertyValue("--line");
-  const narrow = window.innerWidth < 700;
+function crosses(cell, points, place, shared) {
+  const bad = points.x.map((_, i) => i).filter((i) => points.diverged[i] > 0);
+  return bad.length === 0 ? [] : [{
+    ...shared, ...place, type: "scatter", mode: "markers", showlegend: false, cliponaxis: false,
+    x: bad.map((i) => points.x[i]), y: bad.map((i) => 100 * points.error_mean[i]),
+    marker: { symbol: "x", size: 9, color: tint(cell.colour) }, customdata: bad.map((i) => points.diverged[i]),
+    hovertemplate: `%{customdata} diverged at %{x}<extra>${hover(cell)}</extra>`,
+  }];
+}
+
+// All cells of other panels that have this label, as one line with gaps.
+function others(cells, measure, place, shared) {
+  const factor = measure === "error" ? 100 : 1;
   return {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: text }, hovermode: "closest",
-    hoverlabel: { namelength: -1 }, margin: { l: 60, r: 10, t: 36, b: 50 },
-    xaxis: { gridcolor: grid, linecolor: grid, zeroline: false, ...x }, yaxis: { gridcolor: grid, linecolor: grid, zeroline: false, ...y },
-    legend: narrow ? { orientation: "h", y: -0.2 } : {}, showlegend: true,
+    ...shared, ...place, type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip",
+    line: { color: isDark() ? "#4a4d52" : "#d0d0d0", width: 1 },
+    x: cells.flatMap(({ points }) => [...points.x, null]),
+    y: cells.flatMap(({ points }) => [...points[`${measure}_mean`].map((v) => v === null ? null : factor * v), null]),
   };
 }
 
-function draw(element, traces, axes) {
-  const narrow = window.innerWidth < 700;
-  const shown = traces.filter((t) => t.showlegend !== false).length;
-  element.style.height = narrow ? `${24 + 1.6 * shown}rem` : `${Math.max(30, 1.25 * shown)}rem`;
-  return Plotly.react(element, traces, axes, { responsive: true, displaylogo: false });
+// Small multiples: a panel for each optimizer, best first, a line for each initialisation, the other cells in grey.
+function drawPanels(element, section, cells, measure, axes) {
+  const { legend, title, panels: names } = data(`${section}-data`);
+  const hidden = new Set((element.data || []).filter((t) => t.visible === "legendonly").map((t) => t.legendgroup));
+  const panels = names.filter((name) => cells.some(({ cell }) => cell.panel === name));
+  const labels = [...new Set(cells.map(({ cell }) => cell.label))];
+  const shared = (label) => ({
+    legendgroup: plain(label), name: plain(label), legendrank: 1 + legend.indexOf(label), visible: hidden.has(plain(label)) ? "legendonly" : true,
+  });
+  const seen = new Set();
+  const traces = panels.flatMap((panel, i) => {
+    const place = { xaxis: `x${i + 1}`, yaxis: `y${i + 1}` };
+    const grey = panels.length === 1 ? [] : labels.map((label) => others(
+      cells.filter(({ cell }) => cell.label === label && cell.panel !== panel), measure, place, shared(label)));
+    const own = cells.filter(({ cell }) => cell.panel === panel).flatMap(({ cell, points }) => {
+      const drawn = line(cell, points, measure, place, shared(cell.label));
+      drawn.at(-1).showlegend = legend.length > 0 && !seen.has(cell.label);
+      seen.add(cell.label);
+      return [...drawn, ...(points.diverged ? crosses(cell, points, place, shared(cell.label)) : [])];
+    });
+    return [...grey, ...own];
+  });
+  const rows = Math.ceil(panels.length / (isNarrow() ? 2 : MOST_COLUMNS)), columns = Math.ceil(panels.length / rows);
+  element.style.height = `${70 + (legend.length ? 40 : 0) + rows * (panels.length === 1 ? 380 : isNarrow() ? 170 : 240)}px`;
+  return Plotly.react(element, traces, panelLayout(panels, rows, columns, title, axes(columns)), { responsive: true, displaylogo: false });
 }
 
-const hiddenIn = (element) => new Set((element.data || []).filter((t) => t.visible === "legendonly").map((t) => t.name));
+function panelLayout(panels, rows, columns, title, { x, y }) {
+  const style = getComputedStyle(document.documentElement);
+  const text = style.getPropertyValue("--text"), grid = style.getPropertyValue("--line");
+  const width = Math.min(window.innerWidth, 1180) / columns;
+  const layout = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: text, size: isNarrow() ? 11 : 12 },
+    hovermode: "closest", hoverlabel: { namelength: -1 }, margin: { l: isNarrow() ? 52 : 64, r: 12, t: 30, b: 50 }, showlegend: true,
+    grid: { rows, columns, pattern: "independent", xgap: isNarrow() ? 0.1 : 0.06, ygap: rows > 1 ? (isNarrow() ? 0.3 : 0.22) : 0.1 },
+    legend: { orientation: "h", x: 0, y: 1, yref: "container", yanchor: "top", title: { text: title ? `${plain(title)} ` : "" } },
+    annotations: panels.map((panel, i) => ({
+      text: plain(shortened(panel, Math.floor(width / 9))), showarrow: false, font: { size: isNarrow() ? 12 : 14 },
+      xref: `x${i + 1} domain`, yref: `y${i + 1} domain`, x: 0.5, y: 1, xanchor: "center", yanchor: "bottom",
+    })),
+  };
+  panels.forEach((_, i) => {
+    const base = { gridcolor: grid, linecolor: grid, zeroline: false };
+    const isLowest = i + columns >= panels.length, isFirst = i % columns === 0;
+    const follows = (axis) => (i === 0 ? {} : { matches: axis });
+    layout[`xaxis${i + 1}`] = { ...base, ...x, ...follows("x"), showticklabels: isLowest, title: { text: isLowest ? x.title : "" } };
+    layout[`yaxis${i + 1}`] = { ...base, ...y, ...follows("y"), showticklabels: isFirst, title: { text: isFirst ? y.title : "" } };
+  });
+  return layout;
+}
+
+const errorAxis = (split) => ({ title: `${SPELLED[split]} error`, type: "log", ticksuffix: " %", tickformat: "~g", nticks: 7 });
 
 function drawCurves(section) {
   const element = document.getElementById(`${section}-curves`);
   if (!element) return;
   const split = document.getElementById(`${section}-split`).value, measure = document.getElementById(`${section}-measure`).value;
-  const hidden = hiddenIn(element), percent = measure === "accuracy";
-  const traces = data(`${section}-data`).curves.filter((c) => c[split]).flatMap((c) => line(c, c[split], measure, percent, hidden));
-  draw(element, traces, layout(
-    { title: { text: "epoch" }, dtick: traces.length && traces[0].x.length < 16 ? 1 : undefined },
-    { title: { text: percent ? `${split} accuracy (%)` : `${split} loss (nats)` }, type: percent ? "linear" : "log" },
-  ));
+  const cells = data(`${section}-data`).curves.filter((c) => c[split]).map((cell) => ({ cell, points: cell[split] }));
+  const epochs = Math.max(...cells.flatMap(({ points }) => points.x));
+  drawPanels(element, section, cells, measure, (columns) => ({
+    x: { title: "epoch", dtick: epochs * columns > 60 ? undefined : Math.ceil(epochs / 5) || 1 },
+    y: measure === "error" ? errorAxis(split) : { title: `${SPELLED[split]} loss (nats)`, type: "log", tickformat: "~g", nticks: 7 },
+  }));
 }
 
 function drawSensitivity(section) {
   const element = document.getElementById(`${section}-sensitivity`);
   if (!element) return;
-  const hidden = hiddenIn(element);
-  const traces = data(`${section}-data`).sensitivity.flatMap((cell) => {
-    const own = line(cell, cell, "accuracy", true, hidden);
-    const bad = cell.x.map((_, i) => i).filter((i) => cell.diverged[i] > 0);
-    return bad.length === 0 ? own : [...own, {
-      ...own[0], x: bad.map((i) => cell.x[i]), y: bad.map((i) => own[0].y[i] ?? 0), mode: "markers", showlegend: false,
-      marker: { symbol: "x", size: 11, color: tint(cell.colour) }, customdata: bad.map((i) => cell.diverged[i]),
-      hovertemplate: `%{customdata} diverged at %{x}<extra>${plain(cell.name).replaceAll("%", "&#37;")}</extra>`,
-    }];
-  });
-  draw(element, traces, layout({ title: { text: "learning rate" }, type: "log" }, { title: { text: "accuracy (%)" } }));
+  const { sensitivity, judged } = data(`${section}-data`);
+  drawPanels(element, section, sensitivity.map((cell) => ({ cell, points: cell })), "error", () => ({
+    x: { title: "learning rate", type: "log", tickformat: "~g", dtick: 1 }, y: errorAxis(judged),
+  }));
 }
 
 function drawAll() {
@@ -141,9 +199,11 @@ function showRun() {
 
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll("input[data-table]").forEach(makeFilter);
+document.querySelectorAll(".scroll").forEach(hintAtMore);
 document.querySelectorAll("select[data-section]").forEach((s) => s.addEventListener("change", () => drawCurves(s.dataset.section)));
 window.addEventListener("hashchange", showRun);
 document.getElementById("run").addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+matchMedia(`(max-width: ${NARROW - 1}px)`).addEventListener("change", drawAll);
 drawAll();
 showRun();

@@ -1,0 +1,128 @@
+"""How cells are told apart: by a line's colour and dashes, and by the panel it stands in; the same in every figure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mnist_mlp.report.analysis.roles import CELL, as_typed
+from mnist_mlp.report.analysis.roles import in_order as value_order
+from mnist_mlp.run import schema
+
+# These have one colour and one line style in every report; others take what is left, by name.
+INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")
+OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
+# Paul Tol's "bright" and "muted" schemes, told apart by the colour-blind (2021, "Colour Schemes", SRON/EPS/TN/09-002).
+INIT_COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
+OPTIMIZER_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255")
+MORE_COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9")  # Okabe and Ito's
+LINE_STYLES = (
+    *("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))),
+    *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
+)
+MOST_LINES = 8  # in one panel, where they can be had in several
+NAMES = {"init": "initialisation", "optim": "optimizer"}
+
+
+@dataclass(frozen=True)
+class Style:
+    """Of a line: its colour, and its dashes as Matplotlib has them."""
+
+    colour: str
+    dash: Any
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Where and how each cell is drawn.
+
+    Attributes:
+        style: cell to its line.
+        label: cell to what the legend calls its line, a value of the keys that `title` names.
+        panel: cell to the panel that it stands in, best cell first; there is one panel where one key varies.
+        title: of the legend; empty where all lines are of one value.
+        panel_title: the keys that set panels apart.
+    """
+
+    style: Mapping[str, Style]
+    label: Mapping[str, str]
+    panel: Mapping[str, str]
+    title: str
+    panel_title: str
+
+    def panels(self, cells: Collection[str]) -> dict[str, list[str]]:
+        """Which of these cells stand in which panel; the panel with the best of all cells first."""
+        panels: dict[str, list[str]] = {}
+        for cell, name in self.panel.items():
+            if cell in cells:
+                panels.setdefault(name, []).append(cell)
+        return panels
+
+    def legend(self, cells: Collection[str]) -> dict[str, Style]:
+        """What these cells' lines are called, in order; nothing where there is nothing to tell apart."""
+        used = {self.label[cell]: self.style[cell] for cell in cells} if self.title else {}
+        return {label: used[label] for label in in_order(list(used))}
+
+    def reading(self, cells: Collection[str], most: int) -> str:
+        """How to read a figure of these cells with at most so many panels, as a sentence."""
+        several = len(self.panels(cells))
+        if several < 2:
+            return f"A line for each {self.title}." if self.title else ""
+        which = f"the {most} best of {several}" if several > most else "the best first"
+        lines = f", a line for each {self.title}" if self.title else ""
+        return f"A panel for each {self.panel_title}, {which}{lines}; all other cells in grey."
+
+
+def looks(summary: pd.DataFrame, by: Sequence[str]) -> Looks:
+    """A line for each value of the first compared key (the initialisation), a panel for each of the others'.
+
+    Where one key alone varies, its values share a panel, as far as that is still readable.
+
+    Args:
+        summary: one row a cell, best first.
+        by: the compared keys.
+    """
+    words = {key: [as_typed(value) for value in summary[key]] for key in by}
+
+    def values(keys: Sequence[str], named: bool = False) -> list[str]:
+        columns = [[f"{key}={v}" if named and key not in schema.GROUPS else v for v in words[key]] for key in keys]
+        return list(map(" / ".join, zip(*columns, strict=True))) if keys else [""] * len(summary)
+
+    def count(keys: Sequence[str]) -> int:
+        return len(set(values(keys)))
+
+    lines, panels = by[:1], by[1:]
+    if panels and count(lines) == 1:
+        lines, panels = panels, lines
+    if count(lines) > max(MOST_LINES, count(panels)):
+        lines, panels = panels, lines
+    cells, labels = list(summary[CELL]), values(lines)
+    style = styles(labels)
+    return Looks(
+        style={cell: style[label] for cell, label in zip(cells, labels, strict=True)},
+        label=dict(zip(cells, labels, strict=True)),
+        panel=dict(zip(cells, values(panels, named=True), strict=True)),
+        title=_title(lines) if count(lines) > 1 else "",
+        panel_title=_title(panels),
+    )
+
+
+def _title(keys: Sequence[str]) -> str:
+    return " / ".join(NAMES.get(key, key) for key in keys)
+
+
+def styles(values: Collection[str]) -> dict[str, Style]:
+    """A line for each of these values, in no order."""
+    known = dict(zip(INITS + OPTIMIZERS, INIT_COLOURS + OPTIMIZER_COLOURS, strict=True))
+    place = {name: number for names in (INITS, OPTIMIZERS) for number, name in enumerate(names)}
+    others = sorted(set(values) - set(known), key=value_order)
+    known |= {name: MORE_COLOURS[number % len(MORE_COLOURS)] for number, name in enumerate(others)}
+    place |= {name: number for number, name in enumerate(others)}
+    return {name: Style(known[name], LINE_STYLES[place[name] % len(LINE_STYLES)]) for name in set(values)}
+
+
+def in_order(values: Sequence[str]) -> list[str]:
+    """Values in the one order of all figures: known optimizers from simple to adaptive, then the others by name."""
+    known = [name for name in OPTIMIZERS if name in set(values)]
+    return known + sorted(set(values) - set(known), key=value_order)

@@ -1,0 +1,124 @@
+"""Figures of small multiples: a panel for each optimizer, the best one's first, with all other cells in grey."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, each_cell
+from mnist_mlp.report.load import SPLITS
+from mnist_mlp.report.render import escape, plots
+from mnist_mlp.report.render.looks import Looks, Style
+from mnist_mlp.report.render.scales import Scale, bounds, set_logarithmic
+
+MOST_PANELS = 12  # in one figure; the cells of further ones are grey
+MOST_COLUMNS = 4
+MOST_WITH_LOSS = 8  # panels that leave room for as many again
+SPELLED = {"train": "training", "val": "validation", "test": "test"}
+MOST_TICKS = 7
+MARGIN = 2  # factor that leaves room beside the outermost learning rates
+
+# Of a figure, in inches. Matplotlib's own layout of so many axes takes longer than drawing them.
+WIDTHS = {1: 4.3, 2: 3.5, 3: 2.8, 4: 2.45}  # of a panel, by the number of columns
+FLATNESS = 0.74  # a panel's height by its width
+BESIDE, ABOVE, BELOW = 0.95, 0.3, 0.62  # room for a y axis, a panel's title, an x axis
+GAP = 0.14  # between panels, and at the edge
+LINE, LETTER, HANDLE = 0.23, 0.09, 0.7  # of a legend
+
+
+def learning_curves(curves: pd.DataFrame, look: Looks) -> Figure:
+    """The error of the test split (or the last that there is) against the epoch, and below it the training loss.
+
+    Args:
+        curves: of at least one cell, with errors (see `with_errors`).
+        look: of the cells.
+    """
+    panels = _panels(curves, look)
+    split = [name for name in SPLITS if name in set(curves["split"])][-1]
+    measures = {(split, "error"): Scale(f"{SPELLED[split]} error", " %", 100)}
+    if len(panels) <= MOST_WITH_LOSS and (curves["split"] == "train").any():
+        measures["train", "loss"] = Scale("training loss (nats)")
+    figure, blocks = _grid(list(panels), len(measures), look.legend(set(curves[CELL])), look.title)
+    for block, ((of, measure), scale) in zip(blocks, measures.items(), strict=True):
+        table = curves[curves["split"] == of]
+        parts = dict(each_cell(table))
+        for ax, cells in zip(block, panels.values(), strict=True):
+            plots.plot_learning_curves(ax, parts, cells, look, measure)
+        _label(block, "epoch", scale, bounds(table[f"{measure}_mean"]))
+    return figure
+
+
+def sensitivity(table: pd.DataFrame, look: Looks, split: str) -> Figure:
+    """The error on a split, where the table has errors, against the learning rate."""
+    panels, parts = _panels(table, look), dict(each_cell(table))
+    figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
+    for ax, cells in zip(block, panels.values(), strict=True):
+        plots.plot_sensitivity(ax, parts, cells, look)
+    low, high = bounds(table["lr"])
+    set_logarithmic(block[0], "x", (low / MARGIN, high * MARGIN), Scale(""), 5)
+    scale = Scale(f"{SPELLED[split]} error", " %", 100)
+    _label(block, f"learning rate ({LEARNING_RATE})", scale, bounds(table["error_mean"]))
+    return figure
+
+
+def _panels(table: pd.DataFrame, look: Looks) -> dict[str, list[str]]:
+    """The first panels, with their cells."""
+    return dict(list(look.panels(set(table[CELL])).items())[:MOST_PANELS])
+
+
+def _grid(
+    names: Sequence[str], blocks: int, legend: Mapping[str, Style], title: str
+) -> tuple[Figure, list[list[Axes]]]:
+    """Axes with these names for titles, in rows below a legend, as often as there are blocks.
+
+    A block's axes have one y axis, and all have one x axis. Where there is one name, the blocks stand side by side.
+    """
+    rows = math.ceil(len(names) / MOST_COLUMNS)
+    columns = math.ceil(len(names) / rows)
+    across = blocks if len(names) == 1 else 1
+    wide = WIDTHS[columns * across]
+    high = FLATNESS * wide
+    block_width, block_height = BESIDE + columns * (wide + GAP), BELOW + rows * (high + ABOVE)
+    longest = max(map(len, map(escape.figure, legend)), default=0) * LETTER + HANDLE
+    width = max(block_width * across, longest)
+    in_a_row = max(1, min(len(legend), int(width / longest)))
+    top = (1 + math.ceil(len(legend) / in_a_row)) * LINE + 0.1 if legend else 0
+    height = top + block_height * (blocks // across)
+    figure = Figure(figsize=(width, height))
+    if legend:
+        _add_legend(figure, legend, title, in_a_row)
+    made: list[list[Axes]] = []
+    for block in range(blocks):
+        made.append([])
+        for number, name in enumerate(names):
+            row, column = divmod(number, columns)
+            left = BESIDE + column * (wide + GAP) + block_width * (block if across > 1 else 0)
+            down = top + (row + 1) * (high + ABOVE) + block_height * (0 if across > 1 else block)
+            place = (left / width, 1 - down / height, wide / width, high / height)
+            shared = {"sharex": made[0][0] if made[0] else None, "sharey": made[-1][0] if made[-1] else None}
+            ax = figure.add_axes(place, **shared)
+            text = escape.figure(name)
+            ax.set_title(text, fontsize="medium" if len(text) * LETTER < wide else "x-small")
+            ax.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(names), labelsize="small")
+            made[-1].append(ax)
+    return figure, made
+
+
+def _label(block: Sequence[Axes], x: str, y: Scale, ends: tuple[float, float]) -> None:
+    set_logarithmic(block[0], "y", ends, y, MOST_TICKS)
+    for ax in block:
+        if ax.yaxis.get_tick_params()["labelleft"]:
+            ax.set_ylabel(y.title)
+        if ax.xaxis.get_tick_params()["labelbottom"]:
+            ax.set_xlabel(x)
+
+
+def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int) -> None:
+    handles = [
+        Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=1.7, label=escape.figure(label))
+        for label, style in legend.items()
+    ]
+    figure.legend(handles=handles, title=escape.figure(title), loc="upper center", ncols=columns, frameon=False)

@@ -82,6 +82,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
     seeds = summary["n"]
     n = f"n = {seeds.min()}" if seeds.nunique() == 1 else f"n = {seeds.min()} to {seeds.max()}"
     band = f"; band: {CONFIDENCE:.0%} t-interval of the mean" if seeds.max() > 1 else ""
+    colour = f" Colour: {look.title}." if look.title else ""
     shown = summary[summary[CELL].isin(cells)]
     winner = f"the highest is {best[CELL]} at {best['score']:.2%}"
 
@@ -112,7 +113,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             ANSWER,
             f"Difference of each cell from {best[CELL]} with its interval; {told} of {len(rivals)} are told apart.",
             f"Difference from the best cell, {best[CELL]}, paired by seed, with simultaneous {CONFIDENCE:.0%} "
-            f"intervals over all pairs of cells: one that crosses 0 is not told from the best.{some}",
+            f"intervals over all pairs of cells: one that crosses 0 is not told from the best.{colour}{some}",
         )
     figure, ax = plots.strips(len(cells))
     plots.plot_seeds(ax, comparison.scored, shown, look)
@@ -120,7 +121,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
         figure,
         "seeds",
         f"Final test accuracy of every seed, by cell; on average {winner}.",
-        f"Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.{some}",
+        f"Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.{colour}{some}",
     )
     if np.isfinite(comparison.scored["epochs_to_target"]).any():  # else there is nothing to see
         figure, ax = plots.strips(len(cells))
@@ -132,7 +133,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             "time_to_target",
             f"Epochs until each run reached {target} {split} accuracy, by cell.",
             f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run "
-            f"that never got there.{some}",
+            f"that never got there.{colour}{some}",
         )
     if not comparison.sensitivity.empty:
         part = with_errors(comparison.sensitivity[comparison.sensitivity[CELL].isin(cells)], least)

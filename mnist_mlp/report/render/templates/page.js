@@ -55,6 +55,7 @@ const tint = (colour) => !isDark() ? colour : "#" + [1, 3, 5].map((at) =>
   Math.round((parseInt(colour.slice(at, at + 2), 16) + 255) / 2).toString(16).padStart(2, "0")).join("");
 
 const NARROW = 700, MOST_COLUMNS = 4;  // pixels; panels in a row
+const LOGARITHMIC = { type: "log", tickformat: "~g", nticks: 3 };  // with more, Plotly writes 6, 7, 8, 9 into one another
 const SPELLED = { train: "training", val: "validation", test: "test" };
 const isNarrow = () => window.innerWidth < NARROW;
 const hover = (cell) => plain(cell.name).replaceAll("%", "&#37;");
@@ -64,7 +65,7 @@ const shortened = (text, most) => text.length > most ? `${text.slice(0, most - 1
 function line(cell, points, measure, place, shared) {
   const scale = (list) => list.map((v) => (v === null ? null : measure === "error" ? 100 * v : v));
   const [mean, low, high] = ["mean", "ci_low", "ci_high"].map((part) => scale(points[`${measure}_${part}`]));
-  const unit = measure === "error" ? " %" : "";
+  const unit = measure === "error" ? " %" : " nats";
   const interval = mean.map((_, i) => unit + (high[i] === null ? "" : ` [${low[i].toPrecision(3)}, ${high[i].toPrecision(3)}]`));
   const base = { ...shared, ...place, x: points.x, type: "scatter" };
   const edge = { ...base, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
@@ -120,19 +121,24 @@ function drawPanels(element, section, cells, measure, axes) {
     return [...grey, ...own];
   });
   const rows = Math.ceil(panels.length / (isNarrow() ? 2 : MOST_COLUMNS)), columns = Math.ceil(panels.length / rows);
-  element.style.height = `${70 + (legend.length ? 40 : 0) + rows * (panels.length === 1 ? 380 : isNarrow() ? 170 : 240)}px`;
-  return Plotly.react(element, traces, panelLayout(panels, rows, columns, title, axes(columns)), { responsive: true, displaylogo: false });
+  const height = rows * (panels.length === 1 ? 340 : isNarrow() ? 160 : 205);
+  element.style.height = `${height + 130}px`;
+  const { x, y } = axes(columns);
+  const means = cells.flatMap(({ points }) => points[`${measure}_mean`]).filter((v) => v > 0).map((v) => Math.log10(measure === "error" ? 100 * v : v));
+  const range = means.length ? [Math.min(...means) - 0.1, Math.max(...means) + 0.06] : undefined;
+  const layout = panelLayout(panels, rows, columns, { x, y: { ...y, ...LOGARITHMIC, range } });
+  layout.legend = { orientation: "h", x: 0, y: 1 + 26 / height, yanchor: "bottom", title: { text: title ? `${plain(title)} ` : "" } };
+  return Plotly.react(element, traces, layout, { responsive: true, displaylogo: false });
 }
 
-function panelLayout(panels, rows, columns, title, { x, y }) {
+function panelLayout(panels, rows, columns, { x, y }) {
   const style = getComputedStyle(document.documentElement);
-  const text = style.getPropertyValue("--text"), grid = style.getPropertyValue("--line");
+  const text = style.getPropertyValue("--text"), grid = style.getPropertyValue("--grid");
   const width = Math.min(window.innerWidth, 1180) / columns;
   const layout = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: text, size: isNarrow() ? 11 : 12 },
     hovermode: "closest", hoverlabel: { namelength: -1 }, margin: { l: isNarrow() ? 52 : 64, r: 12, t: 30, b: 50 }, showlegend: true,
-    grid: { rows, columns, pattern: "independent", xgap: isNarrow() ? 0.1 : 0.06, ygap: rows > 1 ? (isNarrow() ? 0.3 : 0.22) : 0.1 },
-    legend: { orientation: "h", x: 0, y: 1, yref: "container", yanchor: "top", title: { text: title ? `${plain(title)} ` : "" } },
+    grid: { rows, columns, pattern: "independent", xgap: isNarrow() ? 0.1 : 0.06, ygap: isNarrow() ? 0.24 : 0.18 },
     annotations: panels.map((panel, i) => ({
       text: plain(shortened(panel, Math.floor(width / 9))), showarrow: false, font: { size: isNarrow() ? 12 : 14 },
       xref: `x${i + 1} domain`, yref: `y${i + 1} domain`, x: 0.5, y: 1, xanchor: "center", yanchor: "bottom",
@@ -142,13 +148,11 @@ function panelLayout(panels, rows, columns, title, { x, y }) {
     const base = { gridcolor: grid, linecolor: grid, zeroline: false };
     const isLowest = i + columns >= panels.length, isFirst = i % columns === 0;
     const follows = (axis) => (i === 0 ? {} : { matches: axis });
-    layout[`xaxis${i + 1}`] = { ...base, ...x, ...follows("x"), showticklabels: isLowest, title: { text: isLowest ? x.title : "" } };
+    layout[`xaxis${i + 1}`] = { ...base, ...x, ...follows("x"), showticklabels: isLowest, title: { text: isLowest ? x.title : "", standoff: 8 } };
     layout[`yaxis${i + 1}`] = { ...base, ...y, ...follows("y"), showticklabels: isFirst, title: { text: isFirst ? y.title : "" } };
   });
   return layout;
 }
-
-const errorAxis = (split) => ({ title: `${SPELLED[split]} error`, type: "log", ticksuffix: " %", tickformat: "~g", nticks: 7 });
 
 function drawCurves(section) {
   const element = document.getElementById(`${section}-curves`);
@@ -158,7 +162,7 @@ function drawCurves(section) {
   const epochs = Math.max(...cells.flatMap(({ points }) => points.x));
   drawPanels(element, section, cells, measure, (columns) => ({
     x: { title: "epoch", dtick: epochs * columns > 60 ? undefined : Math.ceil(epochs / 5) || 1 },
-    y: measure === "error" ? errorAxis(split) : { title: `${SPELLED[split]} loss (nats)`, type: "log", tickformat: "~g", nticks: 7 },
+    y: { title: `${SPELLED[split]} ${measure === "error" ? "error (%)" : "loss (nats)"}` },
   }));
 }
 
@@ -167,7 +171,7 @@ function drawSensitivity(section) {
   if (!element) return;
   const { sensitivity, judged } = data(`${section}-data`);
   drawPanels(element, section, sensitivity.map((cell) => ({ cell, points: cell })), "error", () => ({
-    x: { title: "learning rate", type: "log", tickformat: "~g", dtick: 1 }, y: errorAxis(judged),
+    x: { title: "learning rate", type: "log", tickformat: "~g", dtick: 1 }, y: { title: `${SPELLED[judged]} error (%)` },
   }));
 }
 

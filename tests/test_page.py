@@ -23,6 +23,8 @@ from mnist_mlp.report import report_on
 from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import Results, load
 from mnist_mlp.report.render import escape, tables
+from mnist_mlp.report.render.charts import MOST_PANELS
+from mnist_mlp.report.render.looks import OPTIMIZERS
 from mnist_mlp.run.record import RUN_FILE
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -103,6 +105,77 @@ def test_a_click_hides_a_curve(tuned: Path, open_page: Open) -> None:
     page.locator("#s0-measure").select_option("loss")
     assert page.evaluate("document.getElementById('s0-curves').layout.yaxis.title.text") == "test loss (nats)"
     assert page.locator("#s0-sensitivity .trace").count() > 0
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on all initialisations and optimizers at two learning rates."""
+    top = tmp_path_factory.mktemp("many")
+    write_run = run_writer(top)
+    for i, init in enumerate(("default", "he", "lecun")):
+        for o, optim in enumerate(OPTIMIZERS):
+            for lr in (0.1, 0.01):
+                for seed in (0, 1, 2):
+                    test = [0.1, 0.9 + o / 100 + i / 1000 - lr / 100 + seed * (1 + (o + i) % 3) / 5000]
+                    write_run(init, optim, seed, test=test, lr=lr)
+    return report_on([top / "sweep"], top / "report").directory
+
+
+AXES = "Object.entries(document.getElementById('{}').layout).filter(([key]) => key.startsWith('{}'))"
+
+
+def test_a_panel_for_each_optimizer(many: Path, open_page: Open) -> None:
+    page = open_page(directory=many)
+    for chart in ("s0-curves", "s0-sensitivity"):
+        titles = page.locator(f"#{chart} .annotation-text").all_text_contents()
+        assert titles == list(reversed(OPTIMIZERS))  # the best first
+        assert page.locator(f"#{chart} .legendtext").all_text_contents() == ["default", "he", "lecun"]
+        axes = dict(page.evaluate(AXES.format(chart, "yaxis")))
+        assert len(axes) == 8
+        assert {axis["type"] for axis in axes.values()} == {"log"}
+        assert len({tuple(axis["range"]) for axis in axes.values()}) == 1
+        assert page.locator(f"#{chart} .subplot").count() == 8
+    drawn = page.evaluate("document.getElementById('s0-curves').data")
+    assert axes["yaxis"]["title"]["text"] == "validation error (%)"
+    (first,) = (t for t in drawn if "markers" in t["mode"] and t["xaxis"] == "x" and t["name"] == "lecun")
+    assert first["y"] == pytest.approx([90, 100 * (1 - 0.9719 - 0.0002)])
+    others = [t for t in drawn if t["mode"] == "lines" and t.get("hoverinfo") == "skip" and "fill" not in t]
+    grey = [t for t in others if t["line"]["width"] == 1]
+    assert len(grey) == 8 * 3
+    assert all(t["x"].count(None) == 7 for t in grey)  # a panel's other cells with this initialisation
+    assert len({t["line"]["color"] for t in grey}) == 1
+
+
+def test_a_name_hides_its_lines_in_all_panels(many: Path, open_page: Open) -> None:
+    page = open_page(directory=many)
+    page.locator("#s0-curves .legend .legendtoggle").first.click()
+    page.wait_for_function("document.getElementById('s0-curves').data.some(t => t.visible === 'legendonly')")
+    hidden = "document.getElementById('s0-curves').data.filter(t => t.visible === 'legendonly').map(t => t.name)"
+    names = page.evaluate(hidden)
+    assert set(names) == {"default"}
+    page.locator("#s0-measure").select_option("loss")
+    assert page.evaluate(hidden) == names  # still
+
+
+def test_wide_tables_fit_or_say_that_they_go_on(many: Path, open_page: Open) -> None:
+    page = open_page(1200, directory=many)
+    page.locator("details summary").click()
+    assert page.locator(".scroll").count() == 4
+    assert page.locator(".scroll").evaluate_all("all => all.map(e => e.scrollWidth <= e.clientWidth)") == [True] * 4
+    assert page.locator(".hint:visible").count() == 0
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.wait_for_function("document.querySelectorAll('.hint:not([hidden])').length === 4")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.getElementById('s0-curves').layout.grid.columns === 2")
+
+
+def test_the_forest_stands_below_the_answer(many: Path, open_page: Open) -> None:
+    page = open_page(directory=many)
+    assert page.locator(".answer + figure img.differences").count() == 1
+    assert page.locator("img.differences").count() == 1
+    text = (many / "report.md").read_text()
+    places = [text.index(part) for part in ("scored highest", "differences.png", "| rank |", "learning_curves.png")]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -284,11 +357,25 @@ def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
         assert f"left out: {escape.line(run)}: {escape.line(why)}\n" in hostile.output
 
 
+# Every cell's name in the legend, and as its title, as where one key alone is compared.
+ALL_IN_THE_LEGEND = """() => {
+    const element = document.getElementById("s0-data"), data = JSON.parse(element.textContent);
+    const curves = data.curves.map((cell) => ({ ...cell, label: cell.name, panel: "" }));
+    const names = curves.map((cell) => cell.name);
+    element.textContent = JSON.stringify({ ...data, curves, panels: [""], legend: names, title: names.join(" ") });
+    drawCurves("s0");
+}"""
+
+
 def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
     page = open_page(directory=hostile.directory)
     board = tables.leaderboard(hostile.comparison)
     cells = page.locator("#s0-board td").evaluate_all("cells => cells.map(cell => cell.textContent)")
     assert cells == [escape.visible(text) for text in board.to_numpy().ravel()]
+    panels = list(dict.fromkeys(hostile.comparison.summary.loc[lambda table: table["n"] > 0, "optim"]))[:MOST_PANELS]
+    for title, name in zip(page.locator("#s0-curves .annotation-text").all_text_contents(), panels, strict=True):
+        assert shown(escape.visible(name)).startswith(shown(title.removesuffix("…")))
+    page.evaluate(ALL_IN_THE_LEGEND)
     legend = page.locator("#s0-curves .legendtext").all_text_contents()
     assert {shown(text) for text in legend} == {
         shown(escape.visible(cell)) for cell in hostile.comparison.summary["cell"]

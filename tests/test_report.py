@@ -16,6 +16,7 @@ from mnist_mlp.report import newest_sweep, report_on
 from mnist_mlp.report.analysis.stats import compare, mean_intervals
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
+from mnist_mlp.report.render.looks import looks
 from mnist_mlp.report.render.words import answer, method
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.run.schema import UserError
@@ -127,19 +128,6 @@ def test_curves_are_means_with_intervals_over_seeds(tmp_path: Path, write_run: W
     assert [last["accuracy_ci_low"], last["accuracy_ci_high"]] == pytest.approx([0.7 - half, 0.7 + half], rel=1e-4)
 
 
-def test_the_figures_show_the_numbers(tmp_path: Path, write_run: Write) -> None:
-    write_run(optim="adam", init="default", test=[0.1, 0.9])
-    write_run(optim="sgd", init="he", test=[0.1, 0.8])
-    comparison = compare(load([tmp_path / "sweep"]), target=0.97)
-    (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
-    assert {text.get_text() for text in map_.texts} == {"90.00", "80.00", "none"}
-    look = plots.looks(comparison.summary, comparison.by)
-    ax = plots.plot_learning_curves(Figure().subplots(), comparison.curves, look, "test", "accuracy")
-    assert sorted(np.asarray(line.get_ydata()).tolist() for line in ax.lines) == [[0.1, 0.8], [0.1, 0.9]]
-    styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
-    assert len({colour for colour, _ in styles}) == len({style for _, style in styles}) == 2
-
-
 def test_unfinished_runs_are_counted(tmp_path: Path, write_run: Write) -> None:
     write_run()
     write_run(seed=1, status="failed", reason="no")
@@ -197,7 +185,7 @@ def test_survivors_do_not_win(tmp_path: Path, write_run: Write, report: Report) 
     assert answer(comparison)[0].startswith("Trained on mnist for 2 epochs, he / sgd scored highest")
     (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
     assert {text.get_text() for text in map_.texts} == {"97.20", "19.60"}
-    look = plots.looks(comparison.summary, comparison.by)
+    look = looks(comparison.summary, comparison.by)
     ax = plots.plot_seeds(Figure().subplots(), comparison.scored, comparison.summary, look)
     drawn = sorted(float(np.mean(np.asarray(line.get_xdata()))) for line in ax.lines)  # the seeds and the bar of each
     assert drawn == pytest.approx([19.6, 19.6, 97.2, 97.2])

@@ -24,8 +24,8 @@ def charts(comparison: Comparison) -> dict[str, Any]:
     """Learning curves and learning-rate sensitivity, a list of cells each, and how to draw them (see `looks`).
 
     Returns:
-        `curves` and `sensitivity`: a cell each, with its name, its line's label, colour and dash, its panel, and points:
-        of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the legend;
+        `curves` and `sensitivity`: a cell each, with its name, its line's label, colour and dash, its panel, and
+        points: of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the legend;
         `reading`: how to read it, in words. `splits`: best to look at first; `judged`: that of the sensitivity.
         `left`: how many cells are not drawn.
     """

@@ -142,6 +142,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
             panels.sensitivity(part, look, split),
             "sensitivity",
             f"Error against the learning rate for {len(cells)} cells.",
-            f"Learning-rate sensitivity: {panels.SPELLED[split]} error (100 % less the accuracy) on a logarithmic axis, mean over "
-            f"seeds{band}. A cross: runs diverged at this rate; they count as an error of 100 %, as in the choice. {how}",
+            f"Learning-rate sensitivity: {panels.SPELLED[split]} error (100 % less the accuracy) on a logarithmic "
+            f"axis, mean over seeds{band}. A cross: runs diverged at this rate; they count as an error of 100 %, as in "
+            f"the choice. {how}",
         )

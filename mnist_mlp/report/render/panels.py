@@ -98,8 +98,9 @@ def _grid(
             left = BESIDE + column * (wide + GAP) + block_width * (block if across > 1 else 0)
             down = top + (row + 1) * (high + ABOVE) + block_height * (0 if across > 1 else block)
             place = (left / width, 1 - down / height, wide / width, high / height)
-            shared = {"sharex": made[0][0] if made[0] else None, "sharey": made[-1][0] if made[-1] else None}
-            ax = figure.add_axes(place, **shared)
+            ax = figure.add_axes(
+                place, sharex=made[0][0] if made[0] else None, sharey=made[-1][0] if made[-1] else None
+            )
             text = escape.figure(name)
             ax.set_title(text, fontsize="medium" if len(text) * LETTER < wide else "x-small")
             ax.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(names), labelsize="small")

@@ -23,7 +23,9 @@ OTHERS = "#c8c8c8"  # the cells that a panel is not about
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 
 
-def plot_lines(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Looks, x: str, y: str) -> Axes:
+def plot_lines(
+    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Looks, x: str, y: str
+) -> Axes:
     """Draw a line with its interval for each of these cells, and the others in grey behind them.
 
     Args:
@@ -119,7 +121,9 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
         ax.plot(hit, y[: len(hit)], "o", color=look.style[cell].colour, markersize=5)
         ax.plot([missed] * (len(epochs) - len(hit)), y[len(hit) :], "x", color=look.style[cell].colour, markersize=6)
         if len(epochs) and np.isfinite(epochs.median()):
-            ax.plot([epochs.median()] * 2, [place[cell] - 0.35, place[cell] + 0.35], color=look.style[cell].colour, lw=2)
+            ax.plot(
+                [epochs.median()] * 2, [place[cell] - 0.35, place[cell] + 0.35], color=look.style[cell].colour, lw=2
+            )
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlim(-0.2, missed + 0.5)
     ticks = [tick for tick in ax.get_xticks() if 0 <= tick < missed]
@@ -147,7 +151,9 @@ def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Looks)
     place = _rows(ax, list(summary[CELL]))
     for cell, part in each_cell(runs[runs[CELL].isin(place)]):
         accuracies = part["score"].dropna() * 100
-        ax.plot(accuracies, [place[cell]] * len(accuracies), "o", color=look.style[cell].colour, alpha=0.6, markersize=5)
+        ax.plot(
+            accuracies, [place[cell]] * len(accuracies), "o", color=look.style[cell].colour, alpha=0.6, markersize=5
+        )
         mean = accuracies.mean()
         ax.plot([mean, mean], [place[cell] - 0.35, place[cell] + 0.35], color=look.style[cell].colour, linewidth=2)
     ax.set_xlabel("test accuracy after the last epoch (%)")

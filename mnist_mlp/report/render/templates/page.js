@@ -59,7 +59,7 @@ const LOGARITHMIC = { type: "log", tickformat: "~g", nticks: 3 };  // with more,
 const SPELLED = { train: "training", val: "validation", test: "test" };
 const isNarrow = () => window.innerWidth < NARROW;
 const hover = (cell) => plain(cell.name).replaceAll("%", "&#37;");
-const shortened = (text, most) => text.length > most ? `${text.slice(0, most - 1)}…` : text;
+const shortened = (text, most) => [...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text;
 
 // A cell's line with its interval, on the axes of its panel.
 function line(cell, points, measure, place, shared) {

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, each_cell
-from mnist_mlp.report.load import SPLITS
 from mnist_mlp.report.render import escape, plots
 from mnist_mlp.report.render.looks import Looks, Style
 from mnist_mlp.report.render.scales import Scale, bounds, set_logarithmic
+from mnist_mlp.run.record import SPLITS
 
 MOST_PANELS = 12  # in one figure; the cells of further ones are grey
 MOST_COLUMNS = 4

@@ -401,6 +401,21 @@ def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_pat
     assert runs["test_accuracy"].tolist() == [0.9] * 6
 
 
+def test_another_report_replaces_its_own_figures_alone(write_run: Write, report: Report, tmp_path: Path) -> None:
+    write_run(data="mnist", digest="a" * 64)
+    write_run(data="digits", digest="b" * 64)
+    report(formats=["pdf"])
+    figures = tmp_path / "report" / "figures"
+    (figures / "heatmap_mine.png").write_text("somebody's own")
+    assert (figures / "heatmap_digits.pdf").exists()
+    shutil.rmtree(next(run for run in (tmp_path / "sweep").iterdir() if run.name.startswith("digits")))
+    report()
+    assert (figures / "heatmap.png").exists()
+    assert {path.name for path in figures.iterdir() if "_digits" in path.name or "_m" in path.name} == {
+        "heatmap_mine.png"
+    }
+
+
 def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(optim="<img src=x onerror=alert(1)>")
     report()

@@ -23,7 +23,6 @@ from mnist_mlp.run.record import write_atomically
 
 ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
 INTERACTIVE = ("learning_curves", "sensitivity")  # the page has these as charts
-KINDS = ("learning_curves", "heatmap", "differences", "seeds", "time_to_target", "sensitivity")
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
 
 

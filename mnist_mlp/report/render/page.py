@@ -1,6 +1,7 @@
 """Writes a report directory: tables, figures, `index.html` and `report.md`."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -17,10 +18,11 @@ from mnist_mlp.report.analysis.roles import as_typed
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import charts, escape, tables, words
-from mnist_mlp.report.render.figures import KINDS, draw
+from mnist_mlp.report.render.figures import draw
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import finite, write_atomically
 
+FORMATS = ("png", "svg", "pdf", "eps")
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -43,10 +45,7 @@ def write_report(
         formats: of the figures, besides PNG and SVG.
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
-    for stale in (directory / "figures").iterdir():
-        is_ours = stale.stem.startswith(KINDS) and stale.suffix in (".png", ".svg", ".pdf", ".eps")
-        if is_ours:  # of an older report
-            stale.unlink()
+    _remove_figures(directory)
     write_tables(directory, comparisons)
     sections = []
     slugs = escape.slugs(list(comparisons))
@@ -90,6 +89,17 @@ def write_report(
             style=Markup((TEMPLATES / "page.css").read_text()),
         )
         write_atomically(directory / name, text)
+
+
+def _remove_figures(directory: Path) -> None:
+    """Remove the figures of the last report, which names them; whatever else lies there is the user's."""
+    try:
+        last = (directory / "report.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    for name in re.findall(r"\]\(figures/([\w.-]+)\.png\)", last):
+        for suffix in FORMATS:
+            (directory / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
 def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None:

@@ -83,7 +83,7 @@ def test_a_wrong_setting_ends_with_one_message(
         ("optim.betas=[0.9]", ["optim.betas=[0.9]", "a list of 2 finite numbers"]),
         ("init.scale=true", ["init.scale=True", "a finite number"]),
         ("threads=100000", ["threads=100000", "at least 1 and less than"]),
-        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "not a Dataset"]),
+        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "allowed is a Dataset"]),
         ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers, at least 1"]),
         ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
     ],

@@ -273,7 +273,7 @@ def test_what_cannot_be_compiled_is_done_all_the_same(
     compiled.Compiled(lambda x: x.mul_(2))(x)  # the compiler is not asked again
     assert x == 168
     (message,) = said(caplog)
-    assert message.startswith("stacks are not compiled, and so slower: ")
+    assert message.startswith("stacks run uncompiled, which is slower: ")
     assert "there is no C compiler" in message
 
 

@@ -182,7 +182,8 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
         if path in ours:
             continue
         summary = read_summary(path)
-        if _no_result(summary) is None and (theirs := summary["environment"]["package"]) != version:
+        theirs = None if _no_result(summary) else summary.get("environment", {}).get("package")  # a failed one may lack it
+        if theirs not in (None, version):
             raise UserError(
                 f"{top} holds results of version {theirs}, such as {path.parent.name}; this is version {version}, "
                 "which names its jobs differently and would train them all again. To resume, install that version; "

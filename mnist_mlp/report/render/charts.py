@@ -72,7 +72,7 @@ def charts(comparison: Comparison) -> dict[str, Any]:
 
 def _points(frame: pd.DataFrame, x: str, measures: tuple[str, ...]) -> dict[str, Any]:
     columns = [f"{measure}_{part}" for measure in measures for part in ("mean", "ci_low", "ci_high")]
-    return {"x": frame[x].tolist()} | {column: frame[column].astype(float).round(5).tolist() for column in columns}
+    return {"x": frame[x].tolist()} | {column: [float(f"{v:.4g}") for v in frame[column]] for column in columns}
 
 
 def _dash(style: Any) -> str:

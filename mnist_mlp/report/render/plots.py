@@ -38,11 +38,13 @@ def plot_lines(
     """
     grey = [part[[x, f"{y}_mean"]].to_numpy(dtype=float) for cell, part in parts.items() if cell not in cells]
     ax.add_collection(LineCollection(grey, colors=OTHERS, linewidths=0.8, zorder=1), autolim=False)
-    for cell in (cell for cell in parts if cell in cells):
+    shown = [cell for cell in parts if cell in cells]
+    alpha = min(0.15, 0.5 / max(len(shown), 1))  # else many bands on top of one another hide the lines
+    for cell in shown:
         part, style = parts[cell], look.style[cell]
         ax.plot(part[x], part[f"{y}_mean"], color=style.colour, linestyle=style.dash, linewidth=1.7)
         low, high = part[f"{y}_ci_low"], part[f"{y}_ci_high"]
-        ax.fill_between(part[x], low, high, color=style.colour, alpha=0.15, linewidth=0)
+        ax.fill_between(part[x], low, high, color=style.colour, alpha=alpha, linewidth=0)
     ax.grid(alpha=0.3)
     return ax
 

@@ -57,12 +57,13 @@ const tint = (colour) => !isDark() ? colour : "#" + [1, 3, 5].map((at) =>
 const NARROW = 700, MOST_COLUMNS = 4;  // pixels; panels in a row
 const LOGARITHMIC = { type: "log", tickformat: "~g", nticks: 3 };  // with more, Plotly writes 6, 7, 8, 9 into one another
 const SPELLED = { train: "training", val: "validation", test: "test" };
+const ends = (list) => list.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
 const isNarrow = () => window.innerWidth < NARROW;
 const hover = (cell) => plain(cell.name).replaceAll("%", "&#37;");
 const shortened = (text, most) => [...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text;
 
-// A cell's line with its interval, on the axes of its panel.
-function line(cell, points, measure, place, shared) {
+// A cell's line with its interval, of an opacity in two hexadecimal digits, on the axes of its panel.
+function line(cell, points, measure, place, shared, opacity) {
   const scale = (list) => list.map((v) => (v === null ? null : measure === "error" ? 100 * v : v));
   const [mean, low, high] = ["mean", "ci_low", "ci_high"].map((part) => scale(points[`${measure}_${part}`]));
   const unit = measure === "error" ? " %" : " nats";
@@ -70,7 +71,7 @@ function line(cell, points, measure, place, shared) {
   const base = { ...shared, ...place, x: points.x, type: "scatter" };
   const edge = { ...base, mode: "lines", line: { width: 0 }, showlegend: false, hoverinfo: "skip" };
   const traces = low.every((v) => v === null) ? [] :
-    [{ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: tint(cell.colour) + "22" }];
+    [{ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: tint(cell.colour) + opacity }];
   return [...traces, {
     ...base, y: mean, mode: "lines+markers", line: { color: tint(cell.colour), dash: cell.dash, width: 2 }, marker: { size: 4 },
     customdata: interval, hovertemplate: `%{y:.3~g}%{customdata} at %{x}<extra>${hover(cell)}</extra>`,
@@ -112,8 +113,10 @@ function drawPanels(element, section, cells, measure, axes) {
     const place = { xaxis: `x${i + 1}`, yaxis: `y${i + 1}` };
     const grey = panels.length === 1 ? [] : labels.map((label) => others(
       cells.filter(({ cell }) => cell.label === label && cell.panel !== panel), measure, place, shared(label)));
-    const own = cells.filter(({ cell }) => cell.panel === panel).flatMap(({ cell, points }) => {
-      const drawn = line(cell, points, measure, place, shared(cell.label));
+    const here = cells.filter(({ cell }) => cell.panel === panel);
+    const opacity = here.length > 4 ? "11" : "22";  // else many bands hide the lines
+    const own = here.flatMap(({ cell, points }) => {
+      const drawn = line(cell, points, measure, place, shared(cell.label), opacity);
       drawn.at(-1).showlegend = legend.length > 0 && !seen.has(cell.label);
       seen.add(cell.label);
       return [...drawn, ...(points.diverged ? crosses(cell, points, place, shared(cell.label)) : [])];
@@ -124,8 +127,10 @@ function drawPanels(element, section, cells, measure, axes) {
   const height = rows * (panels.length === 1 ? 340 : isNarrow() ? 160 : 205);
   element.style.height = `${height + 130}px`;
   const { x, y } = axes(columns);
-  const means = cells.flatMap(({ points }) => points[`${measure}_mean`]).filter((v) => v > 0).map((v) => Math.log10(measure === "error" ? 100 * v : v));
-  const range = means.length ? [Math.min(...means) - 0.1, Math.max(...means) + 0.06] : undefined;
+  const means = cells.flatMap(({ points }) => points[`${measure}_mean`]).filter((v) => v > 0)
+    .map((v) => Math.log10(measure === "error" ? 100 * v : v));
+  const [lowest, highest] = ends(means);
+  const range = means.length ? [lowest - 0.1, highest + 0.06] : undefined;  // of the lines; wide intervals are cut off
   const layout = panelLayout(panels, rows, columns, { x, y: { ...y, ...LOGARITHMIC, range } });
   layout.legend = { orientation: "h", x: 0, y: 1 + 26 / height, yanchor: "bottom", title: { text: title ? `${plain(title)} ` : "" } };
   return Plotly.react(element, traces, layout, { responsive: true, displaylogo: false });
@@ -140,7 +145,7 @@ function panelLayout(panels, rows, columns, { x, y }) {
     hovermode: "closest", hoverlabel: { namelength: -1 }, margin: { l: isNarrow() ? 52 : 64, r: 12, t: 30, b: 50 }, showlegend: true,
     grid: { rows, columns, pattern: "independent", xgap: isNarrow() ? 0.1 : 0.06, ygap: isNarrow() ? 0.24 : 0.18 },
     annotations: panels.map((panel, i) => ({
-      text: plain(shortened(panel, Math.floor(width / 9))), showarrow: false, font: { size: isNarrow() ? 12 : 14 },
+      text: plain(shortened(panel, Math.floor((width - 50) / 8))), showarrow: false, font: { size: isNarrow() ? 12 : 14 },
       xref: `x${i + 1} domain`, yref: `y${i + 1} domain`, x: 0.5, y: 1, xanchor: "center", yanchor: "bottom",
     })),
   };
@@ -159,7 +164,7 @@ function drawCurves(section) {
   if (!element) return;
   const split = document.getElementById(`${section}-split`).value, measure = document.getElementById(`${section}-measure`).value;
   const cells = data(`${section}-data`).curves.filter((c) => c[split]).map((cell) => ({ cell, points: cell[split] }));
-  const epochs = Math.max(...cells.flatMap(({ points }) => points.x));
+  const [, epochs] = ends(cells.flatMap(({ points }) => points.x));
   drawPanels(element, section, cells, measure, (columns) => ({
     x: { title: "epoch", dtick: epochs * columns > 60 ? undefined : Math.ceil(epochs / 5) || 1 },
     y: { title: `${SPELLED[split]} ${measure === "error" ? "error (%)" : "loss (nats)"}` },

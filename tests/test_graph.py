@@ -69,7 +69,8 @@ def test_what_cannot_be_captured_is_done_all_the_same_and_not_tried_again(
     assert gpu.done == ["step"] * WARM_UP + ["capture on another"] + ["step"] * (1 + 2 + WARM_UP + 2)
     assert gpu.stream == "usual"
     assert [record.getMessage() for record in caplog.records] == [
-        "the step is not captured as a CUDA graph, which is slower: RuntimeError: operation not permitted when stream is capturing"
+        "the step is not captured as a CUDA graph, which is slower: "
+        "RuntimeError: operation not permitted when stream is capturing"
     ]
 
 

@@ -182,7 +182,9 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
         if path in ours:
             continue
         summary = read_summary(path)
-        theirs = None if _no_result(summary) else summary.get("environment", {}).get("package")  # a failed one may lack it
+        if _no_result(summary):
+            continue
+        theirs = summary.get("environment", {}).get("package")  # which one that failed may lack
         if theirs not in (None, version):
             raise UserError(
                 f"{top} holds results of version {theirs}, such as {path.parent.name}; this is version {version}, "

@@ -60,7 +60,11 @@ const SPELLED = { train: "training", val: "validation", test: "test" };
 const ends = (list) => list.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [Infinity, -Infinity]);
 const isNarrow = () => window.innerWidth < NARROW;
 const hover = (cell) => plain(cell.name).replaceAll("%", "&#37;");
-const shortened = (text, most) => [...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text;
+// Without its middle, as names that begin alike often differ at their ends.
+function shortened(text, most) {
+  const letters = [...text], end = Math.floor(most / 3);
+  return letters.length <= most ? text : `${letters.slice(0, most - 1 - end).join("")}…${letters.slice(-end).join("")}`;
+}
 
 // A cell's line with its interval, of an opacity in two hexadecimal digits, on the axes of its panel.
 function line(cell, points, measure, place, shared, opacity) {

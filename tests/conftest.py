@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -22,6 +22,9 @@ from mnist_mlp.data.splits import Dataset
 from mnist_mlp.report import Outcome, compared, report_on
 from mnist_mlp.report.render.page import write_tables
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MNIST_MLP_DATA", ROOT / "data"))
@@ -38,6 +41,8 @@ Report = Callable[..., pd.DataFrame]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
+Open = Callable[..., "Page"]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -233,3 +238,39 @@ def report(tmp_path: Path) -> Report:
         return pd.read_csv(tmp_path / "report" / "summary.csv")
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium; `.ci/run` installs it where it is missing."""
+    from playwright.sync_api import sync_playwright  # here, as few tests need it
+
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+
+
+@pytest.fixture
+def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
+    """Opens the report; at the end, nothing was complained of, asked for over the network or put in a dialog."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    pages = []
+
+    def call(width: int = 1200, scheme: str = "light", directory: Path = tmp_path / "report") -> "Page":
+        page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()  # type: ignore[arg-type]
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((directory / "index.html").as_uri())
+        pages.append(page)
+        return page
+
+    yield call
+    for page in pages:
+        page.context.close()
+    assert complaints == []
+    assert {url.split(":")[0] for url in requests} <= {"file", "data", "blob"}
+    assert len([url for url in requests if url.startswith("file")]) == len(pages)

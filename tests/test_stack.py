@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_step import HYPERPARAMETERS, OPTIMIZERS, optimizer
+from test_step import HYPERPARAMETERS, OPTIMIZERS, TOLERANCE, optimizer
 from torch import nn
 
 from mnist_mlp.data.batches import batches, order
@@ -164,7 +164,7 @@ def test_a_stack_of_all_optimizers_leaves_the_records_of_runs_alone(real_mnist: 
     jobs = [(optim, seed) for seed in (0, 1) for optim in OPTIMIZERS]
     records = train_stack([run("he", seed, optim) for optim, seed in jobs], data, epochs=2)
     for number, (optim, seed) in enumerate(jobs):
-        close = optim not in ("adagrad", "adam", "rmsprop")  # which magnify rounding from their first step on
+        close = optim not in ("adagrad", "adam", "adamax", "adamw", "nadam", "rmsprop")  # which magnify rounding from their first step on
         expected = train_alone(run("he", seed, optim), data, epochs=2)
         assert [type(record) for record in records[number]] == [type(record) for record in expected]
         for found, wanted in zip(records[number], expected, strict=True):
@@ -232,7 +232,8 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
         for model, expected, reference in zip(ours, theirs, references, strict=True):
             reference.step()
             for p, q in zip(model.parameters(), expected.parameters(), strict=True):
-                torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-11)
+                rtol, atol = TOLERANCE.get(name, (1e-9, 1e-11))
+                torch.testing.assert_close(p, q, rtol=rtol, atol=atol)
 
 
 def test_a_step_can_be_compiled_whole(
@@ -320,7 +321,7 @@ def test_a_stack_in_which_all_have_diverged_ends(real_mnist: Dataset) -> None:
 def test_what_cannot_be_part_of_a_stack() -> None:
     model = network("he", 0)
     two_groups = torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1)
-    for made in (two_groups, torch.optim.NAdam(model.parameters())):
+    for made in (two_groups, torch.optim.Rprop(model.parameters())):
         assert not loop.suits(model, made)
     residual = nn.Sequential(nn.Linear(784, 784), nn.LayerNorm(784))
     assert not loop.suits(residual, optimizer("sgd", residual.parameters()))

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pydoc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,15 +30,14 @@ from mnist_mlp.training.step import is_known, make_step
 Make = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 STEPS = 50
+TOLERANCE = {"nadam": (1e-6, 1e-6)}  # whose momenta PyTorch multiplies up in single precision, whatever the parameters
 OPTIMIZERS = sorted(path.stem for path in (ROOT / "conf/optim").glob("*.yaml"))
 
 
 def optimizer(name: str, parameters: Iterable[nn.Parameter], **changed: Any) -> Optimizer:
-    if name == "adamw":  # no option of ours
-        return torch.optim.AdamW(parameters, **changed)
     node = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/optim/{name}.yaml"))
     assert isinstance(node, dict)
-    kind = getattr(torch.optim, node.pop("_target_").rpartition(".")[2])
+    kind: Any = pydoc.locate(node.pop("_target_"))
     del node["_partial_"]
     made = kind(parameters, **{str(key): value for key, value in node.items()} | changed)
     assert isinstance(made, Optimizer)
@@ -89,7 +89,8 @@ def train_both(model: nn.Sequential, make: Make, data: Dataset) -> tuple[nn.Sequ
         optimizer.zero_grad()
         expected.backward()
         optimizer.step()
-        assert loss == pytest.approx(expected.item(), rel=1e-10 if dtype == torch.float64 else 0.02)
+        exact = 1e-7 if isinstance(optimizer, torch.optim.NAdam) else 1e-10
+        assert loss == pytest.approx(expected.item(), rel=exact if dtype == torch.float64 else 0.02)
         if dtype == torch.float64:
             assert correct == (logits.argmax(dim=1) == labels).sum().item()
     return model, plain
@@ -152,15 +153,28 @@ def test_networks_of_one_s_own(real_mnist: Dataset) -> None:
 
 unit = st.floats(0.05, 0.95)
 small = st.floats(0, 0.3)
+maybe_zero = st.sampled_from([0.0, 0.9])
 HYPERPARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "sgd": {"weight_decay": small},
     "momentum": {"momentum": unit, "dampening": unit, "weight_decay": small},
     "nag": {"momentum": unit, "weight_decay": small},
     "adagrad": {"lr_decay": small, "initial_accumulator_value": small, "weight_decay": small},
-    "rmsprop": {"alpha": unit, "weight_decay": small},
+    "rmsprop": {"alpha": unit, "weight_decay": small, "momentum": maybe_zero, "centered": st.booleans()},
     "adadelta": {"rho": unit, "weight_decay": small},
-    "adam": {"betas": st.tuples(unit, unit), "weight_decay": small, "decoupled_weight_decay": st.booleans()},
-    "adamw": {"betas": st.tuples(unit, unit), "weight_decay": small},
+    "adam": {
+        "betas": st.tuples(unit, unit),
+        "weight_decay": small,
+        "decoupled_weight_decay": st.booleans(),
+        "amsgrad": st.booleans(),
+    },
+    "adamw": {"betas": st.tuples(unit, unit), "weight_decay": small, "amsgrad": st.booleans()},
+    "adamax": {"betas": st.tuples(unit, unit), "weight_decay": small},
+    "nadam": {
+        "betas": st.tuples(unit, unit),
+        "weight_decay": small,
+        "decoupled_weight_decay": st.booleans(),
+        "momentum_decay": small,
+    },
     "radam": {"betas": st.tuples(unit, unit), "weight_decay": small, "decoupled_weight_decay": st.booleans()},
 }
 
@@ -188,7 +202,8 @@ def test_updates_with_any_hyperparameters(data: st.DataObject, name: str, lr: fl
         update()
         reference.step()
         for a, b in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+            rtol, atol = TOLERANCE.get(name, (1e-9, 1e-11))
+            torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
 
 
 def test_the_learning_rate_may_change_on_the_way() -> None:
@@ -209,11 +224,8 @@ class Mine(torch.optim.SGD):
 def test_what_is_not_known_is_left_to_pytorch() -> None:
     parameters = list(network().parameters())
     for made in (
-        optimizer("adam", parameters, amsgrad=True),
-        optimizer("rmsprop", parameters, centered=True),
-        optimizer("rmsprop", parameters, momentum=0.9),
         optimizer("sgd", parameters, maximize=True),
-        torch.optim.NAdam(parameters),
+        torch.optim.Rprop(parameters),
         Mine(parameters),
     ):
         assert not updates.suits(made), made

@@ -1,10 +1,10 @@
 """The optimizers' updates, each written once: what becomes of one element.
 
 A formula takes a parameter, its gradient, what the optimizer remembers of it, numbers that are the same for all
-elements, and the square root; it returns the parameter and the memory as they are after the step. It is the same for
-single numbers and for tensors: compiled, `over_elements` makes a loop over arrays of it, and a stack calls it with the
-tensors of many runs. `mnist_mlp.training.rules` says where the numbers come from. The mathematics is that of
-`torch.optim`'s documentation.
+elements, and two operations, the square root and the larger of two; it returns the parameter and the memory as they
+are after the step. It is the same for single numbers and for tensors: compiled, `over_elements` makes a loop over
+arrays of it, and a stack calls it with the tensors of many runs. `mnist_mlp.training.rules` says where the numbers come
+from. The mathematics is that of `torch.optim`'s documentation.
 """
 
 # ruff: noqa: D103 - the names are the optimizers'
@@ -17,9 +17,10 @@ import numpy as np
 Value = Any  # a number or a tensor
 Formula = Callable[..., tuple[Value, ...]]
 Sqrt = Callable[[Value], Value]
+Maximum = Callable[[Value, Value], Value]
 
 
-def sgd(p: Value, g: Value, lr: Value, weight_decay: Value, sqrt: Sqrt) -> tuple[Value]:
+def sgd(p: Value, g: Value, lr: Value, weight_decay: Value, sqrt: Sqrt, maximum: Maximum) -> tuple[Value]:
     return (p - lr * (g + weight_decay * p),)
 
 
@@ -34,6 +35,7 @@ def momentum(
     of_velocity: Value,
     weight_decay: Value,
     sqrt: Sqrt,
+    maximum: Maximum,
 ) -> tuple[Value, Value]:
     gradient = g + weight_decay * p
     velocity = momentum * velocity + fresh * gradient
@@ -41,7 +43,7 @@ def momentum(
 
 
 def adagrad(
-    p: Value, g: Value, total: Value, lr: Value, eps: Value, weight_decay: Value, sqrt: Sqrt
+    p: Value, g: Value, total: Value, lr: Value, eps: Value, weight_decay: Value, sqrt: Sqrt, maximum: Maximum
 ) -> tuple[Value, Value]:
     gradient = g + weight_decay * p
     total = total + gradient * gradient
@@ -58,10 +60,34 @@ def rmsprop(
     eps: Value,
     weight_decay: Value,
     sqrt: Sqrt,
+    maximum: Maximum,
 ) -> tuple[Value, Value]:
     gradient = g + weight_decay * p
     square = alpha * square + fresh * gradient * gradient
     return p - lr * gradient / (sqrt(square) + eps), square
+
+
+def centered_rmsprop(
+    p: Value,
+    g: Value,
+    square: Value,
+    average: Value,
+    velocity: Value,
+    lr: Value,
+    alpha: Value,
+    fresh: Value,
+    eps: Value,
+    centered: Value,
+    momentum: Value,
+    weight_decay: Value,
+    sqrt: Sqrt,
+    maximum: Maximum,
+) -> tuple[Value, Value, Value, Value]:
+    gradient = g + weight_decay * p
+    square = alpha * square + fresh * gradient * gradient
+    average = average + fresh * (gradient - average)
+    velocity = momentum * velocity + gradient / (sqrt(square - centered * average * average) + eps)
+    return p - lr * velocity, square, average, velocity
 
 
 def adadelta(
@@ -75,6 +101,7 @@ def adadelta(
     eps: Value,
     weight_decay: Value,
     sqrt: Sqrt,
+    maximum: Maximum,
 ) -> tuple[Value, Value, Value]:
     gradient = g + weight_decay * p
     square = rho * square + fresh * gradient * gradient
@@ -97,11 +124,79 @@ def adam(
     weight_decay: Value,
     shrink: Value,
     sqrt: Sqrt,
+    maximum: Maximum,
 ) -> tuple[Value, Value, Value]:
     gradient = g + weight_decay * p
     average = average + fresh1 * (gradient - average)
     square = beta2 * square + fresh2 * gradient * gradient
     return shrink * p - lr * average / (of_root * sqrt(square) + eps), average, square
+
+
+def amsgrad(
+    p: Value,
+    g: Value,
+    average: Value,
+    square: Value,
+    largest: Value,
+    lr: Value,
+    fresh1: Value,
+    beta2: Value,
+    fresh2: Value,
+    of_root: Value,
+    eps: Value,
+    weight_decay: Value,
+    shrink: Value,
+    sqrt: Sqrt,
+    maximum: Maximum,
+) -> tuple[Value, Value, Value, Value]:
+    gradient = g + weight_decay * p
+    average = average + fresh1 * (gradient - average)
+    square = beta2 * square + fresh2 * gradient * gradient
+    largest = maximum(largest, square)
+    return shrink * p - lr * average / (of_root * sqrt(largest) + eps), average, square, largest
+
+
+def nadam(
+    p: Value,
+    g: Value,
+    average: Value,
+    square: Value,
+    of_gradient: Value,
+    of_average: Value,
+    fresh1: Value,
+    beta2: Value,
+    fresh2: Value,
+    of_root: Value,
+    eps: Value,
+    weight_decay: Value,
+    shrink: Value,
+    sqrt: Sqrt,
+    maximum: Maximum,
+) -> tuple[Value, Value, Value]:
+    gradient = g + weight_decay * p
+    average = average + fresh1 * (gradient - average)
+    square = beta2 * square + fresh2 * gradient * gradient
+    direction = of_gradient * gradient + of_average * average
+    return shrink * p - direction / (of_root * sqrt(square) + eps), average, square
+
+
+def adamax(
+    p: Value,
+    g: Value,
+    average: Value,
+    largest: Value,
+    lr: Value,
+    fresh1: Value,
+    beta2: Value,
+    eps: Value,
+    weight_decay: Value,
+    sqrt: Sqrt,
+    maximum: Maximum,
+) -> tuple[Value, Value, Value]:
+    gradient = g + weight_decay * p
+    average = average + fresh1 * (gradient - average)
+    largest = maximum(beta2 * largest, abs(gradient) + eps)
+    return p - lr * average / largest, average, largest
 
 
 def over_elements(formula: Formula, remembered: int) -> Callable[..., None]:
@@ -111,20 +206,24 @@ def over_elements(formula: Formula, remembered: int) -> Callable[..., None]:
 
     Args:
         formula: one of the above.
-        remembered: how many arrays it remembers, at most two.
+        remembered: how many arrays it remembers, at most three.
     """
-    sqrt = np.sqrt
+    sqrt, maximum = np.sqrt, np.maximum
 
     def none(p: np.ndarray, g: np.ndarray, *numbers: float) -> None:
         for i in range(len(p)):
-            (p[i],) = formula(p[i], g[i], *numbers, sqrt)
+            (p[i],) = formula(p[i], g[i], *numbers, sqrt, maximum)
 
     def one(p: np.ndarray, g: np.ndarray, m: np.ndarray, *numbers: float) -> None:
         for i in range(len(p)):
-            p[i], m[i] = formula(p[i], g[i], m[i], *numbers, sqrt)
+            p[i], m[i] = formula(p[i], g[i], m[i], *numbers, sqrt, maximum)
 
     def two(p: np.ndarray, g: np.ndarray, m: np.ndarray, n: np.ndarray, *numbers: float) -> None:
         for i in range(len(p)):
-            p[i], m[i], n[i] = formula(p[i], g[i], m[i], n[i], *numbers, sqrt)
+            p[i], m[i], n[i] = formula(p[i], g[i], m[i], n[i], *numbers, sqrt, maximum)
 
-    return (none, one, two)[remembered]
+    def three(p: np.ndarray, g: np.ndarray, m: np.ndarray, n: np.ndarray, o: np.ndarray, *numbers: float) -> None:
+        for i in range(len(p)):
+            p[i], m[i], n[i], o[i] = formula(p[i], g[i], m[i], n[i], o[i], *numbers, sqrt, maximum)
+
+    return (none, one, two, three)[remembered]

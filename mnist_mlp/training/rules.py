@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RAdam, RMSprop
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
 from mnist_mlp.training import formulas
 from mnist_mlp.training.formulas import Formula
@@ -57,15 +57,16 @@ def adagrad(group: Group) -> Rule:
     )
 
 
-def rmsprop(group: Group) -> Rule | None:
-    """Tieleman and Hinton 2012; neither centered nor with momentum."""
-    if group["centered"] or group["momentum"] != 0:
-        return None
-    return Rule(
-        formulas.rmsprop,
-        (0.0,),
-        lambda t: (group["lr"], group["alpha"], 1 - group["alpha"], group["eps"], group["weight_decay"]),
-    )
+def rmsprop(group: Group) -> Rule:
+    """Tieleman and Hinton 2012; centered, by the variance instead of the mean square, Graves 2013."""
+
+    def numbers(t: int) -> Numbers:
+        further = (float(group["centered"]), group["momentum"]) if is_general else ()
+        return (group["lr"], group["alpha"], 1 - group["alpha"], group["eps"], *further, group["weight_decay"])
+
+    is_general = group["centered"] or group["momentum"] != 0
+    formula = formulas.centered_rmsprop if is_general else formulas.rmsprop
+    return Rule(formula, (0.0, 0.0, 0.0) if is_general else (0.0,), numbers)
 
 
 def adadelta(group: Group) -> Rule:
@@ -77,17 +78,46 @@ def adadelta(group: Group) -> Rule:
     )
 
 
-def adam(group: Group) -> Rule | None:
-    """Kingma and Ba 2015; with decoupled weight decay, Loshchilov and Hutter 2019; not AMSGrad."""
-    if group["amsgrad"]:
-        return None
+def adam(group: Group) -> Rule:
+    """Kingma and Ba 2015; with decoupled weight decay, Loshchilov and Hutter 2019; AMSGrad, Reddi et al. 2018."""
 
     def numbers(t: int) -> Numbers:
         beta1, beta2 = group["betas"]
         lr, of_root = group["lr"] / (1 - beta1**t), 1 / math.sqrt(1 - beta2**t)
         return (lr, 1 - beta1, beta2, 1 - beta2, of_root, group["eps"], *_decay(group))
 
+    if group["amsgrad"]:
+        return Rule(formulas.amsgrad, (0.0, 0.0, 0.0), numbers)
     return Rule(formulas.adam, (0.0, 0.0), numbers)
+
+
+def nadam(group: Group) -> Rule:
+    """Dozat 2016, "Incorporating Nesterov Momentum into Adam"; its momentum grows over the steps."""
+    products = [1.0]  # of the momenta up to each step
+
+    def momentum(t: int) -> float:
+        return float(group["betas"][0]) * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"]))
+
+    def numbers(t: int) -> Numbers:
+        beta1, beta2 = group["betas"]
+        while len(products) <= t + 1:
+            products.append(products[-1] * momentum(len(products)))
+        of_gradient = group["lr"] * (1 - momentum(t)) / (1 - products[t])
+        of_average = group["lr"] * momentum(t + 1) / (1 - products[t + 1])
+        of_root = 1 / math.sqrt(1 - beta2**t)
+        return (of_gradient, of_average, 1 - beta1, beta2, 1 - beta2, of_root, group["eps"], *_decay(group))
+
+    return Rule(formulas.nadam, (0.0, 0.0), numbers)
+
+
+def adamax(group: Group) -> Rule:
+    """Kingma and Ba 2015, section 7.1: Adam by the largest gradient instead of the mean square."""
+
+    def numbers(t: int) -> Numbers:
+        beta1, beta2 = group["betas"]
+        return (group["lr"] / (1 - beta1**t), 1 - beta1, beta2, group["eps"], group["weight_decay"])
+
+    return Rule(formulas.adamax, (0.0, 0.0), numbers)
 
 
 def radam(group: Group) -> Rule:
@@ -113,13 +143,15 @@ def _decay(group: Group) -> tuple[float, float]:
     return group["weight_decay"], 1.0
 
 
-RULES: dict[type[Optimizer], Callable[[Group], Rule | None]] = {
+RULES: dict[type[Optimizer], Callable[[Group], Rule]] = {
     SGD: sgd,
     Adagrad: adagrad,
     RMSprop: rmsprop,
     Adadelta: adadelta,
     Adam: adam,
     AdamW: adam,
+    Adamax: adamax,
+    NAdam: nadam,
     RAdam: radam,
 }
 

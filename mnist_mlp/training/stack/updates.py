@@ -25,7 +25,7 @@ def in_place(formula: Formula) -> Callable[..., None]:
     """A formula as an update of tensors: parameters, from gradients, tensors that are remembered, and numbers."""
 
     def update(p: Tensor, g: Tensor, *others: Tensor) -> None:
-        new, *memory = formula(p, g, *others, torch.sqrt)
+        new, *memory = formula(p, g, *others, torch.sqrt, torch.maximum)
         p.copy_(new)
         for old, kept in zip(others, memory, strict=False):  # after which come the numbers
             old.copy_(kept)

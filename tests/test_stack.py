@@ -22,10 +22,12 @@ from mnist_mlp.network.model import ACTIVATIONS, MLP
 from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.loop import train
-from mnist_mlp.training.stack import compiled, loop, updates
+from mnist_mlp.training.schedules import Rates
+from mnist_mlp.training.stack import compiled, loop
+from mnist_mlp.training.stack.optimizers import kind_of, steps_of
 from mnist_mlp.training.stack.parameters import ALIGNMENT, Parameters
-from mnist_mlp.training.stack.stack import Run, Stack
-from mnist_mlp.training.stack.updates import blocks_of
+from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.stack import Stack
 from mnist_mlp.training.step import make_step
 
 CPU = torch.device("cpu")
@@ -164,7 +166,14 @@ def test_a_stack_of_all_optimizers_leaves_the_records_of_runs_alone(real_mnist: 
     jobs = [(optim, seed) for seed in (0, 1) for optim in OPTIMIZERS]
     records = train_stack([run("he", seed, optim) for optim, seed in jobs], data, epochs=2)
     for number, (optim, seed) in enumerate(jobs):
-        close = optim not in ("adagrad", "adam", "adamax", "adamw", "nadam", "rmsprop")  # which magnify rounding from their first step on
+        close = optim not in (
+            "adagrad",
+            "adam",
+            "adamax",
+            "adamw",
+            "nadam",
+            "rmsprop",
+        )  # which magnify rounding from their first step on
         expected = train_alone(run("he", seed, optim), data, epochs=2)
         assert [type(record) for record in records[number]] == [type(record) for record in expected]
         for found, wanted in zip(records[number], expected, strict=True):
@@ -214,10 +223,15 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
     random = torch.Generator().manual_seed(0)
     ours = [nn.Linear(5, 3, dtype=torch.float64) for _ in range(3)]
     theirs = copy.deepcopy(ours)
-    optimizers = [made(model.parameters()) for model in ours]
+    runs = [Run(nn.Sequential(model), made(model.parameters()), 0, 0) for model in ours]
     references = [made(model.parameters()) for model in theirs]
-    parameters = Parameters(ours, CPU)
-    blocks = blocks_of(optimizers, parameters, compiled.eager)
+    rows = sorted(range(3), key=lambda number: kind_of(runs[number]))
+    runs, ours, theirs = [runs[row] for row in rows], [ours[row] for row in rows], [theirs[row] for row in rows]
+    references = [references[row] for row in rows]
+    parameters = Parameters([run.model for run in runs], CPU)
+    rates = [Rates(run.optimizer, None, 12) for run in runs]
+    blocks, own = steps_of(runs, rates, parameters, [kind_of(run) for run in runs], compiled.eager)
+    assert not own
     for t in range(1, 13):
         parameters.gradients.zero_()
         for row, model in zip(parameters.gradients, theirs, strict=True):
@@ -244,7 +258,7 @@ def test_a_step_can_be_compiled_whole(
 
     def runs(seeds: int) -> list[Run]:
         made = [run("he", seed, optim, torch.float64, dropout=0.3) for optim in OPTIMIZERS for seed in range(seeds)]
-        return sorted(made, key=lambda one: updates.formula_of(one.optimizer))
+        return sorted(made, key=kind_of)
 
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
     for seeds in (2, 3, 5):  # stacks of other sizes, as one sweep may have
@@ -320,9 +334,7 @@ def test_a_stack_in_which_all_have_diverged_ends(real_mnist: Dataset) -> None:
 
 def test_what_cannot_be_part_of_a_stack() -> None:
     model = network("he", 0)
-    two_groups = torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1)
-    for made in (two_groups, torch.optim.Rprop(model.parameters())):
-        assert not loop.suits(model, made)
+    assert not loop.suits(model, torch.optim.SGD(list(model.parameters())[1:], lr=0.1))
     residual = nn.Sequential(nn.Linear(784, 784), nn.LayerNorm(784))
     assert not loop.suits(residual, optimizer("sgd", residual.parameters()))
     assert loop.suits(model, optimizer("sgd", model.parameters()))

@@ -4,8 +4,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import yaml
@@ -14,7 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.run import schema
-from mnist_mlp.run.environment import find_modules_in
+from mnist_mlp.run.environment import extra_with, find_modules_in
 from mnist_mlp.run.interrupts import INTERRUPTED
 from mnist_mlp.run.schema import UserError
 
@@ -90,21 +88,13 @@ def call(main: Callable[[], None]) -> None:
         sys.exit(INTERRUPTED)
 
 
-def _extra_with(group: str, option: str) -> str | None:
-    """The extra of this package that brings a launcher or sweeper of this name; None where none does."""
-    name, kind = option.partition("_")[0], group.removeprefix("hydra/")
-    with suppress(PackageNotFoundError):
-        if any(line.startswith(f"hydra-{name}-{kind}") and "extra" in line for line in requires("mnist-mlp") or ()):
-            return name
-    return None
-
-
 def explain(error: Exception) -> str:
     """What was wrong with a configuration that Hydra refused, in this project's words."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        if extra := _extra_with(group, option):
+        plugin = f"hydra-{option.partition('_')[0]}-{group.removeprefix('hydra/')}"
+        if extra := extra_with(plugin):
             return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
         return f"{group}={option}: there is no such option; allowed are {', '.join(error.options)}"
     if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):

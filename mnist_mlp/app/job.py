@@ -104,23 +104,23 @@ def _train(config: Mapping[str, Any], writer: RunWriter) -> None:
         from mnist_mlp.training.build import build, find_device
         from mnist_mlp.training.loop import train
         from mnist_mlp.training.stack.loop import suits
-        from mnist_mlp.training.stack.members import facts, train_alone
-        from mnist_mlp.training.step import is_known
+        from mnist_mlp.training.stack.members import facts, run_of, train_alone
+        from mnist_mlp.training.step import path
 
     device = find_device(config["device"])
     writer.describe(environment=environment(str(device), config["threads"]))
     parts = build(config, torch.device("cpu"))
     records: Iterator[Record]
     if device.type == "cuda" and suits(parts.model, parts.optimizer):
-        writer.describe(**parts.facts(), **facts(1))
+        writer.describe(**parts.facts(), **facts(run_of(parts), 1))
         records = train_alone(parts, config, device)
     else:
         if device.type != "cpu":
             parts = build(config, device)
-        step = f"single passes, products by {library()}" if is_known(parts.model, parts.optimizer) else "autograd"
+        step = path(parts.model, parts.optimizer)
         if step == "autograd" and device.type == "cpu":
             log.info("trained by autograd: there is no faster path for this network or optimizer")
-        writer.describe(**parts.facts(), step=step)
+        writer.describe(**parts.facts(), step=step if step == "autograd" else f"{step}, products by {library()}")
         records = train(
             parts.model,
             parts.optimizer,
@@ -133,6 +133,7 @@ def _train(config: Mapping[str, Any], writer: RunWriter) -> None:
             log_interval=config["log_interval"],
             threads=config["threads"],
             tf32=config["tf32"],
+            schedule=parts.schedule,
         )
     steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
     for record in shown(records, config["epochs"], steps, config["progress"]):

@@ -38,9 +38,9 @@ class Results:
             `digest` of the data, `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes`
             and `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how
             it was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), the
-            group choices (`init`, `optim`, `data`, `model`), `environment.*` (`environment.code.MODULE`: the
-            digest of a file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists as
-            JSON text.
+            group choices (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`:
+            the digest of a file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists
+            as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """
@@ -112,10 +112,10 @@ def _read_run(directory: Path) -> tuple[float, dict[str, Any], list[Metrics]]:
             "step": summary.get("step"),
             "stack_size": summary.get("stack_size", 1),
             "overrides": json.dumps(summary.get("overrides")),
+            **schema.BEFORE,
             **summary["choices"],
             **dict(_flat(summary.get("environment", {}), ENVIRONMENT)),
             **dict(_flat(summary.get("code", {}), f"{ENVIRONMENT}code.")),
-            **schema.LATER_DEFAULTS,
             **dict(_flat(summary["config"])),
         }
         rows = read_metrics(directory, summary)

@@ -6,11 +6,13 @@ import hashlib
 import importlib.util
 import platform
 import pydoc
+import re
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,16 @@ def environment(device: str, threads: int) -> Mapping[str, Any]:
         "threads": threads,
         "platform": platform.platform(),
     }
+
+
+def extra_with(library: str) -> str | None:
+    """The extra of this package that brings an optional library; None where none does."""
+    with suppress(PackageNotFoundError):
+        for requirement in requires("mnist-mlp") or ():
+            extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
+            if extra and requirement.startswith(library):
+                return extra[1]
+    return None
 
 
 def find_modules_in(directory: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.run.record import COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
-from mnist_mlp.run.schema import GROUPS
+from mnist_mlp.run.schema import BEFORE, GROUPS
 
 # What every `run.json` has, and what one that ended early, or of an older version, may lack.
 REQUIRED: dict[str, type | tuple[type, ...]] = {
@@ -48,7 +48,8 @@ def defect(summary: Any) -> str | None:
         return f"status {summary['status']!r} is none of {', '.join(STATUSES)}"
     if not isinstance(summary["config"].get("epochs"), int):
         return "its config lacks epochs"
-    if missing := [group for group in GROUPS if not isinstance(summary["choices"].get(group), str)]:
+    chosen = BEFORE | summary["choices"]
+    if missing := [group for group in GROUPS if not isinstance(chosen.get(group), str)]:
         return f"its choices lack {', '.join(missing)}"
     if not all(isinstance(last, dict) and {"loss", "accuracy"} <= last.keys() for last in summary["final"].values()):
         return "its final lacks losses or accuracies"

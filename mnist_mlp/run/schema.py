@@ -1,7 +1,7 @@
 """The configuration's schema: types, ranges, units, and the check that names what is wrong.
 
-The dataclasses type the tree that Hydra composes. The four group nodes (`data`, `model`, `init`, `optim`) stay open:
-besides the keys listed here they take whatever arguments their own `_target_` takes, so that a user's optimizer
+The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) stay
+open: besides the keys listed here they take whatever arguments their own `_target_` takes, so that a user's optimizer
 needs no schema. `mnist_mlp.training.build` checks those arguments against the target's signature.
 """
 
@@ -52,9 +52,10 @@ def setting(
     *,
     ge: float | None = None,
     gt: float | None = None,
+    le: float | None = None,
     lt: float | None = None,
     role: Role | None = None,
-    later: bool = False,
+    before: Any = MISSING,
 ) -> Any:
     """A dataclass field with its meaning and range; for a list, the range holds for each element.
 
@@ -63,12 +64,13 @@ def setting(
         help: one line for `--help`.
         ge: at least.
         gt: greater than.
+        le: at most.
         lt: less than.
         role: None for its group's, which is tunable but for `data`. Irrelevant keys (paths, display, hardware; the
             rounding of sums over threads or on another device aside) are no part of a job's identity.
-        later: True where results from before the setting exist, which are those of its default.
+        before: what it was in results from before the setting existed, where there are such.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "lt": lt, "role": role, "later": later}
+    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "role": role, "before": before}
     return field(default=default, metadata=metadata)
 
 
@@ -117,6 +119,24 @@ class OptimConfig:
     _target_: str = setting(MISSING, "torch.optim.Optimizer class, or function that returns one")
     _partial_: bool = setting(True, "always true: the parameters come later", role=Role.IRRELEVANT)
     lr: float = setting(MISSING, "learning rate", gt=0)
+    decay_biases: bool = setting(
+        True, "whether weight decay is for biases and BatchNorm's scales too, or for matrices alone", before=True
+    )
+
+
+@dataclass
+class ScheduleConfig:
+    """How the learning rate changes over a run; further keys are arguments of the target."""
+
+    _target_: str = setting(
+        MISSING,
+        "function of progress in [0, 1] to the factor of the learning rate",
+        before="mnist_mlp.training.schedules.constant",
+    )
+    _partial_: bool = setting(True, "always true: the progress comes later", role=Role.IRRELEVANT)
+    warmup: float = setting(
+        0.0, "fraction of the run in which the rate rises to that of the optimizer", ge=0, le=1, before=0.0
+    )
 
 
 @dataclass
@@ -127,6 +147,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig, metadata={"before": "constant"})
     seed: int = setting(0, "seed of the weights, the batch order and dropout", ge=0, role=Role.REPLICATE)
     epochs: int = setting(
         10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.MEASURED_ON
@@ -141,7 +162,7 @@ class Config:
         False,
         "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
         role=Role.MEASURED_ON,
-        later=True,
+        before=False,
     )
     progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)
     force: bool = setting(False, "train finished jobs again", role=Role.IRRELEVANT)
@@ -150,8 +171,19 @@ class Config:
 
 
 KEYS = tuple(f.name for f in fields(Config))
-LATER_DEFAULTS = {f.name: f.default for f in fields(Config) if f.metadata.get("later")}
 GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.default_factory))
+
+
+def _before(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for f in fields(schema):
+        if f.metadata.get("before", MISSING) != MISSING:
+            yield f"{prefix}{f.name}", f.metadata["before"]
+        if is_dataclass(f.default_factory):
+            yield from _before(f.default_factory, f"{f.name}.")
+
+
+# What keys, and options of groups, were in results from before they existed.
+BEFORE = dict(_before(Config))
 
 
 def allowed(setting_: Field[Any]) -> str:
@@ -164,7 +196,7 @@ def allowed(setting_: Field[Any]) -> str:
         str: "a text",
         list[int]: "a list such as [512,256] of whole numbers",
     }
-    bounds = {"ge": "at least", "gt": "greater than", "lt": "less than"}
+    bounds = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
     meta = setting_.metadata
     limits = " and ".join(f"{text} {meta[key]}" for key, text in bounds.items() if meta.get(key) is not None)
     return ", ".join(filter(None, [kinds[setting_.type], limits]))
@@ -175,6 +207,7 @@ def _within(value: float, meta: Mapping[str, Any]) -> bool:
         math.isfinite(value)
         and (meta.get("ge") is None or value >= meta["ge"])
         and (meta.get("gt") is None or value > meta["gt"])
+        and (meta.get("le") is None or value <= meta["le"])
         and (meta.get("lt") is None or value < meta["lt"])
     )
 
@@ -204,7 +237,6 @@ def shown(tree: Any, key: str) -> str:
 def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
     """The part of a plain configuration that decides what a run computes: all but the irrelevant keys."""
     idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
-    idle |= {key for key, default in LATER_DEFAULTS.items() if schema is Config and config.get(key) == default}
     groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
         key: identity(value, groups[key]) if key in groups else _canonical(value)

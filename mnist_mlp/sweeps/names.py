@@ -14,7 +14,7 @@ PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 
 
 
 def choices(hydra: Any) -> dict[str, str]:
-    """The option chosen in each group: what a report calls the run's initialisation, optimizer, model and data."""
+    """The option chosen in each group: what a report calls the run's initialisation, optimizer, model and so on."""
     return {group: hydra.runtime.choices[group] for group in schema.GROUPS}
 
 
@@ -38,6 +38,13 @@ def job_name(_root_: DictConfig) -> str:
     Both come from the composed configuration, not from the overrides, so that a default stated or left out is one job.
     """
     chosen, config = choices(_root_.hydra), schema.plain(_root_)
-    words = [chosen["init"], chosen["optim"], f"lr{schema.shown(config, 'optim.lr')}", f"seed{config['seed']}"]
+    schedule = [chosen["schedule"]] if chosen["schedule"] != "constant" else []
+    words = [
+        chosen["init"],
+        chosen["optim"],
+        *schedule,
+        f"lr{schema.shown(config, 'optim.lr')}",
+        f"seed{config['seed']}",
+    ]
     prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")
     return f"{prefix[:PREFIX_LENGTH]}-{config_hash(config, chosen)[:8]}"

@@ -12,7 +12,7 @@ from mnist_mlp.sweeps.jobs import Assignment
 from mnist_mlp.sweeps.progress import EpochLines
 from mnist_mlp.training.build import build, find_device
 from mnist_mlp.training.stack.members import facts, records, run_of
-from mnist_mlp.training.stack.stack import Run
+from mnist_mlp.training.stack.runs import Run
 
 log = logging.getLogger(__name__)
 CPU = torch.device("cpu")
@@ -54,9 +54,10 @@ class Member:
             self._writer = self.job.writer(sharing=size)
             self._writer.describe(environment=environment(str(device), config["threads"]))
             self.parts = build(config, CPU)
-            self._writer.describe(**self.parts.facts(), **facts(size))
+            run = run_of(self.parts)
+            self._writer.describe(**self.parts.facts(), **facts(run, size))
             self._lines = EpochLines(config["epochs"], self.log)
-            return run_of(self.parts)
+            return run
         except Exception as error:
             self.end(error)
             return None

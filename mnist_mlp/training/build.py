@@ -23,12 +23,15 @@ from hydra.utils import instantiate
 from torch import nn
 from torch.optim import Optimizer
 
+from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import initialise
 from mnist_mlp.run import schema
+from mnist_mlp.run.environment import extra_with
 from mnist_mlp.run.schema import ConfigError, InvalidArgument, UserError
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
+from mnist_mlp.training.schedules import Schedule
 from mnist_mlp.training.seeds import Seeds, derive_seeds, seed_default_generators
 from mnist_mlp.training.step import make_step
 
@@ -47,6 +50,7 @@ class Parts:
     data_digest: str
     model: nn.Module
     optimizer: Optimizer
+    schedule: Schedule
     device: torch.device
     seeds: Seeds
 
@@ -94,8 +98,27 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
 
     model = model.to(device)
     spare_the_compiler()
-    optimizer = _call("optim", tree["optim"], Optimizer, list(model.parameters()))
-    return Parts(splits.to(device), digest, model, optimizer, device, seeds)
+    decays = tree["optim"].pop("decay_biases")
+    optimizer = _call("optim", tree["optim"], Optimizer, _decayed(model, decays, tree["optim"]))
+    warmup = tree["schedule"].pop("warmup")
+    schedule = Schedule(_target("schedule", tree["schedule"], 0.0), warmup)
+    with _explained("schedule", tree["schedule"]):
+        schedule.try_out(tree["epochs"] * len(batch_sizes(len(splits.train), tree["batch_size"])))
+    return Parts(splits.to(device), digest, model, optimizer, schedule, device, seeds)
+
+
+def _decayed(model: nn.Module, biases: bool, optim: Mapping[str, Any]) -> list[Any]:
+    """A network's parameters for an optimizer; in two groups where its weight decay leaves biases alone.
+
+    Whatever has fewer than two dimensions counts as a bias, as BatchNorm's scales and shifts do, in the usual manner.
+    """
+    parameters = list(model.parameters())
+    if biases:
+        return parameters
+    if "weight_decay" not in optim:
+        raise ConfigError("optim.decay_biases=false: this optimizer is given no weight_decay; allowed is true")
+    matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
 def _commonest_share(split: Split) -> float:
@@ -198,6 +221,8 @@ def _target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> f
         raise ConfigError(f"{group}: it has no _target_; allowed is the dotted path of a class or function")
     try:
         target = pydoc.locate(path)  # Hydra's own look-up logs a traceback before it raises
+        if target is None and (extra := extra_with(path.partition(".")[0])):
+            raise ConfigError(f"{group}._target_={path}: it is not installed; pip install -e '.[{extra}]' brings it")
         if not callable(target):
             raise ImportError("there is no such class or function")
         made: functools.partial[Any] = instantiate(dict(node), _partial_=True, _convert_="all")

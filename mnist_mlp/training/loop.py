@@ -17,9 +17,10 @@ from torch.optim import Optimizer
 from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.splits import Split, Splits
 from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
-from mnist_mlp.training.optimizers import set_mode
+from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.process import prepared
 from mnist_mlp.training.rehearsal import rehearse
+from mnist_mlp.training.schedules import Rates, Schedule
 from mnist_mlp.training.step import make_step
 
 EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
@@ -38,6 +39,7 @@ def train(
     log_interval: int,
     threads: int = 1,
     tf32: bool = False,
+    schedule: Schedule | None = None,
 ) -> Iterator[Record]:
     """Train a classifier by mean cross-entropy, and evaluate it before and after each epoch.
 
@@ -57,6 +59,7 @@ def train(
         log_interval: steps between two `StepLoss` records.
         threads: of the CPU; more do not help networks this small.
         tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
+        schedule: of the learning rate; constant unless given.
 
     Yields:
         `Metrics` of every split at epoch 0 and after each epoch (train: over the epoch's own batches, in training
@@ -67,7 +70,10 @@ def train(
         Diverged: a loss was not finite; the record that shows it has been yielded.
         InvalidArgument: the optimizer is none that can be served (see `mnist_mlp.training.optimizers`).
     """
-    records = _train(model, optimizer, data, epochs, batch_size, generator, dropout_seed, modules_seed, log_interval)
+    rates = Rates(optimizer, schedule, epochs * len(batch_sizes(len(data.train), batch_size)))
+    records = _train(
+        model, optimizer, rates, data, epochs, batch_size, generator, dropout_seed, modules_seed, log_interval
+    )
     return prepared(_left_for_evaluation(records, optimizer), threads, tf32)
 
 
@@ -82,6 +88,7 @@ def _left_for_evaluation(records: Iterator[Record], optimizer: Optimizer) -> Gen
 def _train(
     model: nn.Module,
     optimizer: Optimizer,
+    rates: Rates,
     data: Splits,
     epochs: int,
     batch_size: int,
@@ -95,7 +102,7 @@ def _train(
     train_step = make_step(model, optimizer, dropout_seed, modules_seed)
     device = data.train.labels.device
     step, seconds = 0, 0.0
-    yield from _evaluations(model, optimizer, data, 0, step, seconds)
+    yield from _evaluations(model, optimizer, rates, data, 0, step, seconds)
 
     for epoch in range(1, epochs + 1):
         model.train()
@@ -108,36 +115,39 @@ def _train(
         started = time.perf_counter()
         for number, index in enumerate(order):
             images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
+            step += 1
+            rates.set(step)
             loss_of[number], correct_here = train_step(images, labels)
             correct += correct_here
-            step += 1
             if step % log_interval == 0 or number == len(order) - 1:
                 bad = first_non_finite(losses[: number + 1])  # by which a GPU has done all that it was told to
                 seconds += time.perf_counter() - started
                 if bad is not None:
                     step += bad - number
-                    yield StepLoss(step, epoch, losses[bad].item(), lr_of(optimizer))
+                    yield StepLoss(step, epoch, losses[bad].item(), rates.at(step))
                     raise diverged_in_training(losses[bad].item(), step, epoch)
                 if step % log_interval == 0:
-                    yield StepLoss(step, epoch, losses[number].item(), lr_of(optimizer))
+                    yield StepLoss(step, epoch, losses[number].item(), rates.at(step))
                 started = time.perf_counter()  # whoever takes the records may need time
 
         mean_loss = (losses.cpu().double() @ sizes.double()).item() / len(data.train)
         accuracy = int(correct) / len(data.train)
-        yield Metrics(epoch, step, "train", mean_loss, accuracy, lr_of(optimizer), seconds)
-        yield from _evaluations(model, optimizer, data, epoch, step, seconds)
+        yield Metrics(epoch, step, "train", mean_loss, accuracy, rates.at(step), seconds)
+        yield from _evaluations(model, optimizer, rates, data, epoch, step, seconds)
 
 
 def _evaluations(
-    model: nn.Module, optimizer: Optimizer, data: Splits, epoch: int, step: int, seconds: float
+    model: nn.Module, optimizer: Optimizer, rates: Rates, data: Splits, epoch: int, step: int, seconds: float
 ) -> Iterator[Metrics]:
     """Records of the splits that are evaluated at the end of this epoch; the training split only before the first."""
     set_mode(optimizer, training=False)
+    if step:
+        Statistics(model, optimizer).renew(data.train)
     for name, split in (("train", data.train if epoch == 0 else None), ("val", data.val), ("test", data.test)):
         if split is None:
             continue
         loss, accuracy = evaluate(model, split)
-        yield Metrics(epoch, step, name, loss, accuracy, lr_of(optimizer), seconds)
+        yield Metrics(epoch, step, name, loss, accuracy, rates.at(step), seconds)
         if not math.isfinite(loss):
             raise diverged_in_evaluation(name, loss, epoch)
 
@@ -170,8 +180,3 @@ def diverged_in_training(loss: float, step: int, epoch: int) -> Diverged:
 def diverged_in_evaluation(split: str, loss: float, epoch: int) -> Diverged:
     """The end of a run whose loss on a whole split is not finite."""
     return Diverged(f"the {split} loss is {loss:g} after epoch {epoch}")
-
-
-def lr_of(optimizer: Optimizer) -> float:
-    """The learning rate that is recorded: that of the first parameter group."""
-    return float(optimizer.param_groups[0]["lr"])

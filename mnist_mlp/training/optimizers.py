@@ -9,10 +9,44 @@ import inspect
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 
+from mnist_mlp.data.batches import batch_sizes
+from mnist_mlp.data.splits import Split
 from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.training.rules import RULES
+
+STATISTICS_BATCH = 500  # images at a time
+
+# Optimizers that look at nothing of a parameter but its values and its `grad`, and whether they act on each element
+# alone. By package and name, as not everybody has them.
+KNOWN = {
+    **{f"torch.{kind.__name__}": True for kind in RULES},
+    "torch.ASGD": True,
+    "torch.Adafactor": False,
+    "torch.Muon": False,
+    "torch.Rprop": True,
+    "mnist_mlp.Muon": False,
+    "pytorch_optimizer.Lion": True,
+    "pytorch_optimizer.Prodigy": False,
+    "pytorch_optimizer.ScheduleFreeAdamW": True,
+    "schedulefree.AdamWScheduleFree": True,
+}
+
+
+def acts_elementwise(optimizer: Optimizer) -> bool | None:
+    """Whether an optimizer acts on each element alone; None where nobody has said so.
+
+    An optimizer of one's own says so by the class attribute `elementwise`: what becomes of an element depends on it,
+    its gradient, what is remembered of it, and numbers that are the same for all elements.
+    """
+    kind = type(optimizer)
+    declared = vars(kind).get("elementwise")  # a subclass may do anything
+    if isinstance(declared, bool):
+        return declared
+    return KNOWN.get(f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}")
 
 
 def has_modes(optimizer: Optimizer) -> bool:
@@ -53,7 +87,8 @@ def _needed(function: Callable[..., object]) -> str:
 class Statistics:
     """What a network collects while it is trained, which an optimizer that has other weights evaluated makes wrong.
 
-    BatchNorm's running mean and variance, say, are those of the weights that are trained.
+    BatchNorm's running mean and variance are those of the weights that are trained; they can be computed anew. What
+    cannot be is refused.
 
     Args:
         model: not trained yet.
@@ -61,23 +96,61 @@ class Statistics:
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
-        self.model, self.optimizer = model, optimizer
+        self._model, self._optimizer = model, optimizer
+        self._norms = [m for m in model.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
+        known = {buffer for norm in self._norms for buffer in norm.buffers()}
         buffers = model.named_buffers() if has_modes(optimizer) else []
-        self._before = {name: buffer.clone() for name, buffer in buffers if buffer.is_floating_point()}
+        self._before = {
+            name: buffer.clone() for name, buffer in buffers if buffer.is_floating_point() and buffer not in known
+        }
 
     def check(self) -> None:
-        """Refuse the optimizer where such a buffer has changed.
+        """Refuse the optimizer where what cannot be computed anew has changed.
 
         Raises:
             InvalidArgument: it names the buffers.
         """
         if not self._before:
             return
-        buffers = dict(self.model.named_buffers())
+        buffers = dict(self._model.named_buffers())
         changed = [name for name, before in self._before.items() if not torch.equal(before, buffers[name])]
         if changed:
             allowed = (
                 "an optimizer without a mode for evaluation, as this network has statistics of the weights that are "
-                f"trained ({', '.join(changed)}); or a network that has none, as by model.batch_norm=false"
+                f"trained ({', '.join(changed)}); or a network that has none"
             )
-            raise InvalidArgument("_target_", type(self.optimizer).__name__, allowed)
+            raise InvalidArgument("_target_", type(self._optimizer).__name__, allowed)
+
+    @torch.no_grad()
+    def renew(self, split: Split) -> None:
+        """Have BatchNorm's running mean and variance be those of the weights that are evaluated.
+
+        The means over the batches of all training images, without dropout, as in an evaluation (Defazio et al. 2024,
+        "The Road Less Scheduled", section 4.1, have them computed anew from some batches).
+
+        Args:
+            split: the training images.
+        """
+        if not has_modes(self._optimizer) or not self._norms:
+            return
+        self._model.eval()
+        before = [(norm, norm.momentum, _count(norm).clone()) for norm in self._norms]
+        try:
+            for norm in self._norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # the mean over the batches
+                norm.train()
+            start = 0
+            for size in batch_sizes(len(split), STATISTICS_BATCH):
+                self._model(split.take(slice(start, start + size))[0])
+                start += size
+        finally:
+            for norm, momentum, count in before:
+                norm.momentum = momentum
+                _count(norm).copy_(count)
+                norm.eval()
+
+
+def _count(norm: BatchNorm) -> Tensor:
+    assert norm.num_batches_tracked is not None
+    return norm.num_batches_tracked

@@ -96,7 +96,7 @@ def nadam(group: Group) -> Rule:
     products = [1.0]  # of the momenta up to each step
 
     def momentum(t: int) -> float:
-        return float(group["betas"][0]) * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"]))
+        return float(group["betas"][0] * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"])))
 
     def numbers(t: int) -> Numbers:
         beta1, beta2 = group["betas"]

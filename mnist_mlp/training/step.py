@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mnist_mlp.training.cpu import backprop, updates
-from mnist_mlp.training.optimizers import Statistics, check_optimizer
+from mnist_mlp.training.optimizers import Statistics, acts_elementwise, check_optimizer
 from mnist_mlp.training.seeds import seed_default_generators
 
 Loss = Tensor | float
@@ -39,8 +39,9 @@ class Step:
 def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules_seed: int) -> Step:
     """The training step of any model and optimizer.
 
-    On the CPU, networks of known layers under one of the usual optimizers are trained by `mnist_mlp.cpu`. Everything
-    else is left to autograd and `optimizer.step`.
+    On the CPU, networks of known layers under an optimizer that uses a parameter's values and gradient alone have
+    their gradients from `mnist_mlp.training.cpu`, which also takes the usual optimizers' steps. Everything else is left
+    to autograd and `optimizer.step`.
 
     Args:
         model: in training mode whenever a step is taken.
@@ -57,7 +58,8 @@ def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules
     check_optimizer(model, optimizer)
     seed_default_generators(dropout_seed, modules_seed)
     if is_known(model, optimizer):
-        return Step(backprop.Backprop(model, dropout_seed), updates.Update(optimizer))
+        update_ = updates.Update(optimizer) if updates.suits(optimizer) else optimizer.step
+        return Step(backprop.Backprop(model, dropout_seed), update_)
     statistics = Statistics(model, optimizer)
 
     def gradients(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,10 +77,22 @@ def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules
 
 
 def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
-    """Whether a step is computed in single passes; else it agrees but for rounding and for the masks of dropout.
+    """Whether gradients are computed in single passes; else they agree but for rounding and for the masks of dropout.
 
-    Both halves or none: somebody's optimizer may do with the gradients, and somebody's model with the parameters, what
-    the other half would not notice, such as putting another tensor in their place.
+    Somebody's optimizer may do with the gradients, and somebody's model with the parameters, what the other half would
+    not notice, such as putting another tensor in their place.
     """
-    parameters = {p for group in optimizer.param_groups for p in group["params"]}
-    return backprop.suits(model) and updates.suits(optimizer) and parameters == set(model.parameters())
+    is_safe = updates.suits(optimizer) or (acts_elementwise(optimizer) is not None and not updates.has_hooks(optimizer))
+    return backprop.suits(model) and is_safe and has_all(model, optimizer)
+
+
+def has_all(model: nn.Module, optimizer: Optimizer) -> bool:
+    """Whether an optimizer's parameters are those of the network, all of them and no others."""
+    return {p for group in optimizer.param_groups for p in group["params"]} == set(model.parameters())
+
+
+def path(model: nn.Module, optimizer: Optimizer) -> str:
+    """How a step is computed, in words."""
+    if not is_known(model, optimizer):
+        return "autograd"
+    return "single passes" if updates.suits(optimizer) else "gradients in single passes, the optimizer's own step"

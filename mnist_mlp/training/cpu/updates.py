@@ -82,19 +82,23 @@ def _flat(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy().reshape(-1)
 
 
-def suits(optimizer: Optimizer) -> bool:
-    """Whether there is a single-pass update that does what this optimizer would, and no more is asked of it."""
+def has_hooks(optimizer: Optimizer) -> bool:
+    """Whether somebody has asked to be called when it takes a step, or has put another step in place of its own."""
     hooks = (
         optimizer._optimizer_step_pre_hooks,
         optimizer._optimizer_step_post_hooks,
         _global_optimizer_pre_hooks,
         _global_optimizer_post_hooks,
     )
+    return any(hooks) or "step" in vars(optimizer)
+
+
+def suits(optimizer: Optimizer) -> bool:
+    """Whether there is a single-pass update that does what this optimizer would, and no more is asked of it."""
     has_stepped = any(float(state.get("step", 1)) > 0 for state in optimizer.state.values())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return (
-        "step" not in vars(optimizer)
-        and not any(hooks)
+        not has_hooks(optimizer)
         and not has_stepped
         and all(rule_of(optimizer, group) is not None for group in optimizer.param_groups)
         and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in parameters)

@@ -17,24 +17,25 @@ from torch.optim import Optimizer
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Splits
 from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.training.cpu import backprop
 from mnist_mlp.training.loop import (
     EVALUATION_BATCH,
     diverged_in_evaluation,
     diverged_in_training,
     first_non_finite,
-    lr_of,
 )
 from mnist_mlp.training.process import prepared
-from mnist_mlp.training.stack.stack import CHUNK_BYTES, Run, Stack
-from mnist_mlp.training.stack.updates import formula_of
-from mnist_mlp.training.step import is_known
+from mnist_mlp.training.stack.optimizers import kind_of
+from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.stack import CHUNK_BYTES, Stack
+from mnist_mlp.training.step import has_all
 
 SHARED_BYTES = 2 * CHUNK_BYTES  # that a stack takes whatever its size
 
 
 def suits(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
     """Whether a run of these, on the CPU so far, can be part of a stack of its like."""
-    return is_known(model, optimizer) and len(optimizer.param_groups) == 1
+    return backprop.suits(model) and has_all(model, optimizer)
 
 
 def architecture(model: nn.Sequential) -> str:
@@ -46,9 +47,9 @@ def bytes_a_run(model: nn.Module, pixels: int, batch_size: int) -> int:
     """About how much memory a run of this network takes in a stack; rather more than less."""
     widths = [pixels, *(m.out_features for m in model.modules() if isinstance(m, nn.Linear))]
     parameters = sum(p.numel() for p in model.parameters())
-    # Values, gradients, two that the optimizer remembers; and where nothing is compiled four in between, twice: in the
-    # captured step and in the last one of an epoch, which cannot share their memory.
-    arrays = 12 * parameters
+    # Values, gradients, three that the optimizer remembers; and where nothing is compiled four in between, twice: in
+    # the captured step and in the last one of an epoch, which cannot share their memory.
+    arrays = 13 * parameters
     training = 12 * batch_size * sum(widths)  # activations, masks, gradients by them
     evaluation = 6 * EVALUATION_BATCH * max(widths)
     return next(model.parameters()).itemsize * (arrays + training + evaluation)
@@ -92,15 +93,15 @@ def _train(
 ) -> Generator[tuple[int, Record | Diverged], None, None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # Runs of one formula stand together, so that one pass updates them.
-    rows = sorted(range(len(runs)), key=lambda number: formula_of(runs[number].optimizer))
+    # Runs whose optimizers step together stand together.
+    rows = sorted(range(len(runs)), key=[kind_of(run) for run in runs].__getitem__)
     data = data.to(device)
-    stack = Stack([runs[number] for number in rows], data, batch_size, device)
+    stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs)
     going = set(range(len(rows)))  # rows that have not diverged
-    lrs = [lr_of(runs[number].optimizer) for number in rows]
     seconds = 0.0
 
     def evaluations(epoch: int) -> Iterator[tuple[int, Record | Diverged]]:
+        stack.ready_to_evaluate()
         splits = {"train": data.train if epoch == 0 else None, "val": data.val, "test": data.test}
         for name, split in splits.items():
             if split is None:
@@ -108,7 +109,10 @@ def _train(
             losses, accuracies = stack.evaluate(split)
             for row in sorted(going):
                 loss = losses[row]
-                yield rows[row], Metrics(epoch, stack.steps, name, loss, accuracies[row], lrs[row], seconds)
+                yield (
+                    rows[row],
+                    Metrics(epoch, stack.steps, name, loss, accuracies[row], stack.rates[row].at(stack.steps), seconds),
+                )
                 if not math.isfinite(loss):
                     going.discard(row)
                     yield rows[row], diverged_in_evaluation(name, loss, epoch)
@@ -128,11 +132,14 @@ def _train(
             for number in range(ends):
                 step = before + number + 1
                 if step % log_interval == 0 or number == bad:
-                    yield rows[row], StepLoss(step, epoch, losses[number, row].item(), lrs[row])
+                    yield rows[row], StepLoss(step, epoch, losses[number, row].item(), stack.rates[row].at(step))
             if bad is not None:
                 going.discard(row)
                 yield rows[row], diverged_in_training(losses[bad, row].item(), before + bad + 1, epoch)
                 continue
             accuracy = int(correct[row]) / len(data.train)
-            yield rows[row], Metrics(epoch, stack.steps, "train", means[row], accuracy, lrs[row], seconds)
+            yield (
+                rows[row],
+                Metrics(epoch, stack.steps, "train", means[row], accuracy, stack.rates[row].at(stack.steps), seconds),
+            )
         yield from evaluations(epoch)

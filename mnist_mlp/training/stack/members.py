@@ -10,18 +10,19 @@ from torch import nn
 from mnist_mlp.run.record import Diverged, Record
 from mnist_mlp.training.build import Parts
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.stack import Run
+from mnist_mlp.training.stack.optimizers import kind_of
+from mnist_mlp.training.stack.runs import Run
 
 
 def run_of(parts: Parts) -> Run:
     """These parts, built on the CPU, as a run of a stack."""
     assert isinstance(parts.model, nn.Sequential)  # as `loop.suits` has found
-    return Run(parts.model, parts.optimizer, parts.seeds.batches, parts.seeds.dropout)
+    return Run(parts.model, parts.optimizer, parts.seeds.batches, parts.seeds.dropout, parts.schedule)
 
 
-def facts(size: int) -> dict[str, Any]:
+def facts(run: Run, size: int) -> dict[str, Any]:
     """What `run.json` tells of a run's being one of so many in a stack."""
-    return {"step": "stacked", "stack_size": size}
+    return {"step": f"stacked, updated {kind_of(run).how}", "stack_size": size}
 
 
 def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:

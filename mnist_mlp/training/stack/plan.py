@@ -13,13 +13,14 @@ import torch
 from mnist_mlp.run.schema import UserError, identity
 from mnist_mlp.training.build import Parts, build, find_device
 from mnist_mlp.training.stack import loop
+from mnist_mlp.training.stack.parameters import groups_of
 
-OF_STACK = ("seed", "init", "optim")  # what the runs of a stack may differ in
+OF_STACK = ("seed", "init", "optim", "schedule")  # what the runs of a stack may differ in
 SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # of what is free, where no limit is given
 CPU = torch.device("cpu")
 
 # Why a job is trained alone.
-UNKNOWN = "the network, the optimizer or one of its options is not among those that stack"
+UNKNOWN = "its network is not among those that stack"
 NO_LIKE = "no other job has the same network, data and batch size"
 NO_MEMORY = "two runs would take more memory than is allowed"
 
@@ -53,9 +54,10 @@ def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
     on = find_device(config["device"]).type
     if on not in ("cpu", "cuda") or not loop.suits(parts.model, parts.optimizer):
         return None
+    groups = groups_of(parts.model, parts.optimizer)
     common = {key: value for key, value in identity(config).items() if key not in OF_STACK}
     return json.dumps(
-        [common, config["device"], config["log_interval"], loop.architecture(parts.model)], sort_keys=True
+        [common, config["device"], config["log_interval"], loop.architecture(parts.model), groups], sort_keys=True
     )
 
 

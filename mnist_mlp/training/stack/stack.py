@@ -2,46 +2,29 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from joblib import cpu_count
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from mnist_mlp.data.batches import batch_sizes, order
 from mnist_mlp.data.splits import Split, Splits
 from mnist_mlp.network import dropout
 from mnist_mlp.training.loop import EVALUATION_BATCH
+from mnist_mlp.training.optimizers import Statistics, set_mode
+from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.stack.compiled import Compiled, eager
 from mnist_mlp.training.stack.graph import Repeated
 from mnist_mlp.training.stack.layers import Segment, layers_of
-from mnist_mlp.training.stack.parameters import Parameters
+from mnist_mlp.training.stack.optimizers import kind_of, steps_of
+from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
-from mnist_mlp.training.stack.updates import blocks_of
+from mnist_mlp.training.stack.runs import Run
 
 CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
 COMPILE_FROM = 16  # runs; for fewer, on paper, compiling takes longer than it saves in ten epochs
 EVALUATION_BYTES = 256 * 2**20  # of the widest activations of an evaluation
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a stack.
-
-    Attributes:
-        model: a network that `suits` accepts, on the CPU; its parameters and running statistics become views into the
-            stack, and are trained.
-        optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
-        batch_seed: of the batch order.
-        dropout_seed: of dropout.
-    """
-
-    model: nn.Sequential
-    optimizer: Optimizer
-    batch_seed: int
-    dropout_seed: int
 
 
 class Chunk:
@@ -83,26 +66,35 @@ class Stack:
     """R networks with their optimizers, on a device, and the steps that they take together.
 
     Args:
-        runs: of one architecture; those whose optimizers have one formula stand together.
+        runs: of one architecture and with the same groups of parameters; those whose optimizers step together stand
+            together.
         data: its splits, on the device.
         batch_size: images a step and run.
         device: where all of it is.
         compile: whether all that is elementwise is compiled; None where it pays: in larger stacks on a CUDA device.
+        epochs: of the whole training, which schedules follow.
     """
 
     def __init__(
-        self, runs: Sequence[Run], data: Splits, batch_size: int, device: torch.device, compile: bool | None = None
+        self,
+        runs: Sequence[Run],
+        data: Splits,
+        batch_size: int,
+        device: torch.device,
+        compile: bool | None = None,
+        epochs: int = 1,
     ) -> None:
         self.runs, self.data, self.device = runs, data, device
         if compile is None:
             compile = device.type == "cuda" and len(runs) >= COMPILE_FROM
         wrap = Compiled if compile else eager
-        self.parameters = Parameters([run.model for run in runs], device)
-        self.layers = layers_of(
-            [run.model for run in runs], self.parameters, data.train.images.shape[1], wrap, batch_size
-        )
-        self.blocks = blocks_of([run.optimizer for run in runs], self.parameters, wrap)
-        self.batch_size = batch_size
+        models, kinds = [run.model for run in runs], [kind_of(run) for run in runs]
+        self.parameters = Parameters(models, device, groups_of(models[0], runs[0].optimizer))
+        self.layers = layers_of(models, self.parameters, data.train.images.shape[1], wrap, batch_size)
+        self.batch_size, self.steps = batch_size, 0
+        self.sizes = batch_sizes(len(data.train), batch_size)
+        self.rates = [Rates(run.optimizer, run.schedule, epochs * len(self.sizes)) for run in runs]
+        self.blocks, self.own = steps_of(runs, self.rates, self.parameters, kinds, wrap)
         self.threads = cpu_count() if device.type == "cuda" else 1  # that prepare what a GPU needs
         self.loss = wrap(mean_cross_entropy)
         self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
@@ -115,8 +107,6 @@ class Stack:
         self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
         self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
 
-        self.steps = 0
-        self.sizes = batch_sizes(len(data.train), batch_size)
         counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
         self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
         self._rehearse()
@@ -143,6 +133,7 @@ class Stack:
         Returns:
             On the CPU, the losses at every step, (steps, R) in nats, and how many images were classified right, (R,).
         """
+        self._set_mode(training=True)
         orders = torch.stack([order(len(self.data.train), generator) for generator in self.orders])  # (streams, n)
         losses = torch.empty(len(self.sizes), len(self.runs), dtype=self.parameters.values.dtype, device=self.device)
         correct = torch.zeros(len(self.runs), dtype=torch.int64, device=self.device)
@@ -152,13 +143,25 @@ class Stack:
             count = min(chunk.capacity, self.sizes[step:].count(chunk.batch))
             images = orders[:, image : image + count * chunk.batch].view(-1, count, chunk.batch).transpose(0, 1)
             self.prepare(chunk, images)
-            for _ in range(count):
+            for number in range(count):
                 chunk.step()
+                for own in self.own:
+                    own.update(self.steps + number + 1)
             losses[step : step + count] = chunk.losses[:count]
             correct += chunk.correct[:count].sum(dim=0)
             step, image = step + count, image + count * chunk.batch
             self.steps += count
         return losses.cpu(), correct.cpu()
+
+    def ready_to_evaluate(self) -> None:
+        """Put optimizers that have modes into that for evaluation, and have BatchNorm know its weights."""
+        self._set_mode(training=False)
+        for run in self.runs if self.steps else ():
+            Statistics(run.model, run.optimizer).renew(self.data.train)
+
+    def _set_mode(self, training: bool) -> None:
+        for own in self.own:
+            set_mode(own.optimizer, training)
 
     def prepare(self, chunk: Chunk, images: Tensor) -> None:
         """Draw what the next steps need, and have the device take it when it gets there.
@@ -198,7 +201,7 @@ class Stack:
 
     @torch.no_grad()
     def step(self, chunk: Chunk) -> None:
-        """Take the chunk's next step: loss, gradients and update of every run."""
+        """Take the chunk's next step: loss, gradients, and those updates that are formulas."""
 
         def here(prepared: Tensor) -> Tensor:
             return prepared.index_select(0, chunk.position).squeeze(0)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from mnist_mlp.training.formulas import Formula
-from mnist_mlp.training.rules import Rule, rule_of
+from mnist_mlp.training.rules import Numbers, Rule
+from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.stack.compiled import Wrap, eager
 from mnist_mlp.training.stack.parameters import Parameters
 
@@ -34,12 +34,14 @@ def in_place(formula: Formula) -> Callable[..., None]:
 
 
 class Block:
-    """Runs whose optimizers share a formula; neighbours in the stack.
+    """Runs whose optimizers share a formula, neighbours in the stack; of each the parameters of one group.
 
     Args:
         rules: of each of these runs, all of one formula.
+        rates: of each of these runs, which set what the rules read.
         parameters: of the whole stack.
-        first: the row of the first of these runs.
+        rows: of these runs.
+        columns: of the group.
         wrap: makes the formula faster.
 
     Attributes:
@@ -48,10 +50,17 @@ class Block:
 
     numbers: Tensor
 
-    def __init__(self, rules: Sequence[Rule], parameters: Parameters, first: int, wrap: Wrap) -> None:
-        self.rules = rules
-        rows = slice(first, first + len(rules))
-        self.values, self.gradients = parameters.values[rows], parameters.gradients[rows]
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        rates: Sequence[Rates],
+        parameters: Parameters,
+        rows: slice,
+        columns: slice,
+        wrap: Wrap,
+    ) -> None:
+        self.rules, self.rates = rules, rates
+        self.values, self.gradients = parameters.values[rows, columns], parameters.gradients[rows, columns]
         initial = torch.tensor([rule.initial for rule in rules], dtype=self.values.dtype, device=self.values.device)
         self.remembered = [start[:, None].repeat(1, self.values.shape[1]) for start in initial.unbind(1)]
         self._step = wrap(in_place(rules[0].formula))
@@ -62,10 +71,15 @@ class Block:
 
     def table(self, steps: range) -> np.ndarray:
         """The numbers at these steps, counted from 1: shape (steps, count, runs)."""
+
+        def at(step: int, rule: Rule, rates: Rates) -> Numbers:
+            rates.set(step)
+            return rule.numbers(step)
+
         columns: dict[Any, np.ndarray] = {}  # runs that differ in seed or initialisation alone share theirs
-        for rule in self.rules:
+        for rule, rates in zip(self.rules, self.rates, strict=True):
             if rule not in columns:
-                columns[rule] = np.array([rule.numbers(t) for t in steps])  # (steps, count)
+                columns[rule] = np.array([at(step, rule, rates) for step in steps])  # (steps, count)
         return np.stack([columns[rule] for rule in self.rules], axis=2)
 
     def update(self) -> None:
@@ -73,36 +87,3 @@ class Block:
         numbers = self.numbers.unsqueeze(-1).unbind(0)
         for part in self._parts:
             self._step(*part, *numbers)
-
-
-def blocks_of(optimizers: Sequence[Optimizer], parameters: Parameters, wrap: Wrap) -> list[Block]:
-    """One block for each formula; the runs of one formula stand together already (see `formula_of`).
-
-    Args:
-        optimizers: of each run, in the order of the rows.
-        parameters: of the stack.
-        wrap: makes the formulas faster.
-    """
-    known: dict[str, Rule] = {}  # equal hyperparameters give one rule, so that its numbers are computed once
-    rules = []
-    for optimizer in optimizers:
-        (group,) = optimizer.param_groups
-        settings = {key: value for key, value in group.items() if key != "params"}
-        rule = rule_of(optimizer, settings)
-        assert rule is not None
-        rules.append(known.setdefault(f"{type(optimizer)} {sorted(settings.items())}", rule))
-    blocks = []
-    first = 0
-    while first < len(rules):
-        alike = [rule for rule in rules[first:] if rule.formula == rules[first].formula]
-        blocks.append(Block(alike, parameters, first, wrap))
-        first += len(alike)
-    return blocks
-
-
-def formula_of(optimizer: Optimizer) -> str:
-    """The name of the formula by which a known optimizer of one parameter group updates."""
-    (group,) = optimizer.param_groups
-    rule = rule_of(optimizer, group)
-    assert rule is not None
-    return rule.formula.__name__

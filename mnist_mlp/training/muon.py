@@ -1,0 +1,98 @@
+"""Muon for what it is meant for, and AdamW for the rest."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from mnist_mlp.run.schema import InvalidArgument
+
+COEFFICIENTS = 3.4445, -4.775, 2.0315  # Jordan et al.'s, for singular values that soon are near 1
+SMALLEST = 1e-7  # norm of a gradient that is divided by
+
+
+class Muon(Optimizer):
+    """Hidden matrices by Muon, everything else (biases, BatchNorm's parameters, the output layer) by AdamW.
+
+    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks". Steps are of the size of AdamW's (Liu
+    et al. 2025, "Muon is Scalable for LLM Training", eq. 4), so that both share one learning rate and one weight decay.
+    As `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, but for its bfloat16, which most CPUs only emulate: a
+    step would take a second.
+
+    Args:
+        params: of the network, in its order, or groups of them with settings of their own. The last matrix is taken
+            for that of the output layer.
+        lr: learning rate of both.
+        weight_decay: of both, decoupled.
+        momentum: Muon's.
+        nesterov: whether Muon's momentum is Nesterov's.
+        ns_steps: Newton-Schulz iterations, by which Muon makes an update orthogonal.
+        betas: AdamW's.
+        eps: AdamW's.
+
+    Raises:
+        InvalidArgument: there is no hidden matrix.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        ns_steps: int = 5,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        given = list(params)
+        groups = [group for group in given if isinstance(group, dict)] or [{"params": given}]
+        matrices = [p for group in groups for p in group["params"] if p.ndim == 2]
+        hidden = set(matrices[:-1])
+        if not hidden:
+            allowed = "a network with a hidden layer, as Muon is for hidden matrices alone"
+            raise InvalidArgument("_target_", "Muon", allowed)
+        muons = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
+        both = {"lr": lr, "weight_decay": weight_decay}
+        self._hidden = [both | muons | group for group in _those(groups, hidden.__contains__)]
+        self._adamw = AdamW(_those(groups, lambda p: p not in hidden), lr, betas, eps, weight_decay)
+        # The same groups, so that whoever sets a learning rate sets theirs.
+        super().__init__([*self._hidden, *self._adamw.param_groups], {})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """One step of both."""
+        for group in self._hidden:
+            for p in group["params"]:
+                velocity = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                velocity.lerp_(p.grad, 1 - group["momentum"])
+                update = p.grad.lerp(velocity, group["momentum"]) if group["nesterov"] else velocity
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                size = 0.2 * math.sqrt(max(p.shape))
+                p.add_(orthogonal(update, group["ns_steps"]), alpha=-group["lr"] * size)
+        self._adamw.step()
+
+
+def orthogonal(matrix: Tensor, steps: int) -> Tensor:
+    """About U V^T, where U S V^T is the matrix's singular value decomposition: singular values of 0.7 to 1.2.
+
+    Args:
+        matrix: shape (m, n).
+        steps: of Newton and Schulz's iteration, with Jordan et al.'s coefficients.
+    """
+    a, b, c = COEFFICIENTS
+    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.t()
+    x: Tensor = wide / wide.norm().clamp(min=SMALLEST)
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x if wide is matrix else x.t()
+
+
+def _those(groups: Iterable[dict[str, Any]], wanted: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
+    """The same groups with some of their parameters; without those that have none left."""
+    parts = [{**group, "params": [p for p in group["params"] if wanted(p)]} for group in groups]
+    return [part for part in parts if part["params"]]

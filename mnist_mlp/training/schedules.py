@@ -1,0 +1,164 @@
+"""How the learning rate changes over a run.
+
+A shape is a function of progress, which goes from 0 towards 1 over what a warm-up leaves of the run, to the factor in
+[0, 1] by which the optimizer's learning rate is multiplied; so `optim.lr` is the highest rate of a run. Somebody's own
+is such a function and one YAML in `conf/schedule/`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mnist_mlp.run.schema import InvalidArgument
+
+Shape = Callable[[float], float]
+
+TRIED = 1000  # steps at which a shape is tried before training
+ROUNDING = 1e-9  # of a progress that is meant to be just that of a milestone
+
+
+def constant(progress: float) -> float:
+    """The same rate throughout."""
+    return 1.0
+
+
+def cosine(progress: float, final: float = 0.0) -> float:
+    """Half a cosine down to `final`, in [0, 1] (Loshchilov and Hutter 2017, "SGDR", eq. 5, without restarts)."""
+    _check_fraction("final", final)
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def linear(progress: float, final: float = 0.0) -> float:
+    """A straight line down to `final`, in [0, 1]."""
+    _check_fraction("final", final)
+    return 1 + (final - 1) * progress
+
+
+def exponential(progress: float, final: float = 0.01) -> float:
+    """By the same factor at every step, down to `final`, in (0, 1]."""
+    _check_fraction("final", final, zero=False)
+    return float(final**progress)
+
+
+def step(progress: float, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1) -> float:
+    """Times `gamma`, in [0, 1], at each of the milestones, fractions of the run."""
+    _check_fraction("gamma", gamma)
+    for milestone in milestones:
+        _check_fraction("milestones", milestone)
+    return float(gamma ** sum(progress >= milestone - ROUNDING for milestone in milestones))
+
+
+def inverse_sqrt(progress: float, scale: float = 0.1) -> float:
+    """1 / sqrt(1 + progress / scale).
+
+    With a warm-up of W of T steps and scale W / (T - W), that is sqrt(W / t) at step t, as in Vaswani et al. 2017,
+    "Attention Is All You Need", eq. 3.
+
+    Raises:
+        InvalidArgument: `scale` not greater than 0.
+    """
+    if not 0 < scale < math.inf:
+        raise InvalidArgument("scale", scale, "a number greater than 0")
+    return 1 / math.sqrt(1 + progress / scale)
+
+
+def one_cycle(progress: float, rise: float = 0.3, initial: float = 0.04, final: float = 4e-6) -> float:
+    """Half a cosine up from `initial` in the first `rise` of the run, and half a cosine down to `final`.
+
+    Smith and Topin 2018, "Super-Convergence", with the numbers of PyTorch's `OneCycleLR`; momentum stays as it is.
+
+    Raises:
+        InvalidArgument: an argument outside [0, 1].
+    """
+    for name, value in {"rise": rise, "initial": initial, "final": final}.items():
+        _check_fraction(name, value)
+    if progress < rise:
+        return cosine(1 - progress / rise, initial)
+    return cosine((progress - rise) / (1 - rise) if rise < 1 else 0.0, final)
+
+
+def _check_fraction(name: str, value: float, zero: bool = True) -> None:
+    if not (0 <= value <= 1 if zero else 0 < value <= 1):
+        raise InvalidArgument(name, value, f"a fraction {'of at least' if zero else 'greater than'} 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A warm-up, in which the rate rises by equal steps, and a shape for the rest of the run.
+
+    Attributes:
+        shape: from progress in [0, 1] to a factor in [0, 1].
+        warmup: the fraction of the run's steps that the warm-up takes, in [0, 1].
+    """
+
+    shape: Shape = constant
+    warmup: float = 0.0
+
+    def factor(self, step: int, steps: int) -> float:
+        """Of the learning rate, at one of a run's steps.
+
+        Args:
+            step: counted from 1.
+            steps: of the whole run.
+
+        Raises:
+            InvalidArgument: the shape returns something else than a number in [0, 1].
+        """
+        warm = round(self.warmup * steps)
+        if step <= warm:
+            return step / warm
+        progress = (step - 1 - warm) / (steps - warm)
+        factor = self.shape(progress)
+        if not isinstance(factor, int | float) or not 0 <= factor <= 1:  # which NaN is not, either
+            allowed = "a function of progress in [0, 1] whose factor of the learning rate is a number from 0 to 1, not "
+            raise InvalidArgument("_target_", _name(self.shape), f"{allowed}{factor} at {progress:g}")
+        return factor
+
+    def try_out(self, steps: int) -> None:
+        """Raise what `factor` would raise at one of the run's steps, or of a thousand of them."""
+        for step in range(1, steps + 1, max(1, steps // TRIED)):
+            self.factor(step, steps)
+
+
+def _name(shape: Shape) -> str:
+    function = getattr(shape, "func", shape)
+    return str(getattr(function, "__name__", function))
+
+
+class Rates:
+    """The learning rates of one run's optimizer.
+
+    Args:
+        optimizer: as it was made, with the rates that the factors multiply.
+        schedule: None to leave it alone, as a constant rate would not an optimizer that changes its own.
+        steps: of the whole run.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule | None, steps: int) -> None:
+        self._optimizer, self._steps = optimizer, steps
+        self._schedule = None if schedule == Schedule() else schedule
+        self._highest = [float(group["lr"]) for group in optimizer.param_groups] if self._schedule else []
+
+    def of(self, optimizer: Optimizer) -> "Rates":
+        """The same of another optimizer, as it was made."""
+        return Rates(optimizer, self._schedule, self._steps)
+
+    def set(self, step: int) -> None:
+        """Give the optimizer the rates of a step, counted from 1."""
+        if self._schedule is None:
+            return
+        factor = self._schedule.factor(step, self._steps)
+        for group, highest in zip(self._optimizer.param_groups, self._highest, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(highest * factor)
+            else:
+                group["lr"] = highest * factor
+
+    def at(self, step: int) -> float:
+        """The rate that is recorded at a step, that of the first parameter group; the highest one at step 0."""
+        if self._schedule is None:
+            return float(self._optimizer.param_groups[0]["lr"])
+        return self._highest[0] * (self._schedule.factor(step, self._steps) if step else 1.0)

@@ -15,6 +15,7 @@ from mnist_mlp.data.splits import Split
 from mnist_mlp.run.schema import ConfigError, plain
 from mnist_mlp.run.startup import enter_directory
 from mnist_mlp.training.build import build, find_device
+from mnist_mlp.training.optimizers import set_mode
 
 OPTIMIZERS = [option for group, option in OPTIONS if group == "optim"]
 INITS = [option for group, option in OPTIONS if group == "init"]
@@ -30,15 +31,31 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 @pytest.mark.parametrize("optim", OPTIMIZERS)
 def test_every_optimizer_lowers_a_quadratic(built: Callable[..., Any], optim: str) -> None:
     kind = type(built(f"optim={optim}").optimizer)
-    settings = {k: v for k, v in composed(f"optim={optim}").optim.items() if not str(k).startswith("_")}
-    x = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = kind([x], **settings)
-    before = (x**2).sum().item()
+    own = composed(f"optim={optim}").optim.items()
+    settings = {k: v for k, v in own if not str(k).startswith("_") and k != "decay_biases"}
+    hidden, output = (torch.nn.Parameter(torch.tensor([[1.0, -2.0]])) for _ in range(2))  # Muon wants matrices
+    optimizer = kind([hidden, output], **settings)
+    set_mode(optimizer, training=True)
     for _ in range(1000):
         optimizer.zero_grad()
-        (x**2).sum().backward()
+        (hidden**2 + output**2).sum().backward()
         optimizer.step()
-    assert (x**2).sum().item() < 0.9 * before
+    set_mode(optimizer, training=False)
+    for x in (hidden, output):
+        assert (x**2).sum().item() < 0.9 * 5
+
+
+@pytest.mark.parametrize("optim", OPTIMIZERS)
+def test_biases_may_be_left_out_of_weight_decay(built: Callable[..., Any], optim: str) -> None:
+    made = built(f"optim={optim}", "optim.weight_decay=0.1", "optim.decay_biases=false")
+    decayed = {p: group["weight_decay"] for group in made.optimizer.param_groups for p in group["params"]}
+    assert len(decayed) == len(list(made.model.parameters()))
+    assert all(value == (0.1 if p.ndim > 1 else 0.0) for p, value in decayed.items())
+
+
+def test_biases_cannot_be_left_out_of_no_weight_decay(built: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match=r"optim\.decay_biases=false: this optimizer is given no weight_decay"):
+        built("optim.decay_biases=false", "~optim.weight_decay")
 
 
 @pytest.mark.parametrize("init", INITS)

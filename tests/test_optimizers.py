@@ -78,12 +78,31 @@ class Normalising(nn.Sequential):
 
 
 def test_statistics_of_other_weights_than_are_evaluated_are_refused(few: Splits) -> None:  # noqa: F811
-    for model, buffers in ((network(), "norm1.running_mean, norm1.running_var"), (Normalising(), "average")):
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        with pytest.raises(InvalidArgument, match=f"AdamWScheduleFree: .*{buffers}"):
-            run(few, schedule_free, model=model)
-        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-        run(few, epochs=1, model=model)  # under an optimizer without modes they are what is evaluated
+    model = Normalising()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InvalidArgument, match=r"AdamWScheduleFree: .*average"):
+        run(few, schedule_free, model=model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    run(few, epochs=1, model=model)  # under an optimizer without modes they are what is evaluated
+
+
+def test_batch_norm_knows_the_weights_that_are_evaluated(few: Splits) -> None:  # noqa: F811
+    """Its statistics are those of these weights, layer after layer, and training goes on as if nothing had been."""
+    model = network(dropout=0.5)
+    found = [r for r in run(few, schedule_free, epochs=2, model=model) if isinstance(r, Metrics) and r.split == "test"]
+    assert found[-1].loss == pytest.approx(evaluate(model, few.test)[0], rel=1e-6)
+    images = few.train.take(slice(None))[0]
+    layers = list(model.eval())
+    for number, layer in enumerate(layers):
+        if isinstance(layer, nn.BatchNorm1d):
+            with torch.no_grad():
+                inputs = nn.Sequential(*layers[:number])(images)
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            torch.testing.assert_close(layer.running_mean, inputs.mean(dim=0), rtol=0.01, atol=3e-3)
+            torch.testing.assert_close(layer.running_var, inputs.var(dim=0), rtol=0.05, atol=1e-4)
+            assert layer.momentum == 0.1
+            assert layer.num_batches_tracked == 2 * len(batches(len(few.train), 32, torch.Generator()))
 
 
 class Sharp(torch.optim.SGD):
@@ -110,7 +129,6 @@ class LastLayer(torch.optim.SGD):
     [
         ("torch.optim.LBFGS", ["optim._target_=LBFGS", "whose step needs no arguments", "not closure"]),
         ("schedulefree.SGDScheduleFreeClosure", ["optim._target_=SGDScheduleFreeClosure", "not closure"]),
-        ("schedulefree.AdamWScheduleFree", ["norm1.running_mean", "model.batch_norm=false"]),
         ("test_optimizers.OfTheLoss", ["optim._target_=OfTheLoss", "not loss"]),
         ("test_optimizers.Sharp", ["optim.lr=0.01", "it needs a closure"]),
         ("test_optimizers.LastLayer", ["optim._target_=LastLayer", "not without linear1.weight, linear1.bias"]),

@@ -98,7 +98,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
 
     model = model.to(device)
     spare_the_compiler()
-    decays = tree["optim"].pop("decay_biases")
+    decays = tree["optim"].pop("decay_biases", True)
     optimizer = _call("optim", tree["optim"], Optimizer, _decayed(model, decays, tree["optim"]))
     warmup = tree["schedule"].pop("warmup")
     schedule = Schedule(_target("schedule", tree["schedule"], 0.0), warmup)

@@ -27,7 +27,7 @@ from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.updates import Block
 
 log = logging.getLogger(__name__)
-_verified: dict[tuple[type[Optimizer], str], bool] = {}  # by optimizer and settings, whether they act elementwise
+_tried: dict[tuple[type[Optimizer], str], bool] = {}  # by optimizer and settings, whether they act elementwise
 
 BY_FORMULA, TOGETHER, ALONE = "by formula", "by one optimizer of all runs of a setting", "by an optimizer of its own"
 VERIFIED_STEPS = 20
@@ -83,19 +83,24 @@ def kind_of(run: Run) -> Kind:
         rules = [_rule(group, optimizer) for group in _groups(optimizer)]
         return Kind(BY_FORMULA, " ".join(rule.formula.__name__ for rule in rules))
     # One that remembers something already cannot be made again for other parameters.
-    if acts_elementwise(optimizer) and not optimizer.state and not updates.has_hooks(optimizer):
-        known = type(optimizer), settings_of(run)
-        if known not in _verified:
-            _verified[known] = is_elementwise(optimizer)
-        if _verified[known]:
-            return Kind(TOGETHER, settings_of(run))
-        log.warning(
-            "%s: %d steps of two runs at once are not those of each alone, so it does not act on each element alone; "
-            "each run's optimizer steps by itself, which is slower",
-            type(optimizer).__name__,
-            VERIFIED_STEPS,
-        )
+    if acts_elementwise(optimizer) and not optimizer.state and not updates.has_hooks(optimizer) and _verified(run):
+        return Kind(TOGETHER, settings_of(run))
     return Kind(ALONE, settings_of(run))
+
+
+def _verified(run: Run) -> bool:
+    """Whether the optimizer does what it is said to do; tried, and complained of, once."""
+    known = type(run.optimizer), settings_of(run)
+    if known not in _tried:
+        _tried[known] = is_elementwise(run.optimizer)
+        if not _tried[known]:
+            log.warning(
+                "%s: %d steps of two runs at once are not those of each alone, so it does not act on each element "
+                "alone; each run's optimizer steps by itself, which is slower",
+                type(run.optimizer).__name__,
+                VERIFIED_STEPS,
+            )
+    return _tried[known]
 
 
 def settings_of(run: Run) -> str:

@@ -1,0 +1,244 @@
+"""Schedules against PyTorch's schedulers and optimizers, step by step, on every path; and what is refused."""
+
+import math
+import pydoc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from conftest import DATA, ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from test_config import composed
+from test_stack import CPU, splits_of
+from test_step import optimizer
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import lr_scheduler
+
+from mnist_mlp.data.batches import batches
+from mnist_mlp.data.splits import Dataset, Splits
+from mnist_mlp.network.init import initialise, variance_scaling_
+from mnist_mlp.network.model import MLP
+from mnist_mlp.run.record import Metrics, StepLoss
+from mnist_mlp.run.schema import ConfigError, plain
+from mnist_mlp.training.build import build
+from mnist_mlp.training.loop import train
+from mnist_mlp.training.schedules import Rates, Schedule, one_cycle
+from mnist_mlp.training.stack.optimizers import kind_of
+from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.stack import Stack
+from mnist_mlp.training.step import make_step, path
+
+STEPS, BATCH = 60, 4
+OPTIMIZERS = "sgd", "nag", "adam", "radam"
+SCHEDULES = sorted(file.stem for file in (ROOT / "conf/schedule").glob("*.yaml"))
+CASES = [(name, warmup) for name in SCHEDULES for warmup in (0.0, 0.1)]
+
+
+def schedule(name: str, warmup: float) -> Schedule:
+    """As `schedule=NAME schedule.warmup=WARMUP` makes it."""
+    node = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/schedule/{name}.yaml"))
+    assert isinstance(node, dict)
+    shape: Any = pydoc.locate(node.pop("_target_"))
+    arguments = {str(key): value for key, value in node.items() if key not in ("_partial_", "warmup")}
+    return Schedule(lambda progress: float(shape(progress, **arguments)), warmup)
+
+
+def pytorchs(name: str, steps: int) -> list[float]:
+    """The factors of PyTorch's own scheduler with the numbers of our options, over so many steps."""
+    sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    made: dict[str, Callable[[], lr_scheduler.LRScheduler]] = {
+        "constant": lambda: lr_scheduler.ConstantLR(sgd, factor=1.0),
+        "cosine": lambda: lr_scheduler.CosineAnnealingLR(sgd, T_max=steps),
+        "linear": lambda: lr_scheduler.LinearLR(sgd, start_factor=1.0, end_factor=0.0, total_iters=steps),
+        "exponential": lambda: lr_scheduler.ExponentialLR(sgd, gamma=0.01 ** (1 / steps)),
+        "step": lambda: lr_scheduler.MultiStepLR(sgd, milestones=[math.ceil(steps / 2), math.ceil(steps * 3 / 4)]),
+        "inverse_sqrt": lambda: lr_scheduler.LambdaLR(sgd, lambda step: 1 / math.sqrt(1 + step / steps / 0.1)),
+        # Its rise ends, and its fall, a step before what they are fractions of.
+        "one_cycle": lambda: lr_scheduler.OneCycleLR(
+            sgd, max_lr=1.0, total_steps=steps + 1, pct_start=(0.3 * steps + 1) / (steps + 1), cycle_momentum=False
+        ),
+    }
+    scheduler, factors = made[name](), []
+    for _ in range(steps):
+        factors.append(float(sgd.param_groups[0]["lr"]))
+        sgd.step()
+        scheduler.step()
+    return factors
+
+
+def expected(name: str, warmup: float) -> list[float]:
+    warm = round(warmup * STEPS)
+    return [t / warm for t in range(1, warm + 1)] + pytorchs(name, STEPS - warm)
+
+
+@pytest.mark.parametrize(("name", "warmup"), CASES)
+def test_factors_are_those_of_pytorchs_schedulers(name: str, warmup: float) -> None:
+    ours = [schedule(name, warmup).factor(t, STEPS) for t in range(1, STEPS + 1)]
+    assert ours == pytest.approx(expected(name, warmup), rel=1e-9, abs=1e-12)
+
+
+@given(name=st.sampled_from(SCHEDULES), warmup=st.floats(0, 1), steps=st.integers(1, 500), data=st.data())
+def test_any_run_has_factors_from_0_to_1_and_its_warm_up_rises(
+    name: str, warmup: float, steps: int, data: st.DataObject
+) -> None:
+    made = schedule(name, warmup)
+    warm = round(warmup * steps)
+    step = data.draw(st.integers(1, steps))
+    assert 0 <= made.factor(step, steps) <= 1
+    if step <= warm:
+        assert made.factor(step, steps) == step / warm
+    elif step == warm + 1:
+        first = 0.04 if name == "one_cycle" else 1.0
+        assert made.factor(step, steps) == pytest.approx(first)
+
+
+def test_one_cycle_at_its_ends_and_corners() -> None:
+    assert one_cycle(0.0) == pytest.approx(0.04)
+    assert one_cycle(0.3) == 1.0
+    assert one_cycle(1.0) == pytest.approx(4e-6)
+    assert one_cycle(0.0, rise=0.0) == 1.0
+    assert one_cycle(1.0, rise=1.0) == 1.0
+
+
+def network(dtype: torch.dtype = torch.float64) -> MLP:
+    model = MLP(784, 10, hidden=[16], batch_norm=False, dropout=0.0).to(dtype)
+    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(0))
+    return model
+
+
+@pytest.fixture(scope="module")
+def data(real_mnist: Dataset) -> Splits:
+    return splits_of(real_mnist, STEPS * BATCH)
+
+
+def images_of(data: Splits) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for index in batches(len(data.train), BATCH, torch.Generator().manual_seed(1)):
+        images, labels = data.train.take(index)
+        yield images.double(), labels
+
+
+@pytest.fixture(scope="module")
+def by_pytorch(data: Splits) -> dict[tuple[str, str, float], list[torch.Tensor]]:
+    """The weights after sixty steps of PyTorch's optimizers at the rates of PyTorch's schedulers, in float64."""
+    weights = {}
+    for optim in OPTIMIZERS:
+        for name, warmup in CASES:
+            model = network()
+            theirs = optimizer(optim, model.parameters())
+            highest = theirs.param_groups[0]["lr"]
+            for factor, (images, labels) in zip(expected(name, warmup), images_of(data), strict=True):
+                theirs.param_groups[0]["lr"] = highest * factor
+                theirs.zero_grad()
+                F.cross_entropy(model(images), labels).backward()
+                theirs.step()
+            weights[optim, name, warmup] = [p.detach() for p in model.parameters()]
+    return weights
+
+
+def test_sixty_single_pass_steps_are_pytorchs(data: Splits, by_pytorch: Any) -> None:
+    for (optim, name, warmup), wanted in by_pytorch.items():
+        model = network()
+        ours = optimizer(optim, model.parameters())
+        assert path(model, ours) == "single passes"
+        step, rates = make_step(model, ours, 0, 0), Rates(ours, schedule(name, warmup), STEPS)
+        for number, (images, labels) in enumerate(images_of(data), start=1):
+            rates.set(number)
+            step(images, labels)
+        for found, exact in zip(model.parameters(), wanted, strict=True):
+            torch.testing.assert_close(found.detach(), exact, rtol=0, atol=1e-6)
+
+
+def test_sixty_steps_of_one_stack_are_pytorchs(data: Splits, by_pytorch: Any) -> None:
+    runs = []
+    for optim, name, warmup in by_pytorch:
+        model = network()
+        runs.append(Run(model, optimizer(optim, model.parameters()), 1, 0, schedule(name, warmup)))
+    rows = sorted(range(len(runs)), key=lambda number: kind_of(runs[number]))
+    Stack([runs[row] for row in rows], data, BATCH, CPU).epoch()
+    for run, wanted in zip(runs, by_pytorch.values(), strict=True):
+        for found, exact in zip(run.model.parameters(), wanted, strict=True):
+            torch.testing.assert_close(found.detach(), exact, rtol=0, atol=1e-6)
+
+
+class Residual(nn.Module):
+    """A network of one's own, for autograd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network(torch.float32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.inner(x)
+        return out
+
+
+@pytest.mark.parametrize("make", [Residual, lambda: network(torch.float32)])
+def test_records_have_the_rate_of_their_step(make: Callable[[], nn.Module], data: Splits) -> None:
+    model = make()
+    records = list(
+        train(
+            model,
+            optimizer("sgd", model.parameters(), lr=0.5),
+            data,
+            epochs=2,
+            batch_size=BATCH,
+            generator=torch.Generator().manual_seed(1),
+            dropout_seed=0,
+            modules_seed=0,
+            log_interval=7,
+            schedule=schedule("linear", 0.1),
+        )
+    )
+    rates = [0.5 * schedule("linear", 0.1).factor(t, 2 * STEPS) for t in range(1, 2 * STEPS + 1)]
+    for record in records:
+        assert record.lr == pytest.approx(rates[record.step - 1] if record.step else 0.5, rel=1e-12)
+    assert {record.step for record in records if isinstance(record, StepLoss)} == set(range(7, 121, 7))
+    assert [record.step for record in records if isinstance(record, Metrics) and record.split == "test"] == [0, 60, 120]
+
+
+def of_nothing(progress: float) -> Any:
+    return None
+
+
+def not_a_number(progress: float) -> float:
+    return math.nan if progress > 0.9 else 1.0
+
+
+def negative(progress: float) -> float:
+    return 0.5 - progress
+
+
+def above(progress: float) -> float:
+    return 1.5
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["schedule.warmup=2"], ["schedule.warmup=2", "at least 0 and at most 1"]),
+        (["schedule=cosine", "schedule.final=-1"], ["schedule.final=-1", "at least 0 and at most 1"]),
+        (["schedule=step", "schedule.milestones=[0.5,2]"], ["schedule.milestones=2", "at most 1"]),
+        (["schedule=exponential", "schedule.final=0"], ["schedule.final=0", "greater than 0"]),
+        (["schedule=inverse_sqrt", "schedule.scale=0"], ["schedule.scale=0", "greater than 0"]),
+        (["schedule=one_cycle", "schedule.rise=2"], ["schedule.rise=2", "at most 1"]),
+        (["schedule=cosine", "+schedule.finl=0"], ["schedule.finl=0", "did you mean final"]),
+        (["schedule._target_=test_schedules.of_nothing"], ["schedule._target_=of_nothing", "not None at 0"]),
+        (["schedule._target_=test_schedules.not_a_number"], ["_target_=not_a_number", "from 0 to 1, not nan at 0.9"]),
+        (["schedule._target_=test_schedules.negative"], ["schedule._target_=negative", "from 0 to 1, not -0.0"]),
+        (["schedule._target_=test_schedules.above"], ["schedule._target_=above", "from 0 to 1, not 1.5 at 0"]),
+    ],
+)
+def test_what_is_no_schedule_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], words: list[str]
+) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    with pytest.raises(ConfigError) as caught:
+        build(plain(composed("device=cpu", *overrides)))
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)

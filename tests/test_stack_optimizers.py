@@ -1,0 +1,244 @@
+"""Optimizers without a formula: in a stack as alone, whether they step for all runs of a setting or for one."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import torch
+from pytorch_optimizer import Lion, Prodigy, ScheduleFreeAdamW
+from test_stack import CPU, splits_of
+from torch import nn
+from torch.optim import ASGD, SGD, Adafactor, Adagrad, Adam, Optimizer, Rprop
+
+from mnist_mlp.data.splits import Dataset, Split, Splits
+from mnist_mlp.network.init import initialise, variance_scaling_
+from mnist_mlp.network.model import MLP
+from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.training import Muon
+from mnist_mlp.training.loop import train
+from mnist_mlp.training.schedules import Schedule, linear
+from mnist_mlp.training.stack import loop
+from mnist_mlp.training.stack.optimizers import ALONE, BY_FORMULA, TOGETHER, kind_of
+from mnist_mlp.training.stack.parameters import groups_of
+from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.step import path
+
+Make = Callable[[Iterable[nn.Parameter]], Optimizer]
+OWN_STEP = "gradients in single passes, the optimizer's own step"
+BATCH = 32
+
+
+class Signs(Optimizer):
+    """Somebody's new optimizer, in one class."""
+
+    elementwise = True
+
+    def __init__(self, params: Any, lr: float = 1e-3, momentum: float = 0.9) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                velocity = self.state[p].setdefault("velocity", torch.zeros_like(p))
+                velocity.mul_(group["momentum"]).add_(p.grad)
+                p.add_(velocity.sign(), alpha=-group["lr"])
+
+
+class Normalised(Signs):
+    """It looks at all of a parameter, which it does not hide; and it puts other tensors in place of what it has."""
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = p.grad / (p.grad.norm() + 1e-3)
+                p.data = p.data - group["lr"] * p.grad
+
+
+class Claiming(Normalised):
+    """It says what is not so."""
+
+    elementwise = True
+
+
+class Eager(Adagrad):
+    """It remembers something from the beginning."""
+
+
+def of_groups(parameters: Iterable[nn.Parameter], make: Callable[[Any], Optimizer]) -> Optimizer:
+    own = list(parameters)
+    return make(
+        [{"params": [p for p in own if p.ndim > 1]}, {"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0}]
+    )
+
+
+# How each is trained alone, and in a stack.
+CASES: dict[str, tuple[Make, str, str]] = {
+    "maximize": (lambda p: SGD(p, lr=1e-3, maximize=True, momentum=0.9), OWN_STEP, TOGETHER),
+    "asgd": (lambda p: ASGD(p, lr=0.05), OWN_STEP, TOGETHER),
+    "rprop": (lambda p: Rprop(p, lr=1e-4), OWN_STEP, TOGETHER),
+    "adafactor": (lambda p: Adafactor(p, lr=0.01), OWN_STEP, ALONE),
+    "muon": (lambda p: Muon(p, lr=1e-3), OWN_STEP, ALONE),
+    "muon without decay of biases": (lambda p: of_groups(p, Muon), OWN_STEP, ALONE),
+    "lion": (lambda p: Lion(p, lr=1e-4), OWN_STEP, TOGETHER),
+    "prodigy": (lambda p: Prodigy(p), OWN_STEP, ALONE),
+    "schedule_free": (lambda p: ScheduleFreeAdamW(p, lr=0.01), OWN_STEP, TOGETHER),
+    "adam without decay of biases": (
+        lambda p: of_groups(p, lambda g: Adam(g, weight_decay=0.1)),
+        "single passes",
+        BY_FORMULA,
+    ),
+    "one's own, elementwise": (Signs, OWN_STEP, TOGETHER),
+    "one's own": (Normalised, "autograd", ALONE),
+    "one's own, with a memory": (Eager, "autograd", ALONE),
+}
+
+# The gradient of a bias before BatchNorm is zero but for rounding, of which these make whole steps.
+OF_SIGNS = ("rprop", "adafactor", "lion", "one's own, elementwise")
+
+
+def run(make: Make, seed: int, schedule: Schedule | None = None, **options: Any) -> Run:
+    model = MLP(784, 10, **{"hidden": [32, 16], "dropout": 0.3, **options}).double()
+    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))
+    return Run(model, make(model.parameters()), batch_seed=10 + seed, dropout_seed=20 + seed, schedule=schedule)
+
+
+def in_a_stack(runs: list[Run], data: Splits, epochs: int) -> list[list[Record | Diverged]]:
+    records: list[list[Record | Diverged]] = [[] for _ in runs]
+    for number, record in loop.train(runs, data, epochs=epochs, batch_size=BATCH, log_interval=5, device=CPU):
+        records[number].append(record)
+    return records
+
+
+def alone(one: Run, data: Splits, epochs: int) -> list[Record]:
+    return list(
+        train(
+            one.model,
+            one.optimizer,
+            data,
+            epochs=epochs,
+            batch_size=BATCH,
+            generator=torch.Generator().manual_seed(one.batch_seed),
+            dropout_seed=one.dropout_seed,
+            modules_seed=0,
+            log_interval=5,
+            schedule=one.schedule,
+        )
+    )
+
+
+class Doubles(Split):
+    """In double precision, as signs and square roots magnify rounding."""
+
+    def take(self, index: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = super().take(index)
+        return images.double(), labels
+
+
+@pytest.fixture(scope="module")
+def data(real_mnist: Dataset) -> Splits:
+    splits = splits_of(real_mnist, 200)  # seven steps an epoch
+
+    def double(split: Split) -> Split:
+        return Doubles(**{field.name: getattr(split, field.name) for field in fields(split)})
+
+    assert splits.val is not None
+    return replace(splits, train=double(splits.train), val=double(splits.val), test=double(splits.test))
+
+
+def compare(found: Sequence[Record | Diverged], expected: Sequence[Record]) -> None:
+    """The same records but for seconds."""
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert isinstance(ours, Metrics | StepLoss)
+        assert type(ours) is type(theirs)
+        for (key, value), wanted in zip(ours._asdict().items(), theirs, strict=True):
+            if key == "loss":
+                assert value == pytest.approx(wanted, rel=1e-5)
+            elif key != "seconds":
+                assert value == wanted
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_optimizer_does_in_a_stack_what_it_does_alone(case: str, data: Splits) -> None:
+    """Three seeds of two schedules under an optimizer, beside as many under another, for two epochs."""
+    make, step, how = CASES[case]
+    options: dict[str, Any] = {"batch_norm": case not in OF_SIGNS}
+    if step == "autograd":  # whose masks are PyTorch's
+        options["dropout"] = 0.0
+    settings = [(seed, schedule) for seed in (0, 1, 2) for schedule in (None, Schedule(linear, warmup=0.2))]
+
+    def runs() -> list[Run]:
+        return [run(make, seed, schedule, **options) for seed, schedule in settings]
+
+    first = runs()[0]
+    assert path(first.model, first.optimizer) == step
+    assert kind_of(first).how == how
+    assert groups_of(first.model, first.optimizer)
+    stacked = runs()
+    found = in_a_stack(stacked, data, epochs=2)
+    for records, one, in_stack in zip(found, runs(), stacked, strict=True):
+        compare(records, alone(one, data, epochs=2))
+        for p, q in zip(in_stack.model.parameters(), one.model.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-6)
+
+
+def test_optimizers_of_all_kinds_share_a_stack(data: Splits) -> None:
+    """Formulas, steps for all runs of a setting, and steps for one; of one grouping of the parameters."""
+    kinds = ["maximize", "one's own, elementwise", "one's own", "prodigy", "schedule_free"]
+    makes = [*(CASES[case][0] for case in kinds), lambda p: Adam(p, lr=0.01), lambda p: SGD(p, lr=0.1)]
+
+    def runs() -> list[Run]:
+        return [run(make, seed, dropout=0.0, batch_norm=False) for seed in (0, 1) for make in makes]
+
+    for records, one in zip(in_a_stack(runs(), data, epochs=2), runs(), strict=True):
+        compare(records, alone(one, data, epochs=2))
+
+
+def test_a_claim_that_is_not_so_is_found_out(data: Splits, caplog: pytest.LogCaptureFixture) -> None:
+    runs = [run(Claiming, seed, dropout=0.0) for seed in (0, 1)]
+    assert all(kind_of(one).how == ALONE for one in runs)
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert message.startswith("Claiming: 20 steps of two runs at once are not those of each alone")
+    expected = [alone(run(Normalised, seed, dropout=0.0), data, epochs=1) for seed in (0, 1)]
+    for records, wanted in zip(in_a_stack(runs, data, epochs=1), expected, strict=True):
+        compare(records, wanted)
+
+
+def test_a_claim_is_not_inherited() -> None:
+    class Derived(Signs):
+        pass
+
+    assert kind_of(run(Signs, 0)).how == TOGETHER
+    assert kind_of(run(Derived, 0)).how == ALONE
+
+
+def test_an_optimizer_that_is_watched_takes_its_own_steps() -> None:
+    one = run(Signs, 0)
+    one.optimizer.register_step_post_hook(lambda *_: None)
+    assert kind_of(one).how == ALONE
+    assert path(one.model, one.optimizer) == "autograd"
+
+
+def test_muon_is_pytorchs_and_adamw_but_for_bfloat16() -> None:
+    ours, theirs = (list(run(Muon, 0).model.float().parameters()) for _ in range(2))
+    hidden = [p for p in theirs if p.ndim == 2][:-1]
+    muon = Muon(ours, lr=0.01)
+    references = [
+        torch.optim.Muon(hidden, lr=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([p for p in theirs if all(p is not q for q in hidden)], lr=0.01, weight_decay=0.1),
+    ]
+    random = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        for p, q in zip(ours, theirs, strict=True):
+            p.grad = torch.randn(p.shape, generator=random)
+            q.grad = p.grad.clone()
+        for made in (muon, *references):
+            made.step()
+    for p, q in zip(ours, theirs, strict=True):
+        is_hidden = any(q is other for other in hidden)
+        torch.testing.assert_close(p, q, rtol=0, atol=2e-3 if is_hidden else 1e-6)
+    assert len(hidden) == 2

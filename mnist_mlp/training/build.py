@@ -24,7 +24,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
-from mnist_mlp.network.init import initialise
+from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
 from mnist_mlp.run import schema
 from mnist_mlp.run.schema import ConfigError, InvalidArgument, UserError
 from mnist_mlp.training.optimizers import set_mode
@@ -34,8 +34,9 @@ from mnist_mlp.training.step import make_step
 
 T = TypeVar("T")
 
-OPTIONAL = ("generator",)  # arguments that the program gives only to targets that have them
+OPTIONAL = ("generator", "batch", "layer")  # arguments that the program gives only to targets that have them
 TRIAL_IMAGES = 4
+INIT_IMAGES = 1000  # at most, for an initialisation that asks for a batch
 SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
 
 
@@ -87,15 +88,26 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     model = _call("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
     _check_batches(model, tree["batch_size"], len(splits.train))
 
-    bias = tree["init"].pop("bias")
-    init = _target("init", tree["init"], "the weight", generator=None)
-    with _explained("init", tree["init"]), prepared_to_train(tree["threads"]):
-        initialise(model, init, bias, torch.Generator().manual_seed(seeds.weights))
-
+    _initialise(model, tree, splits.train, torch.Generator().manual_seed(seeds.weights))
     model = model.to(device)
     spare_the_compiler()
     optimizer = _call("optim", tree["optim"], Optimizer, list(model.parameters()))
     return Parts(splits.to(device), digest, model, optimizer, device, seeds)
+
+
+def _initialise(model: nn.Module, tree: dict[str, Any], train: Split, generator: torch.Generator) -> None:
+    node, images = tree["init"], None
+    bias, bias_std = node.pop("bias"), node.pop("bias_std", None)
+    init = _target("init", node, "the weight", **dict.fromkeys(OPTIONAL))
+    with _explained("init", node):
+        needs_images = asks_for_batch(init)
+    with prepared_to_train(tree["threads"]):
+        if needs_images:
+            images, _ = train.take(slice(INIT_IMAGES))
+            with _explained("model", tree["model"]), evaluating(model):
+                model(images[:TRIAL_IMAGES])  # so that what is wrong with the network is not taken for the init's
+        with _explained("init", node):
+            initialise(model, init, bias, generator, bias_std=bias_std, images=images)
 
 
 def _commonest_share(split: Split) -> float:

@@ -87,6 +87,8 @@ def test_what_runs_differ_in_has_no_one_value(
     ("model", "facts", "said"),
     [
         (MODEL | {"hidden": []}, FACTS, "(784-10 MLP)"),
+        (MODEL | {"hidden": [], "input_dropout": 0.2}, FACTS, "(784-10 MLP, input dropout 0.2)"),
+        (MODEL | {"input_dropout": 0.0}, FACTS, "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5)"),
         (MODEL | {"dropout": 0.0, "batch_norm": False, "activation": "tanh"}, FACTS, "(784-512-256-10 MLP, tanh)"),
         (MODEL, {}, "trained on mnist for 2 epochs (MLP with hidden layers 512-256, BatchNorm, ReLU, dropout 0.5)"),
         ({"_target_": "mine.Convolutions", "width": 3}, FACTS, "(mine.Convolutions)"),

@@ -37,6 +37,7 @@ class MLP(nn.Sequential):
         activation: a key of `ACTIVATIONS`.
         batch_norm: normalise over the batch before each activation (Ioffe and Szegedy 2015, section 3.2).
         dropout: probability of zeroing a hidden unit, 0 <= dropout < 1.
+        input_dropout: probability of zeroing an input, 0 <= input_dropout < 1 (Srivastava et al. 2014, appendix A.4).
 
     Raises:
         InvalidArgument: an activation, width or dropout outside these.
@@ -50,14 +51,18 @@ class MLP(nn.Sequential):
         activation: str = "relu",
         batch_norm: bool = True,
         dropout: float = 0.5,
+        input_dropout: float = 0.0,
     ) -> None:
         if activation not in ACTIVATIONS:
             raise InvalidArgument("activation", activation, ", ".join(ACTIVATIONS))
         if not all(width >= 1 for width in hidden):
             raise InvalidArgument("hidden", list(hidden), "whole numbers, each at least 1")
-        if not 0 <= dropout < 1:
-            raise InvalidArgument("dropout", dropout, "a number, at least 0 and less than 1")
+        for name, p in (("dropout", dropout), ("input_dropout", input_dropout)):
+            if not 0 <= p < 1:
+                raise InvalidArgument(name, p, "a number, at least 0 and less than 1")
         super().__init__()
+        if input_dropout:
+            self.add_module("input_dropout", nn.Dropout(input_dropout))
         width_before = in_features
         for number, width in enumerate(hidden, start=1):
             self.add_module(f"linear{number}", Linear(width_before, width))

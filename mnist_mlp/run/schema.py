@@ -99,15 +99,17 @@ class ModelConfig:
     activation: str = setting(MISSING, "activation after each hidden layer")
     batch_norm: bool = setting(MISSING, "batch normalisation before each activation")
     dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
+    input_dropout: float = setting(MISSING, "probability of dropping an input pixel", ge=0, lt=1)
 
 
 @dataclass
 class InitConfig:
-    """A weight initialiser, called as `f(weight, generator=...)`; further keys are its own arguments."""
+    """A weight initialiser, called as `mnist_mlp.network.initialise` says; further keys are its own arguments."""
 
     _target_: str = setting(MISSING, "in-place initialiser, as those of torch.nn.init")
     _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
-    bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own) or zeros")
+    bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own), zeros or normal")
+    bias_std: float | None = setting(None, "standard deviation of the biases, where init.bias=normal", gt=0)
     distribution: str = setting(MISSING, "uniform or normal")
     std: float = setting(MISSING, "standard deviation of the weights", gt=0)
 
@@ -192,6 +194,7 @@ def allowed(setting_: Field[Any]) -> str:
         int: "a whole number",
         int | None: "null or a whole number",
         float: "a number",
+        float | None: "null or a number",
         bool: "true or false",
         str: "a text",
         list[int]: "a list such as [512,256] of whole numbers",

@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
-from mnist_mlp.network.init import initialise
+from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
 from mnist_mlp.run import schema
 from mnist_mlp.run.environment import extra_with
 from mnist_mlp.run.schema import ConfigError, InvalidArgument, UserError
@@ -37,8 +37,9 @@ from mnist_mlp.training.step import make_step
 
 T = TypeVar("T")
 
-OPTIONAL = ("generator",)  # arguments that the program gives only to targets that have them
+OPTIONAL = ("generator", "batch", "layer")  # arguments that the program gives only to targets that have them
 TRIAL_IMAGES = 4
+INIT_IMAGES = 1000  # at most, for an initialisation that asks for a batch
 SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
 
 
@@ -91,11 +92,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     model = _call("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
     _check_batches(model, tree["batch_size"], len(splits.train))
 
-    bias = tree["init"].pop("bias")
-    init = _target("init", tree["init"], "the weight", generator=None)
-    with _explained("init", tree["init"]), prepared_to_train(tree["threads"]):
-        initialise(model, init, bias, torch.Generator().manual_seed(seeds.weights))
-
+    _initialise(model, tree, splits.train, torch.Generator().manual_seed(seeds.weights))
     model = model.to(device)
     spare_the_compiler()
     decays = tree["optim"].pop("decay_biases", True)
@@ -119,6 +116,21 @@ def _decayed(model: nn.Module, biases: bool, optim: Mapping[str, Any]) -> list[A
         raise ConfigError("optim.decay_biases=false: this optimizer is given no weight_decay; allowed is true")
     matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+
+
+def _initialise(model: nn.Module, tree: dict[str, Any], train: Split, generator: torch.Generator) -> None:
+    node, images = tree["init"], None
+    bias, bias_std = node.pop("bias"), node.pop("bias_std", None)
+    init = _target("init", node, "the weight", **dict.fromkeys(OPTIONAL))
+    with _explained("init", node):
+        needs_images = asks_for_batch(init)
+    with prepared_to_train(tree["threads"]):
+        if needs_images:
+            images, _ = train.take(slice(INIT_IMAGES))
+            with _explained("model", tree["model"]), evaluating(model):
+                model(images[:TRIAL_IMAGES])  # so that what is wrong with the network is not taken for the init's
+        with _explained("init", node):
+            initialise(model, init, bias, generator, bias_std=bias_std, images=images)
 
 
 def _commonest_share(split: Split) -> float:

@@ -69,6 +69,8 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
         yield f"MLP with hidden layers {'-'.join(map(str, widths))}" if widths else "MLP without hidden layers"
     else:
         yield "-".join(f"{width:.0f}" for width in (inputs, *widths, classes)) + " MLP"
+    input_dropout = _one(runs, "model.input_dropout")
+    yield from [f"input dropout {as_typed(input_dropout)}"] if input_dropout else []
     if widths or hidden is None:
         yield from ["BatchNorm"] if _one(runs, "model.batch_norm") in (True, np.True_) else []
         yield from [SPELLED.get(activation, str(activation))] if activation else []

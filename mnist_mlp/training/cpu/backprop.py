@@ -199,6 +199,8 @@ class Backprop:
     def __init__(self, model: nn.Sequential, seed: int) -> None:
         random = dropout.stream(seed)
         self.layers = [LAYERS[type(module)](module, random) for module in model]
+        has_parameters = [len(list(module.parameters())) > 0 for module in model]
+        self.trained = self.layers[has_parameters.index(True) :] if any(has_parameters) else []
         self.by_logits = np.empty((0, 0))
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
@@ -211,17 +213,18 @@ class Backprop:
         Returns:
             The loss in nats, and how many images are classified right.
         """
-        first = self.layers[0]
         columns = images.t()  # (features, batch)
-        if not isinstance(first, LinearLayer):  # which needs no copy, as it takes its input with the images as rows
+        if not isinstance(
+            self.layers[0], LinearLayer
+        ):  # which needs no copy, as it takes its input with the images as rows
             columns = columns.clone(memory_format=torch.contiguous_format)
         x: Array = columns.numpy()
         for layer in self.layers:
             x = layer.forward(x)
         gradient = self.by_logits = _like(x, self.by_logits)
         loss, correct = kernels.cross_entropy(gradient, x, labels.numpy())
-        for layer in reversed(self.layers):
-            gradient = layer.backward(gradient, wanted=layer is not first)
+        for layer in reversed(self.trained):  # dropout of the inputs needs no gradient
+            gradient = layer.backward(gradient, wanted=layer is not self.trained[0])
         return loss, correct
 
 

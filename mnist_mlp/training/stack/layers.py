@@ -145,3 +145,10 @@ def layers_of(
             parts = [PARTS[type(modules[0])](modules, next(own)) for modules in positions]
             layers.append(Segment(parts, width, wrap, batch))
     return layers
+
+
+def trained(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """Those that a gradient must reach: all but a first one without parameters, such as dropout of the inputs."""
+    first = layers[0]
+    is_idle = isinstance(first, Segment) and not any(part.gradients for part in first.parts)
+    return layers[1:] if is_idle else layers

@@ -16,7 +16,7 @@ from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.stack.compiled import Compiled, eager
 from mnist_mlp.training.stack.graph import Repeated
-from mnist_mlp.training.stack.layers import Segment, layers_of
+from mnist_mlp.training.stack.layers import Segment, layers_of, trained
 from mnist_mlp.training.stack.optimizers import kind_of, steps_of
 from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
@@ -219,8 +219,9 @@ class Stack:
         loss, correct, gradient = (self.loss if chunk.batch == self.batch_size else mean_cross_entropy)(x, labels)
         chunk.losses.index_copy_(0, chunk.position, loss[None])
         chunk.correct.index_copy_(0, chunk.position, correct[None])
-        for layer in reversed(self.layers):
-            gradient = layer.backward(gradient, wanted=layer is not self.layers[0])
+        layers = trained(self.layers)
+        for layer in reversed(layers):
+            gradient = layer.backward(gradient, wanted=layer is not layers[0])
         for block in self.blocks:
             block.update()
         chunk.position += 1

@@ -31,7 +31,6 @@ Make = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 STEPS = 50
 TOLERANCE = {"nadam": (1e-6, 1e-6)}  # whose momenta PyTorch multiplies up in single precision, whatever the parameters
-OPTIMIZERS = sorted(path.stem for path in (ROOT / "conf/optim").glob("*.yaml"))
 
 
 def optimizer(name: str, parameters: Iterable[nn.Parameter], **changed: Any) -> Optimizer:
@@ -42,6 +41,13 @@ def optimizer(name: str, parameters: Iterable[nn.Parameter], **changed: Any) -> 
     made = kind(parameters, **{str(key): value for key, value in node.items()} | changed)
     assert isinstance(made, Optimizer)
     return made
+
+
+def has_formula(name: str) -> bool:
+    return updates.suits(optimizer(name, [nn.Parameter(torch.zeros(2, 2)) for _ in range(2)]))
+
+
+OPTIMIZERS = sorted(filter(has_formula, (path.stem for path in (ROOT / "conf/optim").glob("*.yaml"))))
 
 
 class GivenMask(nn.Module):

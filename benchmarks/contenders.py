@@ -33,11 +33,11 @@ def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
     """What `run.py optim=OPTIMIZER data.val_size=0` would train, as a plain configuration."""
     from hydra import compose, initialize_config_dir
 
-    from mnist_mlp.app import sweep
+    from mnist_mlp.app.register import register
     from mnist_mlp.run.schema import plain
 
     top = Path(__file__).parents[1]
-    sweep.register(top / "experiments")
+    register(top / "experiments")
     with initialize_config_dir(str(top / "conf"), version_base="1.3"):
         overrides = [f"{key}={value}" for key, value in settings.items()]
         return plain(compose("config", [f"optim={optimizer}", "data.val_size=0", *overrides]))

@@ -25,10 +25,13 @@ def trained(comparison: Comparison) -> str:
     of = f"{number(images, 'image')} of " if images is not None else ""
     text = f"trained on {of}{' and '.join(sorted(map(str, runs['data'].unique())))}"
     text += f" for {number(epochs, 'epoch')}" if epochs is not None else ""
-    details = [", ".join(_network(runs)), f"batch size {as_typed(batch)}" if batch is not None else ""]
-    described = [
-        key for key in comparison.varying if key.partition(".")[0] in ("epochs", "batch_size", "model", "data")
+    details = [
+        ", ".join(_network(runs)),
+        f"batch size {as_typed(batch)}" if batch is not None else "",
+        *_schedule(runs),
     ]
+    groups = ("epochs", "batch_size", "model", "schedule", "data")
+    described = [key for key in comparison.varying if key.partition(".")[0] in groups]
     tuned = [key for key in described if key in comparison.tuned and key not in comparison.by]
     compared = [key for key in described if key in comparison.by]
     rest = [key for key in described if key not in (*tuned, *compared)]
@@ -52,6 +55,15 @@ def _one(runs: pd.DataFrame, column: str) -> Any:
     """The value that all runs have in common; None where they differ or it is not known."""
     values: Sequence[Any] = list(runs[column].dropna().unique()) if column in runs.columns else []
     return values[0] if len(values) == 1 else None
+
+
+def _schedule(runs: pd.DataFrame) -> Iterator[str]:
+    """The schedule that all runs have, unless it is the usual one."""
+    schedule, warmup = _one(runs, "schedule"), _one(runs, "schedule.warmup")
+    if schedule not in (None, "constant"):
+        yield f"schedule {schedule}"
+    if warmup:
+        yield f"warm-up over {100 * warmup:g} % of the steps"
 
 
 def _network(runs: pd.DataFrame) -> Iterator[str]:

@@ -45,7 +45,7 @@ def main() -> None:
     prepare_to_train(threads=1)
     fetch()
     options = sorted(file.stem for file in (Path(__file__).parents[1] / "conf/optim").glob("*.yaml"))
-    settings: dict[str, dict[str, object]] = dict.fromkeys(options, {}) | VARIANTS
+    settings: dict[str, dict[str, object]] = {name: {} for name in options} | VARIANTS
     parts = {
         name: build(configuration(name.partition(",")[0], device="cpu", **given)) for name, given in settings.items()
     }

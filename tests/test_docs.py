@@ -9,6 +9,7 @@ import pytest
 from conftest import DATA, IN_PROCESS, NO_REPORT, ROOT, Command
 
 from mnist_mlp.data.splits import Dataset
+from mnist_mlp.run.schema import GROUPS
 
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
 OWN_PARTS = "docs/extending.md"  # whose commands need the files that it shows
@@ -136,7 +137,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_every_option_is_listed() -> None:
-    for group in ("init", "optim", "model", "data"):
+    for group in GROUPS:
         (row,) = re.findall(rf"^\| `{group}` \| (.*) \|$", PAGES["docs/sweeps.md"], flags=re.MULTILINE)
         options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
         assert options <= set(re.findall(r"`(\w+)`", row))

@@ -19,6 +19,7 @@ from hydra.types import HydraContext, RunMode
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
+from test_docs import blocks
 
 from mnist_mlp.app import grids
 from mnist_mlp.app.cli import explain
@@ -141,6 +142,18 @@ def test_the_command_line_changes_the_grids_of_a_study(
     for _, job in compose(loader, sweep_config(loader, *given_), combinations(*given_)):
         found.setdefault(job.hydra.runtime.choices.optim, []).append(job.optim.lr)
     assert found == rates
+
+
+def test_the_study_in_the_documentation_works(combinations: Combinations, study: Callable[[str], str]) -> None:
+    (text,) = (block for block in blocks("docs/sweeps.md", "yaml") if "grids:" in block)
+    jobs = [[o for o in job if o != "experiment=grids"] for job in combinations(study(text))]
+    rates = [("adam", ["0.0001", "0.001", "0.01"], []), ("sgd", ["0.01", "0.1", "1"], ["optim.momentum=0.9"])]
+    assert jobs == [
+        [f"optim={optimizer}", f"seed={seed}", f"optim.lr={rate}", *more]
+        for optimizer, values, more in rates
+        for seed in range(3)
+        for rate in values
+    ]
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\\'\",[]{}()=: $#\n\t")).filter(

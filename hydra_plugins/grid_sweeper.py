@@ -1,28 +1,59 @@
 """Hydra's basic sweeper, made safe: every job is checked first, finished ones are skipped, none is lost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import II, OmegaConf
+from omegaconf import II, DictConfig, OmegaConf
 
 
 @dataclass
 class GridSweeperConf(BasicSweeperConf):
-    """`hydra/sweeper: grid`; `max_batch_size` is how many jobs a launcher gets at a time, null for all."""
+    """`hydra/sweeper: grid`.
+
+    Attributes:
+        max_batch_size: how many jobs a launcher gets at a time, null for all.
+        grids: an optimizer, to a key of the configuration, to the values to try (see `mnist_mlp.app.grids`).
+    """
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
     max_batch_size: int | None = II("launch_size:")
+    grids: Any = field(default_factory=dict)
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="mnist_mlp")
+def _schema() -> DictConfig:
+    typed: DictConfig = OmegaConf.structured(GridSweeperConf)
+    OmegaConf.set_struct(typed.grids, False)  # so that a command line may add to a study's
+    return typed
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=_schema(), provider="mnist_mlp")
 
 
 class GridSweeper(BasicSweeper):
     """Sweeps over the product of all values given; `mnist_mlp.app.sweep` has what is special about it."""
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None, grids: Any = None) -> None:
+        # Hydra has resolved these grids. `combinations` reads them as written: an interpolation is of the job's values.
+        super().__init__(max_batch_size, params)
+
+    def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
+        """The overrides of every job, from those of the sweep."""
+        from mnist_mlp.app.grids import GROUP, expand
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        loader, hydra = self.hydra_context.config_loader, self.config.hydra
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
+        (combinations,) = self.split_arguments(parsed, max_batch_size=None)
+        grids = OmegaConf.to_container(hydra.sweeper, resolve=False)["grids"]  # type: ignore[call-overload, index]
+        options = loader.get_group_options(GROUP, ObjectType.CONFIG)
+        return expand(combinations, grids, hydra.runtime.choices[GROUP], options)
 
     def sweep(self, arguments: list[str]) -> None:
         """Compose every job, and have those run that have no result yet."""
@@ -35,9 +66,7 @@ class GridSweeper(BasicSweeper):
         assert self.launcher is not None
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
         directory = Path(config.hydra.sweep.dir)
-        parser = OverridesParser.create(config_loader=loader)
-        parsed = parser.parse_overrides([*self._parse_config(), *arguments])
-        (combinations,) = self.split_arguments(parsed, max_batch_size=None)
+        combinations = self.combinations(arguments)
 
         def launch(jobs: Sequence[Job]) -> None:
             OmegaConf.save(config, directory / "multirun.yaml")

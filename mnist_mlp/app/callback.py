@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app.cli import explain
+from mnist_mlp.app.grids import PLACE
 from mnist_mlp.app.sweep import planned
 from mnist_mlp.run import schema
 from mnist_mlp.run.record import RUN_FILE
@@ -33,6 +34,8 @@ class ChecksAndReport(Callback):
             with importing():
                 from mnist_mlp.training import build
 
+            if any(given.lstrip("+").startswith(PLACE) for given in config.hydra.overrides.hydra):
+                raise UserError(f"{PLACE}: grids make a sweep, by -m")
             directory = Path(config.hydra.run.dir)
             build.check(schema.plain(config))
             if (directory / RUN_FILE).exists() and not config.force:

@@ -28,6 +28,8 @@ Train a multi-layer perceptron; compare weight initialisations and optimizers.
 
   python run.py optim=radam seed=3                      one run, under outputs/
   python run.py -m init=he,lecun optim=adam,sgd         every combination, under multirun/, with a report
+  python run.py -m optim=adam,sgd 'hydra.sweeper.grids={{adam:{{optim.lr:[1e-3,1e-2]}},sgd:{{optim.lr:[0.1,1]}}}}'
+                                                        a grid for each optimizer
   python run.py --cfg job optim=sgd                     show a configuration, run nothing
   python report.py                                      report again on the newest sweep
 
@@ -109,7 +111,9 @@ def explain(error: Exception) -> str:
         if setting := schema.find_setting(key):
             return f"{key}={value}: allowed is {schema.allowed(setting)}"
         if error.__cause__:
-            return f"{key}={value}: {str(error.__cause__).splitlines()[0]}"
+            why = str(error.__cause__).splitlines()[0]
+            why = why.replace("Cannot merge DictConfig with ListConfig", "allowed is {key:value}, and no list")
+            return f"{key}={value}: {why}"
     if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
         key = wrong.group(1)
         return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"

@@ -242,18 +242,18 @@ def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]
     idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
     groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
-        key: identity(value, groups[key]) if key in groups else _canonical(value)
+        key: identity(value, groups[key]) if key in groups else canonical(value)
         for key, value in config.items()
         if key not in idle
     }
 
 
-def _canonical(value: Any) -> Any:
+def canonical(value: Any) -> Any:
     """The same for numbers that are equal, such as 0 and 0.0."""
     if isinstance(value, list):
-        return [_canonical(element) for element in value]
+        return [canonical(element) for element in value]
     if isinstance(value, dict):
-        return {key: _canonical(element) for key, element in value.items()}
+        return {key: canonical(element) for key, element in value.items()}
     is_small_int = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
     return float(value) if is_small_int else value
 

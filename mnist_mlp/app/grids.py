@@ -1,0 +1,152 @@
+"""Grids of single optimizers, `hydra.sweeper.grids`: values that multiply the jobs of one optimizer alone."""
+
+import json
+import logging
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import product
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString, Transformer
+
+from mnist_mlp.run import schema
+from mnist_mlp.run.schema import ConfigError, Role
+
+log = logging.getLogger(__name__)
+
+PLACE = "hydra.sweeper.grids"
+GROUP = "optim"  # whose options have grids
+EXAMPLE = f"{PLACE}={{sgd:{{optim.lr:[0.1,1]}}}}"
+
+Grid = Mapping[str, Sequence[Any]]  # dotted key to the values to try
+
+
+def expand(combinations: Sequence[Sequence[str]], tree: Any, default: str, options: Collection[str]) -> list[list[str]]:
+    """Multiply each combination by the grid of its optimizer, where that has one.
+
+    Args:
+        combinations: overrides of each job so far.
+        tree: an optimizer, to a key of the configuration, to a value or a list of values, in plain containers; or None.
+        default: the optimizer of a combination that chooses none.
+        options: all optimizers that there are.
+
+    Returns:
+        Overrides of each job: a combination's own, then one for each key of the grid.
+
+    Raises:
+        ConfigError: it is no such tree, or a combination gives a key that its grid gives too.
+    """
+    grids = read(tree, options)
+    settings = {optimizer: list(_settings(grid)) for optimizer, grid in grids.items()}
+    used, jobs = set(), []
+    for combination in combinations:
+        optimizer = _optimizer(combination) or default
+        used.add(optimizer)
+        _refuse_given_twice(combination, optimizer, grids.get(optimizer, {}))
+        jobs += [[*combination, *setting] for setting in settings.get(optimizer, [[]])]
+    if idle := sorted(grids.keys() - used):
+        log.info("%s: not in this sweep: %s", PLACE, ", ".join(idle))
+    return jobs
+
+
+def read(tree: Any, options: Collection[str]) -> dict[str, Grid]:
+    """The grid of each optimizer, checked; arguments and errors as in `expand`."""
+    if tree is None:
+        return {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{PLACE}={tree}: allowed is a grid for each optimizer, as in {EXAMPLE}")
+    for optimizer, grid in tree.items():
+        if optimizer not in options:
+            raise ConfigError(f"{PLACE}: {schema.unknown_key(str(optimizer), grid, sorted(options))}")
+        if not isinstance(grid, Mapping) or not grid:
+            raise ConfigError(f"{PLACE}.{optimizer}={grid}: allowed are keys with their values, as in {EXAMPLE}")
+    return {
+        optimizer: {key: _values(f"{PLACE}.{optimizer}", key, value) for key, value in grid.items()}
+        for optimizer, grid in tree.items()
+    }
+
+
+def _values(place: str, key: Any, value: Any) -> list[Any]:
+    """The values to try for a key."""
+    _check_key(place, key, value)
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(map(_is_value, values)):
+        raise ConfigError(f"{place}: {key}={value}: allowed is a value, or a list of at least one")
+    canonical = [json.dumps(schema.canonical(element)) for element in values]
+    for number, element in enumerate(canonical):
+        if element in canonical[:number]:
+            raise ConfigError(f"{place}: {key}={value}: {values[number]} is there twice")
+    return values
+
+
+def _check_key(place: str, key: Any, value: Any) -> None:
+    if key == GROUP:
+        raise ConfigError(f"{place}: {key}={value}: allowed are an optimizer's settings, such as {key}.lr: [0.1,1]")
+    if not re.fullmatch(r"\w+(\.\w+)*", str(key)) or str(key).partition(".")[0] not in schema.KEYS:
+        raise ConfigError(f"{place}: {schema.unknown_key(str(key), value, schema.KEYS)}")
+    # Seeds are what cells are paired by, epochs and data what they are measured on: of one optimizer alone, they would
+    # leave its cells without any to be compared with. What changes no result would give the same job twice.
+    if schema.role_of(key) is not Role.TUNABLE:
+        raise ConfigError(
+            f"{place}: {key}={value}: allowed are settings to tune; {key} has to be the same for all optimizers, so "
+            f"give it outside of {PLACE}"
+        )
+
+
+def _is_value(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_value, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _settings(grid: Grid) -> Iterator[list[str]]:
+    """The overrides of each setting of a grid: the product of its values."""
+    return map(list, product(*([override(key, value) for value in values] for key, values in grid.items())))
+
+
+def _refuse_given_twice(combination: Sequence[str], optimizer: str, grid: Grid) -> None:
+    for given in combination:
+        if (key := _key(given)) in grid:
+            raise ConfigError(
+                f"{PLACE}.{optimizer}: {key}={grid[key]}: the sweep gives it too, by {given}; allowed is one of the "
+                f"two (~{PLACE}.{optimizer} takes the grid out)"
+            )
+
+
+def override(key: str, value: Any) -> str:
+    """The override that gives a key this very value: `optim.betas=[0.9,0.98]`, `model.activation=relu`.
+
+    Args:
+        key: dotted.
+        value: null, a boolean, a number, a text, or a list of such; an interpolation stays one.
+    """
+    return f"{key}={Transformer.str(_quoted(value))}"
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_quoted(element) for element in value]
+    return QuotedString(value, Quote.single) if isinstance(value, str) and not _is_bare(value) else value
+
+
+def _is_bare(text: str) -> bool:
+    """Whether a text needs no quotes: a word, and none that Hydra reads as something else, such as `null`."""
+    return bool(re.fullmatch(r"[A-Za-z_]\w*", text, flags=re.ASCII)) and _value(f"text={text}") == text
+
+
+def _key(given: str) -> str:
+    """The key of an override, without what Hydra allows around it (`+`, `~`, `@package`)."""
+    return given.partition("=")[0].partition("@")[0].lstrip("+~")
+
+
+@cache
+def _value(given: str) -> Any:
+    return OverridesParser.create().parse_override(given).value()
+
+
+def _optimizer(combination: Sequence[str]) -> str | None:
+    """The optimizer that a combination chooses; None where it leaves the default."""
+    chosen = [_value(given) for given in combination if _key(given) == GROUP]
+    return str(chosen[-1]) if chosen else None

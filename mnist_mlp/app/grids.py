@@ -59,7 +59,7 @@ def read(tree: Any, options: Collection[str]) -> dict[str, Grid]:
         raise ConfigError(f"{PLACE}={tree}: allowed is a grid for each optimizer, as in {EXAMPLE}")
     for optimizer, grid in tree.items():
         if optimizer not in options:
-            raise ConfigError(f"{PLACE}: {schema.unknown_key(str(optimizer), grid, sorted(options))}")
+            raise ConfigError(f"{PLACE}: {schema.unknown_key(str(optimizer), grid, sorted(options), 'optimizer')}")
         if not isinstance(grid, Mapping) or not grid:
             raise ConfigError(f"{PLACE}.{optimizer}={grid}: allowed are keys with their values, as in {EXAMPLE}")
     return {

@@ -295,11 +295,11 @@ def _check_ranges(config: Mapping[str, Any], schema: type, prefix: str) -> None:
             raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}")
 
 
-def unknown_key(key: str, value: object, known: Sequence[str]) -> str:
-    """The message for a key nobody knows, with the nearest known one."""
+def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
+    """The message for a key, or another noun, that nobody knows, with the nearest known one."""
     near = difflib.get_close_matches(key, known, n=1) or [path for path, _ in describe() if path.endswith(f".{key}")]
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return f"{key}={value}: there is no such key{hint}; allowed are {', '.join(known) or 'none'}"
+    return f"{key}={value}: there is no such {noun}{hint}; allowed are {', '.join(known) or 'none'}"
 
 
 def role_of(key: str) -> Role:

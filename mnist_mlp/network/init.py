@@ -166,7 +166,7 @@ def initialise(
             fill its weight, or one that asks for a batch where there are no images or a layer that they do not reach.
     """
     _check_bias(bias, bias_std)
-    layers = {layer: name for name, layer in model.named_modules() if isinstance(layer, WEIGHTED)}
+    layers: dict[nn.Module, str] = {layer: name for name, layer in model.named_modules() if isinstance(layer, WEIGHTED)}
     if not asks_for_batch(init):
         for layer in layers:
             _fill(layer, init, {}, generator)

@@ -1,5 +1,6 @@
 """From configuration to objects: every option shipped builds and works, and a user's own does without a registry."""
 
+import math
 import pydoc
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +12,12 @@ import torch
 from conftest import DATA, ROOT
 from test_config import OPTIONS, composed
 
-from mnist_mlp.data.splits import Split
+from mnist_mlp.data.splits import Dataset, Split
 from mnist_mlp.run.schema import ConfigError, plain
 from mnist_mlp.run.startup import enter_directory
-from mnist_mlp.training.build import build, find_device
+from mnist_mlp.training.build import build, check, find_device
 from mnist_mlp.training.optimizers import set_mode
+from mnist_mlp.training.step import is_known
 
 OPTIMIZERS = [option for group, option in OPTIONS if group == "optim"]
 INITS = [option for group, option in OPTIONS if group == "init"]
@@ -65,6 +67,94 @@ def test_every_init_gives_the_same_weights_whatever_the_optimizer(built: Callabl
     other = built(f"init={init}", "optim=sgd", "seed=1").model.state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["linear1.weight"], other["linear1.weight"])
+
+
+def reached_(weight: torch.Tensor, batch: torch.Tensor) -> None:
+    """Somebody's initialisation, which takes a batch and no generator."""
+    weight.uniform_(-0.1, 0.1).add_(0.001 * len(batch))
+
+
+def undecided_(weight: torch.Tensor, *, batch: torch.Tensor) -> None:
+    weight.copy_((batch.mean() * math.nan).expand_as(weight))
+
+
+def test_a_batch_is_the_first_thousand_training_images_or_all(built: Callable[..., Any]) -> None:
+    def first_layer(size: str) -> torch.Tensor:
+        weight: torch.Tensor = built(
+            "init._target_=test_build.reached_",
+            "~init.scale",
+            "~init.mode",
+            "~init.distribution",
+            f"data.train_size={size}",
+        ).model.linear1.weight.detach()
+        return weight
+
+    assert torch.equal(first_layer("null"), first_layer("1000"))
+    torch.testing.assert_close(first_layer("null") - first_layer("700"), torch.full((512, 784), 0.3))
+
+
+def test_lsuv_sees_images_as_the_network_does(built: Callable[..., Any]) -> None:
+    parts = built("init=lsuv", "init.bias=zeros", "data.normalize=true", "model.batch_norm=false")
+    images, _ = parts.data.train.take(slice(1000))
+    with torch.no_grad():
+        for module in parts.model.eval():
+            images = module(images)
+            if isinstance(module, torch.nn.Linear):
+                assert images.double().std(correction=0).item() == pytest.approx(1, rel=1e-5)
+
+
+def test_an_init_that_makes_nothing_of_its_batch_is_named(built: Callable[..., Any]) -> None:
+    own = ("~init.scale", "~init.mode", "~init.distribution")
+    with pytest.raises(
+        ConfigError, match=r"^init\._target_=undecided_: allowed is a function that fills .* without NaN"
+    ):
+        built("init._target_=test_build.undecided_", *own)
+    with pytest.raises(ConfigError, match=r"^init\._target_=lsuv_: allowed is images from which the outputs of Linear"):
+        built("init=lsuv", "data._target_=test_build.blank", "~data.root", "data.val_size=0")
+
+
+def blank() -> Dataset:
+    """Somebody's data set: black images."""
+    split = Split(torch.zeros(50, 784), torch.arange(50) % 10)
+    return Dataset(split, split, classes=10)
+
+
+def test_a_network_that_cannot_take_the_images_is_not_taken_for_the_init(built: Callable[..., Any]) -> None:
+    config = plain(composed("device=cpu", "init=lsuv"))
+    with pytest.raises(ConfigError, match=r"^model\._target_=test_build\.Narrow: this cannot be used: RuntimeError"):
+        build(config | {"model": {"_target_": "test_build.Narrow"}})
+
+
+class Narrow(torch.nn.Linear):
+    """Somebody's network, for fewer pixels than there are."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features - 1, out_features)
+
+
+def test_a_network_without_the_later_settings_is_what_it_was(built: Callable[..., Any]) -> None:
+    config = plain(composed("device=cpu"))
+    del config["model"]["input_dropout"], config["init"]["bias_std"]
+    old, new = build(config).model, built().model
+    assert repr(old) == repr(new)
+    assert all(torch.equal(value, new.state_dict()[name]) for name, value in old.state_dict().items())
+
+
+@pytest.mark.parametrize("optim", ["adam", "nadam"])
+def test_dropout_of_the_inputs_passes_the_check_in_single_passes_and_by_autograd(
+    monkeypatch: pytest.MonkeyPatch, optim: str
+) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    config = plain(composed("device=cpu", "model.input_dropout=0.2"))
+    if optim == "nadam":
+        config["optim"] = {"_target_": "test_build.Own", "lr": 0.01}
+    parts = check(config)
+    assert is_known(parts.model, parts.optimizer) == (optim == "adam")
+    assert parts.model[0].p == 0.2  # type: ignore[index]
+
+
+class Own(torch.optim.NAdam):
+    """Somebody's optimizer."""
 
 
 def test_settings_reach_the_optimizer(built: Callable[..., Any]) -> None:

@@ -74,7 +74,12 @@ def test_a_wrong_setting_ends_with_one_message(
     ("override", "words"),
     [
         ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
-        ("init.bias=ones", ["init.bias=ones", "default, zeros"]),
+        ("init.bias=uniform", ["init.bias=uniform", "default, zeros, normal"]),
+        ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 where bias=normal"]),
+        ("init.bias_std=0.1", ["init.bias_std=0.1", "null where bias=default"]),
+        ("init.bias_std=0", ["init.bias_std=0.0", "null or a number, greater than 0"]),
+        ("+init.batch=3", ["init.batch=3", "there is no such key", "scale"]),
+        ("model.input_dropout=1", ["model.input_dropout=1.0", "at least 0 and less than 1"]),
         ("device=tpu", ["device=tpu", "auto", "cpu"]),
         ("optim.betas=[0.9,1.5]", ["optim.betas=[0.9, 1.5]", "Invalid beta parameter at index 1"]),
         ("optim.amsgrad=maybe", ["optim.amsgrad=maybe", "true or false"]),
@@ -94,6 +99,14 @@ def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, ov
         build.check(plain(composed(override)))
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize("override", ["init.std=-1", "init.std=0", "init.mean=nan"])
+def test_a_normal_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    with pytest.raises(ConfigError, match=rf"^{override}.*: allowed is a (finite )?number"):
+        build.check(plain(composed("init=normal", override)))
 
 
 def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
@@ -149,6 +162,7 @@ def test_the_defaults_are_the_tutorial() -> None:
         "activation": "relu",
         "batch_norm": True,
         "dropout": 0.5,
+        "input_dropout": 0.0,
     }
     assert (tree["optim"]["_target_"], tree["optim"]["lr"]) == ("torch.optim.Adam", 0.01)
     assert (tree["init"]["scale"], tree["init"]["distribution"]) == (2.0, "uniform")

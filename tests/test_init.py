@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from mnist_mlp.network.init import fans, initialise, truncated_normal_, variance_scaling_
+from mnist_mlp.data.splits import Dataset
+from mnist_mlp.network.init import fans, initialise, lsuv_, truncated_normal_, variance_scaling_
 from mnist_mlp.network.model import MLP
 from mnist_mlp.run.schema import InvalidArgument
 
@@ -123,3 +124,163 @@ def test_an_initialiser_without_a_generator_is_called_without_one() -> None:
 def test_a_function_that_does_not_fill_in_place_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="fills the weight in place"):
         initialise(nn.Linear(4, 4), lambda weight: torch.ones_like(weight), "zeros", generator())
+
+
+@pytest.mark.parametrize("bias", ["zeros", "normal"])
+def test_the_weights_are_the_same_whatever_the_biases(bias: str) -> None:
+    models = {kind: MLP(20, 10, hidden=[30, 7]) for kind in ("default", bias)}
+    for kind, model in models.items():
+        initialise(model, variance_scaling_, kind, generator(3), bias_std=0.1 if kind == "normal" else None)
+    for name, value in models["default"].named_parameters():
+        other = models[bias].get_parameter(name)
+        assert torch.equal(value, other) != (name.startswith(("linear", "output")) and name.endswith("bias")), name
+
+
+def test_normal_biases_are_normal() -> None:
+    layer = nn.Linear(1, 100_000)
+    initialise(layer, nn.init.zeros_, "normal", generator(), bias_std=0.2)
+    values = layer.bias.detach()
+    assert values.mean().item() == pytest.approx(0, abs=5 * 0.2 / math.sqrt(100_000))
+    assert values.std().item() == pytest.approx(0.2, rel=0.01)  # a standard error of 0.22 %
+    for z, beyond in ((1, 0.3173), (2, 0.0455), (3, 0.0027)):  # of the standard normal distribution
+        share = (values.abs() > z * 0.2).double().mean().item()
+        assert share == pytest.approx(beyond, abs=4 * math.sqrt(beyond / 100_000))
+
+
+def test_no_bias_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lowest(tensor: Tensor, low: float, high: float, *, generator: object) -> Tensor:
+        return tensor.fill_(low)  # as PyTorch draws it once in 2**24 times
+
+    layer = nn.Linear(4, 4)
+    monkeypatch.setattr(Tensor, "uniform_", lowest)
+    initialise(layer, nn.init.zeros_, "normal", generator(), bias_std=1.0)
+    assert layer.bias.tolist() == pytest.approx([-5.4] * 4, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("bias", "bias_std", "message"),
+    [
+        ("uniform", None, "bias=uniform: allowed is default, zeros, normal"),
+        ("normal", None, "bias_std=null: allowed is a number greater than 0"),
+        ("normal", -1.0, "bias_std=-1.0: allowed is a number greater than 0"),
+        ("default", 0.1, "bias_std=0.1: allowed is null where bias=default"),
+        ("zeros", 0.1, "bias_std=0.1: allowed is null where bias=zeros"),
+    ],
+)
+def test_wrong_biases_are_named(bias: str, bias_std: float | None, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        initialise(nn.Linear(4, 4), variance_scaling_, bias, generator(), bias_std=bias_std)
+
+
+@pytest.fixture
+def images(real_mnist: Dataset) -> Tensor:
+    return real_mnist.train.take(slice(1000))[0]
+
+
+class Convolutions(nn.Module):
+    """Somebody's network: strides and padding, groups, and layers in another order than they are called in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = nn.Linear(8 * 16, 10)
+        self.second = nn.Conv2d(8, 8, kernel_size=3, stride=2, padding=1, groups=2, bias=False)
+        self.first = nn.Conv2d(1, 8, kernel_size=4, stride=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.first(images.view(-1, 1, 28, 28)).relu()
+        logits: Tensor = self.out(self.second(input=features).relu().flatten(1))
+        return logits
+
+
+def variances(model: nn.Module, images: Tensor) -> dict[str, float]:
+    """Of the outputs of each layer with weights, over images and units, in evaluation mode."""
+    found: dict[str, float] = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.register_forward_hook(lambda _, __, out, name=name: found.update({name: out.double().var().item()}))
+    with torch.no_grad():
+        model.eval()(images)
+    return found
+
+
+NETWORKS = {
+    "mlp": lambda: MLP(784, 10, input_dropout=0.2),
+    "tanh": lambda: MLP(784, 10, hidden=[100] * 5, activation="tanh", batch_norm=False),
+    "convolutions": Convolutions,
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_after_lsuv_the_outputs_of_every_layer_have_a_variance_of_one(name: str, images: Tensor) -> None:
+    """Mishkin and Matas 2016, algorithm 1, over real images; without biases, as there."""
+    made, before = NETWORKS[name](), NETWORKS[name]()
+    initialise(made, lsuv_, "zeros", generator(), images=images)
+    initialise(before, nn.init.orthogonal_, "zeros", generator())
+    after = variances(made, images)
+    assert list(after.values()) == pytest.approx([1.0] * len(after), rel=2e-3)  # var() divides by n - 1
+    assert all(abs(variance - 1) > 0.1 for variance in variances(before, images).values())
+    for layer in made.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            rows = layer.weight.detach().flatten(1).double()
+            rows = rows if rows.shape[0] <= rows.shape[1] else rows.t()
+            products = rows @ rows.t()
+            torch.testing.assert_close(products, products[0, 0] * torch.eye(len(rows)).double(), rtol=1e-4, atol=1e-4)
+
+
+def test_biases_come_on_top_of_what_lsuv_scales(images: Tensor) -> None:
+    model = MLP(784, 10, batch_norm=False)
+    initialise(model, lsuv_, "normal", generator(), bias_std=0.5, images=images)
+    inputs: list[Tensor] = []
+    layers = [layer for layer in model if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    with torch.no_grad():
+        model.eval()(images)
+    for layer, reached in zip(layers, inputs, strict=True):
+        assert (reached @ layer.weight.t()).double().var().item() == pytest.approx(1, rel=1e-3)
+        assert layer.bias.std().item() > 0.1
+
+
+def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
+    """From initialised layers before it, with nothing dropped and BatchNorm as it begins; all modes stay."""
+    model = MLP(784, 10, hidden=[30, 20], input_dropout=0.5)
+    model.get_submodule("norm1").eval()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    given: list[Tensor] = []
+
+    def init(weight: Tensor, batch: Tensor, *, generator: torch.Generator) -> Tensor:
+        given.append(batch)
+        return variance_scaling_(weight, generator=generator)
+
+    initialise(model, init, "default", generator(), images=images)
+    modes = {name for name, module in model.named_modules() if not module.training}
+    assert modes == {"norm1"}
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    x = images
+    expected = []
+    with torch.no_grad():
+        for module in model.eval():
+            if isinstance(module, nn.Linear):
+                expected.append(x)
+            x = module(x)
+    assert len(given) == 3
+    assert all(torch.equal(found, wanted) for found, wanted in zip(given, expected, strict=True))
+
+    plain = MLP(784, 10, hidden=[30, 20])  # the same numbers, whether or not there is a batch
+    initialise(plain, variance_scaling_, "default", generator())
+    assert all(torch.equal(value, plain.get_parameter(name)) for name, value in model.named_parameters())
+
+
+def test_a_batch_that_cannot_serve_is_named(images: Tensor) -> None:
+    with pytest.raises(InvalidArgument, match=r"outputs of Linear.* vary, which here have a standard deviation of 0"):
+        initialise(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.zeros(100, 784))
+    with pytest.raises(InvalidArgument, match="here have a standard deviation of nan"):
+        initialise(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.full((100, 784), math.inf))
+    with pytest.raises(InvalidArgument, match=r"images=None: allowed is images .* as lsuv_ asks for a batch"):
+        initialise(MLP(784, 10), lsuv_, "zeros", generator())
+    model = MLP(784, 10)
+    model.get_submodule("output").add_module("aside", nn.Linear(3, 3))
+    with pytest.raises(InvalidArgument, match=r"lsuv_: allowed is one without a batch .* its layer output\.aside"):
+        initialise(model, lsuv_, "zeros", generator(), images=images)
+    assert not any(module._forward_pre_hooks for module in model.modules())

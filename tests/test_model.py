@@ -23,6 +23,17 @@ def test_no_hidden_layer_is_a_linear_classifier() -> None:
     assert model(torch.zeros(3, 64)).shape == (3, 10)
 
 
+def test_inputs_are_dropped_first() -> None:
+    model = MLP(784, 10, hidden=[8], dropout=0.0, input_dropout=0.2)
+    assert [name for name, _ in model.named_children()] == [
+        *("input_dropout", "linear1", "norm1", "activation1", "output")
+    ]
+    torch.manual_seed(0)
+    dropped = model[0](torch.ones(1000, 784))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.003)  # a standard error of 0.0005
+    assert torch.equal(model.eval()[0](torch.ones(3, 784)), torch.ones(3, 784))
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_gives_logits(activation: str) -> None:
     model = MLP(64, 10, hidden=[8], activation=activation, batch_norm=False, dropout=0.0)
@@ -35,7 +46,9 @@ def test_every_activation_gives_logits(activation: str) -> None:
     [
         ({"activation": "reluu"}, "activation=reluu: allowed is elu, "),
         ({"hidden": [10, 0]}, r"hidden=\[10, 0\]: allowed is"),
-        ({"dropout": 1.0}, "dropout=1.0: allowed is"),
+        ({"dropout": 1.0}, "^dropout=1.0: allowed is"),
+        ({"input_dropout": 1.0}, "^input_dropout=1.0: allowed is"),
+        ({"input_dropout": -0.1}, "^input_dropout=-0.1: allowed is"),
     ],
 )
 def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> None:

@@ -161,6 +161,26 @@ def test_every_activation_with_and_without_batch_norm(activation: str, batch_nor
         torch.testing.assert_close(ours, steps_of_core(one, data, (10,))[10], rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("options", [{}, {"hidden": []}, {"dropout": 0.0, "batch_norm": False}])
+def test_dropout_of_the_inputs(options: dict[str, Any], real_mnist: Dataset) -> None:
+    data = splits_of(real_mnist, BATCH * 10)
+
+    def runs() -> list[Run]:
+        return [run("he", seed, "momentum", torch.float64, input_dropout=0.2, **options) for seed in (0, 1, 0)]
+
+    made = Stack(runs(), data, BATCH, CPU)
+    found = steps_of_stack(made, (10,))[10]
+    for ours, one in zip(found, runs(), strict=True):
+        torch.testing.assert_close(ours, steps_of_core(one, data, (10,))[10], rtol=1e-9, atol=1e-10)
+    losses, accuracies = made.evaluate(data.test)
+    images, labels = data.test.take(slice(200))
+    for number, one in enumerate(made.runs):
+        with torch.no_grad():
+            logits = one.model.eval()(images.double())
+        assert losses[number] == pytest.approx(nn.functional.cross_entropy(logits, labels).item(), rel=1e-9)
+        assert accuracies[number] == pytest.approx((logits.argmax(dim=1) == labels).double().mean().item())
+
+
 def test_a_stack_of_all_optimizers_leaves_the_records_of_runs_alone(real_mnist: Dataset) -> None:
     data = splits_of(real_mnist, 200)  # six batches of 32 and one of 8
     jobs = [(optim, seed) for seed in (0, 1) for optim in OPTIMIZERS]
@@ -188,17 +208,19 @@ def test_a_stack_of_all_optimizers_leaves_the_records_of_runs_alone(real_mnist: 
 
 def test_the_batches_and_masks_are_those_of_the_runs_alone(real_mnist: Dataset) -> None:
     data = splits_of(real_mnist, 200)
-    for p, drawn in ((0.5, np.uint8), (0.3, np.uint16)):
-        runs = [run("he", seed, "sgd", dropout=p) for seed in (0, 1, 0)]
+    for p, of_inputs, drawn in ((0.5, 0.0, np.uint8), (0.3, 0.0, np.uint16), (0.5, 0.25, np.uint8)):
+        options: dict[str, Any] = {"dropout": p, "input_dropout": of_inputs}
+        runs = [run("he", seed, "sgd", **options) for seed in (0, 1, 0)]
         made = Stack(runs, data, 32, CPU)
         assert len(made.streams) == 2  # runs of one seed share theirs
         images = torch.stack([torch.randperm(200, generator=generator) for generator in made.orders])
         chunk = made.chunks[32]
         made.prepare(chunk, images[:, : 32 * chunk.capacity].view(2, -1, 32).transpose(0, 1))
         for stream, one in enumerate(runs[:2]):
-            gradients = Backprop(network("he", 0, dropout=p), one.dropout_seed)
+            gradients = Backprop(network("he", 0, **options), one.dropout_seed)
             dropouts = [layer for layer in gradients.layers if isinstance(layer, DropoutLayer)]
             assert dropouts[0].drawing.kind is drawn
+            assert len(dropouts) == (3 if of_inputs else 2)
             expected = batches(200, 32, torch.Generator().manual_seed(one.batch_seed))
             for step in range(chunk.capacity):
                 assert torch.equal(chunk.images[step, stream], expected[step])
@@ -257,7 +279,8 @@ def test_a_step_can_be_compiled_whole(
     data = splits_of(real_mnist, 200)
 
     def runs(seeds: int) -> list[Run]:
-        made = [run("he", seed, optim, torch.float64, dropout=0.3) for optim in OPTIMIZERS for seed in range(seeds)]
+        options: dict[str, Any] = {"dropout": 0.3, "input_dropout": 0.2}
+        made = [run("he", seed, optim, torch.float64, **options) for optim in OPTIMIZERS for seed in range(seeds)]
         return sorted(made, key=kind_of)
 
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
@@ -339,7 +362,8 @@ def test_what_cannot_be_part_of_a_stack() -> None:
     assert not loop.suits(residual, optimizer("sgd", residual.parameters()))
     assert loop.suits(model, optimizer("sgd", model.parameters()))
     kinds = [
-        network("he", 0, **options) for options in ({}, {"dropout": 0.4}, {"activation": "tanh"}, {"hidden": [64]})
+        network("he", 0, **options)
+        for options in ({}, {"dropout": 0.4}, {"input_dropout": 0.4}, {"activation": "tanh"}, {"hidden": [64]})
     ]
     assert len({loop.architecture(kind) for kind in kinds}) == len(kinds)
     assert loop.architecture(network("he", 0)) == loop.architecture(network("lecun", 1))

@@ -138,6 +138,24 @@ def test_every_activation_with_and_without_batch_norm(activation: str, batch_nor
     compare(ours, plain, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("settings", [{}, {"hidden": []}, {"dropout": 0.0, "batch_norm": False}])
+def test_dropout_of_the_inputs(settings: dict[str, Any], real_mnist: Dataset) -> None:
+    model = network(torch.float64, input_dropout=0.2, **settings)
+    ours, plain = train_both(model, lambda p: optimizer("momentum", p), real_mnist)
+    compare(ours, plain, rtol=1e-6, atol=1e-8)
+
+
+def test_dropped_inputs_cost_no_gradient(real_mnist: Dataset) -> None:
+    def refused(weight: Tensor, gradient: Tensor) -> Tensor:
+        raise AssertionError("nobody needs the gradient by the images")
+
+    gradients = Backprop(network(input_dropout=0.2), seed=0)
+    first = gradients.layers[1]
+    assert isinstance(first, backprop.LinearLayer)
+    first.products = first.products._replace(by_input=refused)
+    gradients(*batches_of(real_mnist, torch.float32)[0])
+
+
 def test_networks_of_one_s_own(real_mnist: Dataset) -> None:
     for modules in (
         [nn.Linear(784, 10)],

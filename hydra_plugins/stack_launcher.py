@@ -62,7 +62,7 @@ class StackLauncher(BasicLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train the jobs; each ends with a directory as any other launcher leaves it."""
         from mnist_mlp.app.compose import as_job, compose
-        from mnist_mlp.run.schema import plain
+        from mnist_mlp.run.configuration import plain
         from mnist_mlp.run.startup import importing
 
         with importing():

@@ -13,7 +13,8 @@ from conftest import DATA, ROOT
 from test_config import OPTIONS, composed
 
 from mnist_mlp.data.splits import Dataset, Split
-from mnist_mlp.run.schema import ConfigError, plain
+from mnist_mlp.run.configuration import plain
+from mnist_mlp.run.schema import ConfigError
 from mnist_mlp.run.startup import enter_directory
 from mnist_mlp.training.build import build, check, find_device
 from mnist_mlp.training.optimizers import set_mode

@@ -17,7 +17,8 @@ from mnist_mlp.app.cli import explain
 from mnist_mlp.app.register import register
 from mnist_mlp.report.analysis.roles import varying_keys
 from mnist_mlp.report.load import load
-from mnist_mlp.run.schema import GROUPS, ConfigError, Role, check, describe, plain, role_of
+from mnist_mlp.run.configuration import plain
+from mnist_mlp.run.schema import GROUPS, ConfigError, Role, check, describe, role_of
 from mnist_mlp.sweeps import names
 from mnist_mlp.training import build
 

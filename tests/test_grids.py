@@ -25,7 +25,8 @@ from mnist_mlp.app import grids
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.register import EXPERIMENT, register
-from mnist_mlp.run.schema import ConfigError, plain
+from mnist_mlp.run.configuration import plain
+from mnist_mlp.run.schema import ConfigError
 
 register(ROOT / "experiments")
 OPTIONS = ("adam", "radam", "sgd")

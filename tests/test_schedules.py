@@ -22,8 +22,9 @@ from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.model import MLP
+from mnist_mlp.run.configuration import plain
 from mnist_mlp.run.record import Metrics, StepLoss
-from mnist_mlp.run.schema import ConfigError, plain
+from mnist_mlp.run.schema import ConfigError
 from mnist_mlp.training.build import build
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates, Schedule, one_cycle

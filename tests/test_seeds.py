@@ -12,7 +12,7 @@ from test_config import composed
 from torch import Tensor, nn
 
 from mnist_mlp.data.batches import order
-from mnist_mlp.run.schema import plain
+from mnist_mlp.run.configuration import plain
 from mnist_mlp.training.build import Parts, build
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.seeds import derive_seeds, seed_default_generators

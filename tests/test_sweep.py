@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_config import composed, job_name
 
+from mnist_mlp.run.configuration import identity, plain
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.run.schema import identity, plain
 from mnist_mlp.sweeps import names as job_names
 
 LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100", NO_REPORT)

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.grids import PLACE
 from mnist_mlp.app.sweep import planned
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.schema import UserError
 from mnist_mlp.run.startup import importing
@@ -37,7 +37,7 @@ class ChecksAndReport(Callback):
             if any(given.lstrip("+").startswith(PLACE) for given in config.hydra.overrides.hydra):
                 raise UserError(f"{PLACE}: grids make a sweep, by -m")
             directory = Path(config.hydra.run.dir)
-            build.check(schema.plain(config))
+            build.check(configuration.plain(config))
             if (directory / RUN_FILE).exists() and not config.force:
                 raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
             if config.dry_run:

@@ -11,7 +11,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.environment import extra_with, find_modules_in
 from mnist_mlp.run.interrupts import INTERRUPTED
 from mnist_mlp.run.schema import UserError
@@ -19,8 +19,8 @@ from mnist_mlp.run.schema import UserError
 
 def usage(_root_: DictConfig) -> str:
     """The text of `--help`, with the values of the composed configuration; Hydra fills in the $ names."""
-    tree = schema.plain(_root_)
-    rows = [(f"{key}={schema.shown(tree, key)}", text) for key, text in schema.describe()]
+    tree = configuration.plain(_root_)
+    rows = [(f"{key}={configuration.shown(tree, key)}", text) for key, text in schema.describe()]
     width = max(len(assignment) for assignment, _ in rows)
     settings = "\n".join(f"  {assignment:<{width}}  {text}" for assignment, text in rows)
     return f"""\

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString, Transformer
 
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.schema import ConfigError, Role
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def _values(place: str, key: Any, value: Any) -> list[Any]:
     values = value if isinstance(value, list) else [value]
     if not values or not all(map(_is_value, values)):
         raise ConfigError(f"{place}: {key}={value}: allowed is a value, or a list of at least one")
-    canonical = [json.dumps(schema.canonical(element)) for element in values]
+    canonical = [json.dumps(configuration.canonical(element)) for element in values]
     for number, element in enumerate(canonical):
         if element in canonical[:number]:
             raise ConfigError(f"{place}: {key}={value}: {values[number]} is there twice")

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration
 from mnist_mlp.run.environment import environment, find_modules_in
 from mnist_mlp.run.interrupts import leave_interrupts_to_the_parent
 from mnist_mlp.run.record import Diverged, Record, RunWriter
@@ -74,7 +74,7 @@ def assignment(config: DictConfig) -> Assignment:
         config: the composed configuration, without Hydra's part.
     """
     hydra = HydraConfig.get()
-    plain, chosen = schema.plain(config), choices(hydra)
+    plain, chosen = configuration.plain(config), choices(hydra)
     return Assignment(
         config=plain,
         directory=Path(hydra.runtime.output_dir),

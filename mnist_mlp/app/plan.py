@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from mnist_mlp.app.compose import directory_name
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.environment import code
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.jobs import Job, distinct
@@ -31,7 +31,7 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
     jobs: list[Job] = []
     kinds: dict[str, tuple[str | None, dict[str, str]]] = {}
     for overrides, config in configs:
-        plain, chosen = schema.plain(config), choices(config.hydra)
+        plain, chosen = configuration.plain(config), choices(config.hydra)
         schema.check(plain)
         kind = json.dumps({**plain, "seed": 0}, sort_keys=True)  # whatever the seed, the same objects are built
         if kind not in kinds:

@@ -6,14 +6,13 @@ needs no schema. `mnist_mlp.training.build` checks those arguments against the t
 """
 
 import difflib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING
 
 
 class UserError(Exception):
@@ -213,49 +212,6 @@ def _within(value: float, meta: Mapping[str, Any]) -> bool:
         and (meta.get("le") is None or value <= meta["le"])
         and (meta.get("lt") is None or value < meta["lt"])
     )
-
-
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed configuration as resolved plain containers, without Hydra's part and keys that no option has set."""
-
-    def present(node: Any) -> Any:
-        return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node
-
-    return {
-        str(key): present(OmegaConf.to_container(value, resolve=True)) if OmegaConf.is_config(value) else value
-        for key, value in config.items()
-        if key not in ("hydra", "experiment")
-    }
-
-
-def shown(tree: Any, key: str) -> str:
-    """The value of a dotted key in a plain configuration as one would type it; empty where it has none."""
-    for part in key.split("."):
-        if part not in tree:
-            return ""
-        tree = tree[part]
-    return json.dumps(tree).strip('"')
-
-
-def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
-    """The part of a plain configuration that decides what a run computes: all but the irrelevant keys."""
-    idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
-    groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
-    return {
-        key: identity(value, groups[key]) if key in groups else canonical(value)
-        for key, value in config.items()
-        if key not in idle
-    }
-
-
-def canonical(value: Any) -> Any:
-    """The same for numbers that are equal, such as 0 and 0.0."""
-    if isinstance(value, list):
-        return [canonical(element) for element in value]
-    if isinstance(value, dict):
-        return {key: canonical(element) for key, element in value.items()}
-    is_small_int = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
-    return float(value) if is_small_int else value
 
 
 def find_setting(key: str) -> Field[Any] | None:

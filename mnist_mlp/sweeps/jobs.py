@@ -66,7 +66,7 @@ class Assignment:
     """What one job is to do, and where.
 
     Attributes:
-        config: plain (see `mnist_mlp.run.schema.plain`).
+        config: plain (see `mnist_mlp.run.configuration.plain`).
         directory: of the run.
         choices: group to option.
         overrides: what sets it apart on the command line.

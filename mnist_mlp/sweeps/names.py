@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 
 PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 255 bytes a name
 
@@ -25,10 +25,10 @@ def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
     the options count, as two options of equal content are still two cells of a comparison.
 
     Args:
-        config: plain (see `mnist_mlp.run.schema.plain`).
+        config: plain (see `mnist_mlp.run.configuration.plain`).
         chosen: group to option.
     """
-    decisive = {"choices": dict(chosen), "config": schema.identity(config)}
+    decisive = {"choices": dict(chosen), "config": configuration.identity(config)}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
@@ -37,13 +37,13 @@ def job_name(_root_: DictConfig) -> str:
 
     Both come from the composed configuration, not from the overrides, so that a default stated or left out is one job.
     """
-    chosen, config = choices(_root_.hydra), schema.plain(_root_)
+    chosen, config = choices(_root_.hydra), configuration.plain(_root_)
     schedule = [chosen["schedule"]] if chosen["schedule"] != "constant" else []
     words = [
         chosen["init"],
         chosen["optim"],
         *schedule,
-        f"lr{schema.shown(config, 'optim.lr')}",
+        f"lr{configuration.shown(config, 'optim.lr')}",
         f"seed{config['seed']}",
     ]
     prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")

@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 import torch
 
-from mnist_mlp.run.schema import UserError, identity
+from mnist_mlp.run.configuration import identity
+from mnist_mlp.run.schema import UserError
 from mnist_mlp.training.build import Parts, build, find_device
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of

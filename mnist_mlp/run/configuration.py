@@ -1,0 +1,53 @@
+"""A composed configuration as plain containers: what it says, and the part of it that decides a result."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from mnist_mlp.run.schema import Config, Role
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as resolved plain containers, without Hydra's part and keys that no option has set."""
+
+    def present(node: Any) -> Any:
+        return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node
+
+    return {
+        str(key): present(OmegaConf.to_container(value, resolve=True)) if OmegaConf.is_config(value) else value
+        for key, value in config.items()
+        if key not in ("hydra", "experiment")
+    }
+
+
+def shown(tree: Any, key: str) -> str:
+    """The value of a dotted key in a plain configuration as one would type it; empty where it has none."""
+    for part in key.split("."):
+        if part not in tree:
+            return ""
+        tree = tree[part]
+    return json.dumps(tree).strip('"')
+
+
+def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
+    """The part of a plain configuration that decides what a run computes: all but the irrelevant keys."""
+    idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
+    groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
+    return {
+        key: identity(value, groups[key]) if key in groups else canonical(value)
+        for key, value in config.items()
+        if key not in idle
+    }
+
+
+def canonical(value: Any) -> Any:
+    """The same for numbers that are equal, such as 0 and 0.0."""
+    if isinstance(value, list):
+        return [canonical(element) for element in value]
+    if isinstance(value, dict):
+        return {key: canonical(element) for key, element in value.items()}
+    is_small_int = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return float(value) if is_small_int else value

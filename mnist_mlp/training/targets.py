@@ -1,0 +1,120 @@
+"""What a group's `_target_` names, called with the group's arguments; whatever is wrong with it, in one message."""
+
+import contextlib
+import inspect
+import math
+import pydoc
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from mnist_mlp.run import schema
+from mnist_mlp.run.environment import extra_with
+from mnist_mlp.run.schema import ConfigError, InvalidArgument, UserError
+
+T = TypeVar("T")
+
+OPTIONAL = ("generator", "batch", "layer")  # arguments that the program gives only to targets that have them
+
+
+def call_target(group: str, node: Mapping[str, Any], kind: type[T], *args: Any, **kwargs: Any) -> T:
+    """What the group's target returns, which must be of this kind."""
+    target = find_target(group, node, *args, **kwargs)
+    with explained(group, node):
+        made = target(*args, **kwargs)
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{group}._target_={node['_target_']}: it returns a {type(made).__name__}; allowed is a {kind.__name__}"
+        )
+    return made
+
+
+def find_target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> partial[Any]:
+    """The group's target with the node's arguments, after checking that it takes them beside `args` and `kwargs`."""
+    path = node.get("_target_")
+    if not isinstance(path, str):
+        raise ConfigError(f"{group}: it has no _target_; allowed is the dotted path of a class or function")
+    try:
+        target = pydoc.locate(path)  # Hydra's own look-up logs a traceback before it raises
+        if target is None and (extra := extra_with(path.partition(".")[0])):
+            raise ConfigError(f"{group}._target_={path}: it is not installed; pip install -e '.[{extra}]' brings it")
+        if not callable(target):
+            raise ImportError("there is no such class or function")
+        made: partial[Any] = instantiate(dict(node), _partial_=True, _convert_="all")
+    except (ImportError, pydoc.ErrorDuringImport, InstantiationException) as error:
+        raise ConfigError(
+            f"{group}._target_={path}: {str(error).splitlines()[0]}; allowed is the dotted path of a class or function "
+            f"that Python can import from here"
+        ) from error
+    _check_arguments(group, path, target, made.keywords, args, kwargs)
+    return made
+
+
+def _check_arguments(
+    group: str,
+    path: str,
+    target: Callable[..., Any],
+    ours: Mapping[str, Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    try:
+        signature = inspect.signature(target)
+    except ValueError:  # some built-in functions have none to look at
+        return
+    kwargs = {k: v for k, v in kwargs.items() if k in signature.parameters or k not in OPTIONAL}
+    names = [name for name in signature.parameters if name not in kwargs][len(args) :]
+    takes_anything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for key, value in ours.items():
+        if key in names:
+            _check_kind(f"{group}.{key}", value, signature.parameters[key])
+        elif not takes_anything:
+            raise ConfigError(f"{group}.{schema.unknown_key(key, value, names)} (the arguments of {path})")
+    try:
+        signature.bind(*args, **kwargs, **ours)
+    except TypeError as error:
+        raise ConfigError(
+            f"{group}._target_={path}: it cannot be called with the arguments that a {group} is given: {error}"
+        ) from error
+
+
+def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:
+    """Refuse a value of another kind than the parameter's default; of a default None, than its annotation names."""
+    default = parameter.default
+    words = set(re.findall(r"\w+", str(parameter.annotation)))
+    if value is None and (default is None or "None" in words):
+        return
+    if isinstance(default, bool) or (default is None and "bool" in words):
+        allowed, fits = "true or false", isinstance(value, bool)
+    elif isinstance(default, int | float) or (default is None and words & {"float", "int"}):
+        allowed, fits = "a finite number", _is_finite_number(value)
+    elif isinstance(default, tuple) and "Sequence" not in words and all(map(_is_finite_number, default)):
+        allowed = f"a list of {len(default)} finite numbers"
+        fits = isinstance(value, list) and len(value) == len(default) and all(map(_is_finite_number, value))
+    else:
+        return
+    if not fits:
+        raise ConfigError(f"{key}={value}: allowed is {allowed}")
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@contextlib.contextmanager
+def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
+    """Name the keys and their values where a target refuses them."""
+    try:
+        yield
+    except UserError:
+        raise
+    except InvalidArgument as error:
+        raise ConfigError(f"{group}.{error}") from error
+    except Exception as error:  # a target may be anybody's code; HYDRA_FULL_ERROR=1 shows where in it
+        settings = {k: v for k, v in node.items() if not k.startswith("_")} or {"_target_": node.get("_target_")}
+        given = ", ".join(f"{group}.{k}={v}" for k, v in settings.items())
+        raise ConfigError(f"{given}: this cannot be used: {type(error).__name__}: {error}") from error

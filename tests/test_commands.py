@@ -33,7 +33,13 @@ def test_one_run(fresh: Command, tmp_path: Path) -> None:
     assert {path.name for path in run.iterdir()} == {"metrics.csv", "steps.csv", "run.json", "run.log", ".hydra"}
     assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
     summary = json.loads((run / "run.json").read_text())
-    assert summary["choices"] == {"data": "mnist", "model": "mlp", "init": "he", "optim": "radam"}
+    assert summary["choices"] == {
+        "data": "mnist",
+        "model": "mlp",
+        "init": "he",
+        "optim": "radam",
+        "schedule": "constant",
+    }
     assert summary["final"]["test"]["accuracy"] == rows["accuracy"].iloc[-1]
     assert summary["parameters"] == 537_354
     assert summary["environment"]["device"]

@@ -37,7 +37,7 @@ MARKS = (1, 10, 100)  # steps
 BATCH = 32
 TOP: dict[str, Any] = {"batch_size": BATCH, "log_interval": 7}
 State = dict[str, torch.Tensor]
-Records = dict[int, list[Record | Diverged]]
+Records = dict[int, list[Record | BaseException]]
 
 
 def network(init: str, seed: int, **options: Any) -> MLP:
@@ -67,8 +67,8 @@ def train_stack(runs: Sequence[Run], data: Splits, epochs: int = 1) -> Records:
     return records
 
 
-def train_alone(one: Run, data: Splits, epochs: int = 1) -> list[Record | Diverged]:
-    records: list[Record | Diverged] = []
+def train_alone(one: Run, data: Splits, epochs: int = 1) -> list[Record | BaseException]:
+    records: list[Record | BaseException] = []
     generator = torch.Generator().manual_seed(one.batch_seed)
     seeds: dict[str, Any] = {"generator": generator, "dropout_seed": one.dropout_seed, "modules_seed": 0}
     try:

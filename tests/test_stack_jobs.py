@@ -17,6 +17,7 @@ import torch
 from conftest import DATA, IN_PROCESS, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
 from test_config import composed
 from test_sweep import results, wait_until
+from torch import nn
 from yaml import safe_load
 
 from mnist_mlp.app.job import log_of_job
@@ -74,7 +75,7 @@ def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: 
     for run in summaries(tmp_path / "stacked").values():
         assert run["status"] == "completed"
         assert run["stack_size"] == 8
-        assert run["step"] == "stacked"
+        assert run["step"] == "stacked, updated by formula"
         assert run["final"].keys() == {"train", "val", "test"}
         assert run["seconds"] > 0
 
@@ -92,46 +93,53 @@ def test_a_sweep_goes_on_under_another_launcher_and_is_reported_on_as_one(comman
 
 @pytest.fixture
 def picky(throwing: Path) -> Path:
-    """A checkout with an initialisation that refuses seed 1, and an optimizer that does not stack."""
-    (throwing / "conf/optim/mine.yaml").write_text("_target_: torch.optim.NAdam\n_partial_: true\nlr: 0.001\n")
+    """A checkout with an initialisation that refuses seed 1, and a network that does not stack."""
+    (throwing / "conf/model/alone.yaml").write_text("_target_: picky.Alone\n")
     (throwing / "picky.py").write_text(
+        "import torch\n"
         "def picky_(weight, *, generator):\n"
         "    from mnist_mlp.training.seeds import derive_seeds\n"
         "    if generator.initial_seed() == derive_seeds(1).weights:\n"
         "        raise RuntimeError('not with this seed')\n"
         "    return weight.uniform_(-0.1, 0.1, generator=generator)\n"
+        "def Alone(in_features, out_features):\n"
+        "    return torch.nn.Sequential(torch.nn.LayerNorm(in_features), torch.nn.Linear(in_features, out_features))\n"
     )
     (throwing / "conf/init/picky.yaml").write_text("_target_: picky.picky_\n_partial_: true\nbias: zeros\n")
     return throwing
 
 
 def test_fail_fast_starts_no_more_after_a_stack_with_a_failure(command: Command, picky: Path, tmp_path: Path) -> None:
-    sweep = ("init=he,picky", "optim=sgd,mine", "seed=0,1", "epochs=1", *SMALLER, "fail_fast=true")
+    sweep = ("init=he,picky", "model=mlp,alone", "seed=0,1", "epochs=1", *SMALLER, "fail_fast=true")
     command("run.py", "-m", *sweep, STACKED, "hydra.sweep.dir=here", top=picky, status=1)
     runs = summaries(tmp_path / "here")
-    assert all("_sgd_" in name for name in runs)
+    assert all(run["choices"]["model"] == "mlp" for run in runs.values())
     assert sorted(run["status"] for run in runs.values()) == ["completed", "completed", "completed", "failed"]
 
 
 def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
     command: Command, picky: Path, tmp_path: Path
 ) -> None:
-    sweep = ("init=he,picky", "optim=sgd,adam,mine,throwing", "seed=0,1", "epochs=1", *SMALLER)
+    """Whether it fails as it is built, or by its optimizer in the middle of a stack."""
+    sweep = ("init=he,picky", "optim=sgd,lion,throwing,exiting", "model=mlp,alone", "seed=0,1", "epochs=1", *SMALLER)
     done = command("run.py", "-m", *sweep, STACKED, "hydra.sweep.dir=here", top=picky, status=1)
-    found = {tuple(name.split("_")[i] for i in (0, 1, 3)): run for name, run in summaries(tmp_path / "here").items()}
-    assert len(found) == 16
-    for (init, optim, seed), run in found.items():
-        if init == "picky" and seed.startswith("seed1"):
+    found = summaries(tmp_path / "here").values()
+    assert len(found) == 32
+    for run in found:
+        (init, optim, model), seed = (run["choices"][key] for key in ("init", "optim", "model")), run["config"]["seed"]
+        if init == "picky" and seed == 1:
             assert (
                 run["reason"]
                 == "ConfigError: init._target_=picky.picky_: this cannot be used: RuntimeError: not with this seed"
             )
         elif optim == "throwing":
             assert run["reason"] == "RuntimeError: thrown on purpose"
+        elif optim == "exiting":
+            assert run["reason"] == "SystemExit: enough"
         else:
             assert run["status"] == "completed"
         assert run["status"] == "completed" or "Traceback" in run["traceback"]
-        assert ("stack_size" in run) == (optim in ("sgd", "adam") and run["status"] == "completed")
+        assert ("stack_size" in run) == (model == "mlp" and not (init == "picky" and seed == 1))
     assert "thrown on purpose" in done.stdout
 
 
@@ -179,6 +187,10 @@ def test_a_stack_that_is_killed_keeps_what_was_finished(command: Command, start:
     assert all(path.read_text() == text for path, text in kept.items())
 
 
+def unstacked(in_features: int, out_features: int, **_: Any) -> nn.Module:
+    return nn.Sequential(nn.LayerNorm(in_features), nn.Linear(in_features, out_features))
+
+
 def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     configs = [config(f"seed={seed}", f"optim={optim}", *SMALL) for optim in ("sgd", "adam") for seed in range(5)]
     one_stack = pack(configs, memory=4)
@@ -193,7 +205,8 @@ def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     assert not tiny.stacks
     assert tiny.alone == dict.fromkeys(range(10), NO_MEMORY)
     assert str(tiny) == "no stacks; 10 alone: two runs would take more memory than is allowed"
-    other = pack([*configs, config("model.hidden=[9]", *SMALL), config("optim.amsgrad=true", *SMALL)], memory=4)
+    others = ("model.hidden=[9]", "model._target_=test_stack_jobs.unstacked")
+    other = pack([*configs, *(config(override, *SMALL) for override in others)], memory=4)
     assert other.alone == {10: NO_LIKE, 11: UNKNOWN}
 
 

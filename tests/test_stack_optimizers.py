@@ -15,7 +15,7 @@ from torch.optim import ASGD, SGD, Adafactor, Adagrad, Adam, Optimizer, Rprop
 from mnist_mlp.data.splits import Dataset, Split, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.model import MLP
-from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.run.record import Metrics, Record, StepLoss
 from mnist_mlp.training import Muon
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Schedule, linear
@@ -106,8 +106,8 @@ def run(make: Make, seed: int, schedule: Schedule | None = None, **options: Any)
     return Run(model, make(model.parameters()), batch_seed=10 + seed, dropout_seed=20 + seed, schedule=schedule)
 
 
-def in_a_stack(runs: list[Run], data: Splits, epochs: int) -> list[list[Record | Diverged]]:
-    records: list[list[Record | Diverged]] = [[] for _ in runs]
+def in_a_stack(runs: list[Run], data: Splits, epochs: int) -> list[list[Record | BaseException]]:
+    records: list[list[Record | BaseException]] = [[] for _ in runs]
     for number, record in loop.train(runs, data, epochs=epochs, batch_size=BATCH, log_interval=5, device=CPU):
         records[number].append(record)
     return records
@@ -149,7 +149,7 @@ def data(real_mnist: Dataset) -> Splits:
     return replace(splits, train=double(splits.train), val=double(splits.val), test=double(splits.test))
 
 
-def compare(found: Sequence[Record | Diverged], expected: Sequence[Record]) -> None:
+def compare(found: Sequence[Record | BaseException], expected: Sequence[Record]) -> None:
     """The same records but for seconds."""
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):

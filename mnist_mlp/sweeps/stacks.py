@@ -71,7 +71,7 @@ class Member:
         except Exception as error:
             self.end(error)
 
-    def end(self, error: Exception | None = None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         """Write down how it ended (see `RunWriter.end`)."""
         self.going = False
         try:
@@ -103,7 +103,7 @@ def _train(stack: Sequence[Member]) -> None:
             member = members[number]
             if not member.going:
                 continue
-            if isinstance(record, Diverged):
+            if isinstance(record, BaseException):
                 member.end(record)
             else:
                 member.write(record)

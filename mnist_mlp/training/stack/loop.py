@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Splits
-from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.run.record import Metrics, Record, StepLoss
 from mnist_mlp.training.cpu import backprop
 from mnist_mlp.training.loop import (
     EVALUATION_BATCH,
@@ -65,7 +65,7 @@ def train(
     device: torch.device,
     threads: int = 1,
     tf32: bool = False,
-) -> Iterator[tuple[int, Record | Diverged]]:
+) -> Iterator[tuple[int, Record | BaseException]]:
     """Train R classifiers together, and evaluate them before and after each epoch, as `training.train` does one.
 
     Args:
@@ -80,7 +80,8 @@ def train(
 
     Yields:
         The number of a run with a record of its, as it would have them alone; `seconds` is its share, an R-th, of the
-        stack's. A `Diverged` instead of a record is the run's last; the others go on.
+        stack's. A `Diverged`, or what its optimizer has raised, instead of a record is the run's last; the others go
+        on.
 
     Raises:
         torch.OutOfMemoryError: the device has too little memory for so many runs.
@@ -90,18 +91,24 @@ def train(
 
 def _train(
     runs: Sequence[Run], data: Splits, epochs: int, batch_size: int, log_interval: int, device: torch.device
-) -> Generator[tuple[int, Record | Diverged], None, None]:
+) -> Generator[tuple[int, Record | BaseException], None, None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # Runs whose optimizers step together stand together.
     rows = sorted(range(len(runs)), key=[kind_of(run) for run in runs].__getitem__)
     data = data.to(device)
     stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs)
-    going = set(range(len(rows)))  # rows that have not diverged
+    going = set(range(len(rows)))  # rows that have not ended
     seconds = 0.0
 
-    def evaluations(epoch: int) -> Iterator[tuple[int, Record | Diverged]]:
+    def failures() -> Iterator[tuple[int, BaseException]]:
+        for row in sorted(going & stack.failed.keys()):
+            going.discard(row)
+            yield rows[row], stack.failed[row]
+
+    def evaluations(epoch: int) -> Iterator[tuple[int, Record | BaseException]]:
         stack.ready_to_evaluate()
+        yield from failures()
         splits = {"train": data.train if epoch == 0 else None, "val": data.val, "test": data.test}
         for name, split in splits.items():
             if split is None:
@@ -137,9 +144,12 @@ def _train(
                 going.discard(row)
                 yield rows[row], diverged_in_training(losses[bad, row].item(), before + bad + 1, epoch)
                 continue
+            if row in stack.failed:
+                continue
             accuracy = int(correct[row]) / len(data.train)
             yield (
                 rows[row],
                 Metrics(epoch, stack.steps, "train", means[row], accuracy, stack.rates[row].at(stack.steps), seconds),
             )
+        yield from failures()
         yield from evaluations(epoch)

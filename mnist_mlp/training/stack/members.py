@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnist_mlp.run.record import Diverged, Record
+from mnist_mlp.run.record import Record
 from mnist_mlp.training.build import Parts
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.optimizers import kind_of
@@ -34,17 +34,17 @@ def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -
         device: where to train.
 
     Raises:
-        Diverged: as `mnist_mlp.training.loop.train` does.
+        Diverged, or what the optimizer raises: as `mnist_mlp.training.loop.train` does.
     """
     for _, record in records([run_of(parts)], parts, config, device):
-        if isinstance(record, Diverged):
+        if isinstance(record, BaseException):
             raise record
         yield record
 
 
 def records(
     runs: Sequence[Run], parts: Parts, config: Mapping[str, Any], device: torch.device
-) -> Iterator[tuple[int, Record | Diverged]]:
+) -> Iterator[tuple[int, Record | BaseException]]:
     """What `mnist_mlp.training.stack.loop.train` yields for these runs; their memory is free again afterwards.
 
     Args:

@@ -39,13 +39,19 @@ class OwnSteps:
     Args:
         optimizer: of these parameters.
         rates: its.
+        rows: of the stack.
         parameters: each with the parts of the stack that are its values and its gradient.
     """
 
     def __init__(
-        self, optimizer: Optimizer, rates: Rates, parameters: Sequence[tuple[nn.Parameter, Tensor, Tensor]]
+        self,
+        optimizer: Optimizer,
+        rates: Rates,
+        rows: Sequence[int],
+        parameters: Sequence[tuple[nn.Parameter, Tensor, Tensor]],
     ) -> None:
-        self.optimizer, self._rates, self._parameters = optimizer, rates, parameters
+        self.optimizer, self.rows = optimizer, rows
+        self._rates, self._parameters = rates, parameters
         for p, values, _ in parameters:  # what some remember from the beginning is where the parameter was then
             state = optimizer.state.get(p, {})
             state.update({k: v.to(values.device) for k, v in state.items() if isinstance(v, Tensor) and v.dim()})
@@ -141,11 +147,11 @@ def steps_of(
                 of_rows = [rates[row] for row in alike]
                 blocks.append(Block([rules[row] for row in alike], of_rows, parameters, here, columns, wrap))
         elif kind.how == TOGETHER:
-            own.append(_together(runs[rows[0]].optimizer, rates[rows[0]], parameters, here))
+            own.append(_together(runs[rows[0]].optimizer, rates[rows[0]], parameters, rows))
         else:
             for row in rows:
                 places = zip(runs[row].model.parameters(), parameters.of_run(row), strict=True)
-                own.append(OwnSteps(runs[row].optimizer, rates[row], [(p, *place) for p, place in places]))
+                own.append(OwnSteps(runs[row].optimizer, rates[row], [row], [(p, *place) for p, place in places]))
     return blocks, own
 
 
@@ -159,18 +165,19 @@ def _rule(group: dict[str, object], optimizer: Optimizer) -> Rule:
     return rule
 
 
-def _together(optimizer: Optimizer, rates: Rates, parameters: Parameters, rows: slice) -> OwnSteps:
-    """One optimizer of the parameters of all these runs, each group's as one."""
+def _together(optimizer: Optimizer, rates: Rates, parameters: Parameters, rows: Sequence[int]) -> OwnSteps:
+    """One optimizer of the parameters of all these runs, which are neighbours, each group's as one."""
+    here = slice(rows[0], rows[-1] + 1)
     places = [
         (
-            nn.Parameter(parameters.values[rows, columns]),
-            parameters.values[rows, columns],
-            parameters.gradients[rows, columns],
+            nn.Parameter(parameters.values[here, columns]),
+            parameters.values[here, columns],
+            parameters.gradients[here, columns],
         )
         for columns in parameters.columns
     ]
     made = remade(optimizer, [p for p, _, _ in places])
-    return OwnSteps(made, rates.of(made), places)
+    return OwnSteps(made, rates.of(made), rows, places)
 
 
 def remade(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> Optimizer:

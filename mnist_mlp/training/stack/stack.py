@@ -1,6 +1,6 @@
 """R networks on a device and the steps that they take together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +17,7 @@ from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.stack.compiled import Compiled, eager
 from mnist_mlp.training.stack.graph import Repeated
 from mnist_mlp.training.stack.layers import Segment, layers_of, trained
-from mnist_mlp.training.stack.optimizers import kind_of, steps_of
+from mnist_mlp.training.stack.optimizers import OwnSteps, kind_of, steps_of
 from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
 from mnist_mlp.training.stack.runs import Run
@@ -94,6 +94,7 @@ class Stack:
         self.batch_size, self.steps = batch_size, 0
         self.sizes = batch_sizes(len(data.train), batch_size)
         self.rates = [Rates(run.optimizer, run.schedule, epochs * len(self.sizes)) for run in runs]
+        self.failed: dict[int, BaseException] = {}  # rows whose optimizer has raised
         self.blocks, self.own = steps_of(runs, self.rates, self.parameters, kinds, wrap)
         self.threads = cpu_count() if device.type == "cuda" else 1  # that prepare what a GPU needs
         self.loss = wrap(mean_cross_entropy)
@@ -143,10 +144,9 @@ class Stack:
             count = min(chunk.capacity, self.sizes[step:].count(chunk.batch))
             images = orders[:, image : image + count * chunk.batch].view(-1, count, chunk.batch).transpose(0, 1)
             self.prepare(chunk, images)
-            for number in range(count):
+            for number in range(1, count + 1):
                 chunk.step()
-                for own in self.own:
-                    own.update(self.steps + number + 1)
+                self._each_own(lambda own, step=self.steps + number: own.update(step))  # type: ignore[misc]
             losses[step : step + count] = chunk.losses[:count]
             correct += chunk.correct[:count].sum(dim=0)
             step, image = step + count, image + count * chunk.batch
@@ -160,8 +160,18 @@ class Stack:
             Statistics(run.model, run.optimizer).renew(self.data.train)
 
     def _set_mode(self, training: bool) -> None:
-        for own in self.own:
-            set_mode(own.optimizer, training)
+        self._each_own(lambda own: set_mode(own.optimizer, training))
+
+    def _each_own(self, do: Callable[[OwnSteps], object]) -> None:
+        """Do something with each optimizer that takes its own steps; one that raises has ended its runs alone."""
+        for own in list(self.own):
+            try:
+                do(own)
+            except torch.OutOfMemoryError:
+                raise
+            except (Exception, SystemExit) as error:  # somebody's code
+                self.own.remove(own)
+                self.failed |= dict.fromkeys(own.rows, error)
 
     def prepare(self, chunk: Chunk, images: Tensor) -> None:
         """Draw what the next steps need, and have the device take it when it gets there.

@@ -19,11 +19,13 @@ class GridSweeperConf(BasicSweeperConf):
     Attributes:
         max_batch_size: how many jobs a launcher gets at a time, null for all.
         grids: an optimizer, to a key of the configuration, to the values to try (see `mnist_mlp.app.grids`).
+        trials: of a search, for each cell and seed (see `mnist_mlp.app.search`); null where nothing is searched.
     """
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
     max_batch_size: int | None = II("launch_size:")
     grids: Any = field(default_factory=dict)
+    trials: Any = None
 
 
 def _schema() -> DictConfig:
@@ -38,22 +40,25 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=_schema(),
 class GridSweeper(BasicSweeper):
     """Sweeps over the product of all values given; `mnist_mlp.app.sweep` has what is special about it."""
 
-    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None, grids: Any = None) -> None:
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None, **_: Any) -> None:
         # Hydra has resolved these grids. `combinations` reads them as written: an interpolation is of the job's values.
         super().__init__(max_batch_size, params)
 
     def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
         """The overrides of every job, from those of the sweep."""
         from mnist_mlp.app.grids import GROUP, expand
+        from mnist_mlp.app.search import dimension
 
         assert self.hydra_context is not None
         assert self.config is not None
         loader, hydra = self.hydra_context.config_loader, self.config.hydra
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-        (combinations,) = self.split_arguments(parsed, max_batch_size=None)
+        searched = {given.get_key_element(): found for given in parsed if (found := dimension(given)) is not None}
+        crossed = [given for given in parsed if given.get_key_element() not in searched]
+        (combinations,) = self.split_arguments(crossed, max_batch_size=None)
         grids = OmegaConf.to_container(hydra.sweeper, resolve=False)["grids"]  # type: ignore[call-overload, index]
         options = loader.get_group_options(GROUP, ObjectType.CONFIG)
-        return expand(combinations, grids, hydra.runtime.choices[GROUP], options)
+        return expand(combinations, grids, hydra.runtime.choices[GROUP], options, searched, hydra.sweeper.trials)
 
     def sweep(self, arguments: list[str]) -> None:
         """Compose every job, and have those run that have no result yet."""

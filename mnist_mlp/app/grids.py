@@ -1,4 +1,7 @@
-"""Grids of single optimizers, `hydra.sweeper.grids`: values that multiply the jobs of one optimizer alone."""
+"""What multiplies the jobs of a sweep: the trials of a search, and the grids of single optimizers.
+
+`hydra.sweeper.grids` has values that multiply the jobs of one optimizer alone, or ranges that are searched for it.
+"""
 
 import json
 import logging
@@ -6,11 +9,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString, Transformer
 
+from mnist_mlp.app.search import Dimension, check_trials, dimension, places
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.schema import ConfigError, Role
 
@@ -20,32 +25,47 @@ PLACE = "hydra.sweeper.grids"
 GROUP = "optim"  # whose options have grids
 EXAMPLE = f"{PLACE}={{sgd:{{optim.lr:[0.1,1]}}}}"
 
-Grid = Mapping[str, Sequence[Any]]  # dotted key to the values to try
+Grid = Mapping[str, Sequence[Any] | Dimension]  # dotted key to the values to try, or to what is searched
 
 
-def expand(combinations: Sequence[Sequence[str]], tree: Any, default: str, options: Collection[str]) -> list[list[str]]:
-    """Multiply each combination by the grid of its optimizer, where that has one.
+def expand(
+    combinations: Sequence[Sequence[str]],
+    tree: Any,
+    default: str,
+    options: Collection[str],
+    searched: Mapping[str, Dimension] = MappingProxyType({}),
+    trials: Any = None,
+) -> list[list[str]]:
+    """Multiply each combination by the trials of a search, and by the grid of its optimizer, where that has one.
 
     Args:
         combinations: overrides of each job so far.
         tree: an optimizer, to a key of the configuration, to a value or a list of values, in plain containers; or None.
         default: the optimizer of a combination that chooses none.
         options: all optimizers that there are.
+        searched: by every optimizer; key to range.
+        trials: how many, where anything is searched.
 
     Returns:
-        Overrides of each job: a combination's own, then one for each key of the grid.
+        Overrides of each job: a combination's own, then one for each key that is searched or in the grid.
 
     Raises:
         ConfigError: it is no such tree, or a combination gives a key that its grid gives too.
     """
     grids = read(tree, options)
-    settings = {optimizer: list(_settings(grid)) for optimizer, grid in grids.items()}
+    for optimizer, grid in grids.items():
+        _refuse_given_twice([f"{key}=interval" for key in searched], optimizer, grid)
+    keys = sorted({*searched, *(key for grid in grids.values() for key in grid if _is_searched(grid[key]))})
+    check_trials(trials, bool(keys))
+    points = places(keys, trials) if keys else []
+    settings = {optimizer: list(_settings({**searched, **grid}, points)) for optimizer, grid in grids.items()}
+    usual = list(_settings(searched, points))
     used, jobs = set(), []
     for combination in combinations:
         optimizer = _optimizer(combination) or default
         used.add(optimizer)
         _refuse_given_twice(combination, optimizer, grids.get(optimizer, {}))
-        jobs += [[*combination, *setting] for setting in settings.get(optimizer, [[]])]
+        jobs += [[*combination, *setting] for setting in settings.get(optimizer, usual)]
     if idle := sorted(grids.keys() - used):
         log.info("%s: not in this sweep: %s", PLACE, ", ".join(idle))
     return jobs
@@ -68,9 +88,13 @@ def read(tree: Any, options: Collection[str]) -> dict[str, Grid]:
     }
 
 
-def _values(place: str, key: Any, value: Any) -> list[Any]:
-    """The values to try for a key."""
+def _values(place: str, key: Any, value: Any) -> list[Any] | Dimension:
+    """The values to try for a key, or the range to search."""
     _check_key(place, key, value)
+    if isinstance(value, str) and re.match(r"(tag|int|interval)\(", value):
+        given = OverridesParser.create().parse_override(f"{key}={value}")
+        if (found := dimension(given, f"{place}: ")) is not None:
+            return found
     values = value if isinstance(value, list) else [value]
     if not values or not all(map(_is_value, values)):
         raise ConfigError(f"{place}: {key}={value}: allowed is a value, or a list of at least one")
@@ -101,9 +125,21 @@ def _is_value(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _settings(grid: Grid) -> Iterator[list[str]]:
-    """The overrides of each setting of a grid: the product of its values."""
-    return map(list, product(*([override(key, value) for value in values] for key, values in grid.items())))
+def _settings(grid: Grid, points: Sequence[Mapping[str, float]]) -> Iterator[list[str]]:
+    """The overrides of each setting of a grid: the product of its values, and of the trials of what is searched."""
+    crossed, searched = [], {}
+    for key, values in grid.items():
+        if isinstance(values, Sequence):
+            crossed.append([[override(key, value)] for value in values])
+        else:
+            searched[key] = values
+    trials = [[override(key, range_.at(point[key])) for key, range_ in searched.items()] for point in points]
+    for parts in product(*crossed, trials if searched else [[]]):
+        yield [given for part in parts for given in part]
+
+
+def _is_searched(values: Sequence[Any] | Dimension) -> bool:
+    return not isinstance(values, Sequence)
 
 
 def _refuse_given_twice(combination: Sequence[str], optimizer: str, grid: Grid) -> None:

@@ -1,0 +1,122 @@
+"""A search by trials: settings at the same places of every cell's own ranges, so that all have the same luck.
+
+What is searched is written in Hydra's grammar: `interval(1e-4,1)`, on a logarithmic scale as
+`tag(log,interval(1e-4,1))`, whole numbers as `int(interval(16,256))`, and `tag(search,choice(relu,tanh))` for one of
+several values. Everything else that has several values is crossed.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
+from scipy.stats import qmc
+
+from mnist_mlp.run import schema
+from mnist_mlp.run.schema import ConfigError, Role
+
+TRIALS = "hydra.sweeper.trials"
+LOG, SEARCH = "log", "search"  # tags
+DIGITS = 4  # of a value that is searched: more tell nothing apart, and would be in every job's overrides
+
+
+class Dimension(Protocol):
+    """The range of one key."""
+
+    def at(self, place: float) -> Any:
+        """The value at a place in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers from `low` to `high`, evenly spread, or evenly on a logarithmic scale; all, or whole ones alone."""
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    def at(self, place: float) -> float | int:
+        """The value at a place in [0, 1)."""
+        high = self.high + self.whole  # the last number is as wide as any other
+        if self.log:
+            value = math.exp(math.log(self.low) + place * (math.log(high) - math.log(self.low)))
+        else:
+            value = self.low + place * (high - self.low)
+        if self.whole:
+            return min(int(self.high), max(int(self.low), math.floor(value)))
+        return min(self.high, max(self.low, float(f"{value:.{DIGITS}g}")))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, each as likely."""
+
+    values: Sequence[Any]
+
+    def at(self, place: float) -> Any:
+        """The value at a place in [0, 1)."""
+        return self.values[math.floor(place * len(self.values))]
+
+
+def dimension(given: Override, place: str = "") -> Dimension | None:
+    """What an override searches; None for one that gives a value, or values to be crossed.
+
+    Args:
+        given: as parsed.
+        place: where it stands, for messages, if it is not the command line.
+
+    Raises:
+        ConfigError: its range is none, or its key is no setting to tune.
+    """
+    sweep = given.value() if given.is_sweep_override() else None
+    is_choice = isinstance(sweep, ChoiceSweep) and SEARCH in sweep.tags
+    if not is_choice and not isinstance(sweep, IntervalSweep):
+        return None
+    key, text = given.get_key_element(), f"{place}{given.input_line}"
+    if schema.role_of(key) is not Role.TUNABLE:
+        raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
+    if isinstance(sweep, ChoiceSweep):
+        return Choice(tuple(sweep.list))
+    assert isinstance(sweep, IntervalSweep)
+    low, high, log = sweep.start, sweep.end, LOG in sweep.tags
+    if low is None or high is None or not -math.inf < low < high < math.inf:
+        raise ConfigError(f"{text}: allowed is interval(LOW,HIGH) with LOW below HIGH")
+    if log and low <= 0:
+        raise ConfigError(f"{text}: allowed on a logarithmic scale are numbers greater than 0")
+    if unknown := sweep.tags - {LOG, SEARCH}:
+        raise ConfigError(f"{text}: there is no such tag as {', '.join(sorted(unknown))}; allowed are {LOG}, {SEARCH}")
+    return Interval(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
+
+
+def check_trials(trials: Any, searched: bool) -> None:
+    """Refuse a number of trials that is none, or is missing, or has nothing to search.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if trials is None:
+        if searched:
+            raise ConfigError(f"an interval is searched by trials: allowed is {TRIALS}=N, a whole number, at least 1")
+        return
+    if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
+        raise ConfigError(f"{TRIALS}={trials}: allowed is null or a whole number, at least 1")
+    if not searched:
+        raise ConfigError(
+            f"{TRIALS}={trials}: there is nothing to search; allowed with it is an interval, as in "
+            "'optim.lr=tag(log,interval(1e-4,1))'"
+        )
+
+
+def places(keys: Sequence[str], trials: int) -> list[Mapping[str, float]]:
+    """Where each trial lies in the unit cube of the keys: scrambled points of Halton's, the same every time.
+
+    More trials begin with the same ones (Owen 2017, "A randomized Halton algorithm in R").
+
+    Args:
+        keys: all that any cell searches.
+        trials: how many, at least 1.
+    """
+    points = qmc.Halton(len(keys), scramble=True, rng=0).random(trials)
+    return [dict(zip(keys, map(float, point), strict=True)) for point in points]

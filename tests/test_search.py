@@ -1,0 +1,114 @@
+"""A search by trials: where its points lie, what becomes of them, and what is no search."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_grids import Combinations, combinations, loader  # noqa: F401 - fixtures are used by their names
+
+from mnist_mlp.app.search import Choice, Interval, places
+from mnist_mlp.run.schema import ConfigError
+
+ADAM, SGD = "optim=adam", "optim=sgd"
+
+
+def rates(jobs: list[list[str]], *having: str) -> list[float]:
+    """The learning rates of the jobs that have all of these overrides."""
+    of = [job for job in jobs if set(having) <= set(job)]
+    return [float(next(o for o in job if o.startswith("optim.lr=")).partition("=")[2]) for job in of]
+
+
+def test_all_cells_are_searched_at_the_same_places(combinations: Combinations) -> None:  # noqa: F811
+    grids = "hydra.sweeper.grids={sgd:{optim.lr:'tag(log,interval(1e-2,1))'}}"
+    jobs = combinations("init=he,lecun", "optim=adam,sgd", "seed=0,1", grids, "hydra.sweeper.trials=5")
+    assert len(jobs) == 2 * 2 * (1 + 5)  # Adam has nothing to search
+    jobs = combinations(
+        "init=he,lecun", "optim=adam,radam", "optim.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.trials=16"
+    )
+    assert len(jobs) == 2 * 2 * 16
+    found = [rates(jobs, f"init={init}", f"optim={optim}") for init in ("he", "lecun") for optim in ("adam", "radam")]
+    assert all(other == found[0] for other in found)
+    assert len(set(found[0])) == 16
+    # Sixteen points of a sequence of base 2: one in each sixteenth of the range.
+    assert sorted(math.floor(16 * (math.log10(rate) + 4) / 3) for rate in found[0]) == list(range(16))
+
+
+def test_each_optimizer_s_own_range_has_the_same_places(combinations: Combinations) -> None:  # noqa: F811
+    of_sgd = "{optim.lr:'interval(0,1)',optim.momentum:[0,0.9]}"
+    grids = f"hydra.sweeper.grids={{adam:{{optim.lr:'interval(0,0.1)'}},sgd:{of_sgd}}}"
+    jobs = combinations("optim=adam,sgd", "seed=0,1,2", grids, "hydra.sweeper.trials=4")
+    assert len(jobs) == 3 * 4 + 3 * 2 * 4
+    adam, sgd = rates(jobs, ADAM, "seed=0"), rates(jobs, SGD, "seed=1", "optim.momentum=0.9")
+    assert [10 * rate for rate in adam] == pytest.approx(sgd, rel=1e-3)
+
+
+def test_more_trials_keep_those_that_were_there(combinations: Combinations) -> None:  # noqa: F811
+    sweep = ("optim=adam,sgd", "optim.lr=tag(log,interval(1e-4,1))")
+    few, more = (combinations(*sweep, f"hydra.sweeper.trials={n}") for n in (16, 32))
+    assert rates(more, ADAM)[:16] == rates(few, ADAM)
+    assert len(rates(more, ADAM)) == 32
+
+
+def test_whole_numbers_and_choices(combinations: Combinations) -> None:  # noqa: F811
+    jobs = combinations(
+        "batch_size=int(interval(1,4))", "model.activation=tag(search,choice(relu,tanh))", "hydra.sweeper.trials=12"
+    )
+    values = [dict(given.split("=") for given in job) for job in jobs]
+    assert {value["batch_size"] for value in values} == {"1", "2", "3", "4"}
+    assert {value["model.activation"] for value in values} == {"relu", "tanh"}
+
+
+@given(
+    low=st.floats(1e-6, 1e3), factor=st.floats(1.001, 1e6), place=st.floats(0, 1, exclude_max=True), log=st.booleans()
+)
+def test_a_value_lies_within_its_range(low: float, factor: float, place: float, log: bool) -> None:
+    high = low * factor
+    assert low <= Interval(low, high, log, whole=False).at(place) <= high
+    whole = Interval(math.ceil(low), math.ceil(high) + 1, log, whole=True).at(place)
+    assert isinstance(whole, int)
+    assert math.ceil(low) <= whole <= math.ceil(high) + 1
+    assert Choice("abc").at(place) in "abc"
+
+
+def test_whole_numbers_are_equally_likely() -> None:
+    made = Interval(1, 4, log=False, whole=True)
+    found = [made.at(place) for place in np.arange(400) / 400]
+    assert [found.count(number) for number in (1, 2, 3, 4)] == [100] * 4
+
+
+def test_the_points_fill_the_cube() -> None:
+    points = np.array([list(point.values()) for point in places(["a", "b"], 36)])
+    for column, count in zip(points.T, (2**5, 3**3), strict=True):
+        assert len(set(np.floor(column[:count] * count))) == count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["optim.lr=interval(1,0.1)", "hydra.sweeper.trials=4"], ["optim.lr=interval(1,0.1)", "LOW below HIGH"]),
+        (["optim.lr=tag(log,interval(-1,1))", "hydra.sweeper.trials=4"], ["optim.lr=tag", "greater than 0"]),
+        (["optim.lr=tag(lgo,interval(0.1,1))", "hydra.sweeper.trials=4"], ["no such tag as lgo", "log, search"]),
+        (["optim.lr=interval(0.1,1)", "hydra.sweeper.trials=0"], ["trials=0", "at least 1"]),
+        (["optim.lr=interval(0.1,1)", "hydra.sweeper.trials=many"], ["trials=many", "a whole number"]),
+        (["optim.lr=interval(0.1,1)"], ["hydra.sweeper.trials=N"]),
+        (["hydra.sweeper.trials=4"], ["trials=4", "nothing to search"]),
+        (["seed=interval(0,9)", "hydra.sweeper.trials=4"], ["seed=interval(0,9)", "settings to tune"]),
+        (["epochs=int(interval(1,9))", "hydra.sweeper.trials=4"], ["epochs=int(interval(1,9))", "settings to tune"]),
+        (
+            ["hydra.sweeper.grids={adam:{optim.lr:'interval(2,1)'}}", "hydra.sweeper.trials=4"],
+            ["hydra.sweeper.grids.adam: optim.lr=interval(2,1)", "LOW below HIGH"],
+        ),
+        (
+            ["hydra.sweeper.grids={adam:{optim.lr:[1]}}", "optim.lr=interval(1,2)", "hydra.sweeper.trials=4"],
+            ["hydra.sweeper.grids.adam: optim.lr=[1]", "the sweep gives it too"],
+        ),
+    ],
+)
+def test_what_is_no_search_is_named(combinations: Combinations, arguments: list[str], words: list[str]) -> None:  # noqa: F811
+    with pytest.raises(ConfigError) as caught:
+        combinations(*arguments)
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)

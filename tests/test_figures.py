@@ -188,3 +188,30 @@ def test_diverged_rates_are_crosses_at_an_error_of_one(tmp_path: Path, write_run
 def test_ticks_are_round(values: list[float], ends: tuple[float, float], labels: list[float]) -> None:
     assert bounds(values) == ends
     assert ticks(*ends, 7) == labels
+
+
+def test_without_epochs_there_is_a_point(tmp_path: Path, write_run: Write) -> None:
+    for optim, accuracy in (("adam", 0.1), ("sgd", 0.12)):
+        for seed in range(3):
+            for init in ("he", "lecun"):
+                write_run(init, optim, seed, test=[accuracy + seed / 1000])
+    figure = curves_of(compared(tmp_path))
+    for ax in figure.axes:
+        assert [line.get_marker() for line in ax.lines if len(line.get_xdata()) == 1] == ["o", "o"]  # type: ignore[arg-type]
+        others = [line for line in ax.lines if line.get_marker() == "."]
+        assert [len(line.get_xdata()) for line in others] == [2]  # type: ignore[arg-type]
+        low, high = ax.get_xlim()
+        assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [0]
+
+
+@pytest.mark.parametrize(("spread", "lowest"), [(0.004, 0.01), (0.02, 0.002)])
+def test_axes_are_long_enough_for_intervals_within_reason(
+    tmp_path: Path, write_run: Write, spread: float, lowest: float
+) -> None:
+    for seed in (-1, 0, 1):
+        write_run(seed=seed + 1, test=[0.1, 0.98 + spread * seed])
+    comparison = compared(tmp_path)
+    # 4.3027 * spread / sqrt(3) on either side of an error of 2 %: down to 1 %, or to less than none
+    error = with_errors(comparison.curves, least_error(comparison.runs))["error_ci_low"].min()
+    assert error == pytest.approx(max(0.02 - 4.3027 * spread / 3**0.5, least_error(comparison.runs)), rel=1e-3)
+    assert curves_of(comparison).axes[0].get_ylim()[0] == pytest.approx(lowest)

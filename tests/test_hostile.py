@@ -113,12 +113,26 @@ def test_hostile_markdown_is_text(hostile: Written) -> None:
     assert len([token for token in tokens if token.type == "fence"]) == 1
 
 
+def test_a_name_like_a_figure_costs_no_picture(tmp_path: Path) -> None:
+    write = run_writer(tmp_path)
+    run = write(optim="x](figures/mine.png)")
+    content = json.loads((run / RUN_FILE).read_text())
+    (run / RUN_FILE).write_text(json.dumps(content | {"overrides": ["a=\n![x](figures/mine.png)\n"]}))
+    hydra = {"hydra": {"overrides": {"task": ["a=\n![x](figures/mine.png)\n"], "hydra": []}}}
+    (tmp_path / "sweep/multirun.yaml").write_text(json.dumps(hydra))
+    figures = report_on([tmp_path / "sweep"], tmp_path / "report", formats=["pdf"]).directory / "figures"
+    (figures / "mine.png").write_text("a user's own")
+    report_on([tmp_path / "sweep"], tmp_path / "report")
+    assert (figures / "mine.png").exists()
+    assert not list(figures.glob("*.pdf"))  # those of the last report are gone
+
+
 def test_hostile_latex_keeps_its_rows(hostile: Written) -> None:
     comparison = compare(hostile.results, 0.97, ["optim"])  # whose names come first in a row
-    source = tables.latex(comparison, "[d]\n*", "d")
+    source = tables.latex(comparison, "[d]\n*", "d", most=len(comparison.summary))
     rows = source.partition("\\midrule\n")[2].partition("\\bottomrule")[0].splitlines()
     assert len(rows) == len(comparison.summary)
-    columns = len(tables.leaderboard(comparison).columns) - 3
+    columns = len(["optim", *comparison.tuned, "test accuracy (%)", "vs. best", "n", "diverged"])
     for row in rows:
         assert row.endswith(r" \\")
         assert len(re.findall(r"(?<!\\)&", row)) == columns - 1

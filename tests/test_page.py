@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,31 @@ def test_tables_sort_and_filter(tuned: Path, open_page: Open) -> None:
     assert column(page, "s0-board", 3) == ["adam", "sgd", EVIL]
     page.get_by_placeholder("such as adam").fill("sgd")
     assert column(page, "s0-board", 3) == ["sgd"]
+
+
+def test_intervals_sort_by_both_ends(tuned: Path, open_page: Open) -> None:
+    page = open_page(directory=tuned)
+    page.evaluate(
+        """texts => document.querySelectorAll("#s0-pairs tbody td:nth-child(5)").forEach((cell, i) => {
+            cell.textContent = texts[i];
+        })""",
+        ["[-0.10, +0.20]", "[+0.10, +0.40]", "[-0.50, +0.10]"],
+    )
+    head = page.locator("#s0-pairs").get_by_role("button", name="95 % interval")
+    head.click()
+    assert column(page, "s0-pairs", 5) == ["[-0.50, +0.10]", "[-0.10, +0.20]", "[+0.10, +0.40]"]
+    head.click()
+    assert column(page, "s0-pairs", 5) == ["[+0.10, +0.40]", "[-0.10, +0.20]", "[-0.50, +0.10]"]
+    lists = "['[64, 8]', '[]', '[64]', '[128]', '[64, 32]'].sort((a, b) => byNumbers(numbers(a), numbers(b)))"
+    assert page.evaluate(lists) == ["[]", "[64]", "[64, 8]", "[64, 32]", "[128]"]
+
+
+def test_the_page_says_which_runs_have_no_curve(write_run: Write, report: Report, tmp_path: Path) -> None:
+    write_run()
+    write_run(seed=1, test=[0.1], epochs=2, status="diverged", reason="nan")
+    report()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "Curves of diverged runs are not drawn (1 of 2 runs)." in page
 
 
 def test_a_click_hides_a_curve(tuned: Path, open_page: Open) -> None:
@@ -189,4 +216,29 @@ def test_tables_for_latex_and_figures_for_papers(tuned: Path) -> None:
     latex = (tuned / "summary.tex").read_text()
     assert r"\textless{}img src=x" in latex
     assert re.search(r"& \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\] &", latex)
+    assert r"init & optim & optim.lr & test accuracy (\%) & vs. best & n & diverged \\" in latex
     assert (tuned / "figures/differences.pdf").read_bytes().startswith(b"%PDF")
+
+
+PAPER = r"""\documentclass[a4paper]{article}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs,graphicx}
+\begin{document}
+\input{report/summary.tex}
+\end{document}
+"""
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdfLaTeX")
+def test_the_latex_table_fits_an_article(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+    for number in range(80):
+        name = "a_long_name_of_an_optimizer_" * (number == 0) + str(number)
+        for lr in (0.1, 0.01):
+            write_run(optim=name, lr=lr, test=[0.1, 0.9 - number / 1000], model={"hidden": [512, 256], "dropout": lr})
+    summarise()
+    (tmp_path / "paper.tex").write_text(PAPER)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert not re.search("Overfull|Float too large", done.stdout), done.stdout
+    assert "The 40 best of 80." in (tmp_path / "report/summary.tex").read_text()

@@ -12,7 +12,7 @@ from conftest import Report, Write
 from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
-from mnist_mlp.report import newest_sweep, report_on
+from mnist_mlp.report import default_directory, newest_sweep, report_on
 from mnist_mlp.report.analysis.stats import compare, mean_intervals
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
@@ -152,6 +152,17 @@ def test_a_report_has_the_sweeps_own_name(tmp_path: Path, write_run: Write, monk
         assert str(report_on([Path(path)]).directory) == name
     several = report_on([Path("elsewhere/mine"), Path("outputs/old/multirun/2026-01-02/10-00-00")])
     assert str(several.directory) == "reports/mine+2026-01-02_10-00-00"
+
+
+def test_a_report_stays_below_reports(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run()
+    (tmp_path / "sweep/sub/deep").mkdir(parents=True)
+    (tmp_path / "multirun").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path / "sweep/sub")
+    for path, name in {"..": "sweep", "deep/../..": "sweep", "../../multirun/sweep": "sweep"}.items():
+        assert str(default_directory([Path(path)])) == f"reports/{name}"
+    assert str(default_directory([Path("/")])) == "reports/all"
+    assert str(default_directory([Path(".."), Path("/")])) == "reports/sweep+all"
 
 
 def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, summarise: Report) -> None:

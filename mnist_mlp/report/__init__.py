@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def report_on(
     from mnist_mlp.report.render import page, terminal
 
     results, comparisons = compared(sweeps, target, by, about)
-    directory = out or REPORTS / _name(sweeps)
+    directory = out or default_directory(sweeps)
     command = _command(sweeps, out, target, by, formats)
     page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]
@@ -123,13 +124,21 @@ def newest_sweep(root: Path = SWEEPS) -> Path:
     return marks[-1].parent
 
 
+def default_directory(sweeps: Sequence[Path]) -> Path:
+    """Where the report on these sweeps goes, unless it is told: below `reports/` in any case."""
+    return REPORTS / _name(sweeps)
+
+
 def _name(sweeps: Sequence[Path]) -> str:
-    """The report's name: each sweep's path below the last `multirun/` or `outputs/` in it, or else its last part."""
+    """The report's name: each sweep's path below the last `multirun/` or `outputs/` in it, or else its last part.
+
+    Links are not followed, as a sweep is called by where its user sees it; `..` is, as a name may lead nowhere else.
+    """
     names = []
     for sweep in sweeps:
-        parts = sweep.absolute().parts
+        parts = Path(os.path.normpath(sweep.absolute())).parts
         tops = [number for number, part in enumerate(parts[:-1]) if part in (SWEEPS.name, "outputs")]
-        names.append("/".join(parts[tops[-1] + 1 :]) if tops else parts[-1])
+        names.append("/".join(parts[tops[-1] + 1 :]) if tops else parts[-1].strip("/") or "all")
     names = list(dict.fromkeys(names))
     if len(names) == 1:
         return names[0]

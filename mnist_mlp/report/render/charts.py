@@ -10,6 +10,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, each_cell, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
+from mnist_mlp.report.render import captions
 from mnist_mlp.report.render.looks import looks
 from mnist_mlp.report.render.scales import least_error, with_errors
 from mnist_mlp.run import schema
@@ -27,7 +28,7 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         `curves` and `sensitivity`: a cell each, with its name, its line's label, colour and dash, its panel, and
         points: of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the legend;
         `reading`: how to read it, in words. `splits`: best to look at first; `judged`: that of the sensitivity.
-        `left`: how many cells are not drawn.
+        `undrawn`: which runs have no curve, in words. `left`: how many cells are not drawn.
     """
     look, least = looks(comparison.summary, comparison.by), least_error(comparison.runs)
     cells = list(comparison.summary[CELL][:MOST_CELLS])
@@ -66,6 +67,7 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         "judged": judged_split(comparison.runs),
         "legend": list(look.legend(cells)),
         "title": look.title,
+        "undrawn": captions.undrawn(comparison, cells),
         "left": len(comparison.summary) - len(cells),
     }
 

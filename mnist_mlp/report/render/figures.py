@@ -9,21 +9,24 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
-from mnist_mlp.report.analysis.roles import CELL, judged_split
+from mnist_mlp.report.analysis.roles import CELL, counted, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
-from mnist_mlp.report.render import panels, plots
-from mnist_mlp.report.render.looks import looks
-from mnist_mlp.report.render.scales import least_error, with_errors
+from mnist_mlp.report.render import captions, panels, plots
+from mnist_mlp.report.render.looks import Looks, looks
+from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import write_atomically
 
 ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
 INTERACTIVE = ("learning_curves", "sensitivity")  # the page has these as charts
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
+_Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption in sentences, some of them empty
 
 
 @dataclass(frozen=True)
@@ -71,77 +74,160 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
     return drawings
 
 
+@dataclass(frozen=True)
+class _View:
+    """What the figures of one section have in common.
+
+    Attributes:
+        comparison: what they show.
+        look: of the cells.
+        summary: one row a cell that is drawn, best first: the first of those with a score, be it 0 as all diverged.
+        some: a sentence where these are not all.
+    """
+
+    comparison: Comparison
+    look: Looks
+    summary: pd.DataFrame
+    some: str
+
+    @property
+    def cells(self) -> list[str]:
+        return list(self.summary[CELL])
+
+    @property
+    def best(self) -> str:
+        return self.cells[0]
+
+    @property
+    def winner(self) -> str:
+        return f"the highest is {self.best} at {self.summary['score'].iloc[0]:.2%}"
+
+    @property
+    def colour(self) -> str:
+        return f"Colour: {self.look.title}." if self.look.title else ""
+
+
 def _figures(comparison: Comparison) -> Iterator[Parts]:
     if comparison.curves.empty:  # nothing was completed
         return
-    summary = comparison.summary[comparison.summary["n"] > 0]
-    look, least = looks(comparison.summary, comparison.by), least_error(comparison.runs)
-    best, cells = summary.iloc[0], list(summary[CELL][: plots.MOST_CELLS])
-    some = f" The {len(cells)} best of {len(summary)} cells." if len(cells) < len(summary) else ""
-    seeds = summary["n"]
-    n = f"n = {seeds.min()}" if seeds.nunique() == 1 else f"n = {seeds.min()} to {seeds.max()}"
-    band = f"; band: {CONFIDENCE:.0%} t-interval of the mean" if seeds.max() > 1 else ""
-    colour = f" Colour: {look.title}." if look.title else ""
-    shown = summary[summary[CELL].isin(cells)]
-    winner = f"the highest is {best[CELL]} at {best['score']:.2%}"
+    scored = comparison.summary[comparison.summary["score"].notna()]
+    shown = scored.head(plots.MOST_CELLS)
+    view = _View(comparison, looks(comparison.summary, comparison.by), shown, captions.shares(shown[CELL], len(scored)))
+    for make in (_learning_curves, _heatmap, _differences, _seeds, _time_to_target, _sensitivity):
+        if (parts := make(view)) is not None:
+            figure, name, alt, *sentences = parts
+            yield figure, name, alt, " ".join(filter(None, sentences))
 
-    curves = with_errors(comparison.curves[comparison.curves[CELL].isin(cells)], least)
-    how = look.reading(cells, panels.MOST_PANELS) + some
-    yield (
-        panels.learning_curves(curves, look),
+
+def _learning_curves(view: _View) -> _Made:
+    curves = view.comparison.curves
+    curves = with_errors(curves[curves[CELL].isin(view.cells)], least_error(view.comparison.runs))
+    n = view.summary.loc[view.summary["n"] > 0, "n"]
+    return (
+        panels.learning_curves(curves, view.look),
         "learning_curves",
-        f"Error, and training loss, against the epoch for {len(cells)} cells.",
+        f"Error, and training loss, against the epoch for {counted(len(n), 'cell')}.",
         f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over seeds "
-        f"({n}{band}). {how} Training curves are averages over an epoch's batches with dropout on.",
+        f"({captions.sample(n)}{_band(n)}).",
+        captions.undrawn(view.comparison, view.cells),
+        view.look.reading(view.cells, panels.MOST_PANELS),
+        view.some,
+        "Training curves are averages over an epoch's batches with dropout on.",
     )
-    if len(comparison.by) > 1 and len(summary) <= 10 * plots.MOST_CELLS:
-        yield (
-            plots.heatmap(comparison.summary, comparison.by),
-            "heatmap",
-            f"Mean test accuracy by {' and '.join(comparison.by)}; {winner}.",
-            f"Mean test accuracy after the last epoch ({n}), a diverged run as 0.",
-        )
-    rivals = comparison.pairs[(comparison.pairs["a"] == best[CELL]) & comparison.pairs["p"].notna()]
-    if len(rivals):
-        others = [cell for cell in cells if cell in set(rivals["b"])]
-        figure, ax = plots.strips(len(others))
-        plots.plot_differences(ax, rivals, best[CELL], others, look)
-        told = are(rivals["verdict"], BETTER, WORSE).sum()
-        yield (
-            figure,
-            ANSWER,
-            f"Difference of each cell from {best[CELL]} with its interval; {told} of {len(rivals)} are told apart.",
-            f"Difference from the best cell, {best[CELL]}, paired by seed, with simultaneous {CONFIDENCE:.0%} "
-            f"intervals over all pairs of cells: one that crosses 0 is not told from the best.{colour}{some}",
-        )
-    figure, ax = plots.strips(len(cells))
-    plots.plot_seeds(ax, comparison.scored, shown, look)
-    yield (
+
+
+def _band(counts: pd.Series) -> str:
+    return f"; band: {CONFIDENCE:.0%} t-interval of the mean, cut off where it is very wide" if counts.max() > 1 else ""
+
+
+def _heatmap(view: _View) -> _Made | None:
+    comparison = view.comparison
+    if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MOST_CELLS:
+        return None
+    n = comparison.scored.groupby(CELL).size()
+    pulled = "Grey: below all colours, as runs diverged." if captions.unsteady(comparison) else ""
+    return (
+        plots.heatmap(comparison.summary, comparison.by),
+        "heatmap",
+        f"Mean test accuracy by {' and '.join(comparison.by)}; {view.winner}.",
+        f"Mean test accuracy after the last epoch ({captions.sample(n)}), a diverged run as 0.",
+        pulled,
+    )
+
+
+def _differences(view: _View) -> _Made | None:
+    pairs, best = view.comparison.pairs, view.best
+    rivals = pairs[pairs["a"] == best]
+    judged = rivals[rivals["p"].notna()]
+    if judged.empty:
+        return None
+    figure, ax = plots.strips(len(view.cells))
+    plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
+    told = are(judged["verdict"], BETTER, WORSE).sum()
+    rest = f", {len(rivals) - len(judged)} more cannot be judged" if len(judged) < len(rivals) else ""
+    return (
+        figure,
+        ANSWER,
+        f"Difference of each cell from {best} with its interval; {told} of {len(judged)} are told apart{rest}.",
+        f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
+        f"intervals over all pairs of cells: one that crosses 0 is not told from the best.",
+        captions.unjudged(rivals),
+        _squeezed(ax),
+        view.colour,
+        view.some,
+    )
+
+
+def _squeezed(ax: Axes) -> str:
+    return "On grey the axis is squeezed, as diverged runs count as 0." if is_squeezed(ax) else ""
+
+
+def _seeds(view: _View) -> _Made:
+    figure, ax = plots.strips(len(view.cells))
+    plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look)
+    return (
         figure,
         "seeds",
-        f"Final test accuracy of every seed, by cell; on average {winner}.",
-        f"Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.{colour}{some}",
+        f"Final test accuracy of every seed, by cell; on average {view.winner}.",
+        "Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.",
+        _squeezed(ax),
+        view.colour,
+        view.some,
     )
-    if np.isfinite(comparison.scored["epochs_to_target"]).any():  # else there is nothing to see
-        figure, ax = plots.strips(len(cells))
-        plots.plot_time_to_target(ax, comparison.scored, shown, look)
-        split = "validation" if judged_split(comparison.runs) == "val" else "test"
-        target = f"{comparison.target * 100:g} %"
-        yield (
-            figure,
-            "time_to_target",
-            f"Epochs until each run reached {target} {split} accuracy, by cell.",
-            f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run "
-            f"that never got there.{colour}{some}",
-        )
-    if not comparison.sensitivity.empty:
-        part = with_errors(comparison.sensitivity[comparison.sensitivity[CELL].isin(cells)], least)
-        split = judged_split(comparison.runs)
-        yield (
-            panels.sensitivity(part, look, split),
-            "sensitivity",
-            f"Error against the learning rate for {len(cells)} cells.",
-            f"Learning-rate sensitivity: {panels.SPELLED[split]} error (100 % less the accuracy) on a logarithmic "
-            f"axis, mean over seeds{band}. A cross: runs diverged at this rate; they count as an error of 100 %, as in "
-            f"the choice. {how}",
-        )
+
+
+def _time_to_target(view: _View) -> _Made | None:
+    scored = view.comparison.scored
+    if not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
+        return None
+    figure, ax = plots.strips(len(view.cells))
+    plots.plot_time_to_target(ax, scored, view.summary, view.look)
+    split = "validation" if judged_split(view.comparison.runs) == "val" else "test"
+    target = f"{view.comparison.target * 100:g} %"
+    return (
+        figure,
+        "time_to_target",
+        f"Epochs until each run reached {target} {split} accuracy, by cell.",
+        f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run "
+        f"that never got there.",
+        view.colour,
+        view.some,
+    )
+
+
+def _sensitivity(view: _View) -> _Made | None:
+    comparison = view.comparison
+    if comparison.sensitivity.empty:
+        return None
+    part = comparison.sensitivity[comparison.sensitivity[CELL].isin(view.cells)]
+    split = judged_split(comparison.runs)
+    return (
+        panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
+        "sensitivity",
+        f"Error against the learning rate for {counted(len(view.cells), 'cell')}.",
+        f"Learning-rate sensitivity: {panels.SPELLED[split]} error (100 % less the accuracy) on a logarithmic "
+        f"axis, mean over seeds{_band(part['n'])}. A cross: runs diverged at this rate; they count as an error of "
+        f"100 %, as in the choice.",
+        view.look.reading(view.cells, panels.MOST_PANELS),
+        view.some,
+    )

@@ -97,7 +97,9 @@ def _remove_figures(directory: Path) -> None:
         last = (directory / "report.md").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return
-    for name in re.findall(r"\]\(figures/([\w.-]+)\.png\)", last):
+    # Nobody's text begins a line with a picture, but in the commands, which keep their line breaks.
+    own = last.partition("\n## To reproduce\n")[0]
+    for name in re.findall(r"^!\[.*(?<!\\)\]\(figures/([\w.-]+)\.png\)$", own, flags=re.MULTILINE):
         for suffix in FORMATS:
             (directory / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, each_cell
 from mnist_mlp.report.render import escape, plots
 from mnist_mlp.report.render.looks import Looks, Style
-from mnist_mlp.report.render.scales import Scale, bounds, set_logarithmic
+from mnist_mlp.report.render.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
 from mnist_mlp.run.record import SPLITS
 
 MOST_PANELS = 12  # in one figure; the cells of further ones are grey
@@ -47,7 +47,7 @@ def learning_curves(curves: pd.DataFrame, look: Looks) -> Figure:
         parts = dict(each_cell(table))
         for ax, cells in zip(block, panels.values(), strict=True):
             plots.plot_learning_curves(ax, parts, cells, look, measure)
-        _label(block, "epoch", scale, bounds(table[f"{measure}_mean"]))
+        _label(block, "epoch", scale, bounds_with_intervals(table, measure))
     return figure
 
 
@@ -60,7 +60,7 @@ def sensitivity(table: pd.DataFrame, look: Looks, split: str) -> Figure:
     low, high = bounds(table["lr"])
     set_logarithmic(block[0], "x", (low / MARGIN, high * MARGIN), Scale(""), 5)
     scale = Scale(f"{SPELLED[split]} error", " %", 100)
-    _label(block, f"learning rate ({LEARNING_RATE})", scale, bounds(table["error_mean"]))
+    _label(block, f"learning rate ({LEARNING_RATE})", scale, bounds_with_intervals(table, "error"))
     return figure
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,20 +14,29 @@ from matplotlib.ticker import MaxNLocator
 
 from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell
 from mnist_mlp.report.render import escape
-from mnist_mlp.report.render.looks import Looks, in_order
+from mnist_mlp.report.render.looks import NAMES, Looks, in_order
+from mnist_mlp.report.render.scales import SHADE, squeeze
+from mnist_mlp.run.record import COMPLETED
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
 DPI = 150
 MOST_CELLS = 40  # in one figure; the best ones
 OTHERS = "#c8c8c8"  # the cells that a panel is not about
+BELOW = "#bdbdbd"  # in a heatmap, what diverged runs pull down below all colours
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
+HALF_BAR = 0.35  # of a row
+COLUMN = (
+    0.18  # of the epochs, at least one: from the last one to the column of misses, whose title is some letters wide
+)
 
 
 def plot_lines(
     ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Looks, x: str, y: str
 ) -> Axes:
     """Draw a line with its interval for each of these cells, and the others in grey behind them.
+
+    What has one point only is drawn as that.
 
     Args:
         ax: where to draw.
@@ -38,13 +48,20 @@ def plot_lines(
     """
     grey = [part[[x, f"{y}_mean"]].to_numpy(dtype=float) for cell, part in parts.items() if cell not in cells]
     ax.add_collection(LineCollection(grey, colors=OTHERS, linewidths=0.8, zorder=1), autolim=False)
+    if lone := [points[0] for points in grey if len(points) == 1]:
+        ax.plot(*np.transpose(lone), ".", color=OTHERS, zorder=1)
     shown = [cell for cell in parts if cell in cells]
     alpha = min(0.15, 0.5 / max(len(shown), 1))  # else many bands on top of one another hide the lines
     for cell in shown:
         part, style = parts[cell], look.style[cell]
-        ax.plot(part[x], part[f"{y}_mean"], color=style.colour, linestyle=style.dash, linewidth=1.7)
+        mark = "o" if len(part) == 1 else ""
+        (drawn,) = ax.plot(part[x], part[f"{y}_mean"], color=style.colour, linestyle=style.dash, linewidth=1.7)
+        drawn.set(marker=mark, markersize=4)
         low, high = part[f"{y}_ci_low"], part[f"{y}_ci_high"]
-        ax.fill_between(part[x], low, high, color=style.colour, alpha=alpha, linewidth=0)
+        if mark:
+            ax.vlines(part[x], low, high, color=style.colour, alpha=0.5)
+        else:
+            ax.fill_between(part[x], low, high, color=style.colour, alpha=alpha, linewidth=0)
     ax.grid(alpha=0.3)
     return ax
 
@@ -54,7 +71,7 @@ def plot_learning_curves(
 ) -> Axes:
     """Draw the mean of a measure (loss, accuracy, error) against the epoch (see `plot_lines`)."""
     plot_lines(ax, parts, cells, look, "epoch", measure)
-    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     return ax
 
 
@@ -70,39 +87,82 @@ def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collect
 
 
 def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
-    """Draw mean test accuracy in per cent, first compared key by the others; gaps where nothing ran."""
-    words = pd.DataFrame({key: summary[key].map(as_typed) for key in by})
-    rows = words[by[0]] if len(by) > 1 else pd.Series("", summary.index)
-    columns = words[list(by[1:]) or [by[0]]].agg(" / ".join, axis=1)
-    table = summary["score"].groupby([rows.to_numpy(), columns.to_numpy()]).mean().unstack() * 100
-    table = table[in_order(list(table.columns))]
-    values = table.to_numpy(dtype=float)
-    ax.imshow(values, cmap="viridis", aspect="auto")
-    ax.set_xticks(
-        range(len(table.columns)),
-        list(map(escape.figure, table.columns)),
-        rotation=45,
-        ha="right",
-        rotation_mode="anchor",
+    """Draw mean test accuracy in per cent, first compared key by the others; gaps where nothing ran.
+
+    The colours are those of the cells without diverged runs. Cells that these pull down below are grey, so that one
+    of them does not make all others look alike.
+
+    Args:
+        ax: where to draw.
+        summary: one row a cell, with the compared keys, `score` and `test_accuracy_mean`.
+        by: the compared keys.
+    """
+    (rows, down), (columns, across) = (_ordered(summary, keys) for keys in _sides(by))
+    values = np.full((len(rows), len(columns)), np.nan)
+    values[down, across] = summary["score"] * 100
+    completed = summary["test_accuracy_mean"] * 100
+    steady = completed[np.isclose(completed, summary["score"] * 100)]  # a diverged run makes the score the lower one
+    least = float((steady if len(steady) else completed).min())
+    image = ax.imshow(
+        np.ma.masked_invalid(values),
+        cmap=mpl.colormaps["viridis"].with_extremes(under=BELOW),
+        vmin=least,
+        vmax=max(float(completed.max()), least + 0.01),  # else nothing is below
+        aspect="auto",
     )
-    ax.set_yticks(range(len(table.index)), list(map(escape.figure, table.index)))
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(rows)), rows)
+    for axis, keys in zip((ax.yaxis, ax.xaxis), _sides(by), strict=True):
+        axis.set_label_text(escape.figure(" / ".join(NAMES.get(key, key) for key in keys)))
     for (row, column), value in np.ndenumerate(values):
-        text = "none" if np.isnan(value) else f"{value:.2f}"
-        ax.text(column, row, text, ha="center", va="center", color="white" if value < middle else "black")
+        text, ink = "none", "black"
+        if np.isfinite(value):
+            text, ink = f"{value:.2f}", _ink(np.asarray(image.to_rgba(value)))
+        ax.text(column, row, text, ha="center", va="center", color=ink)
     ax.set_title("mean test accuracy (%)")
     return ax
 
 
-def _rows(ax: Axes, cells: Sequence[str]) -> dict[str, int]:
+def _sides(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The keys whose values are rows, and those whose values are columns."""
+    return (by[:1], by[1:]) if len(by) > 1 else ((), by)
+
+
+def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The combinations of these keys' values in order, as labels, and which of them each row has."""
+    words = {key: list(map(as_typed, summary[key])) for key in keys}
+    order = {key: {value: number for number, value in enumerate(in_order(sorted(set(words[key]))))} for key in keys}
+    places = list(zip(*([order[key][word] for word in words[key]] for key in keys), strict=True))
+    places = places or [()] * len(summary)
+    labels = dict(zip(places, zip(*words.values(), strict=True) if keys else places, strict=True))
+    distinct = sorted(labels)
+    return [escape.figure(" / ".join(labels[place])) for place in distinct], [distinct.index(p) for p in places]
+
+
+def _ink(colour: np.ndarray) -> str:
+    """White or black, whichever is easier to read on this colour (contrast as in WCAG 2, by relative luminance)."""
+    rgb = colour[:3]
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
+
+
+def _rows(ax: Axes, cells: Sequence[str], label: str) -> dict[str, int]:
+    """A row for each cell from the top, and what is drawn along them."""
     ax.set_yticks(range(len(cells)), list(map(escape.figure, cells)))
-    ax.invert_yaxis()
+    ax.set_ylim(len(cells) - 0.5, -0.5)
     ax.grid(alpha=0.3, axis="x")
+    # Where the names of the cells leave little room for the axes, it reaches below the names instead of off the figure.
+    ax.set_xlabel(label, loc="right")
     return {cell: number for number, cell in enumerate(cells)}
 
 
+def _bar(ax: Axes, x: float, y: float, colour: str) -> None:
+    ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], color=colour, linewidth=2)
+
+
 def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Looks) -> Axes:
-    """Draw the epoch at which each run reached the target, a bar at the cell's median, misses as crosses at the right.
+    """Draw the epoch at which each run reached the target, a bar at the cell's median, misses in a column at the right.
 
     Args:
         ax: where to draw.
@@ -110,72 +170,93 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
         summary: one row a cell, in the order to be drawn.
         look: of the cells.
     """
-    place = _rows(ax, list(summary[CELL]))
+    place = _rows(ax, list(summary[CELL]), "epochs to the target")
+    runs = runs[runs[CELL].isin(place) & runs["epochs_to_target"].notna()]
     finite = runs.loc[np.isfinite(runs["epochs_to_target"]), "epochs_to_target"]
-    missed = (finite.max() if len(finite) else 1) + 1
+    last = float(finite.max()) if len(finite) else 0.0
+    step = max(1.0, COLUMN * last)
+    missed = last + step
     for cell, part in each_cell(runs):
-        if cell not in place:
-            continue
-        epochs = part["epochs_to_target"].dropna()
+        epochs, colour = part["epochs_to_target"], look.style[cell].colour
         hit = epochs[np.isfinite(epochs)]
-        spread = (np.arange(len(epochs)) - (len(epochs) - 1) / 2) * min(0.1, 0.6 / max(len(epochs), 1))
+        spread = (np.arange(len(epochs)) - (len(epochs) - 1) / 2) * min(0.1, 0.6 / len(epochs))
         y = place[cell] + spread
-        ax.plot(hit, y[: len(hit)], "o", color=look.style[cell].colour, markersize=5)
-        ax.plot([missed] * (len(epochs) - len(hit)), y[len(hit) :], "x", color=look.style[cell].colour, markersize=6)
-        if len(epochs) and np.isfinite(epochs.median()):
-            ax.plot(
-                [epochs.median()] * 2, [place[cell] - 0.35, place[cell] + 0.35], color=look.style[cell].colour, lw=2
-            )
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlim(-0.2, missed + 0.5)
-    ticks = [tick for tick in ax.get_xticks() if 0 <= tick < missed]
-    ax.set_xticks([*ticks, missed], [*(f"{tick:g}" for tick in ticks), "missed"])
-    ax.set_xlabel("epochs to the target")
+        ax.plot(hit, y[: len(hit)], "o", color=colour, markersize=5)
+        ax.plot([missed] * (len(epochs) - len(hit)), y[len(hit) :], "x", color=colour, markersize=6)
+        if np.isfinite(epochs.median()):
+            _bar(ax, epochs.median(), place[cell], colour)
+    ticks = [
+        tick for tick in MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, last) if 0 <= tick <= last
+    ]
+    names = [f"{tick:g}" for tick in ticks]
+    if len(finite) < len(runs):
+        ax.axvspan(last + step / 2, missed + step / 2, color=SHADE, linewidth=0, zorder=0)
+        ticks, names = [*ticks, missed], [*names, "missed"]
+    ax.set_xlim(-0.2 * step, (missed if len(finite) < len(runs) else last) + step / 2)
+    ax.set_xticks(ticks, names)
     return ax
 
 
-def plot_differences(ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[str], look: Looks) -> Axes:
-    """Draw each cell's difference from the best, in percentage points, with its simultaneous interval."""
-    place = _rows(ax, cells)
-    rivals = pairs[pairs["a"] == best].set_index("b")[["difference", "ci_low", "ci_high"]] * -100
-    for cell, y in place.items():
-        if cell in rivals.index:
-            difference, high, low = map(float, rivals.loc[cell])
-            ax.plot([low, high], [y, y], color=look.style[cell].colour, linewidth=2)
-            ax.plot(difference, y, "o", color=look.style[cell].colour, markersize=6)
-    ax.axvline(0, color="black", linewidth=1)
-    ax.set_xlabel(f"test accuracy less that of {escape.figure(best)} (percentage points)")
+def plot_differences(
+    ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[str], look: Looks, unsteady: Collection[str] = ()
+) -> Axes:
+    """Draw each cell's difference from the best, in percentage points, with its simultaneous interval.
+
+    Hollow, and without an interval, where nothing can be told; a gap where the two have no seed in common.
+
+    Args:
+        ax: where to draw.
+        pairs: see `pairs.compare_pairs`.
+        best: the cell that the others are compared with.
+        cells: in the order to be drawn.
+        look: of the cells.
+        unsteady: cells with diverged runs, whose differences are so large that the axis is squeezed for them.
+    """
+    place = _rows(ax, cells, "test accuracy less that of the best (percentage points)")
+    rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
+    rivals = rivals[["difference", "ci_low", "ci_high"]] * -100
+    for cell, row in rivals.iterrows():
+        (difference, high, low), y, colour = row, place[str(cell)], look.style[str(cell)].colour
+        told = bool(np.isfinite(low))
+        ax.plot([low, high], [y, y], color=colour, linewidth=2)
+        ax.plot(difference, y, "o", color=colour, markersize=6, markerfacecolor=colour if told else "white")
+    if best in place:
+        ax.plot(0, place[best], "D", color=look.style[best].colour, markersize=6)
+    ax.axvline(0, color="black", linewidth=1, zorder=1)
+    near = rivals[~rivals.index.isin(unsteady)] if best not in unsteady else rivals.head(0)
+    squeeze(ax, [0, *near.to_numpy().ravel()] if len(near) else [], [0, *rivals.to_numpy().ravel()])
     return ax
 
 
 def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Looks) -> Axes:
-    """Draw the final test accuracy of every seed in per cent, a bar at the cell's mean."""
-    place = _rows(ax, list(summary[CELL]))
-    for cell, part in each_cell(runs[runs[CELL].isin(place)]):
-        accuracies = part["score"].dropna() * 100
-        ax.plot(
-            accuracies, [place[cell]] * len(accuracies), "o", color=look.style[cell].colour, alpha=0.6, markersize=5
-        )
-        mean = accuracies.mean()
-        ax.plot([mean, mean], [place[cell] - 0.35, place[cell] + 0.35], color=look.style[cell].colour, linewidth=2)
-    ax.set_xlabel("test accuracy after the last epoch (%)")
+    """Draw the final test accuracy of every seed in per cent, 0 where it diverged, a bar at the cell's mean.
+
+    Args:
+        ax: where to draw.
+        runs: at the chosen settings, with `cell`, `status` and `score`.
+        summary: one row a cell, in the order to be drawn.
+        look: of the cells.
+    """
+    place = _rows(ax, list(summary[CELL]), "test accuracy after the last epoch (%)")
+    runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
+    for cell, part in each_cell(runs):
+        seeds, colour = part["score"] * 100, look.style[cell].colour
+        ax.plot(seeds, [place[cell]] * len(seeds), "o", color=colour, alpha=0.6, markersize=5, clip_on=False)
+        _bar(ax, seeds.mean(), place[cell], colour)
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, 0), min(high, 100))  # no axis for what cannot be
+    squeeze(ax, runs.loc[runs["status"] == COMPLETED, "score"] * 100, runs["score"] * 100, limits=(0, 100))
     return ax
 
 
 def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
     """Mean test accuracy over the compared keys."""
-    width = len(summary.drop_duplicates(list(by[1:]) or [by[0]]))
-    height = summary[by[0]].nunique() if len(by) > 1 else 1
-    below, beside = (_longest(summary, keys) for keys in (list(by[1:]) or by, by[:1]))
-    size = (max(4.5, width + 1.4 + 0.1 * beside), max(2.6, 0.7 * height + 1.0 + 0.07 * below))
+    (rows, _), (columns, _) = (_ordered(summary, keys) for keys in _sides(by))
+    beside, below = (max(map(len, labels)) for labels in (rows, columns))
+    size = (max(4.5, len(columns) + 1.7 + 0.1 * beside), max(2.6, 0.7 * len(rows) + 1.3 + 0.07 * below))
     figure = Figure(figsize=size, layout="constrained")
     plot_heatmap(figure.subplots(), summary, by)
     return figure
-
-
-def _longest(summary: pd.DataFrame, keys: Sequence[str]) -> int:
-    """Letters of the longest label."""
-    return int(summary[list(keys)].map(as_typed).agg(" / ".join, axis=1).map(escape.figure).str.len().max())
 
 
 def strips(cells: int) -> tuple[Figure, Axes]:

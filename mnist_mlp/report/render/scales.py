@@ -8,9 +8,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 USUAL_IMAGES = 10_000  # to test on, where it is not known
+WIDEST = 5  # factor by which intervals make a logarithmic axis longer; one that nears 0 would never end
+FAR = 2  # times the focus; an axis that goes further is squeezed
+SQUEEZED = 0.2  # of the focus' length, for what lies beyond it on either side
+THINNEST = 0.5  # percentage points of a focus, where its values are all the same
+MARGIN = 0.05  # of a range, beside it
+SHADE = "#ececec"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,62 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
     steps = _steps(math.floor(math.log10(least)) - 1, math.ceil(math.log10(most)) + 1)
     low = max(step for step in steps if step <= least * (1 + 1e-9))
     return low, min(step for step in steps if step >= most * (1 - 1e-9) and step > low)
+
+
+def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, float]:
+    """The same for a measure's means, longer by up to `WIDEST` at either end where its intervals are."""
+    means, low, high = (table[f"{measure}_{part}"] for part in ("mean", "ci_low", "ci_high"))
+    positive = means[means > 0]
+    return bounds([*positive, *low.clip(lower=positive.min() / WIDEST), *high.clip(upper=positive.max() * WIDEST)])
+
+
+def squeeze(
+    ax: Axes, focus: Iterable[float], values: Iterable[float], limits: tuple[float, float] = (-math.inf, math.inf)
+) -> None:
+    """Give an x axis to the focus, and what lies far beyond it a strip on grey, which is linear, too.
+
+    The axis stays as it is where there is no focus, or nothing is far.
+
+    Args:
+        ax: whose x axis.
+        focus: values to be told apart, NaN for a gap.
+        values: all that are drawn, with the focus.
+        limits: of what there can be.
+    """
+    (low, high), (least, most) = _range(focus), _range(values)
+    width = max(high - low, THINNEST)
+    if not most - least > FAR * width:  # or nothing is known
+        return
+    middle = (low + high) / 2
+    low, high = (max(limits[0], middle - width * (0.5 + MARGIN)), min(limits[1], middle + width * (0.5 + MARGIN)))
+    knots, places = [low, high], [0.0, 1.0]
+    marks = [float(mark) for mark in MaxNLocator(4).tick_values(low, high) if low <= mark <= high]
+    names = [f"{mark:g}" for mark in marks]
+    if least < low:
+        knots, places = [max(limits[0], least - (low - least) / 4), *knots], [-SQUEEZED, *places]
+        marks, names = [least, *marks], [f"{least:.3g}", *names]
+    if most > high:
+        knots, places = [*knots, min(limits[1], most + (most - high) / 4)], [*places, 1 + SQUEEZED]
+        marks, names = [*marks, most], [*names, f"{most:.3g}"]
+    ax.set_xscale(
+        "function", functions=(lambda x: np.interp(x, knots, places), lambda place: np.interp(place, places, knots))
+    )
+    ax.set_xlim(knots[0], knots[-1])
+    ax.set_xticks(marks, names)
+    ax.xaxis.set_minor_locator(NullLocator())
+    for end, edge in ((knots[0], low), (knots[-1], high)):
+        if end != edge:
+            ax.axvspan(*sorted((end, edge)), color=SHADE, linewidth=0, zorder=0)
+
+
+def _range(values: Iterable[float]) -> tuple[float, float]:
+    finite = [value for value in values if math.isfinite(value)]
+    return (min(finite), max(finite)) if finite else (math.nan, math.nan)
+
+
+def is_squeezed(ax: Axes) -> bool:
+    """Whether an axis has strips on grey."""
+    return ax.get_xscale() == "function"
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

@@ -12,6 +12,8 @@ from mnist_mlp.report.render.words import interval, probability
 from mnist_mlp.run.record import DIVERGED
 
 MOST_PAIRS = 300  # shown in a page; pairs.csv has all
+MOST_ROWS = 40  # of a LaTeX table, which must fit on a page
+NOT_SIGNIFICANT = "n.s."  # as papers have it
 
 
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
@@ -139,19 +141,31 @@ def runs(comparison: Comparison) -> pd.DataFrame:
     return shown
 
 
-def latex(comparison: Comparison, data: str, label: str) -> str:
-    """The leaderboard as a LaTeX table."""
-    board = leaderboard(comparison).drop(columns=["rank", "failed", "seconds"])
+def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) -> str:
+    """The leaderboard as a LaTeX table for a paper: what a reader compares, never wider than a column or page.
+
+    It has the compared and the tuned keys, accuracies, the verdict against the best cell, and the numbers of runs that
+    completed and diverged. `summary.csv` has the rest.
+    """
+    board = leaderboard(comparison).rename(columns={"diverged (all settings)": "diverged"})
+    kept = [*comparison.by, *comparison.tuned, "score (%)", "test accuracy (%)", "against the best", "n", "diverged"]
+    board = board[[column for column in board.columns if column in kept]].head(most)
+    board = board.assign(**{"against the best": board["against the best"].replace(verdicts.OPEN, NOT_SIGNIFICANT)})
     board = board.rename(columns={"against the best": "vs. best"})
-    text = (
-        board.map(escape.latex)
-        .rename(columns=escape.latex)
-        .to_latex(
-            index=False,
-            caption=f"Test accuracy on {escape.latex(data)}: mean and [95\\,\\% interval] over n seeds. "
-            f"{escape.latex(sentence(trained(comparison)))}",
-            label=f"tab:{label}",
-            position="t",
-        )
+    rows = board.map(escape.latex).rename(columns=escape.latex).to_latex(index=False)
+    some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""
+    score = "The score counts diverged runs as 0. " if "score (%)" in board else ""
+    settings = "Diverged: of the runs at all settings. " if comparison.tuned else ""
+    return (
+        "% Needs \\usepackage{booktabs,graphicx}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n"
+        "\\begin{table}[t]\n"
+        f"\\caption{{Test accuracy on {escape.latex(data)}: mean and [95\\,\\% interval] over n seeds; "
+        f"{NOT_SIGNIFICANT}: not significantly different from the best. {score}{settings}{some}"
+        f"{escape.latex(sentence(trained(comparison)))}}}\n"
+        f"\\label{{tab:{label}}}\n"
+        "\\centering\\small\n"
+        "% As wide as it is, unless there is less room.\n"
+        "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
+        f"{rows.rstrip()}}}\n"
+        "\\end{table}\n"
     )
-    return f"% Needs \\usepackage{{booktabs}}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n{text}"

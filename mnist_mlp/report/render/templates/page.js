@@ -1,11 +1,19 @@
 "use strict";
 // Sorting and filtering of tables, the interactive charts, and what sets a run apart. No names are ever put in as HTML.
 
-const number = (text) => {
-  if (text === "missed") return Infinity;
-  const found = parseFloat(text.replace("< ", ""));
-  return text !== "" && Number.isFinite(found) ? found : null;
-};
+// What a cell is sorted by: its number, or all of those that stand between brackets, as of an interval.
+function numbers(text) {
+  if (text === "missed") return [Infinity];
+  const inside = text.match(/^\[(.*)\]$/);
+  const found = (inside ? inside[1].split(",").filter((part) => part.trim() !== "") : [text.replace("< ", "")]).map(parseFloat);
+  return found.every(Number.isFinite) ? found : null;
+}
+
+// One after the other, until two differ; the shorter first.
+function byNumbers(a, b) {
+  const at = a.findIndex((value, i) => value !== b[i]);
+  return at === -1 ? a.length - b.length : at in b ? a[at] - b[at] : 1;
+}
 
 function makeSortable(table) {
   const body = table.tBodies[0];
@@ -16,10 +24,10 @@ function makeSortable(table) {
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const rows = [...body.rows].map((row) => ({ row, text: row.cells[column].textContent.trim() }));
       const filled = rows.filter((r) => r.text !== "");
-      const numeric = filled.every((r) => number(r.text) !== null);
+      const numeric = filled.every((r) => numbers(r.text) !== null);
       const order = (a, b) => {
         if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1;  // gaps come last either way
-        const way = numeric ? number(a.text) - number(b.text) || 0 : a.text.localeCompare(b.text, "en", { numeric: true });
+        const way = numeric ? byNumbers(numbers(a.text), numbers(b.text)) : a.text.localeCompare(b.text, "en", { numeric: true });
         return up ? way : -way;
       };
       body.append(...rows.sort(order).map((r) => r.row));
@@ -54,6 +62,7 @@ const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 const tint = (colour) => !isDark() ? colour : "#" + [1, 3, 5].map((at) =>
   Math.round((parseInt(colour.slice(at, at + 2), 16) + 255) / 2).toString(16).padStart(2, "0")).join("");
 
+const WIDEST = Math.log10(5);  // by which intervals make an axis longer; one that nears 0 would never end
 const NARROW = 700, MOST_COLUMNS = 4;  // pixels; panels in a row
 const LOGARITHMIC = { type: "log", tickformat: "~g", nticks: 3 };  // with more, Plotly writes 6, 7, 8, 9 into one another
 const SPELLED = { train: "training", val: "validation", test: "test" };
@@ -131,10 +140,11 @@ function drawPanels(element, section, cells, measure, axes) {
   const height = rows * (panels.length === 1 ? 340 : isNarrow() ? 160 : 205);
   element.style.height = `${height + 130}px`;
   const { x, y } = axes(columns);
-  const means = cells.flatMap(({ points }) => points[`${measure}_mean`]).filter((v) => v > 0)
+  const logarithms = (part) => cells.flatMap(({ points }) => points[`${measure}_${part}`]).filter((v) => v > 0)
     .map((v) => Math.log10(measure === "error" ? 100 * v : v));
-  const [lowest, highest] = ends(means);
-  const range = means.length ? [lowest - 0.1, highest + 0.06] : undefined;  // of the lines; wide intervals are cut off
+  const means = logarithms("mean"), [lowest, highest] = ends(means);
+  const low = Math.max(ends(logarithms("ci_low"))[0], lowest - WIDEST), high = Math.min(ends(logarithms("ci_high"))[1], highest + WIDEST);
+  const range = means.length ? [Math.min(lowest, low) - 0.1, Math.max(highest, high) + 0.06] : undefined;
   const layout = panelLayout(panels, rows, columns, { x, y: { ...y, ...LOGARITHMIC, range } });
   layout.legend = { orientation: "h", x: 0, y: 1 + 26 / height, yanchor: "bottom", title: { text: title ? `${plain(title)} ` : "" } };
   return Plotly.react(element, traces, layout, { responsive: true, displaylogo: false });

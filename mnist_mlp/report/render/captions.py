@@ -1,0 +1,50 @@
+"""Parts of captions: how many runs are behind a figure, and what it does not show."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import pandas as pd
+
+from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.roles import CELL
+from mnist_mlp.report.analysis.stats import Comparison
+from mnist_mlp.report.analysis.verdicts import UNTOLD, are, reason
+from mnist_mlp.run.record import COMPLETED, DIVERGED
+
+
+def sample(counts: Iterable[int]) -> str:
+    """Of how many runs each cell's numbers are, as "n = 3 to 4"."""
+    low, high = min(counts := list(counts)), max(counts)
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
+
+
+def unsteady(comparison: Comparison) -> set[str]:
+    """The cells with diverged runs at their chosen settings."""
+    runs = comparison.scored
+    return set(runs.loc[runs["status"] == DIVERGED, CELL])
+
+
+def undrawn(comparison: Comparison, cells: Sequence[str]) -> str:
+    """Which of these cells' runs have no curve, as they diverged: a sentence, or nothing where all have one."""
+    runs = comparison.scored[comparison.scored[CELL].isin(cells)]
+    lost = int((runs["status"] == DIVERGED).sum())
+    if not lost:
+        return ""
+    completed = set(runs.loc[runs["status"] == COMPLETED, CELL])
+    gone = [cell for cell in cells if cell not in completed]
+    which = f"; no run is left of {listed(gone)}" if gone else ""
+    return f"Curves of diverged runs are not drawn ({lost} of {len(runs)} runs{which})."
+
+
+def unjudged(rivals: pd.DataFrame) -> str:
+    """Which of the pairs with the best cell have no interval, and why: a sentence, or nothing where all have one."""
+    unknown = rivals[rivals["p"].isna()]
+    if unknown.empty:
+        return ""
+    why = listed(list(dict.fromkeys(map(reason, unknown.loc[are(unknown["verdict"], UNTOLD), "verdict"]))))
+    gaps = " (a gap: no seed in common at all)" if unknown["difference"].isna().any() else ""
+    return f"Hollow, without an interval: {len(unknown)} of {len(rivals)} cannot be judged{gaps}: {why}."
+
+
+def shares(cells: Collection[str], of: int) -> str:
+    """That a figure has the best cells only: a sentence, or nothing where it has all."""
+    return f"The {len(cells)} best of {of} cells." if len(cells) < of else ""

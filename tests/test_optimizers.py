@@ -1,5 +1,6 @@
 """What an optimizer may ask of the loop: modes are set, and what the loop has not is refused before any training."""
 
+import pydoc
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from mnist_mlp.run.schema import ConfigError, InvalidArgument
 from mnist_mlp.training.build import check
 from mnist_mlp.training.loop import evaluate
 from mnist_mlp.training.seeds import derive_seeds
+from mnist_mlp.training.targets import find_target
 
 
 def schedule_free(parameters: Any) -> torch.optim.Optimizer:
@@ -147,6 +149,34 @@ def test_what_an_optimizer_cannot_be_given_is_refused_before_training(
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["optim=muon", "model.hidden=[]"], ["optim._target_=Muon", "a network with a hidden layer"]),
+        (["optim=lion", "optim._target_=pytorch_optimizer_of_nobody.Lion"], ["optim._target_=", "no such class"]),
+    ],
+)
+def test_options_that_cannot_serve_are_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], words: list[str]
+) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    with pytest.raises(ConfigError) as caught:
+        check(plain(composed("device=cpu", *overrides)))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pydoc, "locate", lambda path: None)  # as where it is not
+    with pytest.raises(ConfigError) as caught:
+        find_target("optim", {"_target_": "pytorch_optimizer.Lion", "_partial_": True}, [])
+    expected = "optim._target_=pytorch_optimizer.Lion: it is not installed; pip install -e '.[optimizers]' brings it"
+    assert str(caught.value) == expected
+    with pytest.raises(ConfigError, match="there is no such class or function"):
+        find_target("optim", {"_target_": "pytorch.Lion", "_partial_": True}, [])
 
 
 def test_in_a_program_of_one_s_own_they_are_refused_too(few: Splits) -> None:  # noqa: F811

@@ -50,7 +50,7 @@ def extra_with(library: str) -> str | None:
     with suppress(PackageNotFoundError):
         for requirement in requires("mnist-mlp") or ():
             extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-            if extra and requirement.startswith(library):
+            if extra and re.split(r"[^\w.-]", requirement)[0].replace("-", "_") == library.replace("-", "_"):
                 return extra[1]
     return None
 

@@ -46,13 +46,15 @@ def environment(device: str, threads: int) -> Mapping[str, Any]:
 
 
 def extra_with(library: str) -> str | None:
-    """The extra of this package that brings an optional library; None where none does."""
+    """The extra of this package that brings an optional library, and the fewest others; None where none does."""
+    extras: dict[str, set[str]] = {}
     with suppress(PackageNotFoundError):
         for requirement in requires("mnist-mlp") or ():
-            extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
-            if extra and re.split(r"[^\w.-]", requirement)[0].replace("-", "_") == library.replace("-", "_"):
-                return extra[1]
-    return None
+            if extra := re.search(r"extra == ['\"](\w+)['\"]", requirement):
+                name = re.split(r"[^\w.-]", requirement)[0]
+                extras.setdefault(extra[1], set()).add(name.replace("-", "_"))
+    having = [extra for extra, names in extras.items() if library.replace("-", "_") in names]
+    return min(having, key=lambda extra: len(extras[extra]), default=None)
 
 
 def find_modules_in(directory: str) -> None:

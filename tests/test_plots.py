@@ -188,6 +188,16 @@ def test_colours_tell_cells_apart_beside_what_diverged(tmp_path: Path, write_run
     assert found[best] not in ("#440154", plots.BELOW)
 
 
+def test_colours_are_of_scores_where_all_cells_had_diverged_runs(tmp_path: Path, write_run: Write) -> None:
+    for optim, final in (("adam", 0.9), ("sgd", 0.8)):
+        write_run(optim=optim, test=[0.1, 0.5, final])
+        write_run(optim=optim, seed=1, test=[0.1, 0.3], epochs=2, status="diverged", reason="nan")
+    (ax,) = plots.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
+    assert {number: behind for number, (behind, _) in colours(ax).items()} == {"45.00": "#fde725", "40.00": "#440154"}
+    (drawing,) = (d for d in draw(tmp_path, compared(tmp_path), "", ()) if d.kind == "heatmap")
+    assert "Grey" not in drawing.caption
+
+
 @pytest.mark.parametrize("final", [1.0, 0.965])
 def test_numbers_can_be_read_where_all_are_the_same(tmp_path: Path, write_run: Write, final: float) -> None:
     for optim in ("adam", "sgd"):

@@ -145,13 +145,15 @@ def _heatmap(view: _View) -> _Made | None:
     if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MOST_CELLS:
         return None
     n = comparison.scored.groupby(CELL).size()
-    pulled = "Grey: below all colours, as runs diverged." if captions.unsteady(comparison) else ""
+    figure = plots.heatmap(comparison.summary, comparison.by)
+    (image,) = figure.axes[0].images
+    is_pulled = (comparison.summary["score"] * 100 < image.get_clim()[0]).any()
     return (
-        plots.heatmap(comparison.summary, comparison.by),
+        figure,
         "heatmap",
         f"Mean test accuracy by {' and '.join(comparison.by)}; {view.winner}.",
         f"Mean test accuracy after the last epoch ({captions.sample(n)}), a diverged run as 0.",
-        pulled,
+        "Grey: below all colours, as runs diverged." if is_pulled else "",
     )
 
 

@@ -99,15 +99,15 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     """
     (rows, down), (columns, across) = (_ordered(summary, keys) for keys in _sides(by))
     values = np.full((len(rows), len(columns)), np.nan)
-    values[down, across] = summary["score"] * 100
-    completed = summary["test_accuracy_mean"] * 100
-    steady = completed[np.isclose(completed, summary["score"] * 100)]  # a diverged run makes the score the lower one
-    least = float((steady if len(steady) else completed).min())
+    scores, completed = summary["score"] * 100, summary["test_accuracy_mean"] * 100
+    values[down, across] = scores
+    steady = scores[np.isclose(scores, completed)]  # a diverged run makes the score the lower one
+    least = float((steady if len(steady) else scores[completed.notna()]).min())
     image = ax.imshow(
         np.ma.masked_invalid(values),
         cmap=mpl.colormaps["viridis"].with_extremes(under=BELOW),
         vmin=least,
-        vmax=max(float(completed.max()), least + 0.01),  # else nothing is below
+        vmax=max(float(scores.max()), least + 0.01),  # else nothing is below
         aspect="auto",
     )
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")

@@ -73,12 +73,12 @@ def test_accuracies_that_differ_by_rounding_alone_show_no_effect() -> None:
     assert table["difference"].abs().max() == 0
 
 
-def test_averages_count_the_images_of_all_that_they_are_of() -> None:
-    """The same difference in every seed: by McNemar's bound, of 2 x 100 images for a main effect of two cells each."""
+def test_averages_are_of_the_images_that_all_cells_share() -> None:
+    """The same difference in every seed: by McNemar's bound, of 100 images whatever the average is over."""
     y = np.full((2, 2, 3), 0.9)
     y[0] += 0.02
     table = main_effects(long(y), BY, images=100).set_index("effect")
-    t = 0.02 / np.sqrt(0.02 / 200 / 3)
+    t = 0.02 / np.sqrt(0.02 / 100 / 3)
     assert table["p"]["init"] == pytest.approx(2 * stats.t.sf(t, 2))
     assert table["p"]["optim"] == table["p"]["init × optim"] == 1
     other = main_effects(long(y.swapaxes(0, 1), "xy", "ab"), BY, images=100).set_index("effect")
@@ -87,6 +87,15 @@ def test_averages_count_the_images_of_all_that_they_are_of() -> None:
     y[0, 0] += 0.02
     crossed = main_effects(long(y), BY, images=100).set_index("effect")["p"]["init × optim"]
     assert crossed == pytest.approx(2 * stats.t.sf(0.02 / np.sqrt(0.02 / 100 / 3), 2))
+
+
+@pytest.mark.parametrize("optimizers", [2, 6, 16])
+def test_more_optimizers_bring_no_more_images(optimizers: int) -> None:
+    """Two initialisations that differ by the same one image of 299 in every run."""
+    y = np.full((2, optimizers, 3), 280 / 299)
+    y[0] += 1 / 299
+    table = main_effects(long(y, optims="abcdefghijklmnop"), BY, images=299).set_index("effect")
+    assert table["p"]["init"] == pytest.approx(2 * stats.t.sf(np.sqrt(3), 2))
 
 
 def test_what_cannot_be_tested_gives_an_empty_table() -> None:

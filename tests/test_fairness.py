@@ -1,5 +1,6 @@
 """What a report warns of, and what it compares and tunes."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp import report
 from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
-from mnist_mlp.run.record import METRICS_FILE
+from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.run.schema import UserError
 
 SGD = {"_target_": "torch.optim.SGD", "momentum": 0.0}
@@ -30,7 +32,18 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
     [
         ([{"seed": 0}], "One seed", "each cell has one run that ended"),
         ([{"seed": 0}, {"seed": 1}, {"seed": 0, "optim": "sgd"}], "Unequal seeds", "others fewer (he / sgd: 1)"),
-        ([{"seed": 0}], "Learning rate not tuned", "ranks settings, not optimizers"),
+        ([{}, {"optim": "sgd"}], "Learning rate not tuned", "ranks settings, not optimizers"),
+        ([{}, {"init": "lecun"}], "Learning rate not tuned", "which may suit some cells better than others"),
+        (
+            [{"seed": seed, "batch_size": 32 if seed < 3 else 64} for seed in range(6)],
+            "Settings with unequal seeds",
+            "within he / adam, settings were tried with different seeds",
+        ),
+        (
+            [{"seed": seed, "batch_size": batch} for seed, batch in ((0, 32), (1, 32), (0, 64))],
+            "Settings with unequal seeds",
+            "within he / adam, settings were tried with different seeds",
+        ),
         ([{"val": []}, {"val": [], "lr": 0.1}], "No validation split", "optim.lr was chosen by training accuracy"),
         (
             [{"lr": 0.1}, {"lr": 0.01}, {"optim": "sgd", "lr": 0.1}],
@@ -89,6 +102,7 @@ def test_notes_say_what_to_beware_of(
 
 def test_notes_stand_on_the_page(tmp_path: Path, write_run: Write, report: Report) -> None:
     write_run()
+    write_run(optim="sgd")
     write_run(seed=1, status="failed", reason="no")
     report()
     topics = notes(tmp_path)
@@ -128,8 +142,10 @@ def test_a_value_that_only_failed_was_not_tried(tmp_path: Path, write_run: Write
 
 
 def test_a_learning_rate_is_of_interest_where_optimizers_are_compared(tmp_path: Path, write_run: Write) -> None:
-    for batch in (32, 64):
-        write_run(batch_size=batch)
+    write_run()
+    assert "Learning rate not tuned" not in notes(tmp_path)  # of one cell nothing is ranked
+    for optim, batch in (("adam", 64), ("sgd", 32), ("sgd", 64)):
+        write_run(optim=optim, batch_size=batch)
     assert "Learning rate not tuned" in notes(tmp_path)
     assert "Learning rate not tuned" not in notes(tmp_path, by=["batch_size"])
 
@@ -204,6 +220,102 @@ def test_several_sweeps_count_a_configuration_once(tmp_path: Path, write_run: Wr
     first.rename(tmp_path / "elsewhere")
     results = load([tmp_path / "sweep", tmp_path / "elsewhere", tmp_path])
     assert len(results.runs) == 2
+
+
+def stamped(run: Path, **entries: object) -> Path:
+    """The run with these entries in its `run.json`."""
+    (run / RUN_FILE).write_text(json.dumps(json.loads((run / RUN_FILE).read_text()) | entries))
+    return run
+
+
+@pytest.mark.parametrize("key", ["model._target_", "data._target_", "optim._target_", None])
+def test_a_seed_of_another_version_is_no_further_replicate(
+    tmp_path: Path, write_run: Write, summarise: Report, key: str | None
+) -> None:
+    """Whether its classes have moved since or its hash alone is another; the newest result counts."""
+    older = []
+    for version, (where, year, better) in enumerate((("mnist_mlp.a", 2025, 0.1), ("mnist_mlp.network.a", 2026, 0.0))):
+        group = key.partition(".")[0] if key else "model"
+        config = {group if group == "model" else f"{group}_config": {"_target_": where if key else "one"}}
+        for seed in (0, 1, 2):
+            for init in ("he", "lecun"):
+                run = write_run(
+                    init, seed=seed, test=[0.1, 0.8 + better + seed / 100], log_interval=version + 1, **config
+                )
+                older += [stamped(run, ended=f"{year}-01-01T00:00:00+00:00")] if year == 2025 else []
+                stamped(run, ended=f"{year}-01-01T00:00:00+00:00")
+    summary = summarise()
+    assert summary["n"].tolist() == [3, 3]
+    assert summary["score"].tolist() == pytest.approx([0.81] * 2)
+    assert len(pd.read_csv(tmp_path / "report" / "runs.csv")) == 6
+    results, (comparison,) = (found := report.compared([tmp_path / "sweep"]))[0], found[1].values()
+    assert comparison.tuned == []
+    left_out = {problem.run: problem.why for problem in results.problems}
+    assert set(left_out) == set(map(str, older))
+    assert all(why.startswith("the same setting and seed, under another hash, as ") for why in left_out.values())
+
+
+def test_a_result_of_another_version_counts_before_a_failure(write_run: Write, summarise: Report) -> None:
+    stamped(write_run(log_interval=1), ended="2025-01-01T00:00:00+00:00")
+    failed = write_run(log_interval=2, status="failed", reason="no", digest=None)
+    stamped(failed, ended="2026-01-01T00:00:00+00:00")
+    (row,) = summarise().to_dict("records")
+    assert (row["n"], row["failed"]) == (1, 0)
+
+
+def test_moved_code_is_neither_tuned_nor_a_section_but_a_note(
+    tmp_path: Path, write_run: Write, summarise: Report
+) -> None:
+    for seed in range(4):
+        where = f"mnist_mlp.{'network.' if seed > 1 else ''}MLP"
+        write_run(seed=seed, model={"_target_": where}, data_config={"_target_": "one"})
+    assert summarise()["n"].tolist() == [4]
+    found = compared(tmp_path)
+    assert found.tuned == []
+    assert {note.topic: note.text for note in found.notes} == {
+        "One option, several targets": "model=mlp was mnist_mlp.MLP, mnist_mlp.network.MLP; --by model._target_ would "
+        "tell them apart."
+    }
+    assert summarise(by=["model._target_"])["n"].tolist() == [2, 2]
+
+
+def test_code_of_an_option_is_compared_where_asked(write_run: Write, summarise: Report) -> None:
+    for target, accuracy in (("one.Net", 0.9), ("other.Net", 0.8)):
+        for seed in (0, 1, 2):
+            write_run(seed=seed, test=[0.1, accuracy], model={"_target_": target})
+    assert summarise(by=["model._target_"])["n"].tolist() == [3, 3]
+    assert summarise()["n"].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        ([("a / b", "c"), ("a", "b / c")], ['"a / b" / c', 'a / "b / c"']),
+        ([("a /", "b"), ("a", "/ b")], ['"a /" / b', 'a / "/ b"']),
+        ([('"a / b"', "c"), ("a / b", "c")], ['"\\"a / b\\"" / c', '"a / b" / c']),
+        ([("he/normal", "c"), ("he", "normal/c")], ["he/normal / c", "he / normal/c"]),
+    ],
+)
+def test_no_two_cells_share_a_name(
+    tmp_path: Path, write_run: Write, cells: list[tuple[str, str]], names: list[str]
+) -> None:
+    for number, (init, optim) in enumerate(cells):
+        for seed in (0, 1, 2):
+            write_run(init, optim, seed, test=[0.1, 0.9 - number / 10], log_interval=number + 1)
+    assert compared(tmp_path).summary["cell"].tolist() == names
+
+
+def test_values_of_different_kinds_are_different(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+    values = (1, "1", True, "true", None, "null", 0.5, "0.5", "nan")
+    for number, value in enumerate(values):
+        for seed in (0, 1, 2):
+            write_run(seed=seed, test=[0.1, 0.9 - number / 100], log_interval=number + 1, own=value)
+            if value == 1 and value is not True:
+                write_run(seed=seed + 3, test=[0.1, 0.9], own=1.0)  # the same in another guise
+    assert summarise(by=["own"])["n"].tolist() == [6, *[3] * 8]
+    assert compared(tmp_path, by=["own"]).summary["cell"].tolist() == [
+        *("own=1", "own='1'", "own=true", "own='true'", "own=null", "own='null'", "own=0.5", "own='0.5'", "own=nan")
+    ]
 
 
 def test_a_miss_of_the_target_is_a_miss(write_run: Write, summarise: Report) -> None:

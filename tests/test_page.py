@@ -198,7 +198,7 @@ def test_odd_sweeps_make_a_useful_page(write_run: Write, report: Report, open_pa
     expected = {
         "one run": "no other cell with a result",
         "one seed": "no difference can be judged",
-        "all diverged": "2 diverged, 0 failed",
+        "all diverged": "No run was completed: 2 diverged and count as 0",
         "mixed data": "no other cell with a result",
     }
     assert len(answers) == (2 if name == "mixed data" else 1)

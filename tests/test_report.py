@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -230,9 +231,20 @@ def test_runs_that_have_learned_nothing_are_marked(
     assert runs["at_chance"].tolist()[:6] == [True, False, False, True, True, True]
     assert runs["at_chance"].isna().tolist()[6:] == [True, True]
     assert (
-        "note: No better than chance: 4 of 7 completed runs ended no better than always naming the commonest class "
-        "(he / adam: 4), 1 of them at the chosen settings; they stay in the means."
+        "note: Not shown to beat chance: 4 of 7 completed runs are not shown to be better than always naming the "
+        "commonest class (he / adam: 4), 1 of them at the chosen settings; they stay in the means."
     ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("images", [(100, 100, 100), (100, None, 100)])
+def test_a_run_that_does_not_tell_its_images_leaves_them_to_the_others(
+    tmp_path: Path, write_run: Write, images: Sequence[int | None]
+) -> None:
+    for seed, size in enumerate(images):
+        for optim, accuracy in (("adam", 0.96), ("sgd", 0.95)):  # by a single image, in every seed
+            write_run(optim=optim, seed=seed, test=[0.1, accuracy], data_facts={"test": size} if size else {})
+    (found,) = compare(load([tmp_path / "sweep"]), target=0.97).pairs["verdict"]
+    assert found.startswith("indistinguishable")  # without any size it cannot be told
 
 
 def test_a_failed_run_is_missing_from_the_score(write_run: Write, summarise: Report) -> None:

@@ -64,6 +64,17 @@ def test_chance_is_three_standard_errors_above_the_commonest_class() -> None:
     assert marked.dropna().tolist() == [True, False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("share", "m", "most"),
+    [(1 / 3, 3, 1.15), (0.95, 100, 1.015), (0.9, 81, 1.0), (1.0, 100, 1.0), (0.5, 10, 0.974)],  # 0.95 + 3 x 0.0218, ...
+)
+def test_where_no_accuracy_could_beat_chance_nothing_is_marked(share: float, m: int, most: float) -> None:
+    frame = pd.DataFrame({"test_accuracy": [1.0, share], "commonest_test_share": share, "test_size": m})
+    assert share + 3 * np.sqrt(share * (1 - share) / m) == pytest.approx(most, abs=1e-3)
+    assert at_chance(frame).fillna(True).tolist() == ([True, True] if most >= 1 else [False, True])
+    assert at_chance(frame).isna().tolist() == [most >= 1] * 2
+
+
 def test_a_score_counts_divergence_as_zero_and_a_failure_not_at_all() -> None:
     frame = runs(status=["completed", "diverged", "failed"], test_accuracy=[0.9, np.nan, np.nan])
     assert score(frame, "test_accuracy").tolist() == pytest.approx([0.9, 0.0, np.nan], nan_ok=True)

@@ -12,7 +12,7 @@ from mnist_mlp.report.analysis.stats import Comparison, compare, mean_intervals,
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.tables import leaderboard
 from mnist_mlp.report.render.training import trained
-from mnist_mlp.report.render.words import answer, method
+from mnist_mlp.report.render.words import answer, method, probability
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {
@@ -123,7 +123,7 @@ def test_runs_that_diverged_are_told_in_the_answer(tmp_path: Path, write_run: Wr
     for seed in (0, 1, 2, 3):
         write_run(seed=seed, test=[0.1, 0.8], status="completed" if seed else "diverged")
     assert (
-        "he / adam scored highest: 60.00 % test accuracy over 4 runs, of which 1 diverged and count as 0; "
+        "he / adam scored highest: 60.00 % test accuracy over 4 runs, of which 1 diverged and counts as 0; "
         "the rest reached 80.00 [80.00, 80.00] %"
     ) in answer(compared(tmp_path))[0]
 
@@ -145,7 +145,21 @@ def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
 def test_a_run_that_diverged_reached_nothing(tmp_path: Path, write_run: Write) -> None:
     write_run(test=[0.1, 0.9], val=[0.1, 0.9])
     write_run(seed=1, test=[0.1, 0.99], val=[0.1, 0.99], status="diverged")
-    assert "No run reached 97 % validation accuracy; the best reached 90 %" in answer(compared(tmp_path))[-1]
+    assert answer(compared(tmp_path))[-1].startswith(
+        "No completed run reached 97 % validation accuracy; the best reached 90 %"
+    )
+
+
+def test_runs_that_were_not_chosen_may_have_reached_the_target(tmp_path: Path, write_run: Write) -> None:
+    for seed in (0, 1, 2):
+        write_run(seed=seed, lr=0.1, test=[0.1, 0.5, 0.8], val=[0.1, 0.98, 0.8])
+        write_run(seed=seed, lr=0.01, test=[0.1, 0.5, 0.9], val=[0.1, 0.5, 0.9 + seed / 50])
+    assert answer(compared(tmp_path))[-1] == (
+        "No run at the chosen settings reached 97 % validation accuracy; the best reached 94 %: --target 0.9 would "
+        "compare times."
+    )
+    said = answer(compared(tmp_path, target=0.93))[-1]
+    assert said == "In no cell did more than half of the runs at the chosen settings reach 93 % validation accuracy."
 
 
 def test_cells_that_are_level_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
@@ -170,6 +184,91 @@ def test_without_validation_the_best_of_the_test_curve_is_told(tmp_path: Path, w
     assert answer(compared(tmp_path))[-1] == "No run reached 97 % test accuracy; the best reached 15 %."
 
 
+def write_cells(write_run: Write, **cells: dict[int, float]) -> None:
+    """An optimizer each, with its final accuracies by seed."""
+    for optim, finals in cells.items():
+        for seed, final in finals.items():
+            write_run(optim=optim, seed=seed, test=[0.1, final])
+
+
+def test_a_cell_that_is_ahead_over_the_shared_seeds_is_not_behind(tmp_path: Path, write_run: Write) -> None:
+    best = dict(enumerate((0.950, 0.951, 0.949, 0.960, 0.961, 0.962)))
+    write_cells(write_run, adam=best, sgd={0: 0.953, 1: 0.951, 2: 0.951})
+    comparison = compared(tmp_path)
+    assert comparison.pairs["difference"].tolist() == pytest.approx([-0.005 / 3])
+    said = answer(comparison)[0]
+    assert "from the other cell at this number of seeds; he / sgd is 0.17 points ahead over the 3 seeds that" in said
+    assert "behind" not in said
+    write_cells(write_run, nag={seed: 0.5 + seed / 1000 for seed in best})  # some differences are real
+    said = answer(compared(tmp_path))[0]
+    assert (
+        "better than 1 of 2 other cells, and statistically indistinguishable from he / sgd (0.17 points ahead " in said
+    )
+
+
+def test_cells_of_the_same_score_are_level(tmp_path: Path, write_run: Write) -> None:
+    write_cells(write_run, adam={0: 0.9, 1: 0.8, 2: 0.7}, sgd={0: 0.8, 1: 0.7, 2: 0.7}, nag={0: 0.8, 1: 0.9, 2: 0.7})
+    said = answer(compared(tmp_path))[0]
+    assert "from every other cell at this number of seeds; the next, he / " in said
+    assert " is level with it: more than 1,000 seeds" in said
+
+
+def test_only_those_that_can_be_judged_are_said_to_be_alike(tmp_path: Path, write_run: Write) -> None:
+    adam = {seed: 0.95 + (seed % 3) / 1000 for seed in range(6)}
+    write_cells(write_run, adam=adam, nag={4: 0.951, 5: 0.950}, sgd={0: 0.951, 1: 0.948, 2: 0.949, 3: 0.950})
+    said = answer(compared(tmp_path))[0]
+    assert (
+        "indistinguishable from the one other cell that can be judged at this number of seeds; he / sgd is 0." in said
+    )
+    assert said.endswith(" (1 more cannot be judged: fewer than 3 seeds in common).")
+    write_cells(write_run, rmsprop={0: 0.948, 1: 0.949, 2: 0.946})
+    said = answer(compared(tmp_path))[0]
+    assert "from both other cells that can be judged at this number of seeds; the next of them, he / sgd, is " in said
+
+
+def test_the_method_counts_those_that_are_paired(tmp_path: Path, write_run: Write) -> None:
+    write_cells(
+        write_run, adam=dict.fromkeys(range(6), 0.9), nag={0: 0.8, 1: 0.8, 2: 0.8}, sgd={3: 0.8, 4: 0.8, 5: 0.8}
+    )
+    (said,) = (line for line in method(compared(tmp_path)) if line.startswith("Pairs"))
+    assert "of those pairs of cells that share at least three seeds (3 cells), with" in said
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (["diverged", "diverged"], "2 diverged and count as 0, so no cell is better than another."),
+        (["diverged", "failed"], "1 diverged and counts as 0, 1 failed, so no cell is better than another."),
+        (["failed", "failed"], "2 failed, so there is nothing to compare."),
+    ],
+)
+def test_where_no_run_was_completed_words_and_verdicts_agree(
+    tmp_path: Path, write_run: Write, ends: list[str], said: str
+) -> None:
+    for status, optim in zip(ends, ("adam", "sgd"), strict=True):
+        write_run(optim=optim, test=[0.1], epochs=2, status=status, reason="no")
+    assert answer(compared(tmp_path))[0] == f"No run was completed: {said}"
+
+
+@pytest.mark.parametrize(
+    ("p", "said"),
+    [
+        (0.0496, "= 0.0496"),  # never 0.050, which is no less than the level
+        (0.0504, "= 0.0504"),
+        (0.049996, "= 0.049996"),
+        (0.0494, "= 0.049"),
+        (0.0506, "= 0.051"),
+        (0.0009, "< 0.001"),
+        (0.001, "= 0.001"),
+        (0.0999, "= 0.100"),
+        (0.346, "= 0.35"),
+        (1.0, "= 1.00"),
+    ],
+)
+def test_a_p_value_shows_on_which_side_of_the_level_it_is(p: float, said: str) -> None:
+    assert probability(p) == said
+
+
 NO_CONTRADICTION = "No single pair of cells is significantly different, which is no contradiction"
 
 
@@ -191,6 +290,7 @@ def test_an_effect_without_a_pair_is_explained(
                 write_run(init, optim, seed, test=[0.1, 0.9 + seed / 100 + (optim == "adam") * seed / 1000])
     found = compared(tmp_path)
     assert len(found.effects) == 3
+    assert "Each of the three effects is tested at 5 % by itself" in " ".join(method(found))
     changed = replace(found, effects=found.effects.assign(p=p), pairs=found.pairs.assign(verdict=verdict))
     assert (NO_CONTRADICTION in " ".join(answer(changed))) == explained
 

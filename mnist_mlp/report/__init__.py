@@ -95,6 +95,8 @@ def compared(
     on_each = [part for _, part in results.runs.groupby("data")]
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
     keys = roles.compared_keys(varying, by)
+    results = roles.once(results, keys)
+    on_each = [part for _, part in results.runs.groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     sections, own = stats.sections(results, keys), set(map(str, about))
     in_order = sorted(sections.items(), key=lambda section: own.isdisjoint(section[1].runs.index))

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,13 +34,13 @@ class Results:
     """What was found below the sweep directories.
 
     Attributes:
-        runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `parameters`, `config_hash`,
-            `digest` of the data, `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes`
-            and `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how
-            it was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), the
-            group choices (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`:
-            the digest of a file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists
-            as JSON text.
+        runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `ended` (seconds since 1970),
+            `parameters`, `config_hash`, `digest` of the data, `train_size` and `test_size` (numbers of images),
+            `inputs` (pixels of each), `classes` and `commonest_test_share` (the commonest class' share of the test
+            images), NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with it),
+            `overrides` (its command line, as JSON), the group choices (`init`, `optim`, `schedule`, `data`, `model`),
+            `environment.*` (`environment.code.MODULE`: the digest of a file of the user's own), and every configuration
+            key by its dotted name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """
@@ -57,31 +57,54 @@ def load(directories: Sequence[Path]) -> Results:
     not one of this project's. Of the same configuration on the same data found twice, the newest result counts, or the
     newest failure where there is no result.
     """
-    found: list[tuple[float, dict[str, Any], list[Metrics]]] = []
+    found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
     for directory in sorted({run for top in directories for run in _run_directories(top)}):
         try:
             found.append(_read_run(directory))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error)))
-    found.sort(key=lambda f: (f[1]["status"] == FAILED, -f[0]))
-    counted: dict[str, dict[str | None, str]] = {}  # configuration's hash, data's digest: the run that counts
-    runs: list[dict[str, Any]] = []
     columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES)}
-    for _, run, rows in found:
-        others = counted.setdefault(run["config_hash"], {})
-        # A run that failed before it had its data is the same as any of its configuration.
-        same = next(iter(others.values()), None) if run["digest"] is None else others.get(run["digest"])
-        if same:
-            problems.append(Problem(run["run"], f"the same configuration as {same}, which counts"))
-            continue
-        others[run["digest"]] = run["run"]
-        runs.append(run)
+    for run, rows in found:
         columns["run"] += [run["run"]] * len(rows)
         for name, values in zip(Metrics._fields, zip(*rows, strict=True), strict=False):
             columns[name] += values
-    table = pd.DataFrame(runs).set_index("run").sort_index() if runs else pd.DataFrame()
-    return Results(table, pd.DataFrame(columns).astype({"run": "str", **COLUMN_TYPES}), problems)
+    metrics = pd.DataFrame(columns).astype({"run": "str", **COLUMN_TYPES})
+    if not found:
+        return Results(pd.DataFrame(), metrics, problems)
+    table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
+    return newest(Results(table, metrics, problems), list(table["config_hash"]), "the same configuration as")
+
+
+def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
+    """The results less those runs that are there again: of equal ones on the same data one counts.
+
+    That is the newest result, or the newest failure where there is no result.
+
+    Args:
+        results: to be looked through.
+        identities: of each run, in order; equal ones are the same run.
+        what: why a run is left out, in words that the name of the one that counts completes.
+    """
+    equal = pd.Series(list(identities), results.runs.index, dtype="object")
+    runs = results.runs.assign(identity=equal, failed=results.runs["status"] == FAILED)
+    runs = runs.sort_values(["failed", "ended"], ascending=[True, False], kind="stable")
+    counted: dict[Hashable, dict[Any, str]] = {}  # identity, data's digest: the run that counts
+    older = []
+    for run, identity, digest in zip(map(str, runs.index), runs["identity"], runs["digest"], strict=True):
+        others = counted.setdefault(identity, {})
+        # A run that failed before it had its data is the same as any of its configuration.
+        same = next(iter(others.values()), None) if pd.isna(digest) else others.get(digest)
+        if same:
+            older.append(Problem(run, f"{what} {same}, which counts"))
+        else:
+            others[digest] = run
+    left_out = [problem.run for problem in older]
+    return Results(
+        results.runs.drop(index=left_out),
+        results.metrics[~results.metrics["run"].isin(left_out)].reset_index(drop=True),
+        [*results.problems, *older],
+    )
 
 
 def _run_directories(top: Path) -> Iterator[Path]:
@@ -91,8 +114,8 @@ def _run_directories(top: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _read_run(directory: Path) -> tuple[float, dict[str, Any], list[Metrics]]:
-    """When a run ended, in seconds since 1970, its row, and its metrics."""
+def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
+    """A run's row, and its metrics."""
     summary = _read_json(directory / RUN_FILE)
     try:
         data = summary.get("data", {})
@@ -101,6 +124,7 @@ def _read_run(directory: Path) -> tuple[float, dict[str, Any], list[Metrics]]:
             "status": summary["status"],
             "reason": summary["reason"],
             "seconds": float(summary["seconds"]),
+            "ended": _ended(directory, summary.get("ended")),
             "config_hash": str(summary["config_hash"]),
             "digest": data.get("digest"),  # a run that failed early has none
             "train_size": float(data.get("train", math.nan)),
@@ -119,10 +143,9 @@ def _read_run(directory: Path) -> tuple[float, dict[str, Any], list[Metrics]]:
             **dict(_flat(summary["config"])),
         }
         rows = read_metrics(directory, summary)
-        ended = _ended(directory, summary.get("ended"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
-    return ended, run, rows
+    return run, rows
 
 
 def _ended(directory: Path, text: str | None) -> float:

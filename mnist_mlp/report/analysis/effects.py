@@ -24,7 +24,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
     Args:
         runs: at the chosen settings, with `score`, the seed and the compared keys.
         by: the compared keys; anything but two gives no table.
-        images: that each accuracy is measured on; None where it is not known.
+        images: that each accuracy is measured on, the same ones in all runs; None where it is not known.
 
     Returns:
         One row an effect: `effect` (a key, or "a x b"), `n` (seeds that all cells have), `range` of its marginal means
@@ -48,9 +48,10 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
     squares = [float(margin.var()) for margin in margins]
     squares.append(max(0.0, float(means.var()) - sum(squares)))  # what is left is the interaction
     ranges = [*map(np.ptp, margins), np.nan]
+    # An average over cells has no more images than each of them: all are measured on the same ones.
     tested = [
-        _main(scores.mean(axis=1), levels[0], images and images * len(levels[1])),
-        _main(scores.mean(axis=0), levels[1], images and images * len(levels[0])),
+        _main(scores.mean(axis=1), levels[0], images),
+        _main(scores.mean(axis=0), levels[1], images),
         _interaction(scores, levels, images),
     ]
     return pd.DataFrame(

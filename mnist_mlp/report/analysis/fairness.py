@@ -8,7 +8,16 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
-from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, budgets, judged_split
+from mnist_mlp.report.analysis.roles import (
+    CELL,
+    CODE,
+    LEARNING_RATE,
+    REPLICATE,
+    as_said,
+    as_typed,
+    budgets,
+    judged_split,
+)
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import find_setting
@@ -58,6 +67,7 @@ def notes(
         *_momentum(runs, summary, pairs, by),
         *_endings(runs),
         *_at_chance(runs),
+        *_moved(runs, by, varying),
         *_makings(runs),
         *_too_many(summary),
     ]
@@ -92,7 +102,7 @@ def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
     """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
     for key in varying:
-        if key in (REPLICATE, *by, *tuned):
+        if key in (REPLICATE, *by, *tuned, *CODE):
             continue
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())
@@ -100,11 +110,15 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
 
 
 def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:
-    if "optim" in by and LEARNING_RATE not in tuned and LEARNING_RATE not in by:
+    if "optim" in by and LEARNING_RATE not in (*tuned, *by) and runs[CELL].nunique() > 1:
+        what = (
+            "each optimizer ran at one value, so this ranks settings, not optimizers"
+            if runs["optim"].nunique() > 1
+            else "each cell ran at one value, which may suit some cells better than others"
+        )
         yield Note(
             "Learning rate not tuned",
-            "each optimizer ran at one value, so this ranks settings, not optimizers; several values, such as "
-            "optim.lr=1e-3,1e-2,1e-1, are tuned on validation.",
+            f"{what}; several values, such as optim.lr=1e-3,1e-2,1e-1, are tuned on validation.",
         )
     if not tuned:
         return
@@ -122,13 +136,14 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
             f"cells were tuned over different numbers of settings or seeds ({each}); the more are tried, the better "
             "the best of them looks, so that such cells are not compared.",
         )
-    per_setting = runs[runs["status"] != FAILED].groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
-    if (per_setting.groupby(level=0).nunique() > 1).any():
-        uneven = per_setting.groupby(level=0).nunique()
+    ended = runs[runs["status"] != FAILED]
+    of_setting = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)
+    uneven = of_setting.groupby(level=0).nunique()
+    if (uneven > 1).any():
         yield Note(
             "Settings with unequal seeds",
-            f"within {listed(list(uneven[uneven > 1].index))}, settings were tried with different numbers of seeds, so "
-            "the choice among them is less sure.",
+            f"within {listed(list(uneven[uneven > 1].index))}, settings were tried with different seeds, so a setting "
+            "may have been chosen for its seeds.",
         )
 
 
@@ -198,22 +213,31 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
-    """Runs that ended without a complaint and have learned nothing."""
+    """Runs that ended without a complaint, and may have learned nothing."""
     guessing = runs[runs["at_chance"].fillna(False)]
     if guessing.empty:
         return
     counts = guessing.groupby(CELL).size().sort_values(ascending=False, kind="stable")
     completed, at_chosen = int((runs["status"] == COMPLETED).sum()), int(guessing["chosen"].sum())
     yield Note(
-        "No better than chance",
-        f"{len(guessing)} of {completed} completed runs ended no better than always naming the commonest class "
-        f"({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
+        "Not shown to beat chance",
+        f"{len(guessing)} of {completed} completed runs are not shown to be better than always naming the commonest "
+        f"class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
         + (
             f"{at_chosen} of them at the chosen settings; they stay in the means."
             if at_chosen
             else "none of them chosen."
         ),
     )
+
+
+def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
+    """Options whose code lies in several places."""
+    for key in (key for key in varying if key in CODE and key not in by):
+        group = key.partition(".")[0]
+        targets = runs[key].map(as_typed).groupby(runs[group]).unique()
+        options = [f"{group}={option} was {listed(sorted(of))}" for option, of in targets.items() if len(of) > 1]
+        yield Note("One option, several targets", f"{'; '.join(options)}; --by {key} would tell them apart.")
 
 
 def _makings(runs: pd.DataFrame) -> Iterator[Note]:
@@ -223,7 +247,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         if name == "code":  # a user's own, of those runs alone that use it
             columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
         different = [
-            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_typed(v)[:20] for v in values.unique()))}"
+            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_said(v)[:20] for v in values.unique()))}"
             for column, values in columns.items()
             if values.nunique(dropna=False) > 1
         ]

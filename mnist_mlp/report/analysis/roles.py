@@ -8,13 +8,16 @@ the values of the tunable keys with the best mean validation accuracy are chosen
 so that no test result ever takes part in a choice.
 """
 
+import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.load import ENVIRONMENT
+from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import Role, UserError
@@ -25,9 +28,12 @@ CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
 FACTS = (
-    *("status", "reason", "seconds", "config_hash", "digest", "commonest_test_share", "parameters"),
+    *("status", "reason", "seconds", "ended", "config_hash", "digest", "commonest_test_share", "parameters"),
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "data", CELL),
 )
+# Where the code of an option lies, which moves between versions while the option stays: no setting to choose, and no
+# terms of a measurement. What an option itself is made of may have targets too, which are settings.
+CODE = tuple(f"{group}._target_" for group in schema.GROUPS)
 
 
 def varying_keys(runs: pd.DataFrame) -> list[str]:
@@ -44,7 +50,8 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
 
 def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """Those of the varying keys whose values are sections of the report, unless they are compared."""
-    return [key for key in varying_keys(runs) if schema.role_of(key) is Role.MEASURED_ON and key not in by]
+    keys = [key for key in varying_keys(runs) if key not in (*by, *CODE)]
+    return [key for key in keys if schema.role_of(key) is Role.MEASURED_ON]
 
 
 def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]:
@@ -68,18 +75,39 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]
     return list(dict.fromkeys(by))
 
 
+def once(results: Results, by: Sequence[str]) -> Results:
+    """The results with each setting and seed of a cell once, as a replicate that was repeated is still one.
+
+    Versions of the package may hash one configuration in several ways, or have its classes in other places; the newest
+    counts. To compare the code of an option nonetheless, `by` names its target.
+
+    Args:
+        results: at least one run.
+        by: the compared keys.
+    """
+    runs = results.runs
+    apart = ["data", *(key for key in varying_keys(runs) if key in by or key not in CODE)]
+    texts = [runs[key].map(as_typed) for key in apart]
+    return newest(results, list(zip(*texts, strict=True)), "the same setting and seed, under another hash, as")
+
+
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
     """Those of the varying keys that may be tuned, are not compared, and take several values within one cell."""
-    keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in by]
+    keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in (*by, *CODE)]
     cells = runs.groupby(CELL)
     return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
 
 
 def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-    """A name for the cell of each run: options by their names, other keys as `key=value`."""
+    """A name for the cell of each run, no two of one name: options by their names, other keys as `key=value`."""
     prefixes = ["" if key in schema.GROUPS else f"{key}=" for key in by]
-    words = [[prefix + as_typed(value) for value in runs[key]] for prefix, key in zip(prefixes, by, strict=True)]
+    words = [[prefix + _word(as_typed(value)) for value in runs[key]] for prefix, key in zip(prefixes, by, strict=True)]
     return pd.Series(map(" / ".join, zip(*words, strict=True)), runs.index, dtype="str")
+
+
+def _word(text: str) -> str:
+    """A value as part of a cell's name; in quotes where it could be taken for several, or is in such quotes itself."""
+    return json.dumps(text, ensure_ascii=False) if re.search(r'^"|(^|\s)/|/(\s|$)', text) else text
 
 
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -144,14 +172,31 @@ def counted(number: float, noun: str) -> str:
 
 
 def as_typed(value: object) -> str:
-    """A configuration value as one types it; NaN stands for null in a column of numbers."""
+    """A configuration value as one types it; NaN stands for null in a column of numbers.
+
+    A text that would be read as another value is in quotes, so that different values have different texts.
+    """
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
     if isinstance(value, float):
         if np.isnan(value):
             return "null"
         return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(float(value))
+    if isinstance(value, str):
+        return f"'{value}'" if value in ("null", "true", "false") or _is_number(value) else value
     return "null" if value is None else str(value)
+
+
+def as_said(fact: object) -> str:
+    """What is no value of a configuration, such as a version: a text as it is."""
+    return fact if isinstance(fact, str) else as_typed(fact)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))  # no value is typed nan
+    except ValueError:
+        return False
 
 
 def in_order(text: str) -> tuple[int, float, str]:

@@ -130,9 +130,9 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
 
 
 def _same_size(runs: pd.DataFrame) -> float | None:
-    """The number of test images, where all runs tell it and share them."""
+    """The number of test images that all runs share, by those that tell it; None where none does, or they differ."""
     known = runs[runs["status"] != FAILED]
-    sizes = known["test_size"].unique()
+    sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
 
 
@@ -172,20 +172,21 @@ def _by_digest(name: str, runs: pd.DataFrame, by: Sequence[str]) -> dict[str, pd
 
 
 def at_chance(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run ended with a test accuracy no better than always naming the commonest class.
+    """Whether each run ended with a test accuracy not shown to be better than always naming the commonest class.
 
     That is: no more than share + 3 sqrt(share (1 - share) / m), with the class' share of the m test images, which is
-    three binomial standard errors above what naming it gives.
+    three binomial standard errors above what naming it gives. Where that is 1 or more, as with few images or a class of
+    nearly all, no accuracy could show it, so these images do not tell.
 
     Args:
         runs: with `test_accuracy`, `commonest_test_share` and `test_size`.
 
     Returns:
-        Nullable booleans: NA where a run has no final accuracy, or its share was not recorded.
+        Nullable booleans: NA where a run has no final accuracy, its share was not recorded, or the images do not tell.
     """
     share, accuracy = runs["commonest_test_share"], runs["test_accuracy"]
     most = share + CHANCE_ERRORS * np.sqrt(share * (1 - share) / runs["test_size"])
-    known = most.notna() & accuracy.notna()
+    known = (most < 1) & accuracy.notna()
     return pd.Series(accuracy <= most, dtype="boolean").mask(~known)
 
 

@@ -14,7 +14,7 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from mnist_mlp.report.analysis.roles import as_typed
+from mnist_mlp.report.analysis.roles import as_said
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import charts, escape, tables, words
@@ -132,7 +132,7 @@ def sweep_command(sweep: Path) -> str:
 def makings(runs: pd.DataFrame) -> dict[str, str]:
     """What code, libraries and machines the runs come from."""
     columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
-    values = {c: sorted({as_typed(v)[:60] for v in runs[c].dropna()}) for c in columns}
+    values = {c: sorted({as_said(v)[:60] for v in runs[c].dropna()}) for c in columns}
     return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
 
 

@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+import pandas as pd
 
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.fairness import listed
 from mnist_mlp.report.analysis.pairs import needed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, counted, in_order, judged_split
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, in_order, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render.training import sentence, trained
@@ -23,12 +24,17 @@ def answer(comparison: Comparison) -> list[str]:
     """Which cell won, whether the difference is real, what mattered, how fast it got there."""
     summary = comparison.summary
     if not (summary["n"] > 0).any():
-        diverged, failed = ((comparison.runs["status"] == status).sum() for status in (DIVERGED, FAILED))
-        return [
-            f"No run was completed, so there is nothing to compare: {diverged} diverged, {failed} failed.",
-            sentence(trained(comparison)),
-        ]
+        return [_nothing(comparison), sentence(trained(comparison))]
     return [s for s in (_winner(comparison), _effects(comparison), _speed(comparison)) if s]
+
+
+def _nothing(comparison: Comparison) -> str:
+    """That no run was completed, in agreement with the pairs: runs that diverged have a score, all the same."""
+    diverged, failed = (int((comparison.runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
+    ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
+    ends += [f"{failed} failed"] if failed else []
+    so = "no cell is better than another" if diverged else "there is nothing to compare"
+    return f"No run was completed: {', '.join(ends)}, so {so}."
 
 
 def _winner(comparison: Comparison) -> str:
@@ -56,27 +62,48 @@ def _winner(comparison: Comparison) -> str:
         )
         closest = told.sort_values("difference").iloc[0]
         return (
-            f"{first}, better than {other}; the closest is {closest['b']}, {_points(closest['difference'])} behind "
+            f"{first}, better than {other}; the closest is {closest['b']}, {_gap(comparison, closest)} "
             f"(corrected p {probability(closest['p_corrected'])})."
         )
     parts = [f"better than {beaten} of {counted(len(rivals), 'other cell')}{rest}"] if beaten else []
-    parts += [same] if same else []
+    parts += [f"{same}{rest if not beaten else ''}"] if same else []
     if open_.empty:
-        return f"{first}. It is {', and '.join(parts)}{rest if not beaten else ''}."
+        return f"{first}. It is {', and '.join(parts)}."
     runner = open_.iloc[0]
-    seeds = needed(runner["more_seeds"])
+    gap = f"{_gap(comparison, runner)}: {needed(runner['more_seeds'])}"
     if np.isfinite(runner["more_seeds"]):
-        seeds += ", if it is as large as observed"
+        gap += ", if it is as large as observed"
     if not parts:
+        others, which = _all_open(len(told), len(rivals), str(runner["b"]))
         return (
-            f"{first}, but it is statistically indistinguishable from every other cell at this number of seeds; the "
-            f"next, {runner['b']}, is {_points(runner['difference'])} behind: {seeds}{rest}.{_elsewhere(comparison)}"
+            f"{first}, but it is statistically indistinguishable from {others} at this number of seeds; {which} is "
+            f"{gap}{rest}.{_elsewhere(comparison)}"
         )
     which = f"{len(open_)}, such as {runner['b']}" if len(open_) > 1 else runner["b"]
-    return (
-        f"{first}. It is {', '.join(parts)}, and statistically indistinguishable from {which} "
-        f"({_points(runner['difference'])}: {seeds})."
-    )
+    return f"{first}. It is {', '.join(parts)}, and statistically indistinguishable from {which} ({gap})."
+
+
+def _all_open(told: int, rivals: int, runner: str) -> tuple[str, str]:
+    """Which cells the best is like, and which is next, where it is like all that can be judged: so many of so many."""
+    if told == rivals:
+        return ("every other cell", f"the next, {runner},") if rivals > 1 else ("the other cell", runner)
+    if told == 1:
+        return "the one other cell that can be judged", runner
+    which = "both" if told == 2 else f"all {told}"
+    return f"{which} other cells that can be judged", f"the next of them, {runner},"
+
+
+def _gap(comparison: Comparison, pair: pd.Series) -> str:
+    """How far the second cell of a pair is from the first, and which way, over the seeds that the pair is of.
+
+    These are fewer than those of the cells' means where one has seeds that the other lacks; they may tell otherwise.
+    """
+    difference = pair["difference"]
+    apart = f"{_points(difference)} {'ahead' if difference < 0 else 'behind'}" if difference else "level with it"
+    seeds = comparison.scored.groupby(CELL)[REPLICATE].nunique()
+    shared = pair["n"] < max(seeds[pair["a"]], seeds[pair["b"]])
+    over = f" over the {counted(pair['n'], 'seed')} that they share" if shared else ""
+    return f"{apart}{over}"
 
 
 def _first(comparison: Comparison) -> str:
@@ -93,9 +120,13 @@ def _first(comparison: Comparison) -> str:
     if diverged := int((scored["status"] == DIVERGED).sum()):
         return (
             f"{text}{best['score'] * 100:.2f} % test accuracy over {counted(len(scored), 'run')}, of which {diverged} "
-            f"diverged and count as 0; the rest reached {mean} %"
+            f"{_diverged(diverged)}; the rest reached {mean} %"
         )
     return f"{text}{mean} % test accuracy (n = {best['n']})"
+
+
+def _diverged(count: int) -> str:
+    return "diverged and counts as 0" if count == 1 else "diverged and count as 0"
 
 
 def _elsewhere(comparison: Comparison) -> str:
@@ -136,13 +167,15 @@ def _speed(comparison: Comparison) -> str:
     summary = comparison.summary
     split = "validation" if judged_split(comparison.runs) == "val" else "test"
     target = f"{comparison.target * 100:g} % {split} accuracy"
-    if not (summary["reached_target"] > 0).any():
-        return f"No run reached {target}{_nearer_target(comparison)}."
     runs = comparison.scored
+    chosen = " at the chosen settings" if comparison.tuned else ""  # of others nothing is told
+    if not (summary["reached_target"] > 0).any():
+        completed = " completed" if (runs["status"] == DIVERGED).any() else ""  # which may have been there before
+        return f"No{completed} run{chosen} reached {target}{_nearer_target(comparison)}."
     stacked = bool((runs["stack_size"] > 1).any())  # in a stack an epoch takes all runs equally long
     epochs = summary["epochs_to_target"].min()
     if not np.isfinite(epochs):
-        return f"In no cell did more than half of the runs reach {target}."
+        return f"In no cell did more than half of the runs{chosen} reach {target}."
     first = summary[summary["epochs_to_target"] == epochs].sort_values("seconds_to_target", kind="stable")
     cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
     ended = int(runs[CELL].isin(cells).sum())
@@ -186,8 +219,8 @@ def method(comparison: Comparison) -> list[str]:
     lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
     if comparison.judged:
         lines.append(
-            f"Pairs: paired t-tests, seed by seed, of all pairs of {comparison.judged} cells that share at least three "
-            "seeds, with simultaneous 95 % intervals (Sidak's correction for all of these pairs). "
+            "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "
+            f"({comparison.judged} cells), with simultaneous 95 % intervals (Sidak's correction for all such pairs). "
             + (
                 "With so few cells, the noise of each pair is its own alone."
                 if comparison.judged <= FEW_CELLS
@@ -197,7 +230,8 @@ def method(comparison: Comparison) -> list[str]:
     if not comparison.effects.empty:
         lines.append(
             "Effects: the same tests, of averages over the other key within each seed, and of differences of "
-            "differences for the interaction; p is corrected for all differences of an effect. Shares are of the "
+            "differences for the interaction; p is corrected for all differences of an effect. Each of the three "
+            "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
             "variance of the cells' means."
         )
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
@@ -215,8 +249,11 @@ def method(comparison: Comparison) -> list[str]:
 
 
 def probability(p: float) -> str:
-    """A p-value, as it follows the letter p."""
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+    """A p-value, as it follows the letter p; with as many digits as tell on which side of the level it is."""
+    if p < 0.001:
+        return "< 0.001"
+    texts = (f"{p:.{digits}f}" for digits in range(3 if p < 0.1 else 2, 18))
+    return f"= {next((text for text in texts if float(text) != round(MATTERS, 12)), p)}"
 
 
 def interval(mean: float, low: float, high: float) -> str:

@@ -53,8 +53,9 @@ class GridSweeper(BasicSweeper):
         assert self.config is not None
         loader, hydra = self.hydra_context.config_loader, self.config.hydra
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-        searched = {given.get_key_element(): found for given in parsed if (found := dimension(given)) is not None}
-        crossed = [given for given in parsed if given.get_key_element() not in searched]
+        last = {given.get_key_element(): given for given in parsed}  # a command line goes before its study
+        searched = {key: found for key, given in last.items() if (found := dimension(given)) is not None}
+        crossed = [given for given in parsed if given.get_key_element() not in searched and dimension(given) is None]
         (combinations,) = self.split_arguments(crossed, max_batch_size=None)
         grids = OmegaConf.to_container(hydra.sweeper, resolve=False)["grids"]  # type: ignore[call-overload, index]
         options = loader.get_group_options(GROUP, ObjectType.CONFIG)

@@ -230,7 +230,7 @@ def above(progress: float) -> float:
         (["schedule=cosine", "+schedule.finl=0"], ["schedule.finl=0", "did you mean final"]),
         (["schedule._target_=test_schedules.of_nothing"], ["schedule._target_=of_nothing", "not None at 0"]),
         (["schedule._target_=test_schedules.not_a_number"], ["_target_=not_a_number", "from 0 to 1, not nan at 0.9"]),
-        (["schedule._target_=test_schedules.negative"], ["schedule._target_=negative", "from 0 to 1, not -0.0"]),
+        (["schedule._target_=test_schedules.negative"], ["schedule._target_=negative", "from 0 to 1, not -5.8"]),
         (["schedule._target_=test_schedules.above"], ["schedule._target_=above", "from 0 to 1, not 1.5 at 0"]),
     ],
 )

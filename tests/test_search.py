@@ -78,6 +78,12 @@ def test_whole_numbers_are_equally_likely() -> None:
     assert [found.count(number) for number in (1, 2, 3, 4)] == [100] * 4
 
 
+def test_the_points_are_the_same_every_time() -> None:
+    first, second = (list(point.values()) for point in places(["a", "b"], 2))
+    assert first == pytest.approx([0.70722484, 0.46907967])
+    assert second == pytest.approx([0.20722484, 0.802413])
+
+
 def test_the_points_fill_the_cube() -> None:
     points = np.array([list(point.values()) for point in places(["a", "b"], 36)])
     for column, count in zip(points.T, (2**5, 3**3), strict=True):

@@ -15,7 +15,7 @@ from torch.optim import ASGD, SGD, Adafactor, Adagrad, Adam, Optimizer, Rprop
 from mnist_mlp.data.splits import Dataset, Split, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.model import MLP
-from mnist_mlp.run.record import Metrics, Record, StepLoss
+from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.training import Muon
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Schedule, linear
@@ -67,6 +67,74 @@ class Claiming(Normalised):
 class Eager(Adagrad):
     """It remembers something from the beginning."""
 
+    elementwise = True
+
+
+class Powered(Signs):
+    """It keeps a setting to itself."""
+
+    elementwise = True
+
+    def __init__(self, params: Any, power: float) -> None:
+        super().__init__(params, lr=0.01)
+        self.power = power
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(p.grad.sign() * p.grad.abs() ** self.power, alpha=-group["lr"])
+
+
+class Wrapped(Optimizer):
+    """It leaves everything to another optimizer."""
+
+    elementwise = True
+
+    def __init__(self, params: Any) -> None:
+        own = list(params)
+        super().__init__(own, {"lr": 0.1})
+        self.inner = SGD(own, lr=0.1)
+
+    def step(self) -> None:  # type: ignore[override]
+        self.inner.step()
+
+
+class Noisy(SGD):
+    """It draws from PyTorch's default generator."""
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        super().step()
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(torch.randn_like(p), alpha=1e-3)
+
+
+class Decaying(Signs):
+    """It changes its learning rate by itself."""
+
+    elementwise = True
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        super().step()
+        for group in self.param_groups:
+            group["lr"] *= 0.9
+
+
+class Strict(Signs):
+    """It raises where something is not finite."""
+
+    elementwise = True
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            if not all(p.grad.isfinite().all() for p in group["params"]):
+                raise ValueError("not finite")
+        super().step()
+
 
 def of_groups(parameters: Iterable[nn.Parameter], make: Callable[[Any], Optimizer]) -> Optimizer:
     own = list(parameters)
@@ -93,7 +161,9 @@ CASES: dict[str, tuple[Make, str, str]] = {
     ),
     "one's own, elementwise": (Signs, OWN_STEP, TOGETHER),
     "one's own": (Normalised, "autograd", ALONE),
-    "one's own, with a memory": (Eager, "autograd", ALONE),
+    "one's own, with a memory": (Eager, OWN_STEP, ALONE),
+    "one's own, around another": (Wrapped, OWN_STEP, ALONE),
+    "one's own, noisy": (lambda p: Noisy(p, lr=0.1), "autograd", ALONE),
 }
 
 # The gradient of a bias before BatchNorm is zero but for rounding, of which these make whole steps.
@@ -206,6 +276,45 @@ def test_a_claim_that_is_not_so_is_found_out(data: Splits, caplog: pytest.LogCap
     expected = [alone(run(Normalised, seed, dropout=0.0), data, epochs=1) for seed in (0, 1)]
     for records, wanted in zip(in_a_stack(runs, data, epochs=1), expected, strict=True):
         compare(records, wanted)
+
+
+def test_settings_that_an_optimizer_keeps_to_itself_count(data: Splits) -> None:
+    def runs() -> list[Run]:
+        return [run(lambda p, power=power: Powered(p, power), 0) for power in (0.5, 1.0, 0.5)]  # type: ignore[misc]
+
+    kinds = [kind_of(one) for one in runs()]
+    assert kinds[0] == kinds[2] != kinds[1]
+    for records, one in zip(in_a_stack(runs(), data, epochs=1), runs(), strict=True):
+        compare(records, alone(one, data, epochs=1))
+
+
+def test_without_epochs_a_stack_only_evaluates(data: Splits) -> None:
+    def runs() -> list[Run]:
+        return [run(make, 0, Schedule(linear, 0.1)) for make in (Signs, lambda p: Adam(p, lr=0.01))]
+
+    for records, one in zip(in_a_stack(runs(), data, epochs=0), runs(), strict=True):
+        compare(records, alone(one, data, epochs=0))
+
+
+def test_a_rate_that_an_optimizer_changes_is_its_own(data: Splits) -> None:
+    def runs() -> list[Run]:
+        return [run(Decaying, seed, batch_norm=False) for seed in (0, 1)]
+
+    for records, one in zip(in_a_stack(runs(), data, epochs=2), runs(), strict=True):
+        compare(records, alone(one, data, epochs=2))
+
+
+def test_a_run_that_has_ended_does_not_end_those_beside_it(data: Splits) -> None:
+    def runs() -> list[Run]:
+        made = [run(Strict, seed, batch_norm=False) for seed in (0, 1)]
+        with torch.no_grad():
+            for p in made[1].model.parameters():
+                p.mul_(1e200)
+        return made
+
+    healthy, diverged = in_a_stack(runs(), data, epochs=1)
+    compare(healthy, alone(runs()[0], data, epochs=1))
+    assert isinstance(diverged[-1], Diverged)
 
 
 def test_a_claim_is_not_inherited() -> None:

@@ -98,11 +98,17 @@ def explain(error: Exception) -> str:
         plugin = f"hydra-{option.partition('_')[0]}-{group.removeprefix('hydra/')}"
         if extra := extra_with(plugin):
             return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
-        return f"{group}={option}: there is no such option; allowed are {', '.join(error.options)}"
+        hint = schema.nearest(option, error.options)
+        return f"{group}={option}: there is no such option{hint}; allowed are {', '.join(error.options)}"
     if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):
         return (
             f"{wrong.group(1)}: several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "
             "a list is written as key=[a,b], a text with a comma as key=\\'a,b\\'"
+        )
+    if re.match(r"(mismatched|extraneous|no viable alternative at) input|token recognition error", text):
+        return (
+            f"{text.splitlines()[0]}: this is none of Hydra's overrides; a shell takes braces, brackets, parentheses "
+            "and blanks apart unless the whole argument is quoted, as 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
         )
     if not isinstance(error, ConfigCompositionException):
         return text

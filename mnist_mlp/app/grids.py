@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString, Transformer
+from hydra.errors import HydraException
 
 from mnist_mlp.app.search import Dimension, check_trials, dimension, places
 from mnist_mlp.run import configuration, schema
@@ -92,7 +93,11 @@ def _values(place: str, key: Any, value: Any) -> list[Any] | Dimension:
     """The values to try for a key, or the range to search."""
     _check_key(place, key, value)
     if isinstance(value, str) and re.match(r"(tag|int|interval)\(", value):
-        given = OverridesParser.create().parse_override(f"{key}={value}")
+        try:
+            given = OverridesParser.create().parse_override(f"{key}={value}")
+        except HydraException as error:
+            why = str(error).splitlines()[0]
+            raise ConfigError(f"{place}: {key}={value}: {why}; allowed is such as interval(0.1,1)") from error
         if (found := dimension(given, f"{place}: ")) is not None:
             return found
     values = value if isinstance(value, list) else [value]

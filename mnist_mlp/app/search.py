@@ -18,6 +18,7 @@ from mnist_mlp.run.schema import ConfigError, Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags
+COMPARED = ("init", "optim")  # what makes a cell, each of which has all the trials
 DIGITS = 4  # of a value that is searched: more tell nothing apart, and would be in every job's overrides
 
 
@@ -71,22 +72,24 @@ def dimension(given: Override, place: str = "") -> Dimension | None:
         ConfigError: its range is none, or its key is no setting to tune.
     """
     sweep = given.value() if given.is_sweep_override() else None
-    is_choice = isinstance(sweep, ChoiceSweep) and SEARCH in sweep.tags
-    if not is_choice and not isinstance(sweep, IntervalSweep):
+    if not isinstance(sweep, IntervalSweep) and not (isinstance(sweep, ChoiceSweep) and sweep.tags):
         return None
     key, text = given.get_key_element(), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
+    if key in COMPARED:
+        raise ConfigError(f"{text}: allowed are settings to tune; {key} makes the cells that are compared")
+    if unknown := sweep.tags - {LOG, SEARCH}:
+        raise ConfigError(f"{text}: there is no such tag as {', '.join(sorted(unknown))}; allowed are {LOG}, {SEARCH}")
+    if isinstance(sweep, ChoiceSweep) and LOG in sweep.tags:
+        raise ConfigError(f"{text}: allowed on a logarithmic scale is an interval")
     if isinstance(sweep, ChoiceSweep):
         return Choice(tuple(sweep.list))
-    assert isinstance(sweep, IntervalSweep)
     low, high, log = sweep.start, sweep.end, LOG in sweep.tags
     if low is None or high is None or not -math.inf < low < high < math.inf:
         raise ConfigError(f"{text}: allowed is interval(LOW,HIGH) with LOW below HIGH")
     if log and low <= 0:
         raise ConfigError(f"{text}: allowed on a logarithmic scale are numbers greater than 0")
-    if unknown := sweep.tags - {LOG, SEARCH}:
-        raise ConfigError(f"{text}: there is no such tag as {', '.join(sorted(unknown))}; allowed are {LOG}, {SEARCH}")
     return Interval(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
 
 

@@ -98,7 +98,7 @@ class ModelConfig:
     activation: str = setting(MISSING, "activation after each hidden layer")
     batch_norm: bool = setting(MISSING, "batch normalisation before each activation")
     dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
-    input_dropout: float = setting(MISSING, "probability of dropping an input pixel", ge=0, lt=1)
+    input_dropout: float = setting(MISSING, "probability of dropping an input pixel", ge=0, lt=1, before=0.0)
 
 
 @dataclass
@@ -108,7 +108,9 @@ class InitConfig:
     _target_: str = setting(MISSING, "in-place initialiser, as those of torch.nn.init")
     _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
     bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own), zeros or normal")
-    bias_std: float | None = setting(None, "standard deviation of the biases, where init.bias=normal", gt=0)
+    bias_std: float | None = setting(
+        None, "standard deviation of the biases, where init.bias=normal", gt=0, before=None
+    )
     distribution: str = setting(MISSING, "uniform or normal")
     std: float = setting(MISSING, "standard deviation of the weights", gt=0)
 
@@ -253,9 +255,15 @@ def _check_ranges(config: Mapping[str, Any], schema: type, prefix: str) -> None:
 
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
     """The message for a key, or another noun, that nobody knows, with the nearest known one."""
-    near = difflib.get_close_matches(key, known, n=1) or [path for path, _ in describe() if path.endswith(f".{key}")]
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    ending = [path for path, _ in describe() if path.endswith(f".{key}")]
+    hint = nearest(key, known) or (f" (did you mean {ending[0]}?)" if ending else "")
     return f"{key}={value}: there is no such {noun}{hint}; allowed are {', '.join(known) or 'none'}"
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A question after the known word that is most like a word, to follow what is said of it; empty without any."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def role_of(key: str) -> Role:

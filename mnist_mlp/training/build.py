@@ -23,7 +23,7 @@ from mnist_mlp.run import schema
 from mnist_mlp.run.schema import ConfigError, InvalidArgument
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
-from mnist_mlp.training.schedules import Schedule
+from mnist_mlp.training.schedules import Schedule, constant
 from mnist_mlp.training.seeds import Seeds, derive_seeds, seed_default_generators
 from mnist_mlp.training.step import make_step
 from mnist_mlp.training.targets import OPTIONAL, call_target, explained, find_target
@@ -41,7 +41,7 @@ class Parts:
     data_digest: str
     model: nn.Module
     optimizer: Optimizer
-    schedule: Schedule
+    schedule: Schedule | None  # None leaves the optimizer its rates
     device: torch.device
     seeds: Seeds
 
@@ -87,10 +87,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     spare_the_compiler()
     decays = tree["optim"].pop("decay_biases", True)
     optimizer = call_target("optim", tree["optim"], Optimizer, _decayed(model, decays, tree["optim"]))
-    warmup = tree["schedule"].pop("warmup")
-    schedule = Schedule(find_target("schedule", tree["schedule"], 0.0), warmup)
-    with explained("schedule", tree["schedule"]):
-        schedule.try_out(tree["epochs"] * len(batch_sizes(len(splits.train), tree["batch_size"])))
+    schedule = _schedule(tree["schedule"], tree["epochs"] * len(batch_sizes(len(splits.train), tree["batch_size"])))
     return Parts(splits.to(device), digest, model, optimizer, schedule, device, seeds)
 
 
@@ -121,6 +118,18 @@ def _initialise(model: nn.Module, tree: dict[str, Any], train: Split, generator:
                 model(images[:TRIAL_IMAGES])  # so that what is wrong with the network is not taken for the init's
         with explained("init", node):
             initialise(model, init, bias, generator, bias_std=bias_std, images=images)
+
+
+def _schedule(node: dict[str, Any], steps: int) -> Schedule | None:
+    """The configured schedule, tried out; None where the rate is left as it is."""
+    warmup = node.pop("warmup")
+    shape = find_target("schedule", node, 0.0)
+    if shape.func is constant and not warmup:
+        return None
+    schedule = Schedule(shape, warmup)
+    with explained("schedule", node):
+        schedule.try_out(steps)
+    return schedule
 
 
 def _commonest_share(split: Split) -> float:

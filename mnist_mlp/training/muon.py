@@ -34,7 +34,7 @@ class Muon(Optimizer):
         eps: AdamW's.
 
     Raises:
-        InvalidArgument: there is no hidden matrix.
+        InvalidArgument: there is no hidden matrix, or a momentum or number of iterations that cannot be.
     """
 
     def __init__(
@@ -48,6 +48,10 @@ class Muon(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
+        if not 0 <= momentum < 1:
+            raise InvalidArgument("momentum", momentum, "a number, at least 0 and less than 1")
+        if not isinstance(ns_steps, int) or ns_steps < 1:
+            raise InvalidArgument("ns_steps", ns_steps, "a whole number, at least 1")
         given = list(params)
         groups = [group for group in given if isinstance(group, dict)] or [{"params": given}]
         matrices = [p for group in groups for p in group["params"] if p.ndim == 2]

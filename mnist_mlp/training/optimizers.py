@@ -64,11 +64,15 @@ def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
     """Refuse an optimizer that the loop cannot serve.
 
     Raises:
-        InvalidArgument: its `step` needs arguments, such as a closure; or it leaves some of the parameters alone.
+        InvalidArgument: its `step` needs arguments, such as a closure; it has no learning rate; or it leaves some of
+            the parameters alone.
     """
     needs = _needed(optimizer.step)
     if needs:
         allowed = f"an optimizer whose step needs no arguments, as gradients are computed once a step, not {needs}"
+        raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
+    if not all("lr" in group for group in optimizer.param_groups):
+        allowed = "an optimizer whose groups of parameters each have a learning rate, lr"
         raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
     moved = {p for group in optimizer.param_groups for p in group["params"]}
     left = [name for name, p in model.named_parameters() if p.requires_grad and p not in moved]

@@ -8,6 +8,7 @@ is such a function and one YAML in `conf/schedule/`.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -16,7 +17,7 @@ from mnist_mlp.run.schema import InvalidArgument
 
 Shape = Callable[[float], float]
 
-TRIED = 1000  # steps at which a shape is tried before training
+TRIED = 20_000  # steps at which a shape is tried before training, at most about twice as many
 ROUNDING = 1e-9  # of a progress that is meant to be just that of a milestone
 
 
@@ -46,6 +47,8 @@ def exponential(progress: float, final: float = 0.01) -> float:
 def step(progress: float, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1) -> float:
     """Times `gamma`, in [0, 1], at each of the milestones, fractions of the run."""
     _check_fraction("gamma", gamma)
+    if not isinstance(milestones, Sequence) or isinstance(milestones, str):
+        raise InvalidArgument("milestones", milestones, "a list of fractions, such as [0.5,0.75]")
     for milestone in milestones:
         _check_fraction("milestones", milestone)
     return float(gamma ** sum(progress >= milestone - ROUNDING for milestone in milestones))
@@ -81,7 +84,7 @@ def one_cycle(progress: float, rise: float = 0.3, initial: float = 0.04, final: 
 
 
 def _check_fraction(name: str, value: float, zero: bool = True) -> None:
-    if not (0 <= value <= 1 if zero else 0 < value <= 1):
+    if not isinstance(value, int | float) or not (0 <= value <= 1 if zero else 0 < value <= 1):
         raise InvalidArgument(name, value, f"a fraction {'of at least' if zero else 'greater than'} 0 and at most 1")
 
 
@@ -110,16 +113,22 @@ class Schedule:
         warm = round(self.warmup * steps)
         if step <= warm:
             return step / warm
-        progress = (step - 1 - warm) / (steps - warm)
-        factor = self.shape(progress)
-        if not isinstance(factor, int | float) or not 0 <= factor <= 1:  # which NaN is not, either
-            allowed = "a function of progress in [0, 1] whose factor of the learning rate is a number from 0 to 1, not "
-            raise InvalidArgument("_target_", _name(self.shape), f"{allowed}{factor} at {progress:g}")
-        return factor
+        return self._at(min(1.0, (step - 1 - warm) / max(1, steps - warm)))
+
+    def _at(self, progress: float) -> float:
+        factor: Any = self.shape(progress)
+        try:
+            if 0 <= float(factor) <= 1:  # which NaN is not
+                return float(factor)
+        except (TypeError, ValueError):  # no number
+            pass
+        allowed = "a function of progress in [0, 1] whose factor of the learning rate is a number from 0 to 1, not "
+        raise InvalidArgument("_target_", _name(self.shape), f"{allowed}{factor} at {progress:g}")
 
     def try_out(self, steps: int) -> None:
-        """Raise what `factor` would raise at one of the run's steps, or of a thousand of them."""
-        for step in range(1, steps + 1, max(1, steps // TRIED)):
+        """Raise what `factor` would raise at one of the run's steps; of a very long run, at one of very many."""
+        self._at(0.0)  # whatever is left of the run after a warm-up
+        for step in (*range(1, steps + 1, max(1, steps // TRIED)), *([steps] if steps else [])):
             self.factor(step, steps)
 
 
@@ -139,7 +148,7 @@ class Rates:
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule | None, steps: int) -> None:
         self._optimizer, self._steps = optimizer, steps
-        self._schedule = None if schedule == Schedule() else schedule
+        self._schedule = schedule
         self._highest = [float(group["lr"]) for group in optimizer.param_groups] if self._schedule else []
 
     def of(self, optimizer: Optimizer) -> "Rates":

@@ -50,5 +50,10 @@ def seed_default_generators(*seeds: int) -> None:
     random.seed(of_python)
 
 
+def default_state(*seeds: int) -> torch.Tensor:
+    """The state in which `seed_default_generators` leaves PyTorch's."""
+    return torch.Generator().manual_seed(_words(seeds, 3)[0]).get_state()
+
+
 def _words(entropy: int | tuple[int, ...], count: int) -> list[int]:
     return [int(word) for word in np.random.SeedSequence(entropy).generate_state(count, np.uint32)]

@@ -257,8 +257,8 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
     # Where every cell has some of each, as when a sweep was resumed under another launcher, cells still compare.
     steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
     if steps.nunique() > 1:
-        ways = listed(sorted(frozenset().union(*steps)))
-        yield Note("Different ways to compute", f"{ways}; seconds do not compare.")
+        ways = "; ".join(sorted(frozenset().union(*steps)))
+        yield Note("Different ways to compute", f"{ways}. Seconds do not compare.")
     if (ENVIRONMENT + "dirty") in runs.columns and runs[ENVIRONMENT + "dirty"].eq(True).any():
         count = int(runs[ENVIRONMENT + "dirty"].eq(True).sum())
         yield Note("Uncommitted code", f"{count} of {len(runs)} runs come from a checkout with uncommitted changes.")

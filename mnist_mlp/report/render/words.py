@@ -13,6 +13,7 @@ from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED, FAILED
+from mnist_mlp.run.schema import GROUPS
 
 MATTERS = 1 - CONFIDENCE
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
@@ -146,11 +147,11 @@ def _effects(comparison: Comparison) -> str:
     *mains, both = (row for _, row in table.iterrows())
     parts = []
     for row in mains:
-        name, p = NAMES.get(row["effect"], row["effect"]), probability(row["p"])
+        name, p = _called(row["effect"]), probability(row["p"])
         parts.append(
-            f"the {name} matters ({_points(row['range'])} between its best and worst on average, p {p})"
+            f"{name} matters ({_points(row['range'])} between its best and worst on average, p {p})"
             if row["p"] < MATTERS
-            else f"no effect of the {name} on average was found (p {p})"
+            else f"no effect of {name} on average was found (p {p})"
         )
     tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
     joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
@@ -161,6 +162,11 @@ def _effects(comparison: Comparison) -> str:
             "the other key, so it rests on more runs than any pair."
         )
     return text[0].upper() + text[1:]
+
+
+def _called(key: str) -> str:
+    """A key as the subject of a sentence: groups by their names, settings as they are typed."""
+    return f"the {NAMES.get(key, key)}" if key in GROUPS else key
 
 
 def _speed(comparison: Comparison) -> str:
@@ -216,7 +222,10 @@ def method(comparison: Comparison) -> list[str]:
             f"{key} was chosen in each cell among {among}, by mean {split} accuracy after "
             "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
         )
-    lines.append("Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom).")
+    lines.append(
+        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences of "
+        "pairs, not on whether these intervals overlap."
+    )
     if comparison.judged:
         lines.append(
             "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "

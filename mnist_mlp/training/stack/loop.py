@@ -101,6 +101,10 @@ def _train(
     going = set(range(len(rows)))  # rows that have not ended
     seconds = 0.0
 
+    def end(row: int) -> None:
+        going.discard(row)
+        stack.end(row)
+
     def failures() -> Iterator[tuple[int, BaseException]]:
         for row in sorted(going & stack.failed.keys()):
             going.discard(row)
@@ -118,10 +122,10 @@ def _train(
                 loss = losses[row]
                 yield (
                     rows[row],
-                    Metrics(epoch, stack.steps, name, loss, accuracies[row], stack.rates[row].at(stack.steps), seconds),
+                    Metrics(epoch, stack.steps, name, loss, accuracies[row], stack.lr(row, stack.steps), seconds),
                 )
                 if not math.isfinite(loss):
-                    going.discard(row)
+                    end(row)
                     yield rows[row], diverged_in_evaluation(name, loss, epoch)
 
     yield from evaluations(0)
@@ -135,21 +139,21 @@ def _train(
         means = (losses.double().t() @ sizes / len(data.train)).tolist()
         for row in sorted(going):
             bad = first_non_finite(losses[:, row])
+            if bad is None and row in stack.failed:
+                continue
             ends = len(losses) if bad is None else bad + 1
             for number in range(ends):
                 step = before + number + 1
                 if step % log_interval == 0 or number == bad:
-                    yield rows[row], StepLoss(step, epoch, losses[number, row].item(), stack.rates[row].at(step))
+                    yield rows[row], StepLoss(step, epoch, losses[number, row].item(), stack.lr(row, step))
             if bad is not None:
-                going.discard(row)
+                end(row)
                 yield rows[row], diverged_in_training(losses[bad, row].item(), before + bad + 1, epoch)
-                continue
-            if row in stack.failed:
                 continue
             accuracy = int(correct[row]) / len(data.train)
             yield (
                 rows[row],
-                Metrics(epoch, stack.steps, "train", means[row], accuracy, stack.rates[row].at(stack.steps), seconds),
+                Metrics(epoch, stack.steps, "train", means[row], accuracy, stack.lr(row, stack.steps), seconds),
             )
         yield from failures()
         yield from evaluations(epoch)

@@ -9,7 +9,7 @@ their parameters are no more than further elements.
 import copy
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -21,6 +21,7 @@ from mnist_mlp.training.cpu import updates
 from mnist_mlp.training.optimizers import acts_elementwise, set_mode
 from mnist_mlp.training.rules import Rule, rule_of
 from mnist_mlp.training.schedules import Rates
+from mnist_mlp.training.seeds import default_state
 from mnist_mlp.training.stack.compiled import Wrap
 from mnist_mlp.training.stack.parameters import Parameters
 from mnist_mlp.training.stack.runs import Run
@@ -41,6 +42,12 @@ class OwnSteps:
         rates: its.
         rows: of the stack.
         parameters: each with the parts of the stack that are its values and its gradient.
+        random: the state of PyTorch's default generator from which it draws, as a run alone does; None to share the
+            process' own, as those do that draw nothing.
+
+    Attributes:
+        lrs: that are recorded: before the first step, and of each step.
+        ended: which of its rows have ended, counted from its first.
     """
 
     def __init__(
@@ -49,9 +56,11 @@ class OwnSteps:
         rates: Rates,
         rows: Sequence[int],
         parameters: Sequence[tuple[nn.Parameter, Tensor, Tensor]],
+        random: Tensor | None = None,
     ) -> None:
         self.optimizer, self.rows = optimizer, rows
-        self._rates, self._parameters = rates, parameters
+        self.lrs, self.ended = [rates.at(0)], list[int]()
+        self._rates, self._parameters, self._random = rates, parameters, random
         for p, values, _ in parameters:  # what some remember from the beginning is where the parameter was then
             state = optimizer.state.get(p, {})
             state.update({k: v.to(values.device) for k, v in state.items() if isinstance(v, Tensor) and v.dim()})
@@ -60,13 +69,28 @@ class OwnSteps:
         """Take a step, counted from 1. Values and gradients stay where they are, wherever the optimizer puts them."""
         self._rates.set(step)
         for p, _, gradients in self._parameters:
+            if self.ended and len(self.rows) > 1:  # somebody's optimizer may not like what is not finite
+                gradients[self.ended] = 0.0
             p.grad = gradients
-        self.optimizer.step()
+        self._step()
+        self.lrs.append(self._rates.at(step))
         for p, values, _ in self._parameters:
             if p.data_ptr() != values.data_ptr():
                 with torch.no_grad():
                     values.copy_(p)
                 p.data = values
+
+    def _step(self) -> None:
+        if self._random is None:
+            self.optimizer.step()
+            return
+        before = torch.get_rng_state()
+        torch.set_rng_state(self._random)
+        try:
+            self.optimizer.step()
+        finally:
+            self._random = torch.get_rng_state()
+            torch.set_rng_state(before)
 
 
 @dataclass(frozen=True, order=True)
@@ -88,33 +112,59 @@ def kind_of(run: Run) -> Kind:
     if updates.suits(optimizer):
         rules = [_rule(group, optimizer) for group in _groups(optimizer)]
         return Kind(BY_FORMULA, " ".join(rule.formula.__name__ for rule in rules))
-    # One that remembers something already cannot be made again for other parameters.
-    if acts_elementwise(optimizer) and not optimizer.state and not updates.has_hooks(optimizer) and _verified(run):
-        return Kind(TOGETHER, settings_of(run))
-    return Kind(ALONE, settings_of(run))
+    # One that remembers something already, or refers to more than numbers, cannot be made again for other parameters.
+    settings = settings_of(run)
+    is_fresh = not (optimizer.state or updates.has_hooks(optimizer))
+    if settings and is_fresh and acts_elementwise(optimizer) and _verified(optimizer, settings):
+        return Kind(TOGETHER, settings)
+    return Kind(ALONE, "")
 
 
-def _verified(run: Run) -> bool:
+def _verified(optimizer: Optimizer, settings: str) -> bool:
     """Whether the optimizer does what it is said to do; tried, and complained of, once."""
-    known = type(run.optimizer), settings_of(run)
+    known = type(optimizer), settings
     if known not in _tried:
-        _tried[known] = is_elementwise(run.optimizer)
+        _tried[known] = is_elementwise(optimizer)
         if not _tried[known]:
             log.warning(
                 "%s: %d steps of two runs at once are not those of each alone, so it does not act on each element "
                 "alone; each run's optimizer steps by itself, which is slower",
-                type(run.optimizer).__name__,
+                type(optimizer).__name__,
                 VERIFIED_STEPS,
             )
     return _tried[known]
 
 
-def settings_of(run: Run) -> str:
-    """Equal for runs whose optimizers do the same to equal parameters."""
-    groups = [
-        sorted((key, value) for key, value in group.items() if key != "params") for group in run.optimizer.param_groups
-    ]
-    return f"{type(run.optimizer)} {groups} {run.schedule}"
+def settings_of(run: Run) -> str | None:
+    """Equal for runs whose optimizers do the same to equal parameters; None where that cannot be told.
+
+    Besides its groups an optimizer may keep settings as attributes. What is no number, text or such may be anything,
+    other optimizers or parameters among them.
+    """
+    optimizer = run.optimizer
+    attributes = {key: value for key, value in vars(optimizer).items() if key not in ("param_groups", "state")}
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    try:
+        return f"{type(optimizer)} {_plain([groups, attributes])} {run.schedule}"
+    except TypeError:
+        return None
+
+
+def _plain(value: object) -> object:
+    """The same of numbers, texts and containers of them, tensors as lists; their `repr` tells values apart.
+
+    Raises:
+        TypeError: there is something else in it.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return [(key, _plain(value[key])) for key in sorted(value, key=repr)]
+    if isinstance(value, list | tuple):
+        return [_plain(element) for element in value]
+    raise TypeError(f"{type(value).__name__} is no setting")
 
 
 def steps_of(
@@ -139,7 +189,7 @@ def steps_of(
         rows = list(numbers)
         here = slice(rows[0], rows[-1] + 1)
         if kind.how == BY_FORMULA:
-            settings = {row: settings_of(runs[row]) for row in rows}
+            settings = {row: settings_of(runs[row]) or str(row) for row in rows}
             first = {settings[row]: row for row in reversed(rows)}
             alike = [first[settings[row]] for row in rows]  # which share their rules, so that numbers are computed once
             for number, columns in enumerate(parameters.columns):
@@ -150,8 +200,11 @@ def steps_of(
             own.append(_together(runs[rows[0]].optimizer, rates[rows[0]], parameters, rows))
         else:
             for row in rows:
+                random = default_state(runs[row].dropout_seed, runs[row].modules_seed)
                 places = zip(runs[row].model.parameters(), parameters.of_run(row), strict=True)
-                own.append(OwnSteps(runs[row].optimizer, rates[row], [row], [(p, *place) for p, place in places]))
+                own.append(
+                    OwnSteps(runs[row].optimizer, rates[row], [row], [(p, *place) for p, place in places], random)
+                )
     return blocks, own
 
 
@@ -232,7 +285,8 @@ def is_elementwise(optimizer: Optimizer) -> bool:
             set_mode(made, training=False)
     except Exception:  # somebody's code, which may not like these parameters; it gets those that it was made for
         return False
-    return all(
+    moved = any(not torch.equal(group, before.flatten(1)) for group, before in zip(both, start, strict=True))
+    return moved and all(
         torch.allclose(both[group][run], alone[run][group].flatten(), rtol=1e-6, atol=1e-9)
         for group in range(len(both))
         for run in (0, 1)

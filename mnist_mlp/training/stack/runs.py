@@ -19,6 +19,7 @@ class Run:
         batch_seed: of the batch order.
         dropout_seed: of dropout.
         schedule: of the learning rate; constant unless given.
+        modules_seed: of whatever the optimizer draws from PyTorch's default generator.
     """
 
     model: nn.Sequential
@@ -26,3 +27,4 @@ class Run:
     batch_seed: int
     dropout_seed: int
     schedule: Schedule | None = None
+    modules_seed: int = 0

@@ -96,6 +96,7 @@ class Stack:
         self.rates = [Rates(run.optimizer, run.schedule, epochs * len(self.sizes)) for run in runs]
         self.failed: dict[int, BaseException] = {}  # rows whose optimizer has raised
         self.blocks, self.own = steps_of(runs, self.rates, self.parameters, kinds, wrap)
+        self.own_of = {row: own for own in self.own for row in own.rows}
         self.threads = cpu_count() if device.type == "cuda" else 1  # that prepare what a GPU needs
         self.loss = wrap(mean_cross_entropy)
         self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
@@ -152,6 +153,16 @@ class Stack:
             step, image = step + count, image + count * chunk.batch
             self.steps += count
         return losses.cpu(), correct.cpu()
+
+    def lr(self, row: int, step: int) -> float:
+        """The learning rate that is recorded for a run at a step, taken already; the last one of a run that failed."""
+        own = self.own_of.get(row)
+        return own.lrs[min(step, len(own.lrs) - 1)] if own else self.rates[row].at(step)
+
+    def end(self, row: int) -> None:
+        """Have those that step together with a run know that it has ended."""
+        if own := self.own_of.get(row):
+            own.ended.append(own.rows.index(row))
 
     def ready_to_evaluate(self) -> None:
         """Put optimizers that have modes into that for evaluation, and have BatchNorm know its weights."""

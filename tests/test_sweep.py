@@ -192,7 +192,10 @@ def test_a_study_needs_no_flag_and_resumes_by_itself(command: Command, tmp_path:
 def test_studies_are_listed_and_only_one_runs(command: Command) -> None:
     assert "experiment: init_by_optim, smoke" in command("run.py", "--help").stdout
     missing = command("run.py", "experiment=smok", status=1).stderr
-    assert missing == "error: experiment=smok: there is no such option; allowed are init_by_optim, smoke\n"
+    assert (
+        missing
+        == "error: experiment=smok: there is no such option (did you mean smoke?); allowed are init_by_optim, smoke\n"
+    )
     for flags in ([], ["-m"]):
         both = command("run.py", *flags, "experiment=smoke,init_by_optim", status=1).stderr
         assert "one study at a time" in both

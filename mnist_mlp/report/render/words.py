@@ -223,8 +223,8 @@ def method(comparison: Comparison) -> list[str]:
             "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
         )
     lines.append(
-        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences of "
-        "pairs, not on whether these intervals overlap."
+        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
+        "of pairs, not on whether these intervals overlap."
     )
     if comparison.judged:
         lines.append(

@@ -22,7 +22,7 @@ from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.run.schema import UserError
-from mnist_mlp.sweeps.holding import HOLDER_FILE, holding
+from mnist_mlp.sweeps.holding import HOLDER_FILE, Held, holding
 from mnist_mlp.sweeps.jobs import Job, distinct, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
 
@@ -49,6 +49,17 @@ OPTIM_BY_SEED = [[f"optim={optim}", f"seed={seed}"] for optim in ("adam", "sgd")
         ("${hydra.job.num}", ["hydra.sweep.subdir=${hydra.job.num}", "number changes"]),
     ],
 )
+def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:
+    assert not Held(tmp_path).by_another()  # nobody has come
+    with holding(tmp_path):
+        held = Held(tmp_path)
+        holder = (tmp_path / HOLDER_FILE).read_text()
+        assert not held.by_another()
+    assert not held.by_another()  # the sweep has ended, or was killed
+    (tmp_path / HOLDER_FILE).write_text(holder.replace(f'"process": {os.getpid()}', '"process": 1'))
+    assert held.by_another()
+
+
 def test_jobs_that_would_share_a_directory_are_refused(tmp_path: Path, subdir: str, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         planned(tmp_path, OPTIM_BY_SEED, f"hydra.sweep.subdir='{subdir}'")

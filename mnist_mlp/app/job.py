@@ -1,6 +1,7 @@
 """One job, as Hydra has prepared it: trained into its directory, with a record of how it ended."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from omegaconf import DictConfig
 from mnist_mlp.run import configuration
 from mnist_mlp.run.environment import environment, find_modules_in
 from mnist_mlp.run.interrupts import leave_interrupts_to_the_parent
-from mnist_mlp.run.record import Diverged, Record, RunWriter
+from mnist_mlp.run.record import Diverged, Metrics, Record, RunWriter
 from mnist_mlp.run.schema import UserError
 from mnist_mlp.run.startup import importing
+from mnist_mlp.sweeps.holding import Held
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
 from mnist_mlp.sweeps.names import choices, config_hash
 
@@ -52,7 +54,8 @@ def run_job(config: DictConfig) -> float | None:
     log.info("%s", job.directory)
     writer = job.writer()
     try:
-        _train({**job.config, "progress": config.progress and not in_sweep}, writer)
+        held = Held(Path(hydra.sweep.dir)) if in_sweep else None
+        _train({**job.config, "progress": config.progress and not in_sweep}, writer, held)
     except Diverged as error:
         log.warning("diverged: %s", error)
         return writer.end(error)
@@ -89,8 +92,10 @@ def looks_at_results(hydra: Any) -> bool:
     return "GridSweeper" in hydra.sweeper._target_
 
 
-def _train(config: Mapping[str, Any], writer: RunWriter) -> None:
+def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> None:
     """Build what a plain configuration names, train it, and write down every record.
+
+    Where another sweep has taken over the directory (see `Held`), the process ends at once, and writes nothing more.
 
     Raises:
         mnist_mlp.run.record.Diverged: a loss was not finite.
@@ -137,6 +142,9 @@ def _train(config: Mapping[str, Any], writer: RunWriter) -> None:
         )
     steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
     for record in shown(records, config["epochs"], steps, config["progress"]):
+        if held and isinstance(record, Metrics) and held.by_another():
+            log.error("another sweep has taken over; this worker of a sweep that was killed ends")
+            os._exit(1)
         writer.write(record)
 
 

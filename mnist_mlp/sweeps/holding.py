@@ -43,6 +43,31 @@ def holding(directory: Path) -> Iterator[None]:
         lock.release()
 
 
+class Held:
+    """What a worker knows of the sweep that it works for.
+
+    A sweep that is killed at once cannot end its workers. They may finish what they do, until another sweep comes to
+    the directory, which trains the same jobs.
+
+    Args:
+        directory: of the sweep.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / HOLDER_FILE
+        self._holder = self._read()
+
+    def by_another(self) -> bool:
+        """Whether another sweep has come to the directory since."""
+        return self._read() not in (None, self._holder)
+
+    def _read(self) -> str | None:
+        try:
+            return self._file.read_text()
+        except OSError:
+            return None
+
+
 def _acquire(path: Path) -> FileLock:
     """Lock the file of this name, which its last holder removes.
 

@@ -182,10 +182,10 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
         if path in ours:
             continue
         summary = read_summary(path)
-        if _no_result(summary):
+        if _no_result(summary) or summary["status"] not in FINISHED:
             continue
-        theirs = summary.get("environment", {}).get("package")  # which one that failed may lack
-        if theirs not in (None, version):
+        theirs = summary["environment"]["package"]
+        if theirs != version:
             raise UserError(
                 f"{top} holds results of version {theirs}, such as {path.parent.name}; this is version {version}, "
                 "which names its jobs differently and would train them all again. To resume, install that version; "

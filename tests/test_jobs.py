@@ -49,17 +49,6 @@ OPTIM_BY_SEED = [[f"optim={optim}", f"seed={seed}"] for optim in ("adam", "sgd")
         ("${hydra.job.num}", ["hydra.sweep.subdir=${hydra.job.num}", "number changes"]),
     ],
 )
-def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:
-    assert not Held(tmp_path).by_another()  # nobody has come
-    with holding(tmp_path):
-        held = Held(tmp_path)
-        holder = (tmp_path / HOLDER_FILE).read_text()
-        assert not held.by_another()
-    assert not held.by_another()  # the sweep has ended, or was killed
-    (tmp_path / HOLDER_FILE).write_text(holder.replace(f'"process": {os.getpid()}', '"process": 1'))
-    assert held.by_another()
-
-
 def test_jobs_that_would_share_a_directory_are_refused(tmp_path: Path, subdir: str, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         planned(tmp_path, OPTIM_BY_SEED, f"hydra.sweep.subdir='{subdir}'")
@@ -229,3 +218,14 @@ def test_results_of_another_making_are_not_mixed_in(finished: Job) -> None:
     ):
         with pytest.raises(UserError, match=words):
             finished_jobs([job], version)
+
+
+def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:
+    assert not Held(tmp_path).by_another()  # nobody has come
+    with holding(tmp_path):
+        held = Held(tmp_path)
+        holder = (tmp_path / HOLDER_FILE).read_text()
+        assert not held.by_another()
+    assert not held.by_another()  # the sweep has ended, or was killed
+    (tmp_path / HOLDER_FILE).write_text(holder.replace(f'"process": {os.getpid()}', '"process": 1'))
+    assert held.by_another()

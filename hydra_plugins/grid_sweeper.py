@@ -53,9 +53,10 @@ class GridSweeper(BasicSweeper):
         assert self.config is not None
         loader, hydra = self.hydra_context.config_loader, self.config.hydra
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-        last = {given.get_key_element(): given for given in parsed}  # a command line goes before its study
-        searched = {key: found for key, given in last.items() if (found := dimension(given)) is not None}
-        crossed = [given for given in parsed if given.get_key_element() not in searched and dimension(given) is None]
+        ranges = [(given, given.get_key_element(), dimension(given)) for given in parsed]
+        last = {key: found for _, key, found in ranges}  # a command line goes before its study
+        searched = {key: found for key, found in last.items() if found is not None}
+        crossed = [given for given, key, found in ranges if found is None and key not in searched]
         (combinations,) = self.split_arguments(crossed, max_batch_size=None)
         grids = OmegaConf.to_container(hydra.sweeper, resolve=False)["grids"]  # type: ignore[call-overload, index]
         options = loader.get_group_options(GROUP, ObjectType.CONFIG)

@@ -1,6 +1,7 @@
 """The configuration: what is refused and in which words, and which settings make two jobs the same."""
 
 import string
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def composed(*overrides: str) -> DictConfig:
 
 def job_name(*overrides: str) -> str:
     return names.job_name(composed(*overrides))
+
+
+def refused(config: dict[str, Any], words: Iterable[str]) -> None:
+    """A job of this configuration is refused before any training, in one line that has all these words."""
+    with pytest.raises(ConfigError) as caught:
+        build.check(config)
+    message = str(caught.value)
+    assert [word for word in words if word not in message] == [], message
+    assert "\n" not in message
 
 
 DEFAULTS: dict[str, Any] = plain(composed())

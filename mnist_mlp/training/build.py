@@ -87,7 +87,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     spare_the_compiler()
     decays = tree["optim"].pop("decay_biases", True)
     optimizer = call_target("optim", tree["optim"], Optimizer, _decayed(model, decays, tree["optim"]))
-    schedule = _schedule(tree["schedule"], tree["epochs"] * len(batch_sizes(len(splits.train), tree["batch_size"])))
+    schedule = _schedule(tree["schedule"])
     return Parts(splits.to(device), digest, model, optimizer, schedule, device, seeds)
 
 
@@ -120,16 +120,11 @@ def _initialise(model: nn.Module, tree: dict[str, Any], train: Split, generator:
             initialise(model, init, bias, generator, bias_std=bias_std, images=images)
 
 
-def _schedule(node: dict[str, Any], steps: int) -> Schedule | None:
-    """The configured schedule, tried out; None where the rate is left as it is."""
+def _schedule(node: dict[str, Any]) -> Schedule | None:
+    """The configured schedule; None where the rate is left as it is."""
     warmup = node.pop("warmup")
     shape = find_target("schedule", node, 0.0)
-    if shape.func is constant and not warmup:
-        return None
-    schedule = Schedule(shape, warmup)
-    with explained("schedule", node):
-        schedule.try_out(steps)
-    return schedule
+    return None if shape.func is constant and not warmup else Schedule(shape, warmup)
 
 
 def _commonest_share(split: Split) -> float:
@@ -139,7 +134,9 @@ def _commonest_share(split: Split) -> float:
 
 
 def check(config: Mapping[str, Any]) -> Parts:
-    """Raise what `build` would raise, and try one training step on a few images; an accelerator is left alone.
+    """Raise what `build` would raise, and try the schedule, and one training step on a few images.
+
+    An accelerator is left alone.
 
     Returns:
         What was built and tried, on the CPU.
@@ -149,6 +146,9 @@ def check(config: Mapping[str, Any]) -> Parts:
     """
     find_device(config["device"])
     parts = build(config, torch.device("cpu"))
+    if parts.schedule:
+        with explained("schedule", config["schedule"]):
+            parts.schedule.try_out(config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"])))
     images, labels = parts.data.train.take(slice(0, TRIAL_IMAGES))
     with explained("model", config["model"]):
         logits = parts.model(images)

@@ -214,9 +214,8 @@ class Backprop:
             The loss in nats, and how many images are classified right.
         """
         columns = images.t()  # (features, batch)
-        if not isinstance(
-            self.layers[0], LinearLayer
-        ):  # which needs no copy, as it takes its input with the images as rows
+        # A linear layer needs no copy, as it takes its input with the images as rows.
+        if not isinstance(self.layers[0], LinearLayer):
             columns = columns.clone(memory_format=torch.contiguous_format)
         x: Array = columns.numpy()
         for layer in self.layers:

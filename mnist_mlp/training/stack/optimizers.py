@@ -65,8 +65,9 @@ class OwnSteps:
             state = optimizer.state.get(p, {})
             state.update({k: v.to(values.device) for k, v in state.items() if isinstance(v, Tensor) and v.dim()})
 
-    def update(self, step: int) -> None:
-        """Take a step, counted from 1. Values and gradients stay where they are, wherever the optimizer puts them."""
+    def update(self) -> None:
+        """Take the next step. Values and gradients stay where they are, wherever the optimizer puts them."""
+        step = len(self.lrs)  # counted from 1
         self._rates.set(step)
         for p, _, gradients in self._parameters:
             if self.ended and len(self.rows) > 1:  # somebody's optimizer may not like what is not finite

@@ -145,9 +145,9 @@ class Stack:
             count = min(chunk.capacity, self.sizes[step:].count(chunk.batch))
             images = orders[:, image : image + count * chunk.batch].view(-1, count, chunk.batch).transpose(0, 1)
             self.prepare(chunk, images)
-            for number in range(1, count + 1):
+            for _ in range(count):
                 chunk.step()
-                self._each_own(lambda own, step=self.steps + number: own.update(step))  # type: ignore[misc]
+                self._each_own(OwnSteps.update)
             losses[step : step + count] = chunk.losses[:count]
             correct += chunk.correct[:count].sum(dim=0)
             step, image = step + count, image + count * chunk.batch

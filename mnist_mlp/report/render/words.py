@@ -11,6 +11,7 @@ from mnist_mlp.report.analysis.pairs import needed
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, in_order, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
+from mnist_mlp.report.render.looks import NAMES
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED, FAILED
 from mnist_mlp.run.schema import GROUPS
@@ -18,7 +19,6 @@ from mnist_mlp.run.schema import GROUPS
 MATTERS = 1 - CONFIDENCE
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
-NAMES = {"init": "initialisation", "optim": "optimizer"}
 
 
 def answer(comparison: Comparison) -> list[str]:

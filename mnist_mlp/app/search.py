@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
-from scipy.stats import qmc
 
 from mnist_mlp.run import schema
 from mnist_mlp.run.schema import ConfigError, Role
@@ -121,5 +120,7 @@ def places(keys: Sequence[str], trials: int) -> list[Mapping[str, float]]:
         keys: all that any cell searches.
         trials: how many, at least 1.
     """
+    from scipy.stats import qmc  # here, as it takes a second, which every other command is spared
+
     points = qmc.Halton(len(keys), scramble=True, rng=0).random(trials)
     return [dict(zip(keys, map(float, point), strict=True)) for point in points]

@@ -1,6 +1,6 @@
 """Hydra's basic sweeper, made safe: every job is checked first, finished ones are skipped, none is lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweepe
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import II, DictConfig, OmegaConf
+
+HERE = ("basic", "stacked")  # launchers that compose in this process
 
 
 @dataclass
@@ -44,6 +47,15 @@ class GridSweeper(BasicSweeper):
         # Hydra has resolved these grids. `combinations` reads them as written: an interpolation is of the job's values.
         super().__init__(max_batch_size, params)
 
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """As Hydra calls it, before `sweep`."""
+        from mnist_mlp.app.compose import Kept
+
+        if config.hydra.runtime.choices["hydra/launcher"] in HERE:
+            loader: Any = Kept(hydra_context.config_loader)
+            hydra_context = HydraContext(loader, hydra_context.callbacks)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
     def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
         """The overrides of every job, from those of the sweep."""
         from mnist_mlp.app.grids import GROUP, expand
@@ -64,7 +76,7 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Compose every job, and have those run that have no result yet."""
-        from mnist_mlp.app.compose import compose
+        from mnist_mlp.app.compose import Kept, compose
         from mnist_mlp.app.sweep import run_sweep
         from mnist_mlp.sweeps.jobs import Job
 
@@ -75,6 +87,12 @@ class GridSweeper(BasicSweeper):
         directory = Path(config.hydra.sweep.dir)
         combinations = self.combinations(arguments)
 
+        def configs() -> Iterator[tuple[list[str], DictConfig]]:
+            for number, job_config in compose(loader, config, combinations):
+                if isinstance(loader, Kept):
+                    loader.keep(job_config, combinations[number])
+                yield combinations[number], job_config
+
         def launch(jobs: Sequence[Job]) -> None:
             OmegaConf.save(config, directory / "multirun.yaml")
             size = self.max_batch_size or len(jobs)
@@ -83,5 +101,4 @@ class GridSweeper(BasicSweeper):
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
 
-        configs = ((combinations[number], job_config) for number, job_config in compose(loader, config, combinations))
-        run_sweep(directory, configs, launch, config)
+        run_sweep(directory, configs(), launch, config)

@@ -23,7 +23,7 @@ from test_docs import blocks
 
 from mnist_mlp.app import grids
 from mnist_mlp.app.cli import explain
-from mnist_mlp.app.compose import compose
+from mnist_mlp.app.compose import Kept, compose
 from mnist_mlp.app.register import EXPERIMENT, register
 from mnist_mlp.run.configuration import plain
 from mnist_mlp.run.schema import ConfigError
@@ -68,6 +68,22 @@ def combinations(loader: ConfigLoader) -> Combinations:
         return found
 
     return call
+
+
+def test_a_launcher_in_this_process_is_given_what_hydra_would_compose(loader: ConfigLoader) -> None:
+    config = sweep_config(loader, "optim=adam,sgd", "seed=0,1", "epochs=3", IN_PROCESS)
+    jobs = [[f"optim={optim}", *seeds, "epochs=3"] for optim in ("adam", "sgd") for seeds in (["seed=0"], ["seed=7"])]
+    jobs += [["optim=adam", "epochs=3"], ["optim=sgd", "epochs=3", "seed=1"]]
+    kept = Kept(loader)
+    for number, composed in compose(kept, config, jobs[:4]):  # type: ignore[arg-type]
+        kept.keep(composed, jobs[number])
+    assert len(kept._configs) == 2
+    for job in jobs:
+        given, expected = (of.load_sweep_config(config, list(job)) for of in (kept, loader))
+        for made in (given, expected):
+            OmegaConf.update(made, "hydra.job", {"id": 0, "num": 0})
+        assert OmegaConf.to_container(given, resolve=False) == OmegaConf.to_container(expected, resolve=False)
+    assert kept.get_group_options("optim") == loader.get_group_options("optim")
 
 
 @pytest.fixture

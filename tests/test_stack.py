@@ -284,11 +284,11 @@ def test_a_step_can_be_compiled_whole(
         return sorted(made, key=kind_of)
 
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
-    for seeds in (2, 3, 5):  # stacks of other sizes, as one sweep may have
-        expected = steps_of_stack(Stack(runs(seeds), data, BATCH, CPU), (5,))[5]
+    for seeds in (2, 3):  # stacks of other sizes, as one sweep may have
+        expected = steps_of_stack(Stack(runs(seeds), data, BATCH, CPU), (3,))[3]
         made = Stack(runs(seeds), data, BATCH, CPU, compile=True)
         with torch._dynamo.config.patch(error_on_recompile=True):  # all was compiled before the first step
-            found = steps_of_stack(made, (5,))[5]
+            found = steps_of_stack(made, (3,))[3]
         assert not said(caplog)  # nothing fell back
         for ours, eager in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, eager, rtol=1e-9, atol=1e-10)

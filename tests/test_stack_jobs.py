@@ -51,7 +51,7 @@ def job(directory: Path, overrides: Mapping[str, Any]) -> Assignment:
 
 
 def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: Path) -> None:
-    sweep = (*CELLS, "epochs=2", "data.train_size=1000", "data.val_size=500")
+    sweep = (*CELLS, "epochs=2", "data=digits", "data.train_size=1000", "data.val_size=300")
     command("run.py", *sweep, STACKED, "hydra.sweep.dir=stacked")
     command("run.py", *sweep, "hydra/launcher=basic", "hydra.sweep.dir=basic")
     ours, theirs = results(tmp_path / "stacked"), results(tmp_path / "basic")
@@ -223,7 +223,8 @@ def test_a_run_takes_no_more_memory_than_is_reckoned_with(real_mnist: Dataset) -
         "from pathlib import Path\n"
         "from test_stack_jobs import SMALL, build, config, loop\n"
         "from mnist_mlp.training.stack.members import run_of\n"
-        "parts = [build(config(f'seed={i}', *SMALL)) for i in range(int(sys.argv[1]))]\n"
+        "one = config(*SMALL)\n"
+        "parts = [build(one | {'seed': i}) for i in range(int(sys.argv[1]))]\n"
         "runs = [run_of(part) for part in parts]\n"
         "options = {'epochs': 1, 'batch_size': 32, 'log_interval': 9, 'device': torch.device('cpu')}\n"
         "data = parts[0].data\n"

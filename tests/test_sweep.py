@@ -163,7 +163,7 @@ def test_every_launcher_gives_the_same_numbers(command: Command, fresh: Command,
     launchers = ("basic", "joblib", "submitit_local", "ray")
     # Workers, too, find a module in the directory in which the command was given.
     (tmp_path / "mine.py").write_text("from mnist_mlp.network.model import MLP\n")
-    two = ("-m", "optim=adam,sgd", "model._target_=mine.MLP", "epochs=1", *SMALLER, NO_REPORT)
+    two = ("-m", "optim=adam,sgd", "model._target_=mine.MLP", "epochs=1", *SMALL, NO_REPORT)
     for launcher in launchers:
         run = command if launcher == "basic" else fresh
         run("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")

@@ -1,9 +1,13 @@
-"""Composes the jobs of a sweep, a cell at a time: Hydra takes 0.1 s a job, and most differ in their seed alone."""
+"""Composes the jobs of a sweep, a cell at a time: Hydra takes 0.1 s a job, and most differ in their seed alone.
+
+A launcher composes each job once more. One that does so in this process is given what was composed for the checks.
+"""
 
 import copy
 import gc
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
@@ -13,6 +17,7 @@ from omegaconf.errors import InterpolationToMissingValueError
 
 from mnist_mlp.run.schema import ConfigError
 
+MOST_KEPT = 100  # cells whose configuration is kept for a launcher; each takes up to a megabyte
 SEED = re.compile(r"seed=(\d+)")  # an override that gives one seed as a plain number
 SUBDIR = "${job_name:}"  # hydra.sweep.subdir unless the user names another
 
@@ -32,17 +37,41 @@ def compose(
     """
     cells: dict[tuple[str, ...], list[int]] = {}
     for number, overrides in enumerate(jobs):
-        cells.setdefault(tuple(o for o in overrides if not SEED.fullmatch(o)), []).append(number)
+        cells.setdefault(_whatever_seed(overrides), []).append(number)
     gc.disable()  # composing makes many objects and no garbage to speak of: a tenth of the time, for each job
     try:
         for numbers in cells.values():
             job_config = loader.load_sweep_config(config, list(jobs[numbers[0]]))
             for number in numbers:
-                if seeds := list(filter(None, map(SEED.fullmatch, jobs[number]))):
-                    OmegaConf.update(job_config, "seed", int(seeds[-1][1]))
+                _set_seed(job_config, jobs[number])
                 yield number, job_config
     finally:
         gc.enable()
+
+
+class Kept:
+    """Hydra's loader, for a launcher in this process: what has been composed for the checks is not composed again."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        """Stand in for Hydra's own."""
+        self._loader = loader
+        self._configs: dict[tuple[str, ...], DictConfig] = {}
+
+    def keep(self, config: DictConfig, overrides: Sequence[str]) -> None:
+        """Keep the configuration that `compose` gave for a job, for all that differ from it in their seed alone."""
+        cell = _whatever_seed(overrides)
+        if cell not in self._configs and len(self._configs) < MOST_KEPT:
+            self._configs[cell] = copy.deepcopy(config)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """A job's configuration, as Hydra's loader gives it."""
+        kept = self._configs.get(_whatever_seed(sweep_overrides))
+        if kept is None:
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
+        return as_job(kept, sweep_overrides, number=None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 def directory_name(config: DictConfig, overrides: Sequence[str]) -> str:
@@ -77,6 +106,7 @@ def as_job(config: DictConfig, overrides: Sequence[str], number: int | None) -> 
     """
     config = copy.deepcopy(config)
     seeds = [o for o in overrides if SEED.fullmatch(o)]
+    _set_seed(config, overrides)
     hydra = config.hydra
     with open_dict(config):
         hydra.overrides.task = [seeds.pop(0) if SEED.fullmatch(o) else o for o in hydra.overrides.task]
@@ -85,3 +115,12 @@ def as_job(config: DictConfig, overrides: Sequence[str], number: int | None) -> 
         if number is not None:
             hydra.job.id = hydra.job.num = number
     return config
+
+
+def _whatever_seed(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple("seed" if SEED.fullmatch(given) else given for given in overrides)
+
+
+def _set_seed(config: DictConfig, overrides: Sequence[str]) -> None:
+    if seeds := list(filter(None, map(SEED.fullmatch, overrides))):
+        OmegaConf.update(config, "seed", int(seeds[-1][1]))

@@ -144,11 +144,27 @@ def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
     """
     if not tuned:
         return runs
-    setting = runs.groupby([CELL, *tuned], dropna=False, sort=True).ngroup()
+    settings, ranked = rank_settings(runs, tuned)
+    return runs[settings.isin(ranked.groupby(CELL)["setting"].first())]
+
+
+def rank_settings(runs: pd.DataFrame, tuned: Sequence[str]) -> tuple[pd.Series, pd.DataFrame]:
+    """The settings of each cell by their mean score on the split that chooses, the best first.
+
+    Args:
+        runs: as in `choose`.
+        tuned: at least one key.
+
+    Returns:
+        The number of each run's setting, no two cells having one in common; and a row a setting: `cell`, `setting`
+        (that number), `mean` (NaN where all its runs failed) and `n`, the runs that the mean is of.
+    """
+    settings = runs.groupby([CELL, *tuned], dropna=False, sort=True).ngroup()
     scores = score(runs, f"{judged_split(runs)}_accuracy")
-    means = pd.DataFrame({CELL: runs[CELL], "setting": setting, "score": scores}).groupby([CELL, "setting"])["score"]
-    ranked = means.mean().fillna(-1.0).reset_index().sort_values("score", ascending=False, kind="stable")
-    return runs[setting.isin(ranked.groupby(CELL)["setting"].first())]
+    groups = pd.DataFrame({CELL: runs[CELL], "setting": settings, "score": scores}).groupby([CELL, "setting"])["score"]
+    table = groups.agg(mean="mean", n="count").reset_index()
+    order = table["mean"].fillna(-1.0).sort_values(ascending=False, kind="stable").index
+    return settings, table.loc[order]
 
 
 def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, str]:

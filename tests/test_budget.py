@@ -1,0 +1,187 @@
+"""Budget curves against an enumeration of every draw, by hand, by rule, and as the report shows them."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from itertools import combinations, pairwise, product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mnist_mlp.report.analysis.budget import Lead, best_of, curves, leads
+from mnist_mlp.report.analysis.roles import CELL, choose
+
+Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
+EXACT = 1e-12
+
+
+def tried(cells: Mapping[str, Scores]) -> pd.DataFrame:
+    """One completed run a setting, whose tuned key is called lr."""
+    rows = [(cell, lr, val, test) for cell, scores in cells.items() for lr, (val, test) in enumerate(scores)]
+    frame = pd.DataFrame(rows, columns=[CELL, "lr", "val_accuracy", "test_accuracy"])
+    return frame.assign(status="completed", validated=True, seed=0)
+
+
+def curves_of(cells: Mapping[str, Scores]) -> pd.DataFrame:
+    return curves(tried(cells), ["lr"], list(cells)).set_index([CELL, "k"])
+
+
+def draws(scores: Scores, k: int) -> list[tuple[float, float]]:
+    """Validation and test accuracy of what the report itself chooses from every draw of k settings."""
+    return _draws(tuple(scores), k)
+
+
+@cache  # as choosing takes the time
+def _draws(scores: tuple[tuple[float, float], ...], k: int) -> list[tuple[float, float]]:
+    runs = tried({"a": scores})
+    chosen = [choose(runs.loc[list(places)], ["lr"]) for places in combinations(range(len(scores)), k)]
+    return [(float(run["val_accuracy"].iloc[0]), float(run["test_accuracy"].iloc[0])) for run in chosen]
+
+
+def least(values: Sequence[float], share: Fraction) -> float:
+    """The smallest value that at least this share of them does not exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+def won(cells: Mapping[str, Scores], k: int) -> dict[str, float]:
+    """The share of all combinations of draws in which each cell has the highest test accuracy, ties in equal parts."""
+    taking_part = [cell for cell, scores in cells.items() if len(scores) >= k]
+    shares = dict.fromkeys(taking_part, Fraction())
+    combined = list(product(*([test for _, test in draws(cells[cell], k)] for cell in taking_part)))
+    for tests in combined:
+        best = [cell for cell, test in zip(taking_part, tests, strict=True) if test == max(tests)]
+        for cell in best:
+            shares[cell] += Fraction(1, len(best) * len(combined))
+    return {cell: float(share) for cell, share in shares.items()}
+
+
+ENUMERATED: dict[str, dict[str, Scores]] = {
+    "no ties": {
+        "a": [(0.91, 0.90), (0.97, 0.93), (0.50, 0.55), (0.96, 0.96), (0.80, 0.79)],
+        "b": [(0.92, 0.91), (0.95, 0.94), (0.10, 0.20), (0.94, 0.95), (0.93, 0.89)],
+    },
+    "ties everywhere": {
+        "a": [(0.9, 0.8), (0.9, 0.7), (0.0, 0.0), (0.8, 0.9), (0.8, 0.8)],
+        "b": [(0.9, 0.7), (0.8, 0.8), (0.9, 0.9), (0.0, 0.0)],
+        "c": [(0.0, 0.0), (0.9, 0.8), (0.9, 0.8), (0.8, 0.9)],
+    },
+    "unequal numbers": {
+        "a": [(0.7, 0.7), (0.8, 0.75), (0.9, 0.8)],
+        "b": [(0.6, 0.9), (0.9, 0.6), (0.8, 0.7), (0.5, 0.5), (0.7, 0.8)],
+        "c": [(0.65, 0.7), (0.7, 0.6), (0.8, 0.75), (0.6, 0.8)],
+    },
+    "all alike": {cell: [(0.9, 0.9)] * 3 for cell in "abcd"},
+}
+
+
+@pytest.mark.parametrize("name", ENUMERATED)
+def test_curves_are_those_of_every_draw(name: str) -> None:
+    cells = ENUMERATED[name]
+    table = curves_of(cells)
+    assert list(table.index) == [(cell, k) for cell, scores in cells.items() for k in range(1, len(scores) + 1)]
+    for cell, k in table.index:
+        row, taken = table.loc[(cell, k)], draws(cells[cell], k)
+        for of, values in zip(("val", "test"), zip(*taken, strict=True), strict=True):
+            assert row[f"{of}_expected"] == pytest.approx(math.fsum(values) / len(values), abs=EXACT)
+            ends = [least(values, Fraction(share, 10)) for share in (1, 9)]
+            assert [row[f"{of}_low"], row[f"{of}_high"]] == ends
+        expected = won(cells, k)
+        assert row["wins"] == pytest.approx(expected[cell] if len(expected) > 1 else math.nan, abs=EXACT, nan_ok=True)
+
+
+def test_three_settings_by_hand() -> None:
+    # a's preference, worst first: 0.5, 0.8, 0.9. Of two, the best is the second in one draw of three, the third in two.
+    table = curves_of({"a": [(0.8, 0.7), (0.5, 0.6), (0.9, 0.5)], "b": [(0.2, 0.3), (0.3, 0.55), (0.4, 0.65)]})
+    a, b = table.loc["a"], table.loc["b"]
+    assert a["val_expected"].tolist() == pytest.approx([2.2 / 3, 2.6 / 3, 0.9])
+    assert a["test_expected"].tolist() == pytest.approx([0.6, 1.7 / 3, 0.5])
+    assert b["test_expected"].tolist() == pytest.approx([0.5, 1.85 / 3, 0.65])
+    # k = 1: a wins by 0.7 always, by 0.6 against 0.3 and 0.55, by 0.5 against 0.3; k = 2: with 0.7 against 0.55, 0.65
+    assert a["wins"].tolist() == pytest.approx([(3 + 2 + 1) / 9, 1 / 3, 0])
+    assert b["wins"].tolist() == pytest.approx([3 / 9, 2 / 3, 1])
+    assert a[["test_low", "test_high"]].to_numpy().tolist() == [[0.5, 0.7], [0.5, 0.7], [0.5, 0.5]]
+
+
+def test_ends_are_of_nine_draws_in_ten() -> None:
+    scores = [(level / 100, level / 100) for level in range(10)]  # of ten, one is the lowest tenth exactly
+    table = curves_of({"a": scores, "b": scores}).loc["a"]
+    assert table[["val_low", "val_high"]].to_numpy().tolist()[0] == [0.0, 0.08]
+    assert table[["val_low", "val_high"]].to_numpy().tolist()[-1] == [0.09, 0.09]
+
+
+accuracies = st.integers(0, 8).map(lambda eighths: eighths / 8)
+some_cells = st.lists(st.lists(st.tuples(accuracies, accuracies), min_size=3, max_size=12), min_size=2, max_size=6)
+
+
+@settings(deadline=None, max_examples=20)
+@given(some_cells)
+@example([[(0.0, 0.0)] * 3] * 5)
+def test_curves_keep_their_rules(cells: list[list[tuple[float, float]]]) -> None:
+    named = {f"c{number}": scores for number, scores in enumerate(cells)}
+    table, chosen = curves_of(named), choose(tried(named), ["lr"]).set_index(CELL)
+    for cell, scores in named.items():
+        curve, means = table.loc[cell], np.mean(scores, axis=0)
+        assert curve[["val_expected", "test_expected"]].iloc[0].tolist() == pytest.approx(means.tolist())
+        assert np.diff(curve["val_expected"].to_numpy()).min() >= -EXACT
+        for of in ("val", "test"):  # with all settings there is one draw: what the report shows
+            end = curve[[f"{of}_expected", f"{of}_low", f"{of}_high"]].iloc[-1]
+            assert end.tolist() == [chosen.loc[cell, f"{of}_accuracy"]] * 3
+            assert (curve[f"{of}_high"] - curve[f"{of}_low"] >= 0).all()
+    for k in range(1, max(map(len, cells)) + 1):
+        part = table.xs(k, level="k")
+        several = sum(len(scores) >= k for scores in cells) > 1
+        assert part["wins"].notna().tolist() == [several] * len(part)
+        assert not several or part["wins"].sum() == pytest.approx(1, abs=EXACT)
+    ahead = leads(table.reset_index())
+    assert [lead.first for lead in ahead] == [1, *(lead.last + 1 for lead in ahead[:-1])]
+    assert ahead[-1].last == min(map(len, cells))
+    assert all(one.cell != other.cell for one, other in pairwise(ahead))
+
+
+def test_thousands_of_settings_are_no_trouble() -> None:
+    masses: Iterator[np.ndarray] = best_of(4000)
+    for k, mass in enumerate(masses, start=1):
+        assert mass.sum() == pytest.approx(1, abs=1e-10)
+        # The best of k numbers out of 1, 2, …, N is k (N + 1) / (k + 1) on average.
+        assert mass @ np.arange(1, 4001) == pytest.approx(k * 4001 / (k + 1), rel=1e-10)
+
+
+def test_a_setting_is_its_mean_with_divergences_as_zero_and_without_failures() -> None:
+    runs = tried({"a": [(0.9, 0.8)] * 4, "b": [(0.5, 0.5)] * 3})
+    more = tried({"a": [(0.7, 0.6)] * 4}).assign(seed=1, status=["completed", "diverged", "failed", "completed"])
+    runs.loc[3, "status"] = more.loc[3, "status"] = "failed"
+    table = curves(pd.concat([runs, more], ignore_index=True), ["lr"], ["b", "a"])
+    assert table[CELL].tolist() == ["b"] * 3 + ["a"] * 3  # the fourth setting of a can be had again
+    first = table[table["k"] == 1].iloc[1]
+    assert first["val_expected"] == pytest.approx((0.8 + 0.45 + 0.9) / 3)
+    assert first["test_expected"] == pytest.approx((0.7 + 0.4 + 0.8) / 3)
+
+
+def test_equal_means_are_level_whatever_their_rounding() -> None:
+    table = curves_of({"b": [(0.5, 0.3)] * 3, "a": [(0.5, 0.1 + 0.2)] * 3})
+    assert table["wins"].tolist() == [0.5] * 6
+    assert leads(table.reset_index()) == [Lead("b", 1, 3)]
+
+
+def test_two_cells_of_three_settings_are_the_least() -> None:
+    three, two = [(0.9, 0.9), (0.8, 0.8), (0.7, 0.7)], [(0.9, 0.9), (0.8, 0.8)]
+    assert curves_of({"a": three, "b": two}).empty
+    assert curves(tried({"a": three, "b": three}), [], ["a", "b"]).empty
+    assert set(curves_of({"a": three, "b": two, "c": three}).index.get_level_values(CELL)) == {"a", "c"}
+
+
+def test_where_the_winner_changes() -> None:
+    table = pd.DataFrame(
+        {
+            CELL: ["a"] * 5 + ["b"] * 4,
+            "k": [1, 2, 3, 4, 5, 1, 2, 3, 4],
+            "test_expected": [0.5, 0.7, 0.8, 0.9, 1.0, 0.6, 0.7, 0.9, 0.8],
+        }
+    )
+    assert leads(table) == [Lead("b", 1, 1), Lead("a", 2, 2), Lead("b", 3, 3), Lead("a", 4, 4)]
+    assert leads(table[table["k"] == 2]) == [Lead("a", 2, 2)]  # level: the first
+    assert leads(table[table["k"] == 2].iloc[::-1]) == [Lead("b", 2, 2)]

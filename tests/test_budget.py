@@ -1,19 +1,28 @@
 """Budget curves against an enumeration of every draw, by hand, by rule, and as the report shows them."""
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import combinations, pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Report, Write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mnist_mlp.report.analysis.budget import Lead, best_of, curves, leads
 from mnist_mlp.report.analysis.roles import CELL, choose
+from mnist_mlp.report.analysis.stats import Comparison, compare
+from mnist_mlp.report.load import load
+from mnist_mlp.report.render import panels
+from mnist_mlp.report.render.budget import answer, as_accuracies, reading
+from mnist_mlp.report.render.looks import looks
+from mnist_mlp.report.render.scales import with_errors
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
 EXACT = 1e-12
@@ -179,9 +188,110 @@ def test_where_the_winner_changes() -> None:
         {
             CELL: ["a"] * 5 + ["b"] * 4,
             "k": [1, 2, 3, 4, 5, 1, 2, 3, 4],
-            "test_expected": [0.5, 0.7, 0.8, 0.9, 1.0, 0.6, 0.7, 0.9, 0.8],
+            "test_expected": [0.5, 0.7, 0.8, 0.9, 0.0, 0.6, 0.7, 0.7, 1.0],
         }
     )
-    assert leads(table) == [Lead("b", 1, 1), Lead("a", 2, 2), Lead("b", 3, 3), Lead("a", 4, 4)]
+    assert leads(table) == [Lead("b", 1, 2), Lead("a", 3, 3), Lead("b", 4, 4)]
     assert leads(table[table["k"] == 2]) == [Lead("a", 2, 2)]  # level: the first
     assert leads(table[table["k"] == 2].iloc[::-1]) == [Lead("b", 2, 2)]
+
+
+def write_tuned(write_run: Write) -> None:
+    """Adam is good at any rate; SGD is better at one, diverges at another, and is rarely lucky with few settings."""
+    for lr, test in ((0.001, 0.93), (0.01, 0.94), (0.1, 0.92)):
+        write_run(optim="adam", lr=lr, test=[0.1, test])
+    write_run(optim="sgd", lr=0.1, test=[0.1, 0.97])
+    write_run(optim="sgd", lr=0.01, test=[0.1, 0.9])
+    write_run(optim="sgd", lr=1.0, test=[0.1], epochs=1, status="diverged", reason="nan")
+
+
+def compared(tmp_path: Path) -> Comparison:
+    return compare(load([tmp_path / "sweep"]), target=0.9)
+
+
+EXPECTED = {"adam": [0.93, (0.93 + 2 * 0.94) / 3, 0.94], "sgd": [1.87 / 3, (0.9 + 2 * 0.97) / 3, 0.97]}
+
+
+def test_a_report_says_with_how_many_settings_which_cell_is_ahead(
+    write_run: Write, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tuned(write_run)
+    report()
+    sentence = (
+        "Which cell is ahead depends on how many settings are tried: by expected test accuracy, he / adam with 1, "
+        "he / sgd with 2 or 3. "
+    )
+    text, page = ((tmp_path / "report" / name).read_text() for name in ("report.md", "index.html"))
+    assert sentence in capsys.readouterr().out
+    assert sentence in text
+    assert "whether a lead is more than chance over seeds is not tested" in text
+    assert "Band: the middle 80% of the draws, which is the luck of the draw and no uncertainty over seeds" in text
+    assert "![Expected test error against the number of settings tried for 2 cells.](figures/budget.png)" in text
+    assert "- Budget curves: k of a cell's settings are drawn without replacement" in text
+    assert '<a href="budget.csv">' in page
+    assert (tmp_path / "report/figures/budget.svg").exists()
+    table = pd.read_csv(tmp_path / "report" / "budget.csv")
+    ends = [f"{of}_{what}" for of in ("val", "test") for what in ("expected", "low", "high")]
+    assert list(table.columns) == ["init", "optim", "k", *ends, "wins"]
+    assert table["optim"].tolist() == ["sgd"] * 3 + ["adam"] * 3  # in the order of the leaderboard
+    assert table["test_expected"].tolist() == pytest.approx(EXPECTED["sgd"] + EXPECTED["adam"])
+    assert table["val_expected"].tolist() == pytest.approx([0.9 * value for value in table["test_expected"]])
+    assert table["wins"].tolist() == pytest.approx([1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0])
+
+
+def test_the_figure_shows_expected_errors(write_run: Write, tmp_path: Path) -> None:
+    write_tuned(write_run)
+    comparison = compared(tmp_path)
+    table = with_errors(as_accuracies(comparison), 1e-4)
+    (ax,) = panels.budget(table, looks(comparison.summary, comparison.by)).axes
+    lines = sorted(np.asarray(line.get_xydata()).tolist() for line in ax.lines)
+    errors = [[[k, 1 - value] for k, value in enumerate(EXPECTED[optim], start=1)] for optim in ("adam", "sgd")]
+    assert lines == [pytest.approx(np.array(curve)) for curve in errors]
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlim()) == ("log", "log", (1, 3))
+    low, high = zip(*(band.get_paths()[0].get_extents().get_points()[:, 1] for band in ax.collections[1:]), strict=True)
+    assert sorted(low) == pytest.approx([0.03, 0.06])
+    assert sorted(high) == pytest.approx([0.08, 1])
+
+
+def test_without_a_change_or_a_curve_there_is_no_sentence(write_run: Write, tmp_path: Path) -> None:
+    for lr in (0.001, 0.01):
+        for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
+            write_run(optim=optim, lr=lr, test=[0.1, 0.9 - worse - lr])
+    assert compared(tmp_path).budget.empty
+    assert answer(compared(tmp_path)) == ""
+    for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
+        write_run(optim=optim, lr=0.1, test=[0.1, 0.9 - worse])
+    assert leads(compared(tmp_path).budget) == [Lead("he / adam", 1, 3)]
+    assert answer(compared(tmp_path)) == ""
+
+
+def test_cells_without_a_curve_are_counted_in_words(write_run: Write, tmp_path: Path) -> None:
+    write_tuned(write_run)
+    write_run(optim="nag", test=[0.1, 0.99])
+    assert answer(compared(tmp_path)).startswith("Of the 2 cells with at least 3 settings, which is ahead depends on")
+    assert reading(compared(tmp_path)).endswith(" 1 cell with fewer than 3 settings left out.")
+
+
+def test_a_table_of_curves_is_there_only_with_curves(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+    write_tuned(write_run)
+    write_run(data="digits", digest="e" * 64)
+    summarise()
+    table = pd.read_csv(tmp_path / "report/budget.csv")
+    assert table.columns[0] == "data"
+    assert table["data"].tolist() == ["mnist"] * 6
+    shutil.rmtree(next((tmp_path / "sweep").glob("*adam-0-1-*")))
+    summarise()
+    assert not (tmp_path / "report/budget.csv").exists()
+    (tmp_path / "report/budget.csv").write_text("month,euros\n")  # somebody's own
+    summarise()
+    assert (tmp_path / "report/budget.csv").read_text() == "month,euros\n"
+
+
+def test_without_validation_the_columns_are_of_training(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+    for optim in ("adam", "sgd"):
+        for lr in (0.001, 0.01, 0.1):
+            write_run(optim=optim, lr=lr, test=[0.1, 0.9], train=[0.1, 0.5 + lr], val=[])
+    summarise()
+    table = pd.read_csv(tmp_path / "report/budget.csv")
+    assert list(table.columns[3:6]) == ["train_expected", "train_low", "train_high"]
+    assert table["train_expected"][0] == pytest.approx(0.5 + 0.111 / 3)

@@ -121,6 +121,19 @@ def test_a_panel_for_each_optimizer(many: Path, open_page: Open) -> None:
     assert len({t["line"]["color"] for t in grey}) == 1
 
 
+def test_budget_curves_are_a_chart(write_run: Write, report: Report, open_page: Open) -> None:
+    for optim, best in (("adam", 0.9), ("sgd", 0.8)):
+        for lr, accuracy in ((0.001, best), (0.01, best - 0.2), (0.1, best - 0.4)):
+            write_run(optim=optim, lr=lr, test=[0.1, accuracy])
+    report()
+    page = open_page()
+    drawn = page.evaluate("document.getElementById('s0-budget').data")
+    lines = {t["name"]: (t["x"], t["y"]) for t in drawn if "markers" in t["mode"]}
+    assert lines["adam"] == ([1, 2, 3], pytest.approx([30, 50 / 3, 10], rel=1e-3))
+    assert lines["sgd"] == ([1, 2, 3], pytest.approx([40, 80 / 3, 20], rel=1e-3))
+    assert page.locator("img.budget").count() == 0  # the figure would be the same again
+
+
 def test_a_name_hides_its_lines_in_all_panels(many: Path, open_page: Open) -> None:
     page = open_page(directory=many)
     page.locator("#s0-curves .legend .legendtoggle").first.click()

@@ -71,13 +71,18 @@ def leads(table: pd.DataFrame) -> list[Lead]:
     """Which cell is ahead at each budget that all of them have, by expected test accuracy, as a list of stretches.
 
     Args:
-        table: see `curves`, not empty; of cells that are level the first in it is ahead.
+        table: see `curves`, not empty; of cells that are level, one that was ahead stays so, else the first in it is.
     """
     common = table.groupby(CELL)["k"].max().min()
     wide = table[table["k"] <= common].pivot(index="k", columns=CELL, values="test_expected")
-    ahead = wide[list(table[CELL].unique())].round(DECIMALS).idxmax(axis=1)
-    stretches = ahead.groupby((ahead != ahead.shift()).cumsum())
-    return [Lead(str(part.iloc[0]), int(part.index[0]), int(part.index[-1])) for _, part in stretches]
+    wide = wide[list(table[CELL].unique())].round(DECIMALS)
+    stretches: list[Lead] = []
+    for k, row in zip(map(int, wide.index), wide.to_dict("records"), strict=True):
+        if stretches and row[stretches[-1].cell] == max(row.values()):
+            stretches[-1] = stretches[-1]._replace(last=k)
+        else:
+            stretches.append(Lead(str(max(row, key=row.__getitem__)), k, k))
+    return stretches
 
 
 def _settings(runs: pd.DataFrame, tuned: Sequence[str], split: str) -> Mapping[str, pd.DataFrame]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mnist_mlp.report.analysis import effects, fairness
+from mnist_mlp.report.analysis import budget, effects, fairness
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
@@ -58,6 +58,7 @@ class Comparison:
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
         curves: mean and interval per epoch, split and cell, of the chosen runs.
         sensitivity: accuracy that the choice went by, per cell and learning rate.
+        budget: what fewer settings would have brought, per cell and number of settings (see `budget.curves`).
         notes: what a reader must know before believing the tables.
     """
 
@@ -73,6 +74,7 @@ class Comparison:
     effects: pd.DataFrame
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
+    budget: pd.DataFrame
     notes: Sequence[fairness.Note]
 
     @property
@@ -125,6 +127,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         effects=effects.main_effects(scored if len({*spent.values()}) < 2 else scored.head(0), by, images),
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
         sensitivity=_sensitivity(runs, tuned),
+        budget=budget.curves(runs, tuned, list(summary[CELL])),
         notes=fairness.notes(runs, summary, paired, by, tuned, varying),
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, each_cell, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
-from mnist_mlp.report.render import captions
+from mnist_mlp.report.render import budget, captions
 from mnist_mlp.report.render.looks import looks
 from mnist_mlp.report.render.scales import least_error, with_errors
 from mnist_mlp.run import schema
@@ -22,13 +22,13 @@ LINE_WIDTH = 2  # pixels
 
 
 def charts(comparison: Comparison) -> dict[str, Any]:
-    """Learning curves and learning-rate sensitivity, a list of cells each, and how to draw them (see `looks`).
+    """Learning curves, learning-rate sensitivity and budget curves, a list of cells each, and how to draw them.
 
     Returns:
-        `curves` and `sensitivity`: a cell each, with its name, its line's label, colour and dash, its panel, and
-        points: of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the legend;
-        `reading`: how to read it, in words. `splits`: best to look at first; `judged`: that of the sensitivity.
-        `undrawn`: which runs have no curve, in words. `left`: how many cells are not drawn.
+        `curves`, `sensitivity` and `budget`: a cell each, with its name, its line's label, colour and dash, its panel,
+        and points: of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the
+        legend; `reading`: how to read it, in words (see `looks`). `splits`: best to look at first; `judged`: that of
+        the sensitivity. `undrawn`: which runs have no curve, in words. `left`: how many cells are not drawn.
     """
     look, least = looks(comparison.summary, comparison.by), least_error(comparison.runs)
     cells = list(comparison.summary[CELL][:MOST_CELLS])
@@ -62,6 +62,9 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         "curves": curves,
         "splits": [split for split in reversed(SPLITS) if any(split in curve for curve in curves)],
         "sensitivity": sensitivity,
+        "budget": [
+            words | _points(part, "k", ("error",)) for words, part in cell_charts(budget.as_accuracies(comparison))
+        ],
         "panels": list(look.panels(cells))[:MOST_PANELS],
         "reading": look.reading(cells, MOST_PANELS),
         "judged": judged_split(comparison.runs),

@@ -17,14 +17,14 @@ from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.roles import CELL, counted, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
-from mnist_mlp.report.render import captions, panels, plots
+from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.looks import Looks, looks
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import write_atomically
 
 ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
-INTERACTIVE = ("learning_curves", "sensitivity")  # the page has these as charts
+INTERACTIVE = ("learning_curves", "sensitivity", "budget")  # the page has these as charts
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
 _Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption in sentences, some of them empty
 
@@ -113,7 +113,7 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MOST_CELLS)
     view = _View(comparison, looks(comparison.summary, comparison.by), shown, captions.shares(shown[CELL], len(scored)))
-    for make in (_learning_curves, _heatmap, _differences, _seeds, _time_to_target, _sensitivity):
+    for make in (_learning_curves, _heatmap, _differences, _seeds, _time_to_target, _sensitivity, _budget):
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
             yield figure, name, alt, " ".join(filter(None, sentences))
@@ -231,5 +231,20 @@ def _sensitivity(view: _View) -> _Made | None:
         f"axis, mean over seeds{_band(part['n'])}. A cross: runs diverged at this rate; they count as an error of "
         f"100 %, as in the choice.",
         view.look.reading(view.cells, panels.MOST_PANELS),
+        view.some,
+    )
+
+
+def _budget(view: _View) -> _Made | None:
+    table = budget.as_accuracies(view.comparison)
+    table = table[table[CELL].isin(view.cells)]
+    if table.empty:
+        return None
+    return (
+        panels.budget(with_errors(table, least_error(view.comparison.runs)), view.look),
+        "budget",
+        f"Expected test error against the number of settings tried for {counted(table[CELL].nunique(), 'cell')}.",
+        f"Budget curves: {budget.reading(view.comparison)}",
+        view.look.reading(list(table[CELL].unique()), panels.MOST_PANELS),
         view.some,
     )

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from mnist_mlp.report.analysis.roles import as_said
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT, Problem
-from mnist_mlp.report.render import charts, escape, tables, words
+from mnist_mlp.report.render import budget, charts, escape, tables, words
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import finite, write_atomically
@@ -64,6 +64,7 @@ def write_report(
                 "pairs": tables.pairs(comparison),
                 "effects": tables.effects(comparison),
                 "runs": tables.runs(comparison),
+                "budget": budget.reading(comparison),
                 "drawings": drawings,
                 "charts": charts.charts(comparison),
                 "differences": charts.differences(comparison),
@@ -105,10 +106,16 @@ def _remove_figures(directory: Path) -> None:
 
 
 def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None:
-    """`summary.csv`, `runs.csv`, `pairs.csv` and `summary.tex`; several data sets with a first column `data`."""
-    for name in ("summary", "runs", "pairs"):
+    """`summary.csv`, `runs.csv`, `pairs.csv` and `summary.tex`; several data sets with a first column `data`.
+
+    And `budget.csv`, where there are budget curves.
+    """
+    for name in ("summary", "runs", "pairs", "budget"):
         parts = {data: getattr(tables, f"{name}_csv")(comparison) for data, comparison in comparisons.items()}
-        if len(parts) > 1:
+        if name == "budget" and not (parts := {data: part for data, part in parts.items() if len(part)}):
+            _remove_budget(directory / "budget.csv")
+            continue
+        if len(comparisons) > 1:
             parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
         joined = pd.concat(parts.values())
         keys = {"data"}.union(*(chain(c.by, c.tuned, c.varying) for c in comparisons.values()))
@@ -117,6 +124,17 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
     labels = dict(zip(comparisons, escape.slugs(list(comparisons)), strict=True))
     latex = [tables.latex(comparison, data, labels[data]) for data, comparison in comparisons.items()]
     write_atomically(directory / "summary.tex", "\n".join(latex))
+
+
+def _remove_budget(path: Path) -> None:
+    """Remove the last report's budget curves; a file of that name that has none is the user's."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            is_own = ",k," in (header := file.readline()) and ",test_expected," in header
+    except (OSError, UnicodeDecodeError):
+        return
+    if is_own:
+        path.unlink()
 
 
 def sweep_command(sweep: Path) -> str:

@@ -64,6 +64,17 @@ def sensitivity(table: pd.DataFrame, look: Looks, split: str) -> Figure:
     return figure
 
 
+def budget(table: pd.DataFrame, look: Looks) -> Figure:
+    """The expected test error, where the table has errors, against the number of settings tried, `k`."""
+    panels, parts = _panels(table, look), dict(each_cell(table))
+    figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
+    for ax, cells in zip(block, panels.values(), strict=True):
+        plots.plot_lines(ax, parts, cells, look, "k", "error")
+    set_logarithmic(block[0], "x", (1, table["k"].max()), Scale(""), 5)
+    _label(block, "settings tried", Scale("expected test error", " %", 100), bounds_with_intervals(table, "error"))
+    return figure
+
+
 def _panels(table: pd.DataFrame, look: Looks) -> dict[str, list[str]]:
     """The first panels, with their cells."""
     return dict(list(look.panels(set(table[CELL])).items())[:MOST_PANELS])

@@ -51,6 +51,13 @@ def pairs_csv(comparison: Comparison) -> pd.DataFrame:
     return pd.concat([*sides, comparison.pairs.drop(columns=["a", "b"])], axis=1)
 
 
+def budget_csv(comparison: Comparison) -> pd.DataFrame:
+    """One row a cell and number of settings tried, the compared keys of the cell (see `budget.curves`)."""
+    keys = comparison.summary.set_index(CELL)[list(comparison.by)]
+    table = comparison.budget
+    return pd.concat([keys.loc[table[CELL]].reset_index(drop=True), table.drop(columns=CELL)], axis=1)
+
+
 def _shown(values: pd.Series, form: str, scale: float = 1) -> pd.Series:
     """Numbers as text, nothing for a gap."""
     return values.map(lambda value: "" if pd.isna(value) else form.format(value * scale))

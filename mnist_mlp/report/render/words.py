@@ -11,6 +11,7 @@ from mnist_mlp.report.analysis.pairs import needed
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, in_order, judged_split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
+from mnist_mlp.report.render import budget
 from mnist_mlp.report.render.looks import NAMES
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED, FAILED
@@ -26,7 +27,7 @@ def answer(comparison: Comparison) -> list[str]:
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    return [s for s in (_winner(comparison), _effects(comparison), _speed(comparison)) if s]
+    return [s for s in (_winner(comparison), _effects(comparison), budget.answer(comparison), _speed(comparison)) if s]
 
 
 def _nothing(comparison: Comparison) -> str:
@@ -243,6 +244,7 @@ def method(comparison: Comparison) -> list[str]:
             "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
             "variance of the cells' means."
         )
+    lines += budget.method(comparison)
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
     images = comparison.runs["test_size"].dropna().unique()
     lines.append(

@@ -194,10 +194,19 @@ function drawSensitivity(section) {
   }));
 }
 
+function drawBudget(section) {
+  const element = document.getElementById(`${section}-budget`);
+  if (!element) return;
+  drawPanels(element, section, data(`${section}-data`).budget.map((cell) => ({ cell, points: cell })), "error", () => ({
+    x: { title: "settings tried", type: "log", tickformat: "~g", dtick: "D2" }, y: { title: "expected test error (%)" },
+  }));
+}
+
 function drawAll() {
   for (const section of document.querySelectorAll("section[data-charts]")) {
     drawCurves(section.id);
     drawSensitivity(section.id);
+    drawBudget(section.id);
   }
 }
 

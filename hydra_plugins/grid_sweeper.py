@@ -23,17 +23,20 @@ class GridSweeperConf(BasicSweeperConf):
         max_batch_size: how many jobs a launcher gets at a time, null for all.
         grids: an optimizer, to a key of the configuration, to the values to try (see `mnist_mlp.app.grids`).
         trials: of a search, for each cell and seed (see `mnist_mlp.app.search`); null where nothing is searched.
+        confirm: what is trained anew with the settings that are chosen (see `mnist_mlp.app.confirm`).
     """
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
     max_batch_size: int | None = II("launch_size:")
     grids: Any = field(default_factory=dict)
     trials: Any = None
+    confirm: Any = field(default_factory=dict)
 
 
 def _schema() -> DictConfig:
     typed: DictConfig = OmegaConf.structured(GridSweeperConf)
-    OmegaConf.set_struct(typed.grids, False)  # so that a command line may add to a study's
+    for tree in (typed.grids, typed.confirm):
+        OmegaConf.set_struct(tree, False)  # so that a command line may add to a study's
     return typed
 
 
@@ -77,6 +80,8 @@ class GridSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Compose every job, and have those run that have no result yet."""
         from mnist_mlp.app.compose import Kept, compose
+        from mnist_mlp.app.confirm import phases
+        from mnist_mlp.app.plan import plan
         from mnist_mlp.app.sweep import run_sweep
         from mnist_mlp.sweeps.jobs import Job
 
@@ -85,13 +90,12 @@ class GridSweeper(BasicSweeper):
         assert self.launcher is not None
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
         directory = Path(config.hydra.sweep.dir)
-        combinations = self.combinations(arguments)
 
-        def configs() -> Iterator[tuple[list[str], DictConfig]]:
-            for number, job_config in compose(loader, config, combinations):
+        def configs(jobs: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], DictConfig]]:
+            for number, job_config in compose(loader, config, jobs):
                 if isinstance(loader, Kept):
-                    loader.keep(job_config, combinations[number])
-                yield combinations[number], job_config
+                    loader.keep(job_config, jobs[number])
+                yield jobs[number], job_config
 
         def launch(jobs: Sequence[Job]) -> None:
             OmegaConf.save(config, directory / "multirun.yaml")
@@ -101,4 +105,10 @@ class GridSweeper(BasicSweeper):
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
 
-        run_sweep(directory, configs(), launch, config)
+        confirm = OmegaConf.to_container(config.hydra.sweeper, resolve=False)["confirm"]  # type: ignore[call-overload, index]
+
+        def checked(jobs: Sequence[Sequence[str]]) -> list[Job]:
+            return plan(directory, configs(jobs))
+
+        in_phases = phases(directory, self.combinations(arguments), confirm, checked, dry_run=config.dry_run)
+        run_sweep(directory, in_phases, launch, config)

@@ -288,7 +288,7 @@ def test_a_wrong_grid_ends_with_one_message(command: Command, tmp_path: Path) ->
             r"hydra\.sweeper\.grids: adamm=.* \(did you mean adam\?\)",
         ),
         (["-m", "data=digits", "hydra.sweeper.grids={adam:{optim.lrr:1}}"], r"optim\.lrr=1: .* \(did you mean lr\?\)"),
-        (["hydra.sweeper.grids={adam:{optim.lr:1}}"], r"hydra\.sweeper\.grids: grids make a sweep, by -m"),
+        (["hydra.sweeper.grids={adam:{optim.lr:1}}"], r"hydra\.sweeper\.grids: this makes a sweep, by -m"),
     ):
         done = command("run.py", *arguments, status=1)
         assert re.fullmatch(f"error: {message}.*\n", done.stderr)

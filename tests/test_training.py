@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
-from mnist_mlp.report.analysis.stats import Comparison, compare, mean_intervals, sections
+from mnist_mlp.report.analysis.sections import sections
+from mnist_mlp.report.analysis.stats import Comparison, compare, mean_intervals
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.tables import leaderboard
 from mnist_mlp.report.render.training import trained

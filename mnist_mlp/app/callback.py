@@ -11,8 +11,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from mnist_mlp.app import confirm
 from mnist_mlp.app.cli import explain
-from mnist_mlp.app.grids import PLACE
+from mnist_mlp.app.grids import PLACE, key_of
+from mnist_mlp.app.search import TRIALS
 from mnist_mlp.app.sweep import planned
 from mnist_mlp.run import configuration
 from mnist_mlp.run.record import RUN_FILE
@@ -34,8 +36,9 @@ class ChecksAndReport(Callback):
             with importing():
                 from mnist_mlp.training import build
 
-            if any(given.lstrip("+").startswith(PLACE) for given in config.hydra.overrides.hydra):
-                raise UserError(f"{PLACE}: grids make a sweep, by -m")
+            for given in config.hydra.overrides.hydra:
+                if (key := key_of(given)).startswith((PLACE, TRIALS, confirm.PLACE)):
+                    raise UserError(f"{key}: this makes a sweep, by -m")
             directory = Path(config.hydra.run.dir)
             build.check(configuration.plain(config))
             if (directory / RUN_FILE).exists() and not config.force:

@@ -149,7 +149,7 @@ def _is_searched(values: Sequence[Any] | Dimension) -> bool:
 
 def _refuse_given_twice(combination: Sequence[str], optimizer: str, grid: Grid) -> None:
     for given in combination:
-        if (key := _key(given)) in grid:
+        if (key := key_of(given)) in grid:
             raise ConfigError(
                 f"{PLACE}.{optimizer}: {key}={grid[key]}: the sweep gives it too, by {given}; allowed is one of the "
                 f"two (~{PLACE}.{optimizer} takes the grid out)"
@@ -177,7 +177,7 @@ def _is_bare(text: str) -> bool:
     return bool(re.fullmatch(r"[A-Za-z_]\w*", text, flags=re.ASCII)) and _value(f"text={text}") == text
 
 
-def _key(given: str) -> str:
+def key_of(given: str) -> str:
     """The key of an override, without what Hydra allows around it (`+`, `~`, `@package`)."""
     return given.partition("=")[0].partition("@")[0].lstrip("+~")
 
@@ -189,5 +189,5 @@ def _value(given: str) -> Any:
 
 def _optimizer(combination: Sequence[str]) -> str | None:
     """The optimizer that a combination chooses; None where it leaves the default."""
-    chosen = [_value(given) for given in combination if _key(given) == GROUP]
+    chosen = [_value(given) for given in combination if key_of(given) == GROUP]
     return str(chosen[-1]) if chosen else None

@@ -46,6 +46,8 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
                 build.data_digest(plain["data"]),
                 plain["epochs"],
                 *kinds[kind],
+                chosen,
+                plain,
             )
         )
     return distinct(jobs, directory)

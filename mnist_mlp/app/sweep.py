@@ -13,7 +13,6 @@ from statistics import mean
 from omegaconf import DictConfig
 
 import mnist_mlp
-from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import EXPERIMENT
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.sweeps.holding import holding
@@ -29,7 +28,7 @@ planned: list[Job] = []  # of the sweep that has just ended; the callback that s
 
 def run_sweep(
     directory: Path,
-    configs: Iterable[tuple[Sequence[str], DictConfig]],
+    phases: Iterable[list[Job]],
     launch: Callable[[Sequence[Job]], object],
     settings: DictConfig,
 ) -> None:
@@ -37,37 +36,54 @@ def run_sweep(
 
     Args:
         directory: of the sweep.
-        configs: overrides and composed configuration of every job.
+        phases: the jobs, those that depend on the results of others after these; the next are asked for once the last
+            have been run.
         launch: runs jobs and returns when all have ended.
         settings: the sweep's configuration; `force`, `fail_fast`, `dry_run` and `progress` count.
 
     Raises:
         UserError: a job could not work, another sweep writes there, or the results there are of another making.
     """
-    jobs = plan(directory, configs)
+    planned.clear()
+    in_order = iter(phases)
+    jobs = next(in_order)  # checked before the directory is touched
+    todo: list[Job] = []
     with nullcontext() if settings.dry_run else holding(directory):  # held before looking at what is finished
-        done = []
-        if not settings.force:
-            refuse_other_versions(jobs, directory, mnist_mlp.__version__)
-            done = finished_jobs(jobs, mnist_mlp.__version__)
-        has_result = set(done)
-        todo = [job for job in jobs if job not in has_result]
-        log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))
-        if settings.dry_run:
-            print("\n".join(_dry_run(done, todo)))
-            return
-        (directory / STOP_FILE).unlink(missing_ok=True)
-        for job in todo:
-            (job.directory / RUN_FILE).unlink(missing_ok=True)
-        if settings.hydra.runtime.choices["hydra/launcher"] != "stacked" and (hint := stacking_hint(todo)):
-            log.info("%s", hint)
-        progress = Progress(todo, len(done), settings.progress)
-        with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
-            _launch_until_ended(todo, launch)
-        log.info("%s", progress.line())
-    planned[:] = jobs
+        while jobs:
+            planned.extend(jobs)
+            undone = _run_phase(directory, jobs, launch, settings)
+            todo += undone
+            if settings.dry_run and undone:
+                return
+            jobs = next(in_order, [])
     if without_result := [job for job in todo if job.status() is None]:
         log.error("%d jobs have no result. To go on: %s", len(without_result), resume_command(directory))
+
+
+def _run_phase(
+    directory: Path, jobs: list[Job], launch: Callable[[Sequence[Job]], object], settings: DictConfig
+) -> list[Job]:
+    """Train those jobs that have no result yet; return them."""
+    done = []
+    if not settings.force:
+        refuse_other_versions(planned, directory, mnist_mlp.__version__)
+        done = finished_jobs(jobs, mnist_mlp.__version__)
+    has_result = set(done)
+    todo = [job for job in jobs if job not in has_result]
+    log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))
+    if settings.dry_run:
+        print("\n".join(_dry_run(done, todo)))
+        return todo
+    (directory / STOP_FILE).unlink(missing_ok=True)
+    for job in todo:
+        (job.directory / RUN_FILE).unlink(missing_ok=True)
+    if settings.hydra.runtime.choices["hydra/launcher"] != "stacked" and (hint := stacking_hint(todo)):
+        log.info("%s", hint)
+    progress = Progress(todo, len(done), settings.progress)
+    with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
+        _launch_until_ended(todo, launch)
+    log.info("%s", progress.line())
+    return todo
 
 
 def stacking_hint(jobs: Sequence[Job]) -> str | None:

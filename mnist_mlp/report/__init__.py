@@ -81,7 +81,7 @@ def compared(
     Args and errors are those of `report_on`.
     """
     from mnist_mlp.report import load
-    from mnist_mlp.report.analysis import roles, stats
+    from mnist_mlp.report.analysis import roles, sections, stats
 
     if not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
@@ -92,14 +92,14 @@ def compared(
     if results.runs.empty:
         listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
-    on_each = [part for _, part in results.runs.groupby("data")]
+    on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
     keys = roles.compared_keys(varying, by)
     results = roles.once(results, keys)
-    on_each = [part for _, part in results.runs.groupby("data")]
+    on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
-    sections, own = stats.sections(results, keys), set(map(str, about))
-    in_order = sorted(sections.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
+    parts, own = sections.sections(results, keys), set(map(str, about))
+    in_order = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
     return results, {name: stats.compare(part, target, keys, measured) for name, part in in_order}
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mnist_mlp.run import schema
+from mnist_mlp.run.choices import CHOICES_FILE, read_phases
 from mnist_mlp.run.reading import Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
 
@@ -38,7 +39,9 @@ class Results:
             `parameters`, `config_hash`, `digest` of the data, `train_size` and `test_size` (numbers of images),
             `inputs` (pixels of each), `classes` and `commonest_test_share` (the commonest class' share of the test
             images), NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with it),
-            `overrides` (its command line, as JSON), the group choices (`init`, `optim`, `schedule`, `data`, `model`),
+            `overrides` (its command line, as JSON), `phase` (search or confirm, where settings were chosen and trained
+            anew) and `chosen_in` (the sweep that did so), else None, the group choices (`init`, `optim`, `schedule`,
+            `data`, `model`),
             `environment.*` (`environment.code.MODULE`: the digest of a file of the user's own), and every configuration
             key by its dotted name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
@@ -59,9 +62,18 @@ def load(directories: Sequence[Path]) -> Results:
     """
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
-    for directory in sorted({run for top in directories for run in _run_directories(top)}):
+    phases: dict[Path, dict[str, str]] = {}
+    of_sweep = dict(pair for top in directories for pair in _run_directories(top))
+    for choosing in sorted(filter(None, set(of_sweep.values()))):
         try:
-            found.append(_read_run(directory))
+            phases[choosing] = read_phases(choosing / CHOICES_FILE)
+        except Unreadable as error:
+            problems.append(Problem(str(choosing), str(error)))
+    for directory, sweep in sorted(of_sweep.items(), key=lambda pair: pair[0]):
+        try:
+            run, rows = _read_run(directory)
+            run |= _phase(directory, sweep, phases)
+            found.append((run, rows))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error)))
     columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES)}
@@ -107,11 +119,34 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
     )
 
 
-def _run_directories(top: Path) -> Iterator[Path]:
+def _run_directories(top: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Every run, and the sweep around it that has chosen settings; None where there is none."""
+    choosing: dict[str, Path] = {}
     for folder, subfolders, files in os.walk(top):
+        if CHOICES_FILE in files:
+            choosing[folder] = Path(folder)
+        elif (outer := choosing.get(str(Path(folder).parent))) is not None:
+            choosing[folder] = outer
         if RUN_FILE in files or ".hydra" in subfolders:
             subfolders.clear()  # a run has no runs inside
-            yield Path(folder)
+            yield Path(folder), choosing.get(folder)
+
+
+def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str]]) -> dict[str, str | None]:
+    """The phase of a run, and the sweep that it is a phase of.
+
+    Raises:
+        Unreadable: it is of neither phase, such as one that confirmed what is no longer chosen.
+    """
+    if sweep not in phases:
+        return {"phase": None, "chosen_in": None}
+    assert sweep is not None
+    try:
+        return {"phase": phases[sweep][run.relative_to(sweep).as_posix()], "chosen_in": str(sweep)}
+    except KeyError as error:
+        raise Unreadable(
+            f"it is none of the jobs in {CHOICES_FILE}: of an earlier choice, or of a search that has not ended"
+        ) from error
 
 
 def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
@@ -138,9 +173,9 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "overrides": json.dumps(summary.get("overrides")),
             **schema.BEFORE,
             **summary["choices"],
-            **dict(_flat(summary.get("environment", {}), ENVIRONMENT)),
-            **dict(_flat(summary.get("code", {}), f"{ENVIRONMENT}code.")),
-            **dict(_flat(summary["config"])),
+            **dict(flat(summary.get("environment", {}), ENVIRONMENT)),
+            **dict(flat(summary.get("code", {}), f"{ENVIRONMENT}code.")),
+            **dict(flat(summary["config"])),
         }
         rows = read_metrics(directory, summary)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -169,9 +204,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every dotted key of a plain configuration with its value, a list as JSON text."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", json.dumps(value) if isinstance(value, list) else value

@@ -41,6 +41,8 @@ class Job:
         stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.training.stack.plan`); None for one
             that could not, or has no GPU.
         code: the user's own that it runs (see `mnist_mlp.run.environment.code`).
+        choices: group to option.
+        config: plain (see `mnist_mlp.run.configuration.plain`).
     """
 
     overrides: tuple[str, ...]
@@ -50,6 +52,8 @@ class Job:
     epochs: int = 1
     stack: str | None = None
     code: Mapping[str, str] = field(default_factory=dict, hash=False)
+    choices: Mapping[str, str] = field(default_factory=dict, hash=False)
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def summary(self) -> Any:
         """The content of its `run.json`, whatever that is; None where there is none that can be read."""

@@ -17,8 +17,11 @@ from mnist_mlp.report.analysis.roles import (
     as_typed,
     budgets,
     judged_split,
+    tested,
+    tried,
 )
 from mnist_mlp.report.load import ENVIRONMENT
+from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import find_setting
 
@@ -101,6 +104,7 @@ def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
 
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
     """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
+    runs = tested(runs)
     for key in varying:
         if key in (REPLICATE, *by, *tuned, *CODE):
             continue
@@ -122,6 +126,7 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
         )
     if not tuned:
         return
+    confirmed, runs = bool((runs["phase"] == CONFIRM).any()), tried(runs)
     if judged_split(runs) != "val":
         yield Note(
             "No validation split",
@@ -133,8 +138,12 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
         each = listed([f"{cell}: {words}" for cell, words in spent.items()])
         yield Note(
             "Unequal tuning budgets",
-            f"cells were tuned over different numbers of settings or seeds ({each}); the more are tried, the better "
-            "the best of them looks, so that such cells are not compared.",
+            f"cells were tuned over different numbers of settings or seeds ({each}); "
+            + (
+                "the more are tried, the better a setting may be found, which is part of what is compared."
+                if confirmed
+                else "the more are tried, the better the best of them looks, so that such cells are not compared."
+            ),
         )
     ended = runs[runs["status"] != FAILED]
     of_setting = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)

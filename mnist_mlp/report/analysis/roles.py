@@ -19,6 +19,7 @@ import pandas as pd
 
 from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
+from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import Role, UserError
 
@@ -30,6 +31,7 @@ LEARNING_RATE = "optim.lr"
 FACTS = (
     *("status", "reason", "seconds", "ended", "config_hash", "digest", "commonest_test_share", "parameters"),
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "data", CELL),
+    *("phase", "chosen_in"),
 )
 # Where the code of an option lies, which moves between versions while the option stays: no setting to choose, and no
 # terms of a measurement. What an option itself is made of may have targets too, which are settings.
@@ -108,6 +110,18 @@ def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
 def _word(text: str) -> str:
     """A value as part of a cell's name; in quotes where it could be taken for several, or is in such quotes itself."""
     return json.dumps(text, ensure_ascii=False) if re.search(r'^"|(^|\s)/|/(\s|$)', text) else text
+
+
+def tried(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that settings are chosen by: those that do not confirm a choice, if there are any."""
+    others = runs[runs["phase"] != CONFIRM]
+    return runs if others.empty else others
+
+
+def tested(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that results may be of: where a choice was confirmed, none of the search for it."""
+    confirmed = runs.loc[runs["phase"] == CONFIRM, "chosen_in"].unique()
+    return runs[(runs["phase"] != SEARCH) | ~runs["chosen_in"].isin(confirmed)] if len(confirmed) else runs
 
 
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

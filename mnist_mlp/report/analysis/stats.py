@@ -18,18 +18,18 @@ from mnist_mlp.report.analysis.roles import (
     COMPARED,
     LEARNING_RATE,
     REPLICATE,
-    as_typed,
     budgets,
     cell_names,
     choose,
-    in_order,
     judged_split,
-    measured_keys,
     score,
+    tested,
+    tried,
     tuned_keys,
     varying_keys,
 )
 from mnist_mlp.report.load import Results
+from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
@@ -78,6 +78,11 @@ class Comparison:
     notes: Sequence[fairness.Note]
 
     @property
+    def confirmed(self) -> bool:
+        """Whether chosen settings were trained anew, and what is scored are these runs."""
+        return bool((self.runs["phase"] == CONFIRM).any())
+
+    @property
     def scored(self) -> pd.DataFrame:
         """The runs at their cells' chosen settings that have a score: the completed and the diverged ones."""
         return self.runs[self.runs["chosen"] & (self.runs["status"] != FAILED)]
@@ -92,14 +97,16 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         by: keys to compare.
         measured: keys whose values are the report's sections.
     """
-    varying = varying_keys(results.runs)
     runs = results.runs.assign(**{CELL: cell_names(results.runs, by)})
-    tuned = tuned_keys(runs, varying, by)
+    searched = tried(runs)
+    tuned = tuned_keys(searched, varying_keys(searched), by)
+    varying = list(dict.fromkeys([*varying_keys(tested(runs)), *tuned]))
     runs = runs.join(_final_and_best(results.metrics)).join(_to_target(results.metrics, target))
     runs["validated"] = runs["val_accuracy"].notna()
     unended = runs["status"] != COMPLETED  # it has no final numbers, as it did not get there
-    chosen = choose(runs, tuned)
-    runs["chosen"] = runs.index.isin(chosen.index)
+    confirmed = runs["phase"] == CONFIRM
+    others = tested(runs)
+    runs["chosen"] = confirmed | runs.index.isin(choose(others[others["phase"] != CONFIRM], tuned).index)
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
     runs.loc[unended, numbers] = np.nan
     runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
@@ -110,8 +117,9 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
     table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
     table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
-    images = _same_size(runs)
-    spent = budgets(runs, tuned) if tuned else {}
+    images = _same_size(tested(runs))
+    # The luck of many tries is no part of what was trained anew.
+    spent = budgets(searched, tuned) if tuned and not confirmed[runs["chosen"]].all() else {}
     paired, judged = compare_pairs(table, images, spent)
     return Comparison(
         by=by,
@@ -126,8 +134,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         # An average over cells that were tuned unalike is as unfair as a pair of them.
         effects=effects.main_effects(scored if len({*spent.values()}) < 2 else scored.head(0), by, images),
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
-        sensitivity=_sensitivity(runs, tuned),
-        budget=budget.curves(runs, tuned, list(summary[CELL])),
+        sensitivity=_sensitivity(tried(runs), tuned),
+        budget=budget.curves(tried(runs), tuned, list(summary[CELL])),
         notes=fairness.notes(runs, summary, paired, by, tuned, varying),
     )
 
@@ -137,41 +145,6 @@ def _same_size(runs: pd.DataFrame) -> float | None:
     known = runs[runs["status"] != FAILED]
     sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
-
-
-def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
-    """The results apart for each data set and whatever else was measured on other terms, as they do not compare.
-
-    A section is named by what differs: the option of the data, the keys that vary on it (as "mnist, epochs=2"), and,
-    where all those have brought different data, the digest's first digits.
-
-    Args:
-        results: all.
-        by: the compared keys, whose values are cells instead.
-    """
-    names: dict[str, pd.DataFrame] = {}
-    for option, part in results.runs.groupby("data"):
-        texts = pd.DataFrame({key: part[key].map(as_typed) for key in measured_keys(part, by)}, index=part.index)
-        rows = list(map(tuple, texts.to_numpy()))
-        for values in sorted(set(rows), key=lambda values: [in_order(value) for value in values]):
-            name = ", ".join([str(option), *(f"{key}={v}" for key, v in zip(texts, values, strict=True))])
-            names |= _by_digest(name, part[[row == values for row in rows]], by)
-    return {
-        name: Results(runs, results.metrics[results.metrics["run"].isin(runs.index)], results.problems)
-        for name, runs in names.items()
-    }
-
-
-def _by_digest(name: str, runs: pd.DataFrame, by: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The runs apart for each content of their data; one that failed early has none, and goes with the first.
-
-    Together, where compared keys of the data explain its content.
-    """
-    explained = [runs[key].map(as_typed) for key in by if key.startswith("data.")]
-    if (runs.groupby(explained or [runs["data"]])["digest"].nunique() < 2).all():
-        return {name: runs}
-    digests = runs["digest"].fillna(runs["digest"].dropna().iloc[0])
-    return {f"{name} {str(digest)[:8]}": part for digest, part in runs.groupby(digests)}
 
 
 def at_chance(runs: pd.DataFrame) -> pd.Series:

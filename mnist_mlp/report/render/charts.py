@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, each_cell, judged_split
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, each_cell, judged_split, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions
@@ -67,7 +67,7 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         ],
         "panels": list(look.panels(cells))[:MOST_PANELS],
         "reading": look.reading(cells, MOST_PANELS),
-        "judged": judged_split(comparison.runs),
+        "judged": judged_split(tried(comparison.runs)),
         "legend": list(look.legend(cells)),
         "title": look.title,
         "undrawn": captions.undrawn(comparison, cells),

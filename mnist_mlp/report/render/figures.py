@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
-from mnist_mlp.report.analysis.roles import CELL, counted, judged_split
+from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tested, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
 from mnist_mlp.report.render import budget, captions, panels, plots
@@ -204,7 +204,7 @@ def _time_to_target(view: _View) -> _Made | None:
         return None
     figure, ax = plots.strips(len(view.cells))
     plots.plot_time_to_target(ax, scored, view.summary, view.look)
-    split = "validation" if judged_split(view.comparison.runs) == "val" else "test"
+    split = "validation" if judged_split(tested(view.comparison.runs)) == "val" else "test"
     target = f"{view.comparison.target * 100:g} %"
     return (
         figure,
@@ -222,7 +222,7 @@ def _sensitivity(view: _View) -> _Made | None:
     if comparison.sensitivity.empty:
         return None
     part = comparison.sensitivity[comparison.sensitivity[CELL].isin(view.cells)]
-    split = judged_split(comparison.runs)
+    split = judged_split(tried(comparison.runs))
     return (
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",

@@ -25,7 +25,8 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
     """One row a run: every varying key, seed, status, final and best metrics, seconds."""
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
     columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
-    return _in_order(comparison)[[*_keys(comparison), *columns]]
+    phase = ["phase"] if comparison.confirmed else []
+    return _in_order(comparison)[[*_keys(comparison), *phase, *columns]]
 
 
 def _keys(comparison: Comparison) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import as_typed
+from mnist_mlp.report.analysis.roles import as_typed, tested
 from mnist_mlp.report.analysis.stats import Comparison
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
@@ -20,7 +20,7 @@ def trained(comparison: Comparison) -> str:
 
     What the runs differ in is not given a value: it is said to be compared, tuned or to differ.
     """
-    runs = comparison.runs
+    runs = tested(comparison.runs)
     images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))
     of = f"{number(images, 'image')} of " if images is not None else ""
     text = f"trained on {of}{' and '.join(sorted(map(str, runs['data'].unique())))}"

@@ -8,7 +8,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.fairness import listed
 from mnist_mlp.report.analysis.pairs import needed
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, in_order, judged_split
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, in_order, judged_split, tested, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render import budget
@@ -112,7 +112,8 @@ def _first(comparison: Comparison) -> str:
     """What was trained, the cell that scored highest, and how high."""
     best = comparison.summary.iloc[0]
     at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned)
-    name = f"{best[CELL]}{f' (with {at})' if at else ''}"
+    anew = ", chosen in a search and trained anew" if comparison.confirmed else ""
+    name = f"{best[CELL]}{f' (with {at}{anew})' if at else ''}"
     mean = interval(*(best[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")))
     scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
     summary = comparison.summary
@@ -172,7 +173,7 @@ def _called(key: str) -> str:
 
 def _speed(comparison: Comparison) -> str:
     summary = comparison.summary
-    split = "validation" if judged_split(comparison.runs) == "val" else "test"
+    split = "validation" if judged_split(tested(comparison.runs)) == "val" else "test"
     target = f"{comparison.target * 100:g} % {split} accuracy"
     runs = comparison.scored
     chosen = " at the chosen settings" if comparison.tuned else ""  # of others nothing is told
@@ -211,17 +212,24 @@ def _floor(accuracy: float) -> str:
 
 def method(comparison: Comparison) -> list[str]:
     """How the numbers were made, in sentences."""
-    by, tuned = comparison.by, comparison.tuned
-    split = {"val": "validation", "train": "training"}[judged_split(comparison.runs)]
+    by, tuned, of_search = comparison.by, comparison.tuned, tried(comparison.runs)
+    split = {"val": "validation", "train": "training"}[judged_split(of_search)]
     lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
     for key in tuned:
-        values = comparison.runs[key].map(as_typed).groupby(comparison.runs[CELL], sort=False)
-        tried = {cell: ", ".join(sorted(set(of_cell), key=in_order)) for cell, of_cell in values}
-        grids = list(dict.fromkeys(tried.values()))
-        among = grids[0] if len(grids) == 1 else f"its own values ({listed([f'{c}: {v}' for c, v in tried.items()])})"
+        values = of_search[key].map(as_typed).groupby(of_search[CELL], sort=False)
+        values_of = {cell: ", ".join(sorted(set(of_cell), key=in_order)) for cell, of_cell in values}
+        grids = list(dict.fromkeys(values_of.values()))
+        among = (
+            grids[0] if len(grids) == 1 else f"its own values ({listed([f'{c}: {v}' for c, v in values_of.items()])})"
+        )
         lines.append(
             f"{key} was chosen in each cell among {among}, by mean {split} accuracy after "
             "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
+        )
+    if comparison.confirmed:
+        lines.append(
+            "Scores, curves and verdicts are of runs that confirm the choice: the chosen settings trained anew, with "
+            "seeds that took no part in it. Runs of the search only choose (`phase` in runs.csv)."
         )
     lines.append(
         "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "

@@ -1,0 +1,185 @@
+"""Confirmation: what a search chose for each cell is trained anew, on seeds that took no part in the choice.
+
+The mean of the runs that a setting was chosen by flatters it, the more settings were tried the more. So
+`hydra.sweeper.confirm={seed:[10,11,12],epochs:10}` trains the chosen settings once more, and the report scores those
+runs alone.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mnist_mlp.app.grids import key_of, override
+from mnist_mlp.run import schema
+from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
+from mnist_mlp.run.schema import ConfigError, Role, UserError
+from mnist_mlp.run.startup import importing
+from mnist_mlp.sweeps.jobs import FINISHED, Job, distinct
+
+log = logging.getLogger(__name__)
+
+PLACE = "hydra.sweeper.confirm"
+EXAMPLE = f"{PLACE}={{seed:[10,11,12],epochs:10}}"
+SEED = "seed"
+
+Plan = Callable[[Sequence[Sequence[str]]], list[Job]]  # from the overrides of each job
+
+
+def read(tree: Any) -> dict[str, list[Any]]:
+    """The values of each key that a confirmation gives, checked; empty where there is none.
+
+    Args:
+        tree: key to value, in plain containers; None or empty for no confirmation.
+
+    Raises:
+        ConfigError: it is no such tree.
+    """
+    if not tree and tree != 0:
+        return {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{PLACE}={tree}: allowed are seeds and what is measured, as in {EXAMPLE}")
+    for key, value in tree.items():
+        if str(key).partition(".")[0] not in schema.KEYS:
+            raise ConfigError(f"{PLACE}: {schema.unknown_key(str(key), value, schema.KEYS)}")
+        if key in schema.GROUPS or schema.role_of(key) not in (Role.REPLICATE, Role.MEASURED_ON):
+            raise ConfigError(
+                f"{PLACE}: {key}={value}: what the search has chosen stays; allowed are seeds and what is measured, as "
+                f"in {EXAMPLE}"
+            )
+    given = {
+        str(key): value if isinstance(value, list) and schema.role_of(key) is Role.REPLICATE else [value]
+        for key, value in tree.items()
+    }
+    seeds = given.get(SEED, [])
+    if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
+        raise ConfigError(f"{PLACE}: seed={tree.get(SEED)}: allowed is a list of whole numbers, as in {EXAMPLE}")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{PLACE}: seed={seeds}: a seed is there twice")
+    return given
+
+
+def phases(
+    directory: Path, combinations: Sequence[Sequence[str]], tree: Any, plan: Plan, dry_run: bool = False
+) -> Iterator[list[Job]]:
+    """The jobs of a sweep; then, once these have been run, those that confirm what was chosen from them.
+
+    Args:
+        directory: of the sweep.
+        combinations: overrides of each job of the search.
+        tree: see `read`.
+        plan: makes jobs of overrides, each checked.
+        dry_run: leaves `choices.json` as it is.
+
+    Raises:
+        UserError: there is nothing to choose, a seed is in both, or a job could not work.
+    """
+    given = read(tree)
+    search = plan(combinations)
+    if not given:
+        if (directory / CHOICES_FILE).exists():
+            raise UserError(
+                f"{directory} holds a search that was confirmed; allowed is the same {PLACE} again, or another "
+                "hydra.sweep.dir=DIR"
+            )
+        yield search
+        return
+    cells = _check(search, given)
+    first = plan([job for of_cell in cells.values() for job in confirming(of_cell[0].overrides, given)])
+    distinct([*search, *first], directory)  # before anything is trained: whatever is chosen, it is jobs like these
+    log.info("%s: then %d jobs train anew what is chosen for %d cells", PLACE, len(first), len(cells))
+    yield search
+    if missing := sum(job.status() not in FINISHED for job in search):
+        log.error("%d jobs of the search have no result; nothing is chosen before they have", missing)
+        return
+    chosen, choices = choose(search, directory)
+    confirm = plan([overrides for job in chosen for overrides in confirming(job.overrides, given)])
+    of_chosen = dict(zip(choices, _apart(confirm, len(confirm) // len(choices)), strict=True))
+    if not dry_run:
+        named = {cell: replace(c, confirmed=_names(of_chosen[cell], directory)) for cell, c in choices.items()}
+        write_choices(directory, named)
+    yield confirm
+
+
+def confirming(overrides: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[list[str]]:
+    """The overrides of the jobs that train a setting anew, from those of a job of the search."""
+    kept = [one for one in overrides if key_of(one) not in given]
+    values = [[override(key, value) for value in of] for key, of in given.items()]
+    return [[*kept, *new] for new in product(*values)]
+
+
+def choose(search: Sequence[Job], directory: Path) -> tuple[list[Job], dict[str, Choice]]:
+    """What the report would choose for each cell: a job of that setting, and the choice, of which nothing is confirmed.
+
+    Args:
+        search: jobs that all have a result.
+        directory: of the sweep.
+    """
+    with importing():
+        from mnist_mlp.report import compared
+        from mnist_mlp.report.analysis.roles import CELL, rank_settings
+
+    _, sections = compared([job.directory for job in search])
+    (comparison,) = sections.values()
+    runs, tuned = comparison.runs, comparison.tuned
+    settings, ranked = rank_settings(runs, tuned)
+    of_directory = {str(job.directory): job for job in search}
+    jobs, choices = [], {}
+    for cell, rows in ranked.groupby(CELL, sort=True):
+        candidates = []
+        for number, mean, n in zip(rows["setting"], rows["mean"], rows["n"], strict=True):
+            of_setting = runs[settings == number]
+            setting = {key: _plain(of_setting[key].iloc[0]) for key in tuned}
+            names = _names([of_directory[str(run)] for run in of_setting.index], directory)
+            candidates.append(Candidate(setting, float(mean), int(n), names))
+        jobs.append(of_directory[str(runs.index[settings == rows["setting"].iloc[0]][0])])
+        choices[str(cell)] = Choice(candidates[0].setting, candidates, ())
+    return jobs, choices
+
+
+def _check(search: Sequence[Job], given: Mapping[str, Sequence[Any]]) -> dict[str, list[Job]]:
+    """The jobs of each cell of a search that can be confirmed.
+
+    Raises:
+        UserError: it cannot.
+    """
+    with importing():
+        from mnist_mlp.report.analysis.roles import CELL, COMPARED, cell_names, measured_keys, tuned_keys, varying_keys
+        from mnist_mlp.report.load import flat
+
+    table = pd.DataFrame([{**job.choices, **dict(flat(job.config))} for job in search])
+    table[CELL] = cell_names(table, COMPARED)
+    several = ["data"] if table["data"].nunique() > 1 else measured_keys(table, COMPARED)
+    if several:
+        raise UserError(f"{PLACE}: {several[0]} takes several values; allowed is a search on the same terms")
+    if not tuned_keys(table, varying_keys(table), COMPARED):
+        raise UserError(
+            f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to choose and confirm; allowed is "
+            "a search, such as optim.lr=1e-3,1e-2"
+        )
+    if both := sorted(set(given[SEED]) & set(table[SEED])):
+        raise UserError(
+            f"{PLACE}: seed={both[0]} is one of the search's, whose runs a setting is chosen by; allowed are others"
+        )
+    cells: dict[str, list[Job]] = {}
+    for cell, job in zip(table[CELL], search, strict=True):
+        cells.setdefault(cell, []).append(job)
+    return cells
+
+
+def _names(jobs: Sequence[Job], directory: Path) -> list[str]:
+    return [job.directory.relative_to(directory).as_posix() for job in jobs]
+
+
+def _apart(jobs: Sequence[Job], size: int) -> list[Sequence[Job]]:
+    return [jobs[first : first + size] for first in range(0, len(jobs), size)]
+
+
+def _plain(value: Any) -> Any:
+    """A value of a table as JSON has it."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and pd.isna(value) else value

@@ -1,0 +1,73 @@
+"""The settings that a sweep has chosen to train anew: `choices.json` in its directory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.record import write_atomically
+
+CHOICES_FILE = "choices.json"
+SEARCH, CONFIRM = "search", "confirm"  # phases of a run
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A setting that was tried.
+
+    Attributes:
+        setting: tuned key to its value.
+        mean: accuracy of its runs on the split that chooses, a diverged run as 0.
+        n: how many runs that is of.
+        jobs: the names of these runs' directories, in the sweep's.
+    """
+
+    setting: Mapping[str, Any]
+    mean: float
+    n: int
+    jobs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a cell.
+
+    Attributes:
+        setting: that of the candidate with the highest mean.
+        candidates: every setting that was tried, the best first.
+        confirmed: the names of the jobs that train it anew.
+    """
+
+    setting: Mapping[str, Any]
+    candidates: Sequence[Candidate]
+    confirmed: Sequence[str]
+
+
+def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
+    """Write down what was chosen for each cell, by its name."""
+    content = {
+        cell: {
+            "setting": dict(choice.setting),
+            "candidates": [vars(candidate) for candidate in choice.candidates],
+            "confirmed": list(choice.confirmed),
+        }
+        for cell, choice in choices.items()
+    }
+    write_atomically(directory / CHOICES_FILE, json.dumps(content, indent=1) + "\n")
+
+
+def read_phases(path: Path) -> dict[str, str]:
+    """The phase of every job that a `choices.json` names, by the job's name.
+
+    Raises:
+        Unreadable: it is none of this project's.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        searched = [job for cell in content.values() for candidate in cell["candidates"] for job in candidate["jobs"]]
+        confirmed = [job for cell in content.values() for job in cell["confirmed"]]
+        return dict.fromkeys(map(str, searched), SEARCH) | dict.fromkeys(map(str, confirmed), CONFIRM)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error

@@ -1,0 +1,174 @@
+"""Confirmation: what a search chooses is trained anew, and the report is of these runs alone."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Report, Write
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+
+from mnist_mlp.app.compose import compose
+from mnist_mlp.app.confirm import phases, read
+from mnist_mlp.app.plan import plan
+from mnist_mlp.app.register import register
+from mnist_mlp.report import compared
+from mnist_mlp.report.render.words import answer, method
+from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
+from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.schema import UserError
+from mnist_mlp.sweeps.jobs import Job
+
+register(ROOT / "experiments")
+SEARCH = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-1", "seed=0,1", "epochs=1", *SMALLER, IN_PROCESS)
+CONFIRM = "hydra.sweeper.confirm={seed:[10,11,12],epochs:2}"
+
+
+def chosen(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / CHOICES_FILE).read_text())
+    return found
+
+
+def test_what_is_chosen_is_trained_anew_and_reported_on(command: Command, tmp_path: Path) -> None:
+    here = "hydra.sweep.dir=multirun/here"
+    listed = command("run.py", *SEARCH, CONFIRM, here, "dry_run=true").stdout
+    assert "then 6 jobs train anew what is chosen for 2 cells" in listed
+    assert listed.count("to do  ") == 8
+    done = command("run.py", *SEARCH, CONFIRM, here).stdout
+    assert [int(n) for n in re.findall(r"(\d+) jobs, 0 skipped", done)] == [8, 6]
+    choices = chosen(tmp_path / "multirun/here")
+    assert choices.keys() == {"he / adam", "he / sgd"}
+    runs = pd.read_csv(tmp_path / "reports/here/runs.csv")
+    assert runs["phase"].value_counts().to_dict() == {"search": 8, "confirm": 6}
+    for cell, choice in choices.items():
+        searched = runs[(runs["phase"] == "search") & (runs["optim"] == cell.removeprefix("he / "))]
+        means = searched.groupby("optim.lr")["val_accuracy"].mean()
+        assert choice["setting"] == choice["candidates"][0]["setting"] == {"optim.lr": means.idxmax()}
+        assert {c["setting"]["optim.lr"]: (c["mean"], c["n"]) for c in choice["candidates"]} == {
+            lr: (pytest.approx(mean), 2) for lr, mean in means.items()
+        }
+        made = [json.loads((tmp_path / "multirun/here" / job / RUN_FILE).read_text()) for job in choice["confirmed"]]
+        assert [run["config"]["seed"] for run in made] == [10, 11, 12]
+        assert {(run["config"]["epochs"], run["config"]["optim"]["lr"]) for run in made} == {(2, means.idxmax())}
+    summary = pd.read_csv(tmp_path / "reports/here/summary.csv")
+    assert summary["n"].tolist() == [3, 3]  # one section, of the confirmed runs
+    assert set(summary["optim.lr"]) == {choice["setting"]["optim.lr"] for choice in choices.values()}
+    # The same again trains nothing.
+    before = (tmp_path / "multirun/here" / CHOICES_FILE).read_text()
+    again = command("run.py", *SEARCH, CONFIRM, here, NO_REPORT).stdout
+    assert again.count("0 to do") == 2
+    assert (tmp_path / "multirun/here" / CHOICES_FILE).read_text() == before
+    assert "holds a search that was confirmed" in command("run.py", *SEARCH, here, status=1).stderr
+
+
+def planned(top: Path, *arguments: str, tree: Any) -> list[list[Job]]:
+    """The jobs of the phases of a sweep of which nothing has been trained."""
+    jobs = [[*arguments, f"seed={seed}"] for seed in (0, 1)]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("config", ["data=digits"], run_mode=RunMode.MULTIRUN)
+
+        def checked(of: Sequence[Sequence[str]]) -> list[Job]:
+            return plan(top, ((of[number], composed) for number, composed in compose(loader, config, of)))
+
+        crossed = [[*job, f"optim.lr={lr}"] for job in jobs for lr in ("0.1", "0.2")]
+        return list(phases(top, jobs if arguments == ("optim=sgd",) else crossed, tree, checked))
+
+
+def test_nothing_is_chosen_before_the_search_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert [len(jobs) for jobs in planned(tmp_path, "optim=adam", tree={"seed": [5]})] == [4]
+    assert "4 jobs of the search have no result; nothing is chosen" in caplog.text
+    assert not (tmp_path / CHOICES_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tree", "words"),
+    [
+        (("optim=sgd",), {"seed": [5]}, ["nothing to choose", "optim.lr=1e-3,1e-2"]),
+        (("optim=adam",), {"seed": [1, 2]}, ["seed=1 is one of the search's", "allowed are others"]),
+        (("optim=adam",), {"seed": [5], "epochs": -1}, ["epochs=-1", "at least 0"]),
+        (("optim=adam",), {"seed": [5], "data.train_size": 0}, ["data.train_size=0", "at least 1"]),
+        (("optim=adam",), {"epochs": 3}, ["seed=None", "a list of whole numbers"]),
+        (("optim=adam",), {"seed": ["a"]}, ["seed=['a']", "a list of whole numbers"]),
+        (("optim=adam",), {"seed": [5, 5]}, ["there twice"]),
+        (("optim=adam",), {"seed": [5], "optim.lr": 0.1}, ["optim.lr=0.1", "what the search has chosen stays"]),
+        (("optim=adam",), {"seed": [5], "data": "mnist"}, ["data=mnist", "what the search has chosen stays"]),
+        (("optim=adam",), {"seed": [5], "epoch": 3}, ["epoch=3", "did you mean epochs?"]),
+        (("optim=adam",), [10, 11], ["confirm=[10, 11]", "as in hydra.sweeper.confirm={seed:"]),
+    ],
+)
+def test_what_cannot_be_confirmed_is_said_before_training(
+    tmp_path: Path, arguments: Sequence[str], tree: Any, words: Sequence[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        planned(tmp_path, *arguments, tree=tree)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+
+
+def test_no_confirmation_is_none() -> None:
+    assert read(None) == read({}) == {}
+
+
+@pytest.fixture
+def confirmed(write_run: Write, tmp_path: Path) -> Path:
+    """Two cells, two settings; the search flatters sgd, which loses when it is trained anew."""
+    choices = {}
+    for optim, found, fresh in (("adam", 0.90, 0.95), ("sgd", 0.99, 0.91)):
+        jobs = {
+            lr: [write_run(optim=optim, lr=lr, seed=seed, test=[0.1, found - lr]) for seed in (0, 1)]
+            for lr in (0.1, 0.01)
+        }
+        anew = [
+            write_run(optim=optim, lr=0.01, seed=seed, test=[0.1, 0.5, fresh + seed / 1e4 * (1 + (optim == "sgd"))])
+            for seed in (10, 11, 12)
+        ]
+        candidates = [Candidate({"optim.lr": lr}, found - lr, 2, [run.name for run in jobs[lr]]) for lr in (0.01, 0.1)]
+        choices[f"he / {optim}"] = Choice({"optim.lr": 0.01}, candidates, [run.name for run in anew])
+    write_choices(tmp_path / "sweep", choices)
+    return tmp_path / "sweep"
+
+
+def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarise: Report, write_run: Write) -> None:
+    summary = summarise().set_index("optim")
+    assert summary.index.tolist() == ["adam", "sgd"]
+    assert summary["n"].tolist() == [3, 3]
+    assert summary["test_accuracy_mean"].to_dict() == pytest.approx({"adam": 0.9511, "sgd": 0.9122})
+    assert (summary["optim.lr"] == 0.01).all()
+    (comparison,) = compared([confirmed])[1].values()
+    assert comparison.pairs["verdict"].tolist() == ["better"]
+    assert comparison.tuned == ["optim.lr"]
+    assert "optim.lr=0.01, chosen in a search and trained anew" in answer(comparison)[0]
+    assert "for 2 epochs" in answer(comparison)[0]
+    assert any("seeds that took no part" in line for line in method(comparison))
+    assert any("among 0.01, 0.1" in line for line in method(comparison))
+    assert sorted(comparison.sensitivity["lr"].unique()) == [0.01, 0.1]
+    topics = [note.topic for note in comparison.notes]
+    assert "Best optim.lr at the edge of its grid" in topics
+    assert not {"Unequal seeds", "Settings with unequal seeds", "Learning rate not tuned"} & set(topics)
+
+
+def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summarise: Report, write_run: Write) -> None:
+    left = write_run(optim="sgd", lr=0.1, seed=10, test=[0.1, 0.5, 0.999])
+    assert summarise()["n"].tolist() == [3, 3]
+    results, _ = compared([confirmed])
+    assert [problem.run for problem in results.problems] == [str(left)]
+    assert "of an earlier choice" in results.problems[0].why
+
+
+def test_a_damaged_choice_is_named(confirmed: Path) -> None:
+    (confirmed / CHOICES_FILE).write_text('{"he / adam": 3}')
+    results, sections = compared([confirmed])
+    assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(confirmed), CHOICES_FILE)]
+    assert list(sections) == ["mnist, epochs=1", "mnist, epochs=2"]  # nobody knows which were to choose
+
+
+def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summarise: Report) -> None:
+    for run in chosen(confirmed)["he / adam"]["confirmed"] + chosen(confirmed)["he / sgd"]["confirmed"]:
+        (confirmed / run / RUN_FILE).unlink()
+    assert summarise()["n"].tolist() == [2, 2]

@@ -23,7 +23,7 @@ from mnist_mlp.report.analysis.roles import (
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import find_setting
+from mnist_mlp.run.schema import Role, find_setting, role_of
 
 OWN_CODE = f"{ENVIRONMENT}code."
 NAMED = 6  # cells listed in a note before "and … more"
@@ -106,7 +106,7 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
     """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
     runs = tested(runs)
     for key in varying:
-        if key in (REPLICATE, *by, *tuned, *CODE):
+        if key in (*by, *tuned, *CODE) or role_of(key) is Role.REPLICATE:
             continue
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())

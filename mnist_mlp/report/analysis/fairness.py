@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.report.analysis import sources
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import (
@@ -64,6 +65,7 @@ def notes(
     """
     return [
         *_seeds(runs),
+        *(Note(*caveat) for caveat in sources.caveats(runs[runs["chosen"] & (runs["status"] != FAILED)])),
         *_confounded(runs, by, tuned, varying),
         *_tuning(runs, by, tuned),
         *_edges(runs, tuned),

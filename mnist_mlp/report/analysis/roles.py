@@ -24,7 +24,7 @@ from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import Role, UserError
 
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
-SEED = "seed"
+STREAMS, SEED = "streams", "seed"
 COMPARED = ("init", "optim")  # unless the user says otherwise
 CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"

@@ -23,6 +23,7 @@ from benchmarks.printing import say
 from benchmarks.rivals import paired_holm, pooled_tukey
 from mnist_mlp.report.analysis.effects import main_effects
 from mnist_mlp.report.analysis.pairs import BETTER, WORSE, compare_pairs
+from mnist_mlp.report.analysis.roles import REPLICATE
 
 DOUBTFUL, REPEATED = 0.055, 4000  # above this share of false verdicts, so many sweeps
 LEVEL = 0.05
@@ -58,7 +59,7 @@ def effects(shape: tuple[int, int], seeds: int, scale: float, sweeps: range) -> 
         y = noisy(share(1 / 3, scale))(generator, shape[0] * shape[1], seeds)
         frame = pd.DataFrame(
             [(str(c // shape[1]), str(c % shape[1]), s, y[c, s]) for c in range(len(y)) for s in range(seeds)],
-            columns=["init", "optim", "seed", "score"],
+            columns=["init", "optim", REPLICATE, "score"],
         )
         p = main_effects(frame, ["init", "optim"])["p"]
         rows.append(dict(zip(TERMS, (p < LEVEL).astype(float), strict=True)))

@@ -1,5 +1,6 @@
 """The configuration: what is refused and in which words, and which settings make two jobs the same."""
 
+import re
 import string
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 from conftest import DATA, ROOT, Command, Write
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.register import register
@@ -46,6 +48,8 @@ def refused(config: dict[str, Any], words: Iterable[str]) -> None:
 
 
 DEFAULTS: dict[str, Any] = plain(composed())
+NO_SEED = "there is no such key"
+SEEDS = "allowed are seeds.weights, seeds.batches, seeds.dropout, seeds.modules"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +195,9 @@ def test_settings_without_influence_share_a_name(override: str) -> None:
 def test_every_key_has_one_role() -> None:
     roles = {key: role_of(key) for key, _ in describe()}
     measured = {"train_size", "val_size", "split_seed"}
-    assert {key for key, role in roles.items() if role is Role.REPLICATE} == {"seed"}
+    assert {key for key, role in roles.items() if role is Role.REPLICATE} == {
+        *("seed", "seeds.weights", "seeds.batches", "seeds.dropout", "seeds.modules")
+    }
     assert {key for key, role in roles.items() if role is Role.MEASURED_ON} == {
         *("epochs", "tf32"),
         *(f"data.{key}" for key in measured),
@@ -218,6 +224,7 @@ def test_a_default_stated_or_not_is_one_job() -> None:
     "override",
     [
         "seed=1",
+        "seeds.modules=1",
         "optim=sgd",
         "optim.lr=0.1",
         "optim.betas=[0.9,0.98]",
@@ -279,6 +286,12 @@ def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
         ("hydra/sweeper=optuna", "it is not installed; pip install -e '.[optuna]' brings it"),
         ("hydra/sweeper=optun", "there is no such option; allowed are basic, grid"),
         ("init=he,lecun", "several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "),
+        ("optm.lr=3", "there is no such key (did you mean optim.lr?); allowed are data, model, "),
+        ("optm.betas=3", "there is no such key (did you mean optim?); allowed are data, model, "),
+        ("seeds.weight=3", f"{NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
+        ("seeds.weights=x", "allowed is null or a whole number, at least 0"),
+        ("seeds=3", "allowed is {KEY:SEED}, with any of the keys weights, batches, dropout, modules"),
+        ("hydra.swepeer.trials=3", "there is no such key; python run.py --cfg hydra lists what Hydra has"),
     ],
 )
 def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None:
@@ -287,6 +300,36 @@ def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None
     with pytest.raises(HydraException) as caught:
         composed(override)
     assert explain(caught.value).startswith(f"{override}: {words}")
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        ("epoch: 3", "epoch: there is no such key (did you mean epochs?); allowed are data, "),
+        ("seeds: {weight: 3}", f"seeds.weight: {NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
+        ("seeds: {weights: x}", "seeds.weights: allowed is null or a whole number, at least 0"),
+        ("seeds: 3", "Merge error: int is not a subclass of SeedsConfig. value: 3"),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_put_into_words(study: str, words: str) -> None:
+    node = OmegaConf.create(study)
+    ConfigStore.instance().store(group="experiment", name="wrong", node=node, package="_global_", provider="test")
+    with pytest.raises(HydraException) as caught:
+        composed("experiment=wrong")
+    assert explain(caught.value).startswith(f"experiment=wrong: {words}")
+    assert "\n" not in explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ({"weight": 3}, f"seeds.weight=3: {NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
+        ({"batches": -1}, "seeds.batches=-1: allowed is null or a whole number, at least 0"),
+    ],
+)
+def test_a_wrong_seed_of_a_stream_is_refused(seeds: dict[str, int], words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(words)}$"):
+        check(DEFAULTS | {"seeds": seeds})
 
 
 def test_a_sweep_has_no_one_configuration_to_show(command: Command) -> None:

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from mnist_mlp.app.compose import compose
-from mnist_mlp.app.confirm import phases, read
+from mnist_mlp.app.confirm import confirming, phases, read
 from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import register
 from mnist_mlp.report import compared
@@ -91,6 +91,8 @@ def test_nothing_is_chosen_before_the_search_has_ended(tmp_path: Path, caplog: p
     [
         (("optim=sgd",), {"seed": [5]}, ["nothing to choose", "optim.lr=1e-3,1e-2"]),
         (("optim=adam",), {"seed": [1, 2]}, ["seed=1 is one of the search's", "allowed are others"]),
+        (("optim=adam", "seeds.weights=5"), {"seed": [5]}, ["seed=5 is one of the search's", "allowed are others"]),
+        (("optim=adam",), {"seed": [5], "seeds.weights": 1}, ["seeds.weights=1 is one of the search's"]),
         (("optim=adam",), {"seed": [5], "epochs": -1}, ["epochs=-1", "at least 0"]),
         (("optim=adam",), {"seed": [5], "data.train_size": 0}, ["data.train_size=0", "at least 1"]),
         (("optim=adam",), {"epochs": 3}, ["seed=None", "a list of whole numbers"]),
@@ -109,6 +111,13 @@ def test_what_cannot_be_confirmed_is_said_before_training(
         planned(tmp_path, *arguments, tree=tree)
     assert [word for word in words if word not in str(caught.value)] == []
     assert "\n" not in str(caught.value)
+
+
+def test_seeds_of_streams_stay_with_the_search() -> None:
+    assert confirming(["optim=sgd", "seeds.weights=3", "seed=0"], {"seed": [5, 6]}) == [
+        ["optim=sgd", "seed=5"],
+        ["optim=sgd", "seed=6"],
+    ]
 
 
 def test_no_confirmation_is_none() -> None:

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from mnist_mlp.report.analysis.effects import COLUMNS, main_effects
+from mnist_mlp.report.analysis.roles import REPLICATE
 
 BY = ["init", "optim"]
 Y = np.array(  # init x optim x seeds
@@ -18,7 +19,7 @@ Y = np.array(  # init x optim x seeds
 
 def long(y: np.ndarray, inits: str = "ab", optims: str = "xyz") -> pd.DataFrame:
     rows = [(inits[i], optims[j], s, y[i, j, s]) for i, j, s in np.ndindex(y.shape)]
-    return pd.DataFrame(rows, columns=["init", "optim", "seed", "score"])
+    return pd.DataFrame(rows, columns=["init", "optim", REPLICATE, "score"])
 
 
 def test_two_by_two_is_three_paired_t_tests() -> None:
@@ -103,12 +104,12 @@ def test_what_cannot_be_tested_gives_an_empty_table() -> None:
     for some, by in (
         (runs[runs["init"] == "a"], BY),
         (runs[(runs["init"] == "a") | (runs["optim"] == "x")], BY),  # a combination is missing
-        (runs[runs["seed"] < 2], BY),
-        (runs[~((runs["init"] == "a") & (runs["optim"] == "x") & (runs["seed"] < 2))], BY),  # two seeds in all cells
+        (runs[runs[REPLICATE] < 2], BY),
+        (runs[~((runs["init"] == "a") & (runs["optim"] == "x") & (runs[REPLICATE] < 2))], BY),  # two seeds in all cells
         (runs, ["init"]),
     ):
         empty = main_effects(some, by)
         assert empty.empty
         assert tuple(empty.columns) == COLUMNS
-    failed = runs.assign(score=runs["score"].where((runs["seed"] != 3) | (runs["init"] != "a")))
+    failed = runs.assign(score=runs["score"].where((runs[REPLICATE] != 3) | (runs["init"] != "a")))
     assert main_effects(failed, BY)["n"].tolist() == [3] * 3

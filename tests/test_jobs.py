@@ -14,14 +14,14 @@ from conftest import ROOT, Write
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from test_config import composed
+from test_config import composed, job_name
 from test_sweep import wait_until
 
 from mnist_mlp.app.callback import ChecksAndReport
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.run.schema import UserError
+from mnist_mlp.run.schema import SOURCES, UserError
 from mnist_mlp.sweeps.holding import HOLDER_FILE, Held, holding
 from mnist_mlp.sweeps.jobs import Job, distinct, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
@@ -75,6 +75,15 @@ def test_names_by_hydra_tell_jobs_apart(tmp_path: Path) -> None:
     jobs = planned(tmp_path, [*OPTIM_BY_SEED, OPTIM_BY_SEED[0]], "hydra.sweep.subdir='${hydra.job.override_dirname}'")
     names = [job.directory.name for job in jobs]
     assert names == [f"{','.join(overrides)}" for overrides in OPTIM_BY_SEED]
+
+
+def test_seeds_that_are_set_without_composing_anew_are_those_of_their_jobs(tmp_path: Path) -> None:
+    jobs = [["seed=1", "seeds.weights=3"], ["seed=2", "seeds.weights=4"], ["seed=2"]]
+    in_other_words = ["seed=7", *(f"seeds.{source}=2" for source in SOURCES)]
+    found = planned(tmp_path, [*jobs, in_other_words])
+    assert [list(job.overrides) for job in found] == jobs
+    assert [job.directory.name for job in found] == [job_name(*overrides) for overrides in jobs]
+    assert found[0].directory.name.startswith("he_adam_lr0.01_seeds3-1-1-1-")
 
 
 def test_one_sweep_at_a_time_in_a_directory(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mnist_mlp.data.batches import order
 from mnist_mlp.run.configuration import plain
+from mnist_mlp.run.schema import SOURCES
 from mnist_mlp.training.build import Parts, build
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.seeds import derive_seeds, seed_default_generators
@@ -83,6 +84,22 @@ def drawn(built: Any, seed: int) -> dict[str, np.ndarray]:
         **own.model.drawn,
     }
     return {name: np.asarray(values, dtype=np.float64) for name, values in streams.items()}
+
+
+def test_a_stream_with_a_seed_of_its_own_is_that_of_this_seed_and_leaves_the_others(built: Any) -> None:
+    of_none = {"weights": None, "batches": None, "dropout": None, "modules": None}
+    zero, three = built({}, seed=0), built({}, seed=3, seeds=of_none)
+    for source in SOURCES:
+        apart = built({}, seed=0, seeds=of_none | {source: 3})
+        assert apart.seeds == zero.seeds._replace(**{source: getattr(three.seeds, source)})
+    apart = built({}, seed=0, seeds={"weights": 3})
+    for name, weights in apart.model.state_dict().items():
+        assert torch.equal(weights, three.model.state_dict()[name])
+    assert not torch.equal(apart.model.linear1.weight, zero.model.linear1.weight)
+    orders = [order(100, torch.Generator().manual_seed(parts.seeds.batches)) for parts in (apart, zero, three)]
+    assert torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
+    assert three.seeds == derive_seeds(3)
 
 
 def test_no_stream_of_a_run_is_related_to_another(built: Any) -> None:

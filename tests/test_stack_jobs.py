@@ -29,7 +29,7 @@ from mnist_mlp.sweeps import stacks
 from mnist_mlp.sweeps.jobs import Assignment, Job
 from mnist_mlp.training.build import build
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.plan import NO_LIKE, NO_MEMORY, UNKNOWN, pack
+from mnist_mlp.training.stack.plan import NO_LIKE, NO_MEMORY, UNKNOWN, pack, stack_key
 
 STACKED = "hydra/launcher=stacked"
 CELLS = ("-m", "init=he,lecun", "optim=sgd,nag", "seed=0,1", NO_REPORT)
@@ -208,6 +208,14 @@ def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     others = ("model.hidden=[9]", "model._target_=test_stack_jobs.unstacked")
     other = pack([*configs, *(config(override, *SMALL) for override in others)], memory=4)
     assert other.alone == {10: NO_LIKE, 11: UNKNOWN}
+
+
+def test_runs_that_differ_in_seeds_of_their_streams_are_stacked(real_mnist: Dataset) -> None:
+    apart = [config(f"seeds.batches={b}", f"seeds.weights={w}", *SMALL) for w in (1, 0) for b in (2, 0)]
+    configs = [config("seed=2", *SMALL), *apart, config("seed=0", "init=lecun", *SMALL)]
+    assert pack(configs, memory=4).stacks == [[2, 4, 5, 1, 3, 0]]  # those of the same batches beside each other
+    keys = {stack_key(configs[number], build(configs[number])) for number in (0, 1)}
+    assert len(keys) == 1
 
 
 def test_runs_that_log_at_other_steps_are_stacked_apart(real_mnist: Dataset) -> None:

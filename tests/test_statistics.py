@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mnist_mlp.report.analysis.roles import CELL, budgets, choose, score
-from mnist_mlp.report.analysis.stats import at_chance, mean_intervals
+from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, budgets, choose, score
+from mnist_mlp.report.analysis.stats import at_chance
 
 
 def runs(**columns: Sequence[object]) -> pd.DataFrame:
     """A few runs of one cell, completed unless said."""
     frame = pd.DataFrame(columns)
-    usual = pd.DataFrame({CELL: "a", "status": "completed", "validated": True, "seed": range(len(frame))})
+    usual = pd.DataFrame({CELL: "a", "status": "completed", "validated": True, REPLICATE: range(len(frame))})
     return frame.join(usual[[key for key in usual if key not in frame]])
 
 
@@ -106,7 +107,7 @@ def test_what_tuning_took_is_told_in_settings_and_seeds() -> None:
     frame = runs(
         cell=["a"] * 4 + ["b"] * 3 + ["c"] + ["d"] * 3,
         lr=[0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1, 0.2],
-        seed=[0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0],
+        replicate=[0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0],
         status=["completed", "diverged"] + ["completed"] * 8 + ["failed"],
     )
     assert budgets(frame, ["lr"]) == {
@@ -115,6 +116,6 @@ def test_what_tuning_took_is_told_in_settings_and_seeds() -> None:
         "c": "1 setting of 1 seed",
         "d": "1 setting of 2 seeds",
     }
-    assert budgets(runs(size=[None, None, 10], seed=[0, 1, 0]), ["size"]) == {
+    assert budgets(runs(size=[None, None, 10], replicate=[0, 1, 0]), ["size"]) == {
         "a": "1 setting of 2 seeds and 1 setting of 1 seed"
     }

@@ -241,6 +241,7 @@ SETTINGS = st.fixed_dictionaries(
         "optim.lr": st.sampled_from(["0.01", "1e-2", "0.1"]),
         "optim.weight_decay": st.sampled_from(["0", "0.0", "1e-4"]),
         "seed": st.integers(0, 2).map(str),
+        "seeds.weights": st.sampled_from(["0", "1", "null"]),
         "model.hidden": st.sampled_from(["[512,256]", "[512, 256]", "[10]", "[]"]),
         "data.val_size": st.sampled_from(["5000", "100"]),
         "device": st.sampled_from(["cpu", "auto"]),

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.sections import sections
-from mnist_mlp.report.analysis.stats import Comparison, compare, mean_intervals
+from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.tables import leaderboard
 from mnist_mlp.report.render.training import trained

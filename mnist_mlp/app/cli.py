@@ -3,12 +3,12 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.run import configuration, schema
@@ -123,7 +123,22 @@ def explain(error: Exception) -> str:
     if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
         key = wrong.group(1)
         return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
-    if wrong := re.match(r"Could not override '([^'.]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
+    if wrong := re.match(r"Could not override '([^'@]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
         key, value = wrong.groups()
-        return schema.unknown_key(key, value, schema.KEYS)
+        if key.startswith("hydra."):
+            return f"{key}={value}: there is no such key; python run.py --cfg hydra lists what Hydra has"
+        return schema.unknown_key(key, value, _beside(key))
+    if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study, or an option of a group
+        place, why, key = wrong.groups()
+        if setting := schema.find_setting(key):
+            why = f"{key}: allowed is {schema.allowed(setting)}"
+        elif re.match("Key '.*' not in", why):
+            why = schema.unknown_key(key, MISSING, _beside(key))
+        return f"{place.replace('/', '=')}: {why}"
     return f"{text}\n{error.__cause__ or ''}".strip()
+
+
+def _beside(key: str) -> Sequence[str]:
+    """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
+    head = key.partition(".")[0]
+    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or schema.KEYS

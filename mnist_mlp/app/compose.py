@@ -1,4 +1,4 @@
-"""Composes the jobs of a sweep, a cell at a time: Hydra takes 0.1 s a job, and most differ in their seed alone.
+"""Composes the jobs of a sweep, a cell at a time: Hydra takes 0.1 s a job, and most differ in their seeds alone.
 
 A launcher composes each job once more. One that does so in this process is given what was composed for the checks.
 """
@@ -15,17 +15,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError
 
-from mnist_mlp.run.schema import ConfigError
+from mnist_mlp.run.schema import SOURCES, ConfigError
 
 MOST_KEPT = 100  # cells whose configuration is kept for a launcher; each takes up to a megabyte
-SEED = re.compile(r"seed=(\d+)")  # an override that gives one seed as a plain number
+SEED = re.compile(rf"(seed|seeds\.(?:{'|'.join(SOURCES)}))=(\d+)")  # an override that gives a seed as a plain number
 SUBDIR = "${job_name:}"  # hydra.sweep.subdir unless the user names another
 
 
 def compose(
     loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[tuple[int, DictConfig]]:
-    """Compose the jobs of a sweep, but for what Hydra records of each job's own seed (see `as_job`).
+    """Compose the jobs of a sweep, but for what Hydra records of each job's own seeds (see `as_job`).
 
     Args:
         loader: Hydra's.
@@ -58,7 +58,7 @@ class Kept:
         self._configs: dict[tuple[str, ...], DictConfig] = {}
 
     def keep(self, config: DictConfig, overrides: Sequence[str]) -> None:
-        """Keep the configuration that `compose` gave for a job, for all that differ from it in their seed alone."""
+        """Keep the configuration that `compose` gave for a job, for all that differ from it in their seeds alone."""
         cell = _whatever_seed(overrides)
         if cell not in self._configs and len(self._configs) < MOST_KEPT:
             self._configs[cell] = copy.deepcopy(config)
@@ -118,9 +118,9 @@ def as_job(config: DictConfig, overrides: Sequence[str], number: int | None) -> 
 
 
 def _whatever_seed(overrides: Sequence[str]) -> tuple[str, ...]:
-    return tuple("seed" if SEED.fullmatch(given) else given for given in overrides)
+    return tuple(given[1] if (given := SEED.fullmatch(o)) else o for o in overrides)
 
 
 def _set_seed(config: DictConfig, overrides: Sequence[str]) -> None:
-    if seeds := list(filter(None, map(SEED.fullmatch, overrides))):
-        OmegaConf.update(config, "seed", int(seeds[-1][1]))
+    for given in filter(None, map(SEED.fullmatch, overrides)):
+        OmegaConf.update(config, given[1], int(given[2]))

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_mlp.app.grids import key_of, override
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
 from mnist_mlp.run.schema import ConfigError, Role, UserError
 from mnist_mlp.run.startup import importing
@@ -88,8 +88,9 @@ def phases(
             )
         yield search
         return
-    cells = _check(search, given)
+    cells = _check(search)
     first = plan([job for of_cell in cells.values() for job in confirming(of_cell[0].overrides, given)])
+    _refuse_seeds_of(search, first)
     distinct([*search, *first], directory)  # before anything is trained: whatever is chosen, it is jobs like these
     log.info("%s: then %d jobs train anew what is chosen for %d cells", PLACE, len(first), len(cells))
     yield search
@@ -107,7 +108,7 @@ def phases(
 
 def confirming(overrides: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[list[str]]:
     """The overrides of the jobs that train a setting anew, from those of a job of the search."""
-    kept = [one for one in overrides if key_of(one) not in given]
+    kept = [one for one in overrides if key_of(one) not in given and schema.role_of(key_of(one)) is not Role.REPLICATE]
     values = [[override(key, value) for value in of] for key, of in given.items()]
     return [[*kept, *new] for new in product(*values)]
 
@@ -141,7 +142,7 @@ def choose(search: Sequence[Job], directory: Path) -> tuple[list[Job], dict[str,
     return jobs, choices
 
 
-def _check(search: Sequence[Job], given: Mapping[str, Sequence[Any]]) -> dict[str, list[Job]]:
+def _check(search: Sequence[Job]) -> dict[str, list[Job]]:
     """The jobs of each cell of a search that can be confirmed.
 
     Raises:
@@ -161,14 +162,22 @@ def _check(search: Sequence[Job], given: Mapping[str, Sequence[Any]]) -> dict[st
             f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to choose and confirm; allowed is "
             "a search, such as optim.lr=1e-3,1e-2"
         )
-    if both := sorted(set(given[SEED]) & set(table[SEED])):
-        raise UserError(
-            f"{PLACE}: seed={both[0]} is one of the search's, whose runs a setting is chosen by; allowed are others"
-        )
     cells: dict[str, list[Job]] = {}
     for cell, job in zip(table[CELL], search, strict=True):
         cells.setdefault(cell, []).append(job)
     return cells
+
+
+def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:
+    used = {stream for job in search for stream in configuration.seeds(job.config).items()}
+    for job in confirm:
+        for source, seed in configuration.seeds(job.config).items():
+            if (source, seed) in used:
+                key = SEED if job.config.get("seeds", {}).get(source) is None else f"seeds.{source}"
+                raise UserError(
+                    f"{PLACE}: {key}={seed} is one of the search's, whose runs a setting is chosen by; allowed are "
+                    "others"
+                )
 
 
 def _names(jobs: Sequence[Job], directory: Path) -> list[str]:

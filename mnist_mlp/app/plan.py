@@ -1,6 +1,5 @@
 """The jobs of a sweep, each checked before any is trained."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
     for overrides, config in configs:
         plain, chosen = configuration.plain(config), choices(config.hydra)
         schema.check(plain)
-        kind = json.dumps({**plain, "seed": 0}, sort_keys=True)  # whatever the seed, the same objects are built
+        kind = configuration.kind(plain)
         if kind not in kinds:
             parts = build.check(plain)
             on_gpu = build.find_device(plain["device"]).type == "cuda"

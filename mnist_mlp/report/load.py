@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.choices import CHOICES_FILE, read_phases
 from mnist_mlp.run.reading import Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
@@ -40,10 +41,10 @@ class Results:
             `inputs` (pixels of each), `classes` and `commonest_test_share` (the commonest class' share of the test
             images), NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with it),
             `overrides` (its command line, as JSON), `phase` (search or confirm, where settings were chosen and trained
-            anew) and `chosen_in` (the sweep that did so), else None, the group choices (`init`, `optim`, `schedule`,
-            `data`, `model`),
-            `environment.*` (`environment.code.MODULE`: the digest of a file of the user's own), and every configuration
-            key by its dotted name (`optim.lr`), lists as JSON text.
+            anew) and `chosen_in` (the sweep that did so), else None, `streams` (the seed that each of its random
+            streams comes from, in the order of `schema.SOURCES`), `replicate` (see `replicates`), the group choices
+            (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`: the digest of a
+            file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
     """
@@ -85,7 +86,23 @@ def load(directories: Sequence[Path]) -> Results:
     if not found:
         return Results(pd.DataFrame(), metrics, problems)
     table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
+    table["replicate"] = replicates(table["streams"])
     return newest(Results(table, metrics, problems), list(table["config_hash"]), "the same configuration as")
+
+
+def replicates(streams: pd.Series) -> list[int]:
+    """What tells the repetitions of a measurement apart, as a number a run.
+
+    Args:
+        streams: of each run, see `Results`.
+
+    Returns:
+        The seed of each run, where all their streams come from one; otherwise numbers that have no other meaning.
+    """
+    if all(len(set(of_run)) == 1 for of_run in streams):
+        return [of_run[0] for of_run in streams]
+    numbers = {of_run: number for number, of_run in enumerate(sorted(set(streams)))}
+    return [numbers[of_run] for of_run in streams]
 
 
 def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
@@ -171,6 +188,7 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "step": summary.get("step"),
             "stack_size": summary.get("stack_size", 1),
             "overrides": json.dumps(summary.get("overrides")),
+            "streams": tuple(map(operator.index, configuration.seeds(summary["config"]).values())),
             **schema.BEFORE,
             **summary["choices"],
             **dict(flat(summary.get("environment", {}), ENVIRONMENT)),

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from mnist_mlp.run.schema import Config, Role
+from mnist_mlp.run.schema import SOURCES, Config, Role
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -32,12 +32,38 @@ def shown(tree: Any, key: str) -> str:
     return json.dumps(tree).strip('"')
 
 
-def identity(config: Mapping[str, Any], schema: type = Config) -> dict[str, Any]:
-    """The part of a plain configuration that decides what a run computes: all but the irrelevant keys."""
+def seeds(config: Mapping[str, Any]) -> dict[str, int]:
+    """The seed that each random stream of a run comes from: its own, or that of the run.
+
+    Args:
+        config: plain; of a version without `seeds`, too.
+    """
+    own = config.get("seeds") or {}
+    return {source: config["seed"] if own.get(source) is None else own[source] for source in SOURCES}
+
+
+def kind(config: Mapping[str, Any]) -> str:
+    """What plain configurations that differ in seeds alone have in common: they build the same objects."""
+    return json.dumps(_seedless(config), sort_keys=True)
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a plain configuration that decides what a run computes: all but the irrelevant keys.
+
+    Its `seeds` are those of the streams, however they were given, as the same streams make the same run.
+    """
+    return _decisive(_seedless(config), Config) | {"seeds": canonical(seeds(config))}
+
+
+def _seedless(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in ("seed", "seeds")}
+
+
+def _decisive(config: Mapping[str, Any], schema: type) -> dict[str, Any]:
     idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
     groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
-        key: identity(value, groups[key]) if key in groups else canonical(value)
+        key: _decisive(value, groups[key]) if key in groups else canonical(value)
         for key, value in config.items()
         if key not in idle
     }

@@ -7,12 +7,15 @@ needs no schema. `mnist_mlp.training.build` checks those arguments against the t
 
 import difflib
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 from omegaconf import MISSING
+
+BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}  # also the operators' names
 
 
 class UserError(Exception):
@@ -81,9 +84,7 @@ class DataConfig:
     root: str = setting(MISSING, "directory of the data files", role=Role.IRRELEVANT)
     train_size: int | None = setting(None, "training images used; null for all that validation leaves", ge=1)
     val_size: int = setting(5000, "images held out of the training set for validation; 0 for none", ge=0)
-    split_seed: int = setting(
-        0, "seed of the validation split; apart from `seed`, so that it never moves", ge=0, lt=2**63
-    )
+    split_seed: int = setting(0, "seed of the validation split; apart from `seed`, as it never moves", ge=0, lt=2**63)
     normalize: bool = setting(
         False, "standardise pixels by the training images' mean and standard deviation", role=Role.TUNABLE
     )
@@ -143,6 +144,16 @@ class ScheduleConfig:
 
 
 @dataclass
+class SeedsConfig:
+    """A seed of its own for one of a run's random streams, which is then the stream that this seed alone gives."""
+
+    weights: int | None = setting(None, "seed of the weights alone; null: from `seed`", ge=0, before=None)
+    batches: int | None = setting(None, "seed of the batch order alone; null: from `seed`", ge=0, before=None)
+    dropout: int | None = setting(None, "seed of dropout alone; null: from `seed`", ge=0, before=None)
+    modules: int | None = setting(None, "seed of what else a network draws; null: from `seed`", ge=0, before=None)
+
+
+@dataclass
 class Config:
     """One run."""
 
@@ -152,15 +163,14 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig, metadata={"before": "constant"})
     seed: int = setting(0, "seed of the weights, the batch order and dropout", ge=0, role=Role.REPLICATE)
+    seeds: SeedsConfig = field(default_factory=SeedsConfig, metadata={"role": Role.REPLICATE})
     epochs: int = setting(
         10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.MEASURED_ON
     )
     batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
     log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
-    threads: int = setting(
-        1, "CPU threads of a run; more do not help networks this small", ge=1, lt=1025, role=Role.IRRELEVANT
-    )
+    threads: int = setting(1, "CPU threads; more do not help networks this small", ge=1, lt=1025, role=Role.IRRELEVANT)
     tf32: bool = setting(  # it changes results, as threads do not, but is nothing to choose by accuracy
         False,
         "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
@@ -174,7 +184,8 @@ class Config:
 
 
 KEYS = tuple(f.name for f in fields(Config))
-GROUPS = tuple(f.name for f in fields(Config) if is_dataclass(f.default_factory))
+SOURCES = tuple(f.name for f in fields(SeedsConfig))
+GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # chosen by GROUP=OPTION
 
 
 def _before(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -199,21 +210,16 @@ def allowed(setting_: Field[Any]) -> str:
         bool: "true or false",
         str: "a text",
         list[int]: "a list such as [512,256] of whole numbers",
+        SeedsConfig: f"{{KEY:SEED}}, with any of the keys {', '.join(SOURCES)}",
     }
-    bounds = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}
     meta = setting_.metadata
-    limits = " and ".join(f"{text} {meta[key]}" for key, text in bounds.items() if meta.get(key) is not None)
+    limits = " and ".join(f"{text} {meta[key]}" for key, text in BOUNDS.items() if meta.get(key) is not None)
     return ", ".join(filter(None, [kinds[setting_.type], limits]))
 
 
 def _within(value: float, meta: Mapping[str, Any]) -> bool:
-    return (
-        math.isfinite(value)
-        and (meta.get("ge") is None or value >= meta["ge"])
-        and (meta.get("gt") is None or value > meta["gt"])
-        and (meta.get("le") is None or value <= meta["le"])
-        and (meta.get("lt") is None or value < meta["lt"])
-    )
+    limits = {key: meta[key] for key in BOUNDS if meta.get(key) is not None}
+    return math.isfinite(value) and all(getattr(operator, key)(value, limit) for key, limit in limits.items())
 
 
 def find_setting(key: str) -> Field[Any] | None:
@@ -235,17 +241,18 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the first key that is wrong, its value and what is allowed.
     """
+    _check(config, Config, prefix="")
+
+
+def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
+    known = [f"{prefix}{f.name}" for f in fields(schema)]
     for key, value in config.items():
-        if key not in KEYS:
-            raise ConfigError(unknown_key(key, value, KEYS))
-    _check_ranges(config, Config, prefix="")
-
-
-def _check_ranges(config: Mapping[str, Any], schema: type, prefix: str) -> None:
+        if f"{prefix}{key}" not in known and prefix[:-1] not in GROUPS:
+            raise ConfigError(unknown_key(f"{prefix}{key}", value, known))
     for f in fields(schema):
         value = config.get(f.name, MISSING)
         if is_dataclass(f.default_factory):
-            _check_ranges(value, f.default_factory, prefix=f"{f.name}.")
+            _check({} if value == MISSING else value, f.default_factory, prefix=f"{f.name}.")
             continue
         elements = value if isinstance(value, list) else [value]
         numbers = [e for e in elements if isinstance(e, int | float) and not isinstance(e, bool)]
@@ -254,10 +261,12 @@ def _check_ranges(config: Mapping[str, Any], schema: type, prefix: str) -> None:
 
 
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
-    """The message for a key, or another noun, that nobody knows, with the nearest known one."""
-    ending = [path for path, _ in describe() if path.endswith(f".{key}")]
-    hint = nearest(key, known) or (f" (did you mean {ending[0]}?)" if ending else "")
-    return f"{key}={value}: there is no such {noun}{hint}; allowed are {', '.join(known) or 'none'}"
+    """The message for a key, or another noun, that nobody knows, with the nearest known one; MISSING is any value."""
+    paths = [path for path, _ in describe()]
+    ending = next((f" (did you mean {path}?)" for path in paths if path.endswith(f".{key}")), "")
+    hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
+    given = key if value == MISSING else f"{key}={value}"
+    return f"{given}: there is no such {noun}{hint}; allowed are {', '.join(known) or 'none'}"
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

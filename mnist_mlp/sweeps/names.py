@@ -44,7 +44,13 @@ def job_name(_root_: DictConfig) -> str:
         chosen["optim"],
         *schedule,
         f"lr{configuration.shown(config, 'optim.lr')}",
-        f"seed{config['seed']}",
+        _seeds(config),
     ]
     prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")
     return f"{prefix[:PREFIX_LENGTH]}-{config_hash(config, chosen)[:8]}"
+
+
+def _seeds(config: Mapping[str, Any]) -> str:
+    """`seed3`; where streams have seeds of their own, `seeds3-0-0-0`, in the order of `schema.SOURCES`."""
+    of_streams = list(map(str, configuration.seeds(config).values()))
+    return f"seed{of_streams[0]}" if len(set(of_streams)) == 1 else f"seeds{'-'.join(of_streams)}"

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.schema import ConfigError, InvalidArgument
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
@@ -73,7 +73,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     tree = copy.deepcopy(dict(config))
     schema.check(tree)
     device = device or find_device(tree["device"])
-    seeds = derive_seeds(tree["seed"])
+    seeds = derive_seeds(tree["seed"], **configuration.seeds(tree))
 
     digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
     # A model may draw weights that `initialise` does not know; they too must depend on nothing but the seed.

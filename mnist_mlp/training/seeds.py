@@ -1,4 +1,4 @@
-"""The random streams of a run, all derived from its one seed."""
+"""The random streams of a run, each derived from its one seed, or from one of its own."""
 
 import random
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Seeds(NamedTuple):
     modules: int
 
 
-def derive_seeds(seed: int) -> Seeds:
+def derive_seeds(seed: int, **own: int) -> Seeds:
     """Four unrelated 32-bit seeds from one.
 
     `numpy.random.SeedSequence` mixes the bits, so that neighbouring seeds give unrelated streams. 32 bits, because
@@ -31,8 +31,10 @@ def derive_seeds(seed: int) -> Seeds:
 
     Args:
         seed: any whole number, at least 0.
+        own: the seeds of single streams, by the names of `Seeds`: `weights=3` gives the weights of seed 3.
     """
-    return Seeds(*_words(seed, len(Seeds._fields)))
+    derived = Seeds(*_words(seed, len(Seeds._fields)))
+    return derived._replace(**{name: getattr(derive_seeds(other), name) for name, other in own.items()})
 
 
 def seed_default_generators(*seeds: int) -> None:

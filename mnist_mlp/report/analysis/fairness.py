@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.report.analysis import sources
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import (
@@ -23,7 +24,7 @@ from mnist_mlp.report.analysis.roles import (
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import find_setting
+from mnist_mlp.run.schema import Role, find_setting, role_of
 
 OWN_CODE = f"{ENVIRONMENT}code."
 NAMED = 6  # cells listed in a note before "and … more"
@@ -64,6 +65,7 @@ def notes(
     """
     return [
         *_seeds(runs),
+        *(Note(*caveat) for caveat in sources.caveats(runs[runs["chosen"] & (runs["status"] != FAILED)])),
         *_confounded(runs, by, tuned, varying),
         *_tuning(runs, by, tuned),
         *_edges(runs, tuned),
@@ -106,7 +108,7 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
     """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
     runs = tested(runs)
     for key in varying:
-        if key in (REPLICATE, *by, *tuned, *CODE):
+        if key in (*by, *tuned, *CODE) or role_of(key) is Role.REPLICATE:
             continue
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())

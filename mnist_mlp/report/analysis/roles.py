@@ -23,15 +23,16 @@ from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import Role, UserError
 
-REPLICATE = "seed"
+REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
+STREAMS, SEED = "streams", "seed"
 COMPARED = ("init", "optim")  # unless the user says otherwise
 CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
 FACTS = (
     *("status", "reason", "seconds", "ended", "config_hash", "digest", "commonest_test_share", "parameters"),
-    *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "data", CELL),
-    *("phase", "chosen_in"),
+    *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "streams", "data"),
+    *("phase", "chosen_in", CELL, REPLICATE),
 )
 # Where the code of an option lies, which moves between versions while the option stays: no setting to choose, and no
 # terms of a measurement. What an option itself is made of may have targets too, which are settings.
@@ -68,9 +69,9 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]
     """
     if by is None:
         return list(COMPARED)
-    allowed = [key for key in dict.fromkeys([*COMPARED, *varying]) if key != REPLICATE]
+    allowed = [key for key in dict.fromkeys([*COMPARED, *varying]) if schema.role_of(key) is not Role.REPLICATE]
     for key in by:
-        if key == REPLICATE:
+        if schema.role_of(key) is Role.REPLICATE:
             raise UserError(f"--by {key}: seeds are the replicates of a comparison; allowed are {', '.join(allowed)}")
         if key not in allowed:
             raise UserError(f"--by {key}: no such key varies in these runs; allowed are {', '.join(allowed)}")
@@ -88,7 +89,8 @@ def once(results: Results, by: Sequence[str]) -> Results:
         by: the compared keys.
     """
     runs = results.runs
-    apart = ["data", *(key for key in varying_keys(runs) if key in by or key not in CODE)]
+    keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]
+    apart = ["data", REPLICATE, *(key for key in keys if key in by or key not in CODE)]
     texts = [runs[key].map(as_typed) for key in apart]
     return newest(results, list(zip(*texts, strict=True)), "the same setting and seed, under another hash, as")
 

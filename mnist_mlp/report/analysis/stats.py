@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from mnist_mlp.report.analysis import budget, effects, fairness
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE
+from mnist_mlp.report.analysis import budget, effects, fairness, sources
+from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
@@ -33,7 +32,6 @@ from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
-BOUNDS = {"accuracy": (0.0, 1.0), "loss": (0.0, None)}  # by a measure's last word
 TARGETS = ("epochs_to_target", "seconds_to_target")
 CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
@@ -50,12 +48,14 @@ class Comparison:
         measured: keys whose values are the report's sections, here each of one value.
         target: accuracy whose time was looked up.
         runs: one row a run, all of them, with final and best metrics, whether its setting was chosen, and `score`: its
-            final test accuracy, 0 where it diverged, NaN where it failed; and `at_chance` (see `at_chance`).
+            final test accuracy, 0 where it diverged, NaN where it failed; `at_chance` (see `at_chance`), and
+            `independent` (see `sources.independent`), as intervals and verdicts are by those alone.
         summary: one row a cell, the best mean `score` at its chosen setting first; means of accuracies, losses and
             seconds are over the `n` completed runs there.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
         judged: how many cells have three seeds in common with another, which a verdict takes.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
+        split: of the variance between the replicates, by source; None where the sources do not vary apart.
         curves: mean and interval per epoch, split and cell, of the chosen runs.
         sensitivity: accuracy that the choice went by, per cell and learning rate.
         budget: what fewer settings would have brought, per cell and number of settings (see `budget.curves`).
@@ -72,6 +72,7 @@ class Comparison:
     pairs: pd.DataFrame
     judged: int
     effects: pd.DataFrame
+    split: sources.Split | None
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
@@ -113,10 +114,12 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
     runs["score"] = score(runs, "test_accuracy")
     runs["at_chance"] = at_chance(runs)
+    runs["independent"] = pd.concat([sources.independent(part) for _, part in runs.groupby("phase", dropna=False)])
     summary = _summarise(runs, by, tuned)
     scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
-    table = scored.pivot_table(index=CELL, columns=REPLICATE, values="score")
-    table = table.reindex([cell for cell in summary[CELL] if cell in table.index])
+    judged_by = scored[scored["independent"]]
+    table = judged_by.pivot_table(index=CELL, columns=REPLICATE, values="score")
+    table = table.reindex([cell for cell in summary[CELL] if cell in set(scored[CELL])])
     images = _same_size(tested(runs))
     # The luck of many tries is no part of what was trained anew.
     spent = budgets(searched, tuned) if tuned and not confirmed[runs["chosen"]].all() else {}
@@ -132,7 +135,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         pairs=paired,
         judged=judged,
         # An average over cells that were tuned unalike is as unfair as a pair of them.
-        effects=effects.main_effects(scored if len({*spent.values()}) < 2 else scored.head(0), by, images),
+        effects=effects.main_effects(judged_by if len({*spent.values()}) < 2 else scored.head(0), by, images),
+        split=sources.split(runs[runs["chosen"]]),
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
         sensitivity=_sensitivity(tried(runs), tuned),
         budget=budget.curves(tried(runs), tuned, list(summary[CELL])),
@@ -164,29 +168,6 @@ def at_chance(runs: pd.DataFrame) -> pd.Series:
     most = share + CHANCE_ERRORS * np.sqrt(share * (1 - share) / runs["test_size"])
     known = (most < 1) & accuracy.notna()
     return pd.Series(accuracy <= most, dtype="boolean").mask(~known)
-
-
-def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:
-    """Means with Student's 95 % interval, per group.
-
-    Args:
-        frame: one row a replicate.
-        keys: columns that make the groups, which keep their order of appearance.
-        measures: columns to be summed up; NaN does not count.
-
-    Returns:
-        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN where n < 2; an
-        interval ends where its measure does, accuracies at 0 and 1 and losses at 0.
-    """
-    groups = frame.groupby(list(keys), sort=False)[list(measures)]
-    n, mean, std = groups.count(), groups.mean(), groups.std()
-    half = std / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n > 1))
-    low, high = mean - half, mean + half
-    for measure in measures:
-        least, most = BOUNDS.get(measure.rpartition("_")[2], (None, None))
-        low[measure], high[measure] = low[measure].clip(least, most), high[measure].clip(least, most)
-    parts = {"mean": mean, "std": std, "ci_low": low, "ci_high": high}
-    return pd.DataFrame({f"{m}_{name}": part[m] for m in measures for name, part in parts.items()}, index=mean.index)
 
 
 def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -242,7 +223,7 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
 
 
 def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    joined = metrics.join(runs[CELL], on="run", how="inner")
+    joined = metrics.join(runs[[CELL, "independent"]], on="run", how="inner")
     keys = [CELL, "split", "epoch"]
     curves = mean_intervals(joined, keys, ["loss", "accuracy"]).drop(columns=["loss_std", "accuracy_std"])
     curves["n"] = joined.groupby(keys, sort=False).size()

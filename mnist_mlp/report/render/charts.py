@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, each_cell, judged_split, tried
+from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell, judged_split, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions
@@ -93,9 +93,10 @@ def differences(comparison: Comparison) -> Mapping[str, Any]:
         `runs`, by run: its directory, its command and the pairs that are not the usual ones.
     """
     runs = comparison.runs
-    keys = [k for k in runs.columns if k in schema.GROUPS or k == REPLICATE or _is_configured(k)]
+    keys = [k for k in runs.columns if k in schema.GROUPS or _is_configured(k)]
     words = pd.DataFrame({key: runs[key].map(as_typed) for key in keys}, index=runs.index)
     varying = [key for key in keys if words[key].nunique() > 1]
+    seeds = {key for key in varying if schema.role_of(key) is schema.Role.REPLICATE}  # which no run has in particular
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:
@@ -105,7 +106,7 @@ def differences(comparison: Comparison) -> Mapping[str, Any]:
     codes = {key: words[key].map(place).tolist() for key in varying}
     packed = {}
     for row, (run, overrides) in enumerate(zip(runs.index, runs["overrides"], strict=True)):
-        apart = [[place(k), codes[k][row]] for k in varying if k == REPLICATE or codes[k][row] != place(usual[k])]
+        apart = [[place(k), codes[k][row]] for k in varying if k in seeds or codes[k][row] != place(usual[k])]
         command = json.loads(overrides)
         packed[run] = [shlex.join(["python", "run.py", *command]) if command else "", apart]
     return {

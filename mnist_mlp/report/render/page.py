@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from mnist_mlp.report.analysis.roles import as_said
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT, Problem
-from mnist_mlp.report.render import budget, charts, escape, tables, words
+from mnist_mlp.report.render import budget, charts, escape, noise, tables, words
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import finite, write_atomically
@@ -63,6 +63,7 @@ def write_report(
                 "leaderboard": tables.leaderboard(comparison),
                 "pairs": tables.pairs(comparison),
                 "effects": tables.effects(comparison),
+                "noise": noise.table(comparison.split),
                 "runs": tables.runs(comparison),
                 "budget": budget.reading(comparison),
                 "drawings": drawings,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import verdicts
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
 from mnist_mlp.report.analysis.stats import BEST_EPOCH, TARGETS, Comparison
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.training import sentence, trained
@@ -31,9 +31,7 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
 
 def _keys(comparison: Comparison) -> list[str]:
     """What runs can differ in: the compared keys, the tuned ones, all others, the sections' own, the seed."""
-    return list(
-        dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, *comparison.measured, REPLICATE])
-    )
+    return list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, *comparison.measured, SEED]))
 
 
 def _in_order(comparison: Comparison) -> pd.DataFrame:

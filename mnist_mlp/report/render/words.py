@@ -11,7 +11,7 @@ from mnist_mlp.report.analysis.pairs import needed
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, in_order, judged_split, tested, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
-from mnist_mlp.report.render import budget
+from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.looks import NAMES
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED, FAILED
@@ -27,7 +27,8 @@ def answer(comparison: Comparison) -> list[str]:
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    return [s for s in (_winner(comparison), _effects(comparison), budget.answer(comparison), _speed(comparison)) if s]
+    sentences = (_winner(comparison), _effects(comparison), noise.sentence(comparison.split))
+    return [s for s in (*sentences, budget.answer(comparison), _speed(comparison)) if s]
 
 
 def _nothing(comparison: Comparison) -> str:
@@ -102,10 +103,11 @@ def _gap(comparison: Comparison, pair: pd.Series) -> str:
     """
     difference = pair["difference"]
     apart = f"{_points(difference)} {'ahead' if difference < 0 else 'behind'}" if difference else "level with it"
-    seeds = comparison.scored.groupby(CELL)[REPLICATE].nunique()
-    shared = pair["n"] < max(seeds[pair["a"]], seeds[pair["b"]])
-    over = f" over the {counted(pair['n'], 'seed')} that they share" if shared else ""
-    return f"{apart}{over}"
+    scored = comparison.scored
+    seeds = scored[scored["independent"]].groupby(CELL)[REPLICATE].nunique()
+    if pair["n"] < max(seeds.get(pair["a"], 0), seeds.get(pair["b"], 0)):
+        return f"{apart} over the {counted(pair['n'], 'seed')} that they share"
+    return apart if scored["independent"].all() else f"{apart} over {pair['n']} independent replicates"
 
 
 def _first(comparison: Comparison) -> str:
@@ -252,7 +254,7 @@ def method(comparison: Comparison) -> list[str]:
             "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
             "variance of the cells' means."
         )
-    lines += budget.method(comparison)
+    lines += [*noise.method(comparison.split), *budget.method(comparison)]
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
     images = comparison.runs["test_size"].dropna().unique()
     lines.append(

@@ -10,13 +10,13 @@ from typing import Any
 import psutil
 import torch
 
-from mnist_mlp.run.configuration import identity
+from mnist_mlp.run.configuration import identity, kind, seeds
 from mnist_mlp.run.schema import UserError
 from mnist_mlp.training.build import Parts, build, find_device
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of
 
-OF_STACK = ("seed", "init", "optim", "schedule")  # what the runs of a stack may differ in
+OF_STACK = ("seeds", "init", "optim", "schedule")  # what the runs of a stack may differ in
 SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # of what is free, where no limit is given
 CPU = torch.device("cpu")
 
@@ -69,19 +69,18 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
         configs: of the jobs, plain.
         memory: that a stack may take, in GiB; None for most of what its device has free.
     """
-    keys: dict[str, str | None] = {}  # whatever the seed, the same objects are built
+    keys: dict[str, str | None] = {}  # by kind
     parts_of: dict[str, Parts] = {}
     groups: dict[str, list[int]] = {}
     alone: dict[int, str] = {}
     for number, config in enumerate(configs):
-        kind = json.dumps({**config, "seed": 0}, sort_keys=True)
-        if kind not in keys:
+        if (of := kind(config)) not in keys:
             try:
                 parts = build(config, CPU)
-                keys[kind] = stack_key(config, parts)
+                keys[of] = stack_key(config, parts)
             except UserError:  # it will say so itself
-                keys[kind] = None
-        key = keys[kind]
+                keys[of] = None
+        key = keys[of]
         if key is None:
             alone[number] = UNKNOWN
         else:
@@ -94,7 +93,8 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
         if count == len(numbers):
             alone |= dict.fromkeys(numbers, NO_LIKE if count == 1 else NO_MEMORY)
             continue
-        numbers = sorted(numbers, key=lambda number: configs[number]["seed"])  # runs of one seed share what is random
+        # Runs of the same batches and dropout share what is drawn for them, which weights and modules are not.
+        numbers = sorted(numbers, key=lambda number: [seeds(configs[number])[of] for of in ("batches", "dropout")])
         bounds = [len(numbers) * part // count for part in range(count + 1)]
         stacks += [numbers[first:end] for first, end in pairwise(bounds)]
     return Packing(stacks, alone)

@@ -1,0 +1,77 @@
+"""Where the noise comes from, in words and as a table."""
+
+import pandas as pd
+
+from mnist_mlp.report.analysis.roles import counted
+from mnist_mlp.report.analysis.sources import CROSSED, INTERACTION, TOTAL, Split, joined
+
+NAMES = {"weights": "the weights", "batches": "the batches"}  # in a sentence
+
+
+def sentence(split: Split | None) -> str:
+    """Which source has how much of the variance; nothing where fewer than two vary apart."""
+    if split is None:
+        return ""
+    if not split.design:
+        return f"Where the noise comes from cannot be told: {split.why}."
+    rows = [row for _, row in split.table.iterrows() if row["source"] != TOTAL]
+    if split.design == CROSSED:
+        parts = [f"{_share(row)} comes from {_called(row['source'])}" for row in rows]
+        return f"Of the variance between seeds, {joined([parts[0], *(p.replace(' comes', '') for p in parts[1:])])}."
+    parts = [f"{row['sd'] * 100:.2f} points [{_ends(row, 'sd')}] over {_called(row['source'])}" for row in rows]
+    return f"With the other seeds held, the standard deviation of an accuracy is {joined(parts)}."
+
+
+def table(split: Split | None) -> pd.DataFrame:
+    """The sources as text; empty where there is no split."""
+    if split is None or not split.design:
+        return pd.DataFrame()
+    rows = [row for _, row in split.table.iterrows()]
+    shown = {
+        "source": [row["source"] for row in rows],
+        "seeds": [str(row["seeds"]) for row in rows],
+        "standard deviation (points)": [f"{row['sd'] * 100:.2f} [{_ends(row, 'sd')}]" for row in rows],
+    }
+    if split.design == CROSSED:
+        shown["share of variance"] = [_share(row) if row["source"] != TOTAL else "100 %" for row in rows]
+    return pd.DataFrame(shown)
+
+
+def method(split: Split | None) -> list[str]:
+    """How runs with seeds in common were counted, and their variance split; nothing where fewer than two vary apart."""
+    if split is None:
+        return []
+    lines = [
+        "Runs that share the seed of one random stream and not of another are not independent: intervals and verdicts "
+        "are by replicates of which no two share a seed that varies, means are over all."
+    ]
+    if not split.design:
+        return lines
+    over = f"averaged over {counted(split.cells, 'cell')}, so that noisier ones weigh more"
+    if split.cells < split.of:
+        over += f", the others of {split.of} having runs that were not completed"
+    how = (
+        "variance components of the crossed seeds within a cell, by expected mean squares of random effects; what "
+        "sources do together is their interaction, and a negative estimate counts as 0"
+        if split.design == CROSSED
+        else "the variance over the seeds of one source, others held, interactions included (Bouthillier et al. 2021)"
+    )
+    lines.append(
+        f"Where the noise comes from: {how}; {over}. Intervals are generalised 95 % confidence intervals (Weerahandi "
+        "1993), with fewer degrees of freedom the more alike the cells are (Greenhouse & Geisser 1959)."
+    )
+    return lines
+
+
+def _called(source: str) -> str:
+    if source.startswith(INTERACTION):
+        return f"their {source}"
+    return joined([NAMES.get(name, name) for name in source.replace(" and ", ", ").split(", ")])
+
+
+def _share(row: pd.Series) -> str:
+    return f"{row['share']:.0%} [{row['share_low'] * 100:.0f}, {row['share_high'] * 100:.0f}]".replace("%", " %")
+
+
+def _ends(row: pd.Series, measure: str) -> str:
+    return f"{row[f'{measure}_low'] * 100:.2f}, {row[f'{measure}_high'] * 100:.2f}"

@@ -1,6 +1,6 @@
 """Hydra's basic sweeper, made safe: every job is checked first, finished ones are skipped, none is lost."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,18 @@ class GridSweeper(BasicSweeper):
         searched = {key: found for key, found in last.items() if found is not None}
         crossed = [given for given, key, found in ranges if found is None and key not in searched]
         (combinations,) = self.split_arguments(crossed, max_batch_size=None)
-        grids = OmegaConf.to_container(hydra.sweeper, resolve=False)["grids"]  # type: ignore[call-overload, index]
+        grids = self._as_written("grids")
         options = loader.get_group_options(GROUP, ObjectType.CONFIG)
         return expand(combinations, grids, hydra.runtime.choices[GROUP], options, searched, hydra.sweeper.trials)
 
+    def _as_written(self, key: str) -> Any:
+        """A setting of the sweeper in plain containers, its interpolations as they are."""
+        assert self.config is not None
+        return OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)[key]  # type: ignore[call-overload, index]
+
     def sweep(self, arguments: list[str]) -> None:
         """Compose every job, and have those run that have no result yet."""
-        from mnist_mlp.app.compose import Kept, compose
+        from mnist_mlp.app.compose import compose
         from mnist_mlp.app.confirm import phases
         from mnist_mlp.app.plan import plan
         from mnist_mlp.app.sweep import run_sweep
@@ -91,12 +96,6 @@ class GridSweeper(BasicSweeper):
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
         directory = Path(config.hydra.sweep.dir)
 
-        def configs(jobs: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], DictConfig]]:
-            for number, job_config in compose(loader, config, jobs):
-                if isinstance(loader, Kept):
-                    loader.keep(job_config, jobs[number])
-                yield jobs[number], job_config
-
         def launch(jobs: Sequence[Job]) -> None:
             OmegaConf.save(config, directory / "multirun.yaml")
             size = self.max_batch_size or len(jobs)
@@ -105,10 +104,10 @@ class GridSweeper(BasicSweeper):
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
 
-        confirm = OmegaConf.to_container(config.hydra.sweeper, resolve=False)["confirm"]  # type: ignore[call-overload, index]
-
         def checked(jobs: Sequence[Sequence[str]]) -> list[Job]:
-            return plan(directory, configs(jobs))
+            return plan(directory, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
 
-        in_phases = phases(directory, self.combinations(arguments), confirm, checked, dry_run=config.dry_run)
+        in_phases = phases(
+            directory, self.combinations(arguments), self._as_written("confirm"), checked, dry_run=config.dry_run
+        )
         run_sweep(directory, in_phases, launch, config)

@@ -50,25 +50,22 @@ def compose(
 
 
 class Kept:
-    """Hydra's loader, for a launcher in this process: what has been composed for the checks is not composed again."""
+    """Hydra's loader, of one sweep, for a launcher in this process: no cell is composed twice."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         """Stand in for Hydra's own."""
         self._loader = loader
         self._configs: dict[tuple[str, ...], DictConfig] = {}
 
-    def keep(self, config: DictConfig, overrides: Sequence[str]) -> None:
-        """Keep the configuration that `compose` gave for a job, for all that differ from it in their seeds alone."""
-        cell = _whatever_seed(overrides)
-        if cell not in self._configs and len(self._configs) < MOST_KEPT:
-            self._configs[cell] = copy.deepcopy(config)
-
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """A job's configuration, as Hydra's loader gives it."""
-        kept = self._configs.get(_whatever_seed(sweep_overrides))
-        if kept is None:
-            return self._loader.load_sweep_config(master_config, sweep_overrides)
-        return as_job(kept, sweep_overrides, number=None)
+        """A job's configuration, as Hydra's loader gives it; kept for all that differ from it in their seeds alone."""
+        cell = _whatever_seed(sweep_overrides)
+        if cell in self._configs:
+            return as_job(self._configs[cell], sweep_overrides, number=None)
+        config = self._loader.load_sweep_config(master_config, sweep_overrides)
+        if len(self._configs) < MOST_KEPT:
+            self._configs[cell] = copy.deepcopy(config)
+        return config
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)

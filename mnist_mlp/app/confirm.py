@@ -8,13 +8,11 @@ runs alone.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from mnist_mlp.app.grids import key_of, override
+from mnist_mlp.app.grids import check_known, key_of, override
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
 from mnist_mlp.run.schema import ConfigError, Role, UserError
@@ -44,8 +42,7 @@ def read(tree: Any) -> dict[str, list[Any]]:
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{PLACE}={tree}: allowed are seeds and what is measured, as in {EXAMPLE}")
     for key, value in tree.items():
-        if str(key).partition(".")[0] not in schema.KEYS:
-            raise ConfigError(f"{PLACE}: {schema.unknown_key(str(key), value, schema.KEYS)}")
+        check_known(PLACE, key, value)
         if key in schema.GROUPS or schema.role_of(key) not in (Role.REPLICATE, Role.MEASURED_ON):
             raise ConfigError(
                 f"{PLACE}: {key}={value}: what the search has chosen stays; allowed are seeds and what is measured, as "
@@ -98,12 +95,12 @@ def phases(
         log.error("%d jobs of the search have no result; nothing is chosen before they have", missing)
         return
     chosen, choices = choose(search, directory)
-    confirm = plan([overrides for job in chosen for overrides in confirming(job.overrides, given)])
-    of_chosen = dict(zip(choices, _apart(confirm, len(confirm) // len(choices)), strict=True))
+    confirm = {cell: plan(confirming(job.overrides, given)) for cell, job in chosen.items()}
+    jobs = distinct(chain.from_iterable(confirm.values()), directory)
     if not dry_run:
-        named = {cell: replace(c, confirmed=_names(of_chosen[cell], directory)) for cell, c in choices.items()}
+        named = {cell: replace(choices[cell], confirmed=_names(of, directory)) for cell, of in confirm.items()}
         write_choices(directory, named)
-    yield confirm
+    yield jobs
 
 
 def confirming(overrides: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[list[str]]:
@@ -113,8 +110,8 @@ def confirming(overrides: Sequence[str], given: Mapping[str, Sequence[Any]]) -> 
     return [[*kept, *new] for new in product(*values)]
 
 
-def choose(search: Sequence[Job], directory: Path) -> tuple[list[Job], dict[str, Choice]]:
-    """What the report would choose for each cell: a job of that setting, and the choice, of which nothing is confirmed.
+def choose(search: Sequence[Job], directory: Path) -> tuple[dict[str, Job], dict[str, Choice]]:
+    """What the report would choose, by cell: a job of that setting, and the choice, of which nothing is confirmed.
 
     Args:
         search: jobs that all have a result.
@@ -129,15 +126,17 @@ def choose(search: Sequence[Job], directory: Path) -> tuple[list[Job], dict[str,
     runs, tuned = comparison.runs, comparison.tuned
     settings, ranked = rank_settings(runs, tuned)
     of_directory = {str(job.directory): job for job in search}
-    jobs, choices = [], {}
+    jobs, choices = {}, {}
     for cell, rows in ranked.groupby(CELL, sort=True):
         candidates = []
         for number, mean, n in zip(rows["setting"], rows["mean"], rows["n"], strict=True):
             of_setting = runs[settings == number]
-            setting = {key: _plain(of_setting[key].iloc[0]) for key in tuned}
+            (setting,) = of_setting[list(tuned)].head(1).to_dict("records")
             names = _names([of_directory[str(run)] for run in of_setting.index], directory)
-            candidates.append(Candidate(setting, float(mean), int(n), names))
-        jobs.append(of_directory[str(runs.index[settings == rows["setting"].iloc[0]][0])])
+            candidates.append(
+                Candidate({str(key): value for key, value in setting.items()}, float(mean), int(n), names)
+            )
+        jobs[str(cell)] = of_directory[str(runs.index[settings == rows["setting"].iloc[0]][0])]
         choices[str(cell)] = Choice(candidates[0].setting, candidates, ())
     return jobs, choices
 
@@ -149,15 +148,17 @@ def _check(search: Sequence[Job]) -> dict[str, list[Job]]:
         UserError: it cannot.
     """
     with importing():
-        from mnist_mlp.report.analysis.roles import CELL, COMPARED, cell_names, measured_keys, tuned_keys, varying_keys
+        import pandas as pd
+
+        from mnist_mlp.report.analysis.roles import CELL, cell_names, measured_keys, tuned_keys, varying_keys
         from mnist_mlp.report.load import flat
 
     table = pd.DataFrame([{**job.choices, **dict(flat(job.config))} for job in search])
-    table[CELL] = cell_names(table, COMPARED)
-    several = ["data"] if table["data"].nunique() > 1 else measured_keys(table, COMPARED)
+    table[CELL] = cell_names(table, schema.COMPARED)
+    several = ["data"] if table["data"].nunique() > 1 else measured_keys(table, schema.COMPARED)
     if several:
         raise UserError(f"{PLACE}: {several[0]} takes several values; allowed is a search on the same terms")
-    if not tuned_keys(table, varying_keys(table), COMPARED):
+    if not tuned_keys(table, varying_keys(table), schema.COMPARED):
         raise UserError(
             f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to choose and confirm; allowed is "
             "a search, such as optim.lr=1e-3,1e-2"
@@ -182,13 +183,3 @@ def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:
 
 def _names(jobs: Sequence[Job], directory: Path) -> list[str]:
     return [job.directory.relative_to(directory).as_posix() for job in jobs]
-
-
-def _apart(jobs: Sequence[Job], size: int) -> list[Sequence[Job]]:
-    return [jobs[first : first + size] for first in range(0, len(jobs), size)]
-
-
-def _plain(value: Any) -> Any:
-    """A value of a table as JSON has it."""
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and pd.isna(value) else value

@@ -110,11 +110,25 @@ def _values(place: str, key: Any, value: Any) -> list[Any] | Dimension:
     return values
 
 
+def check_known(place: str, key: Any, value: Any) -> None:
+    """Refuse what is no dotted key of the configuration.
+
+    Args:
+        place: where it is given, for the message.
+        key: as given.
+        value: for the message.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not re.fullmatch(r"\w+(\.\w+)*", str(key)) or str(key).partition(".")[0] not in schema.KEYS:
+        raise ConfigError(f"{place}: {schema.unknown_key(str(key), value, schema.KEYS)}")
+
+
 def _check_key(place: str, key: Any, value: Any) -> None:
     if key == GROUP:
         raise ConfigError(f"{place}: {key}={value}: allowed are an optimizer's settings, such as {key}.lr: [0.1,1]")
-    if not re.fullmatch(r"\w+(\.\w+)*", str(key)) or str(key).partition(".")[0] not in schema.KEYS:
-        raise ConfigError(f"{place}: {schema.unknown_key(str(key), value, schema.KEYS)}")
+    check_known(place, key, value)
     # Seeds are what cells are paired by, epochs and data what they are measured on: of one optimizer alone, they would
     # leave its cells without any to be compared with. What changes no result would give the same job twice.
     if schema.role_of(key) is not Role.TUNABLE:

@@ -17,7 +17,6 @@ from mnist_mlp.run.schema import ConfigError, Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags
-COMPARED = ("init", "optim")  # what makes a cell, each of which has all the trials
 DIGITS = 4  # of a value that is searched: more tell nothing apart, and would be in every job's overrides
 
 
@@ -76,7 +75,7 @@ def dimension(given: Override, place: str = "") -> Dimension | None:
     key, text = given.get_key_element(), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
-    if key in COMPARED:
+    if key in schema.COMPARED:
         raise ConfigError(f"{text}: allowed are settings to tune; {key} makes the cells that are compared")
     if unknown := sweep.tags - {LOG, SEARCH}:
         raise ConfigError(f"{text}: there is no such tag as {', '.join(sorted(unknown))}; allowed are {LOG}, {SEARCH}")

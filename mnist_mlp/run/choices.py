@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import write_atomically
+from mnist_mlp.run.record import finite, write_atomically
 
 CHOICES_FILE = "choices.json"
 SEARCH, CONFIRM = "search", "confirm"  # phases of a run
@@ -55,7 +55,7 @@ def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
         }
         for cell, choice in choices.items()
     }
-    write_atomically(directory / CHOICES_FILE, json.dumps(content, indent=1) + "\n")
+    write_atomically(directory / CHOICES_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 
 def read_phases(path: Path) -> dict[str, str]:

@@ -21,11 +21,10 @@ from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
 from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import Role, UserError
+from mnist_mlp.run.schema import COMPARED, Role, UserError
 
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
 STREAMS, SEED = "streams", "seed"
-COMPARED = ("init", "optim")  # unless the user says otherwise
 CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.

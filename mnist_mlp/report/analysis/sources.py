@@ -15,7 +15,6 @@ of the American Statistical Association 88:899): quantiles of the components ove
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -110,7 +109,9 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
         runs: at the chosen settings, not failed, with `streams`, `replicate` and `independent`.
     """
     sources = apart(runs[STREAMS]) if len(runs) else {}
-    held = [source for source in SOURCES if source not in re.findall(r"\w+", " ".join(sources))]
+    held = [
+        source for source, seeds in zip(SOURCES, zip(*runs[STREAMS], strict=True), strict=False) if len(set(seeds)) == 1
+    ]
     if sources and held:
         yield (
             "Seeds held",

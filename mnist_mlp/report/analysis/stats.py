@@ -14,7 +14,6 @@ from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
-    COMPARED,
     LEARNING_RATE,
     REPLICATE,
     budgets,
@@ -30,6 +29,7 @@ from mnist_mlp.report.analysis.roles import (
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.run.schema import COMPARED
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 TARGETS = ("epochs_to_target", "seconds_to_target")
@@ -121,6 +121,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     table = judged_by.pivot_table(index=CELL, columns=REPLICATE, values="score")
     table = table.reindex([cell for cell in summary[CELL] if cell in set(scored[CELL])])
     images = _same_size(tested(runs))
+    searched = tried(runs)  # with all that has been found out about them
     # The luck of many tries is no part of what was trained anew.
     spent = budgets(searched, tuned) if tuned and not confirmed[runs["chosen"]].all() else {}
     paired, judged = compare_pairs(table, images, spent)
@@ -138,8 +139,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         effects=effects.main_effects(judged_by if len({*spent.values()}) < 2 else scored.head(0), by, images),
         split=sources.split(runs[runs["chosen"]]),
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
-        sensitivity=_sensitivity(tried(runs), tuned),
-        budget=budget.curves(tried(runs), tuned, list(summary[CELL])),
+        sensitivity=_sensitivity(searched, tuned),
+        budget=budget.curves(searched, tuned, list(summary[CELL])),
         notes=fairness.notes(runs, summary, paired, by, tuned, varying),
     )
 

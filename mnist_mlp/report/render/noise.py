@@ -1,11 +1,13 @@
 """Where the noise comes from, in words and as a table."""
 
+import re
+
 import pandas as pd
 
 from mnist_mlp.report.analysis.roles import counted
 from mnist_mlp.report.analysis.sources import CROSSED, INTERACTION, TOTAL, Split, joined
 
-NAMES = {"weights": "the weights", "batches": "the batches"}  # in a sentence
+ARTICLE = "weights|batches"  # have one in a sentence
 
 
 def sentence(split: Split | None) -> str:
@@ -66,7 +68,7 @@ def method(split: Split | None) -> list[str]:
 def _called(source: str) -> str:
     if source.startswith(INTERACTION):
         return f"their {source}"
-    return joined([NAMES.get(name, name) for name in source.replace(" and ", ", ").split(", ")])
+    return re.sub(ARTICLE, r"the \g<0>", source)
 
 
 def _share(row: pd.Series) -> str:

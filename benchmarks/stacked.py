@@ -31,7 +31,10 @@ from benchmarks.printing import say, show
 
 WARM_UP, EPOCHS = 2, 3
 UPDATE_PASSES = {"sgd": 3, "momentum": 5, "nag": 5, "adagrad": 5, "rmsprop": 5, "adadelta": 7, "adam": 7, "radam": 7}
-STUDY = ("experiment=init_by_optim", f"seed={','.join(map(str, range(10)))}", "hydra/launcher=stacked")
+STUDY = (
+    *("-m", "init=lecun,he,default", f"optim={','.join(UPDATE_PASSES)}", f"seed={','.join(map(str, range(10)))}"),
+    *("hydra/launcher=stacked", "hydra.sweep.dir=study"),
+)
 
 
 def seconds(name: str, *arguments: Any) -> float:
@@ -93,7 +96,7 @@ def study() -> None:
         started = time.perf_counter()
         subprocess.run(command, cwd=directory, env=os.environ | {"MNIST_MLP_DATA": str(data)}, check=True)
         wall = time.perf_counter() - started
-        runs = [json.loads(path.read_text()) for path in Path(directory).glob("multirun/init_by_optim/*/run.json")]
+        runs = [json.loads(path.read_text()) for path in Path(directory).glob("study/*/run.json")]
     training = sum(run["seconds"] for run in runs)
     sizes = sorted({run["stack_size"] for run in runs})
     print(f"\n{' '.join(['run.py', *STUDY])}: {len(runs)} runs x 10 epochs in stacks of {sizes}:")

@@ -23,6 +23,10 @@ class GridSweeperConf(BasicSweeperConf):
         max_batch_size: how many jobs a launcher gets at a time, null for all.
         grids: an optimizer, to a key of the configuration, to the values to try (see `mnist_mlp.app.grids`).
         trials: of a search, for each cell and seed (see `mnist_mlp.app.search`); null where nothing is searched.
+        until_decided: whether seeds are added to cells that are not told from the best (see `mnist_mlp.app.until`).
+        max_seeds: the most a cell then gets.
+        batch: how many are added at a time.
+        margin: percentage points within which cells are equivalent, null where nobody asks.
         confirm: what is trained anew with the settings that are chosen (see `mnist_mlp.app.confirm`).
     """
 
@@ -30,6 +34,10 @@ class GridSweeperConf(BasicSweeperConf):
     max_batch_size: int | None = II("launch_size:")
     grids: Any = field(default_factory=dict)
     trials: Any = None
+    until_decided: Any = False
+    max_seeds: Any = 50
+    batch: Any = 5
+    margin: Any = None
     confirm: Any = field(default_factory=dict)
 
 
@@ -84,8 +92,8 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Compose every job, and have those run that have no result yet."""
+        from mnist_mlp.app import confirm, until
         from mnist_mlp.app.compose import compose
-        from mnist_mlp.app.confirm import phases
         from mnist_mlp.app.plan import plan
         from mnist_mlp.app.sweep import run_sweep
         from mnist_mlp.sweeps.jobs import Job
@@ -107,7 +115,7 @@ class GridSweeper(BasicSweeper):
         def checked(jobs: Sequence[Sequence[str]]) -> list[Job]:
             return plan(directory, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
 
-        in_phases = phases(
-            directory, self.combinations(arguments), self._as_written("confirm"), checked, dry_run=config.dry_run
-        )
+        further, tree = until.read(config.hydra.sweeper), self._as_written("confirm")
+        searched = confirm.phases(directory, self.combinations(arguments), tree, checked, dry_run=config.dry_run)
+        in_phases = until.phases(directory, searched, further, bool(tree), checked, dry_run=config.dry_run)
         run_sweep(directory, in_phases, launch, config)

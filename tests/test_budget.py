@@ -21,8 +21,8 @@ from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels
 from mnist_mlp.report.render.budget import answer, as_accuracies, reading
-from mnist_mlp.report.render.looks import looks
 from mnist_mlp.report.render.scales import with_errors
+from mnist_mlp.report.render.style import looks
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
 EXACT = 1e-12

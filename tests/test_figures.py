@@ -16,8 +16,8 @@ from mnist_mlp.report.analysis.roles import each_cell
 from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels, plots
-from mnist_mlp.report.render.looks import Looks, looks
 from mnist_mlp.report.render.scales import bounds, least_error, ticks, with_errors
+from mnist_mlp.report.render.style import Looks, looks
 
 
 def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim")) -> Comparison:

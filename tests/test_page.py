@@ -11,7 +11,7 @@ from conftest import Open, Report, Write, run_writer
 from playwright.sync_api import Page
 
 from mnist_mlp.report import report_on
-from mnist_mlp.report.render.looks import OPTIMIZERS
+from mnist_mlp.report.render.style import OPTIMIZERS
 
 EVIL = "<img src=x onerror=alert(1)>"
 

@@ -16,7 +16,7 @@ from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import captions, plots
 from mnist_mlp.report.render.figures import Drawing, draw
-from mnist_mlp.report.render.looks import looks
+from mnist_mlp.report.render.style import looks
 
 LONG = "an_initialisation_with_a_name_that_is_too_long_for_any_axis"
 

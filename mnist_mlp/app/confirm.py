@@ -12,6 +12,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from mnist_mlp.app.cells import cells_of, is_tuned, names
 from mnist_mlp.app.grids import check_known, key_of, override
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
@@ -85,7 +86,12 @@ def phases(
             )
         yield search
         return
-    cells = _check(search)
+    cells = cells_of(search, PLACE)
+    if not is_tuned(search):
+        raise UserError(
+            f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to choose and confirm; allowed is "
+            "a search, such as optim.lr=1e-3,1e-2"
+        )
     first = plan([job for of_cell in cells.values() for job in confirming(of_cell[0].overrides, given)])
     _refuse_seeds_of(search, first)
     distinct([*search, *first], directory)  # before anything is trained: whatever is chosen, it is jobs like these
@@ -98,7 +104,7 @@ def phases(
     confirm = {cell: plan(confirming(job.overrides, given)) for cell, job in chosen.items()}
     jobs = distinct(chain.from_iterable(confirm.values()), directory)
     if not dry_run:
-        named = {cell: replace(choices[cell], confirmed=_names(of, directory)) for cell, of in confirm.items()}
+        named = {cell: replace(choices[cell], confirmed=names(of, directory)) for cell, of in confirm.items()}
         write_choices(directory, named)
     yield jobs
 
@@ -132,41 +138,13 @@ def choose(search: Sequence[Job], directory: Path) -> tuple[dict[str, Job], dict
         for number, mean, n in zip(rows["setting"], rows["mean"], rows["n"], strict=True):
             of_setting = runs[settings == number]
             (setting,) = of_setting[list(tuned)].head(1).to_dict("records")
-            names = _names([of_directory[str(run)] for run in of_setting.index], directory)
+            tried = names([of_directory[str(run)] for run in of_setting.index], directory)
             candidates.append(
-                Candidate({str(key): value for key, value in setting.items()}, float(mean), int(n), names)
+                Candidate({str(key): value for key, value in setting.items()}, float(mean), int(n), tried)
             )
         jobs[str(cell)] = of_directory[str(runs.index[settings == rows["setting"].iloc[0]][0])]
         choices[str(cell)] = Choice(candidates[0].setting, candidates, ())
     return jobs, choices
-
-
-def _check(search: Sequence[Job]) -> dict[str, list[Job]]:
-    """The jobs of each cell of a search that can be confirmed.
-
-    Raises:
-        UserError: it cannot.
-    """
-    with importing():
-        import pandas as pd
-
-        from mnist_mlp.report.analysis.roles import CELL, cell_names, measured_keys, tuned_keys, varying_keys
-        from mnist_mlp.report.load import flat
-
-    table = pd.DataFrame([{**job.choices, **dict(flat(job.config))} for job in search])
-    table[CELL] = cell_names(table, schema.COMPARED)
-    several = ["data"] if table["data"].nunique() > 1 else measured_keys(table, schema.COMPARED)
-    if several:
-        raise UserError(f"{PLACE}: {several[0]} takes several values; allowed is a search on the same terms")
-    if not tuned_keys(table, varying_keys(table), schema.COMPARED):
-        raise UserError(
-            f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to choose and confirm; allowed is "
-            "a search, such as optim.lr=1e-3,1e-2"
-        )
-    cells: dict[str, list[Job]] = {}
-    for cell, job in zip(table[CELL], search, strict=True):
-        cells.setdefault(cell, []).append(job)
-    return cells
 
 
 def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:
@@ -179,7 +157,3 @@ def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:
                     f"{PLACE}: {key}={seed} is one of the search's, whose runs a setting is chosen by; allowed are "
                     "others"
                 )
-
-
-def _names(jobs: Sequence[Job], directory: Path) -> list[str]:
-    return [job.directory.relative_to(directory).as_posix() for job in jobs]

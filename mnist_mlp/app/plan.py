@@ -28,7 +28,7 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
         from mnist_mlp.training.stack.plan import stack_key
 
     jobs: list[Job] = []
-    kinds: dict[str, tuple[str | None, dict[str, str]]] = {}
+    kinds: dict[str, tuple[str | None, dict[str, str], int]] = {}
     for overrides, config in configs:
         plain, chosen = configuration.plain(config), choices(config.hydra)
         schema.check(plain)
@@ -36,7 +36,9 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
         if kind not in kinds:
             parts = build.check(plain)
             on_gpu = build.find_device(plain["device"]).type == "cuda"
-            kinds[kind] = (stack_key(plain, parts) if on_gpu else None), code(plain)
+            stack = stack_key(plain, parts) if on_gpu else None
+            kinds[kind] = stack, code(plain), len(parts.data.test)
+        stack, own_code, test_images = kinds[kind]
         jobs.append(
             Job(
                 tuple(overrides),
@@ -44,9 +46,11 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
                 config_hash(plain, chosen),
                 build.data_digest(plain["data"]),
                 plain["epochs"],
-                *kinds[kind],
+                stack,
+                own_code,
                 chosen,
                 plain,
+                test_images,
             )
         )
     return distinct(jobs, directory)

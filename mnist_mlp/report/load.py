@@ -5,7 +5,7 @@ import math
 import operator
 import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.choices import CHOICES_FILE, read_phases
+from mnist_mlp.run.choices import CHOICES_FILE, SEARCH, read_phases
+from mnist_mlp.run.looks import LOOKS_FILE, Looks, read_looks
 from mnist_mlp.run.reading import Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
 
@@ -41,17 +42,20 @@ class Results:
             `inputs` (pixels of each), `classes` and `commonest_test_share` (the commonest class' share of the test
             images), NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with it),
             `overrides` (its command line, as JSON), `phase` (search or confirm, where settings were chosen and trained
-            anew) and `chosen_in` (the sweep that did so), else None, `streams` (the seed that each of its random
-            streams comes from, in the order of `schema.SOURCES`), `replicate` (see `replicates`), the group choices
+            anew), `chosen_in` (the sweep that did so) and `looked_in` (that which added seeds until cells were told
+            apart), else None, `streams` (the seed that each of its random streams comes from, in the order of
+            `schema.SOURCES`), `replicate` (see `replicates`), the group choices
             (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`: the digest of a
             file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
+        looks: that a sweep took at its results while it added seeds, by the sweep.
     """
 
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: Sequence[Problem]
+    looks: Mapping[str, Looks] = field(default_factory=dict)
 
 
 def load(directories: Sequence[Path]) -> Results:
@@ -64,16 +68,21 @@ def load(directories: Sequence[Path]) -> Results:
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
     phases: dict[Path, dict[str, str]] = {}
+    looks: dict[Path, Looks] = {}
     of_sweep = dict(pair for top in directories for pair in _run_directories(top))
-    for choosing in sorted(filter(None, set(of_sweep.values()))):
+    for sweep in sorted(filter(None, set(of_sweep.values()))):
         try:
-            phases[choosing] = read_phases(choosing / CHOICES_FILE)
+            if (sweep / CHOICES_FILE).exists():
+                phases[sweep] = read_phases(sweep / CHOICES_FILE)
+            if (sweep / LOOKS_FILE).exists():
+                looks[sweep] = read_looks(sweep / LOOKS_FILE)
         except Unreadable as error:
-            problems.append(Problem(str(choosing), str(error)))
-    for directory, sweep in sorted(of_sweep.items(), key=lambda pair: pair[0]):
+            problems.append(Problem(str(sweep), str(error)))
+    for directory, of in sorted(of_sweep.items(), key=lambda pair: pair[0]):
         try:
             run, rows = _read_run(directory)
-            run |= _phase(directory, sweep, phases)
+            run |= _phase(directory, of, phases)
+            run["looked_in"] = _looked_in(directory, of, looks, run["phase"])
             found.append((run, rows))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error)))
@@ -87,7 +96,8 @@ def load(directories: Sequence[Path]) -> Results:
         return Results(pd.DataFrame(), metrics, problems)
     table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
     table["replicate"] = replicates(table["streams"])
-    return newest(Results(table, metrics, problems), list(table["config_hash"]), "the same configuration as")
+    results = Results(table, metrics, problems, {str(sweep): of for sweep, of in looks.items()})
+    return newest(results, list(table["config_hash"]), "the same configuration as")
 
 
 def replicates(streams: pd.Series) -> list[int]:
@@ -129,24 +139,25 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
         else:
             others[digest] = run
     left_out = [problem.run for problem in older]
-    return Results(
-        results.runs.drop(index=left_out),
-        results.metrics[~results.metrics["run"].isin(left_out)].reset_index(drop=True),
-        [*results.problems, *older],
+    return replace(
+        results,
+        runs=results.runs.drop(index=left_out),
+        metrics=results.metrics[~results.metrics["run"].isin(left_out)].reset_index(drop=True),
+        problems=[*results.problems, *older],
     )
 
 
 def _run_directories(top: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Every run, and the sweep around it that has chosen settings; None where there is none."""
-    choosing: dict[str, Path] = {}
+    """Every run, and the sweep around it that has chosen settings or added seeds; None where there is none."""
+    around: dict[str, Path] = {}
     for folder, subfolders, files in os.walk(top):
-        if CHOICES_FILE in files:
-            choosing[folder] = Path(folder)
-        elif (outer := choosing.get(str(Path(folder).parent))) is not None:
-            choosing[folder] = outer
+        if CHOICES_FILE in files or LOOKS_FILE in files:
+            around[folder] = Path(folder)
+        elif (outer := around.get(str(Path(folder).parent))) is not None:
+            around[folder] = outer
         if RUN_FILE in files or ".hydra" in subfolders:
             subfolders.clear()  # a run has no runs inside
-            yield Path(folder), choosing.get(folder)
+            yield Path(folder), around.get(folder)
 
 
 def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str]]) -> dict[str, str | None]:
@@ -164,6 +175,20 @@ def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str
         raise Unreadable(
             f"it is none of the jobs in {CHOICES_FILE}: of an earlier choice, or of a search that has not ended"
         ) from error
+
+
+def _looked_in(run: Path, sweep: Path | None, looks: Mapping[Path, Looks], phase: str | None) -> str | None:
+    """The sweep whose looks a run is part of.
+
+    Raises:
+        Unreadable: it is no part of them, though it lies there: of a sweep that was wider, or other than this one.
+    """
+    if sweep not in looks or phase == SEARCH:
+        return None
+    assert sweep is not None
+    if run.relative_to(sweep).as_posix() in looks[sweep].jobs:
+        return str(sweep)
+    raise Unreadable(f"it is none of the jobs in {LOOKS_FILE}: of a sweep that was another, or has not gone on")
 
 
 def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:

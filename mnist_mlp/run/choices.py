@@ -58,6 +58,14 @@ def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
     write_atomically(directory / CHOICES_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 
+def add_confirmed(directory: Path, jobs: Mapping[str, Sequence[str]]) -> None:
+    """Write down further jobs that train the choices anew, by the name of the cell."""
+    content = json.loads((directory / CHOICES_FILE).read_text(encoding="utf-8"))
+    for cell, names in jobs.items():
+        content[cell]["confirmed"] += names
+    write_atomically(directory / CHOICES_FILE, json.dumps(content, indent=1) + "\n")
+
+
 def read_phases(path: Path) -> dict[str, str]:
     """The phase of every job that a `choices.json` names, by the job's name.
 

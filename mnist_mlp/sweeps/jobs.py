@@ -43,6 +43,7 @@ class Job:
         code: the user's own that it runs (see `mnist_mlp.run.environment.code`).
         choices: group to option.
         config: plain (see `mnist_mlp.run.configuration.plain`).
+        test_images: that its accuracy will be measured on.
     """
 
     overrides: tuple[str, ...]
@@ -54,6 +55,7 @@ class Job:
     code: Mapping[str, str] = field(default_factory=dict, hash=False)
     choices: Mapping[str, str] = field(default_factory=dict, hash=False)
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    test_images: int = 0
 
     def summary(self) -> Any:
         """The content of its `run.json`, whatever that is; None where there is none that can be read."""

@@ -43,8 +43,8 @@ class Judged(NamedTuple):
         low: of the simultaneous interval.
         high: of the simultaneous interval.
         p: two-sided, of this difference alone; NaN where no noise was seen and none can be inferred.
-        p_corrected: for all differences.
-        level: of each test, the same for all, so that one in twenty families has any false one.
+        p_corrected: for all differences; below 0.05 where p is below the level.
+        level: of each test, the same for all.
     """
 
     n: np.ndarray
@@ -94,7 +94,7 @@ class Noise(NamedTuple):
         return sizes
 
 
-def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Judged:
+def judge(differences: np.ndarray, rank: int, images: float | None = None, level: float | None = None) -> Judged:
     """Test that the mean of each row is zero.
 
     Args:
@@ -103,6 +103,8 @@ def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Ju
         images: that an accuracy is measured on. Two accuracies of the same m images that differ by d differ on at
             least m |d| of them, so the variance of d is at least max(|d|, 1/m)/m (that of McNemar 1947, Psychometrika
             12:153), however much alike a few seeds may be. None where it is not known.
+        level: of each test, greater than 0; by default that of Sidak's correction, with which one in twenty families
+            has any false one. Corrected p-values are those of as many tests as would have this level.
     """
     rounded = np.round(differences, DECIMALS)
     n = np.isfinite(rounded).sum(axis=1)
@@ -112,11 +114,12 @@ def judge(differences: np.ndarray, rank: int, images: float | None = None) -> Ju
     own = np.maximum(np.where(seen > 10.0 ** (-2 * DECIMALS), seen, 0.0), least)
     noise = moderate(own, n - 1.0, rank)
     noise = Noise(noise.weights, np.maximum(noise.variance, least), np.minimum(noise.freedom, rank * (n - 1.0)))
-    level = float(-np.expm1(np.log(CONFIDENCE) / len(n)))  # Sidak's
+    tests = len(n) if level is None else float(np.log(CONFIDENCE) / np.log1p(-level))
+    level = float(-np.expm1(np.log(CONFIDENCE) / tests))
     known = (noise.variance > 0).all(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(mean == 0, 1.0, np.where(known, noise.tail(np.abs(mean) * np.sqrt(n)), np.nan))
-        corrected = -np.expm1(len(n) * np.log1p(-p))
+        corrected = -np.expm1(tests * np.log1p(-p))
     half = np.full(len(n), np.nan)
     half[known] = noise.quantile(level, np.flatnonzero(known)) / np.sqrt(n[known])
     low, high = np.clip(mean - half, -1, 1), np.clip(mean + half, -1, 1)

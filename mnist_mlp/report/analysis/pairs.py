@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import special
 
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE, FEWEST, Judged, judge
-from mnist_mlp.report.analysis.verdicts import BETTER, OPEN, UNTOLD, WORSE
+from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE
 
 POWER = 0.8  # at which a number of further seeds is estimated
 MOST_SEEDS = 1000  # beyond which it is not worth a number
@@ -19,7 +19,11 @@ NOISELESS = f"{UNTOLD}: the seeds show no noise to measure the difference agains
 
 
 def compare_pairs(
-    table: pd.DataFrame, images: float | None = None, budgets: Mapping[str, str] = MappingProxyType({})
+    table: pd.DataFrame,
+    images: float | None = None,
+    budgets: Mapping[str, str] = MappingProxyType({}),
+    level: float | None = None,
+    margin: float | None = None,
 ) -> tuple[pd.DataFrame, int]:
     """Compare every pair of rows, paired by column; beyond 150 rows, the first with each other.
 
@@ -29,6 +33,9 @@ def compare_pairs(
         budgets: what was spent on tuning each cell, in words; empty where nothing was tuned. The best of
             more settings looks better by chance alone, and by how much is not known, so pairs that differ get no
             verdict.
+        level: of each test (see `contrasts.judge`).
+        margin: cells are equivalent where the interval of their difference lies within it, to either side; None where
+            nobody asks.
 
     Returns:
         One row a pair: `a`, `b` (cells, a before b), `n` seeds in common, `difference` of a less b, `ci_low` and
@@ -46,13 +53,13 @@ def compare_pairs(
     enough = n >= FEWEST
     cells = len({*first[enough], *second[enough]})
     if cells:
-        judged = judge(differences[enough], cells - 1, images)
+        judged = judge(differences[enough], cells - 1, images, level)
         real = judged.p_corrected < 1 - CONFIDENCE
         more = np.where(real | np.isnan(judged.p), np.nan, _more_seeds(judged))  # of a real one, none are needed
         numbers = (judged.low, judged.high, judged.p, judged.p_corrected, more)
         for name, values in zip(("difference", *NUMBERS), (judged.mean, *numbers), strict=True):
             columns[name][enough] = values
-        verdicts[enough] = [_verdict(*told) for told in zip(judged.mean, judged.p, real, judged.n, more, strict=True)]
+        verdicts[enough] = _verdicts(judged, more, margin)
     if budgets:
         spent = [str(budgets.get(cell)) for cell in table.index]
         for pair, (a, b) in enumerate(zip(first, second, strict=True)):
@@ -66,12 +73,14 @@ def compare_pairs(
     return (pairs[first == 0] if len(table) > MOST_CELLS else pairs), cells
 
 
-def _verdict(difference: float, p: float, is_real: bool, n: int, more: float) -> str:
-    if np.isnan(p):
-        return NOISELESS
-    if is_real:
-        return BETTER if difference > 0 else WORSE
-    return f"{OPEN} at n = {n}: {needed(more)}"
+def _verdicts(judged: Judged, more: np.ndarray, margin: float | None) -> np.ndarray:
+    """What is said of each difference, given how many more seeds it would take."""
+    is_real = judged.p_corrected < 1 - CONFIDENCE
+    is_within = np.maximum(-judged.low, judged.high) <= (-1 if margin is None else margin)
+    within = [f"{EQUIVALENT} within {100 * (margin or 0):g} points at n = {n}" for n in judged.n]
+    still = [f"{OPEN} at n = {n}: {needed(m)}" for n, m in zip(judged.n, more, strict=True)]
+    kinds = [np.isnan(judged.p), is_real & (judged.mean > 0), is_real, is_within]
+    return np.select(kinds, [*np.array([[NOISELESS], [BETTER], [WORSE]], dtype=object), within], still)
 
 
 def needed(more: float) -> str:

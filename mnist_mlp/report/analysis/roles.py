@@ -31,7 +31,7 @@ LEARNING_RATE = "optim.lr"
 FACTS = (
     *("status", "reason", "seconds", "ended", "config_hash", "digest", "commonest_test_share", "parameters"),
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "streams", "data"),
-    *("phase", "chosen_in", CELL, REPLICATE),
+    *("phase", "chosen_in", "looked_in", CELL, REPLICATE),
 )
 # Where the code of an option lies, which moves between versions while the option stays: no setting to choose, and no
 # terms of a measurement. What an option itself is made of may have targets too, which are settings.

@@ -1,6 +1,7 @@
 """Sections of a report: results that were measured on the same terms, as only those compare."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
             names |= _by_digest(name, part[[row == values for row in rows]], by)
     found = {name: _with_search(runs, results.runs) for name, runs in names.items()}
     return {
-        name: Results(runs, results.metrics[results.metrics["run"].isin(runs.index)], results.problems)
+        name: replace(results, runs=runs, metrics=results.metrics[results.metrics["run"].isin(runs.index)])
         for name, runs in found.items()
     }
 

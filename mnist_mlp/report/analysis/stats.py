@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import budget, effects, fairness, sources
+from mnist_mlp.report.analysis.looks import judge_looks, withhold
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
@@ -28,6 +29,7 @@ from mnist_mlp.report.analysis.roles import (
 )
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.choices import CONFIRM
+from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
 
@@ -53,6 +55,7 @@ class Comparison:
         summary: one row a cell, the best mean `score` at its chosen setting first; means of accuracies, losses and
             seconds are over the `n` completed runs there.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
+        looks: at the results while seeds were added, by which the pairs are judged; None where there were none.
         judged: how many cells have three seeds in common with another, which a verdict takes.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
         split: of the variance between the replicates, by source; None where the sources do not vary apart.
@@ -70,6 +73,7 @@ class Comparison:
     runs: pd.DataFrame
     summary: pd.DataFrame
     pairs: pd.DataFrame
+    looks: Looks | None
     judged: int
     effects: pd.DataFrame
     split: sources.Split | None
@@ -118,13 +122,23 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     summary = _summarise(runs, by, tuned)
     scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
     judged_by = scored[scored["independent"]]
-    table = judged_by.pivot_table(index=CELL, columns=REPLICATE, values="score")
-    table = table.reindex([cell for cell in summary[CELL] if cell in set(scored[CELL])])
-    images = _same_size(tested(runs))
+    table = score_table(judged_by).reindex([cell for cell in summary[CELL] if cell in set(scored[CELL])])
+    images = same_size(tested(runs))
     searched = tried(runs)  # with all that has been found out about them
     # The luck of many tries is no part of what was trained anew.
     spent = budgets(searched, tuned) if tuned and not confirmed[runs["chosen"]].all() else {}
-    paired, judged = compare_pairs(table, images, spent)
+    sweeps = scored["looked_in"].dropna().unique()
+    looks = results.looks[sweeps[0]] if len(sweeps) == 1 else None
+    if looks and scored["looked_in"].notna().all() and tuple(by) == COMPARED:
+        paired, judged = judge_looks(table, looks.looks, images, looks.margin)
+        # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
+        averaged = judged_by[judged_by[REPLICATE].isin(looks.looks[0].seeds)]
+    else:
+        paired, judged = compare_pairs(table, images, spent)
+        # An average over cells that were tuned unalike is as unfair as a pair of them.
+        averaged = judged_by if len({*spent.values()}) < 2 else judged_by.head(0)
+        if len(sweeps):
+            looks, paired, averaged = None, withhold(paired), averaged.head(0)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -134,9 +148,9 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         runs=runs,
         summary=summary,
         pairs=paired,
+        looks=looks,
         judged=judged,
-        # An average over cells that were tuned unalike is as unfair as a pair of them.
-        effects=effects.main_effects(judged_by if len({*spent.values()}) < 2 else scored.head(0), by, images),
+        effects=effects.main_effects(averaged, by, images),
         split=sources.split(runs[runs["chosen"]]),
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
         sensitivity=_sensitivity(searched, tuned),
@@ -145,7 +159,12 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     )
 
 
-def _same_size(runs: pd.DataFrame) -> float | None:
+def score_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """The scores of runs, cells x seeds."""
+    return runs.pivot_table(index=CELL, columns=REPLICATE, values="score")
+
+
+def same_size(runs: pd.DataFrame) -> float | None:
     """The number of test images that all runs share, by those that tell it; None where none does, or they differ."""
     known = runs[runs["status"] != FAILED]
     sizes = known["test_size"].dropna().unique()

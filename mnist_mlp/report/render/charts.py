@@ -11,8 +11,8 @@ from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell, judged_sp
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions
-from mnist_mlp.report.render.looks import looks
 from mnist_mlp.report.render.scales import least_error, with_errors
+from mnist_mlp.report.render.style import looks
 from mnist_mlp.run import schema
 from mnist_mlp.run.record import SPLITS
 

@@ -18,8 +18,8 @@ from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tested,
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
 from mnist_mlp.report.render import budget, captions, panels, plots
-from mnist_mlp.report.render.looks import Looks, looks
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
+from mnist_mlp.report.render.style import Looks, looks
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import write_atomically
 

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, each_cell
 from mnist_mlp.report.render import escape, plots
-from mnist_mlp.report.render.looks import Looks, Style
 from mnist_mlp.report.render.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
+from mnist_mlp.report.render.style import Looks, Style
 from mnist_mlp.run.record import SPLITS
 
 MOST_PANELS = 12  # in one figure; the cells of further ones are grey

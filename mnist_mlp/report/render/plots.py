@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell
 from mnist_mlp.report.render import escape
-from mnist_mlp.report.render.looks import NAMES, Looks, in_order
 from mnist_mlp.report.render.scales import SHADE, squeeze
+from mnist_mlp.report.render.style import NAMES, Looks, in_order
 from mnist_mlp.run.record import COMPLETED
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise

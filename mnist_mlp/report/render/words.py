@@ -12,8 +12,9 @@ from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, 
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render import budget, noise
-from mnist_mlp.report.render.looks import NAMES
+from mnist_mlp.report.render.style import NAMES
 from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import DIVERGED, FAILED
 from mnist_mlp.run.schema import GROUPS
 
@@ -58,7 +59,7 @@ def _winner(comparison: Comparison) -> str:
             f"{first}, but over the seeds that they share, {ahead.iloc[0]['b']} is better: the means are over "
             "different seeds."
         )
-    same = f"{alike.iloc[0]['verdict']} to {listed(list(alike['b']))}" if len(alike) else ""
+    same = f"{alike.iloc[0]['verdict'].partition(' at n')[0]} to {listed(_with_seeds(alike))}" if len(alike) else ""
     if open_.empty and not same:
         other = (
             "the other cell" if len(rivals) == 1 else f"{'all ' * (not rest)}{counted(len(told), 'other cell')}{rest}"
@@ -84,6 +85,10 @@ def _winner(comparison: Comparison) -> str:
         )
     which = f"{len(open_)}, such as {runner['b']}" if len(open_) > 1 else runner["b"]
     return f"{first}. It is {', '.join(parts)}, and statistically indistinguishable from {which} ({gap})."
+
+
+def _with_seeds(pairs: pd.DataFrame) -> list[str]:
+    return [f"{cell} (n = {n})" for cell, n in zip(pairs["b"], pairs["n"], strict=True)]
 
 
 def _all_open(told: int, rivals: int, runner: str) -> tuple[str, str]:
@@ -254,7 +259,7 @@ def method(comparison: Comparison) -> list[str]:
             "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
             "variance of the cells' means."
         )
-    lines += [*noise.method(comparison.split), *budget.method(comparison)]
+    lines += [*_looks(comparison.looks), *noise.method(comparison.split), *budget.method(comparison)]
     lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
     images = comparison.runs["test_size"].dropna().unique()
     lines.append(
@@ -267,6 +272,20 @@ def method(comparison: Comparison) -> list[str]:
             "stack's, and say nothing about the optimizer."
         )
     return lines
+
+
+def _looks(looks: Looks | None) -> list[str]:
+    """How seeds were added, and what that does to the verdicts."""
+    if looks is None:
+        return []
+    counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
+    within = f", or shown to differ by less than {100 * looks.margin:g} points" if looks.margin is not None else ""
+    return [
+        f"Seeds were added to the cells that were not yet told from the best{within}, up to {looks.max_seeds} a cell. "
+        f"Looks were taken at this many seeds: {counts}. All of them together are wrong as seldom as one: each spends "
+        "its share of 5 % (Lan and DeMets 1983, in O'Brien and Fleming's shape), and each pair is judged by the look "
+        "that decided it. Effects are of the seeds that all cells were given first."
+    ]
 
 
 def probability(p: float) -> str:

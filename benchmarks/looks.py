@@ -1,0 +1,155 @@
+"""What it costs to look while seeds are added: how often verdicts are false, and how many seeds are spared.
+
+Accuracies are simulated as in `benchmarks.verdicts`, and given to the report's own `look_at`, just as
+a sweep with `hydra.sweeper.until_decided=true` does: cells get seeds until they are told from the best. Where all cells
+are equal, any "better" is false; where one is worse than all others by just the margin, any "equivalent" of it and
+another is. Where one is better, a design with a fixed number of seeds that finds nine in ten of its differences is
+looked for, then the least `max_seeds` that finds as many; the table has the seeds that the sweep took, over those of
+the fixed design.
+
+    python -m benchmarks.looks [--sweeps 500]
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+
+from benchmarks.printing import say
+from mnist_mlp.report.analysis.looks import look_at, schedule
+from mnist_mlp.report.analysis.pairs import compare_pairs
+from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, WORSE, are
+from mnist_mlp.run.looks import Look
+
+NOISE, IMAGES = 0.002, 10000  # standard deviation of a run's accuracy; test images
+POWER = 0.9
+MARGIN = 0.0025
+TRIED = range(1, 13)  # seeds more than the fixed design has, that the most may be
+
+
+class Plan(NamedTuple):
+    """Seeds to begin with, added at a time, and at most."""
+
+    given: int
+    batch: int
+    most: int
+
+
+class Ended(NamedTuple):
+    """What one sweep came to.
+
+    Attributes:
+        pairs: as the report has them.
+        seeds: of all cells together.
+        looks: how many were taken.
+    """
+
+    pairs: pd.DataFrame
+    seeds: int
+    looks: int
+
+
+def accuracies(number: int, cells: int, seeds: int, shift: float) -> pd.DataFrame:
+    """A simulated sweep, cells x seeds, the first cell better by a shift; a seed's effect is as large as the noise."""
+    generator = np.random.default_rng([cells, number])
+    y = 0.97 + NOISE * (generator.normal(size=(seeds, 1)) + generator.normal(size=(seeds, cells)))
+    y[:, 0] += shift
+    return pd.DataFrame(np.round(y.T * IMAGES) / IMAGES, index=[f"c{cell:02}" for cell in range(cells)])
+
+
+def sweep(y: pd.DataFrame, plan: Plan, margin: float | None = None) -> Ended:
+    """Add seeds until it is decided."""
+    looks: list[Look] = []
+    told, playing = None, list(y.index)
+    seen = pd.DataFrame(np.nan, y.index, y.columns)
+    for size, level in schedule(plan.given, plan.batch, plan.most, len(y)):
+        seen.loc[playing, seen.columns[:size]] = y.loc[playing, seen.columns[:size]]
+        seeds = [int(seed) for seed in seen.columns[:size]]
+        look, playing, told = look_at(seen, Look(seeds, level, playing, "", {}), told, IMAGES, margin)
+        looks.append(look)
+        if not playing:
+            break
+    assert told is not None
+    return Ended(told, int(seen.notna().to_numpy().sum()), len(looks))
+
+
+def of_first(pairs: pd.DataFrame) -> pd.Series:
+    """The verdicts on the first cell beside the others."""
+    return pairs.loc[pairs["a"] == "c00", "verdict"]
+
+
+def false_better(number: int, cells: int, plan: Plan) -> list[float]:
+    """Of equal cells: whether any is said to be better; and the seeds and looks taken."""
+    ended = sweep(accuracies(number, cells, plan.most, 0.0), plan)
+    return [float(are(ended.pairs["verdict"], BETTER, WORSE).any()), ended.seeds, ended.looks]
+
+
+def false_equivalent(number: int, cells: int, plan: Plan) -> list[float]:
+    """Of cells one of which is worse by the margin: whether it is said to be equivalent to any."""
+    ended = sweep(accuracies(number, cells, plan.most, -MARGIN), plan, MARGIN)
+    return [float(are(of_first(ended.pairs), EQUIVALENT).any()), ended.seeds, ended.looks]
+
+
+def fixed_power(number: int, cells: int, seeds: int, shift: float) -> list[float]:
+    """The share of the first cell's differences that a design without looks finds."""
+    pairs, _ = compare_pairs(accuracies(number, cells, seeds, shift), IMAGES)
+    return [float(are(of_first(pairs), BETTER).mean())]
+
+
+def power(number: int, cells: int, plan: Plan, shift: float) -> list[float]:
+    """The share of the first cell's differences that are found, and the seeds and looks taken."""
+    ended = sweep(accuracies(number, cells, plan.most, shift), plan)
+    return [float(are(of_first(ended.pairs), BETTER).mean()), ended.seeds, ended.looks]
+
+
+def mean(workers: Parallel, work: Callable[..., list[float]], sweeps: int, *arguments: object) -> Sequence[float]:
+    """Means over sweeps, computed on all cores."""
+    rows = workers(delayed(work)(number, *arguments) for number in range(sweeps))
+    return [float(value) for value in np.mean(rows, axis=0)]
+
+
+def least(found: Callable[[int], float], low: int, high: int) -> int:
+    """The smallest number in [low, high] with enough power, which grows with it."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if found(middle) >= POWER else (middle + 1, high)
+    return low
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sweeps", type=int, default=500, help="of each design [%(default)s]")
+    sweeps = parser.parse_args().sweeps
+    rows = []
+    with Parallel(n_jobs=-1) as workers:
+        for cells, plan, shift in ((2, Plan(5, 5, 50), 1.0), (24, Plan(5, 5, 30), 2.0)):
+            for name, work in (("better", false_better), ("equivalent", false_equivalent)):
+                false, seeds, looks = mean(workers, work, sweeps, cells, plan)
+                rows.append(
+                    (cells, plan, f'false "{name}"', f"{false:.1%}", f"{seeds / cells:.1f}", f"{looks:.1f}", "")
+                )
+                say(str(rows[-1]))
+            fixed = least(lambda n, c=cells, s=shift: mean(workers, fixed_power, sweeps, c, n, s * NOISE)[0], 3, 60)
+            for most in (fixed + more for more in TRIED):
+                longer = plan._replace(most=most)
+                found, seeds, looks = mean(workers, power, sweeps, cells, longer, shift * NOISE)
+                if found >= POWER:
+                    break
+            ratio = f"{seeds / cells / fixed:.2f} of {fixed}"
+            title = f"one better by {shift:g} sd: found"
+            rows.append((cells, longer, title, f"{found:.1%}", f"{seeds / cells:.1f}", f"{looks:.1f}", ratio))
+            say(str(rows[-1]))
+    print(
+        "\n| cells | seeds: first, batch, most | what | share | seeds a cell | looks | seeds over the fixed design's |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for cells, plan, *rest in rows:
+        print(f"| {cells} | {', '.join(map(str, plan))} | {' | '.join(rest)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""Seeds until it is decided: further ones for those cells that are not yet told from the best.
+
+With `hydra.sweeper.until_decided=true`, a sweep looks at its results, adds seeds where these leave something open, and
+looks again, at levels that all looks share (see `mnist_mlp.report.analysis.looks`, which also judges them).
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_mlp.app.cells import cells_of, is_tuned, names
+from mnist_mlp.app.confirm import EXAMPLE, SEED, Plan, confirming
+from mnist_mlp.run import configuration
+from mnist_mlp.run.choices import add_confirmed
+from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.schema import ConfigError, UserError
+from mnist_mlp.run.startup import importing
+from mnist_mlp.sweeps.jobs import FINISHED, Job
+
+if TYPE_CHECKING:  # else what takes long to import is left until it is needed
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+SWEEPER = "hydra.sweeper"
+PLACE = f"{SWEEPER}.until_decided"
+PER_CENT = 100
+
+
+@dataclass(frozen=True)
+class Until:
+    """When to stop adding seeds.
+
+    Attributes:
+        max_seeds: the most a cell gets.
+        batch: how many are added at a time.
+        margin: cells whose accuracies differ by less than this fraction are equivalent; None where nobody asks.
+    """
+
+    max_seeds: int
+    batch: int
+    margin: float | None
+
+
+def read(sweeper: Mapping[str, Any]) -> Until | None:
+    """What the sweeper's settings say, checked; None where seeds are as given.
+
+    Raises:
+        ConfigError: a value is none.
+    """
+    is_asked, margin = sweeper["until_decided"], sweeper["margin"]
+    if not isinstance(is_asked, bool):
+        raise ConfigError(f"{PLACE}={is_asked}: allowed are true, false")
+    for key in ("max_seeds", "batch"):
+        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or sweeper[key] < 1:
+            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed is a whole number, at least 1")
+    if margin is not None:
+        if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PER_CENT:
+            raise ConfigError(
+                f"{SWEEPER}.margin={margin}: allowed are null and percentage points, greater than 0, as in 0.2"
+            )
+        if not is_asked:
+            raise ConfigError(f"{SWEEPER}.margin={margin}: seeds are as given; allowed with it is {PLACE}=true")
+        margin /= PER_CENT
+    return Until(sweeper["max_seeds"], sweeper["batch"], margin) if is_asked else None
+
+
+def phases(
+    directory: Path,
+    before: Iterator[list[Job]],
+    until: Until | None,
+    is_confirmed: bool,
+    plan: Plan,
+    dry_run: bool = False,
+) -> Iterator[list[Job]]:
+    """The phases of a sweep; then, batch by batch, further seeds of the last one's jobs.
+
+    Args:
+        directory: of the sweep.
+        before: the phases.
+        until: when to stop; None for no further seeds.
+        is_confirmed: whether the last phase confirms what the first has chosen.
+        plan: makes jobs of overrides, each checked.
+        dry_run: leaves `looks.json` and `choices.json` as they are.
+
+    Raises:
+        UserError: these jobs leave nothing to decide, or have been looked at with other settings.
+    """
+    if until is None:
+        if (directory / LOOKS_FILE).exists():
+            raise UserError(
+                f"{directory} holds a sweep that added seeds until it was decided; allowed is {PLACE}=true again, or "
+                "another hydra.sweep.dir=DIR"
+            )
+        yield from before
+        return
+    first = next(before)
+    _check(directory, first, until, is_confirmed)
+    yield first
+    last = first
+    for last in before:
+        _check_seeds(directory, last, until)
+        yield last
+    if last is first and is_confirmed:
+        return  # the search has failed, and nothing was chosen
+    used = {seed for job in first for seed in configuration.seeds(job.config).values()}
+    yield from _looking(directory, last, until, used, is_confirmed, plan, dry_run)
+
+
+def _looking(
+    directory: Path,
+    given: Sequence[Job],
+    until: Until,
+    used: set[int],
+    is_confirmed: bool,
+    plan: Plan,
+    dry_run: bool,
+) -> Iterator[list[Job]]:
+    """Further jobs, those of each batch once the last have been run."""
+    with importing():
+        from mnist_mlp.report.analysis.looks import look_at, schedule
+
+    jobs = cells_of(given, PLACE)
+    seeds = _seeds(given)
+    begun = len(seeds)
+    further = (seed for seed in count(max(seeds) + 1) if seed not in used)
+    seeds += islice(further, until.max_seeds - begun)
+    looks: list[Look] = []
+    told, playing = None, list(jobs)
+    for size, level in schedule(begun, until.batch, until.max_seeds, len(jobs)):
+        wanted = [
+            overrides
+            for cell in playing
+            for overrides in confirming(jobs[cell][0].overrides, {SEED: seeds[len(jobs[cell]) : size]})
+        ]
+        if new := plan(wanted) if wanted else []:
+            added = cells_of(new, PLACE)
+            if is_confirmed and not dry_run:
+                add_confirmed(directory, {cell: names(of, directory) for cell, of in added.items()})
+            yield new
+            for cell, of in added.items():
+                jobs[cell] += of
+        everything = list(chain.from_iterable(jobs.values()))
+        if missing := sum(job.status() not in FINISHED for job in everything):
+            log.error("%d jobs have no result; no look is taken before they have", missing)
+            return
+        table, images = _results(everything)
+        now = Look(seeds[:size], level, playing, "", {})
+        look, playing, told = look_at(table.reindex(list(jobs)), now, told, images, until.margin)
+        looks.append(look)
+        if not dry_run:
+            write_looks(
+                directory, Looks(until.margin, until.max_seeds, until.batch, names(everything, directory), looks)
+            )
+        log.info("%s", _said(look, playing, is_last=size == until.max_seeds))
+        if not playing:
+            return
+
+
+def _results(jobs: Sequence[Job]) -> "tuple[pd.DataFrame, float | None]":
+    """What a report would judge: the scores, cells x seeds, and how many images they are measured on."""
+    from mnist_mlp.report import compared
+    from mnist_mlp.report.analysis.stats import same_size, score_table
+
+    _, sections = compared([job.directory for job in jobs])
+    (comparison,) = sections.values()
+    return score_table(comparison.scored), same_size(comparison.runs)
+
+
+def _said(look: Look, playing: Sequence[str], is_last: bool) -> str:
+    left = "; ".join(f"{cell}: {verdict}" for cell, verdict in look.left.items())
+    found = f"look at {len(look.seeds)} seeds: {look.best} leads{f' ({left})' if left else ''}"
+    if not playing:
+        return f"{found}; all is decided"
+    open_ = f"{len(playing) - 1} not told from it"
+    return f"{found}; {open_}, at the most seeds" if is_last else f"{found}; {open_}: these get further seeds"
+
+
+def _check(directory: Path, jobs: Sequence[Job], until: Until, is_confirmed: bool) -> None:
+    cells = cells_of(jobs, PLACE)
+    if len(cells) < 2:
+        raise UserError(f"{PLACE}: there is one cell, so there is nothing to decide; allowed are several")
+    for job in jobs:
+        for source, seed in configuration.seeds(job.config).items():
+            if seed != job.config[SEED]:
+                raise UserError(
+                    f"{PLACE}: seeds.{source}={seed}: further seeds are of all sources; allowed is seed alone"
+                )
+    if is_tuned(jobs) and not is_confirmed:
+        raise UserError(
+            f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "
+            f"one setting a cell, or a search that is confirmed, as with {EXAMPLE}"
+        )
+    images = min(job.test_images for job in jobs)
+    if until.margin is not None and until.margin * images < 1 - 1e-9:
+        raise UserError(
+            f"{SWEEPER}.margin={until.margin * PER_CENT:g}: less than one of {images:,} test images; allowed are "
+            f"{PER_CENT / images:.2g} points and more"
+        )
+    if not is_confirmed:
+        _check_seeds(directory, jobs, until)
+
+
+def _check_seeds(directory: Path, given: Sequence[Job], until: Until) -> None:
+    from mnist_mlp.report.analysis.contrasts import FEWEST
+
+    seeds = _seeds(given)
+    least = max(len(seeds) + 1, FEWEST)
+    if until.max_seeds < least:
+        raise UserError(
+            f"{SWEEPER}.max_seeds={until.max_seeds}: each cell is given {len(seeds)} to begin with; allowed are "
+            f"{least} and more"
+        )
+    if not (directory / LOOKS_FILE).exists():
+        return
+    try:
+        last = read_looks(directory / LOOKS_FILE)
+    except Unreadable as error:
+        raise UserError(f"{directory}: {error}; allowed is to remove it, as the same looks are taken again") from error
+    for key, was, now in (
+        ("max_seeds", last.max_seeds, until.max_seeds),
+        ("batch", last.batch, until.batch),
+        ("margin", *(None if m is None else round(m * PER_CENT, 9) for m in (last.margin, until.margin))),
+    ):
+        if was != now:
+            raise UserError(
+                f"{SWEEPER}.{key}={now}: {directory} has been looked at with {was}; to change that after a look would "
+                f"leave the verdict to luck. Allowed is {was}, or another hydra.sweep.dir=DIR"
+            )
+
+
+def _seeds(jobs: Sequence[Job]) -> list[int]:
+    return sorted({int(job.config[SEED]) for job in jobs})

@@ -9,19 +9,26 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from warm import Warm
 
+from mnist_mlp.app.compose import compose
+from mnist_mlp.app.plan import plan
 from mnist_mlp.data.datasets import mnist
 from mnist_mlp.data.splits import Dataset
 from mnist_mlp.report import Outcome, compared, report_on
 from mnist_mlp.report.render.page import write_tables
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.sweeps.jobs import Job
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -55,6 +62,20 @@ def _on_one_thread() -> None:
 def real_mnist() -> Dataset:
     """MNIST, fetched once for all tests."""
     return mnist(DATA)
+
+
+@contextmanager
+def planning(top: Path) -> Iterator[Callable[[Sequence[Sequence[str]]], list[Job]]]:
+    """What makes jobs of overrides, on digits, for a sweep in this directory."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+
+        def planned(jobs: Sequence[Sequence[str]]) -> list[Job]:
+            on_digits = [[*overrides, "data=digits"] for overrides in jobs]
+            return plan(top, ((jobs[number], composed) for number, composed in compose(loader, config, on_digits)))
+
+        yield planned
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Report, Write
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
+from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Report, Write, planning
 
-from mnist_mlp.app.compose import compose
 from mnist_mlp.app.confirm import confirming, phases, read
-from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import register
 from mnist_mlp.report import compared
 from mnist_mlp.report.render.words import answer, method
@@ -69,14 +64,8 @@ def test_what_is_chosen_is_trained_anew_and_reported_on(command: Command, tmp_pa
 def planned(top: Path, *arguments: str, tree: Any) -> list[list[Job]]:
     """The jobs of the phases of a sweep of which nothing has been trained."""
     jobs = [[*arguments, f"seed={seed}"] for seed in (0, 1)]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration("config", ["data=digits"], run_mode=RunMode.MULTIRUN)
-
-        def checked(of: Sequence[Sequence[str]]) -> list[Job]:
-            return plan(top, ((of[number], composed) for number, composed in compose(loader, config, of)))
-
-        crossed = [[*job, f"optim.lr={lr}"] for job in jobs for lr in ("0.1", "0.2")]
+    crossed = [[*job, f"optim.lr={lr}"] for job in jobs for lr in ("0.1", "0.2")]
+    with planning(top) as checked:
         return list(phases(top, jobs if arguments == ("optim=sgd",) else crossed, tree, checked))
 
 

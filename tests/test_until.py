@@ -1,0 +1,284 @@
+"""Seeds until it is decided: levels, verdicts by looks, which cells get seeds, and the sweep that does so."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Write, planning
+from scipy.special import ndtri
+
+from mnist_mlp.app.register import register
+from mnist_mlp.app.until import Until, phases, read
+from mnist_mlp.report import compared
+from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
+from mnist_mlp.report.analysis.pairs import compare_pairs
+from mnist_mlp.report.analysis.spending import levels, spent
+from mnist_mlp.report.render.words import answer, method
+from mnist_mlp.run.choices import CHOICES_FILE
+from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
+from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.schema import ConfigError, UserError
+
+register(ROOT / "experiments")
+UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
+LEVEL = 0.01
+
+
+@pytest.mark.parametrize(
+    ("shares", "bounds"),
+    [
+        # Five looks at equal distances, two-sided 5 %: the bounds that every program for this prints.
+        ((0.2, 0.4, 0.6, 0.8, 1), (4.877, 3.357, 2.680, 2.290, 2.031)),
+        ((1,), (1.960,)),
+    ],
+)
+def test_levels_are_those_of_lan_and_demets(shares: Sequence[float], bounds: Sequence[float]) -> None:
+    assert [-ndtri(level / 2) for level in levels(shares, 0.05)] == pytest.approx(bounds, abs=5e-4)
+
+
+@pytest.mark.parametrize(("looks", "tests"), [(10, 1), (4, 6), (46, 1)])
+def test_all_looks_together_spend_what_one_would(looks: int, tests: int) -> None:
+    shares = [0.1 + 0.9 * look / (looks - 1) for look in range(looks)]
+    steps = np.random.default_rng(0).normal(size=(40_000, looks)) * np.sqrt(np.diff(shares, prepend=0))
+    z = np.abs(steps.cumsum(axis=1)) / np.sqrt(shares)
+    bounds = -ndtri(np.asarray(levels(shares, 0.2, tests), dtype=float) / 2)
+    for look in {0, looks // 2, looks - 1}:
+        expected = 1 - (1 - spent(shares[look], 0.2)) ** (1 / tests)
+        crossed = (z[:, : look + 1] > bounds[: look + 1]).any(axis=1).mean()
+        assert crossed == pytest.approx(expected, abs=4 * np.sqrt(expected / len(z)))
+
+
+def test_looks_begin_with_what_is_given_and_end_with_the_most() -> None:
+    assert [size for size, _ in schedule(5, 5, 50, 2)] == list(range(5, 51, 5))
+    assert [size for size, _ in schedule(1, 1, 5, 2)] == [3, 4, 5]
+    assert [size for size, _ in schedule(2, 10, 7, 2)] == [7]
+    # Of three cells, each of three pairs gets its share of what two cells have for one.
+    one, three = (np.array([level for _, level in schedule(5, 5, 20, cells)]) for cells in (2, 3))
+    assert one[-1] / 4 < three[-1] < one[-1] / 2
+
+
+def scores(**cells: Sequence[float]) -> pd.DataFrame:
+    """Accuracies in points above 90 %; fewer seeds than others have are the first ones."""
+    longest = max(map(len, cells.values()))
+    rows = {cell: [*(0.9 + value / 100 for value in of), *[np.nan] * (longest - len(of))] for cell, of in cells.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def look(seeds: int, level: float = LEVEL, cells: Sequence[str] = ("a", "b")) -> Look:
+    return Look(list(range(seeds)), level, cells, "", {})
+
+
+NOISE = (0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08)
+
+
+def test_a_pair_stays_as_it_was_decided() -> None:
+    first = [3 + noise for noise in NOISE[:4]]
+    table = scores(a=[*first, *[-3 + noise for noise in NOISE[4:]]], b=[0.0] * 8)
+    assert compare_pairs(table)[0]["verdict"].tolist() != ["better"]
+    pairs, judged = judge_looks(table, [look(4), look(8)])
+    assert (pairs["verdict"].tolist(), pairs["n"].tolist(), judged) == (["better"], [4], 2)
+    assert pairs["difference"].tolist() == pytest.approx([0.03])
+    pairs, _ = judge_looks(table, [look(4, 1e-9), look(8)])
+    assert pairs["n"].tolist() == [8]
+    assert pairs["verdict"].str.startswith("indistinguishable at n = 8").all()
+
+
+def test_a_pair_is_judged_at_the_level_of_the_look() -> None:
+    table = scores(a=[0.2 + noise for noise in NOISE], b=[0.0] * 8)
+    (p,) = compare_pairs(table)[0]["p"]
+    for level, verdict in ((p * 1.01, "better"), (p * 0.99, "indistinguishable")):
+        pairs, _ = judge_looks(table, [look(8, level)])
+        assert pairs["verdict"].str.startswith(verdict).all()
+        assert (pairs["p_corrected"] < 0.05).tolist() == [verdict == "better"]
+        assert (pairs["ci_low"] > 0).tolist() == [verdict == "better"]
+
+
+def test_seeds_that_one_of_two_lacks_are_no_look_at_them() -> None:
+    table = scores(a=[1 + 10 * noise for noise in NOISE], b=[0.0] * 4)
+    strict, lax = judge_looks(table, [look(4, 1e-9), look(8, 0.9)])[0], judge_looks(table, [look(4, 0.9)])[0]
+    assert strict["verdict"].str.startswith("indistinguishable at n = 4").all()
+    assert lax["verdict"].tolist() == ["better"]
+
+
+def test_equivalent_is_what_lies_within_the_margin() -> None:
+    table = scores(a=NOISE, b=[0.0] * 8)
+    pairs, _ = judge_looks(table, [look(8)])
+    assert pairs["verdict"].str.startswith("indistinguishable").all()
+    farthest = float(max(-pairs["ci_low"].min(), pairs["ci_high"].max()))
+    for margin, verdict in (
+        (farthest * 1.001, f"equivalent within {farthest * 100.1:g} points at n = 8"),
+        (farthest * 0.999, "indist"),
+    ):
+        assert judge_looks(table, [look(8)], margin=margin)[0]["verdict"].str.startswith(verdict).all()
+    real = scores(a=[1 + noise for noise in NOISE], b=[0.0] * 8)
+    assert judge_looks(real, [look(8)], margin=0.5)[0]["verdict"].tolist() == ["better"]  # however small
+
+
+def test_the_best_and_what_is_not_told_from_it_go_on() -> None:
+    table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
+    found, on, told = look_at(table, look(8, cells=("a", "b", "c")), None, 10_000)
+    assert (found.best, found.left, on) == ("a", {"c": "worse"}, ["a", "b"])
+    # Whoever has left comes back when another is the best, from which it was never told.
+    later = scores(a=[*[0.05] * 8, -9, -9], b=[*NOISE, 0.1, 0.1], c=[-3 + noise for noise in NOISE[::-1]])
+    told.loc[(told["a"] == "b") & (told["b"] == "c"), "verdict"] = "indistinguishable at n = 8"
+    found, on, _ = look_at(later, look(10, cells=("a", "b")), told, 10_000)
+    assert (found.best, on) == ("b", ["a", "b", "c"])
+    found, on, _ = look_at(scores(a=NOISE, b=NOISE[::-1]), look(8), None, 10_000, margin=0.05)
+    assert (on, set(found.left.values())) == ([], {"equivalent within 5 points at n = 8"})
+
+
+def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) -> None:
+    arguments = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-2", "seed=12", "epochs=1", *SMALLER, IN_PROCESS)
+    confirm = "hydra.sweeper.confirm={seed:[10,11],epochs:1}"
+    done = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here").stdout
+    here = tmp_path / "multirun/here"
+    found = read_looks(here / LOOKS_FILE)
+    assert list(found.looks[0].seeds) == [10, 11, 13, 14]  # the search has had 12
+    assert [len(of.seeds) for of in found.looks] == [4, 6, 7][: len(found.looks)]
+    assert [of.level for of in found.looks] == pytest.approx(
+        [level for _, level in schedule(2, 2, 7, 2)][: len(found.looks)]
+    )
+    for before, after in zip(found.looks, found.looks[1:], strict=False):
+        assert set(before.cells) - set(after.cells) == set(before.left)
+    assert re.findall(r"look at (\d+) seeds", done) == [str(len(of.seeds)) for of in found.looks]
+    made: dict[str, list[int]] = {}
+    for job in found.jobs:
+        run = json.loads((here / job / RUN_FILE).read_text())
+        made.setdefault(f"{run['choices']['init']} / {run['choices']['optim']}", []).append(run["config"]["seed"])
+    for cell, seeds in made.items():
+        assert sorted(seeds) == list([of for of in found.looks if cell in of.cells][-1].seeds)
+    choices = json.loads((here / CHOICES_FILE).read_text())
+    assert sorted(job for of in choices.values() for job in of["confirmed"]) == sorted(found.jobs)
+    summary = pd.read_csv(tmp_path / "reports/here/summary.csv").set_index("optim")
+    assert {f"he / {optim}": n for optim, n in summary["n"].items()} == {cell: len(of) for cell, of in made.items()}
+    assert "Seeds were added to the cells" in (tmp_path / "reports/here/report.md").read_text()
+    # Killed in the middle of a batch, it goes on to the same end.
+    last = {name: (here / name).read_text() for name in (LOOKS_FILE, CHOICES_FILE)}
+    (here / found.jobs[-1] / RUN_FILE).unlink()
+    write_looks(here, Looks(found.margin, found.max_seeds, found.batch, found.jobs[:4], found.looks[:1]))
+    again = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here", NO_REPORT).stdout
+    assert {name: (here / name).read_text() for name in last} == last
+    assert [int(n) for n in re.findall(r"(\d+) to do", again)].count(1) == 1
+    assert "it is decided; allowed is" not in again
+    plain = command("run.py", *arguments, confirm, "hydra.sweep.dir=multirun/here", status=1).stderr
+    assert "added seeds until it was decided; allowed is hydra.sweeper.until_decided=true again" in plain
+
+
+SETTINGS = {"until_decided": True, "max_seeds": 50, "batch": 5, "margin": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"until_decided": "yes"}, "until_decided=yes: allowed are true, false"),
+        ({"max_seeds": 0}, "max_seeds=0: allowed is a whole number, at least 1"),
+        ({"batch": 2.5}, "batch=2.5: allowed is a whole number"),
+        ({"margin": 0}, "margin=0: allowed are null and percentage points, greater than 0"),
+        ({"margin": "wide"}, "margin=wide: allowed are null and percentage points"),
+        ({"margin": 1, "until_decided": False}, "allowed with it is hydra.sweeper.until_decided=true"),
+    ],
+)
+def test_settings_that_are_none_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read(SETTINGS | given)
+
+
+def test_settings_are_read() -> None:
+    assert read(SETTINGS | {"margin": 0.5}) == Until(50, 5, 0.005)
+    assert read(SETTINGS | {"until_decided": False}) is None
+
+
+TWO = (["optim=adam"], ["optim=sgd"])
+
+
+@pytest.mark.parametrize(
+    ("jobs", "until", "words"),
+    [
+        ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], Until(9, 2, None), "several settings in a cell"),
+        ([["seed=0"], ["seed=1"]], Until(9, 2, None), "there is one cell, so there is nothing to decide"),
+        ([[*job, "seeds.weights=3"] for job in TWO], Until(9, 2, None), "seeds.weights=3: further seeds are of all"),
+        ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], Until(9, 2, None), "epochs takes several values"),
+        ([[*job, f"seed={n}"] for job in TWO for n in range(4)], Until(4, 2, None), "allowed are 5 and more"),
+        (TWO, Until(2, 2, None), "max_seeds=2: each cell is given 1 to begin with; allowed are 3 and more"),
+        (TWO, Until(9, 2, 0.003), "margin=0.3: less than one of 299 test images; allowed are 0.33 points and more"),
+    ],
+)
+def test_what_cannot_be_decided_is_said_before_training(
+    tmp_path: Path, jobs: Sequence[Sequence[str]], until: Until, words: str
+) -> None:
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)) as caught:
+        next(phases(tmp_path, iter([plan(jobs)]), until, False, plan))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None:
+    write_looks(tmp_path, Looks(0.005, 9, 2, [], []))
+    with planning(tmp_path) as plan:
+        jobs = plan(TWO)
+        assert next(phases(tmp_path, iter([jobs]), Until(9, 2, 0.005), False, plan)) == jobs
+        for changed, words in (
+            (Until(12, 2, 0.005), "max_seeds=12: .* looked at with 9"),
+            (Until(9, 3, 0.005), "batch=3: .* looked at with 2"),
+            (Until(9, 2, 0.01), "margin=1.0: .* looked at with 0.5"),
+        ):
+            with pytest.raises(UserError, match=words):
+                next(phases(tmp_path, iter([jobs]), changed, False, plan))
+        (tmp_path / LOOKS_FILE).write_text("{}")
+        with pytest.raises(UserError, match=r"looks.json: not one of this project's .* allowed is to remove it"):
+            next(phases(tmp_path, iter([jobs]), Until(9, 2, None), False, plan))
+
+
+@pytest.fixture
+def looked(write_run: Write, tmp_path: Path) -> Path:
+    """Two initialisations of two optimizers, looked at with three seeds and with six; sgd left after the first look."""
+    jobs = []
+    for init, best in (("he", 0.95), ("lecun", 0.9501)):
+        for optim, seeds in (("adam", 6), ("sgd", 3)):
+            for seed in range(seeds):
+                accuracy = best - 0.9 * (optim == "sgd") + NOISE[seed] * (1 + (init == "he")) / 1000
+                jobs.append(write_run(init=init, optim=optim, seed=seed, test=[0.1, accuracy]).name)
+    cells = [f"{init} / {optim}" for init in ("he", "lecun") for optim in ("adam", "sgd")]
+    looks = [look(3, 1e-6, cells), look(6, 0.008, ["he / adam", "lecun / adam"])]
+    write_looks(tmp_path / "sweep", Looks(0.001, 6, 3, jobs, looks))
+    return tmp_path / "sweep"
+
+
+def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
+    stray = write_run(init="he", optim="adam", seed=99, test=[0.1, 0.2])
+    results, sections = compared([looked])
+    assert [(p.run, "none of the jobs in looks.json" in p.why) for p in results.problems] == [(str(stray), True)]
+    (comparison,) = sections.values()
+    assert comparison.looks is not None
+    verdicts = comparison.pairs.set_index(["a", "b"])["verdict"]
+    assert verdicts["lecun / adam", "he / adam"] == "equivalent within 0.1 points at n = 6"
+    assert verdicts["lecun / adam", "lecun / sgd"] == "better"
+    said = answer(comparison)[0]
+    assert "It is better than 2 of 3 other cells, and equivalent within 0.1 points to he / adam (n = 6)." in said
+    assert "up to 6 a cell. Looks were taken at this many seeds: 3 (p below 1e-06), 6 (p below 0.008)" in " ".join(
+        method(comparison)
+    )
+    assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all have, whatever they showed
+    assert "Unequal seeds" not in [note.topic for note in comparison.notes]
+
+
+def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_path: Path) -> None:
+    ((_, by_optim),) = compared([looked], by=["optim"])[1].items()
+    assert by_optim.pairs["verdict"].tolist() == [
+        "cannot be told: seeds were added until cells were told apart; report on that sweep alone, by init and optim"
+    ]
+    assert by_optim.pairs[["p", "ci_low"]].isna().all(axis=None)
+    other = write_run(init="he", optim="radam", seed=0, test=[0.1, 0.9]).rename(tmp_path / "other")
+    ((_, both),) = compared([looked, other])[1].items()
+    assert both.pairs["verdict"].str.startswith("cannot be told: seeds were added").all()
+    assert both.effects.empty
+
+
+def test_damaged_looks_are_named(looked: Path) -> None:
+    (looked / LOOKS_FILE).write_text('{"margin": "wide"}')
+    results, _ = compared([looked])
+    assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(looked), LOOKS_FILE)]

@@ -37,16 +37,17 @@ class Results:
     """What was found below the sweep directories.
 
     Attributes:
-        runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `ended` (seconds since 1970),
-            `parameters`, `config_hash`, `digest` of the data, `train_size` and `test_size` (numbers of images),
-            `inputs` (pixels of each), `classes` and `commonest_test_share` (the commonest class' share of the test
-            images), NaN where unknown, `step` (how it was computed), `stack_size` (runs trained as one with it),
-            `overrides` (its command line, as JSON), `phase` (search or confirm, where settings were chosen and trained
-            anew), `chosen_in` (the sweep that did so) and `looked_in` (that which added seeds until cells were told
-            apart), else None, `streams` (the seed that each of its random streams comes from, in the order of
-            `schema.SOURCES`), `replicate` (see `replicates`), the group choices
-            (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`: the digest of a
-            file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists as JSON text.
+        runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `wall_seconds` (all that it took;
+            NaN where unknown), `ended` (seconds since 1970), `parameters`, `config_hash`, `digest` of the data,
+            `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes` and
+            `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how it
+            was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), `phase`
+            (search or confirm, where settings were chosen and trained anew), `chosen_in` (the sweep that did so) and
+            `looked_in` (that which added seeds until cells were told apart), else None, `streams` (the seed that each
+            of its random streams comes from, in the order of `schema.SOURCES`), `replicate` (see `replicates`), the
+            group choices (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`:
+            the digest of a file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists
+            as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
         looks: that a sweep took at its results while it added seeds, by the sweep.
@@ -201,6 +202,7 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "status": summary["status"],
             "reason": summary["reason"],
             "seconds": float(summary["seconds"]),
+            "wall_seconds": float(summary.get("wall_seconds") or math.nan),
             "ended": _ended(directory, summary.get("ended")),
             "config_hash": str(summary["config_hash"]),
             "digest": data.get("digest"),  # a run that failed early has none

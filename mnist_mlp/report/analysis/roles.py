@@ -29,7 +29,17 @@ CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
 FACTS = (
-    *("status", "reason", "seconds", "ended", "config_hash", "digest", "commonest_test_share", "parameters"),
+    *(
+        "status",
+        "reason",
+        "seconds",
+        "wall_seconds",
+        "ended",
+        "config_hash",
+        "digest",
+        "commonest_test_share",
+        "parameters",
+    ),
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "streams", "data"),
     *("phase", "chosen_in", "looked_in", CELL, REPLICATE),
 )

@@ -19,7 +19,7 @@ from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import budget, charts, escape, noise, tables, words
 from mnist_mlp.report.render.figures import draw
-from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.report.render.training import origin, sentence, trained
 from mnist_mlp.run.record import finite, write_atomically
 
 FORMATS = ("png", "svg", "pdf", "eps")
@@ -72,6 +72,8 @@ def write_report(
                 "makings": makings(comparison.runs),
             }
         )
+    runs = pd.concat(comparison.runs for comparison in comparisons.values())
+    made_by = [line for line in map(sweep_command, sources) if line]
     for name, finalize in (("index.html", escape.html), ("report.md", escape.markdown)):
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -85,7 +87,9 @@ def write_report(
             sections=sections,
             problems=problems,
             sources=sources,
-            commands=[line for line in (*map(sweep_command, sources), command) if line],
+            origin=origin(runs[~runs.index.duplicated()]),
+            made_by=made_by,
+            commands=[*made_by, command],
             plotly=Markup(get_plotlyjs()),
             script=Markup((TEMPLATES / "page.js").read_text()),
             style=Markup((TEMPLATES / "page.css").read_text()),
@@ -143,7 +147,10 @@ def sweep_command(sweep: Path) -> str:
     try:
         overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
         hydra = [word for word in overrides["hydra"] if not word.startswith("hydra.mode=")]
-        return shlex.join(["python", "run.py", "-m", *overrides["task"], *hydra])
+        flags = (
+            [] if any(word.startswith("experiment=") for word in overrides["task"]) else ["-m"]
+        )  # a study is a sweep
+        return shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return ""
 

@@ -3,13 +3,16 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import as_typed, tested
+from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.roles import as_said, as_typed, tested
 from mnist_mlp.report.analysis.stats import Comparison
+from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
 SPELLED = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "selu": "SELU", "silu": "SiLU"}
@@ -64,6 +67,20 @@ def _schedule(runs: pd.DataFrame) -> Iterator[str]:
         yield f"schedule {schedule}"
     if warmup:
         yield f"warm-up over {100 * warmup:g} % of the steps"
+
+
+def origin(runs: pd.DataFrame) -> str:
+    """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
+    facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
+    machines = [as_said(fact)[:60] for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
+    days = sorted(
+        {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}
+    )
+    hours = runs["wall_seconds"].sum() / 3600
+    return (
+        f"{number(len(runs), 'run')}{f' by {listed(machines)}' if machines else ''}, ended {' to '.join(days)}"
+        f"{f', {hours:.1f} hours of work' if hours >= 0.1 else ''}."
+    )
 
 
 def _network(runs: pd.DataFrame) -> Iterator[str]:

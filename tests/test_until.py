@@ -53,6 +53,15 @@ def test_all_looks_together_spend_what_one_would(looks: int, tests: int) -> None
         assert crossed == pytest.approx(expected, abs=4 * np.sqrt(expected / len(z)))
 
 
+def test_the_strictest_look_has_a_level() -> None:
+    level = levels([k / 1000 for k in (3, 4, 1000)], 0.05)[0]
+    assert 0 < level < 1e-30
+    pairs, _ = compare_pairs(
+        scores(a=NOISE, b=NOISE[::-1], c=NOISE[1:] + NOISE[:1], d=[1 + n for n in NOISE]), 10_000, level=level
+    )
+    assert np.isfinite(pairs[["ci_low", "ci_high", "p_corrected"]]).all(axis=None)
+
+
 def test_looks_begin_with_what_is_given_and_end_with_the_most() -> None:
     assert [size for size, _ in schedule(5, 5, 50, 2)] == list(range(5, 51, 5))
     assert [size for size, _ in schedule(1, 1, 5, 2)] == [3, 4, 5]

@@ -117,5 +117,5 @@ class GridSweeper(BasicSweeper):
 
         further, tree = until.read(config.hydra.sweeper), self._as_written("confirm")
         searched = confirm.phases(directory, self.combinations(arguments), tree, checked, dry_run=config.dry_run)
-        in_phases = until.phases(directory, searched, further, bool(tree), checked, dry_run=config.dry_run)
+        in_phases = until.phases(directory, searched, further, confirm.read(tree), checked, dry_run=config.dry_run)
         run_sweep(directory, in_phases, launch, config)

@@ -221,25 +221,40 @@ def test_what_cannot_be_decided_is_said_before_training(
     tmp_path: Path, jobs: Sequence[Sequence[str]], until: Until, words: str
 ) -> None:
     with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)) as caught:
-        next(phases(tmp_path, iter([plan(jobs)]), until, False, plan))
+        next(phases(tmp_path, iter([plan(jobs)]), until, {}, plan))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "words"),
+    [
+        ({"seed": [5, 6, 7, 8]}, "max_seeds=4: each cell is given 4 to begin with; allowed are 5 and more"),
+        ({"seed": [5, 6], "seeds.weights": [1]}, "seeds.weights=[1]: further seeds are of all sources"),
+    ],
+)
+def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
+    tmp_path: Path, confirmation: dict[str, list[int]], words: str
+) -> None:
+    jobs = [[*job, f"optim.lr={lr}"] for job in TWO for lr in (0.1, 0.2)]
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)):
+        next(phases(tmp_path, iter([plan(jobs)]), Until(4, 2, None), confirmation, plan))
 
 
 def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None:
     write_looks(tmp_path, Looks(0.005, 9, 2, [], []))
     with planning(tmp_path) as plan:
         jobs = plan(TWO)
-        assert next(phases(tmp_path, iter([jobs]), Until(9, 2, 0.005), False, plan)) == jobs
+        assert next(phases(tmp_path, iter([jobs]), Until(9, 2, 0.005), {}, plan)) == jobs
         for changed, words in (
             (Until(12, 2, 0.005), "max_seeds=12: .* looked at with 9"),
             (Until(9, 3, 0.005), "batch=3: .* looked at with 2"),
             (Until(9, 2, 0.01), "margin=1.0: .* looked at with 0.5"),
         ):
             with pytest.raises(UserError, match=words):
-                next(phases(tmp_path, iter([jobs]), changed, False, plan))
+                next(phases(tmp_path, iter([jobs]), changed, {}, plan))
         (tmp_path / LOOKS_FILE).write_text("{}")
         with pytest.raises(UserError, match=r"looks.json: not one of this project's .* allowed is to remove it"):
-            next(phases(tmp_path, iter([jobs]), Until(9, 2, None), False, plan))
+            next(phases(tmp_path, iter([jobs]), Until(9, 2, None), {}, plan))
 
 
 @pytest.fixture

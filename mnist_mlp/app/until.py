@@ -73,7 +73,7 @@ def phases(
     directory: Path,
     before: Iterator[list[Job]],
     until: Until | None,
-    is_confirmed: bool,
+    confirmation: Mapping[str, Sequence[Any]],
     plan: Plan,
     dry_run: bool = False,
 ) -> Iterator[list[Job]]:
@@ -81,9 +81,9 @@ def phases(
 
     Args:
         directory: of the sweep.
-        before: the phases.
+        before: the phases: a first one, and then another if its choices are confirmed and all its jobs have a result.
         until: when to stop; None for no further seeds.
-        is_confirmed: whether the last phase confirms what the first has chosen.
+        confirmation: what confirms the choices (see `confirm.read`); empty for nothing.
         plan: makes jobs of overrides, each checked.
         dry_run: leaves `looks.json` and `choices.json` as they are.
 
@@ -98,17 +98,18 @@ def phases(
             )
         yield from before
         return
-    first = next(before)
-    _check(directory, first, until, is_confirmed)
-    yield first
-    last = first
-    for last in before:
-        _check_seeds(directory, last, until)
-        yield last
-    if last is first and is_confirmed:
-        return  # the search has failed, and nothing was chosen
-    used = {seed for job in first for seed in configuration.seeds(job.config).values()}
-    yield from _looking(directory, last, until, used, is_confirmed, plan, dry_run)
+    jobs = next(before)
+    used = {seed for job in jobs for seed in configuration.seeds(job.config).values()}
+    _check(jobs, until, confirmation)
+    _check_seeds(confirmation.get(SEED) or _seeds(jobs), until)
+    _check_looks(directory, until)
+    yield jobs
+    if confirmation:
+        jobs = next(before, [])
+        if not jobs:
+            return
+        yield jobs
+    yield from _looking(directory, jobs, until, used, bool(confirmation), plan, dry_run)
 
 
 def _looking(
@@ -180,41 +181,47 @@ def _said(look: Look, playing: Sequence[str], is_last: bool) -> str:
     return f"{found}; {open_}, at the most seeds" if is_last else f"{found}; {open_}: these get further seeds"
 
 
-def _check(directory: Path, jobs: Sequence[Job], until: Until, is_confirmed: bool) -> None:
-    cells = cells_of(jobs, PLACE)
-    if len(cells) < 2:
+def _check(jobs: Sequence[Job], until: Until, confirmation: Mapping[str, Sequence[Any]]) -> None:
+    if len(cells_of(jobs, PLACE)) < 2:
         raise UserError(f"{PLACE}: there is one cell, so there is nothing to decide; allowed are several")
-    for job in jobs:
-        for source, seed in configuration.seeds(job.config).items():
-            if seed != job.config[SEED]:
-                raise UserError(
-                    f"{PLACE}: seeds.{source}={seed}: further seeds are of all sources; allowed is seed alone"
-                )
-    if is_tuned(jobs) and not is_confirmed:
+    if is_tuned(jobs) and not confirmation:
         raise UserError(
             f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "
             f"one setting a cell, or a search that is confirmed, as with {EXAMPLE}"
         )
+    apart: dict[str, Any] = {
+        f"seeds.{source}": own for job in jobs for source, own in _streams(job) if not confirmation
+    }
+    apart |= {key: values for key, values in confirmation.items() if key.startswith("seeds.")}
+    if apart:
+        key, value = next(iter(apart.items()))
+        raise UserError(f"{PLACE}: {key}={value}: further seeds are of all sources; allowed is seed alone")
     images = min(job.test_images for job in jobs)
     if until.margin is not None and until.margin * images < 1 - 1e-9:
         raise UserError(
             f"{SWEEPER}.margin={until.margin * PER_CENT:g}: less than one of {images:,} test images; allowed are "
             f"{PER_CENT / images:.2g} points and more"
         )
-    if not is_confirmed:
-        _check_seeds(directory, jobs, until)
 
 
-def _check_seeds(directory: Path, given: Sequence[Job], until: Until) -> None:
+def _streams(job: Job) -> Iterator[tuple[str, int]]:
+    """The sources that have another seed than the run."""
+    return ((source, seed) for source, seed in configuration.seeds(job.config).items() if seed != job.config[SEED])
+
+
+def _check_seeds(seeds: Sequence[int], until: Until) -> None:
     from mnist_mlp.report.analysis.contrasts import FEWEST
 
-    seeds = _seeds(given)
     least = max(len(seeds) + 1, FEWEST)
     if until.max_seeds < least:
         raise UserError(
             f"{SWEEPER}.max_seeds={until.max_seeds}: each cell is given {len(seeds)} to begin with; allowed are "
             f"{least} and more"
         )
+
+
+def _check_looks(directory: Path, until: Until) -> None:
+    """See that the looks that were taken there, if any, are those that would be taken again."""
     if not (directory / LOOKS_FILE).exists():
         return
     try:

@@ -185,8 +185,9 @@ SETTINGS = {"until_decided": True, "max_seeds": 50, "batch": 5, "margin": None}
     ("given", "words"),
     [
         ({"until_decided": "yes"}, "until_decided=yes: allowed are true, false"),
-        ({"max_seeds": 0}, "max_seeds=0: allowed is a whole number, at least 1"),
-        ({"batch": 2.5}, "batch=2.5: allowed is a whole number"),
+        ({"max_seeds": 0}, "max_seeds=0: allowed are whole numbers from 1 to 1,000"),
+        ({"max_seeds": 10**9}, "max_seeds=1000000000: allowed are whole numbers from 1 to 1,000"),
+        ({"batch": 2.5}, "batch=2.5: allowed are whole numbers"),
         ({"margin": 0}, "margin=0: allowed are null and percentage points, greater than 0"),
         ({"margin": "wide"}, "margin=wide: allowed are null and percentage points"),
         ({"margin": 1, "until_decided": False}, "allowed with it is hydra.sweeper.until_decided=true"),
@@ -241,7 +242,7 @@ def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
 
 
 def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None:
-    write_looks(tmp_path, Looks(0.005, 9, 2, [], []))
+    write_looks(tmp_path, Looks(0.005, 9, 2, [], [look(3)]))
     with planning(tmp_path) as plan:
         jobs = plan(TWO)
         assert next(phases(tmp_path, iter([jobs]), Until(9, 2, 0.005), {}, plan)) == jobs
@@ -302,7 +303,11 @@ def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_
     assert both.effects.empty
 
 
-def test_damaged_looks_are_named(looked: Path) -> None:
-    (looked / LOOKS_FILE).write_text('{"margin": "wide"}')
-    results, _ = compared([looked])
+@pytest.mark.parametrize(
+    "content", ['{"margin": "wide"}', '{"margin": null, "max_seeds": 6, "batch": 3, "jobs": [], "looks": []}']
+)
+def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path, content: str) -> None:
+    (looked / LOOKS_FILE).write_text(content)
+    results, ((_, comparison),) = compared([looked])[0], compared([looked])[1].items()
     assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(looked), LOOKS_FILE)]
+    assert comparison.pairs["verdict"].str.startswith("cannot be told: seeds were added").all()

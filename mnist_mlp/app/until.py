@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SWEEPER = "hydra.sweeper"
 PLACE = f"{SWEEPER}.until_decided"
 PER_CENT = 100
+MOST = 1000  # seeds; to tell what takes more is not worth it
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def read(sweeper: Mapping[str, Any]) -> Until | None:
     if not isinstance(is_asked, bool):
         raise ConfigError(f"{PLACE}={is_asked}: allowed are true, false")
     for key in ("max_seeds", "batch"):
-        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or sweeper[key] < 1:
-            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed is a whole number, at least 1")
+        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MOST:
+            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed are whole numbers from 1 to {MOST:,}")
     if margin is not None:
         if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PER_CENT:
             raise ConfigError(

@@ -69,13 +69,14 @@ def load(directories: Sequence[Path]) -> Results:
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
     phases: dict[Path, dict[str, str]] = {}
-    looks: dict[Path, Looks] = {}
+    looks: dict[Path, Looks | None] = {}  # None for what cannot be read, as nothing else may judge these runs
     of_sweep = dict(pair for top in directories for pair in _run_directories(top))
     for sweep in sorted(filter(None, set(of_sweep.values()))):
         try:
             if (sweep / CHOICES_FILE).exists():
                 phases[sweep] = read_phases(sweep / CHOICES_FILE)
             if (sweep / LOOKS_FILE).exists():
+                looks[sweep] = None
                 looks[sweep] = read_looks(sweep / LOOKS_FILE)
         except Unreadable as error:
             problems.append(Problem(str(sweep), str(error)))
@@ -97,7 +98,7 @@ def load(directories: Sequence[Path]) -> Results:
         return Results(pd.DataFrame(), metrics, problems)
     table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
     table["replicate"] = replicates(table["streams"])
-    results = Results(table, metrics, problems, {str(sweep): of for sweep, of in looks.items()})
+    results = Results(table, metrics, problems, {str(sweep): of for sweep, of in looks.items() if of})
     return newest(results, list(table["config_hash"]), "the same configuration as")
 
 
@@ -178,7 +179,7 @@ def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str
         ) from error
 
 
-def _looked_in(run: Path, sweep: Path | None, looks: Mapping[Path, Looks], phase: str | None) -> str | None:
+def _looked_in(run: Path, sweep: Path | None, looks: Mapping[Path, Looks | None], phase: str | None) -> str | None:
     """The sweep whose looks a run is part of.
 
     Raises:
@@ -187,7 +188,8 @@ def _looked_in(run: Path, sweep: Path | None, looks: Mapping[Path, Looks], phase
     if sweep not in looks or phase == SEARCH:
         return None
     assert sweep is not None
-    if run.relative_to(sweep).as_posix() in looks[sweep].jobs:
+    known = looks[sweep]
+    if known is None or run.relative_to(sweep).as_posix() in known.jobs:
         return str(sweep)
     raise Unreadable(f"it is none of the jobs in {LOOKS_FILE}: of a sweep that was another, or has not gone on")
 

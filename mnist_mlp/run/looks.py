@@ -63,21 +63,24 @@ def read_looks(path: Path) -> Looks:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         margin = content["margin"]
+        looks = [
+            Look(
+                [int(seed) for seed in look["seeds"]],
+                float(look["level"]),
+                [str(cell) for cell in look["cells"]],
+                str(look["best"]),
+                {str(cell): str(verdict) for cell, verdict in look["left"].items()},
+            )
+            for look in content["looks"]
+        ]
+        if not looks or any(not (look.seeds and 0 < look.level < 1) for look in looks):
+            raise ValueError("a look without seeds or a level")
         return Looks(
             None if margin is None else float(margin),
             int(content["max_seeds"]),
             int(content["batch"]),
             [str(job) for job in content["jobs"]],
-            [
-                Look(
-                    [int(seed) for seed in look["seeds"]],
-                    float(look["level"]),
-                    [str(cell) for cell in look["cells"]],
-                    str(look["best"]),
-                    {str(cell): str(verdict) for cell, verdict in look["left"].items()},
-                )
-                for look in content["looks"]
-            ],
+            looks,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(f"{LOOKS_FILE}: not one of this project's ({type(error).__name__}: {error})") from error

@@ -128,7 +128,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     # The luck of many tries is no part of what was trained anew.
     spent = budgets(searched, tuned) if tuned and not confirmed[runs["chosen"]].all() else {}
     sweeps = scored["looked_in"].dropna().unique()
-    looks = results.looks[sweeps[0]] if len(sweeps) == 1 else None
+    looks = results.looks.get(sweeps[0]) if len(sweeps) == 1 else None
     if looks and scored["looked_in"].notna().all() and tuple(by) == COMPARED:
         paired, judged = judge_looks(table, looks.looks, images, looks.margin)
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.

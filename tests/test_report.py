@@ -19,6 +19,7 @@ from mnist_mlp.report.analysis.stats import compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.style import looks
+from mnist_mlp.report.render.training import origin
 from mnist_mlp.report.render.words import answer, method
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.run.schema import UserError
@@ -490,3 +491,23 @@ def test_the_seconds_of_a_stack_are_no_reason_to_prefer_one(tmp_path: Path, writ
     comparison = compare(load([tmp_path / "sweep"]), target=0.8)
     assert "in 2 epochs, as soon as he / sgd (medians" in answer(comparison)[-1]
     assert "2 of 2 runs were trained in stacks" in method(comparison)[-1]
+
+
+def test_the_head_says_what_made_it(write_run: Write, tmp_path: Path) -> None:
+    facts = {"cpu": "A_B", "device": "cuda:0"}
+    for seed, ended in enumerate(("2026-01-01T23:00:00+00:00", "2026-01-03T00:00:00+00:00")):
+        file = write_run(seed=seed, environment=facts) / RUN_FILE
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"ended": ended, "wall_seconds": 60}))
+    runs = load([tmp_path / "sweep"]).runs
+    assert runs["wall_seconds"].tolist() == [60, 60]
+    runs["wall_seconds"] = 1800.0
+    assert origin(runs) == "2 runs by A_B, cuda:0, ended 2026-01-01 to 2026-01-03, 1.0 hours of work."
+    assert origin(runs.head(1).assign(wall_seconds=math.nan)) == "1 run by A_B, cuda:0, ended 2026-01-01."
+    commands = {"task": ["experiment=x", "seed=0"], "hydra": ["hydra.mode=MULTIRUN"]}
+    (tmp_path / "sweep" / "multirun.yaml").write_text(json.dumps({"hydra": {"overrides": commands}}))
+    report_on([tmp_path / "sweep"], tmp_path / "report")
+    head = "`python run.py experiment=x seed=0`: 2 runs by A_B, cuda:0, ended 2026-01-01 to 2026-01-03."
+    assert head in (tmp_path / "report" / "report.md").read_text()
+    assert (
+        "<code>python run.py experiment=x seed=0</code>: 2 runs by A_B" in (tmp_path / "report/index.html").read_text()
+    )

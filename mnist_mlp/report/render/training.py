@@ -54,6 +54,20 @@ def number(count: float, noun: str) -> str:
     return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
 
 
+def origin(runs: pd.DataFrame) -> str:
+    """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
+    facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
+    machines = [as_said(fact)[:60] for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
+    days = sorted(
+        {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}
+    )
+    hours = runs["wall_seconds"].sum() / 3600
+    return (
+        f"{number(len(runs), 'run')}{f' by {listed(machines)}' if machines else ''}, ended {' to '.join(days)}"
+        f"{f', {hours:.1f} hours of work' if hours >= 0.1 else ''}."
+    )
+
+
 def _one(runs: pd.DataFrame, column: str) -> Any:
     """The value that all runs have in common; None where they differ or it is not known."""
     values: Sequence[Any] = list(runs[column].dropna().unique()) if column in runs.columns else []
@@ -67,20 +81,6 @@ def _schedule(runs: pd.DataFrame) -> Iterator[str]:
         yield f"schedule {schedule}"
     if warmup:
         yield f"warm-up over {100 * warmup:g} % of the steps"
-
-
-def origin(runs: pd.DataFrame) -> str:
-    """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
-    facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
-    machines = [as_said(fact)[:60] for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
-    days = sorted(
-        {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}
-    )
-    hours = runs["wall_seconds"].sum() / 3600
-    return (
-        f"{number(len(runs), 'run')}{f' by {listed(machines)}' if machines else ''}, ended {' to '.join(days)}"
-        f"{f', {hours:.1f} hours of work' if hours >= 0.1 else ''}."
-    )
 
 
 def _network(runs: pd.DataFrame) -> Iterator[str]:

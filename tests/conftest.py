@@ -39,6 +39,7 @@ IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes wher
 NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, where nobody reads it
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
+MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is started inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -134,6 +135,20 @@ def start(tmp_path: Path, real_mnist: Dataset) -> Start:
         )
 
     return call
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> None:
+    """A module in the directory in which commands are given: a network, and MNIST with a few test images."""
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "import torch\n"
+        "from mnist_mlp.data import mnist\n"
+        "from mnist_mlp.network.model import MLP\n"
+        "def few(root):\n"
+        "    data = mnist(root)\n"
+        "    return replace(data, test=replace(data.test, rows=torch.arange(300)))\n"
+    )
 
 
 @pytest.fixture

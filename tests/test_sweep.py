@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
+from conftest import IN_PROCESS, MINE, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,7 +25,6 @@ from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.sweeps import names as job_names
 
 LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=3000", "data.val_size=100", NO_REPORT)
-MINE = ("model._target_=mine.MLP", "data._target_=mine.few")
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALLER, NO_REPORT)
 SHORT = (*FEW, IN_PROCESS)
 
@@ -47,20 +46,6 @@ def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> N
     assert one.keys() == two.keys()
     for name in one:
         pd.testing.assert_frame_equal(one[name], two[name], check_exact=True)
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> None:
-    """A module in the directory in which commands are given: a network, and MNIST with a few test images."""
-    (tmp_path / "mine.py").write_text(
-        "from dataclasses import replace\n"
-        "import torch\n"
-        "from mnist_mlp.data import mnist\n"
-        "from mnist_mlp.network.model import MLP\n"
-        "def few(root):\n"
-        "    data = mnist(root)\n"
-        "    return replace(data, test=replace(data.test, rows=torch.arange(300)))\n"
-    )
 
 
 @pytest.mark.usefixtures("mine")

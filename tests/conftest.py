@@ -287,14 +287,14 @@ def browser() -> "Iterator[Browser]":
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
 
 
-@pytest.fixture
-def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
-    """Opens the report; at the end, nothing was complained of, asked for over the network or put in a dialog."""
+@contextmanager
+def opening(browser: "Browser") -> Iterator[Open]:
+    """Opens reports; at the end, nothing was complained of, asked for over the network or put in a dialog."""
     complaints: list[str] = []
     requests: list[str] = []
     pages = []
 
-    def call(width: int = 1200, scheme: str = "light", directory: Path = tmp_path / "report") -> "Page":
+    def call(directory: Path, width: int = 1200, scheme: str = "light") -> "Page":
         page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()  # type: ignore[arg-type]
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -310,3 +310,10 @@ def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
     assert complaints == []
     assert {url.split(":")[0] for url in requests} <= {"file", "data", "blob"}
     assert len([url for url in requests if url.startswith("file")]) == len(pages)
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[Open]:
+    """Opens reports for one test."""
+    with opening(browser) as call:
+        yield call

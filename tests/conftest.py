@@ -1,6 +1,7 @@
 """Real MNIST, and the program as its users start it."""
 
 import csv
+import gc
 import json
 import os
 import re
@@ -40,6 +41,7 @@ NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, w
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
 MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
+LONGEST = {"test_sweep", "test_stack_jobs", "test_docs", "test_commands", "test_confirm", "test_page"}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is started inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -57,6 +59,19 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def _on_one_thread() -> None:
     """Test processes with as many threads as there are cores would spend their time waiting for one another."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rarely_interrupted() -> None:
+    """What has been imported is no garbage, and to look through it again and again takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files whose tests take longest come first, so that no core waits for one of them at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")

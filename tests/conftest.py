@@ -1,6 +1,7 @@
 """Real MNIST, and the program as its users start it."""
 
 import csv
+import gc
 import json
 import os
 import re
@@ -39,6 +40,8 @@ IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes wher
 NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, where nobody reads it
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
+MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
+LONGEST = {"test_sweep", "test_stack_jobs", "test_docs", "test_commands", "test_confirm", "test_page"}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is started inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -56,6 +59,19 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def _on_one_thread() -> None:
     """Test processes with as many threads as there are cores would spend their time waiting for one another."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rarely_interrupted() -> None:
+    """What has been imported is no garbage, and to look through it again and again takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files whose tests take longest come first, so that no core waits for one of them at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +150,20 @@ def start(tmp_path: Path, real_mnist: Dataset) -> Start:
         )
 
     return call
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> None:
+    """A module in the directory in which commands are given: a network, and MNIST with a few test images."""
+    (tmp_path / "mine.py").write_text(
+        "from dataclasses import replace\n"
+        "import torch\n"
+        "from mnist_mlp.data import mnist\n"
+        "from mnist_mlp.network.model import MLP\n"
+        "def few(root):\n"
+        "    data = mnist(root)\n"
+        "    return replace(data, test=replace(data.test, rows=torch.arange(300)))\n"
+    )
 
 
 @pytest.fixture
@@ -272,14 +302,14 @@ def browser() -> "Iterator[Browser]":
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
 
 
-@pytest.fixture
-def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
-    """Opens the report; at the end, nothing was complained of, asked for over the network or put in a dialog."""
+@contextmanager
+def opening(browser: "Browser") -> Iterator[Open]:
+    """Opens reports; at the end, nothing was complained of, asked for over the network or put in a dialog."""
     complaints: list[str] = []
     requests: list[str] = []
     pages = []
 
-    def call(width: int = 1200, scheme: str = "light", directory: Path = tmp_path / "report") -> "Page":
+    def call(directory: Path, width: int = 1200, scheme: str = "light") -> "Page":
         page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()  # type: ignore[arg-type]
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -295,3 +325,10 @@ def open_page(browser: "Browser", tmp_path: Path) -> Iterator[Open]:
     assert complaints == []
     assert {url.split(":")[0] for url in requests} <= {"file", "data", "blob"}
     assert len([url for url in requests if url.startswith("file")]) == len(pages)
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[Open]:
+    """Opens reports for one test."""
+    with opening(browser) as call:
+        yield call

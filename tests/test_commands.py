@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from conftest import IN_PROCESS, NO_REPORT, SMALL, SMALLER, Command, Write
+import pytest
+from conftest import IN_PROCESS, MINE, NO_REPORT, SMALL, SMALLER, Command, Write
 
 
 def run_directories(root: Path) -> list[Path]:
@@ -65,6 +66,7 @@ def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> No
     assert (starts.groupby("split")["loss"].nunique() == 3).all()
 
 
+@pytest.mark.usefixtures("mine")
 def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: Command, tmp_path: Path) -> None:
     # A process of each kind, as two forks of one have the same seed for hashes and the same addresses.
     for run, name in ((command, "first"), (fresh, "second")):
@@ -74,7 +76,8 @@ def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: 
             "init=he,lecun",
             "optim=adam,sgd",
             "epochs=1",
-            *SMALLER,
+            *MINE,
+            *SMALL,
             f"hydra.sweep.dir={name}",
             IN_PROCESS,
             NO_REPORT,

@@ -1,5 +1,7 @@
 """The configuration: what is refused and in which words, and which settings make two jobs the same."""
 
+import copy
+import functools
 import re
 import string
 from collections.abc import Iterable
@@ -30,6 +32,12 @@ OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted(
 
 
 def composed(*overrides: str) -> DictConfig:
+    """What Hydra makes of these, as a copy, as many tests ask for the same."""
+    return copy.deepcopy(_composed(*overrides))
+
+
+@functools.cache
+def _composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose("config", list(overrides), return_hydra_config=True)
 

@@ -162,7 +162,7 @@ ALL_IN_THE_LEGEND = """() => {
 
 
 def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
-    page = open_page(directory=hostile.directory)
+    page = open_page(hostile.directory)
     board = tables.leaderboard(hostile.comparison)
     cells = page.locator("#s0-board td").evaluate_all("cells => cells.map(cell => cell.textContent)")
     assert cells == [escape.visible(text) for text in board.to_numpy().ravel()]

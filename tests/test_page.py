@@ -4,11 +4,12 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Open, Report, Write, run_writer
-from playwright.sync_api import Page
+from conftest import Open, Report, Write, opening, run_writer
+from playwright.sync_api import Browser, Page
 
 from mnist_mlp.report import report_on
 from mnist_mlp.report.render.style import OPTIMIZERS
@@ -29,12 +30,18 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report_on([top / "sweep"], top / "report", formats=["pdf"]).directory
 
 
+@pytest.fixture(scope="module")
+def page(tuned: Path, browser: Browser) -> Iterator[Page]:
+    """That report, for all tests that leave it as they found it: to open it takes longer than most of them."""
+    with opening(browser) as call:
+        yield call(tuned)
+
+
 def column(page: Page, table: str, number: int) -> list[str]:
     return page.locator(f"#{table} tbody tr:visible td:nth-child({number})").all_inner_texts()
 
 
-def test_tables_sort_and_filter(tuned: Path, open_page: Open) -> None:
-    page = open_page(directory=tuned)
+def test_tables_sort_and_filter(page: Page) -> None:
     assert column(page, "s0-board", 3) == ["adam", "sgd", EVIL]
     page.get_by_role("button", name="test accuracy (%)").first.click()
     assert column(page, "s0-board", 3) == [EVIL, "sgd", "adam"]
@@ -42,10 +49,11 @@ def test_tables_sort_and_filter(tuned: Path, open_page: Open) -> None:
     assert column(page, "s0-board", 3) == ["adam", "sgd", EVIL]
     page.get_by_placeholder("such as adam").fill("sgd")
     assert column(page, "s0-board", 3) == ["sgd"]
+    page.get_by_placeholder("such as adam").fill("")
+    assert column(page, "s0-board", 3) == ["adam", "sgd", EVIL]
 
 
-def test_intervals_sort_by_both_ends(tuned: Path, open_page: Open) -> None:
-    page = open_page(directory=tuned)
+def test_intervals_sort_by_both_ends(page: Page) -> None:
     page.evaluate(
         """texts => document.querySelectorAll("#s0-pairs tbody td:nth-child(5)").forEach((cell, i) => {
             cell.textContent = texts[i];
@@ -69,17 +77,21 @@ def test_the_page_says_which_runs_have_no_curve(write_run: Write, report: Report
     assert "Curves of diverged runs are not drawn (1 of 2 runs)." in page
 
 
-def test_a_click_hides_a_curve(tuned: Path, open_page: Open) -> None:
-    page = open_page(directory=tuned)
+def test_a_click_hides_a_curve(page: Page) -> None:
     lines = page.locator("#s0-curves .scatterlayer .trace .lines path.js-line:visible")
     before = lines.count()
     page.locator("#s0-curves .legend .traces .legendtoggle").first.click()
     page.wait_for_function("[...document.querySelectorAll('#s0-curves')][0].data.some(t => t.visible === 'legendonly')")
     page.wait_for_timeout(500)
     assert 0 < lines.count() < before
-    page.locator("#s0-measure").select_option("loss")
+    measure = page.locator("#s0-measure")
+    first = measure.input_value()
+    measure.select_option("loss")
     assert page.evaluate("document.getElementById('s0-curves').layout.yaxis.title.text") == "test loss (nats)"
     assert page.locator("#s0-sensitivity .trace").count() > 0
+    measure.select_option(first)
+    page.locator("#s0-curves .legend .traces .legendtoggle").first.click()
+    page.wait_for_function("document.getElementById('s0-curves').data.every(t => t.visible !== 'legendonly')")
 
 
 @pytest.fixture(scope="module")
@@ -96,21 +108,27 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report_on([top / "sweep"], top / "report").directory
 
 
+@pytest.fixture(scope="module")
+def wide(many: Path, browser: Browser) -> Iterator[Page]:
+    """That report, for all tests that leave it as they found it."""
+    with opening(browser) as call:
+        yield call(many)
+
+
 AXES = "Object.entries(document.getElementById('{}').layout).filter(([key]) => key.startsWith('{}'))"
 
 
-def test_a_panel_for_each_optimizer(many: Path, open_page: Open) -> None:
-    page = open_page(directory=many)
+def test_a_panel_for_each_optimizer(wide: Page) -> None:
     for chart in ("s0-curves", "s0-sensitivity"):
-        titles = page.locator(f"#{chart} .annotation-text").all_text_contents()
+        titles = wide.locator(f"#{chart} .annotation-text").all_text_contents()
         assert titles == list(reversed(OPTIMIZERS))  # the best first
-        assert page.locator(f"#{chart} .legendtext").all_text_contents() == ["default", "he", "lecun"]
-        axes = dict(page.evaluate(AXES.format(chart, "yaxis")))
+        assert wide.locator(f"#{chart} .legendtext").all_text_contents() == ["default", "he", "lecun"]
+        axes = dict(wide.evaluate(AXES.format(chart, "yaxis")))
         assert len(axes) == 8
         assert {axis["type"] for axis in axes.values()} == {"log"}
         assert len({tuple(axis["range"]) for axis in axes.values()}) == 1
-        assert page.locator(f"#{chart} .subplot").count() == 8
-    drawn = page.evaluate("document.getElementById('s0-curves').data")
+        assert wide.locator(f"#{chart} .subplot").count() == 8
+    drawn = wide.evaluate("document.getElementById('s0-curves').data")
     assert axes["yaxis"]["title"]["text"] == "validation error (%)"
     (first,) = (t for t in drawn if "markers" in t["mode"] and t["xaxis"] == "x" and t["name"] == "lecun")
     assert first["y"] == pytest.approx([90, 100 * (1 - 0.9719 - 0.0002)])
@@ -121,12 +139,12 @@ def test_a_panel_for_each_optimizer(many: Path, open_page: Open) -> None:
     assert len({t["line"]["color"] for t in grey}) == 1
 
 
-def test_budget_curves_are_a_chart(write_run: Write, report: Report, open_page: Open) -> None:
+def test_budget_curves_are_a_chart(write_run: Write, report: Report, open_page: Open, tmp_path: Path) -> None:
     for optim, best in (("adam", 0.9), ("sgd", 0.8)):
         for lr, accuracy in ((0.001, best), (0.01, best - 0.2), (0.1, best - 0.4)):
             write_run(optim=optim, lr=lr, test=[0.1, accuracy])
     report()
-    page = open_page()
+    page = open_page(tmp_path / "report")
     drawn = page.evaluate("document.getElementById('s0-budget').data")
     lines = {t["name"]: (t["x"], t["y"]) for t in drawn if "markers" in t["mode"]}
     assert lines["adam"] == ([1, 2, 3], pytest.approx([30, 50 / 3, 10], rel=1e-3))
@@ -134,48 +152,53 @@ def test_budget_curves_are_a_chart(write_run: Write, report: Report, open_page: 
     assert page.locator("img.budget").count() == 0  # the figure would be the same again
 
 
-def test_a_name_hides_its_lines_in_all_panels(many: Path, open_page: Open) -> None:
-    page = open_page(directory=many)
-    page.locator("#s0-curves .legend .legendtoggle").first.click()
-    page.wait_for_function("document.getElementById('s0-curves').data.some(t => t.visible === 'legendonly')")
+def test_a_name_hides_its_lines_in_all_panels(wide: Page) -> None:
+    wide.locator("#s0-curves .legend .legendtoggle").first.click()
+    wide.wait_for_function("document.getElementById('s0-curves').data.some(t => t.visible === 'legendonly')")
     hidden = "document.getElementById('s0-curves').data.filter(t => t.visible === 'legendonly').map(t => t.name)"
-    names = page.evaluate(hidden)
+    names = wide.evaluate(hidden)
     assert set(names) == {"default"}
-    page.locator("#s0-measure").select_option("loss")
-    assert page.evaluate(hidden) == names  # still
+    measure = wide.locator("#s0-measure")
+    first = measure.input_value()
+    measure.select_option("loss")
+    assert wide.evaluate(hidden) == names  # still
+    measure.select_option(first)
+    wide.locator("#s0-curves .legend .legendtoggle").first.click()
+    wide.wait_for_function("document.getElementById('s0-curves').data.every(t => t.visible !== 'legendonly')")
 
 
-def test_wide_tables_fit_or_say_that_they_go_on(many: Path, open_page: Open) -> None:
-    page = open_page(1200, directory=many)
-    page.locator("details summary").click()
-    assert page.locator(".scroll").count() == 4
-    assert page.locator(".scroll").evaluate_all("all => all.map(e => e.scrollWidth <= e.clientWidth)") == [True] * 4
-    assert page.locator(".hint:visible").count() == 0
-    page.set_viewport_size({"width": 390, "height": 900})
-    page.wait_for_function("document.querySelectorAll('.hint:not([hidden])').length === 4")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.wait_for_function("document.getElementById('s0-curves').layout.grid.columns === 2")
+def test_wide_tables_fit_or_say_that_they_go_on(wide: Page) -> None:
+    wide.locator("details summary").click()
+    assert wide.locator(".scroll").count() == 4
+    assert wide.locator(".scroll").evaluate_all("all => all.map(e => e.scrollWidth <= e.clientWidth)") == [True] * 4
+    assert wide.locator(".hint:visible").count() == 0
+    wide.set_viewport_size({"width": 390, "height": 900})
+    wide.wait_for_function("document.querySelectorAll('.hint:not([hidden])').length === 4")
+    assert wide.evaluate("document.documentElement.scrollWidth") <= 390
+    wide.wait_for_function("document.getElementById('s0-curves').layout.grid.columns === 2")
+    wide.set_viewport_size({"width": 1200, "height": 900})
+    wide.wait_for_function("document.getElementById('s0-curves').layout.grid.columns > 2")
+    wide.locator("details summary").click()
 
 
-def test_the_forest_stands_below_the_answer(many: Path, open_page: Open) -> None:
-    page = open_page(directory=many)
-    assert page.locator(".answer + figure img.differences").count() == 1
-    assert page.locator("img.differences").count() == 1
+def test_the_forest_stands_below_the_answer(many: Path, wide: Page) -> None:
+    assert wide.locator(".answer + figure img.differences").count() == 1
+    assert wide.locator("img.differences").count() == 1
     text = (many / "report.md").read_text()
     places = [text.index(part) for part in ("scored highest", "differences.png", "| rank |", "learning_curves.png")]
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_and_both_schemes(tuned: Path, open_page: Open, scheme: str) -> None:
-    page = open_page(390, scheme, tuned)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    back = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (back == "rgb(255, 255, 255)") == (scheme == "light")
+def test_it_fits_a_phone_and_both_schemes(tuned: Path, open_page: Open) -> None:
+    page = open_page(tuned, 390, "dark")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
 
 
-def test_a_run_links_to_what_sets_it_apart(tuned: Path, open_page: Open) -> None:
-    page = open_page(directory=tuned)
+def test_a_run_links_to_what_sets_it_apart(page: Page) -> None:
     page.locator("#s0-runs a").last.click()
     dialog = page.get_by_role("dialog")
     dialog.wait_for()
@@ -183,10 +206,11 @@ def test_a_run_links_to_what_sets_it_apart(tuned: Path, open_page: Open) -> None
     assert any(row.startswith("seed\t2") for row in rows)
     assert f"model.note\t{EVIL}\tplain" in rows
     assert "python run.py init=he" in dialog.locator("pre").inner_text()
+    page.get_by_role("button", name="Close").click()
+    dialog.wait_for(state="hidden")
 
 
-def test_names_are_text(tuned: Path, open_page: Open) -> None:
-    page = open_page(directory=tuned)
+def test_names_are_text(page: Page) -> None:
     assert page.locator("img[src='x']").count() == 0
     assert EVIL in page.locator("#s0-curves .legend").text_content()  # type: ignore[operator]
     assert EVIL in page.locator("#s0-board").inner_text()
@@ -202,11 +226,13 @@ ODD: dict[str, list[dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_sweeps_make_a_useful_page(write_run: Write, report: Report, open_page: Open, name: str) -> None:
+def test_odd_sweeps_make_a_useful_page(
+    write_run: Write, report: Report, open_page: Open, tmp_path: Path, name: str
+) -> None:
     for run in ODD[name]:
         write_run(**run)
     report()
-    page = open_page()
+    page = open_page(tmp_path / "report")
     answers = page.locator(".answer").all_inner_texts()
     expected = {
         "one run": "no other cell with a result",

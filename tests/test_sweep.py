@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
+from conftest import IN_PROCESS, MINE, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ from mnist_mlp.run.configuration import identity, plain
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.sweeps import names as job_names
 
-LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=4000", "data.val_size=100", NO_REPORT)
+LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=3000", "data.val_size=100", NO_REPORT)
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALLER, NO_REPORT)
 SHORT = (*FEW, IN_PROCESS)
 
@@ -48,28 +48,33 @@ def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> N
         pd.testing.assert_frame_equal(one[name], two[name], check_exact=True)
 
 
-def test_a_killed_sweep_goes_on_where_it_was(command: Command, start: Start, tmp_path: Path) -> None:
-    command("run.py", *LONG, IN_PROCESS, "hydra.sweep.dir=undisturbed")
-    process = start(*LONG, "hydra.sweep.dir=killed")
+@pytest.mark.usefixtures("mine")
+def test_a_killed_sweep_goes_on_where_it_was_and_a_killed_worker_costs_nothing(
+    command: Command, start: Start, tmp_path: Path
+) -> None:
+    """One after the other, with the workers of Joblib: the numbers are those of a sweep in one process."""
+    command("run.py", *LONG, *MINE, IN_PROCESS, "hydra.sweep.dir=undisturbed")
+    sweep = (*LONG, *MINE, "hydra.sweep.dir=killed")
+    process = start(*sweep)
     wait_until(lambda: list((tmp_path / "killed").glob(f"*/{RUN_FILE}")))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     done = len(results(tmp_path / "killed"))
     assert 1 <= done < 4
-    again = command("run.py", *LONG, IN_PROCESS, "hydra.sweep.dir=killed")
-    assert f"4 jobs, {done} skipped as they have a result, {4 - done} to do" in again.stdout
-    assert_same(results(tmp_path / "undisturbed"), results(tmp_path / "killed"))
 
+    def begun() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob(f"*/{METRICS_FILE}")}
 
-def test_a_killed_worker_costs_nothing(start: Start, tmp_path: Path) -> None:
-    process = start(*LONG, "hydra.sweep.dir=here")
-    wait_until(lambda: list((tmp_path / "here").glob(f"*/{METRICS_FILE}")))
+    before = begun()
+    process = start(*sweep)
+    wait_until(lambda: begun() != before)
     workers = [c for c in psutil.Process(process.pid).children() if "LokyProcess" in " ".join(c.cmdline())]
     workers[0].kill()
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
+    assert f"4 jobs, {done} skipped as they have a result, {4 - done} to do" in output
     assert "the launcher stopped: TerminatedWorkerError" in output
-    assert len(results(tmp_path / "here")) == 4
+    assert_same(results(tmp_path / "undisturbed"), results(tmp_path / "killed"))
 
 
 def is_blocked(number: signal.Signals, pid: int) -> bool:
@@ -88,6 +93,7 @@ def test_an_interrupt_while_importing_is_one_line(start: Start, library: str) ->
     assert (process.returncode, output) == (130, "\ninterrupted\n")
 
 
+@pytest.mark.usefixtures("mine")
 @pytest.mark.parametrize(("launcher", "number"), [("joblib", signal.SIGINT), ("basic", signal.SIGTERM)])
 def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     command: Command,
@@ -96,7 +102,7 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     launcher: str,
     number: signal.Signals,
 ) -> None:
-    process = start(*LONG, f"hydra/launcher={launcher}")
+    process = start(*LONG, *MINE, f"hydra/launcher={launcher}")
     wait_until(lambda: list(tmp_path.glob(f"multirun/*/*/*/{METRICS_FILE}")))
     family = psutil.Process(process.pid).children(recursive=True)
     workers = [child.pid for child in family if "LokyProcess" in " ".join(child.cmdline())]
@@ -159,15 +165,13 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
     assert len(results(tmp_path / "here")) == 3
 
 
+@pytest.mark.usefixtures("mine")
 def test_every_launcher_gives_the_same_numbers(command: Command, fresh: Command, tmp_path: Path) -> None:
-    launchers = ("basic", "joblib", "submitit_local", "ray")
-    # Workers, too, find a module in the directory in which the command was given.
-    (tmp_path / "mine.py").write_text("from mnist_mlp.network.model import MLP\n")
-    two = ("-m", "optim=adam,sgd", "model._target_=mine.MLP", "epochs=1", *SMALL, NO_REPORT)
-    for launcher in launchers:
-        run = command if launcher == "basic" else fresh
-        run("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
-    for launcher in launchers[1:]:
+    """Joblib's are compared where its workers are killed; workers, too, find `mine`."""
+    two = ("-m", "optim=adam,sgd", *MINE, "epochs=1", *SMALL, NO_REPORT)
+    command("run.py", *two, IN_PROCESS, "hydra.sweep.dir=basic")
+    for launcher in ("submitit_local", "ray"):
+        fresh("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
 
 

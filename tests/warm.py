@@ -173,6 +173,7 @@ def become_the_next_command() -> str | None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    gc.set_threshold(0)  # a command ends before its garbage matters, and to look for it takes a tenth of the time
     import_module("numpy").random.seed()  # of its own, as Python's has been at the fork
     sys.argv = request["arguments"]
     sys.path[0] = str(Path(sys.argv[0]).parent)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
+from scipy.optimize.elementwise import find_root
 
 CONFIDENCE = 0.95
 FEWEST = 3  # seeds; of two, the noise of a difference is anybody's guess
@@ -29,8 +30,6 @@ SCALES = 60  # grid points of the prior's scale
 # Each counts as this many variances: the most at which false verdicts stayed below 5.5 % in all simulated designs.
 EACH = 3.0
 NEGLIGIBLE = 1e-6  # weight of a case beside that of the likeliest
-MOST_STEPS = 100  # of Newton's method; it takes about three
-ENOUGH = 1e-6  # a last step, relative to the size, whose error is its square
 
 
 class Judged(NamedTuple):
@@ -86,25 +85,12 @@ class Noise(NamedTuple):
         most: np.ndarray = -special.stdtrit(freedom.min(axis=0), level / 2) * np.sqrt(variance.max(axis=0))
         if len(self.weights) == 1:
             return most
-        # Newton's method in the logarithms of size and tail, which for one case turn from a line into another; kept
-        # within what is known of the root, so that it ends.
-        low, high = np.log(least), np.log(most)
-        log_beta = special.betaln(0.5, freedom / 2) + np.log(freedom) / 2
-        log_size = np.log(-special.stdtrit(self.weights @ freedom, level / 2) * np.sqrt(self.weights @ variance))
-        log_size = np.clip(log_size, low, high)
-        for _ in range(MOST_STEPS):
-            t = np.exp(log_size) / np.sqrt(variance)
-            tail = self.weights @ (2 * special.stdtr(freedom, -t))
-            slope = self.weights @ (2 * t * np.exp(-log_beta - (freedom + 1) / 2 * np.log1p(t**2 / freedom)))
-            gap = np.log(tail / level)
-            low, high = np.where(gap > 0, log_size, low), np.where(gap > 0, high, log_size)
-            step = gap * tail / slope
-            before, log_size = log_size, log_size + step
-            outside = ~((low <= log_size) & (log_size <= high))
-            log_size = np.where(outside, (low + high) / 2, log_size)
-            if np.abs(log_size - before).max(initial=0.0) < ENOUGH:
-                break
-        sizes: np.ndarray = np.exp(log_size)
+        found = find_root(
+            lambda log_size, which: np.log(self.tail(np.exp(log_size), which) / level),
+            (np.log(least), np.log(most)),
+            args=(which,),
+        )
+        sizes: np.ndarray = np.exp(found.x)
         return sizes
 
 

@@ -58,7 +58,6 @@ def test_what_is_chosen_is_trained_anew_and_reported_on(command: Command, tmp_pa
     again = command("run.py", *SEARCH, CONFIRM, here, NO_REPORT).stdout
     assert again.count("0 to do") == 2
     assert (tmp_path / "multirun/here" / CHOICES_FILE).read_text() == before
-    assert "holds a search that was confirmed" in command("run.py", *SEARCH, here, status=1).stderr
 
 
 def planned(top: Path, *arguments: str, tree: Any) -> list[list[Job]]:
@@ -100,6 +99,12 @@ def test_what_cannot_be_confirmed_is_said_before_training(
         planned(tmp_path, *arguments, tree=tree)
     assert [word for word in words if word not in str(caught.value)] == []
     assert "\n" not in str(caught.value)
+
+
+def test_a_search_that_was_confirmed_is_not_mixed_with_another(tmp_path: Path) -> None:
+    write_choices(tmp_path, {})
+    with pytest.raises(UserError, match="holds a search that was confirmed"):
+        planned(tmp_path, "optim=adam", tree={})
 
 
 def test_seeds_of_streams_stay_with_the_search() -> None:

@@ -30,6 +30,7 @@ SCALES = 60  # grid points of the prior's scale
 # Each counts as this many variances: the most at which false verdicts stayed below 5.5 % in all simulated designs.
 EACH = 3.0
 NEGLIGIBLE = 1e-6  # weight of a case beside that of the likeliest
+PRECISE = 1e-9  # relative error of an interval's width
 
 
 class Judged(NamedTuple):
@@ -89,6 +90,7 @@ class Noise(NamedTuple):
             lambda log_size, which: np.log(self.tail(np.exp(log_size), which) / level),
             (np.log(least), np.log(most)),
             args=(which,),
+            tolerances={"xatol": PRECISE},
         )
         sizes: np.ndarray = np.exp(found.x)
         return sizes

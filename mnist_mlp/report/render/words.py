@@ -59,7 +59,7 @@ def _winner(comparison: Comparison) -> str:
             f"{first}, but over the seeds that they share, {ahead.iloc[0]['b']} is better: the means are over "
             "different seeds."
         )
-    same = f"{alike.iloc[0]['verdict'].partition(' at n')[0]} to {listed(_with_seeds(alike))}" if len(alike) else ""
+    same = f"{alike.iloc[0]['verdict'].partition(' at ')[0]} to {listed(_with_seeds(alike))}" if len(alike) else ""
     if open_.empty and not same:
         other = (
             "the other cell" if len(rivals) == 1 else f"{'all ' * (not rest)}{counted(len(told), 'other cell')}{rest}"
@@ -88,7 +88,9 @@ def _winner(comparison: Comparison) -> str:
 
 
 def _with_seeds(pairs: pd.DataFrame) -> list[str]:
-    return [f"{cell} (n = {n})" for cell, n in zip(pairs["b"], pairs["n"], strict=True)]
+    """The second cells of pairs; with their seeds, where the verdict is of so many."""
+    said = zip(pairs["b"], pairs["verdict"].str.partition(" at ")[2], strict=True)
+    return [f"{cell} ({seeds})" if seeds else cell for cell, seeds in said]
 
 
 def _all_open(told: int, rivals: int, runner: str) -> tuple[str, str]:

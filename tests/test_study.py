@@ -86,6 +86,7 @@ def test_the_readme_says_what_the_tables_say(runs: pd.DataFrame, summary: pd.Dat
         f"indistinguishable from {alike}",
         *(f"{100 * effects['range'][key]:.2f} points, p {probability(effects['p'][key])}" for key in COMPARED),
         f"interaction (p {probability(effects['p'].iloc[-1])})",
+        f"each of the {len(summary)} combinations",
         f"{len(runs)} runs",
     ]
     assert [fact for fact in facts if fact not in said] == []

@@ -1,8 +1,10 @@
 """Seeds until it is decided: levels, verdicts by looks, which cells get seeds, and the sweep that does so."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,17 +130,43 @@ def test_equivalent_is_what_lies_within_the_margin() -> None:
     assert judge_looks(real, [look(8)], margin=0.5)[0]["verdict"].tolist() == ["better"]  # however small
 
 
-def test_the_best_and_what_is_not_told_from_it_go_on() -> None:
+def test_all_but_what_is_worse_go_on_while_anything_is_open() -> None:
     table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
     found, on, told = look_at(table, look(8, cells=("a", "b", "c")), None, 10_000)
     assert (found.best, found.left, on) == ("a", {"c": "worse"}, ["a", "b"])
-    # Whoever has left comes back when another is the best, from which it was never told.
-    later = scores(a=[*[0.05] * 8, -9, -9], b=[*NOISE, 0.1, 0.1], c=[-3 + noise for noise in NOISE[::-1]])
-    told.loc[(told["a"] == "b") & (told["b"] == "c"), "verdict"] = "indistinguishable at n = 8"
-    found, on, _ = look_at(later, look(10, cells=("a", "b")), told, 10_000)
-    assert (found.best, on) == ("b", ["a", "b", "c"])
+    # What has left keeps its verdicts, whatever follows; the best is one of those in play.
+    later = scores(a=[*[0.05] * 8, -0.5, -0.5], b=[*NOISE, 0.1, 0.1], c=[9.0] * 10)
+    found, on, told = look_at(later, look(10, cells=("a", "b")), told, 10_000)
+    assert (found.best, on) == ("b", ["a", "b"])
+    verdicts = told.set_index(["a", "b"])["verdict"]
+    assert (verdicts["a", "c"], verdicts["b", "c"]) == ("better", "better")
+    # What is equivalent to the best may yet be the best: it goes on as long as there is another.
+    wide = scores(a=NOISE, b=NOISE[::-1], c=[30 * noise for noise in NOISE])
+    found, on, _ = look_at(wide, look(8, cells=("a", "b", "c")), None, 10_000, margin=0.01)
+    assert (found.left, on) == ({}, ["a", "b", "c"])
     found, on, _ = look_at(scores(a=NOISE, b=NOISE[::-1]), look(8), None, 10_000, margin=0.05)
-    assert (on, set(found.left.values())) == ([], {"equivalent within 5 points at n = 8"})
+    assert (found.left, on) == ({}, [])
+
+
+def test_only_cells_in_play_are_judged() -> None:
+    table = scores(a=[0.3 + noise for noise in NOISE], b=[0.0] * 8, c=[0.1 - noise for noise in NOISE])
+    pairs, _ = judge_looks(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
+    assert pairs.set_index(["a", "b"])["n"].to_dict() == {("a", "b"): 8, ("a", "c"): 4, ("b", "c"): 4}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_no_look_is_taken_before_all_have_a_result(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dry_run: bool
+) -> None:
+    with planning(tmp_path) as plan:
+        jobs = plan([[*job, f"seed={seed}"] for job in TWO for seed in range(3)])
+        in_order = phases(tmp_path, iter([jobs]), Until(9, 2, None), {}, plan, dry_run)
+        assert next(in_order) == jobs
+        assert list(in_order) == []
+    assert "6 jobs have no result; no look is taken before they have" in caplog.text
+    assert (tmp_path / LOOKS_FILE).exists() == (not dry_run)
+    if not dry_run:
+        assert read_looks(tmp_path / LOOKS_FILE).looks == []  # which a report says, instead of judging
 
 
 def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) -> None:
@@ -165,11 +193,12 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     assert sorted(job for of in choices.values() for job in of["confirmed"]) == sorted(found.jobs)
     summary = pd.read_csv(tmp_path / "reports/here/summary.csv").set_index("optim")
     assert {f"he / {optim}": n for optim, n in summary["n"].items()} == {cell: len(of) for cell, of in made.items()}
-    assert "Seeds were added to the cells" in (tmp_path / "reports/here/report.md").read_text()
+    assert "Seeds were added to all cells but those that are worse" in (tmp_path / "reports/here/report.md").read_text()
     # Killed in the middle of a batch, it goes on to the same end.
     last = {name: (here / name).read_text() for name in (LOOKS_FILE, CHOICES_FILE)}
+    early = [job for job in found.jobs if json.loads((here / job / RUN_FILE).read_text())["config"]["seed"] < 15]
     (here / found.jobs[-1] / RUN_FILE).unlink()
-    write_looks(here, Looks(found.margin, found.max_seeds, found.batch, found.jobs[:4], found.looks[:1]))
+    write_looks(here, Looks(found.margin, found.max_seeds, found.batch, found.given, early, found.looks[:1]))
     again = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here", NO_REPORT).stdout
     assert {name: (here / name).read_text() for name in last} == last
     assert [int(n) for n in re.findall(r"(\d+) to do", again)].count(1) == 1
@@ -207,7 +236,7 @@ TWO = (["optim=adam"], ["optim=sgd"])
     ("jobs", "until", "words"),
     [
         ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], Until(9, 2, None), "several settings in a cell"),
-        ([["seed=0"], ["seed=1"]], Until(9, 2, None), "there is one cell, so there is nothing to decide"),
+        ([["seed=0"], ["seed=1"]], Until(9, 2, None), "there are 1 cells; allowed are 2 to 150"),
         ([[*job, "seeds.weights=3"] for job in TWO], Until(9, 2, None), "seeds.weights=3: further seeds are of all"),
         ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], Until(9, 2, None), "epochs takes several values"),
         ([[*job, f"seed={n}"] for job in TWO for n in range(4)], Until(4, 2, None), "allowed are 5 and more"),
@@ -239,22 +268,34 @@ def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
 
 
 def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None:
-    write_looks(tmp_path, Looks(0.005, 9, 2, [], [look(3)]))
     with planning(tmp_path) as plan:
         jobs = plan(TWO)
-        assert next(phases(tmp_path, iter([jobs]), Until(9, 2, 0.005), {}, plan)) == jobs
-        for changed, words in (
-            (Until(12, 2, 0.005), "max_seeds=12: .* looked at with 9"),
-            (Until(9, 3, 0.005), "batch=3: .* looked at with 2"),
-            (Until(9, 2, 0.01), "margin=1.0: .* looked at with 0.5"),
+        here = [job.directory.name for job in jobs]
+        write_looks(tmp_path, Looks(0.005, 9, 2, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))
+        same = Until(9, 2, 0.005)
+        assert next(phases(tmp_path, iter([jobs]), same, {}, plan)) == jobs
+        for others, until, words in (
+            (TWO, Until(12, 2, 0.005), "max_seeds=12: .* looked at with 9"),
+            (TWO, Until(9, 3, 0.005), "batch=3: .* looked at with 2"),
+            (TWO, Until(9, 2, 0.01), "margin=1.0: .* looked at with 0.5"),
+            ([[*job, f"seed={n}"] for job in TWO for n in (0, 1)], same, r"seed=\[0, 1\]: .* looked at with \[0\]"),
+            (
+                [*TWO, ["optim=radam"]],
+                same,
+                "cells=he / adam, he / radam, he / sgd: .* looked at with he / adam, he / sgd",
+            ),
+            (
+                [[*job, "epochs=3"] for job in TWO],
+                same,
+                "2 jobs are others than those that were looked at, such as he_",
+            ),
+            (TWO, None, "until it was decided; allowed is hydra.sweeper.until_decided=true again"),
         ):
             with pytest.raises(UserError, match=words):
-                next(phases(tmp_path, iter([jobs]), changed, {}, plan))
-        with pytest.raises(UserError, match=r"until it was decided; allowed is hydra.sweeper.until_decided=true again"):
-            next(phases(tmp_path, iter([jobs]), None, {}, plan))
+                next(phases(tmp_path, iter([plan(others)]), until, {}, plan))
         (tmp_path / LOOKS_FILE).write_text("{}")
         with pytest.raises(UserError, match=r"looks.json: not one of this project's .* allowed is to remove it"):
-            next(phases(tmp_path, iter([jobs]), Until(9, 2, None), {}, plan))
+            next(phases(tmp_path, iter([jobs]), same, {}, plan))
 
 
 @pytest.fixture
@@ -267,8 +308,9 @@ def looked(write_run: Write, tmp_path: Path) -> Path:
                 accuracy = best - 0.9 * (optim == "sgd") + NOISE[seed] * (1 + (init == "he")) / 1000
                 jobs.append(write_run(init=init, optim=optim, seed=seed, test=[0.1, accuracy]).name)
     cells = [f"{init} / {optim}" for init in ("he", "lecun") for optim in ("adam", "sgd")]
-    looks = [look(3, 1e-6, cells), look(6, 0.008, ["he / adam", "lecun / adam"])]
-    write_looks(tmp_path / "sweep", Looks(0.001, 6, 3, jobs, looks))
+    (few, first), (many, second) = schedule(3, 3, 6, len(cells))
+    looks = [look(few, first, cells), look(many, second, ["he / adam", "lecun / adam"])]
+    write_looks(tmp_path / "sweep", Looks(0.0004, 6, 3, [0, 1, 2], jobs, looks))
     return tmp_path / "sweep"
 
 
@@ -279,11 +321,11 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     (comparison,) = sections.values()
     assert comparison.looks is not None
     verdicts = comparison.pairs.set_index(["a", "b"])["verdict"]
-    assert verdicts["lecun / adam", "he / adam"] == "equivalent within 0.1 points at n = 6"
+    assert verdicts["lecun / adam", "he / adam"] == "equivalent within 0.04 points at n = 6"
     assert verdicts["lecun / adam", "lecun / sgd"] == "better"
     said = answer(comparison)[0]
-    assert "It is better than 2 of 3 other cells, and equivalent within 0.1 points to he / adam (n = 6)." in said
-    assert "up to 6 a cell. Looks were taken at this many seeds: 3 (p below 1e-06), 6 (p below 0.008)" in " ".join(
+    assert "It is better than 2 of 3 other cells, and equivalent within 0.04 points to he / adam (n = 6)." in said
+    assert "or had 6. Looks were taken at this many seeds: 3 (p below 3e-05), 6 (p below 0.0082)" in " ".join(
         method(comparison)
     )
     assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all have, whatever they showed
@@ -302,11 +344,37 @@ def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_
     assert both.effects.empty
 
 
-@pytest.mark.parametrize(
-    "content", ['{"margin": "wide"}', '{"margin": null, "max_seeds": 6, "batch": 3, "jobs": [], "looks": []}']
-)
-def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path, content: str) -> None:
-    (looked / LOOKS_FILE).write_text(content)
+EMPTY = {"margin": None, "max_seeds": 6, "batch": 3, "given": [0, 1, 2], "jobs": [], "looks": []}
+
+
+@pytest.mark.parametrize("content", [{"margin": "wide"}, EMPTY | {"margin": 2}, EMPTY | {"batch": math.inf}])
+def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path, content: dict[str, Any]) -> None:
+    (looked / LOOKS_FILE).write_text(json.dumps(content))
     results, ((_, comparison),) = compared([looked])[0], compared([looked])[1].items()
     assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(looked), LOOKS_FILE)]
-    assert comparison.pairs["verdict"].str.startswith("cannot be told: seeds were added").all()
+    assert comparison.pairs["verdict"].str.startswith("cannot be told: seeds are added").all()
+    assert comparison.pairs["p"].isna().all()
+
+
+def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
+    found = read_looks(looked / LOOKS_FILE)
+    for looks in ([], [replace(found.looks[0], level=0.04)], [*found.looks, found.looks[1]]):
+        write_looks(looked, replace(found, looks=looks))
+        ((_, comparison),) = compared([looked])[1].items()
+        assert comparison.pairs["verdict"].str.startswith("cannot be told: seeds are added").all()
+
+
+def test_looks_find_their_seeds_whatever_else_is_numbered(looked: Path, write_run: Write, tmp_path: Path) -> None:
+    before = compared([looked])[1]["mnist"].pairs
+    other = write_run(data="digits", seed=5, more_seeds={"weights": 1}).rename(tmp_path / "other")
+    run = json.loads((other / RUN_FILE).read_text())
+    run["config"]["seeds"] = {"weights": 1}
+    (other / RUN_FILE).write_text(json.dumps(run))
+    pd.testing.assert_frame_equal(compared([looked, other])[1]["mnist"].pairs, before)
+
+
+def test_a_failed_run_is_said_to_have_failed_before_any_look(looked: Path, write_run: Write) -> None:
+    write_run(seed=7, test=[0.1, 0.2], status="failed", reason="OutOfMemory: no more")
+    results, _ = compared([looked])
+    assert results.problems == []
+    assert (results.runs["status"] == "failed").sum() == 1

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_mlp.app import confirm
+from mnist_mlp.app import confirm, until
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.grids import PLACE, key_of
 from mnist_mlp.app.search import TRIALS
@@ -37,7 +37,7 @@ class ChecksAndReport(Callback):
                 from mnist_mlp.training import build
 
             for given in config.hydra.overrides.hydra:
-                if (key := key_of(given)).startswith((PLACE, TRIALS, confirm.PLACE)):
+                if (key := key_of(given)).startswith((PLACE, TRIALS, confirm.PLACE, *until.KEYS)):
                     raise UserError(f"{key}: this makes a sweep, by -m")
             directory = Path(config.hydra.run.dir)
             build.check(configuration.plain(config))

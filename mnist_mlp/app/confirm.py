@@ -43,6 +43,8 @@ def read(tree: Any) -> dict[str, list[Any]]:
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{PLACE}={tree}: allowed are seeds and what is measured, as in {EXAMPLE}")
     for key, value in tree.items():
+        if isinstance(value, Mapping):
+            raise ConfigError(f"{PLACE}: {key}={value}: allowed are single settings, such as seeds.weights: 3")
         check_known(PLACE, key, value)
         if key in schema.GROUPS or schema.role_of(key) not in (Role.REPLICATE, Role.MEASURED_ON):
             raise ConfigError(

@@ -5,8 +5,9 @@ looks again, at levels that all looks share (see `mnist_mlp.report.analysis.look
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SWEEPER = "hydra.sweeper"
 PLACE = f"{SWEEPER}.until_decided"
+KEYS = tuple(f"{SWEEPER}.{key}" for key in ("until_decided", "max_seeds", "batch", "margin"))
 PER_CENT = 100
 MOST = 1000  # seeds; to tell what takes more is not worth it
 
@@ -102,13 +104,19 @@ def phases(
     jobs = next(before)
     used = {seed for job in jobs for seed in configuration.seeds(job.config).values()}
     _check(jobs, until, confirmation)
-    _check_seeds(confirmation.get(SEED) or _seeds(jobs), until)
-    _check_looks(directory, until)
+    given = sorted(confirmation.get(SEED) or _seeds(jobs))
+    _check_seeds(given, until)
+    last = _last_looks(directory)
+    if last:
+        _check_looks(directory, last, until, given, cells_of(jobs, PLACE))
+    if not confirmation:
+        _check_jobs(directory, last, jobs)
     yield jobs
     if confirmation:
         jobs = next(before, [])
         if not jobs:
             return
+        _check_jobs(directory, last, jobs)
         yield jobs
     yield from _looking(directory, jobs, until, used, bool(confirmation), plan, dry_run)
 
@@ -129,6 +137,9 @@ def _looking(
     jobs = cells_of(given, PLACE)
     seeds = _seeds(given)
     begun = len(seeds)
+    record = partial(Looks, until.margin, until.max_seeds, until.batch, tuple(seeds))
+    if not dry_run and not (directory / LOOKS_FILE).exists():
+        write_looks(directory, record([], []))  # from now on, no report judges these seeds without a look
     further = (seed for seed in count(max(seeds) + 1) if seed not in used)
     seeds += islice(further, until.max_seeds - begun)
     looks: list[Look] = []
@@ -155,9 +166,7 @@ def _looking(
         look, playing, told = look_at(table.reindex(list(jobs)), now, told, images, until.margin)
         looks.append(look)
         if not dry_run:
-            write_looks(
-                directory, Looks(until.margin, until.max_seeds, until.batch, names(everything, directory), looks)
-            )
+            write_looks(directory, record(names(everything, directory), looks))
         log.info("%s", _said(look, playing, is_last=size == until.max_seeds))
         if not playing:
             return
@@ -178,13 +187,15 @@ def _said(look: Look, playing: Sequence[str], is_last: bool) -> str:
     found = f"look at {len(look.seeds)} seeds: {look.best} leads{f' ({left})' if left else ''}"
     if not playing:
         return f"{found}; all is decided"
-    open_ = f"{len(playing) - 1} not told from it"
-    return f"{found}; {open_}, at the most seeds" if is_last else f"{found}; {open_}: these get further seeds"
+    others = f"{len(playing) - 1} not worse"
+    return f"{found}; {others}, at the most seeds" if is_last else f"{found}; {others}: all of these get further seeds"
 
 
 def _check(jobs: Sequence[Job], until: Until, confirmation: Mapping[str, Sequence[Any]]) -> None:
-    if len(cells_of(jobs, PLACE)) < 2:
-        raise UserError(f"{PLACE}: there is one cell, so there is nothing to decide; allowed are several")
+    from mnist_mlp.report.analysis.pairs import MOST_CELLS
+
+    if not 2 <= (count := len(cells_of(jobs, PLACE))) <= MOST_CELLS:
+        raise UserError(f"{PLACE}: there are {count} cells; allowed are 2 to {MOST_CELLS}, each compared with each")
     if is_tuned(jobs) and not confirmation:
         raise UserError(
             f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "
@@ -221,24 +232,39 @@ def _check_seeds(seeds: Sequence[int], until: Until) -> None:
         )
 
 
-def _check_looks(directory: Path, until: Until) -> None:
-    """See that the looks that were taken there, if any, are those that would be taken again."""
+def _last_looks(directory: Path) -> Looks | None:
+    """The looks that were taken there, if any."""
     if not (directory / LOOKS_FILE).exists():
-        return
+        return None
     try:
-        last = read_looks(directory / LOOKS_FILE)
+        return read_looks(directory / LOOKS_FILE)
     except Unreadable as error:
         raise UserError(f"{directory}: {error}; allowed is to remove it, as the same looks are taken again") from error
+
+
+def _check_looks(directory: Path, last: Looks, until: Until, given: Sequence[int], cells: Collection[str]) -> None:
+    """See that the looks that were taken are those that would be taken again."""
+    were = last.looks[0].cells if last.looks else cells
     for key, was, now in (
-        ("max_seeds", last.max_seeds, until.max_seeds),
-        ("batch", last.batch, until.batch),
-        ("margin", *(None if m is None else round(m * PER_CENT, 9) for m in (last.margin, until.margin))),
+        (f"{SWEEPER}.max_seeds", last.max_seeds, until.max_seeds),
+        (f"{SWEEPER}.batch", last.batch, until.batch),
+        (f"{SWEEPER}.margin", *(None if m is None else round(m * PER_CENT, 9) for m in (last.margin, until.margin))),
+        (SEED, list(last.given), list(given)),
+        ("cells", ", ".join(sorted(were)), ", ".join(sorted(cells))),
     ):
         if was != now:
             raise UserError(
-                f"{SWEEPER}.{key}={now}: {directory} has been looked at with {was}; to change that after a look would "
-                f"leave the verdict to luck. Allowed is {was}, or another hydra.sweep.dir=DIR"
+                f"{key}={now}: {directory} has been looked at with {was}; to change that after a look would leave the "
+                "verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
             )
+
+
+def _check_jobs(directory: Path, last: Looks | None, jobs: Sequence[Job]) -> None:
+    if last and last.looks and (new := sorted({*names(jobs, directory)} - {*last.jobs})):
+        raise UserError(
+            f"{directory}: {len(new)} jobs are others than those that were looked at, such as {new[0]}; to change them "
+            "after a look would leave the verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
+        )
 
 
 def _seeds(jobs: Sequence[Job]) -> list[int]:

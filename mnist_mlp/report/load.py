@@ -72,19 +72,22 @@ def load(directories: Sequence[Path]) -> Results:
     looks: dict[Path, Looks | None] = {}  # None for what cannot be read, as nothing else may judge these runs
     of_sweep = dict(pair for top in directories for pair in _run_directories(top))
     for sweep in sorted(filter(None, set(of_sweep.values()))):
-        try:
-            if (sweep / CHOICES_FILE).exists():
+        if (sweep / CHOICES_FILE).exists():
+            try:
                 phases[sweep] = read_phases(sweep / CHOICES_FILE)
-            if (sweep / LOOKS_FILE).exists():
-                looks[sweep] = None
+            except Unreadable as error:
+                problems.append(Problem(str(sweep), str(error)))
+        if (sweep / LOOKS_FILE).exists():
+            try:
                 looks[sweep] = read_looks(sweep / LOOKS_FILE)
-        except Unreadable as error:
-            problems.append(Problem(str(sweep), str(error)))
+            except Unreadable as error:
+                looks[sweep] = None
+                problems.append(Problem(str(sweep), str(error)))
     for directory, of in sorted(of_sweep.items(), key=lambda pair: pair[0]):
         try:
             run, rows = _read_run(directory)
             run |= _phase(directory, of, phases)
-            run["looked_in"] = _looked_in(directory, of, looks, run["phase"])
+            run["looked_in"] = _looked_in(directory, of, looks, run)
             found.append((run, rows))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error)))
@@ -179,19 +182,21 @@ def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str
         ) from error
 
 
-def _looked_in(run: Path, sweep: Path | None, looks: Mapping[Path, Looks | None], phase: str | None) -> str | None:
+def _looked_in(
+    directory: Path, sweep: Path | None, looks: Mapping[Path, Looks | None], run: Mapping[str, Any]
+) -> str | None:
     """The sweep whose looks a run is part of.
 
     Raises:
-        Unreadable: it is no part of them, though it lies there: of a sweep that was wider, or other than this one.
+        Unreadable: it is no part of them, though it lies there, and has a result.
     """
-    if sweep not in looks or phase == SEARCH:
+    if sweep not in looks or run["phase"] == SEARCH:
         return None
     assert sweep is not None
     known = looks[sweep]
-    if known is None or run.relative_to(sweep).as_posix() in known.jobs:
+    if known is None or run["status"] == FAILED or directory.relative_to(sweep).as_posix() in known.jobs:
         return str(sweep)
-    raise Unreadable(f"it is none of the jobs in {LOOKS_FILE}: of a sweep that was another, or has not gone on")
+    raise Unreadable(f"it is none of the jobs in {LOOKS_FILE}: no look was taken at it yet, or it is of another sweep")
 
 
 def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
@@ -204,7 +209,7 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "status": summary["status"],
             "reason": summary["reason"],
             "seconds": float(summary["seconds"]),
-            "wall_seconds": float(summary.get("wall_seconds") or math.nan),
+            "wall_seconds": _finite(summary.get("wall_seconds")),
             "ended": _ended(directory, summary.get("ended")),
             "config_hash": str(summary["config_hash"]),
             "digest": data.get("digest"),  # a run that failed early has none
@@ -225,9 +230,14 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             **dict(flat(summary["config"])),
         }
         rows = read_metrics(directory, summary)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
     return run, rows
+
+
+def _finite(number: Any) -> float:
+    """A number that is one, or NaN."""
+    return float(number) if isinstance(number, int | float) and math.isfinite(number) else math.nan
 
 
 def _ended(directory: Path, text: str | None) -> float:
@@ -235,7 +245,9 @@ def _ended(directory: Path, text: str | None) -> float:
     if text is None:
         return (directory / RUN_FILE).stat().st_mtime
     time = datetime.fromisoformat(text)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    datetime.fromtimestamp(seconds, UTC)  # raises where no calendar has that day
+    return seconds
 
 
 def _read_json(path: Path) -> dict[str, Any]:

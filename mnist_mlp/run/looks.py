@@ -16,11 +16,11 @@ class Look:
     """One look.
 
     Attributes:
-        seeds: that the cells still in play had by then.
+        seeds: that the cells in play had by then.
         level: the p-value below which a pair is told apart at this look, the same for each.
-        cells: in play: the best so far, and those that have not been told from it.
-        best: the cell that scored highest.
-        left: what was found out about the cells that got no further seeds, each against the best.
+        cells: in play.
+        best: the one of them that scored highest.
+        left: those of them that got no further seeds, and the verdict on each beside the best.
     """
 
     seeds: Sequence[int]
@@ -38,13 +38,15 @@ class Looks:
         margin: differences of accuracy within which two cells are equivalent, a fraction; None where not asked for.
         max_seeds: the most a cell would have got.
         batch: how many were added at a time.
+        given: seeds that each cell had to begin with.
         jobs: the names of all jobs looked at.
-        looks: in order.
+        looks: in order; none while the first has not been taken.
     """
 
     margin: float | None
     max_seeds: int
     batch: int
+    given: Sequence[int]
     jobs: Sequence[str]
     looks: Sequence[Look]
 
@@ -73,14 +75,17 @@ def read_looks(path: Path) -> Looks:
             )
             for look in content["looks"]
         ]
-        if not looks or any(not (look.seeds and 0 < look.level < 1) for look in looks):
-            raise ValueError("a look without seeds or a level")
+        if any(not 0 < look.level < 1 or len(set(look.seeds)) < len(look.seeds) for look in looks):
+            raise ValueError("a look with a seed twice, or a level that is none")
+        if margin is not None and not 0 < float(margin) < 1:
+            raise ValueError(f"margin {margin}")
         return Looks(
             None if margin is None else float(margin),
             int(content["max_seeds"]),
             int(content["batch"]),
+            [int(seed) for seed in content["given"]],
             [str(job) for job in content["jobs"]],
             looks,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Unreadable(f"{LOOKS_FILE}: not one of this project's ({type(error).__name__}: {error})") from error

@@ -1,10 +1,11 @@
 """Verdicts of a sweep that looked at its results while it added seeds: each pair by the look that decided it.
 
-Between the looks, seeds are added to those cells alone that are not yet told from the best. A pair is judged at every
-look at which both of its cells have all seeds of that look, at the level of that look (see `spending`), and never again
-once it is decided. So no pair has more chances to be told apart by luck than its levels allow, whenever cells leave.
-And its simultaneous intervals hold at whatever look the sweep ends (repeated confidence intervals: Jennison and
-Turnbull 1989, Journal of the Royal Statistical Society B 51:305), which makes a verdict of equivalence fair.
+Between the looks, seeds are added to the cells in play: all at first, and later those that are not yet worse than the
+best of them. A pair is judged at the looks at which both its cells are in play, by the seeds and at the level of that
+look (see `spending`), and never again once it is decided. So no pair has more chances to be told apart by luck than its
+levels allow, whenever cells leave. And its simultaneous intervals hold at whatever look the sweep ends (repeated
+confidence intervals: Jennison and Turnbull 1989, Journal of the Royal Statistical Society B 51:305), which makes a
+verdict of equivalence fair.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ from mnist_mlp.report.analysis.contrasts import CONFIDENCE, FEWEST
 from mnist_mlp.report.analysis.pairs import NUMBERS, compare_pairs
 from mnist_mlp.report.analysis.spending import levels
 from mnist_mlp.report.analysis.verdicts import BETTER, OPEN, UNTOLD, WORSE, are
-from mnist_mlp.run.looks import Look
+from mnist_mlp.run.looks import Look, Looks
 
-SINCE = f"{UNTOLD}: seeds were added until cells were told apart; report on that sweep alone, by init and optim"
+ALONE = f"{UNTOLD}: seeds were added until cells were told apart; report on that sweep alone, by init and optim"
+UNSEEN = f"{UNTOLD}: seeds are added until cells are told apart, and no look that can be relied on was taken"
 OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
 
 
@@ -49,16 +51,28 @@ def judge_look(
     table: pd.DataFrame, look: Look, told: pd.DataFrame | None, images: float | None, margin: float | None
 ) -> tuple[pd.DataFrame, int]:
     """The pairs after a look, from those after the last one; see `judge_looks`."""
-    pairs, judged = compare_pairs(table.reindex(columns=list(look.seeds)), images, level=look.level, margin=margin)
-    if told is not None:
-        is_new = (pairs["n"] == len(look.seeds)) & are(told["verdict"], OPEN, UNTOLD)
-        pairs = told.where(~is_new, pairs)
-    return pairs, judged
+    playing = table.loc[[cell for cell in table.index if cell in look.cells]]
+    pairs, judged = compare_pairs(playing.reindex(columns=list(look.seeds)), images, level=look.level, margin=margin)
+    if told is None:
+        return pairs, judged
+    now, before = pairs.set_index(["a", "b"]), told.set_index(["a", "b"])
+    is_new = (now["n"] == len(look.seeds)) & are(before["verdict"].reindex(now.index), OPEN, UNTOLD)
+    before.loc[now.index[is_new]] = now[is_new]
+    return before.reset_index(), judged
 
 
-def withhold(pairs: pd.DataFrame) -> pd.DataFrame:
+def withhold(pairs: pd.DataFrame, why: str) -> pd.DataFrame:
     """The pairs without verdicts, where these would be of seeds that were added because of how others turned out."""
-    return pairs.assign(verdict=SINCE, **dict.fromkeys(NUMBERS, np.nan))
+    return pairs.assign(verdict=why, **dict.fromkeys(NUMBERS, np.nan))
+
+
+def are_as_planned(looks: Looks) -> bool:
+    """Whether there is a look, and all are those that the settings lead to."""
+    if not looks.looks or not len(looks.given) < looks.max_seeds:
+        return False
+    planned = schedule(len(looks.given), looks.batch, looks.max_seeds, len(looks.looks[0].cells))
+    taken = [(len(look.seeds), look.level) for look in looks.looks]
+    return len(taken) <= len(planned) and np.allclose(taken, planned[: len(taken)], rtol=1e-6, atol=0)
 
 
 def schedule(given: int, batch: int, most: int, cells: int) -> list[tuple[int, float]]:
@@ -92,15 +106,19 @@ def look_at(
         margin: see `compare_pairs`.
 
     Returns:
-        The look with what it found; the cells to give more seeds, which are the best one and all that are neither told
-        from it nor equivalent to it, or none where there are no such; and what the next look is told.
+        The look with what it found; the cells to give more seeds, which are all in play but those that are worse than
+        the best, or none where each of them is told from the best or equivalent to it; and what the next look is told.
     """
     pairs, _ = judge_look(table, now, told, images, margin)
-    best = str(table.index[int(np.nanargmax(table.mean(axis=1).to_numpy()))])
+    best = str(table.loc[list(now.cells), list(now.seeds)].mean(axis=1).idxmax())
     verdicts = {}
     for a, b, verdict in zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True):
         if best in (a, b):
             verdicts[str(b if a == best else a)] = OPPOSITE.get(verdict, verdict) if a == best else verdict
-    still = {cell for cell, verdict in verdicts.items() if verdict.startswith((OPEN, UNTOLD))}
-    left = {cell: verdicts[cell] for cell in now.cells if cell != best and cell not in still}
-    return replace(now, best=best, left=left), sorted({best, *still}) if still else [], pairs
+    left = {cell: verdicts[cell] for cell in now.cells if cell != best and verdicts[cell].startswith(WORSE)}
+    is_open = any(verdicts[cell].startswith((OPEN, UNTOLD)) for cell in now.cells if cell != best)
+    return (
+        replace(now, best=best, left=left),
+        [cell for cell in now.cells if cell not in left] if is_open else [],
+        pairs,
+    )

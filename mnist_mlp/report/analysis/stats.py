@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import budget, effects, fairness, sources
-from mnist_mlp.report.analysis.looks import judge_looks, withhold
+from mnist_mlp.report.analysis.looks import ALONE, UNSEEN, are_as_planned, judge_looks, withhold
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
     LEARNING_RATE,
     REPLICATE,
+    SEED,
     budgets,
     cell_names,
     choose,
@@ -129,16 +130,17 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     spent = budgets(searched, tuned) if tuned and not confirmed[runs["chosen"]].all() else {}
     sweeps = scored["looked_in"].dropna().unique()
     looks = results.looks.get(sweeps[0]) if len(sweeps) == 1 else None
-    if looks and scored["looked_in"].notna().all() and tuple(by) == COMPARED:
-        paired, judged = judge_looks(table, looks.looks, images, looks.margin)
+    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and tuple(by) == COMPARED)
+    if is_alone and looks and are_as_planned(looks):
+        paired, judged = judge_looks(score_table(scored, SEED).reindex(table.index), looks.looks, images, looks.margin)
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
-        averaged = judged_by[judged_by[REPLICATE].isin(looks.looks[0].seeds)]
+        averaged = judged_by[judged_by[SEED].isin(looks.looks[0].seeds)]
     else:
         paired, judged = compare_pairs(table, images, spent)
         # An average over cells that were tuned unalike is as unfair as a pair of them.
         averaged = judged_by if len({*spent.values()}) < 2 else judged_by.head(0)
         if len(sweeps):
-            looks, paired, averaged = None, withhold(paired), averaged.head(0)
+            looks, paired, averaged = None, withhold(paired, UNSEEN if is_alone else ALONE), averaged.head(0)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -159,9 +161,9 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     )
 
 
-def score_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """The scores of runs, cells x seeds."""
-    return runs.pivot_table(index=CELL, columns=REPLICATE, values="score")
+def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
+    """The scores of runs, cells x replicates."""
+    return runs.pivot_table(index=CELL, columns=replicate, values="score")
 
 
 def same_size(runs: pd.DataFrame) -> float | None:

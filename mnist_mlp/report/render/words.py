@@ -281,9 +281,14 @@ def _looks(looks: Looks | None) -> list[str]:
     if looks is None:
         return []
     counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
-    within = f", or shown to differ by less than {100 * looks.margin:g} points" if looks.margin is not None else ""
+    within = (
+        f", or was shown to differ from it by less than {100 * looks.margin:g} points"
+        if looks.margin is not None
+        else ""
+    )
     return [
-        f"Seeds were added to the cells that were not yet told from the best{within}, up to {looks.max_seeds} a cell. "
+        f"Seeds were added to all cells but those that are worse than the best, until each was that{within}, or had "
+        f"{looks.max_seeds}. "
         f"Looks were taken at this many seeds: {counts}. All of them together are wrong as seldom as one: each spends "
         "its share of 5 % (Lan and DeMets 1983, in O'Brien and Fleming's shape), and each pair is judged by the look "
         "that decided it. Effects are of the seeds that all cells were given first."

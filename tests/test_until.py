@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from mnist_mlp.app.register import register
 from mnist_mlp.app.until import Until, phases, read
-from mnist_mlp.report import compared
+from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.spending import levels, spent
@@ -371,6 +371,11 @@ def test_looks_find_their_seeds_whatever_else_is_numbered(looked: Path, write_ru
     run["config"]["seeds"] = {"weights": 1}
     (other / RUN_FILE).write_text(json.dumps(run))
     pd.testing.assert_frame_equal(compared([looked, other])[1]["mnist"].pairs, before)
+
+
+def test_jobs_are_not_taken_out_of_such_a_sweep(looked: Path) -> None:
+    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(looked))}"):
+        report_on(sorted(looked.glob("*/")))
 
 
 def test_a_failed_run_is_said_to_have_failed_before_any_look(looked: Path, write_run: Write) -> None:

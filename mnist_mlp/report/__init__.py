@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_mlp.run.choices import CHOICES_FILE
+from mnist_mlp.run.looks import LOOKS_FILE
 from mnist_mlp.run.record import FAILED
 from mnist_mlp.run.schema import UserError
 
@@ -59,6 +61,7 @@ def report_on(
     from mnist_mlp.report import load
     from mnist_mlp.report.render import page, terminal
 
+    _refuse_parts(sweeps)
     results, comparisons = compared(sweeps, target, by, about)
     directory = out or default_directory(sweeps)
     command = _command(sweeps, out, target, by, formats)
@@ -101,6 +104,21 @@ def compared(
     parts, own = sections.sections(results, keys), set(map(str, about))
     in_order = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
     return results, {name: stats.compare(part, target, keys, measured) for name, part in in_order}
+
+
+def _refuse_parts(sweeps: Sequence[Path]) -> None:
+    """See that no jobs are taken out of a sweep whose file says what they are there for: their report would not know.
+
+    Raises:
+        UserError: there is one.
+    """
+    for sweep in sweeps:
+        above = Path(os.path.normpath(sweep.absolute())).parent
+        for name in (CHOICES_FILE, LOOKS_FILE):
+            if (above / name).exists():
+                raise UserError(
+                    f"{sweep}: a job of a sweep with {name}, which says how to report on all; allowed is {above}"
+                )
 
 
 def _command(

@@ -3,7 +3,7 @@
 Accuracies are simulated as in `benchmarks.verdicts`, and given to the report's own `look_at`, just as a sweep with
 `hydra.sweeper.until_decided=true` does: cells get seeds until they are told from the best. Where all cells are equal,
 any "better" is false; where one is worse than all others by just the margin, any "equivalent" of it and another is. A
-design with more than 5.5 % of them is simulated again, with 4,000 sweeps. Where one cell is better, a design with a
+design with more than 5.5 % of them is simulated again, with 2,000 sweeps. Where one cell is better, a design with a
 fixed number of seeds that finds nine in ten of its differences is looked for, then the least `max_seeds` that finds as
 many; the table has the seeds that the sweep took, over those of the fixed design.
 
@@ -26,7 +26,8 @@ from mnist_mlp.run.looks import Look
 
 NOISE, IMAGES = 0.002, 10000  # standard deviation of a run's accuracy; test images
 POWER = 0.9
-DOUBTFUL, REPEATED = 0.055, 4000  # above this share of false verdicts, so many sweeps
+DOUBTFUL, REPEATED = 0.055, 2000  # above this share of false verdicts, so many sweeps
+SOUGHT = 200  # sweeps of each design that is tried for its power
 MARGIN = 0.0025
 TRIED = range(1, 13)  # seeds more than the fixed design has, that the most may be
 
@@ -134,10 +135,10 @@ def main() -> None:
                     number, found = REPEATED, mean(workers, work, REPEATED, cells, plan)
                 rows.append(row(cells, plan, f'false "{name}" in {number:,} sweeps', found))
                 say(str(rows[-1]))
-            fixed = least(lambda n, c=cells, s=shift: mean(workers, fixed_power, sweeps, c, n, s * NOISE)[0], 3, 60)
+            fixed = least(lambda n, c=cells, s=shift: mean(workers, fixed_power, SOUGHT, c, n, s * NOISE)[0], 3, 60)
             for most in (fixed + more for more in TRIED):
                 longer = plan._replace(most=most)
-                found = mean(workers, power, sweeps, cells, longer, shift * NOISE)
+                found = mean(workers, power, SOUGHT, cells, longer, shift * NOISE)
                 if found[0] >= POWER:
                     break
             ratio = f"{found[1] / cells / fixed:.2f} of {fixed}"

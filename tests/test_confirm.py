@@ -89,7 +89,7 @@ def test_nothing_is_chosen_before_the_search_has_ended(tmp_path: Path, caplog: p
         (("optim=adam",), {"seed": [5], "optim.lr": 0.1}, ["optim.lr=0.1", "what the search has chosen stays"]),
         (("optim=adam",), {"seed": [5], "data": "mnist"}, ["data=mnist", "what the search has chosen stays"]),
         (("optim=adam",), {"seed": [5], "epoch": 3}, ["epoch=3", "did you mean epochs?"]),
-        (("optim=adam",), [10, 11], ["confirm=[10, 11]", "as in hydra.sweeper.confirm={seed:"]),
+        (("optim=adam",), [10, 11], ["confirm=[10, 11]", "as in 'hydra.sweeper.confirm={seed:"]),
     ],
 )
 def test_what_cannot_be_confirmed_is_said_before_training(

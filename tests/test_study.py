@@ -79,12 +79,17 @@ def test_the_readme_says_what_the_tables_say(runs: pd.DataFrame, summary: pd.Dat
     better, alike = (int(are(rivals["verdict"], kind).sum()) for kind in (BETTER, OPEN))
     confirmed = runs[runs["phase"] == CONFIRM].rename(columns={"test_accuracy": "score", "seed": REPLICATE})
     effects = main_effects(confirmed, COMPARED, IMAGES).set_index("effect")
+    points = {key: f"{100 * effects['range'][key]:.2f} points" for key in COMPARED}
+    by_optim = confirmed.groupby("optim")["score"].mean()
+    best_optim, worst_optim = by_optim.idxmax(), by_optim.idxmin()
     facts = [
         f"**{name}** (learning rate {best['optim.lr']:g})",
         f"{scored} test accuracy",
         f"better than {better} of the {len(rivals)} other combinations",
         f"indistinguishable from {alike}",
-        *(f"{100 * effects['range'][key]:.2f} points, p {probability(effects['p'][key])}" for key in COMPARED),
+        f"({points['init']} between the best and the worst, p {probability(effects['p']['init'])})",
+        f"({points['optim']} between the best, {best_optim}, and the worst, {worst_optim}, "
+        f"p {probability(effects['p']['optim'])})",
         f"interaction (p {probability(effects['p'].iloc[-1])})",
         f"each of the {len(summary)} combinations",
         f"{len(runs)} runs",

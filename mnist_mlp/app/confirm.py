@@ -23,7 +23,7 @@ from mnist_mlp.sweeps.jobs import FINISHED, Job, distinct
 log = logging.getLogger(__name__)
 
 PLACE = "hydra.sweeper.confirm"
-EXAMPLE = f"{PLACE}={{seed:[10,11,12],epochs:10}}"
+EXAMPLE = f"'{PLACE}={{seed:[10,11,12],epochs:10}}'"
 SEED = "seed"
 
 Plan = Callable[[Sequence[Sequence[str]]], list[Job]]  # from the overrides of each job

@@ -184,7 +184,9 @@ def _results(jobs: Sequence[Job]) -> "tuple[pd.DataFrame, float | None]":
 
 def _said(look: Look, playing: Sequence[str], is_last: bool) -> str:
     left = "; ".join(f"{cell}: {verdict}" for cell, verdict in look.left.items())
-    found = f"look at {len(look.seeds)} seeds: {look.best} leads{f' ({left})' if left else ''}"
+    found = (
+        f"look at {len(look.seeds)} seeds (p below {look.level:.2g}): {look.best} leads{f' ({left})' if left else ''}"
+    )
     if not playing:
         return f"{found}; all is decided"
     others = f"{len(playing) - 1} not worse"

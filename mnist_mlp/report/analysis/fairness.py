@@ -200,7 +200,7 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
             if not ahead or any(cells[key][special] != cells[key][cell] for key in others):
                 continue
             pair = (special, cell) if (special, cell) in found.index else (cell, special)
-            p = found["p"].get(pair, np.nan)
+            p = found["p_corrected"].get(pair, np.nan)
             if not p >= 1 - CONFIDENCE:  # within the noise it is no sign of anything; without a p nobody can tell
                 losing.append(f"{cell} at {cells['score'][cell]:.2%} to {special} at {cells['score'][special]:.2%}")
     if losing:

@@ -24,7 +24,8 @@ def answer(comparison: Comparison) -> str:
     if len(stretches) < 2:
         return ""
     cells, all_cells = table[CELL].nunique(), len(comparison.summary)
-    of = f"Of the {cells} cells with at least {FEWEST} settings, which" if cells < all_cells else "Which cell"
+    of = f"of the {cells} cells with at least {FEWEST} settings, which" if cells < all_cells else "which cell"
+    of = f"In the search, {of}" if comparison.confirmed else of[0].upper() + of[1:]
     return (
         f"{of} is ahead depends on how many settings are tried: by expected test accuracy, {_spelled(stretches)}. The "
         "expectation is over which of its settings each cell tries, drawn at random; whether a lead is more than "

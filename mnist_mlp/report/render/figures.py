@@ -23,6 +23,7 @@ from mnist_mlp.report.render.style import Looks, looks
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import write_atomically
 
+OF_SEARCH = ("sensitivity", "budget")  # show the runs that settings are chosen by
 ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
 INTERACTIVE = ("learning_curves", "sensitivity", "budget")  # the page has these as charts
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
@@ -57,7 +58,8 @@ class Drawing:
 
 def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str]) -> list[Drawing]:
     """Save every figure that the runs allow, named with this suffix, as PNG, SVG and these formats."""
-    drawings, on_what = [], sentence(trained(comparison))
+    drawings = []
+    on_what, on_search = (sentence(trained(comparison, search)) for search in (False, True))
     # The same bytes for the same numbers; a letter that the font does not have becomes a box, not a warning each time.
     with mpl.rc_context({"svg.hashsalt": "mnist_mlp"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
@@ -70,7 +72,9 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
             buffer = io.StringIO()
             figure.savefig(buffer, format="svg", metadata={"Date": None})
             write_atomically(folder / f"{name}.svg", buffer.getvalue())
-            drawings.append(Drawing(name, kind, alt, f"{caption} {on_what}", buffer.getvalue()))
+            drawings.append(
+                Drawing(name, kind, alt, f"{caption} {on_search if kind in OF_SEARCH else on_what}", buffer.getvalue())
+            )
     return drawings
 
 

@@ -60,6 +60,7 @@ def write_report(
                 "answer": words.answer(comparison),
                 "method": words.method(comparison),
                 "trained": sentence(trained(comparison)),
+                "searched": sentence(trained(comparison, search=True)),
                 "leaderboard": tables.leaderboard(comparison),
                 "pairs": tables.pairs(comparison),
                 "effects": tables.effects(comparison),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.fairness import listed
-from mnist_mlp.report.analysis.roles import as_said, as_typed, tested
+from mnist_mlp.report.analysis.roles import as_said, as_typed, tested, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 
@@ -18,12 +18,16 @@ MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its mod
 SPELLED = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "selu": "SELU", "silu": "SiLU"}
 
 
-def trained(comparison: Comparison) -> str:
+def trained(comparison: Comparison, search: bool = False) -> str:
     """As "trained on 55,000 images of mnist for 3 epochs (784-512-256-10 MLP, BatchNorm, ReLU; batch size 32)".
 
     What the runs differ in is not given a value: it is said to be compared, tuned or to differ.
+
+    Args:
+        comparison: of the runs.
+        search: of those that settings are chosen by, instead of those that results are of.
     """
-    runs = tested(comparison.runs)
+    runs = (tried if search else tested)(comparison.runs)
     images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))
     of = f"{number(images, 'image')} of " if images is not None else ""
     text = f"trained on {of}{' and '.join(sorted(map(str, runs['data'].unique())))}"

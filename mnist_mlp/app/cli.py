@@ -41,6 +41,15 @@ $APP_CONFIG_GROUPS
 
 {settings}
 
+== Sweeps: change by hydra.sweeper.KEY=VALUE ==
+
+  grids={{OPTIM:{{KEY:[VALUE,…]}}}}          values of one optimizer alone
+  trials=N                               settings to try of intervals, such as 'optim.lr=tag(log,interval(1e-4,1))'
+  confirm={{seed:[10,11,12],epochs:10}}    train anew what was chosen, on fresh seeds
+  until_decided=true                     add seeds until cells are told apart: batch=5 at a time, up to max_seeds=50;
+                                         with margin=POINTS, or shown to be equivalent
+  and hydra.sweep.dir=DIR                where to, and where from to go on
+
 == Where sweeps run: hydra/launcher=NAME ==
 
   joblib (default: one job a core), basic (one after another), stacked (as one batch of networks, for a GPU;

@@ -64,18 +64,17 @@ def accuracies(number: int, cells: int, seeds: int, shift: float) -> pd.DataFram
 
 def sweep(y: pd.DataFrame, plan: Plan, margin: float | None = None) -> Ended:
     """Add seeds until it is decided."""
-    looks: list[Look] = []
-    told, playing = None, list(y.index)
+    looks, told, playing = 0, None, list(y.index)
     seen = pd.DataFrame(np.nan, y.index, y.columns)
     for size, level in schedule(plan.given, plan.batch, plan.most, len(y)):
         seen.loc[playing, seen.columns[:size]] = y.loc[playing, seen.columns[:size]]
         seeds = [int(seed) for seed in seen.columns[:size]]
-        look, playing, told = look_at(seen, Look(seeds, level, playing, "", {}), told, IMAGES, margin)
-        looks.append(look)
+        looks += 1
+        _, playing, told = look_at(seen, Look(seeds, level, playing, "", {}), told, IMAGES, margin)
         if not playing:
             break
     assert told is not None
-    return Ended(told, int(seen.notna().to_numpy().sum()), len(looks))
+    return Ended(told, int(seen.notna().to_numpy().sum()), looks)
 
 
 def of_first(pairs: pd.DataFrame) -> pd.Series:

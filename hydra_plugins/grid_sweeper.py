@@ -23,7 +23,7 @@ class GridSweeperConf(BasicSweeperConf):
         max_batch_size: how many jobs a launcher gets at a time, null for all.
         grids: an optimizer, to a key of the configuration, to the values to try (see `mnist_mlp.app.grids`).
         trials: of a search, for each cell and seed (see `mnist_mlp.app.search`); null where nothing is searched.
-        until_decided: whether seeds are added to cells that are not told from the best (see `mnist_mlp.app.until`).
+        until_decided: whether seeds are added to cells that are not worse than the best (see `mnist_mlp.app.until`).
         max_seeds: the most a cell then gets.
         batch: how many are added at a time.
         margin: percentage points within which cells are equivalent, null where nobody asks.

@@ -1,4 +1,4 @@
-"""Seeds until it is decided: further ones for those cells that are not yet told from the best.
+"""Seeds until it is decided: further ones for all cells but those that are worse than the best.
 
 With `hydra.sweeper.until_decided=true`, a sweep looks at its results, adds seeds where these leave something open, and
 looks again, at levels that all looks share (see `mnist_mlp.report.analysis.looks`, which also judges them).
@@ -103,12 +103,13 @@ def phases(
         return
     jobs = next(before)
     used = {seed for job in jobs for seed in configuration.seeds(job.config).values()}
-    _check(jobs, until, confirmation)
+    cells = cells_of(jobs, PLACE)
+    _check(jobs, len(cells), until, confirmation)
     given = sorted(confirmation.get(SEED) or _seeds(jobs))
     _check_seeds(given, until)
     last = _last_looks(directory)
     if last:
-        _check_looks(directory, last, until, given, cells_of(jobs, PLACE))
+        _check_looks(directory, last, until, given, cells)
     if not confirmation:
         _check_jobs(directory, last, jobs)
     yield jobs
@@ -193,11 +194,11 @@ def _said(look: Look, playing: Sequence[str], is_last: bool) -> str:
     return f"{found}; {others}, at the most seeds" if is_last else f"{found}; {others}: all of these get further seeds"
 
 
-def _check(jobs: Sequence[Job], until: Until, confirmation: Mapping[str, Sequence[Any]]) -> None:
+def _check(jobs: Sequence[Job], cells: int, until: Until, confirmation: Mapping[str, Sequence[Any]]) -> None:
     from mnist_mlp.report.analysis.pairs import MOST_CELLS
 
-    if not 2 <= (count := len(cells_of(jobs, PLACE))) <= MOST_CELLS:
-        raise UserError(f"{PLACE}: there are {count} cells; allowed are 2 to {MOST_CELLS}, each compared with each")
+    if not 2 <= cells <= MOST_CELLS:
+        raise UserError(f"{PLACE}: there are {cells} cells; allowed are 2 to {MOST_CELLS}, each compared with each")
     if is_tuned(jobs) and not confirmation:
         raise UserError(
             f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "

@@ -363,6 +363,16 @@ def damage_list_json(run: Path) -> None:
     (run / RUN_FILE).write_text("[1, 2]")
 
 
+def damage_deep_json(run: Path) -> None:
+    (run / RUN_FILE).write_text("[" * 100_000)
+
+
+def damage_endless(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text())
+    summary["config"]["epochs"] = 10**15  # more than there is memory to count to
+    (run / RUN_FILE).write_text(json.dumps(summary))
+
+
 def damage_gone(run: Path) -> None:
     (run / RUN_FILE).unlink()
 

@@ -9,6 +9,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,16 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def workers_of(process: psutil.Process) -> list[psutil.Process]:
+    """Those that Joblib started; other processes may come and go meanwhile."""
+    workers = []
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):
+            if "LokyProcess" in " ".join(child.cmdline()):
+                workers.append(child)
+    return workers
+
+
 def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> None:
     assert one.keys() == two.keys()
     for name in one:
@@ -68,8 +79,7 @@ def test_a_killed_sweep_goes_on_where_it_was_and_a_killed_worker_costs_nothing(
     before = begun()
     process = start(*sweep)
     wait_until(lambda: begun() != before)
-    workers = [c for c in psutil.Process(process.pid).children() if "LokyProcess" in " ".join(c.cmdline())]
-    workers[0].kill()
+    workers_of(psutil.Process(process.pid))[0].kill()
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert f"4 jobs, {done} skipped as they have a result, {4 - done} to do" in output
@@ -105,9 +115,9 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     process = start(*LONG, *MINE, f"hydra/launcher={launcher}")
     wait_until(lambda: list(tmp_path.glob(f"multirun/*/*/*/{METRICS_FILE}")))
     family = psutil.Process(process.pid).children(recursive=True)
-    workers = [child.pid for child in family if "LokyProcess" in " ".join(child.cmdline())]
+    workers = workers_of(psutil.Process(process.pid))
     assert bool(workers) == (launcher == "joblib")
-    assert all(is_blocked(number, pid) for pid in workers)  # else one that is importing would print a traceback
+    assert all(is_blocked(number, worker.pid) for worker in workers)  # else one that is importing would print a traceback
     os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=5)
     assert process.returncode == 130

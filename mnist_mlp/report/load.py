@@ -255,7 +255,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise Unreadable(f"{UNFINISHED}: it has no {RUN_FILE}, so it was killed or still runs") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{RUN_FILE}: {error}") from error
     if why := defect(content):
         raise Unreadable(f"{RUN_FILE}: not one of this project's: {why}")

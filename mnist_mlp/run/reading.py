@@ -19,7 +19,13 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "choices": dict,
     "config": dict,
 }
-OPTIONAL: dict[str, type] = {"ended": str, "environment": dict, "data": dict, "code": dict}
+OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "ended": str,
+    "wall_seconds": (int, float),
+    "environment": dict,
+    "data": dict,
+    "code": dict,
+}
 
 
 class Unreadable(Exception):
@@ -30,7 +36,7 @@ def read_summary(path: Path) -> Any:
     """The content of a `run.json`, whatever that is; None where there is none that can be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -99,7 +105,7 @@ def _check_complete(rows: Sequence[Metrics], epochs: int, final: Mapping[str, Ma
     """Refuse the metrics of a completed run that end before its last epoch, or differ from its `run.json`."""
     for split, last in final.items():
         of_split = [row for row in rows if row.split == split]
-        if [row.epoch for row in of_split] != list(range(epochs + 1)):
+        if len(of_split) != epochs + 1 or any(row.epoch != epoch for epoch, row in enumerate(of_split)):
             raise Unreadable(f"{METRICS_FILE}: {split} has {len(of_split)} rows instead of {epochs + 1}: truncated")
         if (of_split[-1].loss, of_split[-1].accuracy) != (last["loss"], last["accuracy"]):
             raise Unreadable(f"{METRICS_FILE}: its last {split} row is not the one in {RUN_FILE}")

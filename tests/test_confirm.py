@@ -13,7 +13,8 @@ from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Report, Writ
 from mnist_mlp.app.confirm import confirming, phases, read
 from mnist_mlp.app.register import register
 from mnist_mlp.report import compared
-from mnist_mlp.report.render.words import answer, method
+from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.method import method
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.schema import UserError

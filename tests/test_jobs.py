@@ -158,7 +158,16 @@ def finished(write_run: Write) -> Job:
 
 
 def test_half_a_run_json_is_no_result(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
-    for text in ("", '{"status": "comp', "[" * 100_000, "[]", "null", '{"status": "failed"}', '{"status": "completed"}', "{}"):
+    for text in (
+        "",
+        '{"status": "comp',
+        "[" * 100_000,
+        "[]",
+        "null",
+        '{"status": "failed"}',
+        '{"status": "completed"}',
+        "{}",
+    ):
         (finished.directory / RUN_FILE).write_text(text)
         caplog.clear()
         assert finished_jobs([finished], "1") == []

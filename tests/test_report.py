@@ -18,9 +18,10 @@ from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.stats import compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
+from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.style import looks
 from mnist_mlp.report.render.training import origin
-from mnist_mlp.report.render.words import answer, method
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.run.schema import UserError
 

@@ -16,7 +16,8 @@ from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.report.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import replicates
-from mnist_mlp.report.render import noise, words
+from mnist_mlp.report.render import noise
+from mnist_mlp.report.render.answer import answer
 from mnist_mlp.run.schema import UserError
 
 Streams = list[tuple[int, int, int, int]]
@@ -277,7 +278,7 @@ def test_what_is_said_of_seeds_swept_apart(tmp_path: Path) -> None:
         "runs with the same seed of weights or of batches are not independent, so intervals and verdicts are by 3 of 9 "
     )
     assert "Unequal seeds" not in notes
-    winner, second, *_ = words.answer(comparison)
+    winner, second, *_ = answer(comparison)
     assert "5.02 points behind over 3 independent replicates" in winner
     assert second.startswith("Of the variance between seeds, ")
     assert second.endswith(" from their interaction.")

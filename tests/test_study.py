@@ -12,7 +12,7 @@ from mnist_mlp.report.analysis.effects import main_effects
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import REPLICATE, cell_names
 from mnist_mlp.report.analysis.verdicts import BETTER, OPEN, are
-from mnist_mlp.report.render.words import interval, probability
+from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.schema import COMPARED
 

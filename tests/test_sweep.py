@@ -117,7 +117,9 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     family = psutil.Process(process.pid).children(recursive=True)
     workers = workers_of(psutil.Process(process.pid))
     assert bool(workers) == (launcher == "joblib")
-    assert all(is_blocked(number, worker.pid) for worker in workers)  # else one that is importing would print a traceback
+    assert all(
+        is_blocked(number, worker.pid) for worker in workers
+    )  # else one that is importing would print a traceback
     os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=5)
     assert process.returncode == 130

@@ -12,9 +12,11 @@ from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.sections import sections
 from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
+from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.method import method
+from mnist_mlp.report.render.numbers import probability
 from mnist_mlp.report.render.tables import leaderboard
 from mnist_mlp.report.render.training import trained
-from mnist_mlp.report.render.words import answer, method, probability
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {

@@ -20,7 +20,8 @@ from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.spending import levels, spent
-from mnist_mlp.report.render.words import answer, method
+from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.method import method
 from mnist_mlp.run.choices import CHOICES_FILE
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
 from mnist_mlp.run.record import RUN_FILE

@@ -17,8 +17,10 @@ from plotly.offline import get_plotlyjs
 from mnist_mlp.report.analysis.roles import as_said
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT, Problem
-from mnist_mlp.report.render import budget, charts, escape, noise, tables, words
+from mnist_mlp.report.render import budget, charts, escape, noise, tables
+from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.figures import draw
+from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.training import origin, sentence, trained
 from mnist_mlp.run.record import finite, write_atomically
 
@@ -57,8 +59,8 @@ def write_report(
                 "id": f"s{number}",
                 "data": data,
                 "comparison": comparison,
-                "answer": words.answer(comparison),
-                "method": words.method(comparison),
+                "answer": answer(comparison),
+                "method": method(comparison),
                 "trained": sentence(trained(comparison)),
                 "searched": sentence(trained(comparison, search=True)),
                 "leaderboard": tables.leaderboard(comparison),

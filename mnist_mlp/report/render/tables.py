@@ -7,8 +7,8 @@ from mnist_mlp.report.analysis import verdicts
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
 from mnist_mlp.report.analysis.stats import BEST_EPOCH, TARGETS, Comparison
 from mnist_mlp.report.render import escape
+from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.report.render.training import sentence, trained
-from mnist_mlp.report.render.words import interval, probability
 from mnist_mlp.run.record import DIVERGED
 
 MOST_PAIRS = 300  # shown in a page; pairs.csv has all

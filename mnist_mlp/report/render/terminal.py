@@ -9,7 +9,8 @@ from rich.text import Text
 
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import Problem
-from mnist_mlp.report.render import escape, tables, words
+from mnist_mlp.report.render import escape, tables
+from mnist_mlp.report.render.answer import answer
 
 PLAIN_WIDTH = 200  # columns where the output is no terminal
 SHOWN_PROBLEMS = 20
@@ -47,7 +48,7 @@ def show(
         console.print(table)
         if len(board) > SHOWN_CELLS:
             say(f"{len(board) - SHOWN_CELLS} more cells are in the report")
-        for sentence in words.answer(comparison):
+        for sentence in answer(comparison):
             say(sentence)
         for note in comparison.notes:
             say(f"note: {note}")

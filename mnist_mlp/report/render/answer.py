@@ -5,21 +5,18 @@ import math
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.fairness import listed
 from mnist_mlp.report.analysis.pairs import needed
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, in_order, judged_split, tested, tried
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, judged_split, tested
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render import budget, noise
+from mnist_mlp.report.render.numbers import MATTERS, interval, points, probability
 from mnist_mlp.report.render.style import NAMES
 from mnist_mlp.report.render.training import sentence, trained
-from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import DIVERGED, FAILED
 from mnist_mlp.run.schema import GROUPS
 
-MATTERS = 1 - CONFIDENCE
-FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
 
 
@@ -109,7 +106,7 @@ def _gap(comparison: Comparison, pair: pd.Series) -> str:
     These are fewer than those of the cells' means where one has seeds that the other lacks; they may tell otherwise.
     """
     difference = pair["difference"]
-    apart = f"{_points(difference)} {'ahead' if difference < 0 else 'behind'}" if difference else "level with it"
+    apart = f"{points(difference)} {'ahead' if difference < 0 else 'behind'}" if difference else "level with it"
     scored = comparison.scored
     seeds = scored[scored["independent"]].groupby(CELL)[REPLICATE].nunique()
     if pair["n"] < max(seeds.get(pair["a"], 0), seeds.get(pair["b"], 0)):
@@ -160,7 +157,7 @@ def _effects(comparison: Comparison) -> str:
     for row in mains:
         name, p = _called(row["effect"]), probability(row["p"])
         parts.append(
-            f"{name} matters ({_points(row['range'])} between its best and worst on average, p {p})"
+            f"{name} matters ({points(row['range'])} between its best and worst on average, p {p})"
             if row["p"] < MATTERS
             else f"no effect of {name} on average was found (p {p})"
         )
@@ -217,98 +214,3 @@ def _nearer_target(comparison: Comparison) -> str:
 def _floor(accuracy: float) -> str:
     """Per cent with two digits behind the point, never rounded up to a target that was missed."""
     return f"{math.floor(round(accuracy * 1e4, 6)) / 100:g}"
-
-
-def method(comparison: Comparison) -> list[str]:
-    """How the numbers were made, in sentences."""
-    by, tuned, of_search = comparison.by, comparison.tuned, tried(comparison.runs)
-    split = {"val": "validation", "train": "training"}[judged_split(of_search)]
-    lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
-    for key in tuned:
-        values = of_search[key].map(as_typed).groupby(of_search[CELL], sort=False)
-        values_of = {cell: ", ".join(sorted(set(of_cell), key=in_order)) for cell, of_cell in values}
-        grids = list(dict.fromkeys(values_of.values()))
-        among = (
-            grids[0] if len(grids) == 1 else f"its own values ({listed([f'{c}: {v}' for c, v in values_of.items()])})"
-        )
-        lines.append(
-            f"{key} was chosen in each cell among {among}, by mean {split} accuracy after "
-            "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
-        )
-    if comparison.confirmed:
-        lines.append(
-            "Scores, curves and verdicts are of runs that confirm the choice: the chosen settings trained anew, with "
-            "seeds that took no part in it. Runs of the search only choose (`phase` in runs.csv)."
-        )
-    lines.append(
-        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
-        "of pairs, not on whether these intervals overlap."
-    )
-    if comparison.judged:
-        lines.append(
-            "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "
-            f"({comparison.judged} cells), with simultaneous 95 % intervals (Sidak's correction for all such pairs). "
-            + (
-                "With so few cells, the noise of each pair is its own alone."
-                if comparison.judged <= FEW_CELLS
-                else "The noise of each pair is moderated by that of all others (Smyth 2004), as far as they are alike."
-            )
-        )
-    if not comparison.effects.empty:
-        lines.append(
-            "Effects: the same tests, of averages over the other key within each seed, and of differences of "
-            "differences for the interaction; p is corrected for all differences of an effect. Each of the three "
-            "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
-            "variance of the cells' means."
-        )
-    lines += [*_looks(comparison.looks), *noise.method(comparison.split), *budget.method(comparison)]
-    lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
-    images = comparison.runs["test_size"].dropna().unique()
-    lines.append(
-        f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample too, which no number of seeds "
-        "makes up for: differences and intervals hold for this test set."
-    )
-    if (sizes := comparison.runs["stack_size"]).max() > 1:
-        lines.append(
-            f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
-            "stack's, and say nothing about the optimizer."
-        )
-    return lines
-
-
-def _looks(looks: Looks | None) -> list[str]:
-    """How seeds were added, and what that does to the verdicts."""
-    if looks is None:
-        return []
-    counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
-    within = (
-        f", or was shown to differ from it by less than {100 * looks.margin:g} points"
-        if looks.margin is not None
-        else ""
-    )
-    return [
-        f"Seeds were added to all cells but those that are worse than the best, until each was that{within}, or had "
-        f"{looks.max_seeds}. "
-        f"Looks were taken at this many seeds: {counts}. All of them together are wrong as seldom as one: each spends "
-        "its share of 5 % (Lan and DeMets 1983, in O'Brien and Fleming's shape), and each pair is judged by the look "
-        "that decided it. Effects are of the seeds that all cells were given first."
-    ]
-
-
-def probability(p: float) -> str:
-    """A p-value, as it follows the letter p; with as many digits as tell on which side of the level it is."""
-    if p < 0.001:
-        return "< 0.001"
-    texts = (f"{p:.{digits}f}" for digits in range(3 if p < 0.1 else 2, 18))
-    return f"= {next((text for text in texts if float(text) != round(MATTERS, 12)), p)}"
-
-
-def interval(mean: float, low: float, high: float) -> str:
-    """A fraction as per cent with its interval, as "97.32 [97.28, 97.36]"; nothing where there is none."""
-    if np.isnan(mean):
-        return ""
-    return f"{mean * 100:.2f}" + ("" if np.isnan(low) else f" [{low * 100:.2f}, {high * 100:.2f}]")
-
-
-def _points(difference: float) -> str:
-    return f"{abs(difference) * 100:.2f} points"

@@ -1,0 +1,85 @@
+"""How the numbers were made, in words."""
+
+from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.roles import CELL, as_typed, in_order, judged_split, tried
+from mnist_mlp.report.analysis.stats import Comparison
+from mnist_mlp.report.render import budget, noise
+from mnist_mlp.run.looks import Looks
+
+FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
+
+
+def method(comparison: Comparison) -> list[str]:
+    """How the numbers were made, in sentences."""
+    by, tuned, of_search = comparison.by, comparison.tuned, tried(comparison.runs)
+    split = {"val": "validation", "train": "training"}[judged_split(of_search)]
+    lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
+    for key in tuned:
+        values = of_search[key].map(as_typed).groupby(of_search[CELL], sort=False)
+        values_of = {cell: ", ".join(sorted(set(of_cell), key=in_order)) for cell, of_cell in values}
+        grids = list(dict.fromkeys(values_of.values()))
+        among = (
+            grids[0] if len(grids) == 1 else f"its own values ({listed([f'{c}: {v}' for c, v in values_of.items()])})"
+        )
+        lines.append(
+            f"{key} was chosen in each cell among {among}, by mean {split} accuracy after "
+            "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
+        )
+    if comparison.confirmed:
+        lines.append(
+            "Scores, curves and verdicts are of runs that confirm the choice: the chosen settings trained anew, with "
+            "seeds that took no part in it. Runs of the search only choose (`phase` in runs.csv)."
+        )
+    lines.append(
+        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
+        "of pairs, not on whether these intervals overlap."
+    )
+    if comparison.judged:
+        lines.append(
+            "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "
+            f"({comparison.judged} cells), with simultaneous 95 % intervals (Sidak's correction for all such pairs). "
+            + (
+                "With so few cells, the noise of each pair is its own alone."
+                if comparison.judged <= FEW_CELLS
+                else "The noise of each pair is moderated by that of all others (Smyth 2004), as far as they are alike."
+            )
+        )
+    if not comparison.effects.empty:
+        lines.append(
+            "Effects: the same tests, of averages over the other key within each seed, and of differences of "
+            "differences for the interaction; p is corrected for all differences of an effect. Each of the three "
+            "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
+            "variance of the cells' means."
+        )
+    lines += [*_looks(comparison.looks), *noise.method(comparison.split), *budget.method(comparison)]
+    lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
+    images = comparison.runs["test_size"].dropna().unique()
+    lines.append(
+        f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample too, which no number of seeds "
+        "makes up for: differences and intervals hold for this test set."
+    )
+    if (sizes := comparison.runs["stack_size"]).max() > 1:
+        lines.append(
+            f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
+            "stack's, and say nothing about the optimizer."
+        )
+    return lines
+
+
+def _looks(looks: Looks | None) -> list[str]:
+    """How seeds were added, and what that does to the verdicts."""
+    if looks is None:
+        return []
+    counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
+    within = (
+        f", or was shown to differ from it by less than {100 * looks.margin:g} points"
+        if looks.margin is not None
+        else ""
+    )
+    return [
+        f"Seeds were added to all cells but those that are worse than the best, until each was that{within}, or had "
+        f"{looks.max_seeds}. "
+        f"Looks were taken at this many seeds: {counts}. All of them together are wrong as seldom as one: each spends "
+        "its share of 5 % (Lan and DeMets 1983, in O'Brien and Fleming's shape), and each pair is judged by the look "
+        "that decided it. Effects are of the seeds that all cells were given first."
+    ]

@@ -105,12 +105,14 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
 
 
 def tutorial(optimizer: str, seed: int = 0) -> Loop:
-    """The tutorial's loop, written anew: DataLoader, ToTensor, the optimizer with its default settings, no trick."""
+    """The tutorial's loop, written anew: DataLoader, ToTensor, PyTorch's optimizer with our settings, no trick."""
     import torch
     from torch import nn
     from torch.nn import functional as F
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
+
+    from mnist_mlp.training.build import build
 
     config = configuration(optimizer)
     train, test = (
@@ -136,9 +138,8 @@ def tutorial(optimizer: str, seed: int = 0) -> Loop:
     model = Net()
     for layer in (model.fc1, model.fc2, model.fc3):
         nn.init.kaiming_uniform_(layer.weight)
-    target = {k: v for k, v in config["optim"].items() if not k.startswith("_")}
-    name = config["optim"]["_target_"].rpartition(".")[2]
-    update = getattr(torch.optim, name)(model.parameters(), **target)
+    ours = build(_with_images(config, BATCH)).optimizer
+    update = type(ours)(model.parameters(), **ours.defaults)
     criterion = nn.CrossEntropyLoss()
 
     def epoch() -> None:

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mnist_mlp.run.record import COMPLETED, METRICS_FILE, RUN_FILE, Metrics
@@ -66,12 +65,3 @@ def write_run(
         "step": "simulated",
     }
     (directory / RUN_FILE).write_text(json.dumps(summary))
-
-
-def write_sweep(directory: Path, accuracies: Iterable[Sequence[float]], epochs: int = 1) -> None:
-    """Write a sweep whose final test accuracies are given, cells x seeds."""
-    accuracies = [list(map(float, row)) for row in accuracies]
-    for (init, optim), row in zip(cell_names(len(accuracies)), accuracies, strict=True):
-        for seed, accuracy in enumerate(row):
-            finals = {"train": accuracy - 0.01, "val": accuracy, "test": accuracy}
-            write_run(directory / f"{init}_{optim}_{seed}", init, optim, seed, finals, epochs)

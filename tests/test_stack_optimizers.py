@@ -58,6 +58,25 @@ class Normalised(Signs):
                 p.data = p.data - group["lr"] * p.grad
 
 
+class Moving(Signs):
+    """It puts other tensors in place of what it has, and leaves no gradients."""
+
+    elementwise = True
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data = p.data - group["lr"] * p.grad
+        self.zero_grad()
+
+
+class Denying(Moving):
+    """It says that it is not what it seems."""
+
+    elementwise = False
+
+
 class Claiming(Normalised):
     """It says what is not so."""
 
@@ -160,6 +179,8 @@ CASES: dict[str, tuple[Make, str, str]] = {
         BY_FORMULA,
     ),
     "one's own, elementwise": (Signs, OWN_STEP, TOGETHER),
+    "one's own, moving": (lambda p: Moving(p, lr=0.1), OWN_STEP, TOGETHER),
+    "one's own, denying": (lambda p: Denying(p, lr=0.1), "autograd", ALONE),
     "one's own": (Normalised, "autograd", ALONE),
     "one's own, with a memory": (Eager, OWN_STEP, ALONE),
     "one's own, around another": (Wrapped, OWN_STEP, ALONE),

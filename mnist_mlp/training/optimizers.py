@@ -6,7 +6,7 @@ it.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -37,16 +37,29 @@ KNOWN = {
 
 
 def acts_elementwise(optimizer: Optimizer) -> bool | None:
-    """Whether an optimizer acts on each element alone; None where nobody has said so.
+    """Whether an optimizer acts on each element alone; None where nothing is known of it.
 
     An optimizer of one's own says so by the class attribute `elementwise`: what becomes of an element depends on it,
     its gradient, what is remembered of it, and numbers that are the same for all elements.
     """
     kind = type(optimizer)
-    declared = vars(kind).get("elementwise")  # a subclass may do anything
-    if isinstance(declared, bool):
-        return declared
+    if vars(kind).get("elementwise") is True:  # not inherited, as a subclass may do anything
+        return True
     return KNOWN.get(f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}")
+
+
+def put_back(places: Iterable[tuple[nn.Parameter, Tensor, Tensor | None]]) -> None:
+    """Have parameters lie where they did before a step, with the values that it gave them, wherever it put these.
+
+    Args:
+        places: each parameter with what its values and its gradient were before, which others refer to.
+    """
+    for p, values, gradient in places:
+        p.grad = gradient
+        if p.data_ptr() != values.data_ptr():
+            with torch.no_grad():
+                values.copy_(p)
+            p.data = values
 
 
 def has_modes(optimizer: Optimizer) -> bool:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mnist_mlp.training.cpu import backprop, updates
-from mnist_mlp.training.optimizers import Statistics, acts_elementwise, check_optimizer
+from mnist_mlp.training.optimizers import Statistics, acts_elementwise, check_optimizer, put_back
 from mnist_mlp.training.seeds import seed_default_generators
 
 Loss = Tensor | float
@@ -58,8 +58,17 @@ def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules
     check_optimizer(model, optimizer)
     seed_default_generators(dropout_seed, modules_seed)
     if is_known(model, optimizer):
-        update_ = updates.Update(optimizer) if updates.suits(optimizer) else optimizer.step
-        return Step(backprop.Backprop(model, dropout_seed), update_)
+        single_pass = backprop.Backprop(model, dropout_seed)
+        if updates.suits(optimizer):
+            return Step(single_pass, updates.Update(optimizer))
+        own = [(p, p.detach()) for p in model.parameters()]
+
+        def in_place() -> None:
+            places = [(p, values, p.grad) for p, values in own]
+            optimizer.step()
+            put_back(places)
+
+        return Step(single_pass, in_place)
     statistics = Statistics(model, optimizer)
 
     def gradients(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

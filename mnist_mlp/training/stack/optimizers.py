@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mnist_mlp.training.cpu import updates
-from mnist_mlp.training.optimizers import acts_elementwise, set_mode
+from mnist_mlp.training.optimizers import acts_elementwise, put_back, set_mode
 from mnist_mlp.training.rules import Rule, rule_of
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.seeds import default_state
@@ -75,11 +75,7 @@ class OwnSteps:
             p.grad = gradients
         self._step()
         self.lrs.append(self._rates.at(step))
-        for p, values, _ in self._parameters:
-            if p.data_ptr() != values.data_ptr():
-                with torch.no_grad():
-                    values.copy_(p)
-                p.data = values
+        put_back(self._parameters)
 
     def _step(self) -> None:
         if self._random is None:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from mnist_mlp.report import TARGET, newest_sweep, report_on
-from mnist_mlp.run.schema import UserError
+from mnist_mlp.run.errors import UserError
 
 
 def main() -> None:

@@ -115,7 +115,7 @@ class GridSweeper(BasicSweeper):
         def checked(jobs: Sequence[Sequence[str]]) -> list[Job]:
             return plan(directory, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
 
-        further, tree = until.read(config.hydra.sweeper), self._as_written("confirm")
-        searched = confirm.phases(directory, self.combinations(arguments), tree, checked, dry_run=config.dry_run)
-        in_phases = until.phases(directory, searched, further, confirm.read(tree), checked, dry_run=config.dry_run)
+        further, anew = until.read(config.hydra.sweeper), confirm.read(self._as_written("confirm"))
+        searched = confirm.phases(directory, self.combinations(arguments), anew, checked, dry_run=config.dry_run)
+        in_phases = until.phases(directory, searched, further, anew, checked, dry_run=config.dry_run)
         run_sweep(directory, in_phases, launch, config)

@@ -49,7 +49,7 @@ class StackLauncher(BasicLauncher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Refuse a limit that is none before anything is done."""
-        from mnist_mlp.run.schema import ConfigError
+        from mnist_mlp.run.errors import ConfigError
 
         if self.memory is not None and not 0 < self.memory < float("inf"):
             raise ConfigError(

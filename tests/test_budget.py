@@ -22,7 +22,7 @@ from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels
 from mnist_mlp.report.render.budget import answer, as_accuracies, reading
 from mnist_mlp.report.render.scales import with_errors
-from mnist_mlp.report.render.style import looks
+from mnist_mlp.report.render.style import appearance
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
 EXACT = 1e-12
@@ -243,7 +243,7 @@ def test_the_figure_shows_expected_errors(write_run: Write, tmp_path: Path) -> N
     write_tuned(write_run)
     comparison = compared(tmp_path)
     table = with_errors(as_accuracies(comparison), 1e-4)
-    (ax,) = panels.budget(table, looks(comparison.summary, comparison.by)).axes
+    (ax,) = panels.budget(table, appearance(comparison.summary, comparison.by)).axes
     lines = sorted(np.asarray(line.get_xydata()).tolist() for line in ax.lines)
     errors = [[[k, 1 - value] for k, value in enumerate(EXPECTED[optim], start=1)] for optim in ("adam", "sgd")]
     assert lines == [pytest.approx(np.array(curve)) for curve in errors]

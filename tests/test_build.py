@@ -14,7 +14,7 @@ from test_config import OPTIONS, composed
 
 from mnist_mlp.data.splits import Dataset, Split
 from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.schema import ConfigError
+from mnist_mlp.run.errors import ConfigError
 from mnist_mlp.run.startup import enter_directory
 from mnist_mlp.training.build import build, check, find_device
 from mnist_mlp.training.optimizers import set_mode
@@ -191,7 +191,7 @@ def test_an_absent_device_is_named(name: str) -> None:
         find_device(name)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # which the program ignores, see mnist_mlp/sweep.py
+@pytest.mark.filterwarnings("ignore::UserWarning")  # which the program ignores, see mnist_mlp/app/register.py
 def test_ray_is_started_here_or_joined_by_its_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(*overrides: str) -> dict[str, Any]:
         config = composed("hydra/launcher=ray", *overrides)

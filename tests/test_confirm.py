@@ -16,8 +16,8 @@ from mnist_mlp.report import compared
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.schema import UserError
 from mnist_mlp.sweeps.jobs import Job
 
 register(ROOT / "experiments")
@@ -66,7 +66,7 @@ def planned(top: Path, *arguments: str, tree: Any) -> list[list[Job]]:
     jobs = [[*arguments, f"seed={seed}"] for seed in (0, 1)]
     crossed = [[*job, f"optim.lr={lr}"] for job in jobs for lr in ("0.1", "0.2")]
     with planning(top) as checked:
-        return list(phases(top, jobs if arguments == ("optim=sgd",) else crossed, tree, checked))
+        return list(phases(top, jobs if arguments == ("optim=sgd",) else crossed, read(tree), checked))
 
 
 def test_nothing_is_chosen_before_the_search_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.datasets import digits
 from mnist_mlp.data.splits import Dataset, Split, make_splits
-from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument
 
 
 def rows(split: Split) -> torch.Tensor:

@@ -12,8 +12,8 @@ from conftest import Report, Write
 from mnist_mlp import report
 from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.run.schema import UserError
 
 SGD = {"_target_": "torch.optim.SGD", "momentum": 0.0}
 MOMENTUM = {"_target_": "torch.optim.SGD", "momentum": 0.9}

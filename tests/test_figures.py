@@ -17,7 +17,7 @@ from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels, plots
 from mnist_mlp.report.render.scales import bounds, least_error, ticks, with_errors
-from mnist_mlp.report.render.style import Looks, looks
+from mnist_mlp.report.render.style import Appearance, appearance
 
 
 def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim")) -> Comparison:
@@ -26,16 +26,16 @@ def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim")) -> Compariso
 
 def curves_of(comparison: Comparison) -> Figure:
     curves = with_errors(comparison.curves, least_error(comparison.runs))
-    figure = panels.learning_curves(curves, looks(comparison.summary, comparison.by))
+    figure = panels.learning_curves(curves, appearance(comparison.summary, comparison.by))
     figure.savefig(io.BytesIO())  # as what cannot be drawn shows only then
     return figure
 
 
-def grid(inits: Sequence[str], optims: Sequence[str]) -> Looks:
+def grid(inits: Sequence[str], optims: Sequence[str]) -> Appearance:
     """How these look, the last of each the best."""
     cells = [(i, o) for o in reversed(optims) for i in reversed(inits)]
     summary = pd.DataFrame(cells, columns=["init", "optim"]).assign(cell=[f"{i} / {o}" for i, o in cells])
-    return looks(summary, ["init", "optim"])
+    return appearance(summary, ["init", "optim"])
 
 
 def drawn(ax: Axes) -> list[list[float]]:
@@ -62,7 +62,7 @@ def test_a_heatmap_and_curves_show_the_numbers(tmp_path: Path, write_run: Write)
     comparison = compared(tmp_path)
     (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
     assert {text.get_text() for text in map_.texts} == {"90.00", "80.00", "none"}
-    look = looks(comparison.summary, comparison.by)
+    look = appearance(comparison.summary, comparison.by)
     parts = dict(each_cell(comparison.curves[comparison.curves["split"] == "test"]))
     ax = plots.plot_learning_curves(Figure().subplots(), parts, list(parts), look, "accuracy")
     assert drawn(ax) == [[0.1, 0.8], [0.1, 0.9]]
@@ -165,7 +165,7 @@ def test_diverged_rates_are_crosses_at_an_error_of_one(tmp_path: Path, write_run
                 write_run(init, optim, test=[0.1, 0.9], val=[0.1, 0.98], lr=1.0)
     comparison = compared(tmp_path)
     table = with_errors(comparison.sensitivity, least_error(comparison.runs))
-    figure = panels.sensitivity(table, looks(comparison.summary, comparison.by), "val")
+    figure = panels.sensitivity(table, appearance(comparison.summary, comparison.by), "val")
     adam, sgd = figure.axes
     assert (adam.get_title(), sgd.get_title(), adam.get_ylabel()) == ("adam", "sgd", "validation error")
     crosses = {ax: [c for c in drawn_with("x", ax) if c] for ax in (adam, sgd)}

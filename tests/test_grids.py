@@ -26,7 +26,7 @@ from mnist_mlp.app.cli import explain
 from mnist_mlp.app.compose import Kept, compose
 from mnist_mlp.app.register import EXPERIMENT, register
 from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.schema import ConfigError
+from mnist_mlp.run.errors import ConfigError
 
 register(ROOT / "experiments")
 OPTIONS = ("adam", "radam", "sgd")

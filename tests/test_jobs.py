@@ -20,8 +20,9 @@ from test_sweep import wait_until
 from mnist_mlp.app.callback import ChecksAndReport
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.run.schema import SOURCES, UserError
+from mnist_mlp.run.schema import SOURCES
 from mnist_mlp.sweeps.holding import HOLDER_FILE, Held, holding
 from mnist_mlp.sweeps.jobs import Job, distinct, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress

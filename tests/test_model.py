@@ -6,7 +6,7 @@ from torch import nn
 
 from mnist_mlp.network.model import ACTIVATIONS, MLP
 from mnist_mlp.network.products import Linear
-from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument
 
 
 def test_the_tutorial_network() -> None:

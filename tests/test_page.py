@@ -82,8 +82,11 @@ def test_a_click_hides_a_curve(page: Page) -> None:
     before = lines.count()
     page.locator("#s0-curves .legend .traces .legendtoggle").first.click()
     page.wait_for_function("[...document.querySelectorAll('#s0-curves')][0].data.some(t => t.visible === 'legendonly')")
-    page.wait_for_timeout(500)
-    assert 0 < lines.count() < before
+    page.wait_for_function(
+        "before => { const left = [...document.querySelectorAll('#s0-curves .scatterlayer .trace .lines path.js-line')]"
+        ".filter(line => line.checkVisibility()).length; return 0 < left && left < before; }",
+        arg=before,
+    )
     measure = page.locator("#s0-measure")
     first = measure.input_value()
     measure.select_option("loss")

@@ -16,7 +16,7 @@ from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import captions, plots
 from mnist_mlp.report.render.figures import Drawing, draw
-from mnist_mlp.report.render.style import looks
+from mnist_mlp.report.render.style import appearance
 
 LONG = "an_initialisation_with_a_name_that_is_too_long_for_any_axis"
 
@@ -52,7 +52,7 @@ def share(ax: Axes, low: float, high: float) -> float:
 
 def strip(comparison: Comparison, kind: str) -> tuple[Figure, Axes]:
     """The figure of this kind, laid out."""
-    summary, look = comparison.summary, looks(comparison.summary, comparison.by)
+    summary, look = comparison.summary, appearance(comparison.summary, comparison.by)
     figure, ax = plots.strips(len(summary))
     if kind == "differences":
         best, cells = summary["cell"][0], list(summary["cell"])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_grids import Combinations, combinations, loader  # noqa: F401 - fixtures are used by their names
 
 from mnist_mlp.app.search import Choice, Interval, places
-from mnist_mlp.run.schema import ConfigError
+from mnist_mlp.run.errors import ConfigError
 
 ADAM, SGD = "optim=adam", "optim=sgd"
 

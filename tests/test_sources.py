@@ -18,7 +18,7 @@ from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import replicates
 from mnist_mlp.report.render import noise
 from mnist_mlp.report.render.answer import answer
-from mnist_mlp.run.schema import UserError
+from mnist_mlp.run.errors import UserError
 
 Streams = list[tuple[int, int, int, int]]
 ALL = "weights, batches, dropout and modules"

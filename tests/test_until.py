@@ -23,9 +23,9 @@ from mnist_mlp.report.analysis.spending import levels, spent
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.run.choices import CHOICES_FILE
+from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
 from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.schema import ConfigError, UserError
 
 register(ROOT / "experiments")
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")

@@ -17,8 +17,8 @@ from mnist_mlp.app.grids import PLACE, key_of
 from mnist_mlp.app.search import TRIALS
 from mnist_mlp.app.sweep import planned
 from mnist_mlp.run import configuration
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.schema import UserError
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.holding import holding
 from mnist_mlp.sweeps.jobs import FINISHED

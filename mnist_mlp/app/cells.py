@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp.run import schema
-from mnist_mlp.run.schema import UserError
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.jobs import Job
 

@@ -13,8 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.environment import extra_with, find_modules_in
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.interrupts import INTERRUPTED
-from mnist_mlp.run.schema import UserError
 
 
 def usage(_root_: DictConfig) -> str:
@@ -55,8 +55,9 @@ $APP_CONFIG_GROUPS
   joblib (default: one job a core), basic (one after another), stacked (as one batch of networks, for a GPU;
   hydra.launcher.memory=GiB limits a stack), ray, submitit_local, submitit_slurm
 
-Besides these, optim.*, model.*, init.* and data.* take every argument of the chosen option's own target, such as
-optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py --hydra-help
+Besides these, optim.*, schedule.*, model.*, init.* and data.* take every argument of the chosen option's own target,
+such as optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py
+--hydra-help
 """
 
 

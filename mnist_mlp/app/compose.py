@@ -15,7 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError
 
-from mnist_mlp.run.schema import SOURCES, ConfigError
+from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.run.schema import SOURCES
 
 MOST_KEPT = 100  # cells whose configuration is kept for a launcher; each takes up to a megabyte
 SEED = re.compile(rf"(seed|seeds\.(?:{'|'.join(SOURCES)}))=(\d+)")  # an override that gives a seed as a plain number

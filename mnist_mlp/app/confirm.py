@@ -16,7 +16,8 @@ from mnist_mlp.app.cells import cells_of, is_tuned, names
 from mnist_mlp.app.grids import check_known, key_of, override
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
-from mnist_mlp.run.schema import ConfigError, Role, UserError
+from mnist_mlp.run.errors import ConfigError, UserError
+from mnist_mlp.run.schema import Role
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.jobs import FINISHED, Job, distinct
 
@@ -64,21 +65,24 @@ def read(tree: Any) -> dict[str, list[Any]]:
 
 
 def phases(
-    directory: Path, combinations: Sequence[Sequence[str]], tree: Any, plan: Plan, dry_run: bool = False
+    directory: Path,
+    combinations: Sequence[Sequence[str]],
+    given: Mapping[str, Sequence[Any]],
+    plan: Plan,
+    dry_run: bool = False,
 ) -> Iterator[list[Job]]:
     """The jobs of a sweep; then, once these have been run, those that confirm what was chosen from them.
 
     Args:
         directory: of the sweep.
         combinations: overrides of each job of the search.
-        tree: see `read`.
+        given: what to confirm with (see `read`); empty for nothing.
         plan: makes jobs of overrides, each checked.
         dry_run: leaves `choices.json` as it is.
 
     Raises:
         UserError: there is nothing to choose, a seed is in both, or a job could not work.
     """
-    given = read(tree)
     search = plan(combinations)
     if not given:
         if (directory / CHOICES_FILE).exists():

@@ -18,7 +18,8 @@ from hydra.errors import HydraException
 
 from mnist_mlp.app.search import Dimension, check_trials, dimension, places
 from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.schema import ConfigError, Role
+from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.run.schema import Role
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from mnist_mlp.run import configuration
 from mnist_mlp.run.environment import environment, find_modules_in
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.interrupts import leave_interrupts_to_the_parent
 from mnist_mlp.run.record import Diverged, Metrics, Record, RunWriter
-from mnist_mlp.run.schema import UserError
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.holding import Held
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment

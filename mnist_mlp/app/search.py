@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
 
 from mnist_mlp.run import schema
-from mnist_mlp.run.schema import ConfigError, Role
+from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.run.schema import Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags

@@ -45,8 +45,8 @@ def run_sweep(
         UserError: a job could not work, another sweep writes there, or the results there are of another making.
     """
     planned.clear()
-    in_order = iter(phases)
-    jobs = next(in_order)  # checked before the directory is touched
+    coming = iter(phases)
+    jobs = next(coming)  # checked before the directory is touched
     todo: list[Job] = []
     with nullcontext() if settings.dry_run else holding(directory):  # held before looking at what is finished
         while jobs:
@@ -55,7 +55,7 @@ def run_sweep(
             todo += undone
             if settings.dry_run and undone:
                 return
-            jobs = next(in_order, [])
+            jobs = next(coming, [])
     if without_result := [job for job in todo if job.status() is None]:
         log.error("%d jobs have no result. To go on: %s", len(without_result), resume_command(directory))
 

@@ -16,9 +16,9 @@ from mnist_mlp.app.cells import cells_of, is_tuned, names
 from mnist_mlp.app.confirm import EXAMPLE, SEED, Plan, confirming
 from mnist_mlp.run import configuration
 from mnist_mlp.run.choices import add_confirmed
+from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
 from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.schema import ConfigError, UserError
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.jobs import FINISHED, Job
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mnist_mlp.data.gather import gather
-from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument, name_of
 
 BIASES = ("default", "zeros", "normal")
 # Layers that compute weight @ x + bias. BatchNorm's scale and shift are not among them: they keep their ones and zeros.
@@ -173,7 +173,7 @@ def initialise(
             _fill_bias(layer, bias, bias_std, generator)
         return
     if images is None:
-        raise InvalidArgument("images", None, f"images (n, pixels), as {_name(init)} asks for a batch")
+        raise InvalidArgument("images", None, f"images (n, pixels), as {name_of(init)} asks for a batch")
 
     def reached(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         hooks.pop(layer).remove()  # first, as `init` may call the layer; and one that is called twice is filled once
@@ -188,7 +188,7 @@ def initialise(
             model(images)
         if hooks:
             allowed = f"one without a batch for this network, which does not call its layer {layers[next(iter(hooks))]}"
-            raise InvalidArgument("_target_", _name(init), allowed)
+            raise InvalidArgument("_target_", name_of(init), allowed)
     finally:
         for hook in hooks.values():
             hook.remove()
@@ -219,7 +219,7 @@ def _fill(layer: Any, init: Callable[..., object], inputs: Mapping[str, Any], ge
         with _as_default(generator):
             init(layer.weight, **given)
     if layer.weight.isnan().any():
-        raise InvalidArgument("_target_", _name(init), "a function that fills the weight in place, without NaN")
+        raise InvalidArgument("_target_", name_of(init), "a function that fills the weight in place, without NaN")
 
 
 def _check_bias(bias: str, std: float | None) -> None:
@@ -245,18 +245,10 @@ def _fill_bias(layer: Any, kind: str, std: float | None, generator: torch.Genera
     bias.uniform_(-bound, bound, generator=generator)
 
 
-def _name(init: Callable[..., object]) -> str:
-    return str(getattr(getattr(init, "func", init), "__name__", init))
-
-
 @contextmanager
 def _as_default(generator: torch.Generator) -> Iterator[None]:
     """Have PyTorch's default generator draw a generator's stream, and the generator go on from where that ends."""
-    default = torch.default_generator
-    before = default.get_state()
-    default.set_state(generator.get_state())
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(generator.get_state())
         yield
-    finally:
-        generator.set_state(default.get_state())
-        default.set_state(before)
+        generator.set_state(torch.get_rng_state())

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp.run.choices import CHOICES_FILE
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.looks import LOOKS_FILE
 from mnist_mlp.run.record import FAILED
-from mnist_mlp.run.schema import UserError
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
     from mnist_mlp.report.analysis.stats import Comparison
@@ -102,8 +102,8 @@ def compared(
     on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
-    in_order = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    return results, {name: stats.compare(part, target, keys, measured) for name, part in in_order}
+    ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
+    return results, {name: stats.compare(part, target, keys, measured) for name, part in ordered}
 
 
 def _refuse_parts(sweeps: Sequence[Path]) -> None:

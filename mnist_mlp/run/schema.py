@@ -15,28 +15,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from mnist_mlp.run.errors import ConfigError
+
 BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}  # also the operators' names
-
-
-class UserError(Exception):
-    """Something the user can put right; the message alone is shown, without a traceback."""
-
-
-class ConfigError(UserError):
-    """A setting that cannot work: the message names the key, its value and what is allowed."""
-
-
-class InvalidArgument(ValueError):
-    """An argument outside what its function allows.
-
-    Args:
-        name: the parameter's name.
-        value: what was given.
-        allowed: what would have been accepted, in words.
-    """
-
-    def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name}={value}: allowed is {allowed}")
 
 
 class Role(Enum):
@@ -162,7 +143,7 @@ class Config:
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig, metadata={"before": "constant"})
-    seed: int = setting(0, "seed of the weights, the batch order and dropout", ge=0, role=Role.REPLICATE)
+    seed: int = setting(0, "seed of the weights, the batch order, dropout and modules", ge=0, role=Role.REPLICATE)
     seeds: SeedsConfig = field(default_factory=SeedsConfig, metadata={"role": Role.REPLICATE})
     epochs: int = setting(
         10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.MEASURED_ON

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import write_atomically
-from mnist_mlp.run.schema import UserError
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"

@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 
 from mnist_mlp.run.environment import code, file_of
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.interrupts import INTERRUPTED, kept_from_workers
 from mnist_mlp.run.reading import Unreadable, defect, read_metrics, read_summary
 from mnist_mlp.run.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
-from mnist_mlp.run.schema import UserError
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
 from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.schema import ConfigError, InvalidArgument
+from mnist_mlp.run.errors import ConfigError, InvalidArgument
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
 from mnist_mlp.training.schedules import Schedule, constant
@@ -68,7 +68,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
 
     Raises:
         ConfigError: the configuration cannot work.
-        mnist_mlp.run.schema.UserError: the data cannot be had.
+        mnist_mlp.run.errors.UserError: the data cannot be had.
     """
     tree = copy.deepcopy(dict(config))
     schema.check(tree)
@@ -142,7 +142,7 @@ def check(config: Mapping[str, Any]) -> Parts:
         What was built and tried, on the CPU.
 
     Raises:
-        mnist_mlp.run.schema.UserError: as `build`, or the parts do not fit together.
+        mnist_mlp.run.errors.UserError: as `build`, or the parts do not fit together.
     """
     find_device(config["device"])
     parts = build(config, torch.device("cpu"))
@@ -185,7 +185,7 @@ def data_digest(data: Mapping[str, Any]) -> str:
     """The digest of the data set that this plain configuration of the group `data` names.
 
     Raises:
-        mnist_mlp.run.schema.UserError: it cannot be had.
+        mnist_mlp.run.errors.UserError: it cannot be had.
     """
     return _dataset(json.dumps({k: v for k, v in data.items() if k not in SPLIT_KEYS}, sort_keys=True))[1]
 

@@ -14,75 +14,34 @@ from typing import Any
 
 import numpy as np
 
-Value = Any  # a number or a tensor
-Formula = Callable[..., tuple[Value, ...]]
-Sqrt = Callable[[Value], Value]
-Maximum = Callable[[Value, Value], Value]
+Formula = Callable[..., tuple[Any, ...]]  # of numbers or of tensors
 
 
-def sgd(p: Value, g: Value, lr: Value, weight_decay: Value, sqrt: Sqrt, maximum: Maximum) -> tuple[Value]:
+def sgd(p, g, lr, weight_decay, sqrt, maximum):
     return (p - lr * (g + weight_decay * p),)
 
 
-def momentum(
-    p: Value,
-    g: Value,
-    velocity: Value,
-    lr: Value,
-    momentum: Value,
-    fresh: Value,
-    of_gradient: Value,
-    of_velocity: Value,
-    weight_decay: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value]:
+def momentum(p, g, velocity, lr, momentum, fresh, of_gradient, of_velocity, weight_decay, sqrt, maximum):
     gradient = g + weight_decay * p
     velocity = momentum * velocity + fresh * gradient
     return p - lr * (of_gradient * gradient + of_velocity * velocity), velocity
 
 
-def adagrad(
-    p: Value, g: Value, total: Value, lr: Value, eps: Value, weight_decay: Value, sqrt: Sqrt, maximum: Maximum
-) -> tuple[Value, Value]:
+def adagrad(p, g, total, lr, eps, weight_decay, sqrt, maximum):
     gradient = g + weight_decay * p
     total = total + gradient * gradient
     return p - lr * gradient / (sqrt(total) + eps), total
 
 
-def rmsprop(
-    p: Value,
-    g: Value,
-    square: Value,
-    lr: Value,
-    alpha: Value,
-    fresh: Value,
-    eps: Value,
-    weight_decay: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value]:
+def rmsprop(p, g, square, lr, alpha, fresh, eps, weight_decay, sqrt, maximum):
     gradient = g + weight_decay * p
     square = alpha * square + fresh * gradient * gradient
     return p - lr * gradient / (sqrt(square) + eps), square
 
 
 def centered_rmsprop(
-    p: Value,
-    g: Value,
-    square: Value,
-    average: Value,
-    velocity: Value,
-    lr: Value,
-    alpha: Value,
-    fresh: Value,
-    eps: Value,
-    centered: Value,
-    momentum: Value,
-    weight_decay: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value, Value, Value]:
+    p, g, square, average, velocity, lr, alpha, fresh, eps, centered, momentum, weight_decay, sqrt, maximum
+):
     gradient = g + weight_decay * p
     square = alpha * square + fresh * gradient * gradient
     average = average + fresh * (gradient - average)
@@ -90,19 +49,7 @@ def centered_rmsprop(
     return p - lr * velocity, square, average, velocity
 
 
-def adadelta(
-    p: Value,
-    g: Value,
-    square: Value,
-    delta_square: Value,
-    lr: Value,
-    rho: Value,
-    fresh: Value,
-    eps: Value,
-    weight_decay: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value, Value]:
+def adadelta(p, g, square, delta_square, lr, rho, fresh, eps, weight_decay, sqrt, maximum):
     gradient = g + weight_decay * p
     square = rho * square + fresh * gradient * gradient
     delta = sqrt(delta_square + eps) / sqrt(square + eps) * gradient
@@ -110,22 +57,7 @@ def adadelta(
     return p - lr * delta, square, delta_square
 
 
-def adam(
-    p: Value,
-    g: Value,
-    average: Value,
-    square: Value,
-    lr: Value,
-    fresh1: Value,
-    beta2: Value,
-    fresh2: Value,
-    of_root: Value,
-    eps: Value,
-    weight_decay: Value,
-    shrink: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value, Value]:
+def adam(p, g, average, square, lr, fresh1, beta2, fresh2, of_root, eps, weight_decay, shrink, sqrt, maximum):
     gradient = g + weight_decay * p
     average = average + fresh1 * (gradient - average)
     square = beta2 * square + fresh2 * gradient * gradient
@@ -133,22 +65,8 @@ def adam(
 
 
 def amsgrad(
-    p: Value,
-    g: Value,
-    average: Value,
-    square: Value,
-    largest: Value,
-    lr: Value,
-    fresh1: Value,
-    beta2: Value,
-    fresh2: Value,
-    of_root: Value,
-    eps: Value,
-    weight_decay: Value,
-    shrink: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value, Value, Value]:
+    p, g, average, square, largest, lr, fresh1, beta2, fresh2, of_root, eps, weight_decay, shrink, sqrt, maximum
+):
     gradient = g + weight_decay * p
     average = average + fresh1 * (gradient - average)
     square = beta2 * square + fresh2 * gradient * gradient
@@ -157,22 +75,22 @@ def amsgrad(
 
 
 def nadam(
-    p: Value,
-    g: Value,
-    average: Value,
-    square: Value,
-    of_gradient: Value,
-    of_average: Value,
-    fresh1: Value,
-    beta2: Value,
-    fresh2: Value,
-    of_root: Value,
-    eps: Value,
-    weight_decay: Value,
-    shrink: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value, Value]:
+    p,
+    g,
+    average,
+    square,
+    of_gradient,
+    of_average,
+    fresh1,
+    beta2,
+    fresh2,
+    of_root,
+    eps,
+    weight_decay,
+    shrink,
+    sqrt,
+    maximum,
+):
     gradient = g + weight_decay * p
     average = average + fresh1 * (gradient - average)
     square = beta2 * square + fresh2 * gradient * gradient
@@ -180,19 +98,7 @@ def nadam(
     return shrink * p - direction / (of_root * sqrt(square) + eps), average, square
 
 
-def adamax(
-    p: Value,
-    g: Value,
-    average: Value,
-    largest: Value,
-    lr: Value,
-    fresh1: Value,
-    beta2: Value,
-    eps: Value,
-    weight_decay: Value,
-    sqrt: Sqrt,
-    maximum: Maximum,
-) -> tuple[Value, Value, Value]:
+def adamax(p, g, average, largest, lr, fresh1, beta2, eps, weight_decay, sqrt, maximum):
     gradient = g + weight_decay * p
     average = average + fresh1 * (gradient - average)
     largest = maximum(beta2 * largest, abs(gradient) + eps)

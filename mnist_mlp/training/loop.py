@@ -59,7 +59,7 @@ def train(
         log_interval: steps between two `StepLoss` records.
         threads: of the CPU; more do not help networks this small.
         tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
-        schedule: of the learning rate; constant unless given.
+        schedule: of the learning rate; None leaves the optimizer its own.
 
     Yields:
         `Metrics` of every split at epoch 0 and after each epoch (train: over the epoch's own batches, in training

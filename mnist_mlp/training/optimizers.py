@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Split
-from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument
 from mnist_mlp.training.rules import RULES
 
 STATISTICS_BATCH = 500  # images at a time

@@ -1,4 +1,4 @@
-"""The settings of a process that trains: threads, subnormal numbers, memory; none of them changes what is computed."""
+"""The settings of a process that trains, threads, subnormal numbers, TensorFloat-32 and memory; given back after it."""
 
 import functools
 import sys

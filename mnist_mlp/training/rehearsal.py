@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from mnist_mlp.data.splits import Split
-from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument
 from mnist_mlp.training.cpu.backprop import GLOBAL_HOOKS, has_hooks
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.step import make_step

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mnist_mlp.run.schema import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument, name_of
 
 Shape = Callable[[float], float]
 
@@ -57,8 +57,8 @@ def step(progress: float, milestones: Sequence[float] = (0.5, 0.75), gamma: floa
 def inverse_sqrt(progress: float, scale: float = 0.1) -> float:
     """1 / sqrt(1 + progress / scale).
 
-    With a warm-up of W of T steps and scale W / (T - W), that is sqrt(W / t) at step t, as in Vaswani et al. 2017,
-    "Attention Is All You Need", eq. 3.
+    With a warm-up of W of T steps and scale W / (T - W), that is sqrt(W / t) after t > W steps, as in Vaswani et al.
+    2017, "Attention Is All You Need", eq. 3.
 
     Raises:
         InvalidArgument: `scale` not greater than 0.
@@ -123,18 +123,13 @@ class Schedule:
         except (TypeError, ValueError):  # no number
             pass
         allowed = "a function of progress in [0, 1] whose factor of the learning rate is a number from 0 to 1, not "
-        raise InvalidArgument("_target_", _name(self.shape), f"{allowed}{factor} at {progress:g}")
+        raise InvalidArgument("_target_", name_of(self.shape), f"{allowed}{factor} at {progress:g}")
 
     def try_out(self, steps: int) -> None:
         """Raise what `factor` would raise at one of the run's steps; of a very long run, at one of very many."""
         self._at(0.0)  # whatever is left of the run after a warm-up
         for step in (*range(1, steps + 1, max(1, steps // TRIED)), *([steps] if steps else [])):
             self.factor(step, steps)
-
-
-def _name(shape: Shape) -> str:
-    function = getattr(shape, "func", shape)
-    return str(getattr(function, "__name__", function))
 
 
 class Rates:

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 
 from mnist_mlp.run import schema
 from mnist_mlp.run.environment import extra_with
-from mnist_mlp.run.schema import ConfigError, InvalidArgument, UserError
+from mnist_mlp.run.errors import ConfigError, InvalidArgument, UserError
 
 T = TypeVar("T")
 

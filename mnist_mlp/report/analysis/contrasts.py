@@ -7,7 +7,7 @@ moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods"
 Genetics and Molecular Biology 3:3): where they are alike it is pulled towards their centre and gains degrees of
 freedom, where they differ it stands nearly alone. How much alike they are is not plugged in, as Smyth has it:
 p-values are averaged over what the data leave open, which keeps false verdicts rare with few cells. With up to three
-cells there is nothing to learn from, and these are plain paired t-tests. Sidak's correction makes p-values and
+cells there is nothing to learn from, and these are plain paired t-tests. Šidák's correction makes p-values and
 intervals hold for all differences together.
 
 One procedure judges every design, and no test of the data picks it. `benchmarks/verdicts.py` measures how often it is
@@ -105,7 +105,7 @@ def judge(differences: np.ndarray, rank: int, images: float | None = None, level
         images: that an accuracy is measured on. Two accuracies of the same m images that differ by d differ on at
             least m |d| of them, so the variance of d is at least max(|d|, 1/m)/m (that of McNemar 1947, Psychometrika
             12:153), however much alike a few seeds may be. None where it is not known.
-        level: of each test, greater than 0; by default that of Sidak's correction, with which one in twenty families
+        level: of each test, greater than 0; by default that of Šidák's correction, with which one in twenty families
             has any false one. Corrected p-values are those of as many tests as would have this level.
     """
     rounded = np.round(differences, DECIMALS)

@@ -17,7 +17,9 @@ from mnist_mlp.report.analysis.roles import (
     as_said,
     as_typed,
     budgets,
+    ended,
     judged_split,
+    scored,
     tested,
     tried,
 )
@@ -65,7 +67,7 @@ def notes(
     """
     return [
         *_seeds(runs),
-        *(Note(*caveat) for caveat in sources.caveats(runs[runs["chosen"] & (runs["status"] != FAILED)])),
+        *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
         *_confounded(runs, by, tuned, varying),
         *_tuning(runs, by, tuned),
         *_edges(runs, tuned),
@@ -87,7 +89,7 @@ def listed(names: Sequence[str]) -> str:
 def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
     if runs["looked_in"].notna().any():
         return  # they are unequal by design
-    seeds = runs[runs["chosen"] & (runs["status"] != FAILED)].groupby(CELL)[REPLICATE].agg(frozenset)
+    seeds = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     counts = seeds.map(len)
     if counts.empty:
         return  # whatever was run has failed
@@ -149,8 +151,7 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
                 else "the more are tried, the better the best of them looks, so that such cells are not compared."
             ),
         )
-    ended = runs[runs["status"] != FAILED]
-    of_setting = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)
+    of_setting = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)
     uneven = of_setting.groupby(level=0).nunique()
     if (uneven > 1).any():
         yield Note(
@@ -161,13 +162,13 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
 
 
 def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
-    ended = set(runs.loc[runs["chosen"] & (runs["status"] == COMPLETED), CELL])  # else nothing was really chosen
+    completed = set(runs.loc[runs["chosen"] & (runs["status"] == COMPLETED), CELL])  # else nothing was really chosen
     chosen = runs[runs["chosen"]].drop_duplicates(CELL).set_index(CELL)
     for key in tuned:
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
-        tried = runs[runs["status"] != FAILED].groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
-        tried = tried[tried.index.isin(ended)]
+        tried = ended(runs).groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
+        tried = tried[tried.index.isin(completed)]
         best = chosen[key].astype(float).reindex(tried.index)
         several = tried["nunique"] > 1
         setting = find_setting(key)
@@ -254,7 +255,7 @@ def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Ite
 
 
 def _makings(runs: pd.DataFrame) -> Iterator[Note]:
-    known = runs[runs["status"] != FAILED]
+    known = ended(runs)
     for name, facts in MAKINGS.items():
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
         if name == "code":  # a user's own, of those runs alone that use it

@@ -20,8 +20,9 @@ import pandas as pd
 from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
 from mnist_mlp.run.choices import CONFIRM, SEARCH
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import COMPARED, Role, UserError
+from mnist_mlp.run.schema import COMPARED, Role
 
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
 STREAMS, SEED = "streams", "seed"
@@ -135,6 +136,16 @@ def tested(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[(runs["phase"] != SEARCH) | ~runs["chosen_in"].isin(confirmed)] if len(confirmed) else runs
 
 
+def ended(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that are results: the completed and the diverged ones, as failed ones can be had again."""
+    return runs[runs["status"] != FAILED]
+
+
+def scored(runs: pd.DataFrame) -> pd.DataFrame:
+    """The results at the chosen settings, which cells are judged by."""
+    return ended(runs[runs["chosen"]])
+
+
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """A cell's name and its rows, for every cell there is."""
     for cell, part in frame.groupby(CELL):
@@ -197,8 +208,7 @@ def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, str]:
 
     Equal words are equal budgets. Failed runs do not count, as they can be had by the same command again.
     """
-    ended = runs[runs["status"] != FAILED]
-    seeds = ended.groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
+    seeds = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
 
     def words(counts: pd.Series) -> str:
         of = sorted(Counter(counts).items(), reverse=True)
@@ -240,7 +250,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def in_order(text: str) -> tuple[int, float, str]:
+def sort_key(text: str) -> tuple[int, float, str]:
     """A key that sorts values, as typed, by number where they are numbers."""
     try:
         return (0, float(text), text)

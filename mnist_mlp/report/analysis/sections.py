@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import as_typed, in_order, measured_keys, tested
+from mnist_mlp.report.analysis.roles import as_typed, measured_keys, sort_key, tested
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.choices import CONFIRM, SEARCH
 
@@ -24,7 +24,7 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
     for option, part in tested(results.runs).groupby("data"):
         texts = pd.DataFrame({key: part[key].map(as_typed) for key in measured_keys(part, by)}, index=part.index)
         rows = list(map(tuple, texts.to_numpy()))
-        for values in sorted(set(rows), key=lambda values: [in_order(value) for value in values]):
+        for values in sorted(set(rows), key=lambda values: [sort_key(value) for value in values]):
             name = ", ".join([str(option), *(f"{key}={v}" for key, v in zip(texts, values, strict=True))])
             names |= _by_digest(name, part[[row == values for row in rows]], by)
     found = {name: _with_search(runs, results.runs) for name, runs in names.items()}

@@ -31,7 +31,7 @@ def levels(shares: Sequence[float], alpha: float, tests: int = 1) -> list[float]
     Args:
         shares: of the most data there may be at each look, increasing, in (0, 1].
         alpha: the probability of any error, in any look and any test.
-        tests: that share what is spent at each look, by Sidak's correction.
+        tests: that share what is spent at each look, by Šidák's correction.
 
     Returns:
         For each look, the two-sided p-value below which a test is decided there.

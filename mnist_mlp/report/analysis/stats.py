@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis import budget, effects, fairness, sources
+from mnist_mlp.report.analysis import budget, effects, fairness, roles, sources
 from mnist_mlp.report.analysis.looks import ALONE, UNSEEN, are_as_planned, judge_looks, withhold
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.pairs import compare_pairs
@@ -21,6 +21,7 @@ from mnist_mlp.report.analysis.roles import (
     budgets,
     cell_names,
     choose,
+    ended,
     judged_split,
     score,
     tested,
@@ -91,7 +92,7 @@ class Comparison:
     @property
     def scored(self) -> pd.DataFrame:
         """The runs at their cells' chosen settings that have a score: the completed and the diverged ones."""
-        return self.runs[self.runs["chosen"] & (self.runs["status"] != FAILED)]
+        return roles.scored(self.runs)
 
 
 def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measured: Sequence[str] = ()) -> Comparison:
@@ -121,7 +122,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     runs["at_chance"] = at_chance(runs)
     runs["independent"] = pd.concat([sources.independent(part) for _, part in runs.groupby("phase", dropna=False)])
     summary = _summarise(runs, by, tuned)
-    scored = runs[runs["chosen"] & (runs["status"] != FAILED)]
+    scored = roles.scored(runs)
     judged_by = scored[scored["independent"]]
     table = score_table(judged_by).reindex([cell for cell in summary[CELL] if cell in set(scored[CELL])])
     images = same_size(tested(runs))
@@ -168,7 +169,7 @@ def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
 
 def same_size(runs: pd.DataFrame) -> float | None:
     """The number of test images that all runs share, by those that tell it; None where none does, or they differ."""
-    known = runs[runs["status"] != FAILED]
+    known = ended(runs)
     sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
 
@@ -234,7 +235,7 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
     )
     table = table.join(mean_intervals(done, [CELL], MEASURES))
     # The median, as a run that misses the target took infinitely long and must not be left out.
-    table = table.join(chosen[chosen["status"] != FAILED].groupby(CELL)[list(TARGETS)].median())
+    table = table.join(ended(chosen).groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
     table = table.join(chosen.groupby(CELL)["score"].mean())
     table["reached_target"] = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum()

@@ -1,4 +1,4 @@
-"""The answer in words: two or three sentences made from the numbers."""
+"""The answer in words, made from the numbers."""
 
 import math
 
@@ -7,10 +7,11 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.fairness import listed
 from mnist_mlp.report.analysis.pairs import needed
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, judged_split, tested
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render import budget, noise
+from mnist_mlp.report.render.captions import timed_split
 from mnist_mlp.report.render.numbers import MATTERS, interval, points, probability
 from mnist_mlp.report.render.style import NAMES
 from mnist_mlp.report.render.training import sentence, trained
@@ -179,8 +180,7 @@ def _called(key: str) -> str:
 
 def _speed(comparison: Comparison) -> str:
     summary = comparison.summary
-    split = "validation" if judged_split(tested(comparison.runs)) == "val" else "test"
-    target = f"{comparison.target * 100:g} % {split} accuracy"
+    target = f"{comparison.target * 100:g} % {timed_split(comparison)} accuracy"
     runs = comparison.scored
     chosen = " at the chosen settings" if comparison.tuned else ""  # of others nothing is told
     if not (summary["reached_target"] > 0).any():

@@ -8,7 +8,7 @@ from mnist_mlp.report.analysis.budget import FEWEST, SPREAD, Lead, leads
 from mnist_mlp.report.analysis.fairness import listed
 from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tried
 from mnist_mlp.report.analysis.stats import Comparison
-from mnist_mlp.report.render.panels import SPELLED
+from mnist_mlp.report.render.captions import SPLIT_NAMES
 
 
 def as_accuracies(comparison: Comparison) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def _spelled(stretches: Sequence[Lead]) -> str:
 
 def reading(comparison: Comparison) -> str:
     """What the curves show, in sentences."""
-    table, split = comparison.budget, SPELLED[judged_split(tried(comparison.runs))]
+    table, split = comparison.budget, SPLIT_NAMES[judged_split(tried(comparison.runs))]
     left = len(comparison.summary) - table[CELL].nunique()
     return (
         "the expected test error (100 % less the accuracy, on logarithmic axes) of the setting that is best by "
@@ -58,7 +58,7 @@ def method(comparison: Comparison) -> list[str]:
     """How the curves were made, in a sentence or two; nothing where there are none."""
     if comparison.budget.empty:
         return []
-    split = SPELLED[judged_split(tried(comparison.runs))]
+    split = SPLIT_NAMES[judged_split(tried(comparison.runs))]
     return [
         "Budget curves: k of a cell's settings are drawn without replacement, every draw equally likely, in whatever "
         f"order they were tried; the one with the best mean {split} accuracy is taken, with its mean test accuracy "

@@ -5,10 +5,12 @@ from collections.abc import Collection, Iterable, Sequence
 import pandas as pd
 
 from mnist_mlp.report.analysis.fairness import listed
-from mnist_mlp.report.analysis.roles import CELL
+from mnist_mlp.report.analysis.roles import CELL, judged_split, tested
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import UNTOLD, are, reason
 from mnist_mlp.run.record import COMPLETED, DIVERGED
+
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def sample(counts: Iterable[int]) -> str:
@@ -48,3 +50,8 @@ def unjudged(rivals: pd.DataFrame) -> str:
 def shares(cells: Collection[str], of: int) -> str:
     """That a figure has the best cells only: a sentence, or nothing where it has all."""
     return f"The {len(cells)} best of {of} cells." if len(cells) < of else ""
+
+
+def timed_split(comparison: Comparison) -> str:
+    """On whose accuracy the time to the target is taken, by its name: validation, or test where there is none."""
+    return SPLIT_NAMES["val" if judged_split(tested(comparison.runs)) == "val" else "test"]

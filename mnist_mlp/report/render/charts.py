@@ -12,7 +12,7 @@ from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions
 from mnist_mlp.report.render.scales import least_error, with_errors
-from mnist_mlp.report.render.style import looks
+from mnist_mlp.report.render.style import appearance
 from mnist_mlp.run import schema
 from mnist_mlp.run.record import SPLITS
 
@@ -27,10 +27,10 @@ def charts(comparison: Comparison) -> dict[str, Any]:
     Returns:
         `curves`, `sensitivity` and `budget`: a cell each, with its name, its line's label, colour and dash, its panel,
         and points: of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the
-        legend; `reading`: how to read it, in words (see `looks`). `splits`: best to look at first; `judged`: that of
+        legend; `reading`: how to read it (see `appearance`). `splits`: best to look at first; `judged`: that of
         the sensitivity. `undrawn`: which runs have no curve, in words. `left`: how many cells are not drawn.
     """
-    look, least = looks(comparison.summary, comparison.by), least_error(comparison.runs)
+    look, least = appearance(comparison.summary, comparison.by), least_error(comparison.runs)
     cells = list(comparison.summary[CELL][:MOST_CELLS])
 
     def cell_charts(frame: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:

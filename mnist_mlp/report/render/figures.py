@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
-from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tested, tried
+from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
 from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
-from mnist_mlp.report.render.style import Looks, looks
+from mnist_mlp.report.render.style import Appearance, appearance
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import write_atomically
 
@@ -90,7 +90,7 @@ class _View:
     """
 
     comparison: Comparison
-    look: Looks
+    look: Appearance
     summary: pd.DataFrame
     some: str
 
@@ -116,7 +116,9 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
         return
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MOST_CELLS)
-    view = _View(comparison, looks(comparison.summary, comparison.by), shown, captions.shares(shown[CELL], len(scored)))
+    view = _View(
+        comparison, appearance(comparison.summary, comparison.by), shown, captions.shares(shown[CELL], len(scored))
+    )
     for make in (_learning_curves, _heatmap, _differences, _seeds, _time_to_target, _sensitivity, _budget):
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
@@ -208,7 +210,7 @@ def _time_to_target(view: _View) -> _Made | None:
         return None
     figure, ax = plots.strips(len(view.cells))
     plots.plot_time_to_target(ax, scored, view.summary, view.look)
-    split = "validation" if judged_split(tested(view.comparison.runs)) == "val" else "test"
+    split = captions.timed_split(view.comparison)
     target = f"{view.comparison.target * 100:g} %"
     return (
         figure,
@@ -231,7 +233,7 @@ def _sensitivity(view: _View) -> _Made | None:
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",
         f"Error against the learning rate for {counted(len(view.cells), 'cell')}.",
-        f"Learning-rate sensitivity: {panels.SPELLED[split]} error (100 % less the accuracy) on a logarithmic "
+        f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100 % less the accuracy) on a logarithmic "
         f"axis, mean over seeds{_band(part['n'])}. A cross: runs diverged at this rate; they count as an error of "
         f"100 %, as in the choice.",
         view.look.reading(view.cells, panels.MOST_PANELS),

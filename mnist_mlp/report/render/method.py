@@ -1,9 +1,10 @@
 """How the numbers were made, in words."""
 
 from mnist_mlp.report.analysis.fairness import listed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, in_order, judged_split, tried
+from mnist_mlp.report.analysis.roles import CELL, as_typed, judged_split, sort_key, tried
 from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.render import budget, noise
+from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.run.looks import Looks
 
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
@@ -12,11 +13,11 @@ FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contr
 def method(comparison: Comparison) -> list[str]:
     """How the numbers were made, in sentences."""
     by, tuned, of_search = comparison.by, comparison.tuned, tried(comparison.runs)
-    split = {"val": "validation", "train": "training"}[judged_split(of_search)]
+    split = SPLIT_NAMES[judged_split(of_search)]
     lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
     for key in tuned:
         values = of_search[key].map(as_typed).groupby(of_search[CELL], sort=False)
-        values_of = {cell: ", ".join(sorted(set(of_cell), key=in_order)) for cell, of_cell in values}
+        values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
         grids = list(dict.fromkeys(values_of.values()))
         among = (
             grids[0] if len(grids) == 1 else f"its own values ({listed([f'{c}: {v}' for c, v in values_of.items()])})"
@@ -37,7 +38,7 @@ def method(comparison: Comparison) -> list[str]:
     if comparison.judged:
         lines.append(
             "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "
-            f"({comparison.judged} cells), with simultaneous 95 % intervals (Sidak's correction for all such pairs). "
+            f"({comparison.judged} cells), with simultaneous 95 % intervals (Šidák's correction for all such pairs). "
             + (
                 "With so few cells, the noise of each pair is its own alone."
                 if comparison.judged <= FEW_CELLS

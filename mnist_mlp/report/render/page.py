@@ -118,8 +118,8 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
 
     And `budget.csv`, where there are budget curves.
     """
-    for name in ("summary", "runs", "pairs", "budget"):
-        parts = {data: getattr(tables, f"{name}_csv")(comparison) for data, comparison in comparisons.items()}
+    for name, table in tables.CSV.items():
+        parts = {data: table(comparison) for data, comparison in comparisons.items()}
         if name == "budget" and not (parts := {data: part for data, part in parts.items() if len(part)}):
             _remove_budget(directory / "budget.csv")
             continue
@@ -150,9 +150,8 @@ def sweep_command(sweep: Path) -> str:
     try:
         overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
         hydra = [word for word in overrides["hydra"] if not word.startswith("hydra.mode=")]
-        flags = (
-            [] if any(word.startswith("experiment=") for word in overrides["task"]) else ["-m"]
-        )  # a study is a sweep
+        is_study = any(word.startswith("experiment=") for word in overrides["task"])  # which is a sweep without -m
+        flags = [] if is_study else ["-m"]
         return shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         return ""

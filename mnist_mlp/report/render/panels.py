@@ -10,14 +10,14 @@ from matplotlib.lines import Line2D
 
 from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, each_cell
 from mnist_mlp.report.render import escape, plots
+from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.report.render.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
-from mnist_mlp.report.render.style import Looks, Style
+from mnist_mlp.report.render.style import Appearance, Style
 from mnist_mlp.run.record import SPLITS
 
 MOST_PANELS = 12  # in one figure; the cells of further ones are grey
 MOST_COLUMNS = 4
 MOST_WITH_LOSS = 8  # panels that leave room for as many again
-SPELLED = {"train": "training", "val": "validation", "test": "test"}
 MOST_TICKS = 7
 MARGIN = 2  # factor that leaves room beside the outermost learning rates
 
@@ -29,7 +29,7 @@ GAP = 0.14  # between panels, and at the edge
 LINE, LETTER, HANDLE = 0.23, 0.09, 0.7  # of a legend
 
 
-def learning_curves(curves: pd.DataFrame, look: Looks) -> Figure:
+def learning_curves(curves: pd.DataFrame, look: Appearance) -> Figure:
     """The error of the test split (or the last that there is) against the epoch, and below it the training loss.
 
     Args:
@@ -38,7 +38,7 @@ def learning_curves(curves: pd.DataFrame, look: Looks) -> Figure:
     """
     panels = _panels(curves, look)
     split = [name for name in SPLITS if name in set(curves["split"])][-1]
-    measures = {(split, "error"): Scale(f"{SPELLED[split]} error", " %", 100)}
+    measures = {(split, "error"): Scale(f"{SPLIT_NAMES[split]} error", " %", 100)}
     if len(panels) <= MOST_WITH_LOSS and (curves["split"] == "train").any():
         measures["train", "loss"] = Scale("training loss (nats)")
     figure, blocks = _grid(list(panels), len(measures), look.legend(set(curves[CELL])), look.title)
@@ -51,7 +51,7 @@ def learning_curves(curves: pd.DataFrame, look: Looks) -> Figure:
     return figure
 
 
-def sensitivity(table: pd.DataFrame, look: Looks, split: str) -> Figure:
+def sensitivity(table: pd.DataFrame, look: Appearance, split: str) -> Figure:
     """The error on a split, where the table has errors, against the learning rate."""
     panels, parts = _panels(table, look), dict(each_cell(table))
     figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
@@ -59,12 +59,12 @@ def sensitivity(table: pd.DataFrame, look: Looks, split: str) -> Figure:
         plots.plot_sensitivity(ax, parts, cells, look)
     low, high = bounds(table["lr"])
     set_logarithmic(block[0], "x", (low / MARGIN, high * MARGIN), Scale(""), 5)
-    scale = Scale(f"{SPELLED[split]} error", " %", 100)
+    scale = Scale(f"{SPLIT_NAMES[split]} error", " %", 100)
     _label(block, f"learning rate ({LEARNING_RATE})", scale, bounds_with_intervals(table, "error"))
     return figure
 
 
-def budget(table: pd.DataFrame, look: Looks) -> Figure:
+def budget(table: pd.DataFrame, look: Appearance) -> Figure:
     """The expected test error, where the table has errors, against the number of settings tried, `k`."""
     panels, parts = _panels(table, look), dict(each_cell(table))
     figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
@@ -75,7 +75,7 @@ def budget(table: pd.DataFrame, look: Looks) -> Figure:
     return figure
 
 
-def _panels(table: pd.DataFrame, look: Looks) -> dict[str, list[str]]:
+def _panels(table: pd.DataFrame, look: Appearance) -> dict[str, list[str]]:
     """The first panels, with their cells."""
     return dict(list(look.panels(set(table[CELL])).items())[:MOST_PANELS])
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.scales import SHADE, squeeze
-from mnist_mlp.report.render.style import NAMES, Looks, in_order
+from mnist_mlp.report.render.style import NAMES, Appearance, in_figure_order
 from mnist_mlp.run.record import COMPLETED
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
@@ -32,7 +32,7 @@ COLUMN = (
 
 
 def plot_lines(
-    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Looks, x: str, y: str
+    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, x: str, y: str
 ) -> Axes:
     """Draw a line with its interval for each of these cells, and the others in grey behind them.
 
@@ -67,7 +67,7 @@ def plot_lines(
 
 
 def plot_learning_curves(
-    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Looks, measure: str
+    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, measure: str
 ) -> Axes:
     """Draw the mean of a measure (loss, accuracy, error) against the epoch (see `plot_lines`)."""
     plot_lines(ax, parts, cells, look, "epoch", measure)
@@ -75,7 +75,7 @@ def plot_learning_curves(
     return ax
 
 
-def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Looks) -> Axes:
+def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance) -> Axes:
     """Draw the mean error against the learning rate (see `plot_lines`); a cross where runs diverged."""
     plot_lines(ax, parts, cells, look, "lr", "error")
     for cell in (cell for cell in parts if cell in cells):
@@ -131,7 +131,7 @@ def _sides(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], list[int]]:
     """The combinations of these keys' values in order, as labels, and which of them each row has."""
     words = {key: list(map(as_typed, summary[key])) for key in keys}
-    order = {key: {value: number for number, value in enumerate(in_order(sorted(set(words[key]))))} for key in keys}
+    order = {key: {value: number for number, value in enumerate(in_figure_order(words[key]))} for key in keys}
     places = list(zip(*([order[key][word] for word in words[key]] for key in keys), strict=True))
     places = places or [()] * len(summary)
     labels = dict(zip(places, zip(*words.values(), strict=True) if keys else places, strict=True))
@@ -161,7 +161,7 @@ def _bar(ax: Axes, x: float, y: float, colour: str) -> None:
     ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], color=colour, linewidth=2)
 
 
-def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Looks) -> Axes:
+def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
     """Draw the epoch at which each run reached the target, a bar at the cell's median, misses in a column at the right.
 
     Args:
@@ -198,7 +198,7 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
 
 
 def plot_differences(
-    ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[str], look: Looks, unsteady: Collection[str] = ()
+    ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[str], look: Appearance, unsteady: Collection[str] = ()
 ) -> Axes:
     """Draw each cell's difference from the best, in percentage points, with its simultaneous interval.
 
@@ -228,7 +228,7 @@ def plot_differences(
     return ax
 
 
-def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Looks) -> Axes:
+def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
     """Draw the final test accuracy of every seed in per cent, 0 where it diverged, a bar at the cell's mean.
 
     Args:

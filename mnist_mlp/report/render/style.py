@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, as_typed
-from mnist_mlp.report.analysis.roles import in_order as value_order
+from mnist_mlp.report.analysis.roles import CELL, as_typed, sort_key
 from mnist_mlp.run import schema
 
 # These have one colour and one line style in every report; others take what is left, by name.
@@ -34,7 +33,7 @@ class Style:
 
 
 @dataclass(frozen=True)
-class Looks:
+class Appearance:
     """Where and how each cell is drawn.
 
     Attributes:
@@ -62,7 +61,7 @@ class Looks:
     def legend(self, cells: Collection[str]) -> dict[str, Style]:
         """What these cells' lines are called, in order; nothing where there is nothing to tell apart."""
         used = {self.label[cell]: self.style[cell] for cell in cells} if self.title else {}
-        return {label: used[label] for label in in_order(list(used))}
+        return {label: used[label] for label in in_figure_order(list(used))}
 
     def reading(self, cells: Collection[str], most: int) -> str:
         """How to read a figure of these cells with at most so many panels, as a sentence."""
@@ -74,7 +73,7 @@ class Looks:
         return f"A panel for each {self.panel_title}, {which}{lines}; all other cells in grey."
 
 
-def looks(summary: pd.DataFrame, by: Sequence[str]) -> Looks:
+def appearance(summary: pd.DataFrame, by: Sequence[str]) -> Appearance:
     """A line for each value of the first compared key (the initialisation), a panel for each of the others'.
 
     Where one key alone varies, its values share a panel, as far as that is still readable.
@@ -99,7 +98,7 @@ def looks(summary: pd.DataFrame, by: Sequence[str]) -> Looks:
         lines, panels = panels, lines
     cells, labels = list(summary[CELL]), values(lines)
     style = styles(labels)
-    return Looks(
+    return Appearance(
         style={cell: style[label] for cell, label in zip(cells, labels, strict=True)},
         label=dict(zip(cells, labels, strict=True)),
         panel=dict(zip(cells, values(panels, named=True), strict=True)),
@@ -116,13 +115,13 @@ def styles(values: Collection[str]) -> dict[str, Style]:
     """A line for each of these values, in no order."""
     known = dict(zip(INITS + OPTIMIZERS, INIT_COLOURS + OPTIMIZER_COLOURS, strict=True))
     place = {name: number for names in (INITS, OPTIMIZERS) for number, name in enumerate(names)}
-    others = sorted(set(values) - set(known), key=value_order)
+    others = sorted(set(values) - set(known), key=sort_key)
     known |= {name: MORE_COLOURS[number % len(MORE_COLOURS)] for number, name in enumerate(others)}
     place |= {name: number for number, name in enumerate(others)}
     return {name: Style(known[name], LINE_STYLES[place[name] % len(LINE_STYLES)]) for name in set(values)}
 
 
-def in_order(values: Sequence[str]) -> list[str]:
+def in_figure_order(values: Sequence[str]) -> list[str]:
     """Values in the one order of all figures: known optimizers from simple to adaptive, then the others by name."""
     known = [name for name in OPTIMIZERS if name in set(values)]
-    return known + sorted(set(values) - set(known), key=value_order)
+    return known + sorted(set(values) - set(known), key=sort_key)

@@ -1,5 +1,7 @@
 """The tables of a report: as CSV, as text to be shown, and for LaTeX."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -26,7 +28,7 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
     columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
     phase = ["phase"] if comparison.confirmed else []
-    return _in_order(comparison)[[*_keys(comparison), *phase, *columns]]
+    return _sorted_runs(comparison)[[*_keys(comparison), *phase, *columns]]
 
 
 def _keys(comparison: Comparison) -> list[str]:
@@ -34,7 +36,7 @@ def _keys(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, *comparison.measured, SEED]))
 
 
-def _in_order(comparison: Comparison) -> pd.DataFrame:
+def _sorted_runs(comparison: Comparison) -> pd.DataFrame:
     return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE], key=_sortable)
 
 
@@ -55,6 +57,14 @@ def budget_csv(comparison: Comparison) -> pd.DataFrame:
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
     table = comparison.budget
     return pd.concat([keys.loc[table[CELL]].reset_index(drop=True), table.drop(columns=CELL)], axis=1)
+
+
+CSV: dict[str, Callable[[Comparison], pd.DataFrame]] = {
+    "summary": summary_csv,
+    "runs": runs_csv,
+    "pairs": pairs_csv,
+    "budget": budget_csv,
+}
 
 
 def _shown(values: pd.Series, form: str, scale: float = 1) -> pd.Series:
@@ -137,7 +147,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
 
 def runs(comparison: Comparison) -> pd.DataFrame:
     """Every run as text, indexed by its directory."""
-    table = _in_order(comparison)
+    table = _sorted_runs(comparison)
     keys = [key for key in _keys(comparison) if not key.startswith("optim._") and not key.startswith("init._")]
     shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
     shown["status"] = table["status"]

@@ -15,7 +15,14 @@ from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
-SPELLED = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "selu": "SELU", "silu": "SiLU"}
+ACTIVATION_NAMES = {
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "selu": "SELU",
+    "silu": "SiLU",
+}
 
 
 def trained(comparison: Comparison, search: bool = False) -> str:
@@ -106,5 +113,5 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
     yield from [f"input dropout {as_typed(input_dropout)}"] if input_dropout else []
     if widths or hidden is None:
         yield from ["BatchNorm"] if _one(runs, "model.batch_norm") in (True, np.True_) else []
-        yield from [SPELLED.get(activation, str(activation))] if activation else []
+        yield from [ACTIVATION_NAMES.get(activation, str(activation))] if activation else []
         yield from [f"dropout {as_typed(dropout)}"] if dropout else []

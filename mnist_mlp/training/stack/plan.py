@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from mnist_mlp.run.configuration import identity, kind, seeds
-from mnist_mlp.run.schema import UserError
+from mnist_mlp.run.errors import UserError
 from mnist_mlp.training.build import Parts, build, find_device
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of

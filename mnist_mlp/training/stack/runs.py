@@ -18,7 +18,7 @@ class Run:
         optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
         batch_seed: of the batch order.
         dropout_seed: of dropout.
-        schedule: of the learning rate; constant unless given.
+        schedule: of the learning rate; None leaves the optimizer its own.
         modules_seed: of whatever the optimizer draws from PyTorch's default generator.
     """
 

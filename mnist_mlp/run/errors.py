@@ -1,0 +1,29 @@
+"""What a user can put right, and how it is said."""
+
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something the user can put right; the message alone is shown, without a traceback."""
+
+
+class ConfigError(UserError):
+    """A setting that cannot work: the message names the key, its value and what is allowed."""
+
+
+class InvalidArgument(ValueError):
+    """An argument outside what its function allows.
+
+    Args:
+        name: the parameter's name.
+        value: what was given.
+        allowed: what would have been accepted, in words.
+    """
+
+    def __init__(self, name: str, value: object, allowed: str) -> None:
+        super().__init__(f"{name}={value}: allowed is {allowed}")
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """What a function is called, though some of its arguments are bound."""
+    return str(getattr(getattr(function, "func", function), "__name__", function))

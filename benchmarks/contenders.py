@@ -61,7 +61,7 @@ def ours(optimizer: str, seed: int = 0) -> Loop:
 
     prepare_to_train(threads=1)
     parts = build(configuration(optimizer, seed=seed))
-    step = make_step(parts.model, parts.optimizer, parts.seeds.dropout, parts.seeds.modules)
+    step = make_step(parts.model, parts.optimizer, parts.seeds)
     generator = torch.Generator().manual_seed(parts.seeds.batches)
 
     def epoch() -> None:

@@ -57,7 +57,7 @@ def main() -> None:
         }
         for name, made in parts.items()
     }
-    steps = {name: make_step(made.model.train(), made.optimizer, 0, 0) for name, made in parts.items()}
+    steps = {name: make_step(made.model.train(), made.optimizer, made.seeds) for name, made in parts.items()}
     for made in parts.values():
         set_mode(made.optimizer, training=True)
     taken: dict[str, list[float]] = {name: [] for name in names}

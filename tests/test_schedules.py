@@ -26,6 +26,7 @@ from mnist_mlp.run.configuration import plain
 from mnist_mlp.run.record import Metrics, StepLoss
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates, Schedule, one_cycle
+from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import Stack
@@ -143,7 +144,7 @@ def test_sixty_single_pass_steps_are_pytorchs(data: Splits, by_pytorch: Any) -> 
         model = network()
         ours = optimizer(optim, model.parameters())
         assert path(model, ours) == "single passes"
-        step, rates = make_step(model, ours, 0, 0), Rates(ours, schedule(name, warmup), STEPS)
+        step, rates = make_step(model, ours, derive_seeds(0)), Rates(ours, schedule(name, warmup), STEPS)
         for number, (images, labels) in enumerate(images_of(data), start=1):
             rates.set(number)
             step(images, labels)
@@ -155,7 +156,7 @@ def test_sixty_steps_of_one_stack_are_pytorchs(data: Splits, by_pytorch: Any) ->
     runs = []
     for optim, name, warmup in by_pytorch:
         model = network()
-        runs.append(Run(model, optimizer(optim, model.parameters()), 1, 0, schedule(name, warmup)))
+        runs.append(Run(model, optimizer(optim, model.parameters()), derive_seeds(0), schedule(name, warmup)))
     rows = sorted(range(len(runs)), key=lambda number: kind_of(runs[number]))
     Stack([runs[row] for row in rows], data, BATCH, CPU).epoch()
     for run, wanted in zip(runs, by_pytorch.values(), strict=True):
@@ -185,9 +186,7 @@ def test_records_have_the_rate_of_their_step(make: Callable[[], nn.Module], data
             data,
             epochs=2,
             batch_size=BATCH,
-            generator=torch.Generator().manual_seed(1),
-            dropout_seed=0,
-            modules_seed=0,
+            seeds=derive_seeds(0),
             log_interval=7,
             schedule=schedule("linear", 0.1),
         )

@@ -62,7 +62,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def step_of(parts: Parts) -> Any:
-    step = make_step(parts.model, parts.optimizer, parts.seeds.dropout, parts.seeds.modules)
+    step = make_step(parts.model, parts.optimizer, parts.seeds)
     step.gradients(*parts.data.train.take(slice(32)))
     return step.gradients
 

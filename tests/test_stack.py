@@ -23,6 +23,7 @@ from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates
+from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.stack import compiled, loop
 from mnist_mlp.training.stack.optimizers import kind_of, steps_of
 from mnist_mlp.training.stack.parameters import ALIGNMENT, Parameters
@@ -52,7 +53,9 @@ def network(init: str, seed: int, **options: Any) -> MLP:
 def run(init: str, seed: int, optim: str, dtype: torch.dtype = torch.float32, **options: Any) -> Run:
     """As `run.py init=INIT optim=OPTIM seed=SEED` makes it, but for what the seed is turned into."""
     model = network(init, seed, **options).to(dtype)
-    return Run(model, optimizer(optim, model.parameters()), batch_seed=10 + seed, dropout_seed=20 + seed)
+    return Run(
+        model, optimizer(optim, model.parameters()), Seeds(seed, batches=10 + seed, dropout=20 + seed, modules=0)
+    )
 
 
 def splits_of(data: Dataset, train_size: int, val_size: int = 100) -> Splits:
@@ -69,10 +72,8 @@ def train_stack(runs: Sequence[Run], data: Splits, epochs: int = 1) -> Records:
 
 def train_alone(one: Run, data: Splits, epochs: int = 1) -> list[Record | BaseException]:
     records: list[Record | BaseException] = []
-    generator = torch.Generator().manual_seed(one.batch_seed)
-    seeds: dict[str, Any] = {"generator": generator, "dropout_seed": one.dropout_seed, "modules_seed": 0}
     try:
-        for record in train(one.model, one.optimizer, data, epochs=epochs, **seeds, **TOP):
+        for record in train(one.model, one.optimizer, data, epochs=epochs, seeds=one.seeds, **TOP):
             records.append(record)
     except Diverged as error:
         records.append(error)
@@ -99,9 +100,11 @@ def steps_of_stack(made: Stack, marks: Sequence[int]) -> dict[int, list[State]]:
 def steps_of_core(one: Run, data: Splits, marks: Sequence[int]) -> dict[int, State]:
     """The same for one run, by the plain core."""
     dtype = next(one.model.parameters()).dtype
-    step = make_step(one.model.train(), one.optimizer, one.dropout_seed, modules_seed=0)
+    step = make_step(one.model.train(), one.optimizer, one.seeds)
     states = {}
-    for number, index in enumerate(batches(len(data.train), BATCH, torch.Generator().manual_seed(one.batch_seed)), 1):
+    for number, index in enumerate(
+        batches(len(data.train), BATCH, torch.Generator().manual_seed(one.seeds.batches)), 1
+    ):
         images, labels = data.train.take(index)
         step(images.to(dtype), labels)
         if number in marks:
@@ -217,11 +220,11 @@ def test_the_batches_and_masks_are_those_of_the_runs_alone(real_mnist: Dataset) 
         chunk = made.chunks[32]
         made.prepare(chunk, images[:, : 32 * chunk.capacity].view(2, -1, 32).transpose(0, 1))
         for stream, one in enumerate(runs[:2]):
-            gradients = Backprop(network("he", 0, **options), one.dropout_seed)
+            gradients = Backprop(network("he", 0, **options), one.seeds.dropout)
             dropouts = [layer for layer in gradients.layers if isinstance(layer, DropoutLayer)]
             assert dropouts[0].drawing.kind is drawn
             assert len(dropouts) == (3 if of_inputs else 2)
-            expected = batches(200, 32, torch.Generator().manual_seed(one.batch_seed))
+            expected = batches(200, 32, torch.Generator().manual_seed(one.seeds.batches))
             for step in range(chunk.capacity):
                 assert torch.equal(chunk.images[step, stream], expected[step])
                 gradients(*data.train.take(expected[step]))
@@ -245,7 +248,7 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
     random = torch.Generator().manual_seed(0)
     ours = [nn.Linear(5, 3, dtype=torch.float64) for _ in range(3)]
     theirs = copy.deepcopy(ours)
-    runs = [Run(nn.Sequential(model), made(model.parameters()), 0, 0) for model in ours]
+    runs = [Run(nn.Sequential(model), made(model.parameters()), Seeds(0, 0, 0, 0)) for model in ours]
     references = [made(model.parameters()) for model in theirs]
     rows = sorted(range(3), key=lambda number: kind_of(runs[number]))
     runs, ours, theirs = [runs[row] for row in rows], [ours[row] for row in rows], [theirs[row] for row in rows]

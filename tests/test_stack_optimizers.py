@@ -19,6 +19,7 @@ from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.training import Muon
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Schedule, linear
+from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.optimizers import ALONE, BY_FORMULA, TOGETHER, kind_of
 from mnist_mlp.training.stack.parameters import groups_of
@@ -194,7 +195,7 @@ OF_SIGNS = ("rprop", "adafactor", "lion", "one's own, elementwise")
 def run(make: Make, seed: int, schedule: Schedule | None = None, **options: Any) -> Run:
     model = MLP(784, 10, **{"hidden": [32, 16], "dropout": 0.3, **options}).double()
     initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))
-    return Run(model, make(model.parameters()), batch_seed=10 + seed, dropout_seed=20 + seed, schedule=schedule)
+    return Run(model, make(model.parameters()), Seeds(seed, 10 + seed, 20 + seed, modules=0), schedule)
 
 
 def in_a_stack(runs: list[Run], data: Splits, epochs: int) -> list[list[Record | BaseException]]:
@@ -212,9 +213,7 @@ def alone(one: Run, data: Splits, epochs: int) -> list[Record]:
             data,
             epochs=epochs,
             batch_size=BATCH,
-            generator=torch.Generator().manual_seed(one.batch_seed),
-            dropout_seed=one.dropout_seed,
-            modules_seed=0,
+            seeds=one.seeds,
             log_interval=5,
             schedule=one.schedule,
         )

@@ -25,6 +25,7 @@ from mnist_mlp.run.compiled import compiled
 from mnist_mlp.training.cpu import backprop, updates
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.cpu.updates import Update
+from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.step import is_known, make_step
 
 Make = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -338,7 +339,7 @@ def test_models_and_optimizers_of_one_s_own_are_trained_as_by_a_plain_loop(real_
         plain.load_state_dict(model.state_dict())
         made, reference = make_optimizer(model.parameters()), make_optimizer(plain.parameters())
         assert not is_known(model, made)
-        step = make_step(model, made, dropout_seed=0, modules_seed=1)
+        step = make_step(model, made, derive_seeds(0))
         for images, labels in batches_of(real_mnist, torch.float32):
             loss, correct = step(images, labels)
             logits = plain(images)

@@ -50,9 +50,7 @@ def started(
         data,
         epochs=epochs,
         batch_size=32,
-        generator=torch.Generator().manual_seed(seeds.batches),
-        dropout_seed=seeds.dropout,
-        modules_seed=seeds.modules,
+        seeds=seeds,
         log_interval=5,
     )
 

@@ -121,6 +121,7 @@ def practise() -> None:
     from mnist_mlp.network.model import MLP
     from mnist_mlp.training.loop import train
     from mnist_mlp.training.process import spare_the_compiler
+    from mnist_mlp.training.seeds import derive_seeds
 
     spare_the_compiler()
     torch.set_num_threads(1)
@@ -133,9 +134,7 @@ def practise() -> None:
             Splits(split, None, split, classes=2),
             epochs=1,
             batch_size=4,
-            generator=torch.Generator(),
-            dropout_seed=0,
-            modules_seed=0,
+            seeds=derive_seeds(0),
             log_interval=1,
         )
         assert list(records)

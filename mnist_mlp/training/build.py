@@ -157,7 +157,7 @@ def check(config: Mapping[str, Any]) -> Parts:
             allowed = f"one that gives logits of shape {expected} for {len(labels)} images, not {shape}"
             raise InvalidArgument("_target_", config["model"]["_target_"], allowed)
     with explained("optim", config["optim"]):
-        step = make_step(parts.model, parts.optimizer, parts.seeds.dropout, parts.seeds.modules)
+        step = make_step(parts.model, parts.optimizer, parts.seeds)
         set_mode(parts.optimizer, training=True)
     with explained("model", config["model"]):
         step.gradients(images, labels)

@@ -1,8 +1,8 @@
 """The training core: one loop and one evaluation, of plain objects; records come out.
 
-Everything random in a run comes from four places: the weights, set before; the batch order, from `generator`; dropout,
-from `dropout_seed`; and whatever else a network draws, from `modules_seed`. So runs of one seed see the same batches
-whatever their network, initialisation or optimizer.
+Everything random in a run comes from four seeds: of the weights, set before; of the batch order; of dropout; and of
+whatever else a network draws. So runs of one seed see the same batches whatever their network, initialisation or
+optimizer.
 """
 
 import math
@@ -21,6 +21,7 @@ from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.process import prepared
 from mnist_mlp.training.rehearsal import rehearse
 from mnist_mlp.training.schedules import Rates, Schedule
+from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.step import make_step
 
 EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
@@ -33,9 +34,7 @@ def train(
     *,
     epochs: int,
     batch_size: int,
-    generator: torch.Generator,
-    dropout_seed: int,
-    modules_seed: int,
+    seeds: Seeds,
     log_interval: int,
     threads: int = 1,
     tf32: bool = False,
@@ -52,10 +51,9 @@ def train(
         data: its splits.
         epochs: passes over the training images, at least 0.
         batch_size: images a step, at least 1; a single image left over joins the batch before it.
-        generator: source of the batch order; a CPU generator, so that every device sees the same batches.
-        dropout_seed: of dropout.
-        modules_seed: of whatever else in the network is random: seeds the default generators of PyTorch, NumPy and
-            Python (see `make_step`).
+        seeds: of the batch order, which is drawn on the CPU, so that every device sees the same batches; of dropout;
+            and of whatever else in the network is random, which draws from the default generators of PyTorch, NumPy
+            and Python (see `make_step`).
         log_interval: steps between two `StepLoss` records.
         threads: of the CPU; more do not help networks this small.
         tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
@@ -71,9 +69,7 @@ def train(
         InvalidArgument: the optimizer is none that can be served (see `mnist_mlp.training.optimizers`).
     """
     rates = Rates(optimizer, schedule, epochs * len(batch_sizes(len(data.train), batch_size)))
-    records = _train(
-        model, optimizer, rates, data, epochs, batch_size, generator, dropout_seed, modules_seed, log_interval
-    )
+    records = _train(model, optimizer, rates, data, epochs, batch_size, seeds, log_interval)
     return prepared(_left_for_evaluation(records, optimizer), threads, tf32)
 
 
@@ -92,14 +88,13 @@ def _train(
     data: Splits,
     epochs: int,
     batch_size: int,
-    generator: torch.Generator,
-    dropout_seed: int,
-    modules_seed: int,
+    seeds: Seeds,
     log_interval: int,
 ) -> Iterator[Record]:
     if epochs > 0:
         rehearse(model, optimizer, data.train, batch_sizes(len(data.train), batch_size))
-    train_step = make_step(model, optimizer, dropout_seed, modules_seed)
+    train_step = make_step(model, optimizer, seeds)
+    generator = torch.Generator().manual_seed(seeds.batches)
     device = data.train.labels.device
     step, seconds = 0, 0.0
     yield from _evaluations(model, optimizer, rates, data, 0, step, seconds)

@@ -13,6 +13,7 @@ from mnist_mlp.data.splits import Split
 from mnist_mlp.run.errors import InvalidArgument
 from mnist_mlp.training.cpu.backprop import GLOBAL_HOOKS, has_hooks
 from mnist_mlp.training.optimizers import set_mode
+from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.step import make_step
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def rehearse(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterab
     try:
         before += [(tensor, tensor.detach().clone()) for tensor in (*model.parameters(), *model.buffers())]
         twin, its_optimizer = _copied(model, optimizer)
-        step = make_step(twin.train(), its_optimizer, 0, 0)
+        step = make_step(twin.train(), its_optimizer, derive_seeds(0))
         set_mode(its_optimizer, training=True)
         for size in sorted(set(sizes), reverse=True):
             step(*split.take(slice(size)))

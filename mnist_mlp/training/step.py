@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from mnist_mlp.training.cpu import backprop, updates
 from mnist_mlp.training.optimizers import Statistics, acts_elementwise, check_optimizer, put_back
-from mnist_mlp.training.seeds import seed_default_generators
+from mnist_mlp.training.seeds import Seeds, seed_default_generators
 
 Loss = Tensor | float
 Count = Tensor | int
@@ -36,7 +36,7 @@ class Step:
         return result
 
 
-def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules_seed: int) -> Step:
+def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
     """The training step of any model and optimizer.
 
     On the CPU, networks of known layers under an optimizer that uses a parameter's values and gradient alone have
@@ -47,18 +47,17 @@ def make_step(model: nn.Module, optimizer: Optimizer, dropout_seed: int, modules
         model: in training mode whenever a step is taken.
         optimizer: over the model's parameters; has taken no step yet; if it has modes, in that for training whenever a
             step is taken.
-        dropout_seed: of dropout.
-        modules_seed: of whatever else in the network is random. What is left to autograd draws both from PyTorch's
-            default generator, which both seeds then decide, as they do NumPy's and Python's.
+        seeds: of dropout, and of whatever else in the network is random. What is left to autograd draws both from
+            PyTorch's default generator, which both seeds then decide, as they do NumPy's and Python's.
 
     Raises:
         InvalidArgument: the optimizer cannot be served (see `mnist_mlp.training.optimizers`), or at its first step not
             together with this network.
     """
     check_optimizer(model, optimizer)
-    seed_default_generators(dropout_seed, modules_seed)
+    seed_default_generators(seeds.dropout, seeds.modules)
     if is_known(model, optimizer):
-        single_pass = backprop.Backprop(model, dropout_seed)
+        single_pass = backprop.Backprop(model, seeds.dropout)
         if updates.suits(optimizer):
             return Step(single_pass, updates.Update(optimizer))
         own = [(p, p.detach()) for p in model.parameters()]

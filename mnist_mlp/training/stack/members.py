@@ -17,9 +17,7 @@ from mnist_mlp.training.stack.runs import Run
 def run_of(parts: Parts) -> Run:
     """These parts, built on the CPU, as a run of a stack."""
     assert isinstance(parts.model, nn.Sequential)  # as `loop.suits` has found
-    return Run(
-        parts.model, parts.optimizer, parts.seeds.batches, parts.seeds.dropout, parts.schedule, parts.seeds.modules
-    )
+    return Run(parts.model, parts.optimizer, parts.seeds, parts.schedule)
 
 
 def facts(run: Run, size: int) -> dict[str, Any]:

@@ -197,7 +197,7 @@ def steps_of(
             own.append(_together(runs[rows[0]].optimizer, rates[rows[0]], parameters, rows))
         else:
             for row in rows:
-                random = default_state(runs[row].dropout_seed, runs[row].modules_seed)
+                random = default_state(runs[row].seeds.dropout, runs[row].seeds.modules)
                 places = zip(runs[row].model.parameters(), parameters.of_run(row), strict=True)
                 own.append(
                     OwnSteps(runs[row].optimizer, rates[row], [row], [(p, *place) for p, place in places], random)

@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mnist_mlp.training.schedules import Schedule
+from mnist_mlp.training.seeds import Seeds
 
 
 @dataclass(frozen=True)
@@ -16,15 +17,12 @@ class Run:
         model: a network that `suits` accepts, on the CPU; its parameters and running statistics become views into the
             stack, and are trained.
         optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
-        batch_seed: of the batch order.
-        dropout_seed: of dropout.
+        seeds: of the batch order, of dropout, and (`modules`) of whatever the optimizer draws from PyTorch's default
+            generator.
         schedule: of the learning rate; None leaves the optimizer its own.
-        modules_seed: of whatever the optimizer draws from PyTorch's default generator.
     """
 
     model: nn.Sequential
     optimizer: Optimizer
-    batch_seed: int
-    dropout_seed: int
+    seeds: Seeds
     schedule: Schedule | None = None
-    modules_seed: int = 0

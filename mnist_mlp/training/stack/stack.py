@@ -103,7 +103,7 @@ class Stack:
         self.dropouts = [(s.features, part) for s in self.segments for part in s.parts if isinstance(part, Dropout)]
 
         # Runs of one seed see the same batches and masks, which are prepared once.
-        seeds = [(run.batch_seed, run.dropout_seed) for run in runs]
+        seeds = [(run.seeds.batches, run.seeds.dropout) for run in runs]
         self.streams = list(dict.fromkeys(seeds))
         self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
         self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]

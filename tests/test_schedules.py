@@ -116,7 +116,7 @@ def data(real_mnist: Dataset) -> Splits:
 
 
 def images_of(data: Splits) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    for index in batches(len(data.train), BATCH, torch.Generator().manual_seed(1)):
+    for index in batches(len(data.train), BATCH, torch.Generator().manual_seed(derive_seeds(0).batches)):
         images, labels = data.train.take(index)
         yield images.double(), labels
 

@@ -102,9 +102,8 @@ def steps_of_core(one: Run, data: Splits, marks: Sequence[int]) -> dict[int, Sta
     dtype = next(one.model.parameters()).dtype
     step = make_step(one.model.train(), one.optimizer, one.seeds)
     states = {}
-    for number, index in enumerate(
-        batches(len(data.train), BATCH, torch.Generator().manual_seed(one.seeds.batches)), 1
-    ):
+    order_of = torch.Generator().manual_seed(one.seeds.batches)
+    for number, index in enumerate(batches(len(data.train), BATCH, order_of), 1):
         images, labels = data.train.take(index)
         step(images.to(dtype), labels)
         if number in marks:

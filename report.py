@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from mnist_mlp.report import TARGET, newest_sweep, report_on
-from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.errors import UserError, in_words
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
     try:
         report_on(arguments.sweeps or [newest_sweep()], arguments.out, arguments.target, arguments.by, arguments.format)
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {in_words(error)}")
 
 
 if __name__ == "__main__":

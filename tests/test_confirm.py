@@ -153,8 +153,16 @@ def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarise: Report, 
     assert any("among 0.01, 0.1" in line for line in method(comparison))
     assert sorted(comparison.sensitivity["lr"].unique()) == [0.01, 0.1]
     topics = [note.topic for note in comparison.notes]
-    assert "Best optim.lr at the edge of its grid" in topics
+    assert "Best optim.lr at the edge of what was tried" in topics
     assert not {"Unequal seeds", "Settings with unequal seeds", "Learning rate not tuned"} & set(topics)
+
+
+def test_cells_are_those_that_were_confirmed(confirmed: Path) -> None:
+    with pytest.raises(UserError, match="^--by init: .* confirmed a setting for each init and optim, so its runs"):
+        compared([confirmed], by=["init"])
+    for same in (["optim"], ["optim", "init"]):  # of one initialisation
+        (comparison,) = compared([confirmed], by=same)[1].values()
+        assert comparison.summary["n"].tolist() == [3, 3]
 
 
 def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summarise: Report, write_run: Write) -> None:

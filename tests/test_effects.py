@@ -32,7 +32,7 @@ def test_two_by_two_is_three_paired_t_tests() -> None:
     for effect, (one, other, words) in expected.items():
         row = table.loc[effect]
         assert row["p"] == pytest.approx(stats.ttest_rel(one, other).pvalue)
-        assert (row["difference"], row["largest"]) == (pytest.approx((one - other).mean()), words)
+        assert (row["difference"], row["clearest"]) == (pytest.approx((one - other).mean()), words)
     assert table["n"].tolist() == [4] * 3
     means = Y.mean(axis=2)
     assert table["range"].tolist() == pytest.approx(
@@ -55,14 +55,14 @@ def test_the_likeliest_of_many_differences_is_named_and_corrected() -> None:
     margins = y.mean(axis=0)
     p = [stats.ttest_rel(margins[i], margins[j]).pvalue for i, j in ((0, 1), (0, 2), (1, 2))]
     assert table["p"]["optim"] == pytest.approx(1 - (1 - min(p)) ** 3)
-    assert table["largest"]["optim"] == ["x less y", "x less z", "y less z"][int(np.argmin(p))]
+    assert table["clearest"]["optim"] == ["x less y", "x less z", "y less z"][int(np.argmin(p))]
     within = y[0] - y[1]
     crossed = {
         f"{a} rather than {b}": within[i] - within[j] for i, a in enumerate("xyz") for j, b in enumerate("xyz") if i < j
     }
     q = {words: stats.ttest_1samp(d, 0).pvalue for words, d in crossed.items()}
     best = min(q, key=lambda words: q[words])
-    assert table["largest"]["init × optim"] == f"a less b, with {best}"
+    assert table["clearest"]["init × optim"] == f"a less b, with {best}"
     assert table["p"]["init × optim"] == pytest.approx(1 - (1 - q[best]) ** 3)
 
 

@@ -52,12 +52,12 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
         ),
         (
             [{"lr": 0.1, "test": [0.1, 0.9]}, {"lr": 0.01, "test": [0.1, 0.8]}],
-            "Best optim.lr at the edge of its grid",
+            "Best optim.lr at the edge of what was tried",
             "try larger values for he / adam (0.1)",
         ),
         (
             [{"lr": 0.1, "test": [0.1, 0.8]}, {"lr": 0.01, "test": [0.1, 0.9]}],
-            "Best optim.lr at the edge of its grid",
+            "Best optim.lr at the edge of what was tried",
             "try smaller values for he / adam (0.01)",
         ),
         (
@@ -138,7 +138,7 @@ def test_a_value_that_only_failed_was_not_tried(tmp_path: Path, write_run: Write
     write_run(lr=0.001, test=[0.1, 0.8])
     write_run(lr=0.01, test=[0.1, 0.9])
     write_run(lr=0.1, status="failed", reason="no")
-    assert "try larger values for he / adam (0.01)" in notes(tmp_path)["Best optim.lr at the edge of its grid"]
+    assert "try larger values for he / adam (0.01)" in notes(tmp_path)["Best optim.lr at the edge of what was tried"]
 
 
 def test_a_learning_rate_is_of_interest_where_optimizers_are_compared(tmp_path: Path, write_run: Write) -> None:

@@ -116,7 +116,7 @@ def test_a_lock_leaves_nothing_and_is_never_held_twice(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.run.schema import UserError\n"
+        "from mnist_mlp.run.errors import UserError\n"
         "from mnist_mlp.sweeps.holding import holding\n"
         "top, turns = Path(sys.argv[1]), 0\n"
         "while turns < 100:\n"

@@ -333,6 +333,14 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     assert "Unequal seeds" not in [note.topic for note in comparison.notes]
 
 
+def test_a_look_that_has_lost_a_run_judges_nothing(looked: Path) -> None:
+    (min(looked.glob("*/")) / RUN_FILE).write_text("{")
+    (comparison,) = compared([looked])[1].values()
+    assert set(comparison.pairs["verdict"]) == {
+        "cannot be told: a run that was looked at has no result, and the sweep's own command trains it again"
+    }
+
+
 def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_path: Path) -> None:
     ((_, by_optim),) = compared([looked], by=["optim"])[1].items()
     assert by_optim.pairs["verdict"].tolist() == [

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.environment import extra_with, find_modules_in
-from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.interrupts import INTERRUPTED
 
 
@@ -77,8 +77,11 @@ def call(main: Callable[[], None]) -> None:
         main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")
+    except BrokenPipeError:  # whoever reads what is printed has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (UserError, OSError, yaml.YAMLError) as error:  # also a path that cannot be written, a file that is no YAML
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {in_words(error)}")
     except RuntimeError as error:
         missing = re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+?)_(launcher|sweeper)\.", str(error))
         if not missing:
@@ -120,6 +123,11 @@ def explain(error: Exception) -> str:
             f"{text.splitlines()[0]}: this is none of Hydra's overrides; a shell takes braces, brackets, parentheses "
             "and blanks apart unless the whole argument is quoted, as 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
         )
+    if wrong := re.match(r"(?:Error parsing override '|LexerNoViableAltException: )(.*?)'?\n", text):
+        return (
+            f"{wrong.group(1)}: allowed is KEY=VALUE, without blanks around the =; an argument that has a blank in it "
+            "is quoted as a whole"
+        )
     if not isinstance(error, ConfigCompositionException):
         return text
     if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
@@ -150,5 +158,7 @@ def explain(error: Exception) -> str:
 
 def _beside(key: str) -> Sequence[str]:
     """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
+    from mnist_mlp.app.register import EXPERIMENT  # which needs `usage`
+
     head = key.partition(".")[0]
-    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or schema.KEYS
+    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, EXPERIMENT]

@@ -125,8 +125,10 @@ def resume_command(directory: Path) -> str:
 
 
 def _dry_run(done: Sequence[Job], todo: Sequence[Job]) -> Iterable[str]:
-    yield from (f"done   {job.directory.name}  {' '.join(job.overrides)}" for job in done)
-    yield from (f"to do  {job.directory.name}  {' '.join(job.overrides)}" for job in todo)
+    for what, jobs in (("done ", done), ("to do", todo)):
+        for job in jobs:
+            overrides = " ".join(one for one in job.overrides if not one.startswith("dry_run="))
+            yield f"{what}  {job.directory.name}  {overrides}"
     seconds = [summary["wall_seconds"] for job in done if "wall_seconds" in (summary := job.summary())]
     if not seconds:
         yield f"{len(todo)} to do; no finished run to estimate the time from"

@@ -112,6 +112,13 @@ def phases(
         _check_looks(directory, last, until, given, cells)
     if not confirmation:
         _check_jobs(directory, last, jobs)
+    log.info(
+        "%s: then up to %d further seeds for each of %d cells, %d at a time, until it is decided",
+        PLACE,
+        until.max_seeds - len(given),
+        len(cells),
+        until.batch,
+    )
     yield jobs
     if confirmation:
         jobs = next(before, [])

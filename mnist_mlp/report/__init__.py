@@ -99,6 +99,7 @@ def compared(
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
     keys = roles.compared_keys(varying, by)
     results = roles.once(results, keys)
+    roles.check_confirmed(results.runs, keys)
     on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))

@@ -27,3 +27,10 @@ class InvalidArgument(ValueError):
 def name_of(function: Callable[..., object]) -> str:
     """What a function is called, though some of its arguments are bound."""
     return str(getattr(getattr(function, "func", function), "__name__", function))
+
+
+def in_words(error: Exception) -> str:
+    """The message for a user: of the system's errors, the file that they are about and why."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

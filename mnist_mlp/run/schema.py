@@ -247,6 +247,23 @@ def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key"
     paths = [path for path, _ in describe()]
     ending = next((f" (did you mean {path}?)" for path in paths if path.endswith(f".{key}")), "")
     hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
+    return _no_such(key, value, noun, hint, known)
+
+
+def unknown_argument(group: str, key: str, value: object, arguments: Sequence[str]) -> str:
+    """The message for a key of a group that neither its option's target takes, with these arguments, nor the group."""
+    known = list(dict.fromkeys([*arguments, *_own_settings(group)]))
+    return _no_such(f"{group}.{key}", value, "key", nearest(key, known), known)
+
+
+def _own_settings(group: str) -> list[str]:
+    """A group's settings that go with every option, as they are none of the target's."""
+    tree = next(f.default_factory for f in fields(Config) if f.name == group)
+    assert is_dataclass(tree)
+    return [f.name for f in fields(tree) if f.default is not MISSING and not f.name.startswith("_")]
+
+
+def _no_such(key: str, value: object, noun: str, hint: str, known: Sequence[str]) -> str:
     given = key if value == MISSING else f"{key}={value}"
     return f"{given}: there is no such {noun}{hint}; allowed are {', '.join(known) or 'none'}"
 

@@ -73,7 +73,7 @@ def _check_arguments(
         if key in names:
             _check_kind(f"{group}.{key}", value, signature.parameters[key])
         elif not takes_anything:
-            raise ConfigError(f"{group}.{schema.unknown_key(key, value, names)} (the arguments of {path})")
+            raise ConfigError(f"{schema.unknown_argument(group, key, value, names)} (with {path})")
     try:
         signature.bind(*args, **kwargs, **ours)
     except TypeError as error:

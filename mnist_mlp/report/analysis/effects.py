@@ -15,7 +15,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.contrasts import FEWEST, judge
 from mnist_mlp.report.analysis.roles import REPLICATE, as_typed
 
-COLUMNS = ("effect", "n", "range", "share", "largest", "difference", "p")
+COLUMNS = ("effect", "n", "range", "share", "clearest", "difference", "p")
 
 
 def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = None) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
     Returns:
         One row an effect: `effect` (a key, or "a x b"), `n` (seeds that all cells have), `range` of its marginal means
         (accuracy; none of the interaction), `share` of the variance of the cells' means (the three add up to 1),
-        `largest`, the difference that is least likely to be chance, in words, `difference`, its size (accuracy), and
+        `clearest`, the difference that is least likely to be chance, in words, `difference`, its size (accuracy), and
         `p`, corrected for all differences of the effect. Empty where a key has one value, a combination is missing, or
         fewer than three seeds are there in all cells.
     """
@@ -60,7 +60,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
             "n": len(table),
             "range": ranges,
             "share": np.array(squares) / (sum(squares) or np.nan),
-            **dict(zip(("largest", "difference", "p"), zip(*tested, strict=True), strict=True)),
+            **dict(zip(("clearest", "difference", "p"), zip(*tested, strict=True), strict=True)),
         }
     )
 

@@ -19,6 +19,7 @@ from mnist_mlp.report.analysis.roles import (
     budgets,
     ended,
     judged_split,
+    rank_settings,
     scored,
     tested,
     tried,
@@ -120,7 +121,7 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
 
 
 def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:
-    if "optim" in by and LEARNING_RATE not in (*tuned, *by) and runs[CELL].nunique() > 1:
+    if {"optim", "schedule"} & {*by} and LEARNING_RATE not in (*tuned, *by) and runs[CELL].nunique() > 1:
         what = (
             "each optimizer ran at one value, so this ranks settings, not optimizers"
             if runs["optim"].nunique() > 1
@@ -151,6 +152,16 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
                 else "the more are tried, the better the best of them looks, so that such cells are not compared."
             ),
         )
+    _, ranked = rank_settings(runs, tuned)
+    means = ranked["mean"].round(12)
+    best = means == means.groupby(ranked[CELL]).transform("max")
+    level = ranked[best].groupby(CELL).size()
+    if (level > 1).any():
+        yield Note(
+            "Ties in the choice",
+            f"in {listed([f'{cell} ({n} settings)' for cell, n in level[level > 1].items()])}, settings are equally "
+            "good by what they are chosen by; the first of them is taken, by its value.",
+        )
     of_setting = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)
     uneven = of_setting.groupby(level=0).nunique()
     if (uneven > 1).any():
@@ -180,7 +191,7 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
             if len(side)
         ]
         if sides:
-            yield Note(f"Best {key} at the edge of its grid", f"the best may lie outside: {'; '.join(sides)}.")
+            yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
 
 
 def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str]) -> Iterator[Note]:

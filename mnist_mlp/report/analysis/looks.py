@@ -22,6 +22,7 @@ from mnist_mlp.run.looks import Look, Looks
 
 ALONE = f"{UNTOLD}: seeds were added until cells were told apart; report on that sweep alone, by init and optim"
 UNSEEN = f"{UNTOLD}: seeds are added until cells are told apart, and no look that can be relied on was taken"
+LOST = f"{UNTOLD}: a run that was looked at has no result, and the sweep's own command trains it again"
 OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
 
 
@@ -64,6 +65,13 @@ def judge_look(
 def withhold(pairs: pd.DataFrame, why: str) -> pd.DataFrame:
     """The pairs without verdicts, where these would be of seeds that were added because of how others turned out."""
     return pairs.assign(verdict=why, **dict.fromkeys(NUMBERS, np.nan))
+
+
+def have_results(looks: Looks, table: pd.DataFrame) -> bool:
+    """Whether every run that was looked at has a score, in a table of cells x seeds."""
+    return all(
+        table.reindex(index=list(look.cells), columns=list(look.seeds)).notna().all(axis=None) for look in looks.looks
+    )
 
 
 def are_as_planned(looks: Looks) -> bool:

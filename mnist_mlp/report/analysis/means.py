@@ -21,15 +21,16 @@ def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[
         measures: columns to be summed up; NaN does not count.
 
     Returns:
-        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN where n < 2; an
-        interval ends where its measure does, accuracies at 0 and 1 and losses at 0.
+        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN where n < 2 or all
+        values are equal, which show no noise to make an interval of; an interval ends where its measure does,
+        accuracies at 0 and 1 and losses at 0.
     """
     groups = frame.groupby(list(keys), sort=False)[list(measures)]
     mean, std = groups.mean(), groups.std()
     if "independent" in frame:
         groups = frame[frame["independent"]].groupby(list(keys), sort=False)[list(measures)]
     n, spread = (of.reindex(mean.index) for of in (groups.count(), groups.std()))
-    half = spread / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n > 1))
+    half = spread.where(spread > 0) / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n > 1))
     low, high = mean - half, mean + half
     for measure in measures:
         least, most = BOUNDS.get(measure.rpartition("_")[2], (None, None))

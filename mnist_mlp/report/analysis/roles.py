@@ -88,6 +88,23 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]
     return list(dict.fromkeys(by))
 
 
+def check_confirmed(runs: pd.DataFrame, by: Sequence[str]) -> None:
+    """See that the cells are those that a sweep confirmed settings for, as any other would average several settings.
+
+    Raises:
+        UserError: they are not.
+    """
+    for sweep, part in runs[runs["chosen_in"].notna()].groupby("chosen_in"):
+        cells, own = cell_names(part, by), cell_names(part, COMPARED)
+        regroups = cells.groupby(own).nunique().max() > 1 or own.groupby(cells).nunique().max() > 1
+        if regroups and (part["phase"] == CONFIRM).any():
+            allowed = ",".join(COMPARED)
+            raise UserError(
+                f"--by {','.join(by)}: {sweep} confirmed a setting for each {' and '.join(COMPARED)}, so its runs "
+                f"compare by these alone; allowed is --by {allowed}, or a sweep without confirmation"
+            )
+
+
 def once(results: Results, by: Sequence[str]) -> Results:
     """The results with each setting and seed of a cell once, as a replicate that was repeated is still one.
 
@@ -185,7 +202,7 @@ def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
 
 
 def rank_settings(runs: pd.DataFrame, tuned: Sequence[str]) -> tuple[pd.Series, pd.DataFrame]:
-    """The settings of each cell by their mean score on the split that chooses, the best first.
+    """The settings of each cell by their mean score on the split that chooses, the best first; equal ones by value.
 
     Args:
         runs: as in `choose`.
@@ -199,7 +216,8 @@ def rank_settings(runs: pd.DataFrame, tuned: Sequence[str]) -> tuple[pd.Series, 
     scores = score(runs, f"{judged_split(runs)}_accuracy")
     groups = pd.DataFrame({CELL: runs[CELL], "setting": settings, "score": scores}).groupby([CELL, "setting"])["score"]
     table = groups.agg(mean="mean", n="count").reset_index()
-    order = table["mean"].fillna(-1.0).sort_values(ascending=False, kind="stable").index
+    # Equal means may be sums in another order.
+    order = table["mean"].round(12).fillna(-1.0).sort_values(ascending=False, kind="stable").index
     return settings, table.loc[order]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import budget, effects, fairness, roles, sources
-from mnist_mlp.report.analysis.looks import ALONE, UNSEEN, are_as_planned, judge_looks, withhold
+from mnist_mlp.report.analysis.looks import ALONE, LOST, UNSEEN, are_as_planned, have_results, judge_looks, withhold
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
@@ -132,8 +132,9 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     sweeps = scored["looked_in"].dropna().unique()
     looks = results.looks.get(sweeps[0]) if len(sweeps) == 1 else None
     is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and tuple(by) == COMPARED)
-    if is_alone and looks and are_as_planned(looks):
-        paired, judged = judge_looks(score_table(scored, SEED).reindex(table.index), looks.looks, images, looks.margin)
+    of_seed = score_table(scored, SEED).reindex(table.index)
+    if is_alone and looks and are_as_planned(looks) and have_results(looks, of_seed):
+        paired, judged = judge_looks(of_seed, looks.looks, images, looks.margin)
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
         averaged = judged_by[judged_by[SEED].isin(looks.looks[0].seeds)]
     else:
@@ -141,7 +142,9 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         # An average over cells that were tuned unalike is as unfair as a pair of them.
         averaged = judged_by if len({*spent.values()}) < 2 else judged_by.head(0)
         if len(sweeps):
-            looks, paired, averaged = None, withhold(paired, UNSEEN if is_alone else ALONE), averaged.head(0)
+            lost = looks is not None and are_as_planned(looks)
+            why = (LOST if lost else UNSEEN) if is_alone else ALONE
+            looks, paired, averaged = None, withhold(paired, why), averaged.head(0)
     return Comparison(
         by=by,
         tuned=tuned,

@@ -44,7 +44,8 @@ def _winner(comparison: Comparison) -> str:
     first = _first(comparison)
     rivals = comparison.pairs[comparison.pairs["a"] == best[CELL]]
     if rivals.empty:
-        return f"{first}. There is no other cell with a result to compare it with."
+        result = " with a result" if len(comparison.summary) > 1 else ""
+        return f"{first}. There is no other cell{result} to compare it with."
     unknown = are(rivals["verdict"], UNTOLD)
     told, why = rivals[~unknown], listed(list(dict.fromkeys(map(reason, rivals.loc[unknown, "verdict"]))))
     rest = f" ({unknown.sum()} more cannot be judged: {why})" if unknown.any() else ""
@@ -126,13 +127,18 @@ def _first(comparison: Comparison) -> str:
     summary = comparison.summary
     level = summary.loc[np.isclose(summary["score"], best["score"], rtol=0, atol=1e-12), CELL].tolist()[1:]
     as_high = f" (as high as {listed(level)})" if level else ""
-    text = f"{sentence(trained(comparison))[:-1]}, {name} scored highest{as_high}: "
+    reached = f"scored highest{as_high}:" if len(summary) > 1 else "reached"
+    text = f"{sentence(trained(comparison))[:-1]}, {name} {reached} "
     if diverged := int((scored["status"] == DIVERGED).sum()):
         return (
             f"{text}{best['score'] * 100:.2f} % test accuracy over {counted(len(scored), 'run')}, of which {diverged} "
             f"{_diverged(diverged)}; the rest reached {mean} %"
         )
-    return f"{text}{mean} % test accuracy (n = {best['n']})"
+    independent = int(scored["independent"].sum())
+    by = "" if independent == len(scored) else f", the interval by {counted(independent, 'independent replicate')}"
+    guessing = scored["at_chance"].fillna(False).all()
+    chance = ", which is not shown to be better than always naming the commonest class" if guessing else ""
+    return f"{text}{mean} % test accuracy (n = {best['n']}{by}){chance}"
 
 
 def _diverged(count: int) -> str:
@@ -158,7 +164,7 @@ def _effects(comparison: Comparison) -> str:
     for row in mains:
         name, p = _called(row["effect"]), probability(row["p"])
         parts.append(
-            f"{name} matters ({points(row['range'])} between its best and worst on average, p {p})"
+            f"{name} matters (p {p}; its best and worst are {points(row['range'])} apart on average)"
             if row["p"] < MATTERS
             else f"no effect of {name} on average was found (p {p})"
         )
@@ -197,17 +203,18 @@ def _speed(comparison: Comparison) -> str:
     tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
     return (
         f"Fastest to {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
-        f"(medians; {reached} of {counted(ended, 'run')} reached it)."
+        f"(medians, not tested; {reached} of {counted(ended, 'run')} reached it)."
     )
 
 
 def _nearer_target(comparison: Comparison) -> str:
-    """The most that was reached, and a rounder, lower target that half of the cells would reach."""
+    """The most that was reached, and a rounder, lower target that half of the cells would reach, and two at least."""
     highest = comparison.scored["highest_accuracy"]
-    usual = comparison.scored.groupby(CELL)["highest_accuracy"].median().median()
-    lower = [target for target in TARGETS if target <= usual]
+    cells = comparison.scored.groupby(CELL)["highest_accuracy"].median().dropna().sort_values(ascending=False)
+    enough = cells.iloc[min(len(cells) - 1, max(1, (len(cells) - 1) // 2))]
+    lower = [target for target in TARGETS if target <= enough]
     return f"; the best reached {_floor(highest.max())} %" + (
-        f": --target {lower[0]:g} would compare times" if lower else ""
+        f": --target {lower[0]:g} would {'compare' if len(cells) > 1 else 'give'} times" if lower else ""
     )
 
 

@@ -48,7 +48,8 @@ def method(comparison: Comparison) -> list[str]:
     if not comparison.effects.empty:
         lines.append(
             "Effects: the same tests, of averages over the other key within each seed, and of differences of "
-            "differences for the interaction; p is corrected for all differences of an effect. Each of the three "
+            "differences for the interaction; p is that of the clearest difference, the one least likely to be chance, "
+            "and corrected for all differences of an effect. Each of the three "
             "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
             "variance of the cells' means."
         )

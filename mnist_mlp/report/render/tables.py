@@ -15,6 +15,7 @@ from mnist_mlp.run.record import DIVERGED
 
 MOST_PAIRS = 300  # shown in a page; pairs.csv has all
 MOST_ROWS = 40  # of a LaTeX table, which must fit on a page
+LARGE_LOSS = 1e4  # nats, beyond which a loss is told by its magnitude
 NOT_SIGNIFICANT = "n.s."  # as papers have it
 
 
@@ -84,7 +85,7 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
         table["score (%)"] = _shown(summary["score"], "{:.2f}", 100)
     table["test accuracy (%)"] = list(map(interval, *means))
     table["against the best"] = _against_the_best(comparison)
-    table["test loss (nats)"] = _shown(summary["test_loss_mean"], "{:.4f}")
+    table["test loss (nats)"] = summary["test_loss_mean"].map(_loss)
     table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
     table["epochs to target"] = summary["epochs_to_target"].map(_reached)
     table["n"] = summary["n"]
@@ -92,6 +93,10 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table["failed"] = summary["failed"]
     table["seconds"] = _shown(summary["seconds_mean"], "{:.1f}")
     return table.astype(str)
+
+
+def _loss(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.4f}" if value < LARGE_LOSS else f"{value:.3g}"
 
 
 def _reached(value: float) -> str:
@@ -137,7 +142,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
             "effect": table["effect"],
             "range (points)": _shown(table["range"], "{:.2f}", 100),
             "share of variance": _shown(table["share"], "{:.1%}"),
-            "largest difference": table["largest"],
+            "clearest difference": table["clearest"],
             "(points)": _shown(table["difference"], "{:+.2f}", 100),
             "n": table["n"].astype(str),
             "corrected p": table["p"].map(lambda p: probability(p).removeprefix("= ")),
@@ -149,6 +154,7 @@ def runs(comparison: Comparison) -> pd.DataFrame:
     """Every run as text, indexed by its directory."""
     table = _sorted_runs(comparison)
     keys = [key for key in _keys(comparison) if not key.startswith("optim._") and not key.startswith("init._")]
+    keys += ["phase"] if comparison.confirmed else []
     shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
     shown["status"] = table["status"]
     for column in ("test_accuracy", "val_accuracy"):

@@ -15,7 +15,7 @@ from mnist_mlp.app.register import register
 from mnist_mlp.report import compared
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
-from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
+from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, add_confirmed, write_choices
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.sweeps.jobs import Job
@@ -158,7 +158,7 @@ def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarise: Report, 
 
 
 def test_cells_are_those_that_were_confirmed(confirmed: Path) -> None:
-    with pytest.raises(UserError, match="^--by init: .* confirmed a setting for each init and optim, so its runs"):
+    with pytest.raises(UserError, match=r"^--by init: .* confirmed a setting for each init and optim, so its runs"):
         compared([confirmed], by=["init"])
     for same in (["optim"], ["optim", "init"]):  # of one initialisation
         (comparison,) = compared([confirmed], by=same)[1].values()
@@ -173,11 +173,61 @@ def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summar
     assert "of an earlier choice" in results.problems[0].why
 
 
-def test_a_damaged_choice_is_named(confirmed: Path) -> None:
-    (confirmed / CHOICES_FILE).write_text('{"he / adam": 3}')
-    results, sections = compared([confirmed])
-    assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(confirmed), CHOICES_FILE)]
-    assert list(sections) == ["mnist, epochs=1", "mnist, epochs=2"]  # nobody knows which were to choose
+@pytest.mark.parametrize("damage", ["text", "link", "directory"])
+def test_without_its_choices_nobody_knows_which_runs_are_results(
+    confirmed: Path, write_run: Write, tmp_path: Path, damage: str
+) -> None:
+    (confirmed / CHOICES_FILE).unlink()
+    if damage == "text":
+        (confirmed / CHOICES_FILE).write_text('{"he / adam": 3}')
+    elif damage == "link":
+        (confirmed / CHOICES_FILE).symlink_to("nowhere")
+    else:
+        (confirmed / CHOICES_FILE).mkdir()
+    other = write_run(optim="nag").rename(tmp_path / "other")
+    results, _ = compared([confirmed, other])
+    assert results.runs.index.tolist() == [str(other)]
+    problem, *others = results.problems
+    assert (problem.run, problem.why.partition(":")[0]) == (str(confirmed), CHOICES_FILE)
+    assert {other.why for other in others} == {
+        "its sweep's choices.json is damaged; the command of that sweep writes it again"
+    }
+
+
+def test_sweeps_that_confirmed_different_settings_are_not_averaged(
+    confirmed: Path, write_run: Write, tmp_path: Path
+) -> None:
+    run = write_run(lr=0.1, seed=20, test=[0.1, 0.5, 0.94])
+    (tmp_path / "other").mkdir()
+    run.rename(tmp_path / "other" / run.name)
+    write_choices(tmp_path / "other", {"he / adam": Choice({"optim.lr": 0.1}, [], [run.name])})
+    with pytest.raises(UserError, match=r"other and .*sweep confirmed optim.lr=0.01 and 0.1 for he / adam, which has"):
+        compared([confirmed, tmp_path / "other"])
+
+
+def test_runs_that_confirm_nothing_are_not_scored_beside_those_that_do(
+    confirmed: Path, write_run: Write, tmp_path: Path
+) -> None:
+    plain = [write_run(lr=0.1, seed=seed, test=[0.1, 0.5, 0.99]).rename(tmp_path / f"plain{seed}") for seed in (0, 1)]
+    (comparison,) = (c for c in compared([confirmed, *plain])[1].values() if c.confirmed)
+    assert comparison.summary["n"].tolist() == [3, 3]
+    assert [note.text for note in comparison.notes if note.topic == "Runs set aside"] == [
+        "he / adam: 2: they confirm nothing, in cells whose setting was confirmed by others, and are not scored."
+    ]
+
+
+def test_what_was_confirmed_before_stays(tmp_path: Path) -> None:
+    def written(choices: dict[str, Choice]) -> dict[str, list[str]]:
+        write_choices(tmp_path, choices)
+        return {cell: of["confirmed"] for cell, of in chosen(tmp_path).items()}
+
+    one, other = Choice({"optim.lr": 0.1}, [], ["a"]), Choice({"optim.lr": 0.2}, [], ["c"])
+    assert written({"he / adam": one}) == {"he / adam": ["a"]}
+    add_confirmed(tmp_path, {"he / adam": ["b"]})
+    assert written({"he / adam": one, "he / sgd": other}) == {"he / adam": ["a", "b"], "he / sgd": ["c"]}
+    assert written({"he / sgd": one}) == {"he / adam": ["a", "b"], "he / sgd": ["a"]}
+    (tmp_path / CHOICES_FILE).write_text("{")
+    assert written({"he / adam": one}) == {"he / adam": ["a"]}
 
 
 def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summarise: Report) -> None:

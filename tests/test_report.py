@@ -20,6 +20,7 @@ from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
+from mnist_mlp.report.render.page import sweep_command
 from mnist_mlp.report.render.style import appearance
 from mnist_mlp.report.render.training import origin
 from mnist_mlp.run.errors import UserError
@@ -374,6 +375,38 @@ def damage_endless(run: Path) -> None:
     (run / RUN_FILE).write_text(json.dumps(summary))
 
 
+def damage_digest(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text()) | {"data": {"digest": ["a"]}}
+    (run / RUN_FILE).write_text(json.dumps(summary))
+
+
+def damage_step(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text()) | {"step": []}
+    (run / RUN_FILE).write_text(json.dumps(summary))
+
+
+def damage_size(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text()) | {"stack_size": ""}
+    (run / RUN_FILE).write_text(json.dumps(summary))
+
+
+def damage_overrides(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text()) | {"overrides": True}
+    (run / RUN_FILE).write_text(json.dumps(summary))
+
+
+def damage_target(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text())
+    summary["config"]["model"] = {"_target_": True}
+    (run / RUN_FILE).write_text(json.dumps(summary))
+
+
+def damage_rate(run: Path) -> None:
+    summary = json.loads((run / RUN_FILE).read_text())
+    summary["config"]["optim"]["lr"] = 10**400
+    (run / RUN_FILE).write_text(json.dumps(summary))
+
+
 def damage_gone(run: Path) -> None:
     (run / RUN_FILE).unlink()
 
@@ -515,7 +548,11 @@ def test_the_head_says_what_made_it(write_run: Write, tmp_path: Path) -> None:
     assert origin(runs) == "2 runs by A_B, cuda:0, ended 2026-01-01 to 2026-01-03, 1.0 hours of work."
     assert origin(runs.head(1).assign(wall_seconds=math.nan)) == "1 run by A_B, cuda:0, ended 2026-01-01."
     commands = {"task": ["experiment=x", "seed=0"], "hydra": ["hydra.mode=MULTIRUN"]}
-    (tmp_path / "sweep" / "multirun.yaml").write_text(json.dumps({"hydra": {"overrides": commands}}))
+    record = tmp_path / "sweep" / "multirun.yaml"
+    for damaged in (b"\xff\xfe", json.dumps({"hydra": {"overrides": {"hydra": [1], "task": []}}}).encode()):
+        record.write_bytes(damaged)
+        assert sweep_command(record.parent) == ""
+    record.write_text(json.dumps({"hydra": {"overrides": commands}}))
     report_on([tmp_path / "sweep"], tmp_path / "report")
     head = "`python run.py experiment=x seed=0`: 2 runs by A_B, cuda:0, ended 2026-01-01 to 2026-01-03."
     assert head in (tmp_path / "report" / "report.md").read_text()

@@ -87,9 +87,9 @@ def test_the_readme_says_what_the_tables_say(runs: pd.DataFrame, summary: pd.Dat
         f"{scored} test accuracy",
         f"better than {better} of the {len(rivals)} other combinations",
         f"indistinguishable from {alike}",
-        f"({points['init']} between the best and the worst, p {probability(effects['p']['init'])})",
-        f"({points['optim']} between the best, {best_optim}, and the worst, {worst_optim}, "
-        f"p {probability(effects['p']['optim'])})",
+        f"(p {probability(effects['p']['init'])}; its best and worst are {points['init']} apart)",
+        f"(p {probability(effects['p']['optim'])}; its best, {best_optim}, and its worst, {worst_optim}, are "
+        f"{points['optim']} apart)",
         f"interaction (p {probability(effects['p'].iloc[-1])})",
         f"each of the {len(summary)} combinations",
         f"{len(runs)} runs",

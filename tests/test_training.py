@@ -95,6 +95,7 @@ def test_what_runs_differ_in_has_no_one_value(
         (MODEL | {"input_dropout": 0.0}, FACTS, "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5)"),
         (MODEL | {"dropout": 0.0, "batch_norm": False, "activation": "tanh"}, FACTS, "(784-512-256-10 MLP, tanh)"),
         (MODEL, {}, "trained on mnist for 2 epochs (MLP with hidden layers 512-256, BatchNorm, ReLU, dropout 0.5)"),
+        *((MODEL | {"hidden": damaged}, FACTS, "(MLP, BatchNorm, ReLU, dropout 0.5)") for damaged in (True, "", ["a"])),
         ({"_target_": "mine.Convolutions", "width": 3}, FACTS, "(mine.Convolutions)"),
         ({}, {}, "trained on mnist for 2 epochs"),
     ],
@@ -150,6 +151,13 @@ def test_a_target_to_try_is_one_that_two_cells_reach(tmp_path: Path, write_run: 
     for optim, most in (("adam", 0.96), ("sgd", 0.69)):
         write_run(optim=optim, val=[0.1, 0.2, most])
     assert answer(compared(tmp_path))[-1].endswith("the best reached 96 %: --target 0.6 would compare times.")
+
+
+def test_times_are_taken_on_one_split(tmp_path: Path, write_run: Write) -> None:
+    """Where some runs have no validation images, by the test images of all."""
+    write_run(test=[0.1, 0.5, 0.9], val=[0.1, 0.98, 0.98])
+    write_run(optim="sgd", test=[0.1, 0.98, 0.98], val=[])
+    assert answer(compared(tmp_path))[-1].startswith("Fastest to 97 % test accuracy: he / sgd, in 1 epoch")
 
 
 def test_a_winner_that_has_learned_nothing_is_told(tmp_path: Path, write_run: Write) -> None:

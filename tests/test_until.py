@@ -356,7 +356,17 @@ def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_
 EMPTY = {"margin": None, "max_seeds": 6, "batch": 3, "given": [0, 1, 2], "jobs": [], "looks": []}
 
 
-@pytest.mark.parametrize("content", [{"margin": "wide"}, EMPTY | {"margin": 2}, EMPTY | {"batch": math.inf}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"margin": "wide"},
+        *(
+            EMPTY | wrong
+            for wrong in ({"margin": 2}, {"batch": math.inf}, {"batch": 0}, {"max_seeds": 10**9}, {"given": []})
+        ),
+        EMPTY | {"looks": [{"seeds": [0], "level": 0.1, "cells": ["a", "a"], "best": "a", "left": {}}]},
+    ],
+)
 def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path, content: dict[str, Any]) -> None:
     (looked / LOOKS_FILE).write_text(json.dumps(content))
     results, ((_, comparison),) = compared([looked])[0], compared([looked])[1].items()
@@ -385,6 +395,20 @@ def test_looks_find_their_seeds_whatever_else_is_numbered(looked: Path, write_ru
 def test_jobs_are_not_taken_out_of_such_a_sweep(looked: Path) -> None:
     with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(looked))}"):
         report_on(sorted(looked.glob("*/")))
+    (looked / "deep/er").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(looked))}"):
+        report_on([looked / "deep/er"])
+
+
+def test_a_sweep_that_was_stopped_is_said_to_go_on(looked: Path) -> None:
+    def notes() -> list[str]:
+        (comparison,) = compared([looked])[1].values()
+        return [note.topic for note in comparison.notes]
+
+    assert "Stopped before it was decided" not in notes()
+    found = read_looks(looked / LOOKS_FILE)
+    write_looks(looked, replace(found, looks=found.looks[:1]))
+    assert "Stopped before it was decided" in notes()
 
 
 def test_a_failed_run_is_said_to_have_failed_before_any_look(looked: Path, write_run: Write) -> None:

@@ -17,7 +17,7 @@ from mnist_mlp.app.confirm import EXAMPLE, SEED, Plan, confirming
 from mnist_mlp.run import configuration
 from mnist_mlp.run.choices import add_confirmed
 from mnist_mlp.run.errors import ConfigError, UserError
-from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
+from mnist_mlp.run.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, read_looks, write_looks
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.jobs import FINISHED, Job
@@ -31,7 +31,6 @@ SWEEPER = "hydra.sweeper"
 PLACE = f"{SWEEPER}.until_decided"
 KEYS = tuple(f"{SWEEPER}.{key}" for key in ("until_decided", "max_seeds", "batch", "margin"))
 PER_CENT = 100
-MOST = 1000  # seeds; to tell what takes more is not worth it
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def read(sweeper: Mapping[str, Any]) -> Until | None:
     if not isinstance(is_asked, bool):
         raise ConfigError(f"{PLACE}={is_asked}: allowed are true, false")
     for key in ("max_seeds", "batch"):
-        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MOST:
-            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed are whole numbers from 1 to {MOST:,}")
+        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MOST_SEEDS:
+            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed are whole numbers from 1 to {MOST_SEEDS:,}")
     if margin is not None:
         if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PER_CENT:
             raise ConfigError(
@@ -126,7 +125,8 @@ def phases(
             return
         _check_jobs(directory, last, jobs)
         yield jobs
-    yield from _looking(directory, jobs, until, used, bool(confirmation), plan, dry_run)
+    taken = last.looks if last else []
+    yield from _looking(directory, jobs, until, used, taken, bool(confirmation), plan, dry_run)
 
 
 def _looking(
@@ -134,6 +134,7 @@ def _looking(
     given: Sequence[Job],
     until: Until,
     used: set[int],
+    taken: Sequence[Look],
     is_confirmed: bool,
     plan: Plan,
     dry_run: bool,
@@ -173,7 +174,7 @@ def _looking(
         now = Look(seeds[:size], level, playing, "", {})
         look, playing, told = look_at(table.reindex(list(jobs)), now, told, images, until.margin)
         looks.append(look)
-        if not dry_run:
+        if not (dry_run or looks == taken[: len(looks)]):  # those that were taken before are written down
             write_looks(directory, record(names(everything, directory), looks))
         log.info("%s", _said(look, playing, is_last=size == until.max_seeds))
         if not playing:

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,6 @@ def compared(
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
     keys = roles.compared_keys(varying, by)
     results = roles.once(results, keys)
-    roles.check_confirmed(results.runs, keys)
     on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
@@ -114,9 +114,9 @@ def _refuse_parts(sweeps: Sequence[Path]) -> None:
         UserError: there is one.
     """
     for sweep in sweeps:
-        above = Path(os.path.normpath(sweep.absolute())).parent
-        for name in (CHOICES_FILE, LOOKS_FILE):
-            if (above / name).exists():
+        parents = Path(os.path.normpath(sweep.absolute())).parents
+        for above, name in product(parents, (CHOICES_FILE, LOOKS_FILE)):
+            if os.path.lexists(above / name):
                 raise UserError(
                     f"{sweep}: a job of a sweep with {name}, which says how to report on all; allowed is {above}"
                 )

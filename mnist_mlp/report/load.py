@@ -68,16 +68,17 @@ def load(directories: Sequence[Path]) -> Results:
     """
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
-    phases: dict[Path, dict[str, str]] = {}
+    phases: dict[Path, dict[str, str] | None] = {}  # None for what cannot be read, as nobody knows what is a choice
     looks: dict[Path, Looks | None] = {}  # None for what cannot be read, as nothing else may judge these runs
     of_sweep = dict(pair for top in directories for pair in _run_directories(top))
     for sweep in sorted(filter(None, set(of_sweep.values()))):
-        if (sweep / CHOICES_FILE).exists():
+        if os.path.lexists(sweep / CHOICES_FILE):
             try:
                 phases[sweep] = read_phases(sweep / CHOICES_FILE)
             except Unreadable as error:
+                phases[sweep] = None
                 problems.append(Problem(str(sweep), str(error)))
-        if (sweep / LOOKS_FILE).exists():
+        if os.path.lexists(sweep / LOOKS_FILE):
             try:
                 looks[sweep] = read_looks(sweep / LOOKS_FILE)
             except Unreadable as error:
@@ -156,7 +157,7 @@ def _run_directories(top: Path) -> Iterator[tuple[Path, Path | None]]:
     """Every run, and the sweep around it that has chosen settings or added seeds; None where there is none."""
     around: dict[str, Path] = {}
     for folder, subfolders, files in os.walk(top):
-        if CHOICES_FILE in files or LOOKS_FILE in files:
+        if {CHOICES_FILE, LOOKS_FILE} & {*files, *subfolders}:
             around[folder] = Path(folder)
         elif (outer := around.get(str(Path(folder).parent))) is not None:
             around[folder] = outer
@@ -165,17 +166,20 @@ def _run_directories(top: Path) -> Iterator[tuple[Path, Path | None]]:
             yield Path(folder), around.get(folder)
 
 
-def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str]]) -> dict[str, str | None]:
+def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str] | None]) -> dict[str, str | None]:
     """The phase of a run, and the sweep that it is a phase of.
 
     Raises:
-        Unreadable: it is of neither phase, such as one that confirmed what is no longer chosen.
+        Unreadable: it is of neither phase, such as one that confirmed what is no longer chosen, or nobody knows.
     """
     if sweep not in phases:
         return {"phase": None, "chosen_in": None}
     assert sweep is not None
+    known = phases[sweep]
+    if known is None:
+        raise Unreadable(f"its sweep's {CHOICES_FILE} is damaged; the command of that sweep writes it again")
     try:
-        return {"phase": phases[sweep][run.relative_to(sweep).as_posix()], "chosen_in": str(sweep)}
+        return {"phase": known[run.relative_to(sweep).as_posix()], "chosen_in": str(sweep)}
     except KeyError as error:
         raise Unreadable(
             f"it is none of the jobs in {CHOICES_FILE}: of an earlier choice, or of a search that has not ended"

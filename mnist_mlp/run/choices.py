@@ -46,23 +46,39 @@ class Choice:
 
 
 def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
-    """Write down what was chosen for each cell, by its name."""
-    content = {
-        cell: {
+    """Write down what was chosen for each cell, by its name.
+
+    What is there already stays: other cells, and further jobs that confirm what is chosen again.
+    """
+    content = _read(directory / CHOICES_FILE)
+    for cell, choice in choices.items():
+        new = {
             "setting": dict(choice.setting),
             "candidates": [vars(candidate) for candidate in choice.candidates],
             "confirmed": list(choice.confirmed),
         }
-        for cell, choice in choices.items()
-    }
+        before = content.get(cell, new)
+        if finite(new["setting"]) == before["setting"] and {*choice.confirmed} <= {*before["confirmed"]}:
+            new["confirmed"] = before["confirmed"]
+        content[cell] = new
     write_atomically(directory / CHOICES_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """What is written down there, by cell; empty where that is nothing, or damaged."""
+    try:
+        read_phases(path)
+    except Unreadable:
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
 def add_confirmed(directory: Path, jobs: Mapping[str, Sequence[str]]) -> None:
-    """Write down further jobs that train the choices anew, by the name of the cell."""
+    """Write down further jobs that train the choices anew, by the name of the cell; those that are there stay."""
     content = json.loads((directory / CHOICES_FILE).read_text(encoding="utf-8"))
     for cell, names in jobs.items():
-        content[cell]["confirmed"] += names
+        content[cell]["confirmed"] = list(dict.fromkeys([*content[cell]["confirmed"], *names]))
     write_atomically(directory / CHOICES_FILE, json.dumps(content, indent=1) + "\n")
 
 

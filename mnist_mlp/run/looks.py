@@ -9,6 +9,7 @@ from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import finite, write_atomically
 
 LOOKS_FILE = "looks.json"
+MOST_SEEDS = 1000  # of a cell; to tell what takes more is not worth it
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ def read_looks(path: Path) -> Looks:
         ]
         if any(not 0 < look.level < 1 or len(set(look.seeds)) < len(look.seeds) for look in looks):
             raise ValueError("a look with a seed twice, or a level that is none")
+        if any(len({*look.cells}) < len(look.cells) or not {*look.cells} <= {*looks[0].cells} for look in looks):
+            raise ValueError("a look at a cell twice, or at one that was not there before")
+        if not (content["given"] and content["batch"] >= 1 and 1 <= content["max_seeds"] <= MOST_SEEDS):
+            raise ValueError("no seeds to begin with, or numbers of seeds that cannot be")
         if margin is not None and not 0 < float(margin) < 1:
             raise ValueError(f"margin {margin}")
         return Looks(

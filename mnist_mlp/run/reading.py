@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,13 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "environment": dict,
     "data": dict,
     "code": dict,
+    "step": (str, type(None)),
+    "stack_size": int,
+    "overrides": (list, type(None)),
 }
+
+
+LARGEST = sys.float_info.max
 
 
 class Unreadable(Exception):
@@ -54,6 +61,10 @@ def defect(summary: Any) -> str | None:
         return f"status {summary['status']!r} is none of {', '.join(STATUSES)}"
     if not isinstance(summary["config"].get("epochs"), int):
         return "its config lacks epochs"
+    if not isinstance(digest := summary.get("data", {}).get("digest"), str | None):
+        return f"its data.digest is {json.dumps(digest)[:40]}"
+    if (strange := _strange(summary["config"])) is not None:
+        return f"its config has a {strange} that none can have"
     chosen = BEFORE | summary["choices"]
     if missing := [group for group in GROUPS if not isinstance(chosen.get(group), str)]:
         return f"its choices lack {', '.join(missing)}"
@@ -61,6 +72,17 @@ def defect(summary: Any) -> str | None:
         return "its final lacks losses or accuracies"
     if summary["status"] == COMPLETED and "test" not in summary["final"]:
         return "its final lacks test"
+    return None
+
+
+def _strange(config: Mapping[str, Any], prefix: str = "") -> str | None:
+    """A key whose value no configuration has: a target that is no text, or a number beyond all floats."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            if found := _strange(value, f"{prefix}{key}."):
+                return found
+        elif (key == "_target_" and not isinstance(value, str)) or (isinstance(value, int) and abs(value) > LARGEST):
+            return f"{prefix}{key}"
     return None
 
 

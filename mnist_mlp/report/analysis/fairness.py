@@ -48,6 +48,12 @@ class Note(NamedTuple):
         return f"{self.topic}: {self.text}"
 
 
+UNDECIDED = Note(
+    "Stopped before it was decided",
+    "this sweep would add seeds to what is open; its own command, given again, goes on.",
+)
+
+
 def notes(
     runs: pd.DataFrame,
     summary: pd.DataFrame,
@@ -71,6 +77,7 @@ def notes(
         *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
         *_confounded(runs, by, tuned, varying),
         *_tuning(runs, by, tuned),
+        *_set_aside(runs),
         *_edges(runs, tuned),
         *_momentum(runs, summary, pairs, by),
         *_endings(runs),
@@ -169,6 +176,18 @@ def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iter
             "Settings with unequal seeds",
             f"within {listed(list(uneven[uneven > 1].index))}, settings were tried with different seeds, so a setting "
             "may have been chosen for its seeds.",
+        )
+
+
+def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
+    """Runs of no search, in cells that have confirmed ones."""
+    aside = runs[runs["phase"].isna() & runs[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])]
+    if len(aside):
+        counts = aside.groupby(CELL).size()
+        yield Note(
+            "Runs set aside",
+            f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}: they confirm nothing, in cells whose "
+            "setting was confirmed by others, and are not scored.",
         )
 
 

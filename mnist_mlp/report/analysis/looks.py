@@ -74,6 +74,16 @@ def have_results(looks: Looks, table: pd.DataFrame) -> bool:
     )
 
 
+def go_on(looks: Looks, pairs: pd.DataFrame) -> bool:
+    """Whether the sweep would add further seeds, by its pairs: it was stopped before it was decided."""
+    last = looks.looks[-1]
+    playing = set(last.cells) - set(last.left)
+    of_best = (pairs["a"] == last.best) & pairs["b"].isin(playing) | (pairs["b"] == last.best) & pairs["a"].isin(
+        playing
+    )
+    return len(last.seeds) < looks.max_seeds and bool(are(pairs.loc[of_best, "verdict"], OPEN, UNTOLD).any())
+
+
 def are_as_planned(looks: Looks) -> bool:
     """Whether there is a look, and all are those that the settings lead to."""
     if not looks.looks or not len(looks.given) < looks.max_seeds:

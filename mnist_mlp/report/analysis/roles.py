@@ -89,10 +89,14 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]
 
 
 def check_confirmed(runs: pd.DataFrame, by: Sequence[str]) -> None:
-    """See that the cells are those that a sweep confirmed settings for, as any other would average several settings.
+    """See that the cells are those that settings were confirmed for, one for each: others would average several.
+
+    Args:
+        runs: of one section, with `cell`.
+        by: the compared keys.
 
     Raises:
-        UserError: they are not.
+        UserError: they are not, or sweeps that are reported on together have confirmed different settings for one.
     """
     for sweep, part in runs[runs["chosen_in"].notna()].groupby("chosen_in"):
         cells, own = cell_names(part, by), cell_names(part, COMPARED)
@@ -103,6 +107,15 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str]) -> None:
                 f"--by {','.join(by)}: {sweep} confirmed a setting for each {' and '.join(COMPARED)}, so its runs "
                 f"compare by these alone; allowed is --by {allowed}, or a sweep without confirmation"
             )
+    confirmed = runs[runs["phase"] == CONFIRM]
+    for key in tuned_keys(confirmed, varying_keys(confirmed), by):
+        values = confirmed[key].map(as_typed).groupby(confirmed[CELL]).unique()
+        cell = next(str(cell) for cell, of_cell in values.items() if len(of_cell) > 1)
+        sweeps = sorted(confirmed.loc[confirmed[CELL] == cell, "chosen_in"].unique())
+        raise UserError(
+            f"{' and '.join(sweeps)} confirmed {key}={' and '.join(sorted(values[cell], key=sort_key))} for {cell}, which has one chosen "
+            "setting; allowed is a report on each sweep alone"
+        )
 
 
 def once(results: Results, by: Sequence[str]) -> Results:

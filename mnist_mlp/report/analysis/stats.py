@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import budget, effects, fairness, roles, sources
-from mnist_mlp.report.analysis.looks import ALONE, LOST, UNSEEN, are_as_planned, have_results, judge_looks, withhold
+from mnist_mlp.report.analysis.looks import (
+    ALONE,
+    LOST,
+    UNSEEN,
+    are_as_planned,
+    go_on,
+    have_results,
+    judge_looks,
+    withhold,
+)
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
@@ -20,6 +29,7 @@ from mnist_mlp.report.analysis.roles import (
     SEED,
     budgets,
     cell_names,
+    check_confirmed,
     choose,
     ended,
     judged_split,
@@ -108,12 +118,16 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     searched = tried(runs)
     tuned = tuned_keys(searched, varying_keys(searched), by)
     varying = list(dict.fromkeys([*varying_keys(tested(runs)), *tuned]))
-    runs = runs.join(_final_and_best(results.metrics)).join(_to_target(results.metrics, target))
+    check_confirmed(runs, by)
+    runs = runs.join(_final_and_best(results.metrics))
     runs["validated"] = runs["val_accuracy"].notna()
+    timed = "val" if judged_split(tested(runs)) == "val" else "test"
+    runs = runs.join(_to_target(results.metrics, timed, target))
     unended = runs["status"] != COMPLETED  # it has no final numbers, as it did not get there
     confirmed = runs["phase"] == CONFIRM
     others = tested(runs)
-    runs["chosen"] = confirmed | runs.index.isin(choose(others[others["phase"] != CONFIRM], tuned).index)
+    others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
+    runs["chosen"] = confirmed | runs.index.isin(choose(others, tuned).index)
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
     runs.loc[unended, numbers] = np.nan
     runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
@@ -161,7 +175,10 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
         sensitivity=_sensitivity(searched, tuned),
         budget=budget.curves(searched, tuned, list(summary[CELL])),
-        notes=fairness.notes(runs, summary, paired, by, tuned, varying),
+        notes=[
+            *([fairness.UNDECIDED] if looks and go_on(looks, paired) else []),
+            *fairness.notes(runs, summary, paired, by, tuned, varying),
+        ],
     )
 
 
@@ -209,13 +226,12 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     return final.join(best)
 
 
-def _to_target(metrics: pd.DataFrame, target: float) -> pd.DataFrame:
-    """Per run: epoch and seconds at which validation (test, where there is none) first reached the target.
+def _to_target(metrics: pd.DataFrame, split: str, target: float) -> pd.DataFrame:
+    """Per run: epoch and seconds at which the accuracy on a split, the same for all, first reached the target.
 
     And `highest_accuracy`, the most it reached at all.
     """
-    validated = metrics["run"].isin(metrics.loc[metrics["split"] == "val", "run"])
-    judged = metrics["split"] == pd.Series("test", index=metrics.index).mask(validated, "val")
+    judged = metrics["split"] == split
     reached = metrics[judged & (metrics["accuracy"] >= target)].sort_values("epoch").groupby("run").first()
     reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=np.inf)
     reached.columns = pd.Index(TARGETS)

@@ -109,6 +109,8 @@ def _gap(comparison: Comparison, pair: pd.Series) -> str:
     """
     difference = pair["difference"]
     apart = f"{points(difference)} {'ahead' if difference < 0 else 'behind'}" if difference else "level with it"
+    if comparison.looks:
+        return f"{apart} at {counted(pair['n'], 'seed')}"
     scored = comparison.scored
     seeds = scored[scored["independent"]].groupby(CELL)[REPLICATE].nunique()
     if pair["n"] < max(seeds.get(pair["a"], 0), seeds.get(pair["b"], 0)):

@@ -153,7 +153,7 @@ def sweep_command(sweep: Path) -> str:
         is_study = any(word.startswith("experiment=") for word in overrides["task"])  # which is a sweep without -m
         flags = [] if is_study else ["-m"]
         return shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return ""
 
 

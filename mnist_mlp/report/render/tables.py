@@ -124,7 +124,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
     if len(table) > MOST_PAIRS:
         table = table[table["a"] == comparison.summary[CELL].iloc[0]]
     points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
-    between = ("[" + points[1] + ", " + points[2] + "]").where(table["p"].notna(), "")
+    between = ("[" + points[1] + ", " + points[2] + "]").where(table["ci_low"].notna(), "")
     p = table["p_corrected"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= "))
     return pd.DataFrame(
         {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,8 +103,10 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
     inputs, classes, activation, dropout = (
         _one(runs, column) for column in ("inputs", "classes", "model.activation", "model.dropout")
     )
-    widths = [] if hidden is None else json.loads(hidden)
-    if hidden is None:
+    widths: list[int] | None = None
+    with suppress(TypeError, ValueError):  # not known, or not of this project's making
+        widths = [int(width) for width in json.loads(hidden)]
+    if widths is None:
         yield "MLP"
     elif inputs is None or classes is None:
         yield f"MLP with hidden layers {'-'.join(map(str, widths))}" if widths else "MLP without hidden layers"
@@ -111,7 +114,7 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
         yield "-".join(f"{width:.0f}" for width in (inputs, *widths, classes)) + " MLP"
     input_dropout = _one(runs, "model.input_dropout")
     yield from [f"input dropout {as_typed(input_dropout)}"] if input_dropout else []
-    if widths or hidden is None:
+    if widths != []:
         yield from ["BatchNorm"] if _one(runs, "model.batch_norm") in (True, np.True_) else []
         yield from [ACTIVATION_NAMES.get(activation, str(activation))] if activation else []
         yield from [f"dropout {as_typed(dropout)}"] if dropout else []

@@ -360,10 +360,11 @@ EMPTY = {"margin": None, "max_seeds": 6, "batch": 3, "given": [0, 1, 2], "jobs":
     "content",
     [
         {"margin": "wide"},
-        *(
-            EMPTY | wrong
-            for wrong in ({"margin": 2}, {"batch": math.inf}, {"batch": 0}, {"max_seeds": 10**9}, {"given": []})
-        ),
+        EMPTY | {"margin": 2},
+        EMPTY | {"batch": math.inf},
+        EMPTY | {"batch": 0},
+        EMPTY | {"max_seeds": 10**9},
+        EMPTY | {"given": []},
         EMPTY | {"looks": [{"seeds": [0], "level": 0.1, "cells": ["a", "a"], "best": "a", "left": {}}]},
     ],
 )
@@ -407,7 +408,7 @@ def test_a_sweep_that_was_stopped_is_said_to_go_on(looked: Path) -> None:
 
     assert "Stopped before it was decided" not in notes()
     found = read_looks(looked / LOOKS_FILE)
-    write_looks(looked, replace(found, looks=found.looks[:1]))
+    write_looks(looked, replace(found, looks=[replace(found.looks[0], best="lecun / adam")]))
     assert "Stopped before it was decided" in notes()
 
 

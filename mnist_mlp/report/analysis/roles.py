@@ -112,9 +112,10 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str]) -> None:
         values = confirmed[key].map(as_typed).groupby(confirmed[CELL]).unique()
         cell = next(str(cell) for cell, of_cell in values.items() if len(of_cell) > 1)
         sweeps = sorted(confirmed.loc[confirmed[CELL] == cell, "chosen_in"].unique())
+        settings = " and ".join(sorted(values[cell], key=sort_key))
         raise UserError(
-            f"{' and '.join(sweeps)} confirmed {key}={' and '.join(sorted(values[cell], key=sort_key))} for {cell}, which has one chosen "
-            "setting; allowed is a report on each sweep alone"
+            f"{' and '.join(sweeps)} confirmed {key}={settings} for {cell}, which has one chosen setting; allowed is a "
+            "report on each sweep alone"
         )
 
 

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mnist_mlp.report.analysis.budget import Lead, best_of, curves, leads
+from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.roles import CELL, choose
-from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels
 from mnist_mlp.report.render.budget import answer, as_accuracies, reading

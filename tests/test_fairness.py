@@ -10,7 +10,7 @@ import pytest
 from conftest import Report, Write
 
 from mnist_mlp import report
-from mnist_mlp.report.analysis.stats import Comparison, compare
+from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE

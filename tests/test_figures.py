@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.roles import each_cell
-from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels, plots
 from mnist_mlp.report.render.scales import bounds, least_error, ticks, with_errors

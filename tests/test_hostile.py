@@ -17,7 +17,7 @@ from conftest import Open, run_writer
 from test_escape import HOSTILE, inline, rendered, shown
 
 from mnist_mlp.report import report_on
-from mnist_mlp.report.analysis.stats import Comparison, compare
+from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.load import Results, load
 from mnist_mlp.report.render import escape, tables
 from mnist_mlp.report.render.charts import MOST_PANELS

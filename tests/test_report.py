@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
 from mnist_mlp.report import default_directory, newest_sweep, report_on
+from mnist_mlp.report.analysis.comparison import compare
 from mnist_mlp.report.analysis.means import mean_intervals
-from mnist_mlp.report.analysis.stats import compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.answer import answer

@@ -11,10 +11,10 @@ from conftest import Report, Write
 from scipy import stats
 
 from mnist_mlp.report import compared, report_on
+from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.report.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import replicates
 from mnist_mlp.report.render import noise
 from mnist_mlp.report.render.answer import answer

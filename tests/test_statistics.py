@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.outcomes import at_chance
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, budgets, choose, score
-from mnist_mlp.report.analysis.stats import at_chance
 
 
 def runs(**columns: Sequence[object]) -> pd.DataFrame:

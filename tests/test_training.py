@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.sections import sections
-from mnist_mlp.report.analysis.stats import Comparison, compare
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method

@@ -184,7 +184,7 @@ def _looking(
 def _results(jobs: Sequence[Job]) -> "tuple[pd.DataFrame, float | None]":
     """What a report would judge: the scores, cells x seeds, and how many images they are measured on."""
     from mnist_mlp.report import compared
-    from mnist_mlp.report.analysis.stats import same_size, score_table
+    from mnist_mlp.report.analysis.comparison import same_size, score_table
 
     _, sections = compared([job.directory for job in jobs])
     (comparison,) = sections.values()

@@ -16,7 +16,7 @@ from mnist_mlp.run.looks import LOOKS_FILE
 from mnist_mlp.run.record import FAILED
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
-    from mnist_mlp.report.analysis.stats import Comparison
+    from mnist_mlp.report.analysis.comparison import Comparison
     from mnist_mlp.report.load import Results
 
 REPORTS = Path("reports")
@@ -85,7 +85,7 @@ def compared(
     Args and errors are those of `report_on`.
     """
     from mnist_mlp.report import load
-    from mnist_mlp.report.analysis import roles, sections, stats
+    from mnist_mlp.report.analysis import comparison, roles, sections
 
     if not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
@@ -104,7 +104,7 @@ def compared(
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
     ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    return results, {name: stats.compare(part, target, keys, measured) for name, part in ordered}
+    return results, {name: comparison.compare(part, target, keys, measured) for name, part in ordered}
 
 
 def _refuse_parts(sweeps: Sequence[Path]) -> None:

@@ -1,51 +1,32 @@
 """Was the comparison fair? Notes that a reader needs before believing the tables."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis import sources
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE
+from mnist_mlp.report.analysis import sources, tuning
+from mnist_mlp.report.analysis.notes import Note, listed
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import (
     CELL,
     CODE,
-    LEARNING_RATE,
     REPLICATE,
     as_said,
     as_typed,
-    budgets,
     ended,
-    judged_split,
-    rank_settings,
     scored,
     tested,
-    tried,
 )
 from mnist_mlp.report.load import ENVIRONMENT
-from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import Role, find_setting, role_of
+from mnist_mlp.run.schema import Role, role_of
 
 OWN_CODE = f"{ENVIRONMENT}code."
-NAMED = 6  # cells listed in a note before "and … more"
 MAKINGS = {  # what runs should have in common: name, columns
     "code": ("package", "commit"),
     "software": ("python", "torch", "cuda"),
     "hardware": ("device", "cpu", "threads"),
 }
-
-
-class Note(NamedTuple):
-    """One thing to beware of."""
-
-    topic: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.topic}: {self.text}"
 
 
 UNDECIDED = Note(
@@ -76,22 +57,13 @@ def notes(
         *_seeds(runs),
         *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
         *_confounded(runs, by, tuned, varying),
-        *_tuning(runs, by, tuned),
-        *_set_aside(runs),
-        *_edges(runs, tuned),
-        *_momentum(runs, summary, pairs, by),
+        *tuning.notes(runs, summary, pairs, by, tuned),
         *_endings(runs),
         *_at_chance(runs),
         *_moved(runs, by, varying),
         *_makings(runs),
         *_too_many(summary),
     ]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a row, the first few of many."""
-    more = len(names) - NAMED
-    return ", ".join(map(str, names[:NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
@@ -125,121 +97,6 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())
         yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with what is compared.")
-
-
-def _tuning(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:
-    if {"optim", "schedule"} & {*by} and LEARNING_RATE not in (*tuned, *by) and runs[CELL].nunique() > 1:
-        what = (
-            "each optimizer ran at one value, so this ranks settings, not optimizers"
-            if runs["optim"].nunique() > 1
-            else "each cell ran at one value, which may suit some cells better than others"
-        )
-        yield Note(
-            "Learning rate not tuned",
-            f"{what}; several values, such as optim.lr=1e-3,1e-2,1e-1, are tuned on validation.",
-        )
-    if not tuned:
-        return
-    confirmed, runs = bool((runs["phase"] == CONFIRM).any()), tried(runs)
-    if judged_split(runs) != "val":
-        yield Note(
-            "No validation split",
-            f"{', '.join(tuned)} was chosen by training accuracy, never by test; data.val_size=N holds N images out "
-            "to choose by.",
-        )
-    spent = budgets(runs, tuned)
-    if len(set(spent.values())) > 1:
-        each = listed([f"{cell}: {words}" for cell, words in spent.items()])
-        yield Note(
-            "Unequal tuning budgets",
-            f"cells were tuned over different numbers of settings or seeds ({each}); "
-            + (
-                "the more are tried, the better a setting may be found, which is part of what is compared."
-                if confirmed
-                else "the more are tried, the better the best of them looks, so that such cells are not compared."
-            ),
-        )
-    _, ranked = rank_settings(runs, tuned)
-    means = ranked["mean"].round(12)
-    best = means == means.groupby(ranked[CELL]).transform("max")
-    level = ranked[best].groupby(CELL).size()
-    if (level > 1).any():
-        yield Note(
-            "Ties in the choice",
-            f"in {listed([f'{cell} ({n} settings)' for cell, n in level[level > 1].items()])}, settings are equally "
-            "good by what they are chosen by; the first of them is taken, by its value.",
-        )
-    of_setting = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)
-    uneven = of_setting.groupby(level=0).nunique()
-    if (uneven > 1).any():
-        yield Note(
-            "Settings with unequal seeds",
-            f"within {listed(list(uneven[uneven > 1].index))}, settings were tried with different seeds, so a setting "
-            "may have been chosen for its seeds.",
-        )
-
-
-def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
-    """Runs of no search, in cells that have confirmed ones."""
-    aside = runs[runs["phase"].isna() & runs[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])]
-    if len(aside):
-        counts = aside.groupby(CELL).size()
-        yield Note(
-            "Runs set aside",
-            f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}: they confirm nothing, in cells whose "
-            "setting was confirmed by others, and are not scored.",
-        )
-
-
-def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
-    completed = set(runs.loc[runs["chosen"] & (runs["status"] == COMPLETED), CELL])  # else nothing was really chosen
-    chosen = runs[runs["chosen"]].drop_duplicates(CELL).set_index(CELL)
-    for key in tuned:
-        if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
-            continue
-        tried = ended(runs).groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
-        tried = tried[tried.index.isin(completed)]
-        best = chosen[key].astype(float).reindex(tried.index)
-        several = tried["nunique"] > 1
-        setting = find_setting(key)
-        lowest = setting.metadata.get("ge") if setting else None  # nothing smaller is allowed
-        low, high = best[several & (best == tried["min"]) & (best != lowest)], best[several & (best == tried["max"])]
-        sides = [
-            f"try {what} values for {listed([f'{cell} ({as_typed(value)})' for cell, value in side.items()])}"
-            for side, what in ((low, "smaller"), (high, "larger"))
-            if len(side)
-        ]
-        if sides:
-            yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
-
-
-def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str]) -> Iterator[Note]:
-    """Momentum that loses to plain SGD, its special case at momentum 0: a sign of poor tuning."""
-    if "optim" not in by or not {"optim._target_", "optim.momentum"} <= set(runs.columns):
-        return
-    others = [key for key in by if key != "optim"]
-    sgd = runs["optim._target_"].astype(str).str.endswith("optim.SGD")
-    momentum = pd.to_numeric(runs["optim.momentum"], errors="coerce")
-    plain = set(runs.loc[sgd & (momentum == 0), CELL])
-    general = set(runs.loc[sgd & (momentum > 0), CELL]) - plain
-    cells = summary.set_index(CELL)
-    found = pairs.set_index(["a", "b"])
-    losing = []
-    for special in (cell for cell in cells.index if cell in plain):
-        for cell in (cell for cell in cells.index if cell in general):
-            ahead = cells["score"][special] > cells["score"][cell]
-            if not ahead or any(cells[key][special] != cells[key][cell] for key in others):
-                continue
-            pair = (special, cell) if (special, cell) in found.index else (cell, special)
-            p = found["p_corrected"].get(pair, np.nan)
-            if not p >= 1 - CONFIDENCE:  # within the noise it is no sign of anything; without a p nobody can tell
-                losing.append(f"{cell} at {cells['score'][cell]:.2%} to {special} at {cells['score'][special]:.2%}")
-    if losing:
-        yield Note(
-            "Momentum loses to plain SGD",
-            f"{listed(losing)}. With momentum 0 it is plain SGD, so when tuned as well it cannot lose: its settings "
-            "are not good ones.",
-        )
 
 
 def _endings(runs: pd.DataFrame) -> Iterator[Note]:

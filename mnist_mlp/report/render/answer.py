@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.pairs import needed
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import timed_split

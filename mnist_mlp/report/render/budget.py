@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mnist_mlp.report.analysis.budget import FEWEST, SPREAD, Lead, leads
-from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tried
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 
 

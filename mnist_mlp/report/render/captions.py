@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, judged_split, tested
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import UNTOLD, are, reason
 from mnist_mlp.run.record import COMPLETED, DIVERGED
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell, judged_split, tried
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions
 from mnist_mlp.report.render.scales import least_error, with_errors

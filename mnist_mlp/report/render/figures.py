@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tried
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
 from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors

@@ -1,8 +1,8 @@
 """How the numbers were made, in words."""
 
-from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, as_typed, judged_split, sort_key, tried
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.run.looks import Looks

@@ -14,8 +14,8 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import as_said
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import budget, charts, escape, noise, tables
 from mnist_mlp.report.render.answer import answer

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import verdicts
+from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
-from mnist_mlp.report.analysis.stats import BEST_EPOCH, TARGETS, Comparison
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.report.render.training import sentence, trained

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_mlp.report.analysis.stats import Comparison
+from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.load import Problem
 from mnist_mlp.report.render import escape, tables
 from mnist_mlp.report.render.answer import answer

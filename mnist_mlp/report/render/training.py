@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.fairness import listed
+from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import as_said, as_typed, tested, tried
-from mnist_mlp.report.analysis.stats import Comparison
 from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too

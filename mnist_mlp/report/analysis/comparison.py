@@ -3,8 +3,9 @@
 A cell is one combination of the compared keys, and seeds are its replicates (see `roles`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from mnist_mlp.report.analysis.looks import (
     withhold,
 )
 from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.notes import Note
+from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
@@ -46,9 +49,6 @@ from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
-TARGETS = ("epochs_to_target", "seconds_to_target")
-CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
-BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Comparison:
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
-    notes: Sequence[fairness.Note]
+    notes: Sequence[Note]
 
     @property
     def confirmed(self) -> bool:
@@ -114,51 +114,14 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         by: keys to compare.
         measured: keys whose values are the report's sections.
     """
-    runs = results.runs.assign(**{CELL: cell_names(results.runs, by)})
-    searched = tried(runs)
-    tuned = tuned_keys(searched, varying_keys(searched), by)
-    varying = list(dict.fromkeys([*varying_keys(tested(runs)), *tuned]))
-    check_confirmed(runs, by)
-    runs = runs.join(_final_and_best(results.metrics))
-    runs["validated"] = runs["val_accuracy"].notna()
-    timed = "val" if judged_split(tested(runs)) == "val" else "test"
-    runs = runs.join(_to_target(results.metrics, timed, target))
-    unended = runs["status"] != COMPLETED  # it has no final numbers, as it did not get there
-    confirmed = runs["phase"] == CONFIRM
-    others = tested(runs)
-    others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
-    runs["chosen"] = confirmed | runs.index.isin(choose(others, tuned).index)
-    numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
-    runs.loc[unended, numbers] = np.nan
-    runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
-    runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
-    runs["score"] = score(runs, "test_accuracy")
-    runs["at_chance"] = at_chance(runs)
-    runs["independent"] = pd.concat([sources.independent(part) for _, part in runs.groupby("phase", dropna=False)])
+    cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
+    check_confirmed(cells, by)
+    tuned = tuned_keys(tried(cells), varying_keys(tried(cells)), by)
+    varying = list(dict.fromkeys([*varying_keys(tested(cells)), *tuned]))
+    runs = with_outcomes(cells, results.metrics, target, tuned)
     summary = _summarise(runs, by, tuned)
-    scored = roles.scored(runs)
-    judged_by = scored[scored["independent"]]
-    table = score_table(judged_by).reindex([cell for cell in summary[CELL] if cell in set(scored[CELL])])
-    images = same_size(tested(runs))
-    searched = tried(runs)  # with all that has been found out about them
-    # The luck of many tries is no part of what was trained anew.
-    spent = budgets(searched, tuned) if tuned and not confirmed[runs["chosen"]].all() else {}
-    sweeps = scored["looked_in"].dropna().unique()
-    looks = results.looks.get(sweeps[0]) if len(sweeps) == 1 else None
-    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and tuple(by) == COMPARED)
-    of_seed = score_table(scored, SEED).reindex(table.index)
-    if is_alone and looks and are_as_planned(looks) and have_results(looks, of_seed):
-        paired, judged = judge_looks(of_seed, looks.looks, images, looks.margin)
-        # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
-        averaged = judged_by[judged_by[SEED].isin(looks.looks[0].seeds)]
-    else:
-        paired, judged = compare_pairs(table, images, spent)
-        # An average over cells that were tuned unalike is as unfair as a pair of them.
-        averaged = judged_by if len({*spent.values()}) < 2 else judged_by.head(0)
-        if len(sweeps):
-            lost = looks is not None and are_as_planned(looks)
-            why = (LOST if lost else UNSEEN) if is_alone else ALONE
-            looks, paired, averaged = None, withhold(paired, why), averaged.head(0)
+    judged = _judge(runs, list(summary[CELL]), results.looks, by, tuned)
+    completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
         by=by,
         tuned=tuned,
@@ -167,19 +130,61 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         target=target,
         runs=runs,
         summary=summary,
-        pairs=paired,
-        looks=looks,
-        judged=judged,
-        effects=effects.main_effects(averaged, by, images),
+        pairs=judged.pairs,
+        looks=judged.looks,
+        judged=judged.cells,
+        effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
         split=sources.split(runs[runs["chosen"]]),
-        curves=_curves(results.metrics, runs[runs["chosen"] & ~unended]),
-        sensitivity=_sensitivity(searched, tuned),
-        budget=budget.curves(searched, tuned, list(summary[CELL])),
+        curves=_curves(results.metrics, completed),
+        sensitivity=_sensitivity(tried(runs), tuned),
+        budget=budget.curves(tried(runs), tuned, list(summary[CELL])),
         notes=[
-            *([fairness.UNDECIDED] if looks and go_on(looks, paired) else []),
-            *fairness.notes(runs, summary, paired, by, tuned, varying),
+            *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
+            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying),
         ],
     )
+
+
+class _Judged(NamedTuple):
+    """Pairs, and what they were judged by.
+
+    Attributes:
+        pairs: see `Comparison`.
+        cells: how many take part.
+        looks: see `Comparison`.
+        averaged: the runs whose averages are fair to all cells.
+    """
+
+    pairs: pd.DataFrame
+    cells: int
+    looks: Looks | None
+    averaged: pd.DataFrame
+
+
+def _judge(
+    runs: pd.DataFrame, cells: Sequence[str], looks_of: Mapping[str, Looks], by: Sequence[str], tuned: Sequence[str]
+) -> _Judged:
+    """Compare the cells, the best first: pair by pair, or by the looks that a sweep took at them."""
+    scored = roles.scored(runs)
+    independent, images = scored[scored["independent"]], same_size(tested(runs))
+    order = [cell for cell in cells if cell in set(scored[CELL])]
+    sweeps = scored["looked_in"].dropna().unique()
+    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and tuple(by) == COMPARED)
+    looks = looks_of.get(sweeps[0]) if is_alone else None
+    looks = looks if looks and are_as_planned(looks) else None
+    of_seed = score_table(scored, SEED).reindex(order)
+    if looks and have_results(looks, of_seed):
+        pairs, count = judge_looks(of_seed, looks.looks, images, looks.margin)
+        # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
+        return _Judged(pairs, count, looks, independent[independent[SEED].isin(looks.looks[0].seeds)])
+    # The luck of many tries is no part of what was trained anew.
+    spent = budgets(tried(runs), tuned) if tuned and not (runs.loc[runs["chosen"], "phase"] == CONFIRM).all() else {}
+    pairs, count = compare_pairs(score_table(independent).reindex(order), images, spent)
+    if len(sweeps):
+        why = (LOST if looks else UNSEEN) if is_alone else ALONE
+        return _Judged(withhold(pairs, why), count, None, independent.head(0))
+    # An average over cells that were tuned unalike is as unfair as a pair of them.
+    return _Judged(pairs, count, None, independent if len({*spent.values()}) < 2 else independent.head(0))
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
@@ -192,50 +197,6 @@ def same_size(runs: pd.DataFrame) -> float | None:
     known = ended(runs)
     sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
-
-
-def at_chance(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run ended with a test accuracy not shown to be better than always naming the commonest class.
-
-    That is: no more than share + 3 sqrt(share (1 - share) / m), with the class' share of the m test images, which is
-    three binomial standard errors above what naming it gives. Where that is 1 or more, as with few images or a class of
-    nearly all, no accuracy could show it, so these images do not tell.
-
-    Args:
-        runs: with `test_accuracy`, `commonest_test_share` and `test_size`.
-
-    Returns:
-        Nullable booleans: NA where a run has no final accuracy, its share was not recorded, or the images do not tell.
-    """
-    share, accuracy = runs["commonest_test_share"], runs["test_accuracy"]
-    most = share + CHANCE_ERRORS * np.sqrt(share * (1 - share) / runs["test_size"])
-    known = (most < 1) & accuracy.notna()
-    return pd.Series(accuracy <= most, dtype="boolean").mask(~known)
-
-
-def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Per run: loss and accuracy of every split after its last epoch, and those of its best epoch by validation."""
-    wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
-    wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
-    wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
-    wide = wide.reset_index("epoch").sort_values("epoch", kind="stable")
-    final = wide.groupby("run").last().drop(columns="epoch")
-    ranked = wide[wide["val_accuracy"].notna()].sort_values("val_accuracy", kind="stable", ascending=False)
-    best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy"]]
-    best.columns = pd.Index(BEST_EPOCH)
-    return final.join(best)
-
-
-def _to_target(metrics: pd.DataFrame, split: str, target: float) -> pd.DataFrame:
-    """Per run: epoch and seconds at which the accuracy on a split, the same for all, first reached the target.
-
-    And `highest_accuracy`, the most it reached at all.
-    """
-    judged = metrics["split"] == split
-    reached = metrics[judged & (metrics["accuracy"] >= target)].sort_values("epoch").groupby("run").first()
-    reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=np.inf)
-    reached.columns = pd.Index(TARGETS)
-    return reached.assign(highest_accuracy=metrics[judged].groupby("run")["accuracy"].max())
 
 
 def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> pd.DataFrame:

@@ -30,8 +30,8 @@ docs: $(INSTALLED)
 # Of the last two modules, what computes; the rest of them arranges tables.
 mutants: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
-	$(VENV)/bin/mutmut run 'mnist_mlp.report.analysis.contrasts.*' 'mnist_mlp.report.analysis.pairs.*' 'mnist_mlp.report.analysis.effects.*' \
-		'mnist_mlp.report.analysis.stats.x_mean_intervals*' 'mnist_mlp.report.analysis.stats.x_at_chance*' \
+	$(VENV)/bin/mutmut run $(foreach module,contrasts pairs effects means spending looks sources budget,'mnist_mlp.report.analysis.$(module).*') \
+		'mnist_mlp.report.analysis.outcomes.x_at_chance*' \
 		'mnist_mlp.report.analysis.roles.x_score*' 'mnist_mlp.report.analysis.roles.x_choose*' 'mnist_mlp.report.analysis.roles.x_budgets*'
 	$(VENV)/bin/mutmut results
 

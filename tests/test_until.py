@@ -117,6 +117,18 @@ def test_seeds_that_one_of_two_lacks_are_no_look_at_them() -> None:
     assert lax["verdict"].tolist() == ["better"]
 
 
+def test_a_chance_tie_is_measured_by_the_images() -> None:
+    table = scores(a=[0.0] * 8, b=[2.0] * 8)
+    assert judge_looks(table, [look(8)])[0]["verdict"].str.startswith("cannot be told").all()
+    assert judge_looks(table, [look(8)], images=10_000)[0]["verdict"].tolist() == ["worse"]
+    found, on, _ = look_at(table, look(8), None, images=10_000)
+    assert (found.best, found.left, on) == ("b", {"a": "worse"}, [])
+
+
+def test_all_pairs_of_cells_share_a_level() -> None:
+    assert [level for _, level in schedule(5, 5, 20, 4)] == levels([0.25, 0.5, 0.75, 1], 0.05, 6)
+
+
 def test_equivalent_is_what_lies_within_the_margin() -> None:
     table = scores(a=NOISE, b=[0.0] * 8)
     pairs, _ = judge_looks(table, [look(8)])

@@ -1,5 +1,7 @@
 """How the numbers were made, in words."""
 
+from collections.abc import Iterator
+
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, as_typed, judged_split, sort_key, tried
@@ -12,60 +14,74 @@ FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contr
 
 def method(comparison: Comparison) -> list[str]:
     """How the numbers were made, in sentences."""
-    by, tuned, of_search = comparison.by, comparison.tuned, tried(comparison.runs)
-    split = SPLIT_NAMES[judged_split(of_search)]
-    lines = [f"Compared: {', '.join(by)}. Seeds are replicates; they are blocks, shared by all cells."]
-    for key in tuned:
-        values = of_search[key].map(as_typed).groupby(of_search[CELL], sort=False)
+    return [
+        f"Compared: {', '.join(comparison.by)}. Seeds are replicates; they are blocks, shared by all cells.",
+        *_choice(comparison),
+        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
+        "of pairs, not on whether these intervals overlap.",
+        *_tests(comparison),
+        *_looks(comparison.looks),
+        *noise.method(comparison.split),
+        *budget.method(comparison),
+        "Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.",
+        *_limits(comparison),
+    ]
+
+
+def _choice(comparison: Comparison) -> Iterator[str]:
+    """How settings were chosen, and what is scored."""
+    runs = tried(comparison.runs)
+    split = SPLIT_NAMES[judged_split(runs)]
+    for key in comparison.tuned:
+        values = runs[key].map(as_typed).groupby(runs[CELL], sort=False)
         values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
-        grids = list(dict.fromkeys(values_of.values()))
-        among = (
-            grids[0] if len(grids) == 1 else f"its own values ({listed([f'{c}: {v}' for c, v in values_of.items()])})"
-        )
-        lines.append(
-            f"{key} was chosen in each cell among {among}, by mean {split} accuracy after "
-            "the last epoch, where a diverged run counts as 0. runs.csv has all of them."
+        own = listed([f"{cell}: {of_cell}" for cell, of_cell in values_of.items()])
+        among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))
+        yield (
+            f"{key} was chosen in each cell among {among}, by mean {split} accuracy after the last epoch, where a "
+            "diverged run counts as 0; of equal ones the first. runs.csv has all of them."
         )
     if comparison.confirmed:
-        lines.append(
+        yield (
             "Scores, curves and verdicts are of runs that confirm the choice: the chosen settings trained anew, with "
             "seeds that took no part in it. Runs of the search only choose (`phase` in runs.csv)."
         )
-    lines.append(
-        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
-        "of pairs, not on whether these intervals overlap."
-    )
+
+
+def _tests(comparison: Comparison) -> Iterator[str]:
+    """How pairs and effects were tested."""
     if comparison.judged:
-        lines.append(
+        noise_of = (
+            "With so few cells, the noise of each pair is its own alone."
+            if comparison.judged <= FEW_CELLS
+            else "The noise of each pair is moderated by that of all others (Smyth 2004), as far as they are alike."
+        )
+        yield (
             "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "
             f"({comparison.judged} cells), with simultaneous 95 % intervals (Šidák's correction for all such pairs). "
-            + (
-                "With so few cells, the noise of each pair is its own alone."
-                if comparison.judged <= FEW_CELLS
-                else "The noise of each pair is moderated by that of all others (Smyth 2004), as far as they are alike."
-            )
+            f"{noise_of}"
         )
     if not comparison.effects.empty:
-        lines.append(
+        yield (
             "Effects: the same tests, of averages over the other key within each seed, and of differences of "
             "differences for the interaction; p is that of the clearest difference, the one least likely to be chance, "
-            "and corrected for all differences of an effect. Each of the three "
-            "effects is tested at 5 % by itself, so any false one among them is more frequent. Shares are of the "
-            "variance of the cells' means."
+            "and corrected for all differences of an effect. Each of the three effects is tested at 5 % by itself, so "
+            "any false one among them is more frequent. Shares are of the variance of the cells' means."
         )
-    lines += [*_looks(comparison.looks), *noise.method(comparison.split), *budget.method(comparison)]
-    lines.append("Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.")
+
+
+def _limits(comparison: Comparison) -> Iterator[str]:
+    """What the numbers do not hold for."""
     images = comparison.runs["test_size"].dropna().unique()
-    lines.append(
+    yield (
         f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample too, which no number of seeds "
         "makes up for: differences and intervals hold for this test set."
     )
     if (sizes := comparison.runs["stack_size"]).max() > 1:
-        lines.append(
+        yield (
             f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
             "stack's, and say nothing about the optimizer."
         )
-    return lines
 
 
 def _looks(looks: Looks | None) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -49,55 +49,62 @@ def write_report(
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     _remove_figures(directory)
     write_tables(directory, comparisons)
-    sections = []
     slugs = escape.slugs(list(comparisons))
+    sections = []
     for number, (data, comparison) in enumerate(comparisons.items()):
         suffix = f"_{slugs[number]}" if len(comparisons) > 1 else ""
         drawings = draw(directory / "figures", comparison, suffix, formats)
-        sections.append(
-            {
-                "id": f"s{number}",
-                "data": data,
-                "comparison": comparison,
-                "answer": answer(comparison),
-                "method": method(comparison),
-                "trained": sentence(trained(comparison)),
-                "searched": sentence(trained(comparison, search=True)),
-                "leaderboard": tables.leaderboard(comparison),
-                "pairs": tables.pairs(comparison),
-                "effects": tables.effects(comparison),
-                "noise": noise.table(comparison.split),
-                "runs": tables.runs(comparison),
-                "budget": budget.reading(comparison),
-                "drawings": drawings,
-                "charts": charts.charts(comparison),
-                "differences": charts.differences(comparison),
-                "makings": makings(comparison.runs),
-            }
-        )
+        sections.append({"id": f"s{number}", "data": data, "drawings": drawings, **_section(comparison)})
     runs = pd.concat(comparison.runs for comparison in comparisons.values())
     made_by = [line for line in map(sweep_command, sources) if line]
-    for name, finalize in (("index.html", escape.html), ("report.md", escape.markdown)):
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(TEMPLATES),
-            autoescape=True,  # spares what `finalize` has escaped itself
-            finalize=finalize,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
-        text = environment.get_template(f"{name}.jinja").render(
-            sections=sections,
-            problems=problems,
-            sources=sources,
-            origin=origin(runs[~runs.index.duplicated()]),
-            made_by=made_by,
-            commands=[*made_by, command],
-            plotly=Markup(get_plotlyjs()),
-            script=Markup((TEMPLATES / "page.js").read_text()),
-            style=Markup((TEMPLATES / "page.css").read_text()),
-        )
-        write_atomically(directory / name, text)
+    content = {
+        "sections": sections,
+        "problems": problems,
+        "sources": sources,
+        "origin": origin(runs[~runs.index.duplicated()]),
+        "made_by": made_by,
+        "commands": [*made_by, command],
+    }
+    write_atomically(directory / "index.html", _rendered("index.html", escape.html, content))
+    write_atomically(directory / "report.md", _rendered("report.md", escape.markdown, content))
+
+
+def _section(comparison: Comparison) -> dict[str, Any]:
+    """What the templates say of one comparison."""
+    return {
+        "comparison": comparison,
+        "answer": answer(comparison),
+        "method": method(comparison),
+        "trained": sentence(trained(comparison)),
+        "searched": sentence(trained(comparison, search=True)),
+        "leaderboard": tables.leaderboard(comparison),
+        "pairs": tables.pairs(comparison),
+        "effects": tables.effects(comparison),
+        "noise": noise.table(comparison.split),
+        "runs": tables.runs(comparison),
+        "budget": budget.reading(comparison),
+        "charts": charts.charts(comparison),
+        "differences": charts.differences(comparison),
+        "makings": makings(comparison.runs),
+    }
+
+
+def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, Any]) -> str:
+    """A template with its content, every text of which `finalize` escapes."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,  # spares what `finalize` has escaped itself
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
+    return environment.get_template(f"{name}.jinja").render(
+        content,
+        plotly=Markup(get_plotlyjs()),
+        script=Markup((TEMPLATES / "page.js").read_text()),
+        style=Markup((TEMPLATES / "page.css").read_text()),
+    )
 
 
 def _remove_figures(directory: Path) -> None:

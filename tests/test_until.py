@@ -249,7 +249,7 @@ TWO = (["optim=adam"], ["optim=sgd"])
     ("jobs", "until", "words"),
     [
         ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], Until(9, 2, None), "several settings in a cell"),
-        ([["seed=0"], ["seed=1"]], Until(9, 2, None), "there are 1 cells; allowed are 2 to 150"),
+        ([["seed=0"], ["seed=1"]], Until(9, 2, None), "cells=1; allowed are 2 to 150"),
         ([[*job, "seeds.weights=3"] for job in TWO], Until(9, 2, None), "seeds.weights=3: further seeds are of all"),
         ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], Until(9, 2, None), "epochs takes several values"),
         ([[*job, f"seed={n}"] for job in TWO for n in range(4)], Until(4, 2, None), "allowed are 5 and more"),

@@ -206,7 +206,7 @@ def _check(jobs: Sequence[Job], cells: int, until: Until, confirmation: Mapping[
     from mnist_mlp.report.analysis.pairs import MOST_CELLS
 
     if not 2 <= cells <= MOST_CELLS:
-        raise UserError(f"{PLACE}: there are {cells} cells; allowed are 2 to {MOST_CELLS}, each compared with each")
+        raise UserError(f"{PLACE}: cells={cells}; allowed are 2 to {MOST_CELLS}, each compared with each")
     if is_tuned(jobs) and not confirmation:
         raise UserError(
             f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "

@@ -19,6 +19,7 @@ from mnist_mlp.run.reading import Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
 
 UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed
+AGAIN = ", which counts"  # ends the reason why a run that is there again is left out
 ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
     ("loss", "accuracy", "lr", "seconds"), "float64"
@@ -141,7 +142,7 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
         # A run that failed before it had its data is the same as any of its configuration.
         same = next(iter(others.values()), None) if pd.isna(digest) else others.get(digest)
         if same:
-            older.append(Problem(run, f"{what} {same}, which counts"))
+            older.append(Problem(run, f"{what} {same}{AGAIN}"))
         else:
             others[digest] = run
     left_out = [problem.run for problem in older]

@@ -119,10 +119,11 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
     if guessing.empty:
         return
     counts = guessing.groupby(CELL).size().sort_values(ascending=False, kind="stable")
+    be = "is" if len(guessing) == 1 else "are"
     completed, at_chosen = int((runs["status"] == COMPLETED).sum()), int(guessing["chosen"].sum())
     yield Note(
         "Not shown to beat chance",
-        f"{len(guessing)} of {completed} completed runs are not shown to be better than always naming the commonest "
+        f"{len(guessing)} of {completed} completed runs {be} not shown to be better than always naming the commonest "
         f"class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
         + (
             f"{at_chosen} of them at the chosen settings; they stay in the means."

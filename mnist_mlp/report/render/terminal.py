@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.load import Problem
+from mnist_mlp.report.load import AGAIN, Problem
 from mnist_mlp.report.render import escape, tables
 from mnist_mlp.report.render.answer import answer
 
@@ -56,8 +56,12 @@ def show(
         say(f"failed: {run}: {reason} (traceback in its run.log)")
     if len(failures) > SHOWN_PROBLEMS:
         say(f"failed: {len(failures) - SHOWN_PROBLEMS} more, listed in runs.csv")
-    for problem in problems[:SHOWN_PROBLEMS]:
+    again = [problem for problem in problems if problem.why.endswith(AGAIN)]
+    named = [*again[:1], *(problem for problem in problems if problem not in again)]
+    for problem in named[:SHOWN_PROBLEMS]:
         say(f"left out: {problem.run}: {problem.why}")
-    if len(problems) > SHOWN_PROBLEMS:
-        say(f"left out: {len(problems) - SHOWN_PROBLEMS} more, listed in the report")
+    if len(again) > 1:
+        say(f"left out: {len(again) - 1} more that are there again, listed in the report")
+    if len(named) > SHOWN_PROBLEMS:
+        say(f"left out: {len(named) - SHOWN_PROBLEMS} more, listed in the report")
     say(f"report: {directory / 'index.html'}")

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -19,6 +19,11 @@ from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.holding import Held
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
 from mnist_mlp.sweeps.names import choices, config_hash
+
+if TYPE_CHECKING:  # else what takes long to import is left until it is needed
+    import torch
+
+    from mnist_mlp.training.build import Parts
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +98,7 @@ def looks_at_results(hydra: Any) -> bool:
 
 
 def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> None:
-    """Build what a plain configuration names, train it, and write down every record.
+    """Train what a plain configuration names, and write down every record.
 
     Where another sweep has taken over the directory (see `Held`), the process ends at once, and writes nothing more.
 
@@ -104,46 +109,52 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
         import torch
 
         from mnist_mlp.data.batches import batch_sizes
-        from mnist_mlp.network.products import library
         from mnist_mlp.sweeps.progress import shown
         from mnist_mlp.training.build import build, find_device
-        from mnist_mlp.training.loop import train
-        from mnist_mlp.training.stack.loop import suits
-        from mnist_mlp.training.stack.members import facts, run_of, train_alone
-        from mnist_mlp.training.step import path
 
     device = find_device(config["device"])
     writer.describe(environment=environment(str(device), config["threads"]))
     parts = build(config, torch.device("cpu"))
-    records: Iterator[Record]
-    if device.type == "cuda" and suits(parts.model, parts.optimizer):
-        writer.describe(**parts.facts(), **facts(run_of(parts), 1))
-        records = train_alone(parts, config, device)
-    else:
-        if device.type != "cpu":
-            parts = build(config, device)
-        step = path(parts.model, parts.optimizer)
-        if step == "autograd" and device.type == "cpu":
-            log.info("trained by autograd: there is no faster path for this network or optimizer")
-        writer.describe(**parts.facts(), step=step if step == "autograd" else f"{step}, products by {library()}")
-        records = train(
-            parts.model,
-            parts.optimizer,
-            parts.data,
-            epochs=config["epochs"],
-            batch_size=config["batch_size"],
-            seeds=parts.seeds,
-            log_interval=config["log_interval"],
-            threads=config["threads"],
-            tf32=config["tf32"],
-            schedule=parts.schedule,
-        )
     steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
+    records = _records(config, parts, device, writer)
     for record in shown(records, config["epochs"], steps, config["progress"]):
         if held and isinstance(record, Metrics) and held.by_another():
             log.error("another sweep has taken over; this worker of a sweep that was killed ends")
             os._exit(1)
         writer.write(record)
+
+
+def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", writer: RunWriter) -> Iterator[Record]:
+    """Train these parts, built on the CPU, on a device, in whichever way is the fastest; and describe it."""
+    with importing():
+        from mnist_mlp.network.products import library
+        from mnist_mlp.training.build import build
+        from mnist_mlp.training.loop import train
+        from mnist_mlp.training.stack.loop import suits
+        from mnist_mlp.training.stack.members import facts, run_of, train_alone
+        from mnist_mlp.training.step import path
+
+    if device.type == "cuda" and suits(parts.model, parts.optimizer):
+        writer.describe(**parts.facts(), **facts(run_of(parts), 1))
+        return train_alone(parts, config, device)
+    if device.type != "cpu":
+        parts = build(config, device)
+    step = path(parts.model, parts.optimizer)
+    if step == "autograd" and device.type == "cpu":
+        log.info("trained by autograd: there is no faster path for this network or optimizer")
+    writer.describe(**parts.facts(), step=step if step == "autograd" else f"{step}, products by {library()}")
+    return train(
+        parts.model,
+        parts.optimizer,
+        parts.data,
+        epochs=config["epochs"],
+        batch_size=config["batch_size"],
+        seeds=parts.seeds,
+        log_interval=config["log_interval"],
+        threads=config["threads"],
+        tf32=config["tf32"],
+        schedule=parts.schedule,
+    )
 
 
 def _silence_console() -> None:

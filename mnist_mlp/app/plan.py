@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
@@ -11,6 +12,14 @@ from mnist_mlp.run.environment import code
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.jobs import Job, distinct
 from mnist_mlp.sweeps.names import choices, config_hash
+
+
+class Checked(NamedTuple):
+    """What jobs of one kind, which can fail in the same ways alone, have in common; attributes are those of `Job`."""
+
+    stack: str | None
+    code: dict[str, str]
+    test_images: int
 
 
 def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -> list[Job]:
@@ -28,29 +37,24 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
         from mnist_mlp.training.stack.plan import stack_key
 
     jobs: list[Job] = []
-    kinds: dict[str, tuple[str | None, dict[str, str], int]] = {}
+    checked: dict[str, Checked] = {}
     for overrides, config in configs:
         plain, chosen = configuration.plain(config), choices(config.hydra)
         schema.check(plain)
         kind = configuration.kind(plain)
-        if kind not in kinds:
+        if kind not in checked:
             parts = build.check(plain)
             on_gpu = build.find_device(plain["device"]).type == "cuda"
-            stack = stack_key(plain, parts) if on_gpu else None
-            kinds[kind] = stack, code(plain), len(parts.data.test)
-        stack, own_code, test_images = kinds[kind]
-        jobs.append(
-            Job(
-                tuple(overrides),
-                directory / directory_name(config, overrides),
-                config_hash(plain, chosen),
-                build.data_digest(plain["data"]),
-                plain["epochs"],
-                stack,
-                own_code,
-                chosen,
-                plain,
-                test_images,
-            )
+            checked[kind] = Checked(stack_key(plain, parts) if on_gpu else None, code(plain), len(parts.data.test))
+        job = Job(
+            overrides=tuple(overrides),
+            directory=directory / directory_name(config, overrides),
+            config_hash=config_hash(plain, chosen),
+            data_digest=build.data_digest(plain["data"]),
+            epochs=plain["epochs"],
+            choices=chosen,
+            config=plain,
+            **checked[kind]._asdict(),
         )
+        jobs.append(job)
     return distinct(jobs, directory)

@@ -102,6 +102,15 @@ def test_what_cannot_be_confirmed_is_said_before_training(
     assert "\n" not in str(caught.value)
 
 
+def test_a_confirmation_in_the_directories_of_the_search_is_refused_before_training(tmp_path: Path) -> None:
+    jobs = [["seed=0", f"optim.lr={lr}"] for lr in ("0.1", "0.2")]
+    with (
+        planning(tmp_path, "hydra.sweep.subdir='lr${optim.lr}'") as checked,
+        pytest.raises(UserError, match=r"two different jobs have one directory, .*/lr0\.1:\n.*seed=0.*\n.*seed=5"),
+    ):
+        next(phases(tmp_path, jobs, {"seed": [5]}, checked))
+
+
 def test_a_search_that_was_confirmed_is_not_mixed_with_another(tmp_path: Path) -> None:
     write_choices(tmp_path, {})
     with pytest.raises(UserError, match="holds a search that was confirmed"):
@@ -163,6 +172,13 @@ def test_cells_are_those_that_were_confirmed(confirmed: Path) -> None:
     for same in (["optim"], ["optim", "init"]):  # of one initialisation
         (comparison,) = compared([confirmed], by=same)[1].values()
         assert comparison.summary["n"].tolist() == [3, 3]
+
+
+def test_a_run_that_another_search_has_tried_too_is_still_confirmed(confirmed: Path, summarise: Report) -> None:
+    choices = chosen(confirmed)
+    choices["he / adam"]["candidates"][0]["jobs"] += choices["he / adam"]["confirmed"]
+    (confirmed / CHOICES_FILE).write_text(json.dumps(choices))
+    assert summarise()["n"].tolist() == [3, 3]
 
 
 def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summarise: Report, write_run: Write) -> None:

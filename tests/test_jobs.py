@@ -20,11 +20,12 @@ from test_sweep import wait_until
 from mnist_mlp.app.callback import ChecksAndReport
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
+from mnist_mlp.app.sweep import run_sweep
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.run.schema import SOURCES
 from mnist_mlp.sweeps.holding import HOLDER_FILE, Held, holding
-from mnist_mlp.sweeps.jobs import Job, distinct, finished_jobs, refuse_other_versions
+from mnist_mlp.sweeps.jobs import STOP_FILE, Job, distinct, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
 
 
@@ -237,6 +238,29 @@ def test_results_of_another_making_are_not_mixed_in(finished: Job) -> None:
     ):
         with pytest.raises(UserError, match=words):
             finished_jobs([job], version)
+    run = json.loads((finished.directory / RUN_FILE).read_text())
+    (finished.directory / RUN_FILE).write_text(json.dumps(run | {"code": {"mine": "digest"}}))
+    assert finished_jobs([replace(finished, code={"mine": "digest"})], "1") != []
+    with pytest.raises(UserError, match="the code of mine "):  # which the job no longer runs
+        finished_jobs([finished], "1")
+
+
+@pytest.mark.parametrize("is_forced", [True, False])
+def test_what_is_trained_again_starts_from_nothing_and_is_not_stopped_by_the_last_sweep(
+    finished: Job, monkeypatch: pytest.MonkeyPatch, is_forced: bool
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "")  # which a sweep adds to
+    top = finished.directory.parent
+    (top / STOP_FILE).touch()
+    if not is_forced:
+        (finished.directory / RUN_FILE).write_text('{"status": "failed"}')
+    found: list[tuple[bool, bool]] = []
+
+    def launch(jobs: Sequence[Job]) -> None:
+        found.extend(((job.directory / RUN_FILE).exists(), (top / STOP_FILE).exists()) for job in jobs)
+
+    run_sweep(top, [[finished]], launch, composed(f"force={is_forced}", "progress=false"))
+    assert found == [(False, False)]
 
 
 def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_streams_that_always_vary_together_are_one_source(streams: Streams, name
         ([(s, s, s, s) for s in range(4)], range(4)),
         ([(s, 0, 0, 0) for s in range(4)], range(4)),
         (GRID, [0, 4, 8]),
+        ([(w, b, 0, 0) for w, b in product(range(5), repeat=2)], range(0, 25, 6)),
         (STAR, [0]),
         ([*STAR, (4, 4, 4, 4), (5, 5, 5, 5)], [0, 7, 8]),
     ],

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Write, planning
+from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Write, planning, write_results
 from scipy.special import ndtri
 
+from mnist_mlp.app import confirm
 from mnist_mlp.app.register import register
 from mnist_mlp.app.until import Until, phases, read
 from mnist_mlp.report import compared, report_on
+from mnist_mlp.report.analysis import spending
 from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.spending import levels, spent
@@ -26,6 +28,7 @@ from mnist_mlp.run.choices import CHOICES_FILE
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
 from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.sweeps.jobs import Job
 
 register(ROOT / "experiments")
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
@@ -54,6 +57,17 @@ def test_all_looks_together_spend_what_one_would(looks: int, tests: int) -> None
         expected = 1 - (1 - spent(shares[look], 0.2)) ** (1 / tests)
         crossed = (z[:, : look + 1] > bounds[: look + 1]).any(axis=1).mean()
         assert crossed == pytest.approx(expected, abs=4 * np.sqrt(expected / len(z)))
+
+
+def test_tests_that_share_a_look_are_corrected_as_sidak_does() -> None:
+    assert levels([1], 0.05, 6) == pytest.approx([1 - 0.95 ** (1 / 6)])
+
+
+def test_levels_of_many_looks_are_those_of_a_finer_integration(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = [seeds / 150 for seeds in range(3, 151)]
+    usual = levels(shares, 0.05)
+    monkeypatch.setattr(spending, "SPACING", 2 * spending.SPACING)
+    assert usual == pytest.approx(levels(shares, 0.05), rel=1e-6)
 
 
 def test_the_strictest_look_has_a_level() -> None:
@@ -159,12 +173,59 @@ def test_all_but_what_is_worse_go_on_while_anything_is_open() -> None:
     assert (found.left, on) == ({}, ["a", "b", "c"])
     found, on, _ = look_at(scores(a=NOISE, b=NOISE[::-1]), look(8), None, 10_000, margin=0.05)
     assert (found.left, on) == ({}, [])
+    # Without any noise nothing can be told, and so nothing is decided.
+    found, on, told = look_at(scores(a=[1.0] * 8, b=[0.0] * 8), look(8), None)
+    assert told["verdict"].str.startswith("cannot be told: the seeds show no noise").all()
+    assert (found.left, on) == ({}, ["a", "b"])
+
+
+def test_a_look_is_at_its_own_seeds() -> None:
+    table = scores(a=[*NOISE[:4], 5, 5, 5, 5], b=[1 + noise for noise in NOISE[3::-1]] + [0.0] * 4)
+    assert look_at(table, look(4), None, 10_000)[0].best == "b"
+    assert look_at(table, look(8), None, 10_000)[0].best == "a"
 
 
 def test_only_cells_in_play_are_judged() -> None:
     table = scores(a=[0.3 + noise for noise in NOISE], b=[0.0] * 8, c=[0.1 - noise for noise in NOISE])
-    pairs, _ = judge_looks(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
+    pairs, judged = judge_looks(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
+    assert judged == 3  # whatever has left since
     assert pairs.set_index(["a", "b"])["n"].to_dict() == {("a", "b"): 8, ("a", "c"): 4, ("b", "c"): 4}
+
+
+def noisy(job: Job) -> float:
+    """A higher learning rate is better; the optimizers are too much alike to be told apart."""
+    is_sgd = job.choices["optim"] == "sgd"
+    return float(0.8 + job.config["optim"]["lr"] / 10 + NOISE[job.config["seed"] % 8] * (1 + is_sgd) / 100)
+
+
+def test_added_seeds_are_none_of_the_search_and_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    search = [[*job, f"optim.lr={lr}", "seeds.weights=8"] for job in TWO for lr in (0.1, 0.2)]
+    anew = {"seed": [5, 6, 7]}
+    with planning(tmp_path) as plan:
+        searched = confirm.phases(tmp_path, search, anew, plan, dry_run=True)
+        in_order = phases(tmp_path, searched, Until(9, 2, None), anew, plan, dry_run=True)
+        for _ in range(2):
+            write_results(next(in_order), noisy)
+        assert {job.config["seed"] for job in next(in_order)} == {9, 10}  # the search has had 8
+    assert all(path.is_dir() for path in tmp_path.iterdir())  # of the jobs
+
+
+def test_a_choice_that_was_looked_at_does_not_change_with_the_grid(tmp_path: Path) -> None:
+    anew = {"seed": [5, 6, 7]}
+    with planning(tmp_path) as plan:
+        search, before, now = (
+            plan([[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for lr in rates for seed in seeds])
+            for rates, seeds in (((0.1, 0.2), [0]), ((0.1,), anew["seed"]), ((0.2,), anew["seed"]))
+        )
+        taken = Look(anew["seed"], LEVEL, ("he / adam", "he / sgd"), "", {})
+        write_looks(tmp_path, Looks(None, 9, 2, anew["seed"], [job.directory.name for job in before], [taken]))
+        again, other = (
+            phases(tmp_path, iter([search, chosen]), Until(9, 2, None), anew, plan) for chosen in (before, now)
+        )
+        assert [next(again), next(again)] == [search, before]
+        assert next(other) == search
+        with pytest.raises(UserError, match=r"6 jobs are others than those that were looked at, .* he_.*_lr0\.2_"):
+            next(other)
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -265,6 +326,21 @@ def test_what_cannot_be_decided_is_said_before_training(
     assert "\n" not in str(caught.value)
 
 
+def test_a_sweep_over_data_sets_is_not_one_to_decide(tmp_path: Path) -> None:
+    with planning(tmp_path) as plan:
+        jobs = plan(TWO)
+        others = [replace(job, choices={**job.choices, "data": "mnist"}) for job in jobs]
+        with pytest.raises(UserError, match="data takes several values; allowed is a sweep on the same terms"):
+            next(phases(tmp_path, iter([[*jobs, *others]]), Until(9, 2, None), {}, plan))
+
+
+def test_a_margin_of_one_image_is_wide_enough(tmp_path: Path) -> None:
+    with planning(tmp_path) as plan:
+        jobs = [replace(job, test_images=300) for job in plan(TWO)]
+        until = read(SETTINGS | {"margin": 100 / 300})  # a third, which no number has exactly
+        assert next(phases(tmp_path, iter([jobs]), until, {}, plan)) == jobs
+
+
 @pytest.mark.parametrize(
     ("confirmation", "words"),
     [
@@ -306,6 +382,9 @@ def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None
         ):
             with pytest.raises(UserError, match=words):
                 next(phases(tmp_path, iter([plan(others)]), until, {}, plan))
+        write_looks(tmp_path, Looks(None, 9, 2, [0], [], []))  # before the first look, too
+        with pytest.raises(UserError, match=r"max_seeds=12: .* looked at with 9"):
+            next(phases(tmp_path, iter([jobs]), Until(12, 2, None), {}, plan))
         (tmp_path / LOOKS_FILE).write_text("{}")
         with pytest.raises(UserError, match=r"looks.json: not one of this project's .* allowed is to remove it"):
             next(phases(tmp_path, iter([jobs]), same, {}, plan))
@@ -366,6 +445,7 @@ def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_
 
 
 EMPTY = {"margin": None, "max_seeds": 6, "batch": 3, "given": [0, 1, 2], "jobs": [], "looks": []}
+FIRST = {"seeds": [0, 1, 2], "level": 0.1, "cells": ["a", "b"], "best": "a", "left": {}}
 
 
 @pytest.mark.parametrize(
@@ -377,7 +457,10 @@ EMPTY = {"margin": None, "max_seeds": 6, "batch": 3, "given": [0, 1, 2], "jobs":
         EMPTY | {"batch": 0},
         EMPTY | {"max_seeds": 10**9},
         EMPTY | {"given": []},
-        EMPTY | {"looks": [{"seeds": [0], "level": 0.1, "cells": ["a", "a"], "best": "a", "left": {}}]},
+        EMPTY | {"looks": [FIRST | {"cells": ["a", "a"]}]},
+        EMPTY | {"looks": [FIRST | {"seeds": [0, 1, 1]}]},
+        EMPTY | {"looks": [FIRST | {"level": 0}]},
+        EMPTY | {"looks": [FIRST | {"level": 1}]},
     ],
 )
 def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path, content: dict[str, Any]) -> None:
@@ -390,8 +473,16 @@ def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path,
 
 def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
     found = read_looks(looked / LOOKS_FILE)
-    for looks in ([], [replace(found.looks[0], level=0.04)], [*found.looks, found.looks[1]]):
-        write_looks(looked, replace(found, looks=looks))
+    first, last = found.looks
+    ((_, alone),) = schedule(3, 3, 3, len(first.cells))
+    for others in (
+        replace(found, looks=[]),
+        replace(found, looks=[replace(first, level=0.04)]),
+        replace(found, looks=[replace(first, level=1.01 * first.level)]),
+        replace(found, looks=[first, last, last]),
+        replace(found, looks=[replace(first, level=alone)], max_seeds=3),  # as many as were given
+    ):
+        write_looks(looked, others)
         ((_, comparison),) = compared([looked])[1].items()
         assert comparison.pairs["verdict"].str.startswith("cannot be told: seeds are added").all()
 

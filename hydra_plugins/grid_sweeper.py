@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ class GridSweeper(BasicSweeper):
             return plan(directory, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
 
         further, anew = until.read(config.hydra.sweeper), confirm.read(self._as_written("confirm"))
-        searched = confirm.phases(directory, self.combinations(arguments), anew, checked, dry_run=config.dry_run)
-        in_phases = until.phases(directory, searched, further, anew, checked, dry_run=config.dry_run)
+        agree = partial(until.check_looked, directory)
+        combinations, dry_run = self.combinations(arguments), config.dry_run
+        searched = confirm.phases(directory, combinations, anew, checked, dry_run, agree)
+        in_phases = until.phases(directory, searched, further, anew, checked, dry_run)
         run_sweep(directory, in_phases, launch, config)

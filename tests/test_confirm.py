@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Report, Write, planning
+from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Report, Write, planning, write_results
 
 from mnist_mlp.app.confirm import confirming, phases, read
 from mnist_mlp.app.register import register
@@ -67,6 +67,19 @@ def planned(top: Path, *arguments: str, tree: Any) -> list[list[Job]]:
     crossed = [[*job, f"optim.lr={lr}"] for job in jobs for lr in ("0.1", "0.2")]
     with planning(top) as checked:
         return list(phases(top, jobs if arguments == ("optim=sgd",) else crossed, read(tree), checked))
+
+
+def test_what_nobody_agrees_with_is_not_written_down(tmp_path: Path) -> None:
+    def agree(jobs: Sequence[Job]) -> None:
+        raise UserError(f"{len(jobs)} jobs are others")
+
+    jobs = [["optim=adam", f"optim.lr={lr}", "seed=0"] for lr in (0.1, 0.2)]
+    with planning(tmp_path) as checked:
+        in_phases = phases(tmp_path, jobs, {"seed": [5, 6]}, checked, agree=agree)
+        write_results(next(in_phases), lambda job: 0.9)
+        with pytest.raises(UserError, match=r"^2 jobs are others"):
+            next(in_phases)
+    assert not (tmp_path / CHOICES_FILE).exists()
 
 
 def test_nothing_is_chosen_before_the_search_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

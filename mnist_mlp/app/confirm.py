@@ -70,6 +70,7 @@ def phases(
     given: Mapping[str, Sequence[Any]],
     plan: Plan,
     dry_run: bool = False,
+    agree: Callable[[Sequence[Job]], None] = lambda jobs: None,
 ) -> Iterator[list[Job]]:
     """The jobs of a sweep; then, once these have been run, those that confirm what was chosen from them.
 
@@ -79,6 +80,7 @@ def phases(
         given: what to confirm with (see `read`); empty for nothing.
         plan: makes jobs of overrides, each checked.
         dry_run: leaves `choices.json` as it is.
+        agree: raises where the jobs that confirm must be others; called before they are written down.
 
     Raises:
         UserError: there is nothing to choose, a seed is in both, or a job could not work.
@@ -109,6 +111,7 @@ def phases(
     chosen, choices = choose(search, directory)
     confirm = {cell: plan(confirming(job.overrides, given)) for cell, job in chosen.items()}
     jobs = distinct(chain.from_iterable(confirm.values()), directory)
+    agree(jobs)
     if not dry_run:
         named = {cell: replace(choices[cell], confirmed=names(of, directory)) for cell, of in confirm.items()}
         write_choices(directory, named)

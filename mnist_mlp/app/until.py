@@ -5,6 +5,7 @@ looks again, at levels that all looks share (see `mnist_mlp.report.analysis.look
 """
 
 import logging
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -110,7 +111,7 @@ def phases(
     if last:
         _check_looks(directory, last, until, given, cells)
     if not confirmation:
-        _check_jobs(directory, last, jobs)
+        check_looked(directory, jobs)
     log.info(
         "%s: then up to %d further seeds for each of %d cells, %d at a time, until it is decided",
         PLACE,
@@ -123,7 +124,6 @@ def phases(
         jobs = next(before, [])
         if not jobs:
             return
-        _check_jobs(directory, last, jobs)
         yield jobs
     taken = last.looks if last else []
     yield from _looking(directory, jobs, until, used, taken, bool(confirmation), plan, dry_run)
@@ -223,7 +223,7 @@ def _check(jobs: Sequence[Job], cells: int, until: Until, confirmation: Mapping[
     if until.margin is not None and until.margin * images < 1 - 1e-9:
         raise UserError(
             f"{SWEEPER}.margin={until.margin * PER_CENT:g}: less than one of {images:,} test images; allowed are "
-            f"{PER_CENT / images:.2g} points and more"
+            f"{math.ceil(PER_CENT / images * 1e4 - 1e-6) / 1e4:g} points and more"
         )
 
 
@@ -270,7 +270,13 @@ def _check_looks(directory: Path, last: Looks, until: Until, given: Sequence[int
             )
 
 
-def _check_jobs(directory: Path, last: Looks | None, jobs: Sequence[Job]) -> None:
+def check_looked(directory: Path, jobs: Sequence[Job]) -> None:
+    """See that a sweep's jobs are those that were looked at, where a look was taken.
+
+    Raises:
+        UserError: there are others.
+    """
+    last = _last_looks(directory)
     if last and last.looks and (new := sorted({*names(jobs, directory)} - {*last.jobs})):
         raise UserError(
             f"{directory}: {len(new)} jobs are others than those that were looked at, such as {new[0]}; to change them "

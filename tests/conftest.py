@@ -18,14 +18,18 @@ import pandas as pd
 import pytest
 import torch
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig
 from warm import Warm
 
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
 from mnist_mlp.data.datasets import mnist
-from mnist_mlp.data.splits import Dataset
+from mnist_mlp.data.splits import Dataset, Splits, make_splits
 from mnist_mlp.report import Outcome, compared, report_on
 from mnist_mlp.report.render.page import write_tables
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, SPLITS, Metrics
@@ -51,6 +55,7 @@ Report = Callable[..., pd.DataFrame]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
+Combinations = Callable[..., list[list[str]]]
 Open = Callable[..., "Page"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -78,6 +83,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def real_mnist() -> Dataset:
     """MNIST, fetched once for all tests."""
     return mnist(DATA)
+
+
+@pytest.fixture
+def few(real_mnist: Dataset) -> Splits:
+    """A few hundred of them."""
+    return make_splits(real_mnist, train_size=400, val_size=100, split_seed=0, normalize=False)
+
+
+@pytest.fixture
+def loader() -> Iterator[ConfigLoader]:
+    """Hydra's, of this project."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def sweep_config(loader: ConfigLoader, *arguments: str) -> DictConfig:
+    """What Hydra makes of `python run.py -m ARGUMENTS`, before any job."""
+    return loader.load_configuration("config", list(arguments), run_mode=RunMode.MULTIRUN)
+
+
+@pytest.fixture
+def combinations(loader: ConfigLoader) -> Combinations:
+    """The jobs that the sweeper makes of `python run.py -m ARGUMENTS`."""
+
+    def call(*arguments: str) -> list[list[str]]:
+        config = sweep_config(loader, *arguments, IN_PROCESS)
+        context = HydraContext(loader, Callbacks())
+        sweeper: Any = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=id, config=config)
+        found: list[list[str]] = sweeper.combinations(list(config.hydra.overrides.task))
+        return found
+
+    return call
 
 
 @contextmanager

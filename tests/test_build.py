@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from composing import composed
 from conftest import DATA, ROOT
-from test_config import OPTIONS, composed
+from test_config import OPTIONS
 
 from mnist_mlp.data.splits import Dataset, Split
 from mnist_mlp.run.configuration import plain

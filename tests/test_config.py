@@ -1,22 +1,19 @@
 """The configuration: what is refused and in which words, and which settings make two jobs the same."""
 
-import copy
-import functools
 import re
 import string
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from composing import _composed, composed, job_name
 from conftest import DATA, ROOT, Command, Write
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.register import register
@@ -30,30 +27,6 @@ from mnist_mlp.training import build
 
 register(ROOT / "experiments")
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
-
-
-def composed(*overrides: str) -> DictConfig:
-    """What Hydra makes of these, as a copy, as many tests ask for the same."""
-    return copy.deepcopy(_composed(*overrides))
-
-
-@functools.cache
-def _composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
-
-
-def job_name(*overrides: str) -> str:
-    return names.job_name(composed(*overrides))
-
-
-def refused(config: dict[str, Any], words: Iterable[str]) -> None:
-    """A job of this configuration is refused before any training, in one line that has all these words."""
-    with pytest.raises(ConfigError) as caught:
-        build.check(config)
-    message = str(caught.value)
-    assert [word for word in words if word not in message] == [], message
-    assert "\n" not in message
 
 
 DEFAULTS: dict[str, Any] = plain(composed())

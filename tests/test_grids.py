@@ -6,19 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import IN_PROCESS, ROOT, SMALLER, Command
-from hydra import initialize_config_dir
-from hydra._internal.callbacks import Callbacks
+from conftest import IN_PROCESS, ROOT, SMALLER, Combinations, Command, sweep_config
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
-from hydra.types import HydraContext, RunMode
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from test_docs import blocks
 
 from mnist_mlp.app import grids
@@ -42,32 +37,6 @@ hydra:
       sgd:
         optim.lr: 1e-1
 """
-Combinations = Callable[..., list[list[str]]]
-
-
-@pytest.fixture
-def loader() -> Iterator[ConfigLoader]:
-    """Hydra's, of this project."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
-
-
-def sweep_config(loader: ConfigLoader, *arguments: str) -> DictConfig:
-    return loader.load_configuration("config", list(arguments), run_mode=RunMode.MULTIRUN)
-
-
-@pytest.fixture
-def combinations(loader: ConfigLoader) -> Combinations:
-    """The jobs that the sweeper makes of `python run.py -m ARGUMENTS`."""
-
-    def call(*arguments: str) -> list[list[str]]:
-        config = sweep_config(loader, *arguments, IN_PROCESS)
-        context = HydraContext(loader, Callbacks())
-        sweeper: Any = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=id, config=config)
-        found: list[list[str]] = sweeper.combinations(list(config.hydra.overrides.task))
-        return found
-
-    return call
 
 
 def test_a_launcher_in_this_process_is_given_what_hydra_would_compose(loader: ConfigLoader) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from composing import composed, job_name
 from conftest import ROOT, Write
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from test_config import composed, job_name
 from test_sweep import wait_until
 
 from mnist_mlp.app.callback import ChecksAndReport

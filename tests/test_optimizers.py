@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from composing import composed, refused
 from conftest import DATA
 from schedulefree import AdamWScheduleFree, SGDScheduleFreeClosure
-from test_config import composed, refused
-from test_train import few, network, run, started  # noqa: F401 - a fixture is used by its name
+from test_train import network, run, started
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +27,7 @@ def schedule_free(parameters: Any) -> torch.optim.Optimizer:
     return made
 
 
-def test_an_optimizer_with_modes_is_trained_in_one_and_evaluated_in_the_other(few: Splits) -> None:  # noqa: F811
+def test_an_optimizer_with_modes_is_trained_in_one_and_evaluated_in_the_other(few: Splits) -> None:
     ours = network(batch_norm=False, dropout=0.0)
     found = [r for r in run(few, schedule_free, epochs=3, model=ours) if isinstance(r, Metrics) and r.split == "test"]
 
@@ -53,7 +53,7 @@ def test_an_optimizer_with_modes_is_trained_in_one_and_evaluated_in_the_other(fe
     assert abs(evaluate(theirs, few.test)[0] - expected[-1][0]) > 1e-3  # the weights that are trained are others
 
 
-def test_an_optimizer_with_modes_is_left_for_evaluation_whatever_ends_the_run(few: Splits) -> None:  # noqa: F811
+def test_an_optimizer_with_modes_is_left_for_evaluation_whatever_ends_the_run(few: Splits) -> None:
     model = network(batch_norm=False)
     optimizer: Any = schedule_free(model.parameters())
     records: Any = started(few, lambda _: optimizer, model=model)
@@ -79,7 +79,7 @@ class Normalising(nn.Sequential):
         return logits - self.average
 
 
-def test_statistics_of_other_weights_than_are_evaluated_are_refused(few: Splits) -> None:  # noqa: F811
+def test_statistics_of_other_weights_than_are_evaluated_are_refused(few: Splits) -> None:
     model = Normalising()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(InvalidArgument, match=r"AdamWScheduleFree: .*average"):
@@ -88,7 +88,7 @@ def test_statistics_of_other_weights_than_are_evaluated_are_refused(few: Splits)
     run(few, epochs=1, model=model)  # under an optimizer without modes they are what is evaluated
 
 
-def test_batch_norm_knows_the_weights_that_are_evaluated(few: Splits) -> None:  # noqa: F811
+def test_batch_norm_knows_the_weights_that_are_evaluated(few: Splits) -> None:
     """Its statistics are those of these weights, layer after layer, and training goes on as if nothing had been."""
     model = network(dropout=0.5)
     found = [r for r in run(few, schedule_free, epochs=2, model=model) if isinstance(r, Metrics) and r.split == "test"]
@@ -171,7 +171,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch: py
         find_target("optim", {"_target_": "pytorch.Lion", "_partial_": True}, [])
 
 
-def test_in_a_program_of_one_s_own_they_are_refused_too(few: Splits) -> None:  # noqa: F811
+def test_in_a_program_of_one_s_own_they_are_refused_too(few: Splits) -> None:
     for make in (torch.optim.LBFGS, lambda p: SGDScheduleFreeClosure(p, lr=0.1)):
         with pytest.raises(InvalidArgument, match="whose step needs no arguments"):
             run(few, make)
@@ -179,7 +179,7 @@ def test_in_a_program_of_one_s_own_they_are_refused_too(few: Splits) -> None:  #
         run(few, lambda p: torch.optim.SGD([q for number, q in enumerate(p) if number != 3], lr=0.1))
 
 
-def test_parameters_that_want_no_gradients_may_be_left_out(few: Splits) -> None:  # noqa: F811
+def test_parameters_that_want_no_gradients_may_be_left_out(few: Splits) -> None:
     model = network(batch_norm=False)
     frozen = model.get_parameter("linear1.weight").requires_grad_(False)
     before = frozen.clone()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from test_stack import CPU, network, run, splits_of, state
-from test_train import adam, few, timeless  # noqa: F401 - a fixture is used by its name
+from test_train import adam, timeless
 from test_train import run as trained
 from torch import Tensor, nn
 
@@ -44,7 +44,7 @@ def at_each_reading(monkeypatch: pytest.MonkeyPatch, module: Any, look: Callable
     return seen
 
 
-def test_every_kernel_is_there_before_the_clock_starts(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_every_kernel_is_there_before_the_clock_starts(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled() -> int:
         return sum(len(kernel.signatures) for kernel in KERNELS)
 
@@ -76,7 +76,7 @@ class Lazy(nn.Module):
         return logits
 
 
-def test_a_network_of_one_s_own_is_ready_too(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_network_of_one_s_own_is_ready_too(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     Lazy.ready = set()
     seen = at_each_reading(monkeypatch, core, lambda: sorted(Lazy.ready))
     trained(few, epochs=1, model=Lazy())
@@ -107,7 +107,7 @@ class Counting(torch.optim.SGD):
     ],
 )
 def test_no_number_changes(
-    few: Splits,  # noqa: F811
+    few: Splits,
     monkeypatch: pytest.MonkeyPatch,
     model: Callable[[], nn.Module],
     make: Any,
@@ -129,7 +129,7 @@ def test_no_number_changes(
     assert plain[2][1] in (None, 26)
 
 
-def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pytest.LogCaptureFixture) -> None:  # noqa: F811
+def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pytest.LogCaptureFixture) -> None:
     class Locked(nn.Linear):
         def __init__(self) -> None:
             super().__init__(784, 10)
@@ -162,7 +162,7 @@ class Wrapped(nn.Sequential):
 
 
 @pytest.mark.parametrize("network_of_ones_own", [Uncopied, Wrapped])
-def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_of_ones_own: Any) -> None:  # noqa: F811
+def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_of_ones_own: Any) -> None:
     torch.manual_seed(0)
     model = network_of_ones_own()
     before = {name: tensor.clone() for name, tensor in state(model).items()}
@@ -171,7 +171,7 @@ def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_
     assert len(trained(few, epochs=1, model=model)) > 3
 
 
-def test_hooks_are_called_for_steps_that_count_alone(few: Splits) -> None:  # noqa: F811
+def test_hooks_are_called_for_steps_that_count_alone(few: Splits) -> None:
     model, calls = nn.Linear(784, 10), []
     model.register_forward_hook(lambda module, *_: calls.append(module.training))
     trained(few, epochs=1, model=model)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from composing import composed, refused
 from conftest import DATA, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from test_config import composed, refused
 from test_stack import CPU, splits_of
 from test_step import optimizer
 from torch import nn

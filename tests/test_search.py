@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from conftest import Combinations
 from hypothesis import given
 from hypothesis import strategies as st
-from test_grids import Combinations, combinations, loader  # noqa: F401 - fixtures are used by their names
 
 from mnist_mlp.app.search import Choice, Interval, places
 from mnist_mlp.run.errors import ConfigError
@@ -20,7 +20,7 @@ def rates(jobs: list[list[str]], *having: str) -> list[float]:
     return [float(next(o for o in job if o.startswith("optim.lr=")).partition("=")[2]) for job in of]
 
 
-def test_all_cells_are_searched_at_the_same_places(combinations: Combinations) -> None:  # noqa: F811
+def test_all_cells_are_searched_at_the_same_places(combinations: Combinations) -> None:
     grids = "hydra.sweeper.grids={sgd:{optim.lr:'tag(log,interval(1e-2,1))'}}"
     jobs = combinations("init=he,lecun", "optim=adam,sgd", "seed=0,1", grids, "hydra.sweeper.trials=5")
     assert len(jobs) == 2 * 2 * (1 + 5)  # Adam has nothing to search
@@ -35,7 +35,7 @@ def test_all_cells_are_searched_at_the_same_places(combinations: Combinations) -
     assert sorted(math.floor(16 * (math.log10(rate) + 4) / 3) for rate in found[0]) == list(range(16))
 
 
-def test_each_optimizer_s_own_range_has_the_same_places(combinations: Combinations) -> None:  # noqa: F811
+def test_each_optimizer_s_own_range_has_the_same_places(combinations: Combinations) -> None:
     of_sgd = "{optim.lr:'interval(0,1)',optim.momentum:[0,0.9]}"
     grids = f"hydra.sweeper.grids={{adam:{{optim.lr:'interval(0,0.1)'}},sgd:{of_sgd}}}"
     jobs = combinations("optim=adam,sgd", "seed=0,1,2", grids, "hydra.sweeper.trials=4")
@@ -44,14 +44,14 @@ def test_each_optimizer_s_own_range_has_the_same_places(combinations: Combinatio
     assert [10 * rate for rate in adam] == pytest.approx(sgd, rel=1e-3)
 
 
-def test_more_trials_keep_those_that_were_there(combinations: Combinations) -> None:  # noqa: F811
+def test_more_trials_keep_those_that_were_there(combinations: Combinations) -> None:
     sweep = ("optim=adam,sgd", "optim.lr=tag(log,interval(1e-4,1))")
     few, more = (combinations(*sweep, f"hydra.sweeper.trials={n}") for n in (16, 32))
     assert rates(more, ADAM)[:16] == rates(few, ADAM)
     assert len(rates(more, ADAM)) == 32
 
 
-def test_whole_numbers_and_choices(combinations: Combinations) -> None:  # noqa: F811
+def test_whole_numbers_and_choices(combinations: Combinations) -> None:
     jobs = combinations(
         "batch_size=int(interval(1,4))", "model.activation=tag(search,choice(relu,tanh))", "hydra.sweeper.trials=12"
     )
@@ -112,7 +112,7 @@ def test_the_points_fill_the_cube() -> None:
         ),
     ],
 )
-def test_what_is_no_search_is_named(combinations: Combinations, arguments: list[str], words: list[str]) -> None:  # noqa: F811
+def test_what_is_no_search_is_named(combinations: Combinations, arguments: list[str], words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         combinations(*arguments)
     for word in words:

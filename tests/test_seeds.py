@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from composing import composed
 from conftest import DATA
-from test_config import composed
 from torch import Tensor, nn
 
 from mnist_mlp.data.batches import order

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from composing import composed
 from conftest import DATA, IN_PROCESS, MINE, NO_REPORT, SMALL, SMALLER, Command, Start
-from test_config import composed
 from test_sweep import results, wait_until
 from torch import nn
 from yaml import safe_load

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_stack import CPU, splits_of
 from test_stack import run as one
-from test_train import few, run, sgd, started, timeless  # noqa: F401 - a fixture is used by its name
+from test_train import run, sgd, started, timeless
 from torch import Tensor, nn
 
 from mnist_mlp.data.splits import Dataset, Splits
@@ -41,7 +41,7 @@ class Watching(nn.Linear):
 
 
 @pytest.mark.parametrize("own", [(2, False), (2, True), (1, False)])
-def test_a_record_is_computed_under_settings_of_its_own(few: Splits, own: Settings) -> None:  # noqa: F811
+def test_a_record_is_computed_under_settings_of_its_own(few: Splits, own: Settings) -> None:
     torch.set_num_threads(own[0])
     torch.set_flush_denormal(own[1])
     assert settings() == own
@@ -52,7 +52,7 @@ def test_a_record_is_computed_under_settings_of_its_own(few: Splits, own: Settin
     assert model.seen == {(1, True)}
 
 
-def test_they_are_given_back_where_nobody_takes_the_rest_and_where_training_fails(few: Splits) -> None:  # noqa: F811
+def test_they_are_given_back_where_nobody_takes_the_rest_and_where_training_fails(few: Splits) -> None:
     class Failing(Watching):
         def forward(self, images: Tensor) -> Tensor:
             if self.training:
@@ -69,7 +69,7 @@ def test_they_are_given_back_where_nobody_takes_the_rest_and_where_training_fail
     assert settings() == (2, False)
 
 
-def test_a_program_s_own_settings_change_no_number(few: Splits) -> None:  # noqa: F811
+def test_a_program_s_own_settings_change_no_number(few: Splits) -> None:
     def numbers() -> tuple[object, ...]:
         model = nn.Linear(784, 10)
         nn.init.constant_(model.weight, 1e-39)  # as Adam's moments become, and stay where a pixel is always black

@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from composing import composed, job_name
 from conftest import IN_PROCESS, MINE, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_config import composed, job_name
 
 from mnist_mlp.run.configuration import identity, plain
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE

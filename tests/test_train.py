@@ -20,11 +20,6 @@ from mnist_mlp.training.seeds import derive_seeds
 Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
-@pytest.fixture
-def few(real_mnist: Dataset) -> Splits:
-    return make_splits(real_mnist, train_size=400, val_size=100, split_seed=0, normalize=False)
-
-
 def network(seed: int = 0, **kwargs: object) -> MLP:
     model = MLP(784, 10, hidden=[32, 16], **kwargs)  # type: ignore[arg-type]
     initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))

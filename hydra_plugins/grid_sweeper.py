@@ -121,4 +121,9 @@ class GridSweeper(BasicSweeper):
         combinations, dry_run = self.combinations(arguments), config.dry_run
         searched = confirm.phases(directory, combinations, anew, checked, dry_run, agree)
         in_phases = until.phases(directory, searched, further, anew, checked, dry_run)
-        run_sweep(directory, in_phases, launch, config)
+
+        def begin(jobs: Sequence[Job]) -> None:
+            if further and not anew:
+                until.begin(directory, further, jobs)
+
+        run_sweep(directory, in_phases, launch, config, begin)

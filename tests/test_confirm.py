@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,11 +257,51 @@ def test_what_was_confirmed_before_stays(tmp_path: Path) -> None:
     add_confirmed(tmp_path, {"he / adam": ["b"]})
     assert written({"he / adam": one, "he / sgd": other}) == {"he / adam": ["a", "b"], "he / sgd": ["c"]}
     assert written({"he / sgd": one}) == {"he / adam": ["a", "b"], "he / sgd": ["a"]}
+    assert written({"he / adam": replace(one, confirmed=["d"])})["he / adam"] == ["a", "b", "d"]
+    searched = replace(one, candidates=[Candidate({"optim.lr": 0.1}, 0.9, 1, ["b"])], confirmed=["a"])
+    assert written({"he / adam": searched})["he / adam"] == ["a", "d"]  # b has taken part in the choice
     (tmp_path / CHOICES_FILE).write_text("{")
     assert written({"he / adam": one}) == {"he / adam": ["a"]}
+
+
+def test_cells_that_were_not_confirmed_are_not_compared_with_those_that_were(
+    confirmed: Path, write_run: Write, tmp_path: Path
+) -> None:
+    plain = [
+        write_run(optim="nag", lr=lr, seed=seed, test=[0.1, 0.5, 0.97 - lr + seed / 1e4]).rename(
+            tmp_path / f"{lr}{seed}"
+        )
+        for lr in (0.1, 0.01)
+        for seed in (10, 11, 12)
+    ]
+    (comparison,) = (c for c in compared([confirmed, *plain])[1].values() if c.confirmed)
+    verdicts = comparison.pairs.set_index(["a", "b"])["verdict"]
+    assert verdicts["he / adam", "he / sgd"] == "better"
+    assert verdicts["he / nag", "he / adam"].startswith("cannot be told: tuned over 2 settings of 3 seeds against ")
+    assert "chosen in a search" not in answer(comparison)[0]
+    assert any(line.startswith("In 2 of 3 cells, scores, curves and") for line in method(comparison))
+    topics = [note.topic for note in comparison.notes]
+    assert "Searched with different epochs" in topics
+
+
+def test_a_newer_run_of_the_same_takes_no_confirmation_away(confirmed: Path, tmp_path: Path) -> None:
+    shutil.copytree(confirmed / chosen(confirmed)["he / adam"]["confirmed"][0], tmp_path / "newer")
+    (tmp_path / "newer" / RUN_FILE).touch()
+    (comparison,) = compared([confirmed, tmp_path / "newer"])[1].values()
+    assert comparison.summary["n"].tolist() == [3, 3]
+    assert "Runs set aside" in [note.topic for note in comparison.notes]
+
+
+def test_a_cell_that_is_not_confirmed_yet_has_its_name(confirmed: Path, summarise: Report) -> None:
+    for run in chosen(confirmed)["he / sgd"]["confirmed"]:
+        (confirmed / run / RUN_FILE).unlink()
+    summary = summarise()
+    assert summary[["init", "optim", "n"]].to_numpy().tolist() == [["he", "adam", 3], ["he", "sgd", 0]]
 
 
 def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summarise: Report) -> None:
     for run in chosen(confirmed)["he / adam"]["confirmed"] + chosen(confirmed)["he / sgd"]["confirmed"]:
         (confirmed / run / RUN_FILE).unlink()
     assert summarise()["n"].tolist() == [2, 2]
+    (comparison,) = compared([confirmed])[1].values()
+    assert comparison.pairs["verdict"].str.startswith("cannot be told: what was chosen has not been confirmed").all()

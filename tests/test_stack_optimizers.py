@@ -335,6 +335,8 @@ def test_a_run_that_has_ended_does_not_end_those_beside_it(data: Splits) -> None
     healthy, diverged = in_a_stack(runs(), data, epochs=1)
     compare(healthy, alone(runs()[0], data, epochs=1))
     assert isinstance(diverged[-1], Diverged)
+    with pytest.raises(Diverged, match=str(diverged[-1])):  # and not what its optimizer has raised
+        alone(runs()[1], data, epochs=1)
 
 
 def test_a_claim_is_not_inherited() -> None:

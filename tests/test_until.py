@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from mnist_mlp.app import confirm
 from mnist_mlp.app.register import register
-from mnist_mlp.app.until import Until, check_looked, phases, read
+from mnist_mlp.app.until import Until, begin, check_looked, phases, read
 from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.analysis import spending
 from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
@@ -233,10 +233,27 @@ def test_no_look_is_taken_before_all_have_a_result(
         in_order = phases(tmp_path, iter([jobs]), Until(9, 2, None), {}, plan, dry_run)
         assert next(in_order) == jobs
         assert list(in_order) == []
-    assert "6 jobs have no result; no look is taken before they have" in caplog.text
-    assert (tmp_path / LOOKS_FILE).exists() == (not dry_run)
-    if not dry_run:
-        assert read_looks(tmp_path / LOOKS_FILE).looks == []  # which a report says, instead of judging
+        search = plan([[*job, f"optim.lr={lr}", "seed=5"] for job in TWO for lr in (0.1, 0.2)])
+        anew = phases(tmp_path, iter([search, jobs]), Until(9, 2, None), {"seed": [0, 1, 2]}, plan, dry_run)
+        assert list(anew) == [search, jobs]
+    assert caplog.text.count("6 jobs have no result; no look is taken before they have") == 2
+    assert (tmp_path / LOOKS_FILE).exists() == (not dry_run)  # by a sweep that is not searched, see `begin`
+
+
+def test_before_the_first_look_nothing_is_told(tmp_path: Path) -> None:
+    with planning(tmp_path) as plan:
+        jobs = plan([[*job, f"seed={seed}"] for job in TWO for seed in range(3)])
+    write_results(jobs, lambda job: 0.9 + (job.config["seed"] / 99 if job.choices["optim"] == "sgd" else -0.5))
+    assert compared([tmp_path])[1]["digits"].pairs["verdict"].tolist() == ["better"]
+    begin(tmp_path, Until(9, 2, None), jobs)
+    pairs = compared([tmp_path])[1]["digits"].pairs
+    assert pairs["verdict"].str.startswith("cannot be told: seeds are added until cells are told apart, and no").all()
+
+
+def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
+    usual, turned = (compared([looked], by=by)[1]["mnist"] for by in (["init", "optim"], ["optim", "init"]))
+    assert turned.pairs["verdict"].tolist() == usual.pairs["verdict"].tolist()
+    assert turned.pairs["a"].tolist()[0] == "adam / lecun"
 
 
 def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) -> None:
@@ -378,6 +395,11 @@ def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None
         ):
             with pytest.raises(UserError, match=words):
                 next(phases(tmp_path, iter([plan(others)]), until, {}, plan))
+        taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
+        write_looks(tmp_path, Looks(None, 9, 2, [5, 6], here, [taken]))
+        searched = plan([[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)])
+        with pytest.raises(UserError, match=r"\[5, 6, 8, 9\]: .* looked at with \[5, 6, 7, 8\]"):  # 7 has chosen
+            next(phases(tmp_path, iter([searched]), Until(9, 2, None), {"seed": [5, 6]}, plan))
         write_looks(tmp_path, Looks(None, 9, 2, [0], [], []))  # before the first look, too
         with pytest.raises(UserError, match=r"max_seeds=12: .* looked at with 9"):
             next(phases(tmp_path, iter([jobs]), Until(12, 2, None), {}, plan))

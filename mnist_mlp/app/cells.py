@@ -1,5 +1,6 @@
 """What a sweep's jobs are before they have results: the cells of the report on them, and whether it would choose."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,8 @@ def is_tuned(jobs: Sequence[Job]) -> bool:
 
 def names(jobs: Sequence[Job], directory: Path) -> list[str]:
     """The directories of jobs, as seen from the sweep's."""
-    return [job.directory.relative_to(directory).as_posix() for job in jobs]
+    top = os.path.normpath(directory)  # as the report finds them, whatever `..` is in a name
+    return [Path(os.path.normpath(job.directory)).relative_to(top).as_posix() for job in jobs]
 
 
 def _table(jobs: Sequence[Job]) -> "pd.DataFrame":

@@ -31,6 +31,7 @@ def run_sweep(
     phases: Iterable[list[Job]],
     launch: Callable[[Sequence[Job]], object],
     settings: DictConfig,
+    begin: Callable[[Sequence[Job]], None] = lambda jobs: None,
 ) -> None:
     """Train those jobs of a sweep that have no result yet, whatever happens to some of them.
 
@@ -40,6 +41,7 @@ def run_sweep(
             have been run.
         launch: runs jobs and returns when all have ended.
         settings: the sweep's configuration; `force`, `fail_fast`, `dry_run` and `progress` count.
+        begin: is given the first jobs once the directory is held, before any of them is trained.
 
     Raises:
         UserError: a job could not work, another sweep writes there, or the results there are of another making.
@@ -49,6 +51,8 @@ def run_sweep(
     jobs = next(coming)  # checked before the directory is touched
     todo: list[Job] = []
     with nullcontext() if settings.dry_run else holding(directory):  # held before looking at what is finished
+        if not settings.dry_run:
+            begin(jobs)
         while jobs:
             planned.extend(jobs)
             undone = _run_phase(directory, jobs, launch, settings)

@@ -107,9 +107,11 @@ def phases(
     _check(jobs, len(cells), until, confirmation)
     given = sorted(confirmation.get(SEED) or _seeds(jobs))
     _check_seeds(given, until)
+    further = (seed for seed in count(max(given) + 1) if seed not in used)
+    seeds = [*given, *islice(further, until.max_seeds - len(given))]
     last = _last_looks(directory)
     if last:
-        _check_looks(directory, last, until, given, cells)
+        _check_looks(directory, last, until, seeds, len(given), cells)
     if not confirmation:
         check_looked(directory, jobs)
     log.info(
@@ -124,16 +126,25 @@ def phases(
         jobs = next(before, [])
         if not jobs:
             return
+        if not dry_run:
+            begin(directory, until, jobs)
         yield jobs
     taken = last.looks if last else []
-    yield from _looking(directory, jobs, until, used, taken, bool(confirmation), plan, dry_run)
+    yield from _looking(directory, jobs, until, seeds, taken, bool(confirmation), plan, dry_run)
+
+
+def begin(directory: Path, until: Until, jobs: Sequence[Job]) -> None:
+    """Write down that these jobs will be looked at, before they are trained: from now on, no report judges without."""
+    if not (directory / LOOKS_FILE).exists():
+        seeds = tuple(_seeds(jobs))
+        write_looks(directory, Looks(until.margin, until.max_seeds, until.batch, seeds, names(jobs, directory), []))
 
 
 def _looking(
     directory: Path,
     given: Sequence[Job],
     until: Until,
-    used: set[int],
+    seeds: Sequence[int],
     taken: Sequence[Look],
     is_confirmed: bool,
     plan: Plan,
@@ -144,13 +155,8 @@ def _looking(
         from mnist_mlp.report.analysis.looks import look_at, schedule
 
     jobs = cells_of(given, PLACE)
-    seeds = _seeds(given)
-    begun = len(seeds)
-    record = partial(Looks, until.margin, until.max_seeds, until.batch, tuple(seeds))
-    if not dry_run and not (directory / LOOKS_FILE).exists():
-        write_looks(directory, record([], []))  # from now on, no report judges these seeds without a look
-    further = (seed for seed in count(max(seeds) + 1) if seed not in used)
-    seeds += islice(further, until.max_seeds - begun)
+    begun = len(_seeds(given))
+    record = partial(Looks, until.margin, until.max_seeds, until.batch, tuple(seeds[:begun]))
     looks: list[Look] = []
     told, playing = None, list(jobs)
     for size, level in schedule(begun, until.batch, until.max_seeds, len(jobs)):
@@ -253,14 +259,18 @@ def _last_looks(directory: Path) -> Looks | None:
         raise UserError(f"{directory}: {error}; allowed is to remove it, as the same looks are taken again") from error
 
 
-def _check_looks(directory: Path, last: Looks, until: Until, given: Sequence[int], cells: Collection[str]) -> None:
-    """See that the looks that were taken are those that would be taken again."""
+def _check_looks(
+    directory: Path, last: Looks, until: Until, seeds: Sequence[int], given: int, cells: Collection[str]
+) -> None:
+    """See that the looks that were taken are those that would be taken again, at seeds the first of which are given."""
     were = last.looks[0].cells if last.looks else cells
+    seen = list(last.looks[-1].seeds) if last.looks else []
     for key, was, now in (
         (f"{SWEEPER}.max_seeds", last.max_seeds, until.max_seeds),
         (f"{SWEEPER}.batch", last.batch, until.batch),
         (f"{SWEEPER}.margin", *(None if m is None else round(m * PER_CENT, 9) for m in (last.margin, until.margin))),
-        (SEED, list(last.given), list(given)),
+        (SEED, list(last.given), list(seeds[:given])),
+        (f"{SEED} (with those that are added)", seen, list(seeds[: len(seen)])),
         ("cells", ", ".join(sorted(were)), ", ".join(sorted(cells))),
     ):
         if was != now:

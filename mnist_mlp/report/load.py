@@ -104,7 +104,9 @@ def load(directories: Sequence[Path]) -> Results:
     table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
     table["replicate"] = replicates(table["streams"])
     results = Results(table, metrics, problems, {str(sweep): of for sweep, of in looks.items() if of})
-    return newest(results, list(table["config_hash"]), "the same configuration as")
+    # A run that confirms a choice is no run of a search, though it be of the same configuration.
+    identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
+    return newest(results, identities, "the same configuration as")
 
 
 def replicates(streams: pd.Series) -> list[int]:

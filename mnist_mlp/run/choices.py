@@ -48,19 +48,22 @@ class Choice:
 def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
     """Write down what was chosen for each cell, by its name.
 
-    What is there already stays: other cells, and further jobs that confirm what is chosen again.
+    What is there already stays: other cells, and further jobs that confirm what is chosen again; but no job that has
+    been searched confirms anything.
     """
     content = _read(directory / CHOICES_FILE)
     for cell, choice in choices.items():
-        new = {
-            "setting": dict(choice.setting),
+        setting = finite(dict(choice.setting))
+        before = content.get(cell)
+        kept = before["confirmed"] if before and before["setting"] == setting else []
+        content[cell] = {
+            "setting": setting,
             "candidates": [vars(candidate) for candidate in choice.candidates],
-            "confirmed": list(choice.confirmed),
+            "confirmed": list(dict.fromkeys([*kept, *choice.confirmed])),
         }
-        before = content.get(cell, new)
-        if finite(new["setting"]) == before["setting"] and {*choice.confirmed} <= {*before["confirmed"]}:
-            new["confirmed"] = before["confirmed"]
-        content[cell] = new
+    searched = {job for cell in content.values() for candidate in cell["candidates"] for job in candidate["jobs"]}
+    for cell in content.values():
+        cell["confirmed"] = [job for job in cell["confirmed"] if job not in searched]
     write_atomically(directory / CHOICES_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 

@@ -112,15 +112,22 @@ def _train(
             images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
             step += 1
             rates.set(step)
-            loss_of[number], correct_here = train_step(images, labels)
+            loss_of[number], correct_here = train_step.gradients(images, labels)
             correct += correct_here
-            if step % log_interval == 0 or number == len(order) - 1:
+            raised = None
+            try:
+                train_step.update()
+            except Exception as error:  # which is divergence, if somebody's optimizer complains of such a loss
+                raised = error
+            if raised or step % log_interval == 0 or number == len(order) - 1:
                 bad = first_non_finite(losses[: number + 1])  # by which a GPU has done all that it was told to
                 seconds += time.perf_counter() - started
                 if bad is not None:
                     step += bad - number
                     yield StepLoss(step, epoch, losses[bad].item(), rates.at(step))
-                    raise diverged_in_training(losses[bad].item(), step, epoch)
+                    raise diverged_in_training(losses[bad].item(), step, epoch) from raised
+                if raised:
+                    raise raised
                 if step % log_interval == 0:
                     yield StepLoss(step, epoch, losses[number].item(), rates.at(step))
                 started = time.perf_counter()  # whoever takes the records may need time

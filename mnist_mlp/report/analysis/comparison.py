@@ -14,11 +14,13 @@ from mnist_mlp.report.analysis import budget, effects, fairness, roles, sources
 from mnist_mlp.report.analysis.looks import (
     ALONE,
     LOST,
+    UNCONFIRMED,
     UNSEEN,
     are_as_planned,
     go_on,
     have_results,
     judge_looks,
+    renamed,
     withhold,
 )
 from mnist_mlp.report.analysis.means import mean_intervals
@@ -43,11 +45,12 @@ from mnist_mlp.report.analysis.roles import (
     varying_keys,
 )
 from mnist_mlp.report.load import Results
-from mnist_mlp.run.choices import CONFIRM
+from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
 
+CONFIRMED = "settings that were confirmed on fresh seeds"
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 
 
@@ -169,8 +172,10 @@ def _judge(
     independent, images = scored[scored["independent"]], same_size(tested(runs))
     order = [cell for cell in cells if cell in set(scored[CELL])]
     sweeps = scored["looked_in"].dropna().unique()
-    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and tuple(by) == COMPARED)
+    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and {*by} == {*COMPARED})
     looks = looks_of.get(sweeps[0]) if is_alone else None
+    if looks:  # whatever order of the keys names the cells
+        looks = renamed(looks, dict(zip(cell_names(runs, COMPARED), runs[CELL], strict=True)))
     looks = looks if looks and are_as_planned(looks) else None
     of_seed = score_table(scored, SEED).reindex(order)
     if looks and have_results(looks, of_seed):
@@ -178,13 +183,18 @@ def _judge(
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
         return _Judged(pairs, count, looks, independent[independent[SEED].isin(looks.looks[0].seeds)])
     # The luck of many tries is no part of what was trained anew.
-    spent = budgets(tried(runs), tuned) if tuned and not (runs.loc[runs["chosen"], "phase"] == CONFIRM).all() else {}
+    confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
+    spent = budgets(tried(runs), tuned) if tuned and not confirmed >= {*order} else {}
+    spent |= dict.fromkeys(confirmed, CONFIRMED) if spent else {}
     pairs, count = compare_pairs(score_table(independent).reindex(order), images, spent)
     if len(sweeps):
         why = (LOST if looks else UNSEEN) if is_alone else ALONE
         return _Judged(withhold(pairs, why), count, None, independent.head(0))
+    if (scored["phase"] == SEARCH).any():
+        return _Judged(withhold(pairs, UNCONFIRMED), count, None, independent.head(0))
     # An average over cells that were tuned unalike is as unfair as a pair of them.
-    return _Judged(pairs, count, None, independent if len({*spent.values()}) < 2 else independent.head(0))
+    alike = len({spent[cell] for cell in order if cell in spent}) < 2
+    return _Judged(pairs, count, None, independent if alike else independent.head(0))
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
@@ -203,7 +213,8 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
     cells = runs.groupby(CELL, sort=True)
     chosen = runs[runs["chosen"]]
     done = chosen[chosen["status"] == COMPLETED]
-    table = chosen.drop_duplicates(CELL).set_index(CELL)[[*by, *tuned]]
+    table = runs.drop_duplicates(CELL).set_index(CELL)[[*by]]
+    table = table.join(chosen.drop_duplicates(CELL).set_index(CELL)[[key for key in tuned if key not in by]])
     counts = {
         "n": done.groupby(CELL).size(),
         "diverged": (runs["status"] == DIVERGED).groupby(runs[CELL]).sum(),

@@ -8,7 +8,7 @@ confidence intervals: Jennison and Turnbull 1989, Journal of the Royal Statistic
 verdict of equivalence fair.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from mnist_mlp.run.looks import Look, Looks
 ALONE = f"{UNTOLD}: seeds were added until cells were told apart; report on that sweep alone, by init and optim"
 UNSEEN = f"{UNTOLD}: seeds are added until cells are told apart, and no look that can be relied on was taken"
 LOST = f"{UNTOLD}: a run that was looked at has no result, and the sweep's own command trains it again"
+UNCONFIRMED = f"{UNTOLD}: what was chosen has not been confirmed yet, which the sweep's own command does"
 OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
 
 
@@ -65,6 +66,26 @@ def judge_look(
 def withhold(pairs: pd.DataFrame, why: str) -> pd.DataFrame:
     """The pairs without verdicts, where these would be of seeds that were added because of how others turned out."""
     return pairs.assign(verdict=why, **dict.fromkeys(NUMBERS, np.nan))
+
+
+def renamed(looks: Looks, names: Mapping[str, str]) -> Looks:
+    """The same with other names of the cells; those that are not among them stay."""
+
+    def new(cell: str) -> str:
+        return names.get(cell, cell)
+
+    return replace(
+        looks,
+        looks=[
+            replace(
+                look,
+                cells=list(map(new, look.cells)),
+                best=new(look.best),
+                left={new(cell): verdict for cell, verdict in look.left.items()},
+            )
+            for look in looks.looks
+        ],
+    )
 
 
 def have_results(looks: Looks, table: pd.DataFrame) -> bool:

@@ -131,7 +131,7 @@ def once(results: Results, by: Sequence[str]) -> Results:
     """
     runs = results.runs
     keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]
-    apart = ["data", REPLICATE, *(key for key in keys if key in by or key not in CODE)]
+    apart = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
     texts = [runs[key].map(as_typed) for key in apart]
     return newest(results, list(zip(*texts, strict=True)), "the same setting and seed, under another hash, as")
 

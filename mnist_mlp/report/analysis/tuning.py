@@ -17,10 +17,11 @@ from mnist_mlp.report.analysis.roles import (
     judged_split,
     rank_settings,
     tried,
+    varying_keys,
 )
 from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED
-from mnist_mlp.run.schema import find_setting
+from mnist_mlp.run.schema import Role, find_setting, role_of
 
 
 def notes(
@@ -55,6 +56,13 @@ def _choice(runs: pd.DataFrame, tuned: Sequence[str], is_confirmed: bool) -> Ite
             "No validation split",
             f"{', '.join(tuned)} was chosen by training accuracy, never by test; data.val_size=N holds N images out "
             "to choose by.",
+        )
+    for key in (key for key in varying_keys(runs) if role_of(key) is Role.MEASURED_ON):
+        values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of_cell: ", ".join(sorted({*of_cell})))
+        yield Note(
+            f"Searched with different {key}",
+            f"{listed([f'{cell}: {value}' for cell, value in values.items()])}; choices, budget curves and "
+            "sensitivities of such cells do not compare.",
         )
     spent = budgets(runs, tuned)
     if len(set(spent.values())) > 1:

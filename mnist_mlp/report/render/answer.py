@@ -15,6 +15,7 @@ from mnist_mlp.report.render.captions import timed_split
 from mnist_mlp.report.render.numbers import MATTERS, interval, points, probability
 from mnist_mlp.report.render.style import NAMES
 from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import DIVERGED, FAILED
 from mnist_mlp.run.schema import GROUPS
 
@@ -122,10 +123,10 @@ def _first(comparison: Comparison) -> str:
     """What was trained, the cell that scored highest, and how high."""
     best = comparison.summary.iloc[0]
     at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned)
-    anew = ", chosen in a search and trained anew" if comparison.confirmed else ""
+    scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
+    anew = ", chosen in a search and trained anew" if (scored["phase"] == CONFIRM).any() else ""
     name = f"{best[CELL]}{f' (with {at}{anew})' if at else ''}"
     mean = interval(*(best[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")))
-    scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
     summary = comparison.summary
     level = summary.loc[np.isclose(summary["score"], best["score"], rtol=0, atol=1e-12), CELL].tolist()[1:]
     as_high = f" (as high as {listed(level)})" if level else ""

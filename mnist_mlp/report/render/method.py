@@ -7,6 +7,7 @@ from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, as_typed, judged_split, sort_key, tried
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
+from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.looks import Looks
 
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
@@ -42,10 +43,14 @@ def _choice(comparison: Comparison) -> Iterator[str]:
             "diverged run counts as 0; of equal ones the first. runs.csv has all of them."
         )
     if comparison.confirmed:
-        yield (
-            "Scores, curves and verdicts are of runs that confirm the choice: the chosen settings trained anew, with "
+        confirmed = comparison.scored.loc[comparison.scored["phase"] == CONFIRM, CELL].nunique()
+        cells = comparison.scored[CELL].nunique()
+        where = "" if confirmed == cells else f"In {confirmed} of {cells} cells, "
+        text = (
+            "scores, curves and verdicts are of runs that confirm the choice: the chosen settings trained anew, with "
             "seeds that took no part in it. Runs of the search only choose (`phase` in runs.csv)."
         )
+        yield where + text if where else text[0].upper() + text[1:]
 
 
 def _tests(comparison: Comparison) -> Iterator[str]:

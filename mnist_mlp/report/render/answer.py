@@ -174,7 +174,13 @@ def _effects(comparison: Comparison) -> str:
     tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
     joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
     text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
-    if any(row["p"] < MATTERS for row in mains) and not are(comparison.pairs["verdict"], BETTER, WORSE).any():
+    differ = bool(are(comparison.pairs["verdict"], BETTER, WORSE).any())
+    if differ and not (table["p"] < MATTERS).any():
+        text += (
+            " Single pairs of cells do differ, which is no contradiction: the noise of a pair is judged with that of "
+            "all other pairs, that of an average with few others."
+        )
+    if any(row["p"] < MATTERS for row in mains) and not differ:
         text += (
             " No single pair of cells is significantly different, which is no contradiction: an effect averages over "
             "the other key, so it rests on more runs than any pair."

@@ -18,10 +18,11 @@ from hydra.types import RunMode
 from test_sweep import wait_until
 
 from mnist_mlp.app.callback import ChecksAndReport
+from mnist_mlp.app.cells import names
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
 from mnist_mlp.app.sweep import run_sweep
-from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.run.schema import SOURCES
 from mnist_mlp.sweeps.holding import HOLDER_FILE, Held, holding
@@ -272,3 +273,15 @@ def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:
     assert not held.by_another()  # the sweep has ended, or was killed
     (tmp_path / HOLDER_FILE).write_text(holder.replace(f'"process": {os.getpid()}', '"process": 1'))
     assert held.by_another()
+
+
+def test_a_job_is_called_by_where_it_is_found(tmp_path: Path) -> None:
+    assert names([Job((), tmp_path / "x/../deep/a", "h", "d")], tmp_path / "y/..") == ["deep/a"]
+
+
+def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        (tmp_path / "file/figures").mkdir()
+    assert in_words(caught.value) == f"{tmp_path}/file/figures: Not a directory"
+    assert in_words(UserError("in words")) == "in words"

@@ -12,12 +12,6 @@ OPTIMS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "r
 SPLITS = ("train", "val", "test")
 
 
-def cell_names(count: int) -> list[tuple[str, str]]:
-    """The first combinations of initialisation and optimizer: 4 are 2 x 2, 24 are 3 x 8."""
-    inits, optims = (INITS[:2], OPTIMS[:2]) if count == 4 else (INITS, OPTIMS)
-    return [(init, optim) for init in inits for optim in optims][:count]
-
-
 def write_run(
     directory: Path, init: str, optim: str, seed: int, finals: dict[str, float], epochs: int, lr: float = 0.01
 ) -> None:

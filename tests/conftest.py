@@ -122,7 +122,7 @@ def planning(top: Path, *given: str) -> Iterator[Callable[[Sequence[Sequence[str
     """What makes jobs of overrides, on digits, for a sweep in this directory that is given these itself."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration("config", [*given], run_mode=RunMode.MULTIRUN)
+        config = sweep_config(loader, *given)
 
         def planned(jobs: Sequence[Sequence[str]]) -> list[Job]:
             on_digits = [[*overrides, "data=digits"] for overrides in jobs]

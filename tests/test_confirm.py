@@ -260,8 +260,9 @@ def test_what_was_confirmed_before_stays(tmp_path: Path) -> None:
     assert written({"he / adam": replace(one, confirmed=["d"])})["he / adam"] == ["a", "b", "d"]
     searched = replace(one, candidates=[Candidate({"optim.lr": 0.1}, 0.9, 1, ["b"])], confirmed=["a"])
     assert written({"he / adam": searched})["he / adam"] == ["a", "d"]  # b has taken part in the choice
-    (tmp_path / CHOICES_FILE).write_text("{")
-    assert written({"he / adam": one}) == {"he / adam": ["a"]}
+    for damaged in ("{", '{"he / adam": {"candidates": [], "confirmed": ["b"]}}'):
+        (tmp_path / CHOICES_FILE).write_text(damaged)
+        assert written({"he / adam": one}) == {"he / adam": ["a"]}
 
 
 def test_cells_that_were_not_confirmed_are_not_compared_with_those_that_were(

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 from composing import composed, job_name
-from conftest import ROOT, Write
+from conftest import ROOT, Write, sweep_config
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from test_sweep import wait_until
 
 from mnist_mlp.app.callback import ChecksAndReport
@@ -34,7 +33,7 @@ def planned(top: Path, jobs: Sequence[Sequence[str]], *overrides: str) -> list[J
     """What the sweeper would run, by Hydra's own composition."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration("config", [*overrides, "data=digits"], run_mode=RunMode.MULTIRUN)
+        config = sweep_config(loader, *overrides, "data=digits")
         return plan(top, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
 
 

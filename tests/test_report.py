@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -369,42 +370,43 @@ def damage_deep_json(run: Path) -> None:
     (run / RUN_FILE).write_text("[" * 100_000)
 
 
-def damage_endless(run: Path) -> None:
+def alter(run: Path, path: str, value: Any) -> None:
+    """Put another value into a run.json, by its dotted path."""
     summary = json.loads((run / RUN_FILE).read_text())
-    summary["config"]["epochs"] = 10**15  # more than there is memory to count to
+    *parents, key = path.split(".")
+    node = summary
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[key] = value
     (run / RUN_FILE).write_text(json.dumps(summary))
+
+
+def damage_endless(run: Path) -> None:
+    alter(run, "config.epochs", 10**15)  # more than there is memory to count to
 
 
 def damage_digest(run: Path) -> None:
-    summary = json.loads((run / RUN_FILE).read_text()) | {"data": {"digest": ["a"]}}
-    (run / RUN_FILE).write_text(json.dumps(summary))
+    alter(run, "data.digest", ["a"])
 
 
 def damage_step(run: Path) -> None:
-    summary = json.loads((run / RUN_FILE).read_text()) | {"step": []}
-    (run / RUN_FILE).write_text(json.dumps(summary))
+    alter(run, "step", [])
 
 
 def damage_size(run: Path) -> None:
-    summary = json.loads((run / RUN_FILE).read_text()) | {"stack_size": ""}
-    (run / RUN_FILE).write_text(json.dumps(summary))
+    alter(run, "stack_size", "")
 
 
 def damage_overrides(run: Path) -> None:
-    summary = json.loads((run / RUN_FILE).read_text()) | {"overrides": True}
-    (run / RUN_FILE).write_text(json.dumps(summary))
+    alter(run, "overrides", True)
 
 
 def damage_target(run: Path) -> None:
-    summary = json.loads((run / RUN_FILE).read_text())
-    summary["config"]["model"] = {"_target_": True}
-    (run / RUN_FILE).write_text(json.dumps(summary))
+    alter(run, "config.model._target_", True)
 
 
 def damage_rate(run: Path) -> None:
-    summary = json.loads((run / RUN_FILE).read_text())
-    summary["config"]["optim"]["lr"] = 10**400
-    (run / RUN_FILE).write_text(json.dumps(summary))
+    alter(run, "config.optim.lr", 10**400)
 
 
 def damage_gone(run: Path) -> None:

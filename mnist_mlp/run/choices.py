@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
     What is there already stays: other cells, and further jobs that confirm what is chosen again; but no job that has
     been searched confirms anything.
     """
-    content = _read(directory / CHOICES_FILE)
+    content: dict[str, Any] = {}
+    with suppress(Unreadable):  # what is damaged, or not there, is written anew
+        content = _read(directory / CHOICES_FILE)
     for cell, choice in choices.items():
         setting = finite(dict(choice.setting))
         before = content.get(cell)
@@ -61,25 +64,15 @@ def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
             "candidates": [vars(candidate) for candidate in choice.candidates],
             "confirmed": list(dict.fromkeys([*kept, *choice.confirmed])),
         }
-    searched = {job for cell in content.values() for candidate in cell["candidates"] for job in candidate["jobs"]}
+    searched = set(_searched(content))
     for cell in content.values():
         cell["confirmed"] = [job for job in cell["confirmed"] if job not in searched]
     write_atomically(directory / CHOICES_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """What is written down there, by cell; empty where that is nothing, or damaged."""
-    try:
-        read_phases(path)
-    except Unreadable:
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
 def add_confirmed(directory: Path, jobs: Mapping[str, Sequence[str]]) -> None:
     """Write down further jobs that train the choices anew, by the name of the cell; those that are there stay."""
-    content = json.loads((directory / CHOICES_FILE).read_text(encoding="utf-8"))
+    content = _read(directory / CHOICES_FILE)
     for cell, names in jobs.items():
         content[cell]["confirmed"] = list(dict.fromkeys([*content[cell]["confirmed"], *names]))
     write_atomically(directory / CHOICES_FILE, json.dumps(content, indent=1) + "\n")
@@ -91,10 +84,28 @@ def read_phases(path: Path) -> dict[str, str]:
     Raises:
         Unreadable: it is none of this project's.
     """
+    content = _read(path)
+    confirmed = [job for cell in content.values() for job in cell["confirmed"]]
+    return dict.fromkeys(_searched(content), SEARCH) | dict.fromkeys(confirmed, CONFIRM)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is written down there, by cell.
+
+    Raises:
+        Unreadable: it is none of this project's.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        searched = [job for cell in content.values() for candidate in cell["candidates"] for job in candidate["jobs"]]
-        confirmed = [job for cell in content.values() for job in cell["confirmed"]]
-        return dict.fromkeys(map(str, searched), SEARCH) | dict.fromkeys(map(str, confirmed), CONFIRM)
+        for cell in content.values():
+            cell["setting"] = dict(cell["setting"])
+            cell["confirmed"] = list(map(str, cell["confirmed"]))
+        _searched(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+    return dict(content)
+
+
+def _searched(content: Mapping[str, Any]) -> list[str]:
+    """The jobs that settings were chosen by."""
+    return [str(job) for cell in content.values() for candidate in cell["candidates"] for job in candidate["jobs"]]

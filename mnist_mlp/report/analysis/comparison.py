@@ -99,7 +99,7 @@ class Comparison:
 
     @property
     def confirmed(self) -> bool:
-        """Whether chosen settings were trained anew, and what is scored are these runs."""
+        """Whether chosen settings were trained anew in any cell, whose score is then of these runs."""
         return bool((self.runs["phase"] == CONFIRM).any())
 
     @property
@@ -119,7 +119,8 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
     """
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by)
-    tuned = tuned_keys(tried(cells), varying_keys(tried(cells)), by)
+    searched = tried(cells)
+    tuned = tuned_keys(searched, varying_keys(searched), by)
     varying = list(dict.fromkeys([*varying_keys(tested(cells)), *tuned]))
     runs = with_outcomes(cells, results.metrics, target, tuned)
     summary = _summarise(runs, by, tuned)
@@ -177,8 +178,7 @@ def _judge(
     if looks:  # whatever order of the keys names the cells
         looks = renamed(looks, dict(zip(cell_names(runs, COMPARED), runs[CELL], strict=True)))
     looks = looks if looks and are_as_planned(looks) else None
-    of_seed = score_table(scored, SEED).reindex(order)
-    if looks and have_results(looks, of_seed):
+    if looks and have_results(looks, of_seed := score_table(scored, SEED).reindex(order)):
         pairs, count = judge_looks(of_seed, looks.looks, images, looks.margin)
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
         return _Judged(pairs, count, looks, independent[independent[SEED].isin(looks.looks[0].seeds)])

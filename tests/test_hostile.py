@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 from conftest import Open, run_writer
+from playwright.sync_api import expect
 from test_escape import HOSTILE, inline, rendered, shown
 
 from mnist_mlp.report import report_on
@@ -182,12 +183,13 @@ def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
         page.locator("a").all()
     )
     page.locator("details summary").click()
-    page.locator("#s0-runs tr[data-run*='# b'] a").click()
-    assert page.get_by_role("dialog").locator("h2").text_content() == escape.visible(
-        hostile.directory.parent / "sweep/a\n# b"
-    )
-    page.get_by_role("button", name="Close").click()
-    for run in ("31me", "udcff"):
-        page.locator(f"#s0-runs tr[data-run*='{run}'] a").first.click()
-        assert page.get_by_role("dialog").locator("tbody tr").count() > 0
+    dialog = page.get_by_role("dialog")  # shown only after the click has returned
+    runs = page.locator("#s0-runs tbody tr")
+    names = runs.evaluate_all("rows => rows.map(row => row.dataset.run)")
+    for run in ("a\n# b", "\x1b[31me\r", os.fsdecode(b"f\xff")):
+        name = escape.visible(hostile.directory.parent / "sweep" / run)
+        runs.nth(names.index(name)).get_by_role("link").click()
+        expect(dialog.locator("h2")).to_have_text(name)
+        expect(dialog.locator("tbody tr")).not_to_have_count(0)
         page.get_by_role("button", name="Close").click()
+        expect(dialog).to_be_hidden()

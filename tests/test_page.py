@@ -210,6 +210,18 @@ def test_a_run_links_to_what_sets_it_apart(page: Page) -> None:
     dialog.wait_for(state="hidden")
 
 
+def test_another_run_asked_for_as_one_closes_is_shown(page: Page) -> None:
+    links = page.locator("#s0-runs a")
+    dialog = page.get_by_role("dialog")
+    links.first.click()
+    dialog.wait_for()
+    other = page.locator("#s0-runs tbody tr").nth(1).get_attribute("data-run")
+    page.evaluate("document.getElementById('run').close(); document.querySelectorAll('#s0-runs a')[1].click()")
+    expect(dialog.locator("h2")).to_have_text(other or "")
+    page.get_by_role("button", name="Close").click()
+    page.wait_for_function("location.hash === ''")
+
+
 def test_names_are_text(page: Page) -> None:
     assert page.locator("img[src='x']").count() == 0
     assert EVIL in page.locator("#s0-curves .legend").text_content()  # type: ignore[operator]

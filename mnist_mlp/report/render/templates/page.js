@@ -226,7 +226,13 @@ function showRun() {
     for (const text of [texts[key], texts[value], texts[usual[key]]]) row.insertCell().textContent = text;
     return row;
   }));
+  dialog.dataset.hash = location.hash;
   if (!dialog.open) dialog.showModal();
+}
+
+function forgetRun({ target }) {
+  // "close" is told later, when another run may already have been asked for: its address stays.
+  if (location.hash === target.dataset.hash) history.replaceState(null, "", location.pathname + location.search);
 }
 
 document.querySelectorAll("table.sortable").forEach(makeSortable);
@@ -234,7 +240,7 @@ document.querySelectorAll("input[data-table]").forEach(makeFilter);
 document.querySelectorAll(".scroll").forEach(hintAtMore);
 document.querySelectorAll("select[data-section]").forEach((s) => s.addEventListener("change", () => drawCurves(s.dataset.section)));
 window.addEventListener("hashchange", showRun);
-document.getElementById("run").addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
+document.getElementById("run").addEventListener("close", forgetRun);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
 matchMedia(`(max-width: ${NARROW - 1}px)`).addEventListener("change", drawAll);
 drawAll();

@@ -174,7 +174,7 @@ def test_wide_tables_fit_or_say_that_they_go_on(wide: Page) -> None:
     assert wide.locator(".hint:visible").count() == 0
     wide.set_viewport_size({"width": 390, "height": 900})
     wide.wait_for_function("document.querySelectorAll('.hint:not([hidden])').length === 4")
-    assert wide.evaluate("document.documentElement.scrollWidth") <= 390
+    wide.wait_for_function("document.documentElement.scrollWidth <= 390")
     wide.wait_for_function("document.getElementById('s0-curves').layout.grid.columns === 2")
     wide.set_viewport_size({"width": 1200, "height": 900})
     wide.wait_for_function("document.getElementById('s0-curves').layout.grid.columns > 2")

@@ -169,5 +169,6 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
 def _too_many(summary: pd.DataFrame) -> Iterator[Note]:
     if len(summary) > MOST_CELLS:
         yield Note(
-            "Many cells", f"of {len(summary)} cells each is compared with the best one only, corrected for all pairs."
+            "Many cells",
+            f"pairs.csv has each of {len(summary)} cells beside the best one only; all pairs are judged.",
         )

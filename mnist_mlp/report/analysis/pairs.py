@@ -12,7 +12,7 @@ from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD,
 
 POWER = 0.8  # at which a number of further seeds is estimated
 MOST_SEEDS = 1000  # beyond which it is not worth a number
-MOST_CELLS = 150  # beyond which cells are shown beside the best one only
+MOST_CELLS = 150  # beyond which the tables show pairs with the best cell only, though all are judged
 TOO_FEW = f"{UNTOLD}: fewer than {FEWEST} seeds in common"
 NUMBERS = ("ci_low", "ci_high", "p", "p_corrected", "more_seeds")  # NaN where nothing can be told
 NOISELESS = f"{UNTOLD}: the seeds show no noise to measure the difference against"
@@ -25,7 +25,7 @@ def compare_pairs(
     level: float | None = None,
     margin: float | None = None,
 ) -> tuple[pd.DataFrame, int]:
-    """Compare every pair of rows, paired by column; beyond 150 rows, the first with each other.
+    """Compare every pair of rows, paired by column.
 
     Args:
         table: accuracies, cells x seeds, the best cell first; NaN where there is none.
@@ -67,10 +67,8 @@ def compare_pairs(
                 verdicts[pair] = f"{UNTOLD}: tuned over {spent[a]} against {spent[b]}; tune both alike"
                 for name in NUMBERS:
                     columns[name][pair] = np.nan
-    pairs = pd.DataFrame(
-        {"a": table.index[first], "b": table.index[second], "n": n, **columns, "verdict": verdicts.astype(str)}
-    )
-    return (pairs[first == 0] if len(table) > MOST_CELLS else pairs), cells
+    sides = {"a": table.index[first], "b": table.index[second]}
+    return pd.DataFrame({**sides, "n": n, **columns, "verdict": verdicts.astype(str)}), cells
 
 
 def _verdicts(judged: Judged, more: np.ndarray, margin: float | None) -> np.ndarray:

@@ -8,13 +8,14 @@ import pandas as pd
 from mnist_mlp.report.analysis import verdicts
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
+from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED
 
-MOST_PAIRS = 300  # shown in a page; pairs.csv has all
+MOST_PAIRS = 300  # shown in a page
 MOST_ROWS = 40  # of a LaTeX table, which must fit on a page
 LARGE_LOSS = 1e4  # nats, beyond which a loss is told by its magnitude
 NOT_SIGNIFICANT = "n.s."  # as papers have it
@@ -48,10 +49,16 @@ def _sortable(values: pd.Series) -> pd.Series:
 
 
 def pairs_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row a pair of cells, the compared keys of both."""
+    """One row a pair of cells, the compared keys of both; beyond 150 cells, those with the best cell."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
-    sides = [keys.loc[comparison.pairs[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]
-    return pd.concat([*sides, comparison.pairs.drop(columns=["a", "b"])], axis=1)
+    table = comparison.pairs if len(keys) <= MOST_CELLS else _with_the_best(comparison)
+    sides = [keys.loc[table[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]
+    return pd.concat([*sides, table.drop(columns=["a", "b"]).reset_index(drop=True)], axis=1)
+
+
+def _with_the_best(comparison: Comparison) -> pd.DataFrame:
+    pairs: pd.DataFrame = comparison.pairs[comparison.pairs["a"] == comparison.summary[CELL].iloc[0]]
+    return pairs
 
 
 def budget_csv(comparison: Comparison) -> pd.DataFrame:
@@ -107,7 +114,7 @@ def _reached(value: float) -> str:
 def _against_the_best(comparison: Comparison) -> pd.Series:
     """In a word, whether a cell can be told from the best."""
     cells = comparison.summary[CELL]
-    rivals = comparison.pairs[comparison.pairs["a"] == cells.iloc[0]].set_index("b")
+    rivals = _with_the_best(comparison).set_index("b")
     short = {verdicts.BETTER: "worse", verdicts.WORSE: "better", verdicts.UNTOLD: "unknown"}
     short |= {kind: kind for kind in (verdicts.EQUIVALENT, verdicts.OPEN)}
     told = {
@@ -123,7 +130,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
     if table.empty:
         return table
     if len(table) > MOST_PAIRS:
-        table = table[table["a"] == comparison.summary[CELL].iloc[0]]
+        table = _with_the_best(comparison)
     points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
     between = ("[" + points[1] + ", " + points[2] + "]").where(table["ci_low"].notna(), "")
     p = table["p_corrected"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= "))

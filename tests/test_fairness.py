@@ -199,6 +199,19 @@ def test_what_was_measured_makes_sections_and_is_never_tuned(
     assert by["n"].tolist() == [3] * 6
 
 
+def test_tables_have_the_setting_of_a_section_that_did_not_tune_it(
+    tmp_path: Path, write_run: Write, summarise: Report
+) -> None:
+    for data, rates in (("digits", (0.1, 0.01)), ("mnist", (0.03,))):
+        for optim in ("adam", "sgd"):
+            for lr in rates:
+                write_run(optim=optim, lr=lr, data=data, digest=data * 10, test=[0.1, 0.9 + lr])
+    summary = summarise()
+    assert summary.groupby("data")["optim.lr"].agg(list).to_dict() == {"digits": [0.1, 0.1], "mnist": [0.03, 0.03]}
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert runs.groupby("data")["optim.lr"].agg(list).to_dict() == {"digits": [0.01, 0.1] * 2, "mnist": [0.03] * 2}
+
+
 def test_data_sets_with_settings_of_their_own_are_named_by_the_data_alone(write_run: Write, summarise: Report) -> None:
     for data, val_size in (("mnist", 5000), ("digits", 300)):
         write_run(data=data, digest=data * 10, data_config={"val_size": val_size})

@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +104,9 @@ def compared(
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
     ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    return results, {name: comparison.compare(part, target, keys, measured) for name, part in ordered}
+    comparisons = {name: comparison.compare(part, target, keys, measured) for name, part in ordered}
+    told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.varying))
+    return results, {name: replace(section, told=told) for name, section in comparisons.items()}
 
 
 def _refuse_parts(sweeps: Sequence[Path]) -> None:

@@ -14,6 +14,7 @@ from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED
+from mnist_mlp.run.schema import Role, role_of
 
 MOST_PAIRS = 300  # shown in a page
 MOST_ROWS = 40  # of a LaTeX table, which must fit on a page
@@ -22,8 +23,10 @@ NOT_SIGNIFICANT = "n.s."  # as papers have it
 
 
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row a cell."""
-    return comparison.summary.drop(columns=CELL)
+    """One row a cell; with the settings that are told of it because they were tuned in another section."""
+    summary, chosen = comparison.summary, comparison.runs[comparison.runs["chosen"]]
+    settings = [key for key in _told(comparison) if role_of(key) is Role.TUNABLE and key not in summary]
+    return summary.join(chosen.drop_duplicates(CELL).set_index(CELL)[settings], on=CELL).drop(columns=CELL)
 
 
 def runs_csv(comparison: Comparison) -> pd.DataFrame:
@@ -31,7 +34,11 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
     columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
     phase = ["phase"] if comparison.confirmed else []
-    return _sorted_runs(comparison)[[*_keys(comparison), *phase, *columns]]
+    return _sorted_runs(comparison)[list(dict.fromkeys([*_keys(comparison), *_told(comparison), *phase, *columns]))]
+
+
+def _told(comparison: Comparison) -> list[str]:
+    return [key for key in comparison.told if key in comparison.runs]
 
 
 def _keys(comparison: Comparison) -> list[str]:

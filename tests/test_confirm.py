@@ -181,6 +181,31 @@ def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarise: Report, 
     assert not {"Unequal seeds", "Settings with unequal seeds", "Learning rate not tuned"} & set(topics)
 
 
+def end(run: Path, status: str) -> None:
+    """Have a run end otherwise."""
+    content = json.loads((run / RUN_FILE).read_text())
+    (run / RUN_FILE).write_text(json.dumps(content | {"status": status, "reason": "nan"}))
+
+
+def test_what_is_said_of_the_chosen_is_of_those_that_confirm_it(confirmed: Path) -> None:
+    """A run at the chosen setting diverged in the search, where others reached what none did that was trained anew."""
+    end(confirmed / chosen(confirmed)["he / adam"]["candidates"][0]["jobs"][0], "diverged")
+    (comparison,) = compared([confirmed], target=0.88)[1].values()
+    notes = {note.topic: note.text for note in comparison.notes}
+    assert notes["Divergences"].endswith(": 1), none of them among those that cells are judged by.")
+    assert answer(comparison)[-1].startswith("No run that cells are judged by reached 88 % validation accuracy")
+
+
+def test_where_all_that_confirm_diverged_the_search_is_shown(confirmed: Path, report: Report, tmp_path: Path) -> None:
+    for choice in chosen(confirmed).values():
+        for run in choice["confirmed"]:
+            end(confirmed / run, "diverged")
+    report()
+    text = (tmp_path / "report/report.md").read_text()
+    assert "No run that cells are judged by was completed: 6 diverged and count as 0" in text
+    assert {path.stem for path in (tmp_path / "report/figures").glob("*.svg")} == {"sensitivity"}
+
+
 def test_cells_are_those_that_were_confirmed(confirmed: Path) -> None:
     with pytest.raises(UserError, match=r"^--by init: .* confirmed a setting for each init and optim, so its runs"):
         compared([confirmed], by=["init"])

@@ -134,6 +134,53 @@ def test_a_value_that_diverged_beyond_the_best_is_no_edge(tmp_path: Path, write_
     assert not any("edge" in topic for topic in notes(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [{"optim_config": {"weight_decay": value}, "test": [0.1, 0.9 - value]} for value in (0.0, 0.1)],
+        [{"schedule": {"warmup": value}, "test": [0.1, 0.5 + value / 5]} for value in (0.5, 1.0)],
+    ],
+)
+def test_what_can_be_no_smaller_or_larger_is_no_edge(
+    tmp_path: Path, write_run: Write, runs: list[dict[str, Any]]
+) -> None:
+    for number, run in enumerate(runs, 1):
+        write_run(**run, log_interval=number)
+    assert not any("edge" in topic for topic in notes(tmp_path))
+
+
+def test_an_edge_is_that_of_the_option_that_was_chosen(tmp_path: Path, write_run: Write) -> None:
+    for init in ("he", "lecun"):
+        for optim, lr, final in (("adam", 0.001, 0.8), ("adam", 0.01, 0.9), ("sgd", 0.01, 0.5), ("sgd", 1.0, 0.6)):
+            write_run(init, optim, lr=lr, test=[0.1, final])
+    said = notes(tmp_path, by=["init"])["Best optim.lr at the edge of what was tried"]
+    assert said.endswith("try larger values for he (0.01), lecun (0.01).")
+
+
+def test_plain_sgd_is_what_was_chosen_without_momentum(tmp_path: Path, write_run: Write) -> None:
+    for number, (of, final) in enumerate(((SGD, 0.8), (MOMENTUM, 0.95)), 1):
+        write_run(optim="sgd", optim_config=of, test=[0.1, final], log_interval=number)
+    write_run(optim="nag", optim_config=MOMENTUM, test=[0.1, 0.9])
+    assert "Momentum loses to plain SGD" not in notes(tmp_path)
+
+
+def test_momentum_loses_in_every_group_and_perhaps_by_chance(tmp_path: Path, write_run: Write) -> None:
+    for train_size in (None, 1000):
+        write_run(optim="sgd", optim_config=SGD, data_config={"train_size": train_size}, test=[0.1, 0.9])
+        write_run(optim="momentum", optim_config=MOMENTUM, data_config={"train_size": train_size}, test=[0.1, 0.8])
+    said = notes(tmp_path, by=["optim", "data.train_size"])["Momentum loses to plain SGD"]
+    assert "train_size=1000 at 90.00%" in said
+    assert "train_size=null at 90.00%" in said
+    assert said.endswith("its settings are not good ones, unless the difference is chance.")
+
+
+def test_an_option_without_a_key_is_not_confounded_by_it(tmp_path: Path, write_run: Write) -> None:
+    for init, momentum in (("he", 0.5), ("lecun", 0.9)):
+        write_run(init, "sgd", optim_config=SGD | {"momentum": momentum})
+        write_run(init, "adam")
+    assert notes(tmp_path)["Cells differ in optim.momentum too"].startswith("0.5 in he / sgd; 0.9 in lecun / sgd; its")
+
+
 def test_a_value_that_only_failed_was_not_tried(tmp_path: Path, write_run: Write) -> None:
     write_run(lr=0.001, test=[0.1, 0.8])
     write_run(lr=0.01, test=[0.1, 0.9])
@@ -206,10 +253,13 @@ def test_tables_have_the_setting_of_a_section_that_did_not_tune_it(
         for optim in ("adam", "sgd"):
             for lr in rates:
                 write_run(optim=optim, lr=lr, data=data, digest=data * 10, test=[0.1, 0.9 + lr])
+    for seed, target in ((1, "torch.optim.SGD"), (2, "other.SGD")):  # of which a cell may have several
+        write_run("he", "sgd", seed, lr=0.03, digest="mnist" * 10, optim_config={"_target_": target}, test=[0.1, 0.8])
     summary = summarise()
+    assert "optim._target_" not in summary
     assert summary.groupby("data")["optim.lr"].agg(list).to_dict() == {"digits": [0.1, 0.1], "mnist": [0.03, 0.03]}
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
-    assert runs.groupby("data")["optim.lr"].agg(list).to_dict() == {"digits": [0.01, 0.1] * 2, "mnist": [0.03] * 2}
+    assert runs.groupby("data")["optim.lr"].agg(list).to_dict() == {"digits": [0.01, 0.1] * 2, "mnist": [0.03] * 4}
 
 
 def test_data_sets_with_settings_of_their_own_are_named_by_the_data_alone(write_run: Write, summarise: Report) -> None:

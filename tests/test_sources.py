@@ -16,8 +16,9 @@ from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.report.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
 from mnist_mlp.report.load import replicates
-from mnist_mlp.report.render import noise
+from mnist_mlp.report.render import noise, tables
 from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.figures import draw
 from mnist_mlp.run.errors import UserError
 
 Streams = list[tuple[int, int, int, int]]
@@ -288,6 +289,38 @@ def test_what_is_said_of_seeds_swept_apart(tmp_path: Path) -> None:
     for key in ("seeds.weights", "seeds.dropout", "seed"):
         with pytest.raises(UserError, match=rf"--by {key}: seeds are the replicates of a comparison; allowed are init"):
             report_on([tmp_path / "sweep"], by=[key])
+
+
+@pytest.mark.usefixtures("apart_seeds")
+def test_captions_say_that_intervals_are_by_independent_runs(tmp_path: Path) -> None:
+    comparison = only(tmp_path)
+    latex = tables.latex(comparison, "mnist", "mnist")
+    assert "mean over n runs, and its [95\\,\\% interval] by those that are independent" in latex
+    (drawing, *_) = draw(tmp_path, comparison, "", [])
+    assert "mean over runs (n = 9; band: 95% t-interval of the mean, cut off where it is very wide, by ind" in (
+        drawing.caption
+    )
+
+
+def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_run: Write) -> None:
+    for optim in ("adam", "sgd"):
+        for w, b in ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0)):
+            write_run(optim=optim, seeds={"weights": w, "batches": b}, test=[0.1, 0.9 + w / 100 + b / 300])
+    comparison = only(tmp_path)
+    assert answer(comparison)[0].endswith(
+        " % test accuracy (n = 5), but no difference can be judged: fewer than 3 independent replicates in common."
+    )
+    (drawing, *_) = draw(tmp_path, comparison, "", [])
+    assert "band" not in drawing.caption
+
+
+def test_a_cell_that_is_ahead_over_independent_replicates_alone(tmp_path: Path, write_run: Write) -> None:
+    for optim in ("adam", "sgd"):
+        for w, b in product(range(3), repeat=2):
+            better = 0 if optim == "sgd" else -0.01 - w / 1000 if w == b else 0.02
+            write_run(optim=optim, seeds={"weights": w, "batches": b}, test=[0.1, 0.9 + w / 100 + better + w * b / 1e4])
+    said = answer(only(tmp_path))[0]
+    assert "but over the independent replicates, he / sgd is better: the means are over all runs." in said
 
 
 def test_seeds_that_some_hold_are_a_note_and_no_split(tmp_path: Path, write_run: Write) -> None:

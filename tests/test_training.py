@@ -1,6 +1,7 @@
 """What was trained stands with every result; intervals, effects and targets in words that cannot mislead."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from mnist_mlp.report.load import load
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.numbers import probability
-from mnist_mlp.report.render.tables import leaderboard
+from mnist_mlp.report.render.tables import effects, leaderboard
 from mnist_mlp.report.render.training import trained
+from mnist_mlp.run.choices import Candidate, Choice, write_choices
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {
@@ -205,6 +207,69 @@ def test_cells_that_are_level_are_said_to_be(tmp_path: Path, write_run: Write) -
         for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed, test=[0.1, 0.9 + (seed + (optim == "sgd")) % 3 / 100])
     assert "he / adam scored highest (as high as he / sgd): 91.00" in answer(compared(tmp_path))[0]
+
+
+def test_a_suggested_target_gives_times(tmp_path: Path, write_run: Write) -> None:
+    for optim in ("adam", "sgd"):
+        for seed, final in ((0, 0.95), (1, 0.86)):
+            write_run(optim=optim, seed=seed, test=[0.1, final], val=[0.1, final])
+    assert answer(compared(tmp_path))[-1].endswith("the best reached 95 %: --target 0.85 would compare times.")
+    assert answer(compared(tmp_path, target=0.85))[-1].startswith("Fastest to 85 % validation accuracy: he / adam")
+
+
+def test_cells_without_a_result_are_counted(tmp_path: Path, write_run: Write) -> None:
+    write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
+    write_run(optim="nag", status="failed", reason="no", test=[0.1, 0.1])
+    said = answer(compared(tmp_path))[0]
+    assert "better than the other cell; " in said
+    assert said.endswith(" 1 more cell has no result.")
+
+
+def test_a_setting_that_an_option_does_not_have_was_not_chosen(tmp_path: Path, write_run: Write) -> None:
+    for value in (0.1, 0.01):
+        write_run(optim="adam", lr=value, test=[0.1, 0.9 - value])
+        write_run(optim="sgd", optim_config={"momentum": value}, test=[0.1, 0.7 - value], log_interval=int(1 / value))
+        momentum = {"momentum": value / 2}
+        write_run("lecun", "sgd", optim_config=momentum, test=[0.1, 0.7 - value], log_interval=int(1 / value))
+    comparison = compared(tmp_path)
+    assert "he / adam (with optim.lr=0.01) scored highest" in answer(comparison)[0]
+    assert leaderboard(comparison)["optim.momentum"].tolist() == ["", "0.01", "0.005"]
+    (said,) = (line for line in method(comparison) if line.startswith("optim.momentum"))
+    assert "its own values (he / sgd: 0.01, 0.1, lecun / sgd: 0.005, 0.05), by mean" in said
+
+
+def test_a_key_keeps_its_letters(tmp_path: Path, write_run: Write) -> None:
+    for hidden in ([8], [64]):
+        for optim in ("adam", "sgd"):
+            for seed in (0, 1, 2):
+                final = 0.8 + (len(str(hidden)) - 3) / 10 + seed / 1000 * (1 + (optim == "sgd"))
+                write_run(optim=optim, seed=seed, model={"hidden": hidden}, test=[0.1, final], data_facts=FACTS)
+    _, said, *_ = answer(compared(tmp_path, by=("model.hidden", "optim")))
+    assert said.startswith("model.hidden matters (p ")
+
+
+def test_an_effect_without_noise_is_not_called_none(tmp_path: Path, write_run: Write) -> None:
+    """Where it is not known of how many images the accuracies are, as these would be its noise."""
+    for init, optim in product(("he", "lecun"), ("adam", "sgd")):
+        for seed in (0, 1, 2):
+            final = 0.8 + (init == "he") / 10 + seed / 1000 * (1 + (optim == "sgd"))
+            write_run(init, optim, seed, test=[0.1, final])
+    comparison = compared(tmp_path)
+    said = answer(comparison)[1]
+    assert said.startswith(
+        "Whether the initialisation matters cannot be told (its values are 10.00 points apart in every seed), no effect"
+    )
+    assert effects(comparison)["corrected p"].tolist()[0] == ""
+
+
+def test_pairs_that_are_withheld_were_not_tested(tmp_path: Path, write_run: Write) -> None:
+    write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
+    assert any(line.startswith("Pairs: ") for line in method(compared(tmp_path)))
+    runs = [next((tmp_path / "sweep").glob(f"*-adam-0-01-{seed}-*")).name for seed in (0, 1, 2)]
+    write_choices(tmp_path / "sweep", {"he / adam": Choice({}, [Candidate({}, 0.9, 3, runs)], [])})
+    comparison = compared(tmp_path)
+    assert comparison.pairs["p"].isna().all()
+    assert not any(line.startswith("Pairs: ") for line in method(comparison))
 
 
 def test_data_of_ones_own_are_compared_where_asked(tmp_path: Path, write_run: Write) -> None:

@@ -26,7 +26,7 @@ from mnist_mlp.report.analysis.looks import (
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.notes import Note
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
-from mnist_mlp.report.analysis.pairs import compare_pairs
+from mnist_mlp.report.analysis.pairs import TOO_FEW, TOO_FEW_INDEPENDENT, compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
     LEARNING_RATE,
@@ -71,7 +71,8 @@ class Comparison:
             seconds are over the `n` completed runs there.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
         looks: at the results while seeds were added, by which the pairs are judged; None where there were none.
-        judged: how many cells have three seeds in common with another, which a verdict takes.
+        judged: how many cells have three seeds in common with another, which a verdict takes; 0 where all verdicts are
+            withheld.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
         split: of the variance between the replicates, by source; None where the sources do not vary apart.
         curves: mean and interval per epoch, split and cell, of the chosen runs.
@@ -108,6 +109,15 @@ class Comparison:
     def scored(self) -> pd.DataFrame:
         """The runs at their cells' chosen settings that have a score: the completed and the diverged ones."""
         return roles.scored(self.runs)
+
+    @property
+    def independent(self) -> bool:
+        """Whether all of those are independent, so that every seed is a replicate of its own."""
+        return bool(self.scored["independent"].all())
+
+    def chose(self, key: str) -> set[str]:
+        """The cells in which a value of this tuned key was chosen: not those of an option that has no such key."""
+        return set(self.runs.loc[self.runs["chosen"] & roles.has(self.runs, key), CELL])
 
 
 def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measured: Sequence[str] = ()) -> Comparison:
@@ -189,11 +199,13 @@ def _judge(
     spent = budgets(tried(runs), tuned) if tuned and not confirmed >= {*order} else {}
     spent |= dict.fromkeys(confirmed, CONFIRMED) if spent else {}
     pairs, count = compare_pairs(score_table(independent).reindex(order), images, spent)
+    if len(independent) < len(scored):  # there may be seeds enough
+        pairs["verdict"] = pairs["verdict"].replace(TOO_FEW, TOO_FEW_INDEPENDENT)
     if len(sweeps):
         why = (LOST if looks else UNSEEN) if is_alone else ALONE
-        return _Judged(withhold(pairs, why), count, None, independent.head(0))
+        return _Judged(withhold(pairs, why), 0, None, independent.head(0))
     if (scored["phase"] == SEARCH).any():
-        return _Judged(withhold(pairs, UNCONFIRMED), count, None, independent.head(0))
+        return _Judged(withhold(pairs, UNCONFIRMED), 0, None, independent.head(0))
     # An average over cells that were tuned unalike is as unfair as a pair of them.
     alike = len({spent[cell] for cell in order if cell in spent}) < 2
     return _Judged(pairs, count, None, independent if alike else independent.head(0))

@@ -30,7 +30,8 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
         One row an effect: `effect` (a key, or "a x b"), `n` (seeds that all cells have), `range` of its marginal means
         (accuracy; none of the interaction), `share` of the variance of the cells' means (the three add up to 1),
         `clearest`, the difference that is least likely to be chance, in words, `difference`, its size (accuracy), and
-        `p`, corrected for all differences of the effect. Empty where a key has one value, a combination is missing, or
+        `p`, corrected for all differences of the effect; NaN where it is the same in every seed, and there is no noise
+        to measure it against. Empty where a key has one value, a combination is missing, or
         fewer than three seeds are there in all cells.
     """
     nothing = pd.DataFrame(columns=list(COLUMNS))
@@ -88,7 +89,7 @@ def _interaction(scores: np.ndarray, levels: Sequence[Sequence[str]], images: fl
 def _likeliest(
     differences: np.ndarray, names: Sequence[str], rank: int, images: float | None
 ) -> tuple[str, float, float]:
-    """The difference with the smallest p: its name, its size and its corrected p, 1 where there is no noise at all."""
+    """The difference with the smallest p: its name, its size and its corrected p."""
     tested = judge(differences, rank, images)
     place = int(np.lexsort((-np.abs(tested.mean), np.nan_to_num(tested.p, nan=1.0)))[0])
-    return names[place], float(tested.mean[place]), float(np.nan_to_num(tested.p_corrected[place], nan=1.0))
+    return names[place], float(tested.mean[place]), float(tested.p_corrected[place])

@@ -14,6 +14,8 @@ from mnist_mlp.report.analysis.roles import (
     as_said,
     as_typed,
     ended,
+    has,
+    judged_by,
     scored,
     tested,
 )
@@ -90,10 +92,11 @@ def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
 
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
     """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
-    runs = tested(runs)
+    of_results = tested(runs)
     for key in varying:
         if key in (*by, *tuned, *CODE) or role_of(key) is Role.REPLICATE:
             continue
+        runs = of_results[has(of_results, key)]
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())
         yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with what is compared.")
@@ -104,7 +107,7 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
     if len(diverged):
         cells = listed([f"{cell}: {count}" for cell, count in diverged.sort_values(ascending=False).items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
-        text = f"{at_chosen or 'none'} of them at the chosen settings"
+        text = f"{at_chosen or 'none'} of them {_among(runs)}"
         if at_chosen:
             text += ", where they count as 0 in the score; means of test accuracy are over the runs that did not"
         yield Note("Divergences", f"{diverged.sum()} of {len(runs)} runs diverged ({cells}), {text}.")
@@ -125,12 +128,13 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
         "Not shown to beat chance",
         f"{len(guessing)} of {completed} completed runs {be} not shown to be better than always naming the commonest "
         f"class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
-        + (
-            f"{at_chosen} of them at the chosen settings; they stay in the means."
-            if at_chosen
-            else "none of them chosen."
-        ),
+        f"{at_chosen or 'none'} of them {_among(runs)}{'; they stay in the means' if at_chosen else ''}.",
     )
+
+
+def _among(runs: pd.DataFrame) -> str:
+    which = judged_by(runs)
+    return f"among those {which}" if which.startswith("that") else which
 
 
 def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:

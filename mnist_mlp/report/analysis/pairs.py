@@ -14,6 +14,7 @@ POWER = 0.8  # at which a number of further seeds is estimated
 MOST_SEEDS = 1000  # beyond which it is not worth a number
 MOST_CELLS = 150  # beyond which the tables show pairs with the best cell only, though all are judged
 TOO_FEW = f"{UNTOLD}: fewer than {FEWEST} seeds in common"
+TOO_FEW_INDEPENDENT = f"{UNTOLD}: fewer than {FEWEST} independent replicates in common"
 NUMBERS = ("ci_low", "ci_high", "p", "p_corrected", "more_seeds")  # NaN where nothing can be told
 NOISELESS = f"{UNTOLD}: the seeds show no noise to measure the difference against"
 

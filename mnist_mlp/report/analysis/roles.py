@@ -143,6 +143,14 @@ def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) ->
     return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
 
 
+def has(runs: pd.DataFrame, key: str) -> pd.Series:
+    """Whether each run's option has this key at all: an option none of whose runs has a value has nothing to set."""
+    group = key.partition(".")[0]
+    if group not in schema.GROUPS:
+        return pd.Series(True, runs.index)
+    return runs[key].notna().groupby(runs[group]).transform("any")
+
+
 def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """A name for the cell of each run, no two of one name: options by their names, other keys as `key=value`."""
     prefixes = ["" if key in schema.GROUPS else f"{key}=" for key in by]
@@ -175,6 +183,11 @@ def ended(runs: pd.DataFrame) -> pd.DataFrame:
 def scored(runs: pd.DataFrame) -> pd.DataFrame:
     """The results at the chosen settings, which cells are judged by."""
     return ended(runs[runs["chosen"]])
+
+
+def judged_by(runs: pd.DataFrame) -> str:
+    """Which runs the scored ones are among all, in words."""
+    return "that cells are judged by" if (runs["phase"] == CONFIRM).any() else "at the chosen settings"
 
 
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -16,12 +16,13 @@ from mnist_mlp.report.analysis.roles import (
     ended,
     judged_split,
     rank_settings,
+    scored,
     tried,
     varying_keys,
 )
 from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED
-from mnist_mlp.run.schema import Role, find_setting, role_of
+from mnist_mlp.run.schema import GROUPS, Role, find_setting, role_of
 
 
 def notes(
@@ -54,8 +55,8 @@ def _choice(runs: pd.DataFrame, tuned: Sequence[str], is_confirmed: bool) -> Ite
     if judged_split(runs) != "val":
         yield Note(
             "No validation split",
-            f"{', '.join(tuned)} was chosen by training accuracy, never by test; data.val_size=N holds N images out "
-            "to choose by.",
+            f"{', '.join(tuned)} {'was' if len(tuned) == 1 else 'were'} chosen by training accuracy, never by test; "
+            "data.val_size=N holds N images out to choose by.",
         )
     for key in (key for key in varying_keys(runs) if role_of(key) is Role.MEASURED_ON):
         values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of_cell: ", ".join(sorted({*of_cell})))
@@ -114,13 +115,18 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
     for key in tuned:
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
-        tried = ended(runs).groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
+        group, of = key.partition(".")[0], ended(runs)
+        if group in GROUPS:  # the grid of the option that was chosen, where options are tuned as well
+            of = of[of[group].map(as_typed) == of[CELL].map(chosen[group].map(as_typed))]
+        tried = of.groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
         tried = tried[tried.index.isin(completed)]
         best = chosen[key].astype(float).reindex(tried.index)
         several = tried["nunique"] > 1
         setting = find_setting(key)
-        lowest = setting.metadata.get("ge") if setting else None  # nothing smaller is allowed
-        low, high = best[several & (best == tried["min"]) & (best != lowest)], best[several & (best == tried["max"])]
+        # Nothing beyond is allowed; of keys that only an option knows, none that is 0 at its lowest has a sign.
+        lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
+        low = best[several & (best == tried["min"]) & (best != lowest)]
+        high = best[several & (best == tried["max"]) & (best != highest)]
         sides = [
             f"try {what} values for {listed([f'{cell} ({as_typed(value)})' for cell, value in side.items()])}"
             for side, what in ((low, "smaller"), (high, "larger"))
@@ -135,25 +141,27 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
     if "optim" not in by or not {"optim._target_", "optim.momentum"} <= set(runs.columns):
         return
     others = [key for key in by if key != "optim"]
-    sgd = runs["optim._target_"].astype(str).str.endswith("optim.SGD")
-    momentum = pd.to_numeric(runs["optim.momentum"], errors="coerce")
-    plain = set(runs.loc[sgd & (momentum == 0), CELL])
-    general = set(runs.loc[sgd & (momentum > 0), CELL]) - plain
+    chosen = scored(runs)
+    sgd = chosen["optim._target_"].astype(str).str.endswith("optim.SGD")
+    momentum = pd.to_numeric(chosen["optim.momentum"], errors="coerce")
+    plain = set(chosen.loc[sgd & (momentum == 0), CELL])
+    general = set(chosen.loc[sgd & (momentum > 0), CELL]) - plain
     cells = summary.set_index(CELL)
     found = pairs.set_index(["a", "b"])
-    losing = []
+    losing, tested = [], True
     for special in (cell for cell in cells.index if cell in plain):
         for cell in (cell for cell in cells.index if cell in general):
             ahead = cells["score"][special] > cells["score"][cell]
-            if not ahead or any(cells[key][special] != cells[key][cell] for key in others):
+            if not ahead or any(as_typed(cells[key][special]) != as_typed(cells[key][cell]) for key in others):
                 continue
             pair = (special, cell) if (special, cell) in found.index else (cell, special)
             p = found["p_corrected"].get(pair, np.nan)
             if not p >= 1 - CONFIDENCE:  # within the noise it is no sign of anything; without a p nobody can tell
+                tested &= bool(np.isfinite(p))
                 losing.append(f"{cell} at {cells['score'][cell]:.2%} to {special} at {cells['score'][special]:.2%}")
     if losing:
         yield Note(
             "Momentum loses to plain SGD",
             f"{listed(losing)}. With momentum 0 it is plain SGD, so when tuned as well it cannot lose: its settings "
-            "are not good ones.",
+            f"are not good ones{'' if tested else ', unless the difference is chance'}.",
         )

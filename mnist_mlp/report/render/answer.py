@@ -8,7 +8,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.pairs import needed
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, judged_by, tested
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import timed_split
@@ -27,17 +27,29 @@ def answer(comparison: Comparison) -> list[str]:
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    sentences = (_winner(comparison), _effects(comparison), noise.sentence(comparison.split))
+    sentences = (
+        f"{_winner(comparison)}{_without_result(comparison)}",
+        _effects(comparison),
+        noise.sentence(comparison.split),
+    )
     return [s for s in (*sentences, budget.answer(comparison), _speed(comparison)) if s]
 
 
 def _nothing(comparison: Comparison) -> str:
     """That no run was completed, in agreement with the pairs: runs that diverged have a score, all the same."""
-    diverged, failed = (int((comparison.runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
+    runs = tested(comparison.runs)
+    diverged, failed = (int((runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
     ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
     ends += [f"{failed} failed"] if failed else []
     so = "no cell is better than another" if diverged else "there is nothing to compare"
-    return f"No run was completed: {', '.join(ends)}, so {so}."
+    which = f" {judged_by(comparison.runs)}" if comparison.confirmed else ""  # those of the search may have been
+    return f"No run{which} was completed: {', '.join(ends)}, so {so}."
+
+
+def _without_result(comparison: Comparison) -> str:
+    """How many cells are none of the others, as all of their runs failed."""
+    number = int(comparison.summary["score"].isna().sum())
+    return f" {counted(number, 'more cell')} {'has' if number == 1 else 'have'} no result." if number else ""
 
 
 def _winner(comparison: Comparison) -> str:
@@ -55,10 +67,12 @@ def _winner(comparison: Comparison) -> str:
     beaten, open_ = are(told["verdict"], BETTER).sum(), told[are(told["verdict"], OPEN)]
     alike, ahead = told[are(told["verdict"], EQUIVALENT)], told[are(told["verdict"], WORSE)]
     if len(ahead):
-        return (
-            f"{first}, but over the seeds that they share, {ahead.iloc[0]['b']} is better: the means are over "
-            "different seeds."
+        over, means = (
+            ("seeds that they share", "different seeds")
+            if comparison.independent
+            else ("independent replicates", "all runs")
         )
+        return f"{first}, but over the {over}, {ahead.iloc[0]['b']} is better: the means are over {means}."
     same = f"{alike.iloc[0]['verdict'].partition(' at ')[0]} to {listed(_with_seeds(alike))}" if len(alike) else ""
     if open_.empty and not same:
         other = (
@@ -116,13 +130,13 @@ def _gap(comparison: Comparison, pair: pd.Series) -> str:
     seeds = scored[scored["independent"]].groupby(CELL)[REPLICATE].nunique()
     if pair["n"] < max(seeds.get(pair["a"], 0), seeds.get(pair["b"], 0)):
         return f"{apart} over the {counted(pair['n'], 'seed')} that they share"
-    return apart if scored["independent"].all() else f"{apart} over {pair['n']} independent replicates"
+    return apart if comparison.independent else f"{apart} over {pair['n']} independent replicates"
 
 
 def _first(comparison: Comparison) -> str:
     """What was trained, the cell that scored highest, and how high."""
     best = comparison.summary.iloc[0]
-    at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned)
+    at = ", ".join(f"{key}={as_typed(best[key])}" for key in comparison.tuned if best[CELL] in comparison.chose(key))
     scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
     anew = ", chosen in a search and trained anew" if (scored["phase"] == CONFIRM).any() else ""
     name = f"{best[CELL]}{f' (with {at}{anew})' if at else ''}"
@@ -138,7 +152,8 @@ def _first(comparison: Comparison) -> str:
             f"{_diverged(diverged)}; the rest reached {mean} %"
         )
     independent = int(scored["independent"].sum())
-    by = "" if independent == len(scored) else f", the interval by {counted(independent, 'independent replicate')}"
+    has_interval = independent < len(scored) and np.isfinite(best["test_accuracy_ci_low"])
+    by = f", the interval by {counted(independent, 'independent replicate')}" if has_interval else ""
     guessing = scored["at_chance"].fillna(False).all()
     chance = ", which is not shown to be better than always naming the commonest class" if guessing else ""
     return f"{text}{mean} % test accuracy (n = {best['n']}{by}){chance}"
@@ -170,10 +185,13 @@ def _effects(comparison: Comparison) -> str:
             f"{name} matters (p {p}; its best and worst are {points(row['range'])} apart on average)"
             if row["p"] < MATTERS
             else f"no effect of {name} on average was found (p {p})"
+            if np.isfinite(row["p"])
+            else f"whether {name} matters cannot be told (its values are {points(row['range'])} apart in every seed)"
         )
     tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
     joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
-    text = f"{parts[0]}, {parts[1]}, {joint} (p {probability(both['p'])}){tuned}."
+    joint += f" (p {probability(both['p'])})" if np.isfinite(both["p"]) else ", as far as can be told"
+    text = f"{parts[0]}, {parts[1]}, {joint}{tuned}."
     differ = bool(are(comparison.pairs["verdict"], BETTER, WORSE).any())
     if differ and not (table["p"] < MATTERS).any():
         text += (
@@ -185,7 +203,7 @@ def _effects(comparison: Comparison) -> str:
             " No single pair of cells is significantly different, which is no contradiction: an effect averages over "
             "the other key, so it rests on more runs than any pair."
         )
-    return text[0].upper() + text[1:]
+    return text if parts[0].startswith(f"{mains[0]['effect']} ") else text[0].upper() + text[1:]
 
 
 def _called(key: str) -> str:
@@ -197,7 +215,7 @@ def _speed(comparison: Comparison) -> str:
     summary = comparison.summary
     target = f"{comparison.target * 100:g} % {timed_split(comparison)} accuracy"
     runs = comparison.scored
-    chosen = " at the chosen settings" if comparison.tuned else ""  # of others nothing is told
+    chosen = f" {judged_by(comparison.runs)}" if comparison.tuned else ""  # of others nothing is told
     if not (summary["reached_target"] > 0).any():
         completed = " completed" if (runs["status"] == DIVERGED).any() else ""  # which may have been there before
         return f"No{completed} run{chosen} reached {target}{_nearer_target(comparison)}."
@@ -219,7 +237,9 @@ def _speed(comparison: Comparison) -> str:
 def _nearer_target(comparison: Comparison) -> str:
     """The most that was reached, and a rounder, lower target that half of the cells would reach, and two at least."""
     highest = comparison.scored["highest_accuracy"]
-    cells = comparison.scored.groupby(CELL)["highest_accuracy"].median().dropna().sort_values(ascending=False)
+    of_cells = comparison.scored.groupby(CELL)["highest_accuracy"]
+    # Of an even number of runs the lower middle one, as the median time is infinite unless both arrive.
+    cells = of_cells.quantile(0.5, interpolation="lower").dropna().sort_values(ascending=False)
     enough = cells.iloc[min(len(cells) - 1, max(1, (len(cells) - 1) // 2))]
     lower = [target for target in TARGETS if target <= enough]
     return f"; the best reached {_floor(highest.max())} %" + (

@@ -19,6 +19,16 @@ def sample(counts: Iterable[int]) -> str:
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
+def over(comparison: Comparison) -> str:
+    """What means are over: seeds, unless some runs share one of theirs."""
+    return "seeds" if comparison.independent else "runs"
+
+
+def has_band(table: pd.DataFrame) -> bool:
+    """Whether a figure of these means has a band of intervals."""
+    return bool(table["accuracy_ci_low"].notna().any()) if len(table) else False
+
+
 def unsteady(comparison: Comparison) -> set[str]:
     """The cells with diverged runs at their chosen settings."""
     runs = comparison.scored
@@ -39,12 +49,15 @@ def undrawn(comparison: Comparison, cells: Sequence[str]) -> str:
 
 def unjudged(rivals: pd.DataFrame) -> str:
     """Which of the pairs with the best cell have no interval, and why: a sentence, or nothing where all have one."""
+    alike = rivals["p"].notna() & rivals["ci_low"].isna()
+    same = f"Hollow, without an interval: {alike.sum()} of {len(rivals)}, equal in every seed." if alike.any() else ""
     unknown = rivals[rivals["p"].isna()]
     if unknown.empty:
-        return ""
+        return same
     why = listed(list(dict.fromkeys(map(reason, unknown.loc[are(unknown["verdict"], UNTOLD), "verdict"]))))
     gaps = " (a gap: no seed in common at all)" if unknown["difference"].isna().any() else ""
-    return f"Hollow, without an interval: {len(unknown)} of {len(rivals)} cannot be judged{gaps}: {why}."
+    rest = f"Hollow, without an interval: {len(unknown)} of {len(rivals)} cannot be judged{gaps}: {why}."
+    return f"{same} {rest}".strip()
 
 
 def shares(cells: Collection[str], of: int) -> str:

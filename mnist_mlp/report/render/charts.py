@@ -28,7 +28,8 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         `curves`, `sensitivity` and `budget`: a cell each, with its name, its line's label, colour and dash, its panel,
         and points: of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the
         legend; `reading`: how to read it (see `appearance`). `splits`: best to look at first; `judged`: that of
-        the sensitivity. `undrawn`: which runs have no curve, in words. `left`: how many cells are not drawn.
+        the sensitivity. `over`: what means are over; `banded`, `search_banded`: whether curves and sensitivity have
+        intervals. `undrawn`: which runs have no curve, in words. `left`: how many cells are not drawn.
     """
     look, least = appearance(comparison.summary, comparison.by), least_error(comparison.runs)
     cells = list(comparison.summary[CELL][:MOST_CELLS])
@@ -66,10 +67,15 @@ def charts(comparison: Comparison) -> dict[str, Any]:
             words | _points(part, "k", ("error",)) for words, part in cell_charts(budget.as_accuracies(comparison))
         ],
         "panels": list(look.panels(cells))[:MOST_PANELS],
-        "reading": look.reading(cells, MOST_PANELS),
+        "reading": look.reading(
+            [cell for cell in cells if cell in {*comparison.curves.get(CELL, ())}] or cells, MOST_PANELS
+        ),
         "judged": judged_split(tried(comparison.runs)),
         "legend": list(look.legend(cells)),
         "title": look.title,
+        "over": captions.over(comparison),
+        "banded": captions.has_band(comparison.curves),
+        "search_banded": captions.has_band(comparison.sensitivity),
         "undrawn": captions.undrawn(comparison, cells),
         "left": len(comparison.summary) - len(cells),
     }
@@ -89,7 +95,8 @@ def differences(comparison: Comparison) -> Mapping[str, Any]:
     """What sets each run apart from the others, packed: texts once, and places in their list.
 
     Returns:
-        `texts`; `usual`, the most common value of every configuration key that varies, as pairs of places (key, value);
+        `texts`; `usual`, the commonest value of every configuration key that varies, and none of a seed, as pairs of
+        places (key, value);
         `runs`, by run: its directory, its command and the pairs that are not the usual ones.
     """
     runs = comparison.runs
@@ -102,7 +109,7 @@ def differences(comparison: Comparison) -> Mapping[str, Any]:
     def place(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
-    usual = {key: words[key].mode().iloc[0] for key in varying}
+    usual = {key: "" if key in seeds else words[key].mode().iloc[0] for key in varying}
     codes = {key: words[key].map(place).tolist() for key in varying}
     packed = {}
     for row, (run, overrides) in enumerate(zip(runs.index, runs["overrides"], strict=True)):

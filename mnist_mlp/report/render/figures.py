@@ -21,7 +21,7 @@ from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.render.style import Appearance, appearance
 from mnist_mlp.report.render.training import sentence, trained
-from mnist_mlp.run.record import write_atomically
+from mnist_mlp.run.record import COMPLETED, write_atomically
 
 OF_SEARCH = ("sensitivity", "budget")  # show the runs that settings are chosen by
 ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
@@ -112,14 +112,15 @@ class _View:
 
 
 def _figures(comparison: Comparison) -> Iterator[Parts]:
-    if comparison.curves.empty:  # nothing was completed
+    if not (tried(comparison.runs)["status"] == COMPLETED).any() and comparison.curves.empty:
         return
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MOST_CELLS)
     view = _View(
         comparison, appearance(comparison.summary, comparison.by), shown, captions.shares(shown[CELL], len(scored))
     )
-    for make in (_learning_curves, _heatmap, _differences, _seeds, _time_to_target, _sensitivity, _budget):
+    of_results = (_learning_curves, _heatmap, _differences, _seeds, _time_to_target)
+    for make in (*(of_results if len(comparison.curves) else ()), _sensitivity, _budget):
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
             yield figure, name, alt, " ".join(filter(None, sentences))
@@ -128,22 +129,25 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
 def _learning_curves(view: _View) -> _Made:
     curves = view.comparison.curves
     curves = with_errors(curves[curves[CELL].isin(view.cells)], least_error(view.comparison.runs))
+    drawn = [cell for cell in view.cells if cell in {*curves[CELL]}]
     n = view.summary.loc[view.summary["n"] > 0, "n"]
     return (
         panels.learning_curves(curves, view.look),
         "learning_curves",
         f"Error, and training loss, against the epoch for {counted(len(n), 'cell')}.",
-        f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over seeds "
-        f"({captions.sample(n)}{_band(n)}).",
+        f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over "
+        f"{captions.over(view.comparison)} ({captions.sample(n)}{_band(curves)}"
+        f"{'' if view.comparison.independent else ', by independent runs'}).",
         captions.undrawn(view.comparison, view.cells),
-        view.look.reading(view.cells, panels.MOST_PANELS),
+        view.look.reading(drawn, panels.MOST_PANELS),
         view.some,
         "Training curves are averages over an epoch's batches with dropout on.",
     )
 
 
-def _band(counts: pd.Series) -> str:
-    return f"; band: {CONFIDENCE:.0%} t-interval of the mean, cut off where it is very wide" if counts.max() > 1 else ""
+def _band(table: pd.DataFrame) -> str:
+    words = f"; band: {CONFIDENCE:.0%} t-interval of the mean, cut off where it is very wide"
+    return words if captions.has_band(table) else ""
 
 
 def _heatmap(view: _View) -> _Made | None:
@@ -234,7 +238,7 @@ def _sensitivity(view: _View) -> _Made | None:
         "sensitivity",
         f"Error against the learning rate for {counted(len(view.cells), 'cell')}.",
         f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100 % less the accuracy) on a logarithmic "
-        f"axis, mean over seeds{_band(part['n'])}. A cross: runs diverged at this rate; they count as an error of "
+        f"axis, mean over seeds{_band(part)}. A cross: runs diverged at this rate; they count as an error of "
         f"100 %, as in the choice.",
         view.look.reading(view.cells, panels.MOST_PANELS),
         view.some,

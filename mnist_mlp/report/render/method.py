@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, judged_split, sort_key, tried
+from mnist_mlp.report.analysis.roles import CELL, as_typed, has, judged_split, sort_key, tried
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.run.choices import CONFIRM
@@ -34,7 +34,8 @@ def _choice(comparison: Comparison) -> Iterator[str]:
     runs = tried(comparison.runs)
     split = SPLIT_NAMES[judged_split(runs)]
     for key in comparison.tuned:
-        values = runs[key].map(as_typed).groupby(runs[CELL], sort=False)
+        having = runs[has(runs, key)]
+        values = having[key].map(as_typed).groupby(having[CELL], sort=False)
         values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
         own = listed([f"{cell}: {of_cell}" for cell, of_cell in values_of.items()])
         among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))

@@ -9,7 +9,7 @@ from mnist_mlp.report.analysis import verdicts
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
+from mnist_mlp.report.analysis.roles import CELL, CODE, REPLICATE, SEED, as_typed
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.report.render.training import sentence, trained
@@ -25,7 +25,7 @@ NOT_SIGNIFICANT = "n.s."  # as papers have it
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
     """One row a cell; with the settings that are told of it because they were tuned in another section."""
     summary, chosen = comparison.summary, comparison.runs[comparison.runs["chosen"]]
-    settings = [key for key in _told(comparison) if role_of(key) is Role.TUNABLE and key not in summary]
+    settings = [k for k in _told(comparison) if role_of(k) is Role.TUNABLE and k not in (*CODE, *summary)]
     return summary.join(chosen.drop_duplicates(CELL).set_index(CELL)[settings], on=CELL).drop(columns=CELL)
 
 
@@ -94,6 +94,8 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table = pd.DataFrame({key: summary[key].map(as_typed) for key in [*comparison.by, *comparison.tuned]}).astype(
         object
     )
+    for key in comparison.tuned:
+        table[key] = table[key].where(summary[CELL].isin(comparison.chose(key)), "")
     table.insert(0, "rank", range(1, len(table) + 1))
     means = [summary[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")]
     if (comparison.scored["status"] == DIVERGED).any():  # else it is the mean
@@ -160,7 +162,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
             "clearest difference": table["clearest"],
             "(points)": _shown(table["difference"], "{:+.2f}", 100),
             "n": table["n"].astype(str),
-            "corrected p": table["p"].map(lambda p: probability(p).removeprefix("= ")),
+            "corrected p": table["p"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= ")),
         }
     )
 
@@ -168,7 +170,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
 def runs(comparison: Comparison) -> pd.DataFrame:
     """Every run as text, indexed by its directory."""
     table = _sorted_runs(comparison)
-    keys = [key for key in _keys(comparison) if not key.startswith("optim._") and not key.startswith("init._")]
+    keys = [key for key in _keys(comparison) if key in comparison.by or not key.startswith(("optim._", "init._"))]
     keys += ["phase"] if comparison.confirmed else []
     shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
     shown["status"] = table["status"]
@@ -193,10 +195,13 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) 
     some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""
     score = "The score counts diverged runs as 0. " if "score (%)" in board else ""
     settings = "Diverged: of the runs at all settings. " if comparison.tuned else ""
+    over = "mean and [95\\,\\% interval] over n seeds"
+    if not comparison.independent:
+        over = "mean over n runs, and its [95\\,\\% interval] by those that are independent"
     return (
         "% Needs \\usepackage{booktabs,graphicx}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n"
         "\\begin{table}[t]\n"
-        f"\\caption{{Test accuracy on {escape.latex(data)}: mean and [95\\,\\% interval] over n seeds; "
+        f"\\caption{{Test accuracy on {escape.latex(data)}: {over}; "
         f"{NOT_SIGNIFICANT}: not significantly different from the best. {score}{settings}{some}"
         f"{escape.latex(sentence(trained(comparison)))}}}\n"
         f"\\label{{tab:{label}}}\n"

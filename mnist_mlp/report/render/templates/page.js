@@ -213,10 +213,10 @@ function drawAll() {
 function showRun() {
   const link = location.hash && document.querySelector(`a[href="${CSS.escape(location.hash).replace("\\#", "#")}"]`);
   const found = link && link.closest("tr[data-run]");
-  if (!found) return;
+  const dialog = document.getElementById("run");
+  if (!found) return dialog.close();  // as the browser's Back has it
   const { texts, usual, runs } = data(`${found.closest("section").id}-differences`);
   const [command, apart] = runs[found.dataset.run];
-  const dialog = document.getElementById("run");
   dialog.querySelector("h2").textContent = found.dataset.run;
   dialog.querySelector("pre").textContent = command;
   dialog.querySelector("pre").hidden = command === "";

@@ -106,6 +106,15 @@ def test_an_axis_is_not_squeezed_for_what_did_not_diverge(tmp_path: Path, write_
         assert strip(comparison, kind)[1].get_xscale() == "linear"
 
 
+def test_cells_that_are_equal_in_every_seed_are_hollow_and_told(tmp_path: Path, write_run: Write) -> None:
+    for optim, better in (("adam", 0.0), ("nag", 0.0), ("sgd", -0.1)):
+        for seed in (0, 1, 2):
+            write_run(optim=optim, seed=seed, test=[0.1, 0.9 + better * (1 + seed)])
+    comparison = compared(tmp_path)
+    rivals = comparison.pairs[comparison.pairs["a"] == "he / adam"]
+    assert captions.unjudged(rivals) == "Hollow, without an interval: 1 of 2, equal in every seed."
+
+
 def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write) -> None:
     seeds = {"adam": (0, 1, 2), "sgd": (0, 1, 2), "nag": (2, 3, 4), "radam": (5,)}
     for o, optim in enumerate(seeds):

@@ -148,7 +148,7 @@ def has(runs: pd.DataFrame, key: str) -> pd.Series:
     group = key.partition(".")[0]
     if group not in schema.GROUPS:
         return pd.Series(True, runs.index)
-    return runs[key].notna().groupby(runs[group]).transform("any")
+    return runs[key].notna().groupby(runs[group], dropna=False).transform("any")
 
 
 def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:

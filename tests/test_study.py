@@ -37,14 +37,15 @@ def study() -> Any:
 
 def test_the_report_is_of_the_study(runs: pd.DataFrame, study: Any) -> None:
     sweeper = study["hydra"]["sweeper"]
+    params = sweeper["params"]
     assert (REPORT / "report.md").read_text().splitlines()[2].startswith("`python run.py experiment=init_by_optim`: ")
     searched, confirmed = (runs[runs["phase"] == phase] for phase in (SEARCH, CONFIRM))
     tried = {optim: set(of["optim.lr"]) for optim, of in sweeper["grids"].items()}
-    cells = {(init, optim) for init in sweeper["params"]["init"].split(",") for optim in tried}
+    cells = {(init, optim) for init in params["init"].split(",") for optim in tried}
     assert {*searched.groupby(["init", "optim"]).groups} == {*confirmed.groupby(["init", "optim"]).groups} == cells
     for (_, optim), of in searched.groupby(["init", "optim"]):
         assert set(of["optim.lr"]) == tried[optim]
-        assert len(of) == len(tried[optim])
+        assert {*of.groupby("optim.lr")["seed"].agg(lambda seeds: ",".join(map(str, sorted(seeds))))} == {params["seed"]}
     for (_, optim), of in confirmed.groupby(["init", "optim"]):
         assert sorted(of["seed"]) == sweeper["confirm"]["seed"]
         (rate,) = of["optim.lr"].unique()

@@ -45,7 +45,9 @@ def test_the_report_is_of_the_study(runs: pd.DataFrame, study: Any) -> None:
     assert {*searched.groupby(["init", "optim"]).groups} == {*confirmed.groupby(["init", "optim"]).groups} == cells
     for (_, optim), of in searched.groupby(["init", "optim"]):
         assert set(of["optim.lr"]) == tried[optim]
-        assert {*of.groupby("optim.lr")["seed"].agg(lambda seeds: ",".join(map(str, sorted(seeds))))} == {params["seed"]}
+        assert {*of.groupby("optim.lr")["seed"].agg(lambda seeds: ",".join(map(str, sorted(seeds))))} == {
+            params["seed"]
+        }
     for (_, optim), of in confirmed.groupby(["init", "optim"]):
         assert sorted(of["seed"]) == sweeper["confirm"]["seed"]
         (rate,) = of["optim.lr"].unique()

@@ -105,7 +105,7 @@ def compared(
     parts, own = sections.sections(results, keys), set(map(str, about))
     ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
     comparisons = {name: comparison.compare(part, target, keys, measured) for name, part in ordered}
-    told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.varying))
+    told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.tuned))
     return results, {name: replace(section, told=told) for name, section in comparisons.items()}
 
 

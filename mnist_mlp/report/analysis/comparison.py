@@ -79,7 +79,7 @@ class Comparison:
         sensitivity: accuracy that the choice went by, per cell and learning rate.
         budget: what fewer settings would have brought, per cell and number of settings (see `budget.curves`).
         notes: what a reader must know before believing the tables.
-        told: keys that vary in any section of the report, whose values the tables of all sections have.
+        told: keys that are tuned in any section of the report, whose values the tables of all sections have.
     """
 
     by: Sequence[str]

@@ -9,12 +9,11 @@ from mnist_mlp.report.analysis import verdicts
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
-from mnist_mlp.report.analysis.roles import CELL, CODE, REPLICATE, SEED, as_typed
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED
-from mnist_mlp.run.schema import Role, role_of
 
 MOST_PAIRS = 300  # shown in a page
 MOST_ROWS = 40  # of a LaTeX table, which must fit on a page
@@ -23,9 +22,9 @@ NOT_SIGNIFICANT = "n.s."  # as papers have it
 
 
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row a cell; with the settings that are told of it because they were tuned in another section."""
+    """One row a cell; with the settings that were tuned in another section."""
     summary, chosen = comparison.summary, comparison.runs[comparison.runs["chosen"]]
-    settings = [k for k in _told(comparison) if role_of(k) is Role.TUNABLE and k not in (*CODE, *summary)]
+    settings = [key for key in _told(comparison) if key not in summary]
     return summary.join(chosen.drop_duplicates(CELL).set_index(CELL)[settings], on=CELL).drop(columns=CELL)
 
 

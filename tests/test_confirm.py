@@ -192,8 +192,8 @@ def test_what_is_said_of_the_chosen_is_of_those_that_confirm_it(confirmed: Path)
     end(confirmed / chosen(confirmed)["he / adam"]["candidates"][0]["jobs"][0], "diverged")
     (comparison,) = compared([confirmed], target=0.88)[1].values()
     notes = {note.topic: note.text for note in comparison.notes}
-    assert notes["Divergences"].endswith(": 1), none of them among those that cells are judged by.")
-    assert answer(comparison)[-1].startswith("No run that cells are judged by reached 88 % validation accuracy")
+    assert notes["Divergences"].endswith(": 1), none of them among those that are scored.")
+    assert answer(comparison)[-1].startswith("No run among those that are scored reached 88 % validation accuracy")
 
 
 def test_where_all_that_confirm_diverged_the_search_is_shown(confirmed: Path, report: Report, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_where_all_that_confirm_diverged_the_search_is_shown(confirmed: Path, re
             end(confirmed / run, "diverged")
     report()
     text = (tmp_path / "report/report.md").read_text()
-    assert "No run that cells are judged by was completed: 6 diverged and count as 0" in text
+    assert "No run among those that are scored was completed: 6 diverged and count as 0" in text
     assert {path.stem for path in (tmp_path / "report/figures").glob("*.svg")} == {"sensitivity"}
 
 

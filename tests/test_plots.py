@@ -110,9 +110,15 @@ def test_cells_that_are_equal_in_every_seed_are_hollow_and_told(tmp_path: Path, 
     for optim, better in (("adam", 0.0), ("nag", 0.0), ("sgd", -0.1)):
         for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed, test=[0.1, 0.9 + better * (1 + seed)])
+    write_run(optim="radam", seed=5, test=[0.1, 0.5])
     comparison = compared(tmp_path)
-    rivals = comparison.pairs[comparison.pairs["a"] == "he / adam"]
-    assert captions.unjudged(rivals) == "Hollow, without an interval: 1 of 2, equal in every seed."
+    _, ax = strip(comparison, "differences")
+    faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
+    assert [face == "white" for face in faces] == [True, False, True]
+    assert captions.unjudged(comparison.rivals) == (
+        "Hollow, without an interval: 1 of 3, equal in every seed. Hollow, without an interval: 1 of 3 cannot be "
+        "judged (a gap: no seed in common at all): fewer than 3 seeds in common."
+    )
 
 
 def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write) -> None:

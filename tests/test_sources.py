@@ -18,6 +18,7 @@ from mnist_mlp.report.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alo
 from mnist_mlp.report.load import replicates
 from mnist_mlp.report.render import noise, tables
 from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.charts import charts
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.run.errors import UserError
 
@@ -297,9 +298,9 @@ def test_captions_say_that_intervals_are_by_independent_runs(tmp_path: Path) -> 
     latex = tables.latex(comparison, "mnist", "mnist")
     assert "mean over n runs, and its [95\\,\\% interval] by those that are independent" in latex
     (drawing, *_) = draw(tmp_path, comparison, "", [])
-    assert "mean over runs (n = 9; band: 95% t-interval of the mean, cut off where it is very wide, by ind" in (
-        drawing.caption
-    )
+    by = "95% t-interval of the mean, by those that are independent, cut off where it is very wide"
+    assert f"mean over runs (n = 9; band: {by})" in drawing.caption
+    assert charts(comparison)["means"] == "over runs with its 95 % interval, by those that are independent"
 
 
 def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_run: Write) -> None:
@@ -311,7 +312,8 @@ def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_ru
         " % test accuracy (n = 5), but no difference can be judged: fewer than 3 independent replicates in common."
     )
     (drawing, *_) = draw(tmp_path, comparison, "", [])
-    assert "band" not in drawing.caption
+    assert "mean over runs (n = 5)." in drawing.caption
+    assert charts(comparison)["means"] == "over runs"
 
 
 def test_a_cell_that_is_ahead_over_independent_replicates_alone(tmp_path: Path, write_run: Write) -> None:

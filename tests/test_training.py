@@ -235,7 +235,7 @@ def test_a_setting_that_an_option_does_not_have_was_not_chosen(tmp_path: Path, w
     assert "he / adam (with optim.lr=0.01) scored highest" in answer(comparison)[0]
     assert leaderboard(comparison)["optim.momentum"].tolist() == ["", "0.01", "0.005"]
     (said,) = (line for line in method(comparison) if line.startswith("optim.momentum"))
-    assert "its own values (he / sgd: 0.01, 0.1, lecun / sgd: 0.005, 0.05), by mean" in said
+    assert "chosen in each cell that has it among its own values (he / sgd: 0.01, 0.1, lecun / sgd: 0.0" in said
 
 
 def test_a_key_keeps_its_letters(tmp_path: Path, write_run: Write) -> None:
@@ -260,6 +260,15 @@ def test_an_effect_without_noise_is_not_called_none(tmp_path: Path, write_run: W
         "Whether the initialisation matters cannot be told (its values are 10.00 points apart in every seed), no effect"
     )
     assert effects(comparison)["corrected p"].tolist()[0] == ""
+    assert "Single pairs" not in said  # which differ by the very effect that cannot be told
+
+
+def test_an_interaction_without_noise_is_not_called_none(tmp_path: Path, write_run: Write) -> None:
+    for init, optim in product(("he", "lecun"), ("adam", "sgd")):
+        for seed in (0, 1, 2):
+            write_run(init, optim, seed, test=[0.1, 0.8 + ((init == "he") == (optim == "sgd")) / 10 + seed / 1000])
+    said = answer(compared(tmp_path))[1]
+    assert "whether the effect of one depends on the other cannot be told (it is the same in every seed)." in said
 
 
 def test_pairs_that_are_withheld_were_not_tested(tmp_path: Path, write_run: Write) -> None:
@@ -270,6 +279,13 @@ def test_pairs_that_are_withheld_were_not_tested(tmp_path: Path, write_run: Writ
     comparison = compared(tmp_path)
     assert comparison.pairs["p"].isna().all()
     assert not any(line.startswith("Pairs: ") for line in method(comparison))
+
+
+def test_pairs_of_unequal_budgets_were_not_tested(tmp_path: Path, write_run: Write) -> None:
+    write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
+    for seed in (0, 1, 2):
+        write_run(optim="adam", lr=0.1, seed=seed, test=[0.1, 0.5])
+    assert not any(line.startswith("Pairs: ") for line in method(compared(tmp_path)))
 
 
 def test_data_of_ones_own_are_compared_where_asked(tmp_path: Path, write_run: Write) -> None:

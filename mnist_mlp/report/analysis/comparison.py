@@ -26,7 +26,7 @@ from mnist_mlp.report.analysis.looks import (
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.notes import Note
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
-from mnist_mlp.report.analysis.pairs import TOO_FEW, TOO_FEW_INDEPENDENT, compare_pairs
+from mnist_mlp.report.analysis.pairs import NOISELESS, TOO_FEW, TOO_FEW_INDEPENDENT, compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
     LEARNING_RATE,
@@ -44,6 +44,7 @@ from mnist_mlp.report.analysis.roles import (
     tuned_keys,
     varying_keys,
 )
+from mnist_mlp.report.analysis.verdicts import UNTOLD
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.looks import Looks
@@ -114,6 +115,12 @@ class Comparison:
     def independent(self) -> bool:
         """Whether all of those are independent, so that every seed is a replicate of its own."""
         return bool(self.scored["independent"].all())
+
+    @property
+    def rivals(self) -> pd.DataFrame:
+        """The pairs of the best cell with each of the others."""
+        pairs: pd.DataFrame = self.pairs[self.pairs["a"] == self.summary[CELL].iloc[0]]
+        return pairs
 
     def chose(self, key: str) -> set[str]:
         """The cells in which a value of this tuned key was chosen: not those of an option that has no such key."""
@@ -208,7 +215,8 @@ def _judge(
         return _Judged(withhold(pairs, UNCONFIRMED), 0, None, independent.head(0))
     # An average over cells that were tuned unalike is as unfair as a pair of them.
     alike = len({spent[cell] for cell in order if cell in spent}) < 2
-    return _Judged(pairs, count, None, independent if alike else independent.head(0))
+    untold = (pairs["verdict"].str.startswith(UNTOLD) & ~pairs["verdict"].isin([NOISELESS])).all()
+    return _Judged(pairs, 0 if untold else count, None, independent if alike else independent.head(0))
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:

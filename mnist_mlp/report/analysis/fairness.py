@@ -107,7 +107,7 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
     if len(diverged):
         cells = listed([f"{cell}: {count}" for cell, count in diverged.sort_values(ascending=False).items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
-        text = f"{at_chosen or 'none'} of them {_among(runs)}"
+        text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
         if at_chosen:
             text += ", where they count as 0 in the score; means of test accuracy are over the runs that did not"
         yield Note("Divergences", f"{diverged.sum()} of {len(runs)} runs diverged ({cells}), {text}.")
@@ -128,13 +128,8 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
         "Not shown to beat chance",
         f"{len(guessing)} of {completed} completed runs {be} not shown to be better than always naming the commonest "
         f"class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
-        f"{at_chosen or 'none'} of them {_among(runs)}{'; they stay in the means' if at_chosen else ''}.",
+        f"{at_chosen or 'none'} of them {judged_by(runs)}{'; they stay in the means' if at_chosen else ''}.",
     )
-
-
-def _among(runs: pd.DataFrame) -> str:
-    which = judged_by(runs)
-    return f"among those {which}" if which.startswith("that") else which
 
 
 def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:

@@ -187,7 +187,7 @@ def scored(runs: pd.DataFrame) -> pd.DataFrame:
 
 def judged_by(runs: pd.DataFrame) -> str:
     """Which runs the scored ones are among all, in words."""
-    return "that cells are judged by" if (runs["phase"] == CONFIRM).any() else "at the chosen settings"
+    return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the chosen settings"
 
 
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -53,9 +53,8 @@ def _without_result(comparison: Comparison) -> str:
 
 
 def _winner(comparison: Comparison) -> str:
-    best = comparison.summary.iloc[0]
     first = _first(comparison)
-    rivals = comparison.pairs[comparison.pairs["a"] == best[CELL]]
+    rivals = comparison.rivals
     if rivals.empty:
         result = " with a result" if len(comparison.summary) > 1 else ""
         return f"{first}. There is no other cell{result} to compare it with."
@@ -190,10 +189,12 @@ def _effects(comparison: Comparison) -> str:
         )
     tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
     joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
-    joint += f" (p {probability(both['p'])})" if np.isfinite(both["p"]) else ", as far as can be told"
+    joint += f" (p {probability(both['p'])})"
+    if not np.isfinite(both["p"]):
+        joint = "and whether the effect of one depends on the other cannot be told (it is the same in every seed)"
     text = f"{parts[0]}, {parts[1]}, {joint}{tuned}."
     differ = bool(are(comparison.pairs["verdict"], BETTER, WORSE).any())
-    if differ and not (table["p"] < MATTERS).any():
+    if differ and (table["p"] >= MATTERS).all():
         text += (
             " Single pairs of cells do differ, which is no contradiction: the noise of a pair is judged with that of "
             "all other pairs, that of an average with few others."

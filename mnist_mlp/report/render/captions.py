@@ -19,9 +19,14 @@ def sample(counts: Iterable[int]) -> str:
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
-def over(comparison: Comparison) -> str:
-    """What means are over: seeds, unless some runs share one of theirs."""
-    return "seeds" if comparison.independent else "runs"
+def over(runs: pd.DataFrame) -> str:
+    """What means of these runs are over: seeds, unless some runs share one of theirs."""
+    return "seeds" if runs["independent"].all() else "runs"
+
+
+def by(runs: pd.DataFrame) -> str:
+    """What intervals of such means are by, where that is not all of the runs."""
+    return "" if runs["independent"].all() else ", by those that are independent"
 
 
 def has_band(table: pd.DataFrame) -> bool:

@@ -28,8 +28,8 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         `curves`, `sensitivity` and `budget`: a cell each, with its name, its line's label, colour and dash, its panel,
         and points: of the curves by split. `panels`: names, best first; `legend`: labels in order; `title`: of the
         legend; `reading`: how to read it (see `appearance`). `splits`: best to look at first; `judged`: that of
-        the sensitivity. `over`: what means are over; `banded`, `search_banded`: whether curves and sensitivity have
-        intervals. `undrawn`: which runs have no curve, in words. `left`: how many cells are not drawn.
+        the sensitivity. `means`, `search_means`: what is shown by curves and sensitivity, in words. `undrawn`: which
+        runs have no curve, in words. `left`: how many cells are not drawn.
     """
     look, least = appearance(comparison.summary, comparison.by), least_error(comparison.runs)
     cells = list(comparison.summary[CELL][:MOST_CELLS])
@@ -73,12 +73,16 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         "judged": judged_split(tried(comparison.runs)),
         "legend": list(look.legend(cells)),
         "title": look.title,
-        "over": captions.over(comparison),
-        "banded": captions.has_band(comparison.curves),
-        "search_banded": captions.has_band(comparison.sensitivity),
+        "means": _means(comparison.curves, comparison.scored),
+        "search_means": _means(comparison.sensitivity, tried(comparison.runs)),
         "undrawn": captions.undrawn(comparison, cells),
         "left": len(comparison.summary) - len(cells),
     }
+
+
+def _means(table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    interval = f" with its 95 % interval{captions.by(runs)}" if captions.has_band(table) else ""
+    return f"over {captions.over(runs)}{interval}"
 
 
 def _points(frame: pd.DataFrame, x: str, measures: tuple[str, ...]) -> dict[str, Any]:

@@ -136,8 +136,7 @@ def _learning_curves(view: _View) -> _Made:
         "learning_curves",
         f"Error, and training loss, against the epoch for {counted(len(n), 'cell')}.",
         f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over "
-        f"{captions.over(view.comparison)} ({captions.sample(n)}{_band(curves)}"
-        f"{'' if view.comparison.independent else ', by independent runs'}).",
+        f"{captions.over(view.comparison.scored)} ({captions.sample(n)}{_band(curves, view.comparison.scored)}).",
         captions.undrawn(view.comparison, view.cells),
         view.look.reading(drawn, panels.MOST_PANELS),
         view.some,
@@ -145,8 +144,8 @@ def _learning_curves(view: _View) -> _Made:
     )
 
 
-def _band(table: pd.DataFrame) -> str:
-    words = f"; band: {CONFIDENCE:.0%} t-interval of the mean, cut off where it is very wide"
+def _band(table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    words = f"; band: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}, cut off where it is very wide"
     return words if captions.has_band(table) else ""
 
 
@@ -168,8 +167,7 @@ def _heatmap(view: _View) -> _Made | None:
 
 
 def _differences(view: _View) -> _Made | None:
-    pairs, best = view.comparison.pairs, view.best
-    rivals = pairs[pairs["a"] == best]
+    rivals, best = view.comparison.rivals, view.best
     judged = rivals[rivals["p"].notna()]
     if judged.empty:
         return None
@@ -232,14 +230,15 @@ def _sensitivity(view: _View) -> _Made | None:
     if comparison.sensitivity.empty:
         return None
     part = comparison.sensitivity[comparison.sensitivity[CELL].isin(view.cells)]
-    split = judged_split(tried(comparison.runs))
+    runs = tried(comparison.runs)
+    split = judged_split(runs)
     return (
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",
         f"Error against the learning rate for {counted(len(view.cells), 'cell')}.",
         f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100 % less the accuracy) on a logarithmic "
-        f"axis, mean over seeds{_band(part)}. A cross: runs diverged at this rate; they count as an error of "
-        f"100 %, as in the choice.",
+        f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross: runs diverged at this rate; they count "
+        f"as an error of 100 %, as in the choice.",
         view.look.reading(view.cells, panels.MOST_PANELS),
         view.some,
     )

@@ -39,9 +39,10 @@ def _choice(comparison: Comparison) -> Iterator[str]:
         values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
         own = listed([f"{cell}: {of_cell}" for cell, of_cell in values_of.items()])
         among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))
+        where = "" if {*values_of} >= {*runs[CELL]} else " that has it"
         yield (
-            f"{key} was chosen in each cell among {among}, by mean {split} accuracy after the last epoch, where a "
-            "diverged run counts as 0; of equal ones the first. runs.csv has all of them."
+            f"{key} was chosen in each cell{where} among {among}, by mean {split} accuracy after the last epoch, where "
+            "a diverged run counts as 0; of equal ones the first. runs.csv has all of them."
         )
     if comparison.confirmed:
         confirmed = comparison.scored.loc[comparison.scored["phase"] == CONFIRM, CELL].nunique()

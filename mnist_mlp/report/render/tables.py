@@ -57,14 +57,9 @@ def _sortable(values: pd.Series) -> pd.Series:
 def pairs_csv(comparison: Comparison) -> pd.DataFrame:
     """One row a pair of cells, the compared keys of both; beyond 150 cells, those with the best cell."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
-    table = comparison.pairs if len(keys) <= MOST_CELLS else _with_the_best(comparison)
+    table = comparison.pairs if len(keys) <= MOST_CELLS else comparison.rivals
     sides = [keys.loc[table[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]
     return pd.concat([*sides, table.drop(columns=["a", "b"]).reset_index(drop=True)], axis=1)
-
-
-def _with_the_best(comparison: Comparison) -> pd.DataFrame:
-    pairs: pd.DataFrame = comparison.pairs[comparison.pairs["a"] == comparison.summary[CELL].iloc[0]]
-    return pairs
 
 
 def budget_csv(comparison: Comparison) -> pd.DataFrame:
@@ -122,7 +117,7 @@ def _reached(value: float) -> str:
 def _against_the_best(comparison: Comparison) -> pd.Series:
     """In a word, whether a cell can be told from the best."""
     cells = comparison.summary[CELL]
-    rivals = _with_the_best(comparison).set_index("b")
+    rivals = comparison.rivals.set_index("b")
     short = {verdicts.BETTER: "worse", verdicts.WORSE: "better", verdicts.UNTOLD: "unknown"}
     short |= {kind: kind for kind in (verdicts.EQUIVALENT, verdicts.OPEN)}
     told = {
@@ -138,7 +133,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
     if table.empty:
         return table
     if len(table) > MOST_PAIRS:
-        table = _with_the_best(comparison)
+        table = comparison.rivals
     points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
     between = ("[" + points[1] + ", " + points[2] + "]").where(table["ci_low"].notna(), "")
     p = table["p_corrected"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= "))

@@ -44,7 +44,7 @@ from mnist_mlp.report.analysis.roles import (
     tuned_keys,
     varying_keys,
 )
-from mnist_mlp.report.analysis.verdicts import UNTOLD
+from mnist_mlp.report.analysis.verdicts import UNTOLD, are
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.looks import Looks
@@ -215,7 +215,7 @@ def _judge(
         return _Judged(withhold(pairs, UNCONFIRMED), 0, None, independent.head(0))
     # An average over cells that were tuned unalike is as unfair as a pair of them.
     alike = len({spent[cell] for cell in order if cell in spent}) < 2
-    untold = (pairs["verdict"].str.startswith(UNTOLD) & ~pairs["verdict"].isin([NOISELESS])).all()
+    untold = (are(pairs["verdict"], UNTOLD) & (pairs["verdict"] != NOISELESS)).all()
     return _Judged(pairs, 0 if untold else count, None, independent if alike else independent.head(0))
 
 

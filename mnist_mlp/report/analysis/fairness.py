@@ -6,6 +6,7 @@ import pandas as pd
 
 from mnist_mlp.report.analysis import sources, tuning
 from mnist_mlp.report.analysis.notes import Note, listed
+from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import (
     CELL,
@@ -15,7 +16,6 @@ from mnist_mlp.report.analysis.roles import (
     as_typed,
     ended,
     has,
-    judged_by,
     scored,
     tested,
 )

@@ -42,6 +42,11 @@ def with_outcomes(runs: pd.DataFrame, metrics: pd.DataFrame, target: float, tune
     return runs
 
 
+def judged_by(runs: pd.DataFrame) -> str:
+    """Which of all runs those are that have a score, in words."""
+    return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the chosen settings"
+
+
 def at_chance(runs: pd.DataFrame) -> pd.Series:
     """Whether each run ended with a test accuracy not shown to be better than always naming the commonest class.
 

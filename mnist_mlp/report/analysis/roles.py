@@ -3,9 +3,8 @@
 The schema says what a key is for (see `mnist_mlp.run.schema.Role`), the runs' configurations which of them vary, and
 the user which to compare. A section is one combination of the keys that say what was measured, less compared ones.
 Within it, a cell is one combination of the compared keys; by default, one initialisation with one optimizer. Within a
-cell,
-the values of the tunable keys with the best mean validation accuracy are chosen, and only their test results are shown,
-so that no test result ever takes part in a choice.
+cell, the values of the tunable keys with the best mean validation accuracy are chosen, and only their test results are
+shown, so that no test result ever takes part in a choice.
 """
 
 import json
@@ -183,11 +182,6 @@ def ended(runs: pd.DataFrame) -> pd.DataFrame:
 def scored(runs: pd.DataFrame) -> pd.DataFrame:
     """The results at the chosen settings, which cells are judged by."""
     return ended(runs[runs["chosen"]])
-
-
-def judged_by(runs: pd.DataFrame) -> str:
-    """Which runs the scored ones are among all, in words."""
-    return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the chosen settings"
 
 
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -123,7 +123,7 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
         best = chosen[key].astype(float).reindex(tried.index)
         several = tried["nunique"] > 1
         setting = find_setting(key)
-        # Nothing beyond is allowed; of keys that only an option knows, none that is 0 at its lowest has a sign.
+        # Nothing beyond is allowed; keys that only an option has, such as its momentum, are taken to begin at 0.
         lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
         low = best[several & (best == tried["min"]) & (best != lowest)]
         high = best[several & (best == tried["max"]) & (best != highest)]

@@ -7,8 +7,9 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
+from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.pairs import needed
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, judged_by, tested
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, counted, tested
 from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, OPEN, UNTOLD, WORSE, are, reason
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import timed_split
@@ -188,9 +189,10 @@ def _effects(comparison: Comparison) -> str:
             else f"whether {name} matters cannot be told (its values are {points(row['range'])} apart in every seed)"
         )
     tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
-    joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
-    joint += f" (p {probability(both['p'])})"
-    if not np.isfinite(both["p"]):
+    if np.isfinite(both["p"]):
+        joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
+        joint += f" (p {probability(both['p'])})"
+    else:
         joint = "and whether the effect of one depends on the other cannot be told (it is the same in every seed)"
     text = f"{parts[0]}, {parts[1]}, {joint}{tuned}."
     differ = bool(are(comparison.pairs["verdict"], BETTER, WORSE).any())

@@ -32,7 +32,8 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         runs have no curve, in words. `left`: how many cells are not drawn.
     """
     look, least = appearance(comparison.summary, comparison.by), least_error(comparison.runs)
-    cells = list(comparison.summary[CELL][:MOST_CELLS])
+    best = comparison.summary[:MOST_CELLS]
+    cells, completed = list(best[CELL]), list(best.loc[best["n"] > 0, CELL])
 
     def cell_charts(frame: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         parts = dict(each_cell(with_errors(frame, least))) if len(frame) else {}
@@ -67,9 +68,7 @@ def charts(comparison: Comparison) -> dict[str, Any]:
             words | _points(part, "k", ("error",)) for words, part in cell_charts(budget.as_accuracies(comparison))
         ],
         "panels": list(look.panels(cells))[:MOST_PANELS],
-        "reading": look.reading(
-            [cell for cell in cells if cell in {*comparison.curves.get(CELL, ())}] or cells, MOST_PANELS
-        ),
+        "reading": look.reading(completed or cells, MOST_PANELS),
         "judged": judged_split(tried(comparison.runs)),
         "legend": list(look.legend(cells)),
         "title": look.title,

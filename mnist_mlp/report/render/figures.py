@@ -112,7 +112,7 @@ class _View:
 
 
 def _figures(comparison: Comparison) -> Iterator[Parts]:
-    if not (tried(comparison.runs)["status"] == COMPLETED).any() and comparison.curves.empty:
+    if not (comparison.runs["status"] == COMPLETED).any():
         return
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MOST_CELLS)
@@ -129,16 +129,16 @@ def _figures(comparison: Comparison) -> Iterator[Parts]:
 def _learning_curves(view: _View) -> _Made:
     curves = view.comparison.curves
     curves = with_errors(curves[curves[CELL].isin(view.cells)], least_error(view.comparison.runs))
-    drawn = [cell for cell in view.cells if cell in {*curves[CELL]}]
-    n = view.summary.loc[view.summary["n"] > 0, "n"]
+    drawn = view.summary[view.summary["n"] > 0]
     return (
         panels.learning_curves(curves, view.look),
         "learning_curves",
-        f"Error, and training loss, against the epoch for {counted(len(n), 'cell')}.",
+        f"Error, and training loss, against the epoch for {counted(len(drawn), 'cell')}.",
         f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over "
-        f"{captions.over(view.comparison.scored)} ({captions.sample(n)}{_band(curves, view.comparison.scored)}).",
+        f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
+        f"{_band(curves, view.comparison.scored)}).",
         captions.undrawn(view.comparison, view.cells),
-        view.look.reading(drawn, panels.MOST_PANELS),
+        view.look.reading(list(drawn[CELL]), panels.MOST_PANELS),
         view.some,
         "Training curves are averages over an epoch's batches with dropout on.",
     )

@@ -79,7 +79,6 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "searched": sentence(trained(comparison, search=True)),
         "leaderboard": tables.leaderboard(comparison),
         "pairs": tables.pairs(comparison),
-        "all_pairs": len(comparison.pairs),
         "effects": tables.effects(comparison),
         "noise": noise.table(comparison.split),
         "runs": tables.runs(comparison),

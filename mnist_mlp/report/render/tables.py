@@ -82,6 +82,10 @@ def _shown(values: pd.Series, form: str, scale: float = 1) -> pd.Series:
     return values.map(lambda value: "" if pd.isna(value) else form.format(value * scale))
 
 
+def _probability(p: float) -> str:
+    return "" if np.isnan(p) else probability(p).removeprefix("= ")
+
+
 def leaderboard(comparison: Comparison) -> pd.DataFrame:
     """The summary as text to be shown: best first, accuracies in per cent with their interval."""
     summary = comparison.summary
@@ -136,10 +140,9 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
         table = comparison.rivals
     points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
     between = ("[" + points[1] + ", " + points[2] + "]").where(table["ci_low"].notna(), "")
-    p = table["p_corrected"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= "))
     return pd.DataFrame(
         {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
-        | {"95 % interval": between, "corrected p": p, "verdict": table["verdict"]}
+        | {"95 % interval": between, "corrected p": table["p_corrected"].map(_probability), "verdict": table["verdict"]}
     )
 
 
@@ -156,7 +159,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
             "clearest difference": table["clearest"],
             "(points)": _shown(table["difference"], "{:+.2f}", 100),
             "n": table["n"].astype(str),
-            "corrected p": table["p"].map(lambda p: "" if np.isnan(p) else probability(p).removeprefix("= ")),
+            "corrected p": table["p"].map(_probability),
         }
     )
 

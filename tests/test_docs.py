@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,18 +47,24 @@ def runs() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize(("line", "others"), runs().items(), ids=runs())
-def test_a_run_command_works(command: Command, line: str, others: list[str]) -> None:
+def quickly(line: str, others: Sequence[str]) -> list[str]:
+    """The words of a run command that is followed by these others, so that it takes seconds."""
     _, script, *arguments = shlex.split(line)
     quick = [*QUICK, *([NO_REPORT] if others else [])]  # until the commands that follow report on it
     if not any(a.startswith("hydra/launcher=") for a in arguments):
         quick.append(IN_PROCESS)
         if {"-m", "experiment=smoke"} & {*arguments} and not any(a.startswith("data=") for a in arguments):
             quick += DIGITS
-    done = command(script, *arguments, *quick)
+    return [script, *arguments, *quick]
+
+
+@pytest.mark.parametrize(("line", "others"), runs().items(), ids=runs())
+def test_a_run_command_works(command: Command, line: str, others: list[str]) -> None:
+    _, _, *arguments = shlex.split(line)
+    done = command(*quickly(line, others))
     for other in others:
         if other.startswith("python run.py"):
-            command(*shlex.split(other)[1:], *quick)
+            command(*quickly(other, others))
         else:
             assert "report: reports/" in command(*shlex.split(other)[1:]).stdout
     if "dry_run=true" in arguments:

@@ -21,7 +21,7 @@ from joblib import Parallel, delayed
 from benchmarks.printing import say
 from mnist_mlp.report.analysis.looks import look_at, schedule
 from mnist_mlp.report.analysis.pairs import compare_pairs
-from mnist_mlp.report.analysis.verdicts import BETTER, EQUIVALENT, WORSE, are
+from mnist_mlp.report.analysis.verdicts import SIGNIFICANT, Verdict
 from mnist_mlp.run.looks import Look
 
 NOISE, IMAGES = 0.002, 10000  # standard deviation of a run's accuracy; test images
@@ -85,25 +85,25 @@ def of_first(pairs: pd.DataFrame) -> pd.Series:
 def false_better(number: int, cells: int, plan: Plan) -> list[float]:
     """Of equal cells: whether any is said to be better; and the seeds and looks taken."""
     ended = sweep(accuracies(number, cells, plan.most, 0.0), plan)
-    return [float(are(ended.pairs["verdict"], BETTER, WORSE).any()), ended.seeds, ended.looks]
+    return [float(ended.pairs["verdict"].isin(SIGNIFICANT).any()), ended.seeds, ended.looks]
 
 
 def false_equivalent(number: int, cells: int, plan: Plan) -> list[float]:
     """Of cells one of which is worse by the margin: whether it is said to be equivalent to any."""
     ended = sweep(accuracies(number, cells, plan.most, -MARGIN), plan, MARGIN)
-    return [float(are(of_first(ended.pairs), EQUIVALENT).any()), ended.seeds, ended.looks]
+    return [float(of_first(ended.pairs).eq(Verdict.EQUIVALENT).any()), ended.seeds, ended.looks]
 
 
 def fixed_power(number: int, cells: int, seeds: int, shift: float) -> list[float]:
     """The share of the first cell's differences that a design without looks finds."""
     pairs, _ = compare_pairs(accuracies(number, cells, seeds, shift), IMAGES)
-    return [float(are(of_first(pairs), BETTER).mean())]
+    return [float(of_first(pairs).eq(Verdict.BETTER).mean())]
 
 
 def power(number: int, cells: int, plan: Plan, shift: float) -> list[float]:
     """The share of the first cell's differences that are found, and the seeds and looks taken."""
     ended = sweep(accuracies(number, cells, plan.most, shift), plan)
-    return [float(are(of_first(ended.pairs), BETTER).mean()), ended.seeds, ended.looks]
+    return [float(of_first(ended.pairs).eq(Verdict.BETTER).mean()), ended.seeds, ended.looks]
 
 
 def mean(workers: Parallel, work: Callable[..., list[float]], sweeps: int, *arguments: object) -> Sequence[float]:

@@ -22,8 +22,9 @@ from benchmarks.designs import Design, designs, noisy, share
 from benchmarks.printing import say
 from benchmarks.rivals import paired_holm, pooled_tukey
 from mnist_mlp.report.analysis.effects import main_effects
-from mnist_mlp.report.analysis.pairs import BETTER, WORSE, compare_pairs
+from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import REPLICATE
+from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 
 DOUBTFUL, REPEATED = 0.055, 4000  # above this share of false verdicts, so many sweeps
 LEVEL = 0.05
@@ -34,7 +35,7 @@ EFFECTS = (((2, 2), 3, 1), ((2, 2), 5, 4), ((3, 8), 3, 1), ((3, 8), 5, 1), ((3, 
 def ours(y: np.ndarray, images: int | None) -> np.ndarray:
     """Which pairs differ by this project's report."""
     verdicts = compare_pairs(pd.DataFrame(y, index=[f"c{number}" for number in range(len(y))]), images)[0]["verdict"]
-    return verdicts.isin([BETTER, WORSE]).to_numpy()
+    return verdicts.isin(SIGNIFICANT).to_numpy()
 
 
 def judge(design: Design, sweeps: range) -> list[dict[str, float]]:

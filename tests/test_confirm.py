@@ -17,6 +17,7 @@ from mnist_mlp.app.register import register
 from mnist_mlp.report import compared
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
+from mnist_mlp.report.render.verdicts import in_full
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, add_confirmed, write_choices
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import RUN_FILE
@@ -171,7 +172,7 @@ def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarise: Report, 
     (comparison,) = compared([confirmed])[1].values()
     assert comparison.pairs["verdict"].tolist() == ["better"]
     assert comparison.tuned == ["optim.lr"]
-    assert "optim.lr=0.01, chosen in a search and trained anew" in answer(comparison)[0]
+    assert "optim.lr=0.01, selected in a search and retrained" in answer(comparison)[0]
     assert "for 2 epochs" in answer(comparison)[0]
     assert any("seeds that took no part" in line for line in method(comparison))
     assert any("among 0.01, 0.1" in line for line in method(comparison))
@@ -301,9 +302,11 @@ def test_cells_that_were_not_confirmed_are_not_compared_with_those_that_were(
         for seed in (10, 11, 12)
     ]
     (comparison,) = (c for c in compared([confirmed, *plain])[1].values() if c.confirmed)
-    verdicts = comparison.pairs.set_index(["a", "b"])["verdict"]
-    assert verdicts["he / adam", "he / sgd"] == "better"
-    assert verdicts["he / nag", "he / adam"].startswith("cannot be told: tuned over 2 settings of 3 seeds against ")
+    pairs = comparison.pairs.set_index(["a", "b"])
+    assert pairs["verdict"]["he / adam", "he / sgd"] == "better"
+    assert pairs["reason"]["he / nag", "he / adam"] == "unequal tuning"
+    said = "not tested: tuned over 2 configurations with 3 seeds against a configuration confirmed on fresh seeds"
+    assert in_full(comparison, comparison.pairs)[0].startswith(said)
     assert "chosen in a search" not in answer(comparison)[0]
     assert any(line.startswith("In 2 of 3 cells, scores, curves and") for line in method(comparison))
     topics = [note.topic for note in comparison.notes]
@@ -330,4 +333,4 @@ def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summ
         (confirmed / run / RUN_FILE).unlink()
     assert summarise()["n"].tolist() == [2, 2]
     (comparison,) = compared([confirmed])[1].values()
-    assert comparison.pairs["verdict"].str.startswith("cannot be told: what was chosen has not been confirmed").all()
+    assert comparison.pairs["reason"].eq("not confirmed").all()

@@ -107,7 +107,7 @@ def test_hostile_markdown_is_text(hostile: Written) -> None:
     names = {f"figures/{path.name}" for path in (hostile.directory / "figures").glob("*.png")}
     assert {picture.attrs["src"] for picture in pictures} == names
     assert len(pictures) == len(names)
-    for run, why in hostile.results.problems:
+    for run, why, _ in hostile.results.problems:
         assert shown(f"{escape.line(run)}: {escape.line(why)}") in texts
     headings = [inline(t) for before, t in itertools.pairwise(tokens) if before.type == "heading_open"]
     assert headings == ["init × optim", "mnist", "Method", "To reproduce", "Left out"]
@@ -148,7 +148,7 @@ def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
         ET.parse(path)  # what XML does not allow ends here
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", hostile.output)
     assert "[bold]u[/bold] [/v]" in hostile.output
-    for run, why in hostile.results.problems:
+    for run, why, _ in hostile.results.problems:
         assert f"left out: {escape.line(run)}: {escape.line(why)}\n" in hostile.output
 
 

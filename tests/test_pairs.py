@@ -15,8 +15,10 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.designs import Design, designs
-from mnist_mlp.report.analysis.pairs import MOST_CELLS, NOISELESS, TOO_FEW, compare_pairs, needed
-from mnist_mlp.report.analysis.verdicts import UNTOLD
+from mnist_mlp.report.analysis.effort import TuningEffort
+from mnist_mlp.report.analysis.pairs import MOST_CELLS, compare_pairs
+from mnist_mlp.report.analysis.verdicts import Reason, Verdict
+from mnist_mlp.report.render.verdicts import needed
 
 
 def simulated(cells: int, seeds: int, number: int = 0, scale: float = 1.0, effect: float = 0.0) -> pd.DataFrame:
@@ -26,11 +28,6 @@ def simulated(cells: int, seeds: int, number: int = 0, scale: float = 1.0, effec
     values = generator.standard_normal(seeds) + scales[:, None] * generator.standard_normal((cells, seeds))
     values[0] += effect
     return pd.DataFrame(0.9 + 0.002 * values, index=[f"c{number}" for number in range(cells)])
-
-
-def kinds(pairs: pd.DataFrame) -> list[str]:
-    """The first word of every verdict."""
-    return [str(verdict).split()[0] for verdict in pairs["verdict"]]
 
 
 def test_two_cells_are_a_paired_t_test() -> None:
@@ -67,15 +64,16 @@ def test_tables_with_gaps_keep_their_rules(cells: int, seeds: int, number: int, 
         differences = (table.loc[row["a"]] - table.loc[row["b"]]).dropna()
         assert row["n"] == len(differences)
         assert row["difference"] == pytest.approx(differences.mean(), nan_ok=True)
-    assert (pairs["verdict"] == TOO_FEW).equals(pairs["n"] < 3)
+    assert (pairs["verdict"] == Verdict.NOT_TESTED).equals(pairs["n"] < 3)
+    assert (pairs["reason"] == Reason.TOO_FEW_SEEDS).equals(pairs["n"] < 3)
     assert told.equals(pairs["n"] >= 3)
     assert judged == len(set(pairs.loc[told, "a"]) | set(pairs.loc[told, "b"]))
     real = pairs["verdict"].isin(["better", "worse"])
     assert real.equals(pairs["p_corrected"] < 0.05)
     assert real.equals((pairs["ci_low"] > 0) | (pairs["ci_high"] < 0))
     assert (pairs.loc[real, "verdict"] == "better").equals(pairs.loc[real, "difference"] > 0)
-    assert pairs.loc[real, "more_seeds"].isna().all()
-    assert pairs.loc[told & ~real, "more_seeds"].ge(1).all()
+    assert pairs.loc[real, "additional_seeds"].isna().all()
+    assert pairs.loc[told & ~real, "additional_seeds"].ge(1).all()
     assert (pairs.loc[told, "p_corrected"] >= pairs.loc[told, "p"] * (1 - 1e-9)).all()
 
 
@@ -98,7 +96,7 @@ def test_cells_that_share_fewer_than_three_seeds_change_nothing() -> None:
     pairs, judged = compare_pairs(pd.concat([table, short]))
     alone, _ = compare_pairs(table)
     short_pairs = pairs["a"].isin(short.index) | pairs["b"].isin(short.index)
-    assert (pairs.loc[short_pairs, "verdict"] == TOO_FEW).all()
+    assert (pairs.loc[short_pairs, "reason"] == Reason.TOO_FEW_SEEDS).all()
     pd.testing.assert_frame_equal(pairs[~short_pairs].reset_index(drop=True), alone)
     assert judged == 6
 
@@ -111,7 +109,7 @@ def test_one_diverged_run_does_not_hide_what_is_true_of_other_cells() -> None:
     of_best = before["a"].eq("c0") & before["b"].ne("c7")
     assert before.loc[of_best, "verdict"].eq("better").all()
     assert after.loc[of_best, "verdict"].eq("better").all()
-    assert after.loc[after["b"] == "c7", "verdict"].str.startswith("indistinguishable").all()
+    assert after.loc[after["b"] == "c7", "verdict"].eq("inconclusive").all()
 
 
 def test_further_seeds_are_those_of_a_power_analysis() -> None:
@@ -122,13 +120,13 @@ def test_further_seeds_are_those_of_a_power_analysis() -> None:
     row = weak.iloc[0]
     effect = row["difference"] / (difference - 0.0025).std(ddof=1)
     n = TTestPower().solve_power(effect_size=effect, alpha=0.05, power=0.8)
-    assert 8 + row["more_seeds"] == pytest.approx(n, abs=2)
-    assert row["verdict"] == f"indistinguishable at n = 8: about {row['more_seeds']:.0f} more seeds needed to tell"
-    assert needed(1) == "about 1 more seed needed to tell"
-    assert needed(2) == "about 2 more seeds needed to tell"
+    assert 8 + row["additional_seeds"] == pytest.approx(n, abs=2)
+    assert (row["verdict"], row["reason"], row["n"]) == ("inconclusive", "", 8)
+    assert needed(1) == "about 1 additional seed needed"
+    assert needed(2.0) == "about 2 additional seeds needed"
     assert "1,000" in needed(np.inf)
     equal, _ = compare_pairs(pd.DataFrame([[0.1, 0.2, 0.3], [0.2, 0.3, 0.1]], index=["a", "b"]))
-    assert equal["more_seeds"].tolist() == [np.inf]
+    assert equal["additional_seeds"].tolist() == [np.inf]
 
 
 @pytest.mark.parametrize("ratio", [0.6, 0.8, 1.0, 1.4, 1.8, 2.2])
@@ -139,19 +137,19 @@ def test_further_seeds_are_the_fewest_that_give_power(ratio: float) -> None:
     enough = next(
         m for m in range(3, 40) if ratio >= (stats.t.isf(0.025, m - 1) + stats.t.ppf(0.8, m - 1)) / np.sqrt(m)
     )
-    assert row["more_seeds"] == enough - 3 >= 1
+    assert row["additional_seeds"] == enough - 3 >= 1
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_fewer_than_three_seeds_tell_nothing(seeds: int) -> None:
     table = pd.DataFrame([[0.9, 0.91], [0.1, 0.1]], index=["a", "b"]).iloc[:, :seeds]
     pairs, judged = compare_pairs(table)
-    assert pairs["verdict"].tolist() == [TOO_FEW]
+    assert pairs[["verdict", "reason"]].to_numpy().tolist() == [["not tested", "too few seeds"]]
     assert pairs["difference"].tolist() == pytest.approx([(table.loc["a"] - table.loc["b"]).mean()])
     assert judged == 0
     assert pairs["p"].isna().all()
     disjoint = pd.DataFrame([[0.9] * 3 + [np.nan] * 3, [np.nan] * 3 + [0.8] * 3], index=["a", "b"])
-    assert compare_pairs(disjoint)[0]["verdict"].tolist() == [TOO_FEW]
+    assert compare_pairs(disjoint)[0]["reason"].tolist() == ["too few seeds"]
 
 
 def test_a_chance_tie_is_no_certainty() -> None:
@@ -162,15 +160,16 @@ def test_a_chance_tie_is_no_certainty() -> None:
     (row,) = compare_pairs(table, images=299)[0].to_dict("records")
     assert row["p"] == pytest.approx(2 * stats.t.sf(np.sqrt(6), 2))  # t = 2 / sqrt(2 / 3), as McNemar's bound has it
     assert row["ci_high"] - row["difference"] == pytest.approx(stats.t.isf(0.025, 2) * np.sqrt(2 / 3) / 299)
-    assert row["verdict"].startswith("indistinguishable")
-    assert compare_pairs(table)[0]["verdict"].tolist() == [NOISELESS]  # of how many images, nobody says
+    assert row["verdict"] == "inconclusive"
+    (row,) = compare_pairs(table)[0].to_dict("records")  # the number of images is unknown
+    assert (row["verdict"], row["reason"]) == ("not tested", "no variance")
 
 
 def test_a_bound_on_noise_counts_the_images_that_differ() -> None:
     table = pd.DataFrame([[0.9] * 3, [0.8] * 3, [0.8] * 3], index=["a", "b", "c"])
-    assert kinds(compare_pairs(table, images=10_000)[0]) == ["better", "better", "indistinguishable"]
+    assert compare_pairs(table, images=10_000)[0]["verdict"].tolist() == ["better", "better", "inconclusive"]
     few = compare_pairs(table, images=20)[0]  # two images
-    assert kinds(few) == ["indistinguishable"] * 3
+    assert few["verdict"].tolist() == ["inconclusive"] * 3
     noisy = simulated(6, 4, scale=3.0)
     for unknown in (0, float("nan"), -1):
         pd.testing.assert_frame_equal(compare_pairs(noisy)[0], compare_pairs(noisy, images=unknown)[0])
@@ -191,17 +190,18 @@ def test_intervals_stay_within_what_accuracies_can_differ_by() -> None:
     assert pairs["ci_high"].le(1).all()
 
 
-def test_unequal_tuning_gets_no_verdict_and_a_way_out() -> None:
+def test_compare_pairs_of_unequal_effort_are_not_tested() -> None:
     table = simulated(3, 5, effect=20.0)
-    same, _ = compare_pairs(table, budgets={"c0": "10 settings", "c1": "10 settings", "c2": "1 setting"})
+    ten, one = TuningEffort(((5, 10),)), TuningEffort(((5, 1),))
+    same, _ = compare_pairs(table, efforts={"c0": ten, "c1": TuningEffort(((5, 10),)), "c2": one})
     free, _ = compare_pairs(table)
-    by_pair = same.set_index(["a", "b"])["verdict"]
-    assert by_pair["c0", "c1"] == free["verdict"].iloc[0] == "better"
-    assert by_pair["c0", "c2"] == f"{UNTOLD}: tuned over 10 settings against 1 setting; tune both alike"
+    by_pair = same.set_index(["a", "b"])
+    assert by_pair["verdict"]["c0", "c1"] == free["verdict"].iloc[0] == "better"
+    assert list(by_pair.loc[("c0", "c2"), ["verdict", "reason"]]) == ["not tested", "unequal tuning"]
     declined = same[same["b"] == "c2"]
-    assert declined[["ci_low", "ci_high", "p", "p_corrected", "more_seeds"]].isna().all(axis=None)
+    assert declined[["ci_low", "ci_high", "p", "p_corrected", "additional_seeds"]].isna().all(axis=None)
     assert declined["difference"].notna().all()
-    pd.testing.assert_frame_equal(compare_pairs(table, budgets=dict.fromkeys(table.index, "x"))[0], free)
+    pd.testing.assert_frame_equal(compare_pairs(table, efforts=dict.fromkeys(table.index, ten))[0], free)
 
 
 def test_many_cells_are_judged_among_all() -> None:
@@ -229,7 +229,7 @@ def test_of_many_cells_all_pairs_count_and_those_with_the_best_are_shown(
     report()
     text = (tmp_path / "report/report.md").read_text()
     pairs = math.comb(MOST_CELLS + 3, 2)
-    assert re.search(rf"every other cell at this number of seeds; .* [0-9]+ of {pairs} pairs do differ, such as", text)
+    assert re.search(rf"every other cell is inconclusive; .* [0-9]+ of {pairs} pairs do differ, such as", text)
     assert "Many cells" in text
     assert "Momentum loses" not in text
     shown = pd.read_csv(tmp_path / "report/pairs.csv")

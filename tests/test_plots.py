@@ -68,7 +68,7 @@ def strip(comparison: Comparison, kind: str) -> tuple[Figure, Axes]:
 def test_what_diverged_is_drawn_and_counted(tmp_path: Path, write_run: Write) -> None:
     write_diverging(write_run)
     drawings: dict[str, Drawing] = {d.kind: d for d in draw(tmp_path, compared(tmp_path), "", ())}
-    assert "5 are told apart." in drawings["differences"].alt
+    assert "5 are significant." in drawings["differences"].alt
     curves = drawings["learning_curves"].caption
     assert "(n = 3 to 4; band: 95% t-interval of the mean, cut off where it is very wide)" in curves
     assert "Curves of diverged runs are not drawn (10 of 24 runs; no run is left of he / nag, lecun / nag)." in curves
@@ -115,9 +115,9 @@ def test_cells_that_are_equal_in_every_seed_are_hollow_and_told(tmp_path: Path, 
     _, ax = strip(comparison, "differences")
     faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
     assert [face == "white" for face in faces] == [True, False, True]
-    assert captions.unjudged(comparison.rivals) == (
-        "Hollow, without an interval: 1 of 3, equal in every seed. Hollow, without an interval: 1 of 3 cannot be "
-        "judged (a gap: no seed in common at all): fewer than 3 seeds in common."
+    assert captions.without_interval(comparison) == (
+        "Hollow, without an interval: 1 of 3, equal in every seed. Hollow, without an interval: 1 of 3 not "
+        "tested (a gap: no seed in common at all): fewer than 3 seeds in common."
     )
 
 
@@ -134,9 +134,9 @@ def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write
     points = [x for x, _ in drawn(ax, "o")]
     assert points == [pytest.approx(-9.9), pytest.approx(-19.6), pytest.approx(np.nan, nan_ok=True)]
     (drawing,) = (d for d in draw(tmp_path, comparison, "", ()) if d.is_answer)
-    assert drawing.alt.endswith("1 of 1 are told apart, 2 more cannot be judged.")
+    assert drawing.alt.endswith("1 of 1 are significant, 2 more not tested.")
     assert (
-        "Hollow, without an interval: 2 of 3 cannot be judged (a gap: no seed in common at all): fewer than 3 seeds"
+        "Hollow, without an interval: 2 of 3 not tested (a gap: no seed in common at all): fewer than 3 seeds"
     ) in drawing.caption
 
 

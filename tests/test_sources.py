@@ -309,7 +309,7 @@ def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_ru
             write_run(optim=optim, seeds={"weights": w, "batches": b}, test=[0.1, 0.9 + w / 100 + b / 300])
     comparison = only(tmp_path)
     assert answer(comparison)[0].endswith(
-        " % test accuracy (n = 5), but no difference can be judged: fewer than 3 independent replicates in common."
+        " % test accuracy (n = 5), but no difference was tested: fewer than 3 independent replicates in common."
     )
     (drawing, *_) = draw(tmp_path, comparison, "", [])
     assert "mean over runs (n = 5)." in drawing.caption

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.outcomes import at_chance
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, budgets, choose, score
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, choose, score
 
 
 def runs(**columns: Sequence[object]) -> pd.DataFrame:
@@ -103,19 +104,21 @@ def test_the_setting_with_the_best_mean_validation_score_is_chosen_in_each_cell(
     assert choose(equal, ["lr"]).index.tolist() == [1]  # of equal ones the first
 
 
-def test_what_tuning_took_is_told_in_settings_and_seeds() -> None:
+def test_tuning_efforts_count_configurations_by_their_seeds() -> None:
     frame = runs(
         cell=["a"] * 4 + ["b"] * 3 + ["c"] + ["d"] * 3,
         lr=[0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.2, 0.1, 0.1, 0.1, 0.2],
         replicate=[0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0],
         status=["completed", "diverged"] + ["completed"] * 8 + ["failed"],
     )
-    assert budgets(frame, ["lr"]) == {
-        "a": "2 settings of 2 seeds",
-        "b": "1 setting of 2 seeds and 1 setting of 1 seed",
-        "c": "1 setting of 1 seed",
-        "d": "1 setting of 2 seeds",
+    efforts = tuning_efforts(frame, ["lr"])
+    assert efforts == {
+        "a": TuningEffort(((2, 2),)),
+        "b": TuningEffort(((2, 1), (1, 1))),
+        "c": TuningEffort(((1, 1),)),
+        "d": TuningEffort(((2, 1),)),
     }
-    assert budgets(runs(size=[None, None, 10], replicate=[0, 1, 0]), ["size"]) == {
-        "a": "1 setting of 2 seeds and 1 setting of 1 seed"
-    }
+    assert tuning_efforts(runs(size=[None, None, 10], replicate=[0, 1, 0]), ["size"]) == {"a": efforts["b"]}
+    assert str(efforts["a"]) == "2 configurations with 2 seeds"
+    assert str(efforts["b"]) == "1 configuration with 2 seeds and 1 configuration with 1 seed"
+    assert CONFIRMED not in efforts.values()

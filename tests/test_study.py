@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mnist_mlp.report.analysis.effects import main_effects
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import REPLICATE, cell_names
-from mnist_mlp.report.analysis.verdicts import BETTER, OPEN, are
+from mnist_mlp.report.analysis.verdicts import Verdict
 from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.schema import COMPARED
@@ -79,7 +79,7 @@ def test_the_readme_says_what_the_tables_say(runs: pd.DataFrame, summary: pd.Dat
     scored = f"{interval(*(best[f'test_accuracy_{part}'] for part in ('mean', 'ci_low', 'ci_high')))} %"
     pairs = pd.read_csv(REPORT / "pairs.csv")
     rivals = pairs[(pairs["init_a"] == best["init"]) & (pairs["optim_a"] == best["optim"])]
-    better, alike = (int(are(rivals["verdict"], kind).sum()) for kind in (BETTER, OPEN))
+    better, alike = (int((rivals["verdict"] == kind).sum()) for kind in (Verdict.BETTER, Verdict.INCONCLUSIVE))
     confirmed = runs[runs["phase"] == CONFIRM].rename(columns={"test_accuracy": "score", "seed": REPLICATE})
     effects = main_effects(confirmed, COMPARED, IMAGES).set_index("effect")
     points = {key: f"{100 * effects['range'][key]:.2f} points" for key in COMPARED}
@@ -89,7 +89,7 @@ def test_the_readme_says_what_the_tables_say(runs: pd.DataFrame, summary: pd.Dat
         f"**{name}** (learning rate {best['optim.lr']:g})",
         f"{scored} test accuracy",
         f"better than {better} of the {len(rivals)} other combinations",
-        f"indistinguishable from {alike}",
+        f"comparisons with the other {alike} are inconclusive",
         f"(p {probability(effects['p']['init'])}; its best and worst are {points['init']} apart)",
         f"(p {probability(effects['p']['optim'])}; its best, {best_optim}, and its worst, {worst_optim}, are "
         f"{points['optim']} apart)",

@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import Report, Write
@@ -12,6 +13,7 @@ from conftest import Report, Write
 from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.sections import sections
+from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
@@ -19,6 +21,7 @@ from mnist_mlp.report.render.numbers import probability
 from mnist_mlp.report.render.tables import effects, leaderboard
 from mnist_mlp.report.render.training import trained
 from mnist_mlp.run.choices import Candidate, Choice, write_choices
+from mnist_mlp.run.looks import Looks
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {
@@ -257,7 +260,7 @@ def test_an_effect_without_noise_is_not_called_none(tmp_path: Path, write_run: W
     comparison = compared(tmp_path)
     said = answer(comparison)[1]
     assert said.startswith(
-        "Whether the initialisation matters cannot be told (its values are 10.00 points apart in every seed), no effect"
+        "Whether the initialisation matters was not tested (its values are 10.00 points apart in every seed), no effect"
     )
     assert effects(comparison)["corrected p"].tolist()[0] == ""
     assert "Single pairs" not in said  # which differ by the very effect that cannot be told
@@ -268,7 +271,7 @@ def test_an_interaction_without_noise_is_not_called_none(tmp_path: Path, write_r
         for seed in (0, 1, 2):
             write_run(init, optim, seed, test=[0.1, 0.8 + ((init == "he") == (optim == "sgd")) / 10 + seed / 1000])
     said = answer(compared(tmp_path))[1]
-    assert "whether the effect of one depends on the other cannot be told (it is the same in every seed)." in said
+    assert "whether the effect of one depends on the other was not tested (it is the same in every seed)." in said
 
 
 def test_pairs_that_are_withheld_were_not_tested(tmp_path: Path, write_run: Write) -> None:
@@ -316,19 +319,17 @@ def test_a_cell_that_is_ahead_over_the_shared_seeds_is_not_behind(tmp_path: Path
     comparison = compared(tmp_path)
     assert comparison.pairs["difference"].tolist() == pytest.approx([-0.005 / 3])
     said = answer(comparison)[0]
-    assert "from the other cell at this number of seeds; he / sgd is 0.17 points ahead over the 3 seeds that" in said
+    assert "the other cell is inconclusive; he / sgd is 0.17 points ahead over the 3 seeds that" in said
     assert "behind" not in said
     write_cells(write_run, nag={seed: 0.5 + seed / 1000 for seed in best})  # some differences are real
     said = answer(compared(tmp_path))[0]
-    assert (
-        "better than 1 of 2 other cells, and statistically indistinguishable from he / sgd (0.17 points ahead " in said
-    )
+    assert "better than 1 of 2 other cells; the comparison with he / sgd is inconclusive (0.17 points ahead " in said
 
 
 def test_cells_of_the_same_score_are_level(tmp_path: Path, write_run: Write) -> None:
     write_cells(write_run, adam={0: 0.9, 1: 0.8, 2: 0.7}, sgd={0: 0.8, 1: 0.7, 2: 0.7}, nag={0: 0.8, 1: 0.9, 2: 0.7})
     said = answer(compared(tmp_path))[0]
-    assert "from every other cell at this number of seeds; the next, he / " in said
+    assert "every other cell is inconclusive; the next, he / " in said
     assert " is level with it: more than 1,000 seeds" in said
 
 
@@ -336,13 +337,11 @@ def test_only_those_that_can_be_judged_are_said_to_be_alike(tmp_path: Path, writ
     adam = {seed: 0.95 + (seed % 3) / 1000 for seed in range(6)}
     write_cells(write_run, adam=adam, nag={4: 0.951, 5: 0.950}, sgd={0: 0.951, 1: 0.948, 2: 0.949, 3: 0.950})
     said = answer(compared(tmp_path))[0]
-    assert (
-        "indistinguishable from the one other cell that can be judged at this number of seeds; he / sgd is 0." in said
-    )
-    assert said.endswith(" (1 more cannot be judged: fewer than 3 seeds in common).")
+    assert "with the one other cell that was tested is inconclusive; he / sgd is 0." in said
+    assert said.endswith(" (1 more not tested: fewer than 3 seeds in common).")
     write_cells(write_run, rmsprop={0: 0.948, 1: 0.949, 2: 0.946})
     said = answer(compared(tmp_path))[0]
-    assert "from both other cells that can be judged at this number of seeds; the next of them, he / sgd, is " in said
+    assert "with both other cells that were tested is inconclusive; the next of them, he / sgd, is " in said
 
 
 def test_the_method_counts_those_that_are_paired(tmp_path: Path, write_run: Write) -> None:
@@ -395,15 +394,15 @@ PAIRS = "Single pairs of cells do differ, which is no contradiction"
 @pytest.mark.parametrize(
     ("p", "verdict", "explained"),
     [
-        (0.006, "indistinguishable at n = 3: …", [NO_PAIR]),
-        (0.006, "cannot be told: too few seeds", [NO_PAIR]),
-        (0.5, "indistinguishable at n = 3: …", []),
-        (0.006, "better", []),
-        (0.5, "better", [PAIRS]),
+        (0.006, Verdict.INCONCLUSIVE, [NO_PAIR]),
+        (0.006, Verdict.NOT_TESTED, [NO_PAIR]),
+        (0.5, Verdict.INCONCLUSIVE, []),
+        (0.006, Verdict.BETTER, []),
+        (0.5, Verdict.BETTER, [PAIRS]),
     ],
 )
 def test_an_effect_without_a_pair_is_explained_and_pairs_without_an_effect(
-    tmp_path: Path, write_run: Write, p: float, verdict: str, explained: list[str]
+    tmp_path: Path, write_run: Write, p: float, verdict: Verdict, explained: list[str]
 ) -> None:
     for optim in ("adam", "sgd"):
         for init in ("he", "lecun"):
@@ -412,7 +411,9 @@ def test_an_effect_without_a_pair_is_explained_and_pairs_without_an_effect(
     found = compared(tmp_path)
     assert len(found.effects) == 3
     assert "Each of the three effects is tested at 5 % by itself" in " ".join(method(found))
-    changed = replace(found, effects=found.effects.assign(p=p), pairs=found.pairs.assign(verdict=verdict))
+    changed = replace(
+        found, effects=found.effects.assign(p=p), pairs=found.pairs.assign(verdict=verdict, reason=Reason.TOO_FEW_SEEDS)
+    )
     assert [words for words in (NO_PAIR, PAIRS) if words in " ".join(answer(changed))] == explained
 
 
@@ -420,29 +421,49 @@ def test_an_effect_without_a_pair_is_explained_and_pairs_without_an_effect(
     ("verdicts", "said"),
     [
         (
-            ("equivalent within 0.5 points", "better"),
-            "better than 1 of 2 other cells, and equivalent within 0.5 points to",
+            (Verdict.EQUIVALENT, Verdict.BETTER),
+            ". It is better than 1 of 2 other cells, and equivalent within 0.5 points to he / nag (n = 1).",
         ),
-        (("equivalent within 0.5 points",) * 2, ". It is equivalent within 0.5 points to he / nag, he / sgd."),
         (
-            ("cannot be told: fewer than three seeds",) * 2,
-            "no difference can be judged: fewer than three seeds.",
+            (Verdict.EQUIVALENT,) * 2,
+            ". It is equivalent within 0.5 points to he / nag (n = 1), he / sgd (n = 1).",
         ),
-        (("cannot be told: tuned unequally", "better"), "(1 more cannot be judged: tuned unequally)"),
+        ((Verdict.NOT_TESTED,) * 2, ", but no difference was tested: unequal tuning effort; tune both alike."),
         (
-            ("indistinguishable at n = 1: …", "better"),
-            "better than 1 of 2 other cells, and statistically indistinguishable from he / ",
+            (Verdict.NOT_TESTED, Verdict.BETTER),
+            "better than 1 other cell (1 more not tested: unequal tuning effort; tune both alike); the closest is ",
+        ),
+        (
+            (Verdict.INCONCLUSIVE, Verdict.BETTER),
+            ". It is better than 1 of 2 other cells; the comparison with he / nag is inconclusive (10.00 points behind",
+        ),
+        (
+            (Verdict.EQUIVALENT, Verdict.INCONCLUSIVE),
+            "equivalent within 0.5 points to he / nag (n = 1); the comparison with he / sgd is inconclusive (20.00",
+        ),
+        (
+            (Verdict.EQUIVALENT, Verdict.NOT_TESTED),
+            "to he / nag (n = 1) (1 more not tested: unequal tuning effort; tune both alike).",
+        ),
+        ((Verdict.WORSE, Verdict.BETTER), ", but over the seeds that they share, he / nag is better: the means"),
+        ((Verdict.BETTER,) * 2, ", better than all 2 other cells; the closest is he / nag, 10.00 points behind (corr"),
+        (
+            (Verdict.INCONCLUSIVE,) * 2,
+            ", but the comparison with every other cell is inconclusive; the next, he / nag, is 10.00 points",
         ),
     ],
 )
 def test_every_kind_of_verdict_has_its_words(
-    tmp_path: Path, write_run: Write, verdicts: tuple[str, str], said: str
+    tmp_path: Path, write_run: Write, verdicts: tuple[Verdict, Verdict], said: str
 ) -> None:
     for optim, accuracy in (("adam", 0.9), ("nag", 0.8), ("sgd", 0.7)):
         write_run(optim=optim, test=[0.1, accuracy])
     comparison = compared(tmp_path)
-    first = comparison.pairs.iloc[:2].assign(verdict=verdicts)
-    changed = replace(comparison, pairs=pd.concat([first, comparison.pairs.iloc[2:]]))
+    first = comparison.pairs.iloc[:2].assign(verdict=verdicts, reason=Reason.UNEQUAL_TUNING, additional_seeds=np.inf)
+    plan = Looks(0.005, 9, 2, [0], [], [])
+    changed = replace(comparison, pairs=pd.concat([first, comparison.pairs.iloc[2:]]), looks=plan)
+    if Verdict.EQUIVALENT not in verdicts:
+        changed = replace(changed, looks=None)
     assert said in answer(changed)[0]
 
 

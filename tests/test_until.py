@@ -24,6 +24,7 @@ from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.spending import levels, spent
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
+from mnist_mlp.report.render.verdicts import in_full
 from mnist_mlp.run.choices import CHOICES_FILE
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
@@ -111,15 +112,15 @@ def test_a_pair_stays_as_it_was_decided() -> None:
     assert pairs["difference"].tolist() == pytest.approx([0.03])
     pairs, _ = judge_looks(table, [look(4, 1e-9), look(8)])
     assert pairs["n"].tolist() == [8]
-    assert pairs["verdict"].str.startswith("indistinguishable at n = 8").all()
+    assert pairs["verdict"].tolist() == ["inconclusive"]
 
 
 def test_a_pair_is_judged_at_the_level_of_the_look() -> None:
     table = scores(a=[0.2 + noise for noise in NOISE], b=[0.0] * 8)
     (p,) = compare_pairs(table)[0]["p"]
-    for level, verdict in ((p * 1.01, "better"), (p * 0.99, "indistinguishable")):
+    for level, verdict in ((p * 1.01, "better"), (p * 0.99, "inconclusive")):
         pairs, _ = judge_looks(table, [look(8, level)])
-        assert pairs["verdict"].str.startswith(verdict).all()
+        assert pairs["verdict"].tolist() == [verdict]
         assert (pairs["p_corrected"] < 0.05).tolist() == [verdict == "better"]
         assert (pairs["ci_low"] > 0).tolist() == [verdict == "better"]
 
@@ -127,13 +128,13 @@ def test_a_pair_is_judged_at_the_level_of_the_look() -> None:
 def test_seeds_that_one_of_two_lacks_are_no_look_at_them() -> None:
     table = scores(a=[1 + 10 * noise for noise in NOISE], b=[0.0] * 4)
     strict, lax = judge_looks(table, [look(4, 1e-9), look(8, 0.9)])[0], judge_looks(table, [look(4, 0.9)])[0]
-    assert strict["verdict"].str.startswith("indistinguishable at n = 4").all()
+    assert strict[["verdict", "n"]].to_numpy().tolist() == [["inconclusive", 4]]
     assert lax["verdict"].tolist() == ["better"]
 
 
 def test_a_chance_tie_is_measured_by_the_images() -> None:
     table = scores(a=[0.0] * 8, b=[2.0] * 8)
-    assert judge_looks(table, [look(8)])[0]["verdict"].str.startswith("cannot be told").all()
+    assert judge_looks(table, [look(8)])[0]["reason"].tolist() == ["no variance"]
     assert judge_looks(table, [look(8)], images=10_000)[0]["verdict"].tolist() == ["worse"]
     found, on, _ = look_at(table, look(8), None, images=10_000)
     assert (found.best, found.left, on) == ("b", {"a": "worse"}, [])
@@ -146,13 +147,13 @@ def test_all_pairs_of_cells_share_a_level() -> None:
 def test_equivalent_is_what_lies_within_the_margin() -> None:
     table = scores(a=NOISE, b=[0.0] * 8)
     pairs, _ = judge_looks(table, [look(8)])
-    assert pairs["verdict"].str.startswith("indistinguishable").all()
+    assert pairs["verdict"].tolist() == ["inconclusive"]
     farthest = float(max(-pairs["ci_low"].min(), pairs["ci_high"].max()))
     for margin, verdict in (
-        (farthest * 1.001, f"equivalent within {farthest * 100.1:g} points at n = 8"),
-        (farthest * 0.999, "indist"),
+        (farthest * 1.001, "equivalent"),
+        (farthest * 0.999, "inconclusive"),
     ):
-        assert judge_looks(table, [look(8)], margin=margin)[0]["verdict"].str.startswith(verdict).all()
+        assert judge_looks(table, [look(8)], margin=margin)[0]["verdict"].tolist() == [verdict]
     real = scores(a=[1 + noise for noise in NOISE], b=[0.0] * 8)
     assert judge_looks(real, [look(8)], margin=0.5)[0]["verdict"].tolist() == ["better"]  # however small
 
@@ -175,7 +176,7 @@ def test_all_but_what_is_worse_go_on_while_anything_is_open() -> None:
     assert (found.left, on) == ({}, [])
     # Without any noise nothing can be told, and so nothing is decided.
     found, on, told = look_at(scores(a=[1.0] * 8, b=[0.0] * 8), look(8), None)
-    assert told["verdict"].str.startswith("cannot be told: the seeds show no noise").all()
+    assert told["reason"].eq("no variance").all()
     assert (found.left, on) == ({}, ["a", "b"])
 
 
@@ -247,7 +248,7 @@ def test_before_the_first_look_nothing_is_told(tmp_path: Path) -> None:
     assert compared([tmp_path])[1]["digits"].pairs["verdict"].tolist() == ["better"]
     begin(tmp_path, Until(9, 2, None), jobs)
     pairs = compared([tmp_path])[1]["digits"].pairs
-    assert pairs["verdict"].str.startswith("cannot be told: seeds are added until cells are told apart, and no").all()
+    assert pairs["reason"].tolist() == ["no interim analysis"]
 
 
 def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
@@ -430,9 +431,10 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     assert [(p.run, "none of the jobs in looks.json" in p.why) for p in results.problems] == [(str(stray), True)]
     (comparison,) = sections.values()
     assert comparison.looks is not None
-    verdicts = comparison.pairs.set_index(["a", "b"])["verdict"]
-    assert verdicts["lecun / adam", "he / adam"] == "equivalent within 0.04 points at n = 6"
-    assert verdicts["lecun / adam", "lecun / sgd"] == "better"
+    pairs = comparison.pairs.set_index(["a", "b"])
+    assert list(pairs.loc[("lecun / adam", "he / adam"), ["verdict", "n"]]) == ["equivalent", 6]
+    assert pairs["verdict"]["lecun / adam", "lecun / sgd"] == "better"
+    assert "equivalent within 0.04 points" in in_full(comparison, comparison.pairs)
     said = answer(comparison)[0]
     assert "It is better than 2 of 3 other cells, and equivalent within 0.04 points to he / adam (n = 6)." in said
     (_, first), (_, second) = schedule(3, 3, 6, 4)
@@ -445,20 +447,16 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
 def test_a_look_that_has_lost_a_run_judges_nothing(looked: Path) -> None:
     (min(looked.glob("*/")) / RUN_FILE).write_text("{")
     (comparison,) = compared([looked])[1].values()
-    assert set(comparison.pairs["verdict"]) == {
-        "cannot be told: a run that was looked at has no result, and the sweep's own command trains it again"
-    }
+    assert set(comparison.pairs["reason"]) == {"lost run"}
 
 
 def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_path: Path) -> None:
     ((_, by_optim),) = compared([looked], by=["optim"])[1].items()
-    assert by_optim.pairs["verdict"].tolist() == [
-        "cannot be told: seeds were added until cells were told apart; report on that sweep alone, by init and optim"
-    ]
+    assert by_optim.pairs["reason"].tolist() == ["outside the sequential plan"]
     assert by_optim.pairs[["p", "ci_low"]].isna().all(axis=None)
     other = write_run(init="he", optim="radam", seed=0, test=[0.1, 0.9]).rename(tmp_path / "other")
     ((_, both),) = compared([looked, other])[1].items()
-    assert both.pairs["verdict"].str.startswith("cannot be told: seeds were added").all()
+    assert both.pairs["reason"].eq("outside the sequential plan").all()
     assert both.effects.empty
 
 
@@ -485,7 +483,7 @@ def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path,
     (looked / LOOKS_FILE).write_text(json.dumps(content))
     results, ((_, comparison),) = compared([looked])[0], compared([looked])[1].items()
     assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(looked), LOOKS_FILE)]
-    assert comparison.pairs["verdict"].str.startswith("cannot be told: seeds are added").all()
+    assert comparison.pairs["reason"].eq("no interim analysis").all()
     assert comparison.pairs["p"].isna().all()
 
 
@@ -502,7 +500,7 @@ def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
     ):
         write_looks(looked, others)
         ((_, comparison),) = compared([looked])[1].items()
-        assert comparison.pairs["verdict"].str.startswith("cannot be told: seeds are added").all()
+        assert comparison.pairs["reason"].eq("no interim analysis").all()
 
 
 def test_looks_find_their_seeds_whatever_else_is_numbered(looked: Path, write_run: Write, tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def assignment(config: DictConfig) -> Assignment:
 
 
 def looks_at_results(hydra: Any) -> bool:
-    """Whether the sweeper finds failures in the jobs' directories, as ours does; others must be told by an error."""
-    return "GridSweeper" in hydra.sweeper._target_
+    """Return whether the sweeper finds failures in the jobs' directories, as ours does; others need an exception."""
+    return bool(hydra.runtime.choices["hydra/sweeper"] == "grid")
 
 
 def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> None:
@@ -132,7 +132,7 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
         from mnist_mlp.training.loop import train
         from mnist_mlp.training.stack.loop import suits
         from mnist_mlp.training.stack.members import facts, run_of, train_alone
-        from mnist_mlp.training.step import path
+        from mnist_mlp.training.step import StepPath, path
 
     if device.type == "cuda" and suits(parts.model, parts.optimizer):
         writer.describe(**parts.facts(), **facts(run_of(parts), 1))
@@ -140,9 +140,11 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
     if device.type != "cpu":
         parts = build(config, device)
     step = path(parts.model, parts.optimizer)
-    if step == "autograd" and device.type == "cpu":
+    if step is StepPath.AUTOGRAD and device.type == "cpu":
         log.info("trained by autograd: there is no faster path for this network or optimizer")
-    writer.describe(**parts.facts(), step=step if step == "autograd" else f"{step}, products by {library()}")
+    writer.describe(
+        **parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, products by {library()}"
+    )
     return train(
         parts.model,
         parts.optimizer,

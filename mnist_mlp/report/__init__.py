@@ -70,7 +70,7 @@ def report_on(
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
     terminal.show(comparisons, failures, results.problems, directory)
-    unfinished = len(failures) + sum(problem.why.startswith(load.UNFINISHED) for problem in results.problems)
+    unfinished = len(failures) + sum(p.kind is load.ProblemKind.UNFINISHED for p in results.problems)
     return Outcome(directory, unfinished)
 
 

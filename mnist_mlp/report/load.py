@@ -7,6 +7,7 @@ import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,22 +16,35 @@ import pandas as pd
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.choices import CHOICES_FILE, SEARCH, read_phases
 from mnist_mlp.run.looks import LOOKS_FILE, Looks, read_looks
-from mnist_mlp.run.reading import Unreadable, defect, read_metrics
+from mnist_mlp.run.reading import Unfinished, Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
 
-UNFINISHED = "unfinished"  # a run directory without run.json: still running, or killed
-AGAIN = ", which counts"  # ends the reason why a run that is there again is left out
 ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
     ("loss", "accuracy", "lr", "seconds"), "float64"
 )
 
 
+class ProblemKind(Enum):
+    """Kind of a `Problem`."""
+
+    UNREADABLE = "unreadable"
+    UNFINISHED = "unfinished"
+    REPEATED = "repeated"
+
+
 class Problem(NamedTuple):
-    """A run directory that is not in the tables, and why."""
+    """A run directory that is not in the tables.
+
+    Attributes:
+        run: Directory of the run, or of a sweep with a damaged file.
+        why: Explanation for the reader.
+        kind: Whether it has no readable result, none yet, or the same run counts from another directory.
+    """
 
     run: str
     why: str
+    kind: ProblemKind = ProblemKind.UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,8 @@ def load(directories: Sequence[Path]) -> Results:
             run["looked_in"] = _looked_in(directory, of, looks, run)
             found.append((run, rows))
         except Unreadable as error:
-            problems.append(Problem(str(directory), str(error)))
+            kind = ProblemKind.UNFINISHED if isinstance(error, Unfinished) else ProblemKind.UNREADABLE
+            problems.append(Problem(str(directory), str(error), kind))
     columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES)}
     for run, rows in found:
         columns["run"] += [run["run"]] * len(rows)
@@ -144,7 +159,7 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
         # A run that failed before it had its data is the same as any of its configuration.
         same = next(iter(others.values()), None) if pd.isna(digest) else others.get(digest)
         if same:
-            older.append(Problem(run, f"{what} {same}{AGAIN}"))
+            older.append(Problem(run, f"{what} {same}, which counts", ProblemKind.REPEATED))
         else:
             others[digest] = run
     left_out = [problem.run for problem in older]
@@ -261,7 +276,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise Unreadable(f"{UNFINISHED}: it has no {RUN_FILE}, so it was killed or still runs") from error
+        raise Unfinished(f"unfinished: it has no {RUN_FILE}, so it was killed or still runs") from error
     except (OSError, ValueError, RecursionError) as error:
         raise Unreadable(f"{RUN_FILE}: {error}") from error
     if why := defect(content):

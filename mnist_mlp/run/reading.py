@@ -39,6 +39,10 @@ class Unreadable(Exception):
     """A file that is not what its name promises."""
 
 
+class Unfinished(Unreadable):
+    """A run directory without `run.json`: the run was killed, or is still running."""
+
+
 def read_summary(path: Path) -> Any:
     """The content of a `run.json`, whatever that is; None where there is none that can be read."""
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeGuard
 
 from torch import Tensor, nn
@@ -99,8 +100,16 @@ def has_all(model: nn.Module, optimizer: Optimizer) -> bool:
     return {p for group in optimizer.param_groups for p in group["params"]} == set(model.parameters())
 
 
-def path(model: nn.Module, optimizer: Optimizer) -> str:
-    """How a step is computed, in words."""
+class StepPath(StrEnum):
+    """How a step is computed, as `run.json` has it."""
+
+    AUTOGRAD = "autograd"
+    FUSED = "single passes"
+    FUSED_GRADIENTS = "gradients in single passes, the optimizer's own step"
+
+
+def path(model: nn.Module, optimizer: Optimizer) -> StepPath:
+    """Return how a step is computed."""
     if not is_known(model, optimizer):
-        return "autograd"
-    return "single passes" if updates.suits(optimizer) else "gradients in single passes, the optimizer's own step"
+        return StepPath.AUTOGRAD
+    return StepPath.FUSED if updates.suits(optimizer) else StepPath.FUSED_GRADIENTS

@@ -11,28 +11,17 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import budget, effects, fairness, roles, sources
-from mnist_mlp.report.analysis.looks import (
-    ALONE,
-    LOST,
-    UNCONFIRMED,
-    UNSEEN,
-    are_as_planned,
-    go_on,
-    have_results,
-    judge_looks,
-    renamed,
-    withhold,
-)
+from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
+from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.notes import Note
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
-from mnist_mlp.report.analysis.pairs import NOISELESS, TOO_FEW, TOO_FEW_INDEPENDENT, compare_pairs
+from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
     LEARNING_RATE,
     REPLICATE,
     SEED,
-    budgets,
     cell_names,
     check_confirmed,
     choose,
@@ -44,14 +33,13 @@ from mnist_mlp.report.analysis.roles import (
     tuned_keys,
     varying_keys,
 )
-from mnist_mlp.report.analysis.verdicts import UNTOLD, are
+from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
 
-CONFIRMED = "settings that were confirmed on fresh seeds"
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 
 
@@ -72,6 +60,7 @@ class Comparison:
             seconds are over the `n` completed runs there.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
         looks: at the results while seeds were added, by which the pairs are judged; None where there were none.
+        efforts: Tuning effort of each cell that pairs are tested by; empty if none plays a part.
         judged: how many cells have three seeds in common with another, which a verdict takes; 0 where all verdicts are
             withheld.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
@@ -92,6 +81,7 @@ class Comparison:
     summary: pd.DataFrame
     pairs: pd.DataFrame
     looks: Looks | None
+    efforts: Mapping[str, TuningEffort]
     judged: int
     effects: pd.DataFrame
     split: sources.Split | None
@@ -155,6 +145,7 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         summary=summary,
         pairs=judged.pairs,
         looks=judged.looks,
+        efforts=judged.efforts,
         judged=judged.cells,
         effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
         split=sources.split(runs[runs["chosen"]]),
@@ -174,12 +165,14 @@ class _Judged(NamedTuple):
     Attributes:
         pairs: see `Comparison`.
         cells: how many take part.
+        efforts: See `Comparison`.
         looks: see `Comparison`.
         averaged: the runs whose averages are fair to all cells.
     """
 
     pairs: pd.DataFrame
     cells: int
+    efforts: Mapping[str, TuningEffort]
     looks: Looks | None
     averaged: pd.DataFrame
 
@@ -200,23 +193,23 @@ def _judge(
     if looks and have_results(looks, of_seed := score_table(scored, SEED).reindex(order)):
         pairs, count = judge_looks(of_seed, looks.looks, images, looks.margin)
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
-        return _Judged(pairs, count, looks, independent[independent[SEED].isin(looks.looks[0].seeds)])
+        return _Judged(pairs, count, {}, looks, independent[independent[SEED].isin(looks.looks[0].seeds)])
     # The luck of many tries is no part of what was trained anew.
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
-    spent = budgets(tried(runs), tuned) if tuned and not confirmed >= {*order} else {}
-    spent |= dict.fromkeys(confirmed, CONFIRMED) if spent else {}
-    pairs, count = compare_pairs(score_table(independent).reindex(order), images, spent)
-    if len(independent) < len(scored):  # there may be seeds enough
-        pairs["verdict"] = pairs["verdict"].replace(TOO_FEW, TOO_FEW_INDEPENDENT)
+    efforts = tuning_efforts(tried(runs), tuned) if tuned and not confirmed >= {*order} else {}
+    efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
+    pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts)
+    if len(independent) < len(scored):  # there may be enough seeds
+        pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
     if len(sweeps):
-        why = (LOST if looks else UNSEEN) if is_alone else ALONE
-        return _Judged(withhold(pairs, why), 0, None, independent.head(0))
+        reason = (Reason.LOST_RUN if looks else Reason.NO_ANALYSIS) if is_alone else Reason.OUTSIDE_PLAN
+        return _Judged(withhold(pairs, reason), 0, efforts, None, independent.head(0))
     if (scored["phase"] == SEARCH).any():
-        return _Judged(withhold(pairs, UNCONFIRMED), 0, None, independent.head(0))
-    # An average over cells that were tuned unalike is as unfair as a pair of them.
-    alike = len({spent[cell] for cell in order if cell in spent}) < 2
-    untold = (are(pairs["verdict"], UNTOLD) & (pairs["verdict"] != NOISELESS)).all()
-    return _Judged(pairs, 0 if untold else count, None, independent if alike else independent.head(0))
+        return _Judged(withhold(pairs, Reason.NOT_CONFIRMED), 0, efforts, None, independent.head(0))
+    # An average over cells of unequal tuning effort is as unfair as a pair of them.
+    is_equal = len({efforts[cell] for cell in order if cell in efforts}) < 2
+    untested = ((pairs["verdict"] == Verdict.NOT_TESTED) & (pairs["reason"] != Reason.NO_VARIANCE)).all()
+    return _Judged(pairs, 0 if untested else count, efforts, None, independent if is_equal else independent.head(0))
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:

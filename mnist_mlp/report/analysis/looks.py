@@ -17,14 +17,8 @@ import pandas as pd
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE, FEWEST
 from mnist_mlp.report.analysis.pairs import NUMBERS, compare_pairs
 from mnist_mlp.report.analysis.spending import levels
-from mnist_mlp.report.analysis.verdicts import BETTER, OPEN, UNTOLD, WORSE, are
+from mnist_mlp.report.analysis.verdicts import UNDECIDED, Reason, Verdict
 from mnist_mlp.run.looks import Look, Looks
-
-ALONE = f"{UNTOLD}: seeds were added until cells were told apart; report on that sweep alone, by init and optim"
-UNSEEN = f"{UNTOLD}: seeds are added until cells are told apart, and no look that can be relied on was taken"
-LOST = f"{UNTOLD}: a run that was looked at has no result, and the sweep's own command trains it again"
-UNCONFIRMED = f"{UNTOLD}: what was chosen has not been confirmed yet, which the sweep's own command does"
-OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
 
 
 def judge_looks(
@@ -58,14 +52,14 @@ def judge_look(
     if told is None:
         return pairs, judged
     now, before = pairs.set_index(["a", "b"]), told.set_index(["a", "b"])
-    is_new = (now["n"] == len(look.seeds)) & are(before["verdict"].reindex(now.index), OPEN, UNTOLD)
+    is_new = (now["n"] == len(look.seeds)) & before["verdict"].reindex(now.index).isin(UNDECIDED)
     before.loc[now.index[is_new]] = now[is_new]
     return before.reset_index(), judged
 
 
-def withhold(pairs: pd.DataFrame, why: str) -> pd.DataFrame:
-    """The pairs without verdicts, where these would be of seeds that were added because of how others turned out."""
-    return pairs.assign(verdict=why, **dict.fromkeys(NUMBERS, np.nan))
+def withhold(pairs: pd.DataFrame, reason: Reason) -> pd.DataFrame:
+    """Return the pairs as not tested, all for one reason."""
+    return pairs.assign(verdict=str(Verdict.NOT_TESTED), reason=str(reason), **dict.fromkeys(NUMBERS, np.nan))
 
 
 def renamed(looks: Looks, names: Mapping[str, str]) -> Looks:
@@ -102,7 +96,7 @@ def go_on(looks: Looks, pairs: pd.DataFrame) -> bool:
     of_best = (pairs["a"] == last.best) & pairs["b"].isin(playing) | (pairs["b"] == last.best) & pairs["a"].isin(
         playing
     )
-    return len(last.seeds) < looks.max_seeds and bool(are(pairs.loc[of_best, "verdict"], OPEN, UNTOLD).any())
+    return len(last.seeds) < looks.max_seeds and bool(pairs.loc[of_best, "verdict"].isin(UNDECIDED).any())
 
 
 def are_as_planned(looks: Looks) -> bool:
@@ -151,11 +145,11 @@ def look_at(
     pairs, _ = judge_look(table, now, told, images, margin)
     best = str(table.loc[list(now.cells), list(now.seeds)].mean(axis=1).idxmax())
     verdicts = {}
-    for a, b, verdict in zip(pairs["a"], pairs["b"], pairs["verdict"], strict=True):
+    for a, b, verdict in zip(pairs["a"], pairs["b"], map(Verdict, pairs["verdict"]), strict=True):
         if best in (a, b):
-            verdicts[str(b if a == best else a)] = OPPOSITE.get(verdict, verdict) if a == best else verdict
-    left = {cell: verdicts[cell] for cell in now.cells if cell != best and verdicts[cell].startswith(WORSE)}
-    is_open = any(verdicts[cell].startswith((OPEN, UNTOLD)) for cell in now.cells if cell != best)
+            verdicts[str(b if a == best else a)] = verdict.reversed() if a == best else verdict
+    left = {cell: verdicts[cell] for cell in now.cells if cell != best and verdicts[cell] == Verdict.WORSE}
+    is_open = any(verdicts[cell] in UNDECIDED for cell in now.cells if cell != best)
     return (
         replace(now, best=best, left=left),
         [cell for cell in now.cells if cell not in left] if is_open else [],

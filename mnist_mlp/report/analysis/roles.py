@@ -10,7 +10,6 @@ shown, so that no test result ever takes part in a choice.
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -240,20 +239,6 @@ def rank_settings(runs: pd.DataFrame, tuned: Sequence[str]) -> tuple[pd.Series, 
     # Equal means may be sums in another order.
     order = table["mean"].round(12).fillna(-1.0).sort_values(ascending=False, kind="stable").index
     return settings, table.loc[order]
-
-
-def budgets(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, str]:
-    """What was spent on tuning each cell, in words: how many settings with how many seeds each.
-
-    Equal words are equal budgets. Failed runs do not count, as they can be had by the same command again.
-    """
-    seeds = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
-
-    def words(counts: pd.Series) -> str:
-        of = sorted(Counter(counts).items(), reverse=True)
-        return " and ".join(f"{counted(many, 'setting')} of {counted(n, 'seed')}" for n, many in of)
-
-    return {str(cell): words(counts) for cell, counts in seeds.groupby(level=CELL)}
 
 
 def counted(number: float, noun: str) -> str:

@@ -30,7 +30,7 @@ from mnist_mlp.run.record import COMPLETED
 from mnist_mlp.run.schema import SOURCES
 
 CROSSED, ONE_AT_A_TIME = "crossed", "one at a time"  # designs
-INTERACTION, TOTAL = "interaction", "all together"  # rows besides those of the sources
+INTERACTION, INTERACTIONS, TOTAL = "interaction", "interactions", "all together"  # rows besides those of the sources
 DRAWS = 10_000  # of the true mean squares; their quantiles are then within 3 % of where more would put them
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 Seeds = tuple[int, ...]  # of each source a number, by the order in which they appear
@@ -43,10 +43,10 @@ class Split:
 
     Attributes:
         design: `CROSSED` or `ONE_AT_A_TIME`; empty where there is no split.
-        table: one row a source, then, where they were crossed, `INTERACTION` and `TOTAL`: `source`, `seeds` (how
-            many, or how many combinations of them), `sd` (standard deviation of the accuracy) and `share` of the
-            variance, each with the ends of its 95 % interval, `_low` and `_high`. Shares are NaN where the sources were
-            varied one at a time.
+        table: One row per source, then, if sources were crossed, `INTERACTION` (or `INTERACTIONS`) and `TOTAL`:
+            `source`, `seeds` (how many, or how many combinations), `sd` (standard deviation of the accuracy) and
+            `share` of the variance, each with the ends of its 95% interval, `_low` and `_high`. Shares are NaN if
+            the sources were varied one at a time.
         cells: how many it is an average over: those in which all runs were completed.
         of: how many there are.
         why: there is none, in words; else empty.
@@ -148,7 +148,7 @@ def split(runs: pd.DataFrame) -> Split | None:
     if not whole:
         return Split("", none, 0, len(scores), f"in no cell were the runs of all {len(there)} seeds completed")
     if len(there) == math.prod(levels):
-        interaction = INTERACTION if len(levels) == 2 else f"{INTERACTION}s"
+        interaction = INTERACTION if len(levels) == 2 else INTERACTIONS
         grid = np.array([[of_cell[seeds] for seeds in there] for of_cell in whole]).reshape(-1, *levels)
         names, counts, numbers = [*sources, interaction, TOTAL], [*levels, len(there), len(there)], crossed(grid)
         design = CROSSED

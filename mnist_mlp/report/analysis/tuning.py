@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
+from mnist_mlp.report.analysis.effort import tuning_efforts
 from mnist_mlp.report.analysis.notes import Note, listed
 from mnist_mlp.report.analysis.roles import (
     CELL,
     LEARNING_RATE,
     REPLICATE,
     as_typed,
-    budgets,
     ended,
     judged_split,
     rank_settings,
@@ -65,12 +65,12 @@ def _choice(runs: pd.DataFrame, tuned: Sequence[str], is_confirmed: bool) -> Ite
             f"{listed([f'{cell}: {value}' for cell, value in values.items()])}; choices, budget curves and "
             "sensitivities of such cells do not compare.",
         )
-    spent = budgets(runs, tuned)
-    if len(set(spent.values())) > 1:
-        each = listed([f"{cell}: {words}" for cell, words in spent.items()])
+    efforts = tuning_efforts(runs, tuned)
+    if len(set(efforts.values())) > 1:
+        each = listed([f"{cell}: {effort}" for cell, effort in efforts.items()])
         yield Note(
             "Unequal tuning budgets",
-            f"cells were tuned over different numbers of settings or seeds ({each}); "
+            f"cells were tuned over different numbers of configurations or seeds ({each}); "
             + (
                 "the more are tried, the better a setting may be found, which is part of what is compared."
                 if is_confirmed

@@ -1,15 +1,34 @@
-"""What a pair's verdict says, by its first words; the rest of it is for the reader."""
+"""Verdicts on pairs of cells, and the reasons why a pair is not tested."""
 
-import pandas as pd
-
-BETTER, WORSE, EQUIVALENT, OPEN, UNTOLD = "better", "worse", "equivalent", "indistinguishable", "cannot be told"
+from enum import StrEnum
 
 
-def are(verdicts: pd.Series, *kinds: str) -> pd.Series:
-    """Which of these verdicts are of one of these kinds."""
-    return verdicts.astype("str").str.startswith(kinds)
+class Verdict(StrEnum):
+    """Verdict on the first cell of a pair compared with the second."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+    NOT_TESTED = "not tested"
+
+    def reversed(self) -> "Verdict":
+        """Return the verdict on the second cell compared with the first."""
+        return {Verdict.BETTER: Verdict.WORSE, Verdict.WORSE: Verdict.BETTER}.get(self, self)
 
 
-def reason(verdict: str) -> str:
-    """Why a pair cannot be told."""
-    return verdict.removeprefix(UNTOLD).lstrip(": ")
+SIGNIFICANT = (Verdict.BETTER, Verdict.WORSE)
+UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_TESTED)
+
+
+class Reason(StrEnum):
+    """Reason for `Verdict.NOT_TESTED`."""
+
+    TOO_FEW_SEEDS = "too few seeds"
+    TOO_FEW_INDEPENDENT = "too few independent replicates"
+    UNEQUAL_TUNING = "unequal tuning"
+    NO_VARIANCE = "no variance"
+    NOT_CONFIRMED = "not confirmed"
+    NO_ANALYSIS = "no interim analysis"
+    LOST_RUN = "lost run"
+    OUTSIDE_PLAN = "outside the sequential plan"

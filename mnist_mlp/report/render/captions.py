@@ -7,7 +7,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, judged_split, tested
-from mnist_mlp.report.analysis.verdicts import UNTOLD, are, reason
+from mnist_mlp.report.render.verdicts import explanations
 from mnist_mlp.run.record import COMPLETED, DIVERGED
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -52,16 +52,17 @@ def undrawn(comparison: Comparison, cells: Sequence[str]) -> str:
     return f"Curves of diverged runs are not drawn ({lost} of {len(runs)} runs{which})."
 
 
-def unjudged(rivals: pd.DataFrame) -> str:
-    """Which of the pairs with the best cell have no interval, and why: a sentence, or nothing where all have one."""
+def without_interval(comparison: Comparison) -> str:
+    """Say which pairs with the best cell have no interval, and why; empty if all have one."""
+    rivals = comparison.rivals
     alike = rivals["p"].notna() & rivals["ci_low"].isna()
     same = f"Hollow, without an interval: {alike.sum()} of {len(rivals)}, equal in every seed." if alike.any() else ""
     unknown = rivals[rivals["p"].isna()]
     if unknown.empty:
         return same
-    why = listed(list(dict.fromkeys(map(reason, unknown.loc[are(unknown["verdict"], UNTOLD), "verdict"]))))
     gaps = " (a gap: no seed in common at all)" if unknown["difference"].isna().any() else ""
-    rest = f"Hollow, without an interval: {len(unknown)} of {len(rivals)} cannot be judged{gaps}: {why}."
+    why = explanations(comparison, unknown)
+    rest = f"Hollow, without an interval: {len(unknown)} of {len(rivals)} not tested{gaps}: {why}."
     return f"{same} {rest}".strip()
 
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tried
-from mnist_mlp.report.analysis.verdicts import BETTER, WORSE, are
+from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.render.style import Appearance, appearance
@@ -173,15 +173,15 @@ def _differences(view: _View) -> _Made | None:
         return None
     figure, ax = plots.strips(len(view.cells))
     plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
-    told = are(judged["verdict"], BETTER, WORSE).sum()
-    rest = f", {len(rivals) - len(judged)} more cannot be judged" if len(judged) < len(rivals) else ""
+    significant = judged["verdict"].isin(SIGNIFICANT).sum()
+    rest = f", {len(rivals) - len(judged)} more not tested" if len(judged) < len(rivals) else ""
     return (
         figure,
         ANSWER,
-        f"Difference of each cell from {best} with its interval; {told} of {len(judged)} are told apart{rest}.",
+        f"Difference of each cell from {best} with its interval; {significant} of {len(judged)} are significant{rest}.",
         f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
-        f"intervals over all pairs of cells: one that crosses 0 is not told from the best.",
-        captions.unjudged(rivals),
+        f"intervals over all pairs of cells: one that crosses 0 is inconclusive.",
+        captions.without_interval(view.comparison),
         _squeezed(ax),
         view.colour,
         view.some,

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 
 from mnist_mlp.report.analysis.roles import counted
-from mnist_mlp.report.analysis.sources import CROSSED, INTERACTION, TOTAL, Split, joined
+from mnist_mlp.report.analysis.sources import CROSSED, INTERACTION, INTERACTIONS, TOTAL, Split, joined
 
 ARTICLE = "weights|batches"  # have one in a sentence
 
@@ -66,7 +66,7 @@ def method(split: Split | None) -> list[str]:
 
 
 def _called(source: str) -> str:
-    if source.startswith(INTERACTION):
+    if source in (INTERACTION, INTERACTIONS):
         return f"their {source}"
     return re.sub(ARTICLE, r"the \g<0>", source)
 

@@ -5,14 +5,20 @@ import numpy as np
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 
 MATTERS = 1 - CONFIDENCE
+SMALLEST = 0.001  # p-value that is given as a number
+
+
+def p_value(p: float) -> str:
+    """Return a p-value with as many digits as show on which side of the level it is; "< 0.001" below that."""
+    if p < SMALLEST:
+        return f"< {SMALLEST:g}"
+    texts = (f"{p:.{digits}f}" for digits in range(3 if p < 0.1 else 2, 18))
+    return next((text for text in texts if float(text) != round(MATTERS, 12)), str(p))
 
 
 def probability(p: float) -> str:
-    """A p-value, as it follows the letter p; with as many digits as tell on which side of the level it is."""
-    if p < 0.001:
-        return "< 0.001"
-    texts = (f"{p:.{digits}f}" for digits in range(3 if p < 0.1 else 2, 18))
-    return f"= {next((text for text in texts if float(text) != round(MATTERS, 12)), p)}"
+    """Return a p-value as it follows the letter p: "= 0.043" or "< 0.001"."""
+    return p_value(p) if p < SMALLEST else f"= {p_value(p)}"
 
 
 def interval(mean: float, low: float, high: float) -> str:

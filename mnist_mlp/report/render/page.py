@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.training import origin, sentence, trained
 from mnist_mlp.run.record import finite, write_atomically
 
+DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
 FORMATS = ("png", "svg", "pdf", "eps")
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -47,7 +49,7 @@ def write_report(
         formats: of the figures, besides PNG and SVG.
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
-    _remove_figures(directory)
+    _remove_figures(directory / "figures")
     write_tables(directory, comparisons)
     slugs = escape.slugs(list(comparisons))
     sections = []
@@ -55,6 +57,8 @@ def write_report(
         suffix = f"_{slugs[number]}" if len(comparisons) > 1 else ""
         drawings = draw(directory / "figures", comparison, suffix, formats)
         sections.append({"id": f"s{number}", "data": data, "drawings": drawings, **_section(comparison)})
+    names = [drawing.name for section in sections for drawing in section["drawings"]]
+    write_atomically(directory / "figures" / DRAWN_FILE, json.dumps(names) + "\n")
     runs = pd.concat(comparison.runs for comparison in comparisons.values())
     made_by = [line for line in map(sweep_command, sources) if line]
     content = {
@@ -107,17 +111,12 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
     )
 
 
-def _remove_figures(directory: Path) -> None:
-    """Remove the figures of the last report, which names them; whatever else lies there is the user's."""
-    try:
-        last = (directory / "report.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return
-    # Nobody's text begins a line with a picture, but in the commands, which keep their line breaks.
-    own = last.partition("\n## To reproduce\n")[0]
-    for name in re.findall(r"^!\[.*(?<!\\)\]\(figures/([\w.-]+)\.png\)$", own, flags=re.MULTILINE):
-        for suffix in FORMATS:
-            (directory / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
+def _remove_figures(folder: Path) -> None:
+    """Remove the figures of the previous report, which listed them; other files belong to the user."""
+    with suppress(OSError, ValueError, TypeError):  # no previous report, or a damaged list
+        for name in json.loads((folder / DRAWN_FILE).read_text(encoding="utf-8")):
+            for suffix in FORMATS if re.fullmatch(r"[\w-]+", name) else ():
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
 def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis import verdicts
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
-from mnist_mlp.report.render import escape
-from mnist_mlp.report.render.numbers import interval, probability
+from mnist_mlp.report.analysis.verdicts import Verdict
+from mnist_mlp.report.render import escape, verdicts
+from mnist_mlp.report.render.numbers import interval, p_value
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED
 
@@ -83,7 +83,7 @@ def _shown(values: pd.Series, form: str, scale: float = 1) -> pd.Series:
 
 
 def _probability(p: float) -> str:
-    return "" if np.isnan(p) else probability(p).removeprefix("= ")
+    return "" if np.isnan(p) else p_value(p)
 
 
 def leaderboard(comparison: Comparison) -> pd.DataFrame:
@@ -119,16 +119,12 @@ def _reached(value: float) -> str:
 
 
 def _against_the_best(comparison: Comparison) -> pd.Series:
-    """In a word, whether a cell can be told from the best."""
-    cells = comparison.summary[CELL]
-    rivals = comparison.rivals.set_index("b")
-    short = {verdicts.BETTER: "worse", verdicts.WORSE: "better", verdicts.UNTOLD: "unknown"}
-    short |= {kind: kind for kind in (verdicts.EQUIVALENT, verdicts.OPEN)}
-    told = {
-        cell: next((word for kind, word in short.items() if verdict.startswith(kind)), verdict)
-        for cell, verdict in rivals["verdict"].items()
+    """Return the verdict on each cell compared with the best; empty for the best itself."""
+    rivals = comparison.rivals
+    of_cell = {
+        cell: str(Verdict(verdict).reversed()) for cell, verdict in zip(rivals["b"], rivals["verdict"], strict=True)
     }
-    return cells.map(lambda cell: told.get(cell, ""))
+    return comparison.summary[CELL].map(lambda cell: of_cell.get(cell, ""))
 
 
 def pairs(comparison: Comparison) -> pd.DataFrame:
@@ -142,7 +138,11 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
     between = ("[" + points[1] + ", " + points[2] + "]").where(table["ci_low"].notna(), "")
     return pd.DataFrame(
         {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
-        | {"95 % interval": between, "corrected p": table["p_corrected"].map(_probability), "verdict": table["verdict"]}
+        | {
+            "95 % interval": between,
+            "corrected p": table["p_corrected"].map(_probability),
+            "verdict": verdicts.in_full(comparison, table),
+        }
     )
 
 
@@ -186,7 +186,9 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) 
     board = leaderboard(comparison).rename(columns={"diverged (all settings)": "diverged"})
     kept = [*comparison.by, *comparison.tuned, "score (%)", "test accuracy (%)", "against the best", "n", "diverged"]
     board = board[[column for column in board.columns if column in kept]].head(most)
-    board = board.assign(**{"against the best": board["against the best"].replace(verdicts.OPEN, NOT_SIGNIFICANT)})
+    board = board.assign(
+        **{"against the best": board["against the best"].replace(str(Verdict.INCONCLUSIVE), NOT_SIGNIFICANT)}
+    )
     board = board.rename(columns={"against the best": "vs. best"})
     rows = board.map(escape.latex).rename(columns=escape.latex).to_latex(index=False)
     some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""

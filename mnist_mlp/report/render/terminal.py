@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.load import AGAIN, Problem
+from mnist_mlp.report.load import Problem, ProblemKind
 from mnist_mlp.report.render import escape, tables
 from mnist_mlp.report.render.answer import answer
 
@@ -56,7 +56,7 @@ def show(
         say(f"failed: {run}: {reason} (traceback in its run.log)")
     if len(failures) > SHOWN_PROBLEMS:
         say(f"failed: {len(failures) - SHOWN_PROBLEMS} more, listed in runs.csv")
-    again = [problem for problem in problems if problem.why.endswith(AGAIN)]
+    again = [problem for problem in problems if problem.kind is ProblemKind.REPEATED]
     named = [*again[:1], *(problem for problem in problems if problem not in again)]
     for problem in named[:SHOWN_PROBLEMS]:
         say(f"left out: {problem.run}: {problem.why}")

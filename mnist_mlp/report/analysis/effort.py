@@ -1,0 +1,46 @@
+"""Tuning effort: how many configurations of a cell were evaluated, and with how many seeds each."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, counted, ended
+
+
+@dataclass(frozen=True)
+class TuningEffort:
+    """Tuning effort of one cell. Cells of equal effort are equally likely to profit from luck in the selection.
+
+    Attributes:
+        counts: Pairs (seeds, configurations): how many configurations were evaluated with that many seeds, most seeds
+            first. Empty if the selected configuration was retrained on fresh seeds, where that luck plays no part.
+    """
+
+    counts: tuple[tuple[int, int], ...] = ()
+
+    def __str__(self) -> str:
+        if not self.counts:
+            return "a configuration confirmed on fresh seeds"
+        return " and ".join(
+            f"{counted(configurations, 'configuration')} with {counted(seeds, 'seed')}"
+            for seeds, configurations in self.counts
+        )
+
+
+CONFIRMED = TuningEffort()
+
+
+def tuning_efforts(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, TuningEffort]:
+    """Count what each cell was tuned over. Failed runs do not count: the same command trains them again.
+
+    Args:
+        runs: Runs of the search, with `cell`, `replicate`, `status` and the tuned keys.
+        tuned: Tuned keys, at least one.
+    """
+    seeds = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].nunique()
+    return {
+        str(cell): TuningEffort(tuple((int(n), many) for n, many in sorted(Counter(of_cell).items(), reverse=True)))
+        for cell, of_cell in seeds.groupby(level=CELL)
+    }

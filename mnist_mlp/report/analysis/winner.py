@@ -1,0 +1,138 @@
+"""The best cell of a comparison, and how it compares with the others: the data of the answer's first sentences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed
+from mnist_mlp.report.analysis.verdicts import SIGNIFICANT, Verdict
+from mnist_mlp.run.choices import CONFIRM
+from mnist_mlp.run.record import DIVERGED
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another cell, compared with the best one.
+
+    Attributes:
+        cell: Name of the other cell.
+        n: Seeds that both cells have.
+        difference: Mean accuracy of the best cell minus that of the other cell, over these seeds.
+        shares_all: Whether these are all independent seeds of both cells; else the means of the cells are over more.
+        p_corrected: p-value, corrected for all pairs; NaN if the pair is not tested.
+        additional_seeds: See `pairs.compare_pairs`.
+    """
+
+    cell: str
+    n: int
+    difference: float
+    shares_all: bool
+    p_corrected: float
+    additional_seeds: float
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best cell, and the verdicts on it compared with each other cell.
+
+    Attributes:
+        cell: Name of the cell with the highest score.
+        configuration: Selected value of each tuned key that the cell has, as typed.
+        is_confirmed: Whether the selected configuration was retrained on fresh seeds.
+        ties: Other cells with the same score.
+        cells: Number of cells.
+        without_result: Number of cells without a result.
+        score: Mean accuracy, a diverged run counted as 0.
+        accuracy: Mean accuracy of the completed runs and the ends of its interval, fractions; NaN if unknown.
+        completed: Number of completed runs.
+        diverged: Number of diverged runs.
+        independent: Number of independent replicates.
+        is_independent: Whether all scored runs of all cells are independent.
+        is_sequential: Whether pairs are tested by interim analyses.
+        is_at_chance: Whether no run is shown to be better than always naming the commonest class.
+        rivals: Verdict to the cells compared with that verdict, the closest first among the significant ones and
+            otherwise in order of their scores.
+        significant_pairs: Number of significant pairs among all pairs.
+        pairs: Number of all pairs.
+        most_significant: The better and the worse cell of the most significant pair; None if no pair is significant.
+    """
+
+    cell: str
+    configuration: Mapping[str, str]
+    is_confirmed: bool
+    ties: Sequence[str]
+    cells: int
+    without_result: int
+    score: float
+    accuracy: tuple[float, float, float]
+    completed: int
+    diverged: int
+    independent: int
+    is_independent: bool
+    is_sequential: bool
+    is_at_chance: bool
+    rivals: Mapping[Verdict, Sequence[Rival]]
+    significant_pairs: int
+    pairs: int
+    most_significant: tuple[str, str] | None
+
+
+def winner(comparison: Comparison) -> Winner:
+    """Collect what is known about the best cell.
+
+    Args:
+        comparison: With at least one completed run.
+    """
+    summary, best = comparison.summary, comparison.summary.iloc[0]
+    scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
+    significant = comparison.pairs[comparison.pairs["verdict"].isin(SIGNIFICANT)]
+    return Winner(
+        cell=str(best[CELL]),
+        configuration={key: as_typed(best[key]) for key in comparison.tuned if best[CELL] in comparison.chose(key)},
+        is_confirmed=bool((scored["phase"] == CONFIRM).any()),
+        ties=summary.loc[np.isclose(summary["score"], best["score"], rtol=0, atol=1e-12), CELL].tolist()[1:],
+        cells=len(summary),
+        without_result=int(summary["score"].isna().sum()),
+        score=float(best["score"]),
+        accuracy=(best["test_accuracy_mean"], best["test_accuracy_ci_low"], best["test_accuracy_ci_high"]),
+        completed=int(best["n"]),
+        diverged=int((scored["status"] == DIVERGED).sum()),
+        independent=int(scored["independent"].sum()),
+        is_independent=comparison.independent,
+        is_sequential=comparison.looks is not None,
+        is_at_chance=bool(scored["at_chance"].fillna(False).all()),
+        rivals=_rivals(comparison),
+        significant_pairs=len(significant),
+        pairs=len(comparison.pairs),
+        most_significant=_most_significant(significant),
+    )
+
+
+def _rivals(comparison: Comparison) -> dict[Verdict, list[Rival]]:
+    independent = comparison.scored[comparison.scored["independent"]]
+    seeds = independent.groupby(CELL)[REPLICATE].nunique()
+    rivals: dict[Verdict, list[Rival]] = {verdict: [] for verdict in Verdict}
+    for pair in comparison.rivals.to_dict("records"):
+        rivals[Verdict(pair["verdict"])].append(
+            Rival(
+                cell=str(pair["b"]),
+                n=int(pair["n"]),
+                difference=float(pair["difference"]),
+                shares_all=pair["n"] >= max(seeds.get(pair["a"], 0), seeds.get(pair["b"], 0)),
+                p_corrected=float(pair["p_corrected"]),
+                additional_seeds=float(pair["additional_seeds"]),
+            )
+        )
+    rivals[Verdict.BETTER].sort(key=lambda rival: rival.difference)
+    return rivals
+
+
+def _most_significant(significant: pd.DataFrame) -> tuple[str, str] | None:
+    if significant.empty:
+        return None
+    pair = significant.sort_values("p_corrected", kind="stable").iloc[0]
+    a, b = str(pair["a"]), str(pair["b"])
+    return (a, b) if pair["verdict"] == Verdict.BETTER else (b, a)

@@ -12,6 +12,7 @@ many; the table has the seeds that the sweep took, over those of the fixed desig
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,22 +23,16 @@ from benchmarks.printing import say
 from mnist_mlp.report.analysis.looks import look_at, schedule
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT, Verdict
-from mnist_mlp.run.looks import Look
+from mnist_mlp.run.looks import Look, SequentialPlan
 
 NOISE, IMAGES = 0.002, 10000  # standard deviation of a run's accuracy; test images
 POWER = 0.9
 DOUBTFUL, REPEATED = 0.055, 2000  # above this share of false verdicts, so many sweeps
 SOUGHT = 200  # sweeps of each design that is tried for its power
 MARGIN = 0.0025
+INITIAL = 5  # seeds
+FIFTY = SequentialPlan(margin=None, max_seeds=50, batch=5)
 TRIED = range(1, 13)  # seeds more than the fixed design has, that the most may be
-
-
-class Plan(NamedTuple):
-    """Seeds to begin with, added at a time, and at most."""
-
-    given: int
-    batch: int
-    most: int
 
 
 class Ended(NamedTuple):
@@ -62,15 +57,15 @@ def accuracies(number: int, cells: int, seeds: int, shift: float) -> pd.DataFram
     return pd.DataFrame(np.round(y.T * IMAGES) / IMAGES, index=[f"c{cell:02}" for cell in range(cells)])
 
 
-def sweep(y: pd.DataFrame, plan: Plan, margin: float | None = None) -> Ended:
+def sweep(y: pd.DataFrame, plan: SequentialPlan) -> Ended:
     """Add seeds until it is decided."""
     looks, told, playing = 0, None, list(y.index)
     seen = pd.DataFrame(np.nan, y.index, y.columns)
-    for size, level in schedule(plan.given, plan.batch, plan.most, len(y)):
+    for size, level in schedule(plan, INITIAL, len(y)):
         seen.loc[playing, seen.columns[:size]] = y.loc[playing, seen.columns[:size]]
         seeds = [int(seed) for seed in seen.columns[:size]]
         looks += 1
-        _, playing, told = look_at(seen, Look(seeds, level, playing, "", {}), told, IMAGES, margin)
+        _, playing, told = look_at(seen, Look(seeds, level, playing, "", {}), told, IMAGES, plan.margin)
         if not playing:
             break
     assert told is not None
@@ -82,15 +77,15 @@ def of_first(pairs: pd.DataFrame) -> pd.Series:
     return pairs.loc[pairs["a"] == "c00", "verdict"]
 
 
-def false_better(number: int, cells: int, plan: Plan) -> list[float]:
+def false_better(number: int, cells: int, plan: SequentialPlan) -> list[float]:
     """Of equal cells: whether any is said to be better; and the seeds and looks taken."""
-    ended = sweep(accuracies(number, cells, plan.most, 0.0), plan)
+    ended = sweep(accuracies(number, cells, plan.max_seeds, 0.0), plan)
     return [float(ended.pairs["verdict"].isin(SIGNIFICANT).any()), ended.seeds, ended.looks]
 
 
-def false_equivalent(number: int, cells: int, plan: Plan) -> list[float]:
+def false_equivalent(number: int, cells: int, plan: SequentialPlan) -> list[float]:
     """Of cells one of which is worse by the margin: whether it is said to be equivalent to any."""
-    ended = sweep(accuracies(number, cells, plan.most, -MARGIN), plan, MARGIN)
+    ended = sweep(accuracies(number, cells, plan.max_seeds, -MARGIN), replace(plan, margin=MARGIN))
     return [float(of_first(ended.pairs).eq(Verdict.EQUIVALENT).any()), ended.seeds, ended.looks]
 
 
@@ -100,9 +95,9 @@ def fixed_power(number: int, cells: int, seeds: int, shift: float) -> list[float
     return [float(of_first(pairs).eq(Verdict.BETTER).mean())]
 
 
-def power(number: int, cells: int, plan: Plan, shift: float) -> list[float]:
+def power(number: int, cells: int, plan: SequentialPlan, shift: float) -> list[float]:
     """The share of the first cell's differences that are found, and the seeds and looks taken."""
-    ended = sweep(accuracies(number, cells, plan.most, shift), plan)
+    ended = sweep(accuracies(number, cells, plan.max_seeds, shift), plan)
     return [float(of_first(ended.pairs).eq(Verdict.BETTER).mean()), ended.seeds, ended.looks]
 
 
@@ -127,7 +122,7 @@ def main() -> None:
     sweeps = parser.parse_args().sweeps
     rows = []
     with Parallel(n_jobs=-1) as workers:
-        for cells, plan, shift in ((2, Plan(5, 5, 50), 1.0), (24, Plan(5, 5, 30), 2.0)):
+        for cells, plan, shift in ((2, FIFTY, 1.0), (24, replace(FIFTY, max_seeds=30), 2.0)):
             for name, work in (("better", false_better), ("equivalent", false_equivalent)):
                 number, found = sweeps, mean(workers, work, sweeps, cells, plan)
                 if found[0] > DOUBTFUL and sweeps < REPEATED:
@@ -136,7 +131,7 @@ def main() -> None:
                 say(str(rows[-1]))
             fixed = least(lambda n, c=cells, s=shift: mean(workers, fixed_power, SOUGHT, c, n, s * NOISE)[0], 3, 60)
             for most in (fixed + more for more in TRIED):
-                longer = plan._replace(most=most)
+                longer = replace(plan, max_seeds=most)
                 found = mean(workers, power, SOUGHT, cells, longer, shift * NOISE)
                 if found[0] >= POWER:
                     break
@@ -151,10 +146,18 @@ def main() -> None:
         print(f"| {' | '.join(words)} |")
 
 
-def row(cells: int, plan: Plan, what: str, found: Sequence[float], ratio: str = "") -> list[str]:
+def row(cells: int, plan: SequentialPlan, what: str, found: Sequence[float], ratio: str = "") -> list[str]:
     """One of the table, in words."""
     share, seeds, looks = found
-    return [str(cells), ", ".join(map(str, plan)), what, f"{share:.1%}", f"{seeds / cells:.1f}", f"{looks:.1f}", ratio]
+    return [
+        str(cells),
+        f"{INITIAL}, {plan.batch}, {plan.max_seeds}",
+        what,
+        f"{share:.1%}",
+        f"{seeds / cells:.1f}",
+        f"{looks:.1f}",
+        ratio,
+    ]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class GridSweeperConf(BasicSweeperConf):
         max_batch_size: how many jobs a launcher gets at a time, null for all.
         grids: an optimizer, to a key of the configuration, to the values to try (see `mnist_mlp.app.grids`).
         trials: of a search, for each cell and seed (see `mnist_mlp.app.search`); null where nothing is searched.
-        until_decided: whether seeds are added to cells that are not worse than the best (see `mnist_mlp.app.until`).
+        until_decided: whether seeds are added to cells that are not worse than the best (`mnist_mlp.app.sequential`).
         max_seeds: the most a cell then gets.
         batch: how many are added at a time.
         margin: percentage points within which cells are equivalent, null where nobody asks.
@@ -92,10 +92,11 @@ class GridSweeper(BasicSweeper):
         return OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)[key]  # type: ignore[call-overload, index]
 
     def sweep(self, arguments: list[str]) -> None:
-        """Compose every job, and have those run that have no result yet."""
-        from mnist_mlp.app import confirm, until
+        """Compose and check every job, and launch those that have no result yet."""
+        from mnist_mlp.app import confirm, sequential
         from mnist_mlp.app.compose import compose
         from mnist_mlp.app.plan import plan
+        from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
         from mnist_mlp.sweeps.jobs import Job
 
@@ -113,17 +114,18 @@ class GridSweeper(BasicSweeper):
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
 
-        def checked(jobs: Sequence[Sequence[str]]) -> list[Job]:
+        @cache  # as every round of a sweep asks for the jobs of those before
+        def checked(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
             return plan(directory, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
 
-        further, anew = until.read(config.hydra.sweeper), confirm.read(self._as_written("confirm"))
-        agree = partial(until.check_looked, directory)
-        combinations, dry_run = self.combinations(arguments), config.dry_run
-        searched = confirm.phases(directory, combinations, anew, checked, dry_run, agree)
-        in_phases = until.phases(directory, searched, further, anew, checked, dry_run)
+        def planned(jobs: Sequence[Sequence[str]]) -> list[Job]:
+            return checked(tuple(map(tuple, jobs)))
 
-        def begin(jobs: Sequence[Job]) -> None:
-            if further and not anew:
-                until.begin(directory, further, jobs)
-
-        run_sweep(directory, in_phases, launch, config, begin)
+        request = Request(
+            directory=directory,
+            search=planned(self.combinations(arguments)),
+            confirmation=confirm.read(self._as_written("confirm")),
+            sequential=sequential.read(config.hydra.sweeper),
+            plan=planned,
+        )
+        run_sweep(request, launch, config)

@@ -100,7 +100,7 @@ class StackLauncher(BasicLauncher):
         return result
 
     def _launch_stack(self, configs: Sequence[DictConfig]) -> list[JobReturn]:
-        from mnist_mlp.app.job import JobFailed, assignment, log_of_job, looks_at_results
+        from mnist_mlp.app.job import JobFailed, assignment, log_of_job, sweeps_by_grid
         from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
         from mnist_mlp.sweeps.stacks import train
 
@@ -120,7 +120,7 @@ class StackLauncher(BasicLauncher):
             values = train(jobs)
             for result, value in zip(prepared, values, strict=True):
                 result.return_value = value
-                if value is None and not looks_at_results(self.config.hydra):
+                if value is None and not sweeps_by_grid(self.config.hydra):
                     result.status = JobStatus.FAILED
                     result.return_value = JobFailed("a run failed; see its run.log")
             if None in values and self.config.fail_fast:

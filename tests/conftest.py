@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,17 +24,21 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from warm import Warm
 
+from mnist_mlp import __version__
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
+from mnist_mlp.app.state import Request, State, state_of
+from mnist_mlp.app.sweep import run_sweep
 from mnist_mlp.data.datasets import mnist
 from mnist_mlp.data.splits import Dataset, Splits, make_splits
 from mnist_mlp.report import Outcome, compared, report_on
 from mnist_mlp.report.render.page import write_tables
+from mnist_mlp.run.looks import SequentialPlan
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, SPLITS, Metrics
-from mnist_mlp.sweeps.jobs import Assignment, Job
+from mnist_mlp.sweeps.jobs import FINISHED, Assignment, Job
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -131,13 +136,46 @@ def planning(top: Path, *given: str) -> Iterator[Callable[[Sequence[Sequence[str
         yield planned
 
 
-def write_results(jobs: Sequence[Job], accuracy: Callable[[Job], float]) -> None:
-    """Leave in each job's directory what its training would, with this accuracy in the end."""
+def requested(
+    top: Path,
+    plan: Callable[[Sequence[Sequence[str]]], list[Job]],
+    search: Sequence[Sequence[str]],
+    confirmation: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    sequential: SequentialPlan | None = None,
+) -> Request:
+    """What a command asks that gives these jobs, with what `planning` yields."""
+    return Request(directory=top, search=plan(search), confirmation=confirmation, sequential=sequential, plan=plan)
+
+
+def state_by_disk(request: Request) -> State:
+    """How far a sweep is, by the results that are there."""
+    return state_of(request, lambda jobs: all(job.status() in FINISHED for job in jobs))
+
+
+def swept(request: Request, accuracy: Callable[[Job], float | None], **settings: object) -> list[list[str]]:
+    """Run a sweep whose jobs end with these accuracies, None for no result; return the names of each launch's jobs."""
+    launched = []
+
+    def launch(jobs: Sequence[Job]) -> None:
+        launched.append([job.directory.name for job in jobs])
+        write_results(jobs, accuracy)
+
+    usual = {"force": False, "fail_fast": False, "dry_run": False, "progress": False}
+    hydra = {"runtime": {"choices": {"hydra/launcher": "basic"}}}
+    run_sweep(request, launch, OmegaConf.create({**usual, **settings, "hydra": hydra}))
+    return launched
+
+
+def write_results(jobs: Sequence[Job], accuracy: Callable[[Job], float | None]) -> None:
+    """Leave in each job's directory what its training would, with this accuracy in the end; None for no result."""
     for job in jobs:
+        final = accuracy(job)
+        if final is None:
+            continue
         writer = Assignment(job.config, job.directory, job.choices, job.overrides, job.config_hash).writer()
-        writer.describe(environment={"package": "1"}, data={"digest": job.data_digest})
+        writer.describe(environment={"package": __version__}, data={"digest": job.data_digest})
         for epoch in range(job.epochs + 1):
-            reached = accuracy(job) if epoch == job.epochs else 0.1
+            reached = final if epoch == job.epochs else 0.1
             for split in SPLITS:
                 writer.write(Metrics(epoch, 10 * epoch, split, 1 - reached, reached, 0.01, 2.0 * epoch))
         writer.end()

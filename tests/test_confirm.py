@@ -10,22 +10,38 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Report, Write, planning, write_results
+from conftest import (
+    IN_PROCESS,
+    NO_REPORT,
+    ROOT,
+    SMALLER,
+    Command,
+    Report,
+    Write,
+    planning,
+    requested,
+    state_by_disk,
+    write_results,
+)
 
-from mnist_mlp.app.confirm import confirming, phases, read
+from mnist_mlp.app import records
+from mnist_mlp.app.confirm import confirming, read
 from mnist_mlp.app.register import register
+from mnist_mlp.app.sweep import check
 from mnist_mlp.report import compared
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full
-from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, add_confirmed, write_choices
+from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, read_choices, write_choices
 from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.looks import Look, Looks, SequentialPlan, write_looks
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.sweeps.jobs import Job
 
 register(ROOT / "experiments")
 SEARCH = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-1", "seed=0,1", "epochs=1", *SMALLER, IN_PROCESS)
 CONFIRM = "hydra.sweeper.confirm={seed:[10,11,12],epochs:2}"
+PLAN = SequentialPlan(margin=None, max_seeds=9, batch=2)
 
 
 def chosen(directory: Path) -> dict[str, Any]:
@@ -38,6 +54,7 @@ def test_what_is_chosen_is_trained_anew_and_reported_on(command: Command, tmp_pa
     listed = command("run.py", *SEARCH, CONFIRM, here, "dry_run=true").stdout
     assert "then 6 jobs train anew what is chosen for 2 cells" in listed
     assert listed.count("to do  ") == 8
+    assert not (tmp_path / "multirun/here").exists()
     done = command("run.py", *SEARCH, CONFIRM, here).stdout
     assert [int(n) for n in re.findall(r"(\d+) jobs, 0 skipped", done)] == [8, 6]
     choices = chosen(tmp_path / "multirun/here")
@@ -64,31 +81,30 @@ def test_what_is_chosen_is_trained_anew_and_reported_on(command: Command, tmp_pa
     assert (tmp_path / "multirun/here" / CHOICES_FILE).read_text() == before
 
 
-def planned(top: Path, *arguments: str, tree: Any) -> list[list[Job]]:
-    """The jobs of the phases of a sweep of which nothing has been trained."""
+def planned(top: Path, *arguments: str, tree: Any) -> list[Job]:
+    """The jobs of the sweep that this request begins, of which nothing has been trained."""
     jobs = [[*arguments, f"seed={seed}"] for seed in (0, 1)]
     crossed = [[*job, f"optim.lr={lr}"] for job in jobs for lr in ("0.1", "0.2")]
-    with planning(top) as checked:
-        return list(phases(top, jobs if arguments == ("optim=sgd",) else crossed, read(tree), checked))
+    with planning(top) as plan:
+        request = requested(top, plan, jobs if arguments == ("optim=sgd",) else crossed, read(tree))
+        check(request, force=False)
+        return state_by_disk(request).jobs
 
 
-def test_what_nobody_agrees_with_is_not_written_down(tmp_path: Path) -> None:
-    def agree(jobs: Sequence[Job]) -> None:
-        raise UserError(f"{len(jobs)} jobs are others")
-
-    jobs = [["optim=adam", f"optim.lr={lr}", "seed=0"] for lr in (0.1, 0.2)]
-    with planning(tmp_path) as checked:
-        in_phases = phases(tmp_path, jobs, {"seed": [5, 6]}, checked, agree=agree)
-        write_results(next(in_phases), lambda job: 0.9)
-        with pytest.raises(UserError, match=r"^2 jobs are others"):
-            next(in_phases)
-    assert not (tmp_path / CHOICES_FILE).exists()
+def test_check_confirmed_with_another_selection_than_was_analyzed_raises_before_writing(tmp_path: Path) -> None:
+    jobs = [[f"optim={optim}", f"optim.lr={lr}", "seed=0"] for optim in ("adam", "sgd") for lr in (0.1, 0.2)]
+    looks = Looks(plan=PLAN, given=[5, 6], jobs=["others"], looks=[Look([5, 6, 7], 0.01, ("he / adam",), "", {})])
+    with planning(tmp_path) as plan:
+        request = requested(tmp_path, plan, jobs, {"seed": [5, 6]}, PLAN)
+        write_results(request.search, lambda job: 0.9)
+        write_looks(tmp_path, looks)
+        with pytest.raises(UserError, match=r"4 jobs are others than those that were looked at"):
+            records.check_confirmed(request, state_by_disk(request))
 
 
-def test_nothing_is_chosen_before_the_search_has_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert [len(jobs) for jobs in planned(tmp_path, "optim=adam", tree={"seed": [5]})] == [4]
-    assert "4 jobs of the search have no result; nothing is chosen" in caplog.text
-    assert not (tmp_path / CHOICES_FILE).exists()
+def test_state_before_the_search_has_ended_has_no_selection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(planned(tmp_path, "optim=adam", tree={"seed": [5]})) == 4
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -121,10 +137,10 @@ def test_what_cannot_be_confirmed_is_said_before_training(
 def test_a_confirmation_in_the_directories_of_the_search_is_refused_before_training(tmp_path: Path) -> None:
     jobs = [["seed=0", f"optim.lr={lr}"] for lr in ("0.1", "0.2")]
     with (
-        planning(tmp_path, "hydra.sweep.subdir='lr${optim.lr}'") as checked,
+        planning(tmp_path, "hydra.sweep.subdir='lr${optim.lr}'") as plan,
         pytest.raises(UserError, match=r"two different jobs have one directory, .*/lr0\.1:\n.*seed=0.*\n.*seed=5"),
     ):
-        next(phases(tmp_path, jobs, {"seed": [5]}, checked))
+        check(requested(tmp_path, plan, jobs, {"seed": [5]}), force=False)
 
 
 def test_a_search_that_was_confirmed_is_not_mixed_with_another(tmp_path: Path) -> None:
@@ -140,7 +156,7 @@ def test_seeds_of_streams_stay_with_the_search() -> None:
     ]
 
 
-def test_no_confirmation_is_none() -> None:
+def test_read_without_confirmation_returns_empty() -> None:
     assert read(None) == read({}) == {}
 
 
@@ -247,7 +263,7 @@ def test_without_its_choices_nobody_knows_which_runs_are_results(
     problem, *others = results.problems
     assert (problem.run, problem.why.partition(":")[0]) == (str(confirmed), CHOICES_FILE)
     assert {other.why for other in others} == {
-        "its sweep's choices.json is damaged; the command of that sweep writes it again"
+        "its sweep's sweep.json or choices.json is damaged. Remove it, and repeat the command."
     }
 
 
@@ -280,7 +296,7 @@ def test_what_was_confirmed_before_stays(tmp_path: Path) -> None:
 
     one, other = Choice({"optim.lr": 0.1}, [], ["a"]), Choice({"optim.lr": 0.2}, [], ["c"])
     assert written({"he / adam": one}) == {"he / adam": ["a"]}
-    add_confirmed(tmp_path, {"he / adam": ["b"]})
+    assert written({"he / adam": replace(one, confirmed=["b"])}) == {"he / adam": ["a", "b"]}
     assert written({"he / adam": one, "he / sgd": other}) == {"he / adam": ["a", "b"], "he / sgd": ["c"]}
     assert written({"he / sgd": one}) == {"he / adam": ["a", "b"], "he / sgd": ["a"]}
     assert written({"he / adam": replace(one, confirmed=["d"])})["he / adam"] == ["a", "b", "d"]
@@ -334,3 +350,21 @@ def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summ
     assert summarise()["n"].tolist() == [2, 2]
     (comparison,) = compared([confirmed])[1].values()
     assert comparison.pairs["reason"].eq("not confirmed").all()
+
+
+def test_select_of_a_narrower_search_keeps_the_wider_selection(tmp_path: Path) -> None:
+    def written(plan: Any, optimizers: Sequence[str], rates: Sequence[float]) -> dict[str, Choice]:
+        jobs = [[f"optim={optim}", f"optim.lr={lr}", "seed=0"] for optim in optimizers for lr in rates]
+        request = requested(tmp_path, plan, jobs, {"seed": [5, 6]})
+        write_results([job for job in request.search if job.status() is None], lambda job: job.config["optim"]["lr"])
+        records.write(request, state_by_disk(request), "a command")
+        return read_choices(tmp_path / CHOICES_FILE)
+
+    with planning(tmp_path) as plan:
+        wide = written(plan, ("adam", "sgd"), (0.1, 0.2, 0.3))
+        assert [choice.setting for choice in wide.values()] == [{"optim.lr": 0.3}] * 2
+        assert written(plan, ("adam",), (0.1, 0.3)) == wide
+        assert written(plan, ("adam",), (0.1, 0.2)) == wide  # the selected rate is not in this search
+        wider = written(plan, ("adam",), (0.1, 0.2, 0.3, 0.4))
+    assert wider["he / adam"].setting == {"optim.lr": 0.4}
+    assert wider["he / sgd"] == wide["he / sgd"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from composing import composed, job_name
-from conftest import ROOT, Write, sweep_config
+from conftest import ROOT, Write, planning, requested, sweep_config, swept, write_results
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from test_sweep import wait_until
@@ -20,7 +20,6 @@ from mnist_mlp.app.callback import ChecksAndReport
 from mnist_mlp.app.cells import names
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
-from mnist_mlp.app.sweep import run_sweep
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.run.schema import SOURCES
@@ -247,20 +246,24 @@ def test_results_of_another_making_are_not_mixed_in(finished: Job) -> None:
 
 @pytest.mark.parametrize("is_forced", [True, False])
 def test_what_is_trained_again_starts_from_nothing_and_is_not_stopped_by_the_last_sweep(
-    finished: Job, monkeypatch: pytest.MonkeyPatch, is_forced: bool
+    tmp_path: Path, is_forced: bool
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", "")  # which a sweep adds to
-    top = finished.directory.parent
+    top = tmp_path
     (top / STOP_FILE).touch()
+    with planning(top) as plan:
+        request = requested(top, plan, [["seed=3"]])
+    (job,) = request.search
+    write_results([job], lambda job: 0.9)
     if not is_forced:
-        (finished.directory / RUN_FILE).write_text('{"status": "failed"}')
-    found: list[tuple[bool, bool]] = []
+        (job.directory / RUN_FILE).write_text('{"status": "failed"}')
 
-    def launch(jobs: Sequence[Job]) -> None:
-        found.extend(((job.directory / RUN_FILE).exists(), (top / STOP_FILE).exists()) for job in jobs)
+    def result(job: Job) -> float:
+        assert not (job.directory / RUN_FILE).exists()
+        assert not (top / STOP_FILE).exists()
+        return 0.8
 
-    run_sweep(top, [[finished]], launch, composed(f"force={is_forced}", "progress=false"))
-    assert found == [(False, False)]
+    assert swept(request, result, force=is_forced) == [[job.directory.name]]
+    assert swept(request, result) == []
 
 
 def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:

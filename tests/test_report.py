@@ -21,7 +21,7 @@ from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
-from mnist_mlp.report.render.page import sweep_command
+from mnist_mlp.report.render.page import sweep_commands
 from mnist_mlp.report.render.style import appearance
 from mnist_mlp.report.render.training import origin
 from mnist_mlp.run.errors import UserError
@@ -562,7 +562,7 @@ def test_the_head_says_what_made_it(write_run: Write, tmp_path: Path) -> None:
     record = tmp_path / "sweep" / "multirun.yaml"
     for damaged in (b"\xff\xfe", json.dumps({"hydra": {"overrides": {"hydra": [1], "task": []}}}).encode()):
         record.write_bytes(damaged)
-        assert sweep_command(record.parent) == ""
+        assert sweep_commands(record.parent) == []
     record.write_text(json.dumps({"hydra": {"overrides": commands}}))
     report_on([tmp_path / "sweep"], tmp_path / "report")
     head = "`python run.py experiment=x seed=0`: 2 runs by A_B, cuda:0, ended 2026-01-01 to 2026-01-03."

@@ -21,7 +21,7 @@ from mnist_mlp.report.render.numbers import probability
 from mnist_mlp.report.render.tables import effects, leaderboard
 from mnist_mlp.report.render.training import trained
 from mnist_mlp.run.choices import Candidate, Choice, write_choices
-from mnist_mlp.run.looks import Looks
+from mnist_mlp.run.looks import Looks, SequentialPlan
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {
@@ -460,7 +460,7 @@ def test_every_kind_of_verdict_has_its_words(
         write_run(optim=optim, test=[0.1, accuracy])
     comparison = compared(tmp_path)
     first = comparison.pairs.iloc[:2].assign(verdict=verdicts, reason=Reason.UNEQUAL_TUNING, additional_seeds=np.inf)
-    plan = Looks(0.005, 9, 2, [0], [], [])
+    plan = Looks(plan=SequentialPlan(margin=0.005, max_seeds=9, batch=2), given=[0], jobs=[], looks=[])
     changed = replace(comparison, pairs=pd.concat([first, comparison.pairs.iloc[2:]]), looks=plan)
     if Verdict.EQUIVALENT not in verdicts:
         changed = replace(changed, looks=None)

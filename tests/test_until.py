@@ -1,9 +1,11 @@
 """Seeds until it is decided: levels, verdicts by looks, which cells get seeds, and the sweep that does so."""
 
+import functools
 import json
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import IN_PROCESS, NO_REPORT, ROOT, SMALLER, Command, Write, planning, write_results
+from conftest import (
+    IN_PROCESS,
+    NO_REPORT,
+    ROOT,
+    SMALLER,
+    Command,
+    Write,
+    planning,
+    requested,
+    state_by_disk,
+    swept,
+    write_results,
+)
 from scipy.special import ndtri
 
-from mnist_mlp.app import confirm
+from mnist_mlp.app import records
 from mnist_mlp.app.register import register
-from mnist_mlp.app.until import Until, begin, check_looked, phases, read
+from mnist_mlp.app.sequential import check_same_jobs, read
+from mnist_mlp.app.state import Request, state_of
+from mnist_mlp.app.sweep import check
 from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.analysis import spending
 from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
@@ -27,13 +43,21 @@ from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full
 from mnist_mlp.run.choices import CHOICES_FILE
 from mnist_mlp.run.errors import ConfigError, UserError
-from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, read_looks, write_looks
+from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
 from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE
 from mnist_mlp.sweeps.jobs import Job
 
 register(ROOT / "experiments")
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
 LEVEL = 0.01
+SIX, NINE, TWENTY = (
+    SequentialPlan(margin=None, max_seeds=most, batch=batch) for most, batch in ((6, 3), (9, 2), (20, 5))
+)
+
+
+def looks_of(plan: SequentialPlan, given: Sequence[int], jobs: Sequence[str], looks: Sequence[Look]) -> Looks:
+    return Looks(plan=plan, given=given, jobs=jobs, looks=looks)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +105,13 @@ def test_the_strictest_look_has_a_level() -> None:
 
 
 def test_looks_begin_with_what_is_given_and_end_with_the_most() -> None:
-    assert [size for size, _ in schedule(5, 5, 50, 2)] == list(range(5, 51, 5))
-    assert [size for size, _ in schedule(1, 1, 5, 2)] == [3, 4, 5]
-    assert [size for size, _ in schedule(2, 10, 7, 2)] == [7]
+    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=50, batch=5), 5, 2)] == list(
+        range(5, 51, 5)
+    )
+    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=5, batch=1), 1, 2)] == [3, 4, 5]
+    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=7, batch=10), 2, 2)] == [7]
     # Of three cells, each of three pairs gets its share of what two cells have for one.
-    one, three = (np.array([level for _, level in schedule(5, 5, 20, cells)]) for cells in (2, 3))
+    one, three = (np.array([level for _, level in schedule(TWENTY, 5, cells)]) for cells in (2, 3))
     assert one[-1] / 4 < three[-1] < one[-1] / 2
 
 
@@ -141,7 +167,7 @@ def test_a_chance_tie_is_measured_by_the_images() -> None:
 
 
 def test_all_pairs_of_cells_share_a_level() -> None:
-    assert [level for _, level in schedule(5, 5, 20, 4)] == levels([0.25, 0.5, 0.75, 1], 0.05, 6)
+    assert [level for _, level in schedule(TWENTY, 5, 4)] == levels([0.25, 0.5, 0.75, 1], 0.05, 6)
 
 
 def test_equivalent_is_what_lies_within_the_margin() -> None:
@@ -199,19 +225,21 @@ def noisy(job: Job) -> float:
     return float(0.8 + job.config["optim"]["lr"] / 10 + NOISE[job.config["seed"] % 8] * (1 + is_sgd) / 100)
 
 
-def test_added_seeds_are_none_of_the_search_and_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+def test_state_adds_seeds_that_the_search_did_not_use_and_writes_nothing(tmp_path: Path) -> None:
     search = [[*job, f"optim.lr={lr}", "seeds.weights=8"] for job in TWO for lr in (0.1, 0.2)]
-    anew = {"seed": [5, 6, 7]}
     with planning(tmp_path) as plan:
-        searched = confirm.phases(tmp_path, search, anew, plan, dry_run=True)
-        in_order = phases(tmp_path, searched, Until(9, 2, None), anew, plan, dry_run=True)
-        for _ in range(2):
-            write_results(next(in_order), noisy)
-        assert {job.config["seed"] for job in next(in_order)} == {9, 10}  # the search has had 8
+        request = requested(tmp_path, plan, search, {"seed": [5, 6, 7]}, NINE)
+        for phase in (SEARCH, CONFIRM):
+            write_results(state_by_disk(request).phases[phase], noisy)
+        state = state_by_disk(request)
+        assert {job.config["seed"] for job in state.phases[SEQUENTIAL]} == {9, 10}  # the search has had 8
     assert all(path.is_dir() for path in tmp_path.iterdir())  # of the jobs
+    assert state.choices is not None
+    confirmed = [job for choice in state.choices.values() for job in choice.confirmed]
+    assert sorted(confirmed) == sorted(job.directory.name for job in state.jobs if job not in request.search)
 
 
-def test_a_choice_that_was_looked_at_does_not_change_with_the_grid(tmp_path: Path) -> None:
+def test_check_same_jobs_after_an_analysis_refuses_other_configurations(tmp_path: Path) -> None:
     anew = {"seed": [5, 6, 7]}
     with planning(tmp_path) as plan:
         before, now = (
@@ -219,36 +247,89 @@ def test_a_choice_that_was_looked_at_does_not_change_with_the_grid(tmp_path: Pat
             for lr in (0.1, 0.2)
         )
         taken = Look(anew["seed"], LEVEL, ("he / adam", "he / sgd"), "", {})
-        write_looks(tmp_path, Looks(None, 9, 2, anew["seed"], [job.directory.name for job in before], [taken]))
-        check_looked(tmp_path, before)
+        write_looks(tmp_path, looks_of(NINE, anew["seed"], [job.directory.name for job in before], [taken]))
+        check_same_jobs(tmp_path, before)
         with pytest.raises(UserError, match=r"6 jobs are others than those that were looked at, .* he_.*_lr0\.2_"):
-            check_looked(tmp_path, now)
+            check_same_jobs(tmp_path, now)
 
 
-@pytest.mark.parametrize("dry_run", [True, False])
-def test_no_look_is_taken_before_all_have_a_result(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, dry_run: bool
+def test_sweep_with_jobs_without_result_takes_no_look_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with planning(tmp_path) as plan:
-        jobs = plan([[*job, f"seed={seed}"] for job in TWO for seed in range(3)])
-        in_order = phases(tmp_path, iter([jobs]), Until(9, 2, None), {}, plan, dry_run)
-        assert next(in_order) == jobs
-        assert list(in_order) == []
-        search = plan([[*job, f"optim.lr={lr}", "seed=5"] for job in TWO for lr in (0.1, 0.2)])
-        anew = phases(tmp_path, iter([search, jobs]), Until(9, 2, None), {"seed": [0, 1, 2]}, plan, dry_run)
-        assert list(anew) == [search, jobs]
-    assert caplog.text.count("6 jobs have no result; no look is taken before they have") == 2
-    assert (tmp_path / LOOKS_FILE).exists() == (not dry_run)  # by a sweep that is not searched, see `begin`
+    jobs = [[*job, f"seed={seed}"] for job in TWO for seed in range(3)]
+    search = [[*job, f"optim.lr={lr}", "seed=5"] for job in TWO for lr in (0.1, 0.2)]
+    for name, overrides, confirmation, expected in (
+        ("plain", jobs, {}, "6 jobs have no result; no look is taken before they have"),
+        ("search", search, {"seed": [0, 1]}, "4 jobs of the search have no result; nothing is chosen before they have"),
+    ):
+        with planning(tmp_path / name) as plan:
+            swept(requested(tmp_path / name, plan, overrides, confirmation, NINE), lambda job: None)
+        assert expected in caplog.text
+        assert "To go on: " in caplog.text
+    assert read_looks(tmp_path / "plain" / LOOKS_FILE).looks == []  # from now on no report tests without an analysis
+    assert not (tmp_path / "search" / LOOKS_FILE).exists()
+    assert not (tmp_path / "search" / CHOICES_FILE).exists()
 
 
-def test_before_the_first_look_nothing_is_told(tmp_path: Path) -> None:
+def test_report_before_the_first_analysis_tests_nothing(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
-        jobs = plan([[*job, f"seed={seed}"] for job in TWO for seed in range(3)])
-    write_results(jobs, lambda job: 0.9 + (job.config["seed"] / 99 if job.choices["optim"] == "sgd" else -0.5))
-    assert compared([tmp_path])[1]["digits"].pairs["verdict"].tolist() == ["better"]
-    begin(tmp_path, Until(9, 2, None), jobs)
-    pairs = compared([tmp_path])[1]["digits"].pairs
-    assert pairs["reason"].tolist() == ["no interim analysis"]
+        request = requested(tmp_path, plan, [[*job, f"seed={seed}"] for job in TWO for seed in range(3)], {}, NINE)
+        write_results(request.search, lambda job: 0.9 + (job.config["seed"] / 99 if is_sgd(job) else -0.5))
+        assert compared([tmp_path])[1]["digits"].pairs["verdict"].tolist() == ["better"]
+        looks = looks_of(NINE, [0, 1, 2], [job.directory.name for job in request.search], [])
+        write_looks(tmp_path, looks)
+        assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
+        (tmp_path / LOOKS_FILE).unlink()  # as after a kill between two files
+        records.write(request, state_of(request, lambda jobs: False), "a command")
+        (tmp_path / LOOKS_FILE).unlink()
+        assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
+
+
+def is_sgd(job: Job) -> bool:
+    return job.choices["optim"] == "sgd"
+
+
+class Killed(BaseException):
+    """As by kill -9: nothing of the sweep goes on."""
+
+
+def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(tmp_path: Path) -> None:
+    """Searched, confirmed and with added seeds; killed after every third result, in whatever phase that is."""
+    search = [[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for lr in (0.1, 0.2) for seed in (0, 1)]
+
+    def swept_until_killed(request: Request, results: int) -> bool:
+        left = iter(range(results))
+
+        def result(job: Job) -> float:
+            if next(left, None) is None:
+                raise Killed
+            return noisy(job)
+
+        with suppress(Killed):
+            swept(request, result)
+            return False
+        return True
+
+    found, kills = [], 0
+    for top, results in ((tmp_path / "undisturbed", 10**6), (tmp_path / "killed", 3)):
+        with planning(top) as plan:
+            remembered = functools.cache(plan)
+
+            def planned(jobs: Sequence[Sequence[str]], plan: Any = remembered) -> Any:
+                return plan(tuple(map(tuple, jobs)))
+
+            request = requested(top, planned, search, {"seed": [5, 6, 7]}, replace(NINE, max_seeds=5, batch=1))
+            while swept_until_killed(request, results):
+                kills += 1
+        runs = sorted(path.parent.name for path in top.glob(f"*/{RUN_FILE}"))
+        found.append({path.name: json.loads(path.read_text()) for path in top.glob("*.json")} | {"runs": runs})
+    undisturbed, killed = found
+    assert killed == undisturbed
+    assert kills >= 5
+    assert {SWEEP_FILE, CHOICES_FILE, LOOKS_FILE} < killed.keys()
+    assert killed[SWEEP_FILE]["phases"].keys() == {SEARCH, CONFIRM, SEQUENTIAL}
+    assert sum(map(len, killed[SWEEP_FILE]["phases"].values())) == len(killed["runs"])
+    assert len(killed[LOOKS_FILE]["looks"]) == 3
 
 
 def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
@@ -266,7 +347,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     assert list(found.looks[0].seeds) == [10, 11, 13, 14]  # the search has had 12
     assert [len(of.seeds) for of in found.looks] == [4, 6, 7][: len(found.looks)]
     assert [of.level for of in found.looks] == pytest.approx(
-        [level for _, level in schedule(2, 2, 7, 2)][: len(found.looks)]
+        [level for _, level in schedule(SequentialPlan(margin=None, max_seeds=7, batch=2), 2, 2)][: len(found.looks)]
     )
     for before, after in zip(found.looks, found.looks[1:], strict=False):
         assert set(before.cells) - set(after.cells) == set(before.left)
@@ -286,7 +367,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     last = {name: (here / name).read_text() for name in (LOOKS_FILE, CHOICES_FILE)}
     early = [job for job in found.jobs if json.loads((here / job / RUN_FILE).read_text())["config"]["seed"] < 15]
     (here / found.jobs[-1] / RUN_FILE).unlink()
-    write_looks(here, Looks(found.margin, found.max_seeds, found.batch, found.given, early, found.looks[:1]))
+    write_looks(here, replace(found, jobs=early, looks=found.looks[:1]))
     again = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here", NO_REPORT).stdout
     assert {name: (here / name).read_text() for name in last} == last
     assert [int(n) for n in re.findall(r"(\d+) to do", again)].count(1) == 1
@@ -313,7 +394,7 @@ def test_settings_that_are_none_are_refused(given: dict[str, Any], words: str) -
 
 
 def test_settings_are_read() -> None:
-    assert read(SETTINGS | {"margin": 0.5}) == Until(50, 5, 0.005)
+    assert read(SETTINGS | {"margin": 0.5}) == SequentialPlan(margin=0.005, max_seeds=50, batch=5)
     assert read(SETTINGS | {"until_decided": False}) is None
 
 
@@ -321,22 +402,34 @@ TWO = (["optim=adam"], ["optim=sgd"])
 
 
 @pytest.mark.parametrize(
-    ("jobs", "until", "words"),
+    ("jobs", "sequential", "words"),
     [
-        ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], Until(9, 2, None), "several settings in a cell"),
-        ([["seed=0"], ["seed=1"]], Until(9, 2, None), "cells=1; allowed are 2 to 150"),
-        ([[*job, "seeds.weights=3"] for job in TWO], Until(9, 2, None), "seeds.weights=3: further seeds are of all"),
-        ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], Until(9, 2, None), "epochs takes several values"),
-        ([[*job, f"seed={n}"] for job in TWO for n in range(4)], Until(4, 2, None), "allowed are 5 and more"),
-        (TWO, Until(2, 2, None), "max_seeds=2: each cell is given 1 to begin with; allowed are 3 and more"),
-        (TWO, Until(9, 2, 0.003), "margin=0.3: less than one of 299 test images; allowed are 0.3345 points and more"),
+        ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], NINE, "several settings in a cell"),
+        ([["seed=0"], ["seed=1"]], NINE, "cells=1; allowed are 2 to 150"),
+        ([[*job, "seeds.weights=3"] for job in TWO], NINE, "seeds.weights=3: further seeds are of all"),
+        ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], NINE, "epochs takes several values"),
+        (
+            [[*job, f"seed={n}"] for job in TWO for n in range(4)],
+            SequentialPlan(margin=None, max_seeds=4, batch=2),
+            "allowed are 5 and more",
+        ),
+        (
+            TWO,
+            SequentialPlan(margin=None, max_seeds=2, batch=2),
+            "max_seeds=2: each cell is given 1 to begin with; allowed are 3 and more",
+        ),
+        (
+            TWO,
+            SequentialPlan(margin=0.003, max_seeds=9, batch=2),
+            "margin=0.3: less than one of 299 test images; allowed are 0.3345 points and more",
+        ),
     ],
 )
 def test_what_cannot_be_decided_is_said_before_training(
-    tmp_path: Path, jobs: Sequence[Sequence[str]], until: Until, words: str
+    tmp_path: Path, jobs: Sequence[Sequence[str]], sequential: SequentialPlan, words: str
 ) -> None:
     with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)) as caught:
-        next(phases(tmp_path, iter([plan(jobs)]), until, {}, plan))
+        check(requested(tmp_path, plan, jobs, {}, sequential), force=False)
     assert "\n" not in str(caught.value)
 
 
@@ -345,14 +438,14 @@ def test_a_sweep_over_data_sets_is_not_one_to_decide(tmp_path: Path) -> None:
         jobs = plan(TWO)
         others = [replace(job, choices={**job.choices, "data": "mnist"}) for job in jobs]
         with pytest.raises(UserError, match="data takes several values; allowed is a sweep on the same terms"):
-            next(phases(tmp_path, iter([[*jobs, *others]]), Until(9, 2, None), {}, plan))
+            check(replace(requested(tmp_path, plan, TWO, {}, NINE), search=[*jobs, *others]), force=False)
 
 
 def test_a_margin_of_one_image_is_wide_enough(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
         jobs = [replace(job, test_images=300) for job in plan(TWO)]
         until = read(SETTINGS | {"margin": 100 / 300})  # a third, which no number has exactly
-        assert next(phases(tmp_path, iter([jobs]), until, {}, plan)) == jobs
+        check(replace(requested(tmp_path, plan, TWO, {}, until), search=jobs), force=False)
 
 
 @pytest.mark.parametrize(
@@ -366,27 +459,32 @@ def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
     tmp_path: Path, confirmation: dict[str, list[int]], words: str
 ) -> None:
     jobs = [[*job, f"optim.lr={lr}"] for job in TWO for lr in (0.1, 0.2)]
+    sequential = SequentialPlan(margin=None, max_seeds=4, batch=2)
     with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)):
-        next(phases(tmp_path, iter([plan(jobs)]), Until(4, 2, None), confirmation, plan))
+        check(requested(tmp_path, plan, jobs, confirmation, sequential), force=False)
 
 
-def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None:
+def test_check_after_an_analysis_refuses_another_plan(tmp_path: Path) -> None:
+    same = replace(NINE, margin=0.005)
+    more, wider = replace(same, max_seeds=12), replace(same, margin=0.01)
     with planning(tmp_path) as plan:
-        jobs = plan(TWO)
-        here = [job.directory.name for job in jobs]
-        write_looks(tmp_path, Looks(0.005, 9, 2, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))
-        same = Until(9, 2, 0.005)
-        assert next(phases(tmp_path, iter([jobs]), same, {}, plan)) == jobs
-        for others, until, words in (
-            (TWO, Until(12, 2, 0.005), "max_seeds=12: .* looked at with 9"),
-            (TWO, Until(9, 3, 0.005), "batch=3: .* looked at with 2"),
-            (TWO, Until(9, 2, 0.01), "margin=1.0: .* looked at with 0.5"),
-            ([[*job, f"seed={n}"] for job in TWO for n in (0, 1)], same, r"seed=\[0, 1\]: .* looked at with \[0\]"),
-            (
-                [*TWO, ["optim=radam"]],
-                same,
-                "cells=he / adam, he / radam, he / sgd: .* looked at with he / adam, he / sgd",
-            ),
+
+        def checked(
+            jobs: Sequence[Sequence[str]], sequential: SequentialPlan | None, **confirmation: Sequence[int]
+        ) -> None:
+            check(requested(tmp_path, plan, jobs, confirmation, sequential), force=False)
+
+        here = [job.directory.name for job in plan(TWO)]
+        write_looks(tmp_path, looks_of(same, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))
+        checked(TWO, same)
+        two_seeds = [[*job, f"seed={n}"] for job in TWO for n in (0, 1)]
+        cells = "cells=he / adam, he / radam, he / sgd: .* looked at with he / adam, he / sgd"
+        for others, sequential, words in (
+            (TWO, more, "max_seeds=12: .* looked at with 9"),
+            (TWO, replace(same, batch=3), "batch=3: .* looked at with 2"),
+            (TWO, wider, "margin=1.0: .* looked at with 0.5"),
+            (two_seeds, same, r"seed=\[0, 1\]: .* looked at with \[0\]"),
+            ([*TWO, ["optim=radam"]], same, cells),
             (
                 [[*job, "epochs=3"] for job in TWO],
                 same,
@@ -395,18 +493,18 @@ def test_what_was_looked_at_is_looked_at_in_the_same_way(tmp_path: Path) -> None
             (TWO, None, "until it was decided; allowed is hydra.sweeper.until_decided=true again"),
         ):
             with pytest.raises(UserError, match=words):
-                next(phases(tmp_path, iter([plan(others)]), until, {}, plan))
+                checked(others, sequential)
         taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
-        write_looks(tmp_path, Looks(None, 9, 2, [5, 6], here, [taken]))
-        searched = plan([[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)])
+        write_looks(tmp_path, looks_of(NINE, [5, 6], here, [taken]))
+        searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
         with pytest.raises(UserError, match=r"\[5, 6, 8, 9\]: .* looked at with \[5, 6, 7, 8\]"):  # 7 has chosen
-            next(phases(tmp_path, iter([searched]), Until(9, 2, None), {"seed": [5, 6]}, plan))
-        write_looks(tmp_path, Looks(None, 9, 2, [0], [], []))  # before the first look, too
+            checked(searched, NINE, seed=[5, 6])
+        write_looks(tmp_path, looks_of(NINE, [0], [], []))  # before the first look, too
         with pytest.raises(UserError, match=r"max_seeds=12: .* looked at with 9"):
-            next(phases(tmp_path, iter([jobs]), Until(12, 2, None), {}, plan))
+            checked(TWO, replace(NINE, max_seeds=12))
         (tmp_path / LOOKS_FILE).write_text("{}")
         with pytest.raises(UserError, match=r"looks.json: not one of this project's .* allowed is to remove it"):
-            next(phases(tmp_path, iter([jobs]), same, {}, plan))
+            checked(TWO, same)
 
 
 @pytest.fixture
@@ -419,9 +517,11 @@ def looked(write_run: Write, tmp_path: Path) -> Path:
                 accuracy = best - 0.9 * (optim == "sgd") + NOISE[seed] * (1 + (init == "he")) / 1000
                 jobs.append(write_run(init=init, optim=optim, seed=seed, test=[0.1, accuracy]).name)
     cells = [f"{init} / {optim}" for init in ("he", "lecun") for optim in ("adam", "sgd")]
-    (few, first), (many, second) = schedule(3, 3, 6, len(cells))
+    (few, first), (many, second) = schedule(SIX, 3, len(cells))
     looks = [look(few, first, cells), look(many, second, ["he / adam", "lecun / adam"])]
-    write_looks(tmp_path / "sweep", Looks(0.0004, 6, 3, [0, 1, 2], jobs, looks))
+    write_looks(
+        tmp_path / "sweep", looks_of(SequentialPlan(margin=0.0004, max_seeds=6, batch=3), [0, 1, 2], jobs, looks)
+    )
     return tmp_path / "sweep"
 
 
@@ -437,7 +537,7 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     assert "equivalent within 0.04 points" in in_full(comparison, comparison.pairs)
     said = answer(comparison)[0]
     assert "It is better than 2 of 3 other cells, and equivalent within 0.04 points to he / adam (n = 6)." in said
-    (_, first), (_, second) = schedule(3, 3, 6, 4)
+    (_, first), (_, second) = schedule(SIX, 3, 4)
     how = f"or had 6. Looks were taken at this many seeds: 3 (p below {first:.2g}), 6 (p below {second:.2g})."
     assert how in " ".join(method(comparison))
     assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all have, whatever they showed
@@ -490,13 +590,15 @@ def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path,
 def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
     found = read_looks(looked / LOOKS_FILE)
     first, last = found.looks
-    ((_, alone),) = schedule(3, 3, 3, len(first.cells))
+    ((_, alone),) = schedule(replace(SIX, max_seeds=3), 3, len(first.cells))
     for others in (
         replace(found, looks=[]),
         replace(found, looks=[replace(first, level=0.04)]),
         replace(found, looks=[replace(first, level=1.01 * first.level)]),
         replace(found, looks=[first, last, last]),
-        replace(found, looks=[replace(first, level=alone)], max_seeds=3),  # as many as were given
+        replace(
+            found, looks=[replace(first, level=alone)], plan=replace(found.plan, max_seeds=3)
+        ),  # as many as were given
     ):
         write_looks(looked, others)
         ((_, comparison),) = compared([looked])[1].items()

@@ -158,7 +158,7 @@ def explain(error: Exception) -> str:
 
 def _beside(key: str) -> Sequence[str]:
     """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
-    from mnist_mlp.app.register import EXPERIMENT  # which needs `usage`
+    from mnist_mlp.run.schema import EXPERIMENT  # which needs `usage`
 
     head = key.partition(".")[0]
     return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, EXPERIMENT]

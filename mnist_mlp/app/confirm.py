@@ -6,20 +6,23 @@ runs alone.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mnist_mlp.app.cells import cells_of, is_tuned, names
+from mnist_mlp.app.cells import cells_of, check_conditions, names, table_with_results, tuned_keys_of
 from mnist_mlp.app.grids import check_known, key_of, override
 from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, write_choices
+from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, read_choices
 from mnist_mlp.run.errors import ConfigError, UserError
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.record import finite
 from mnist_mlp.run.schema import Role
 from mnist_mlp.run.startup import importing
-from mnist_mlp.sweeps.jobs import FINISHED, Job, distinct
+from mnist_mlp.sweeps.jobs import Job, distinct
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,18 @@ EXAMPLE = f"'{PLACE}={{seed:[10,11,12],epochs:10}}'"
 SEED = "seed"
 
 Plan = Callable[[Sequence[Sequence[str]]], list[Job]]  # from the overrides of each job
+
+
+class Selection(NamedTuple):
+    """What a search selects.
+
+    Attributes:
+        choices: Choice for each cell, by the cell's name.
+        jobs: Jobs that confirm the choices.
+    """
+
+    choices: dict[str, Choice]
+    jobs: list[Job]
 
 
 def read(tree: Any) -> dict[str, list[Any]]:
@@ -64,58 +79,82 @@ def read(tree: Any) -> dict[str, list[Any]]:
     return given
 
 
-def phases(
-    directory: Path,
-    combinations: Sequence[Sequence[str]],
-    given: Mapping[str, Sequence[Any]],
-    plan: Plan,
-    dry_run: bool = False,
-    agree: Callable[[Sequence[Job]], None] = lambda jobs: None,
-) -> Iterator[list[Job]]:
-    """The jobs of a sweep; then, once these have been run, those that confirm what was chosen from them.
+def check(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[Any]], plan: Plan) -> None:
+    """Check, before anything is trained, that the selections of a search can be confirmed.
 
     Args:
-        directory: of the sweep.
-        combinations: overrides of each job of the search.
-        given: what to confirm with (see `read`); empty for nothing.
-        plan: makes jobs of overrides, each checked.
-        dry_run: leaves `choices.json` as it is.
-        agree: raises where the jobs that confirm must be others; called before they are written down.
+        directory: Sweep directory.
+        search: Jobs of the search.
+        given: Values of each key that the confirmation gives (see `read`).
+        plan: Makes checked jobs from overrides.
 
     Raises:
-        UserError: there is nothing to choose, a seed is in both, or a job could not work.
+        UserError: There is nothing to select, a seed is in both, or a job could not work.
     """
-    search = plan(combinations)
-    if not given:
-        if (directory / CHOICES_FILE).exists():
-            raise UserError(
-                f"{directory} holds a search that was confirmed; allowed is the same {PLACE} again, or another "
-                "hydra.sweep.dir=DIR"
-            )
-        yield search
-        return
-    cells = cells_of(search, PLACE)
-    if not is_tuned(search):
+    check_conditions(search, PLACE)
+    cells = cells_of(search)
+    if not tuned_keys_of(search):
         raise UserError(
             f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to choose and confirm; allowed is "
             "a search, such as optim.lr=1e-3,1e-2"
         )
-    first = plan([job for of_cell in cells.values() for job in confirming(of_cell[0].overrides, given)])
-    _refuse_seeds_of(search, first)
-    distinct([*search, *first], directory)  # before anything is trained: whatever is chosen, it is jobs like these
-    log.info("%s: then %d jobs train anew what is chosen for %d cells", PLACE, len(first), len(cells))
-    yield search
-    if missing := sum(job.status() not in FINISHED for job in search):
-        log.error("%d jobs of the search have no result; nothing is chosen before they have", missing)
-        return
-    chosen, choices = choose(search, directory)
-    confirm = {cell: plan(confirming(job.overrides, given)) for cell, job in chosen.items()}
-    jobs = distinct(chain.from_iterable(confirm.values()), directory)
-    agree(jobs)
-    if not dry_run:
-        named = {cell: replace(choices[cell], confirmed=names(of, directory)) for cell, of in confirm.items()}
-        write_choices(directory, named)
-    yield jobs
+    # Whatever is selected, it is confirmed by jobs like these.
+    likely = plan([overrides for of_cell in cells.values() for overrides in confirming(of_cell[0].overrides, given)])
+    _refuse_seeds_of(search, likely)
+    distinct([*search, *likely], directory)
+    log.info("%s: then %d jobs train anew what is chosen for %d cells", PLACE, len(likely), len(cells))
+
+
+def select(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[Any]], plan: Plan) -> Selection:
+    """Select a configuration for each cell, and make the jobs that confirm it.
+
+    A selection on record that was made among more jobs, by an earlier and wider command, stays. If the configuration
+    that it selected is not in this search, this search has nothing to confirm for that cell.
+
+    Args:
+        directory: Sweep directory.
+        search: Jobs of the search, all of them finished.
+        given: As in `check`.
+        plan: As in `check`.
+    """
+    with importing():
+        from mnist_mlp.report.analysis.roles import CELL, rank_settings
+
+    in_order = sorted(search, key=lambda job: str(job.directory))  # as the report reads them
+    runs, tuned = table_with_results(in_order), tuned_keys_of(in_order)
+    configurations, ranked = rank_settings(runs, tuned)
+    recorded: Mapping[str, Choice] = {}
+    with suppress(Unreadable):  # a missing file, or a damaged one, which is written again
+        recorded = read_choices(directory / CHOICES_FILE)
+    choices, jobs = {}, list[Job]()
+    for cell, rows in ranked.groupby(CELL, sort=True):
+        candidates, evaluated = [], []
+        for number, mean, n in zip(rows["setting"], rows["mean"], rows["n"], strict=True):
+            of_candidate = runs[configurations == number]
+            (setting,) = of_candidate[tuned].head(1).to_dict("records")
+            evaluated.append([in_order[row] for row in of_candidate.index])
+            tried = names(evaluated[-1], directory)
+            candidates.append(Candidate({str(key): v for key, v in setting.items()}, float(mean), int(n), tried))
+        choice = Choice(candidates[0].setting, candidates, ())
+        if _covers(wider := recorded.get(str(cell)), choice):
+            assert wider is not None
+            choice = replace(wider, confirmed=())
+        settings = [finite(dict(candidate.setting)) for candidate in candidates]
+        if (selected := finite(dict(choice.setting))) in settings:
+            first, *_ = evaluated[settings.index(selected)]
+            confirm = plan(confirming(first.overrides, given))
+            jobs += confirm
+            choice = replace(choice, confirmed=names(confirm, directory))
+        choices[str(cell)] = choice
+    return Selection(choices, distinct(jobs, directory))
+
+
+def _covers(recorded: Choice | None, choice: Choice) -> bool:
+    """Return whether a choice on record was made among the jobs of this choice and others."""
+    if recorded is None:
+        return False
+    theirs, ours = ({job for candidate in of.candidates for job in candidate.jobs} for of in (recorded, choice))
+    return theirs > ours
 
 
 def confirming(overrides: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[list[str]]:
@@ -123,37 +162,6 @@ def confirming(overrides: Sequence[str], given: Mapping[str, Sequence[Any]]) -> 
     kept = [one for one in overrides if key_of(one) not in given and schema.role_of(key_of(one)) is not Role.REPLICATE]
     values = [[override(key, value) for value in of] for key, of in given.items()]
     return [[*kept, *new] for new in product(*values)]
-
-
-def choose(search: Sequence[Job], directory: Path) -> tuple[dict[str, Job], dict[str, Choice]]:
-    """What the report would choose, by cell: a job of that setting, and the choice, of which nothing is confirmed.
-
-    Args:
-        search: jobs that all have a result.
-        directory: of the sweep.
-    """
-    with importing():
-        from mnist_mlp.report import compared
-        from mnist_mlp.report.analysis.roles import CELL, rank_settings
-
-    _, sections = compared([job.directory for job in search])
-    (comparison,) = sections.values()
-    runs, tuned = comparison.runs, comparison.tuned
-    settings, ranked = rank_settings(runs, tuned)
-    of_directory = {str(job.directory): job for job in search}
-    jobs, choices = {}, {}
-    for cell, rows in ranked.groupby(CELL, sort=True):
-        candidates = []
-        for number, mean, n in zip(rows["setting"], rows["mean"], rows["n"], strict=True):
-            of_setting = runs[settings == number]
-            (setting,) = of_setting[list(tuned)].head(1).to_dict("records")
-            tried = names([of_directory[str(run)] for run in of_setting.index], directory)
-            candidates.append(
-                Candidate({str(key): value for key, value in setting.items()}, float(mean), int(n), tried)
-            )
-        jobs[str(cell)] = of_directory[str(runs.index[settings == rows["setting"].iloc[0]][0])]
-        choices[str(cell)] = Choice(candidates[0].setting, candidates, ())
-    return jobs, choices
 
 
 def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:

@@ -69,7 +69,7 @@ def run_job(config: DictConfig) -> float | None:
         if in_sweep and config.fail_fast:
             stop.touch()
         value = writer.end(error)
-        if not (in_sweep and looks_at_results(hydra)):
+        if not (in_sweep and sweeps_by_grid(hydra)):
             raise JobFailed(f"the run failed; see {job.directory}/run.log") from error
         return value
     return writer.end()
@@ -92,8 +92,8 @@ def assignment(config: DictConfig) -> Assignment:
     )
 
 
-def looks_at_results(hydra: Any) -> bool:
-    """Return whether the sweeper finds failures in the jobs' directories, as ours does; others need an exception."""
+def sweeps_by_grid(hydra: Any) -> bool:
+    """Return whether the sweep is by our sweeper, which reads the jobs' directories and needs no exception."""
     return bool(hydra.runtime.choices["hydra/sweeper"] == "grid")
 
 

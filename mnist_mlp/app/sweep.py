@@ -1,11 +1,11 @@
-"""A sweep: those of its jobs that have no result yet are launched, watched, and launched again where a worker died."""
+"""A sweep: as long as it has jobs that have no result and were not launched yet, launch them."""
 
 import logging
 import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from statistics import mean
@@ -13,8 +13,11 @@ from statistics import mean
 from omegaconf import DictConfig
 
 import mnist_mlp
-from mnist_mlp.app.register import EXPERIMENT
+from mnist_mlp.app import confirm, records, sequential
+from mnist_mlp.app.state import Request, State, state_of
+from mnist_mlp.run import schema
 from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.holding import holding
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
@@ -22,72 +25,148 @@ from mnist_mlp.sweeps.progress import Progress
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2  # a job whose worker was killed is tried this often in one sweep
+Launch = Callable[[Sequence[Job]], object]
 
-planned: list[Job] = []  # of the sweep that has just ended; the callback that sums it up is another object
 
+def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
+    """Train the jobs of a sweep that have no result yet, whatever happens to some of them.
 
-def run_sweep(
-    directory: Path,
-    phases: Iterable[list[Job]],
-    launch: Callable[[Sequence[Job]], object],
-    settings: DictConfig,
-    begin: Callable[[Sequence[Job]], None] = lambda jobs: None,
-) -> None:
-    """Train those jobs of a sweep that have no result yet, whatever happens to some of them.
+    Each round works out, from the results in the directory, which jobs the sweep has by now; writes that down; and
+    launches those of them that have no result and were not launched in an earlier round. The sweep is over when there
+    are none.
 
     Args:
-        directory: of the sweep.
-        phases: the jobs, those that depend on the results of others after these; the next are asked for once the last
-            have been run.
-        launch: runs jobs and returns when all have ended.
-        settings: the sweep's configuration; `force`, `fail_fast`, `dry_run` and `progress` count.
-        begin: is given the first jobs once the directory is held, before any of them is trained.
+        request: What the command asks.
+        launch: Runs jobs, and returns when all have ended.
+        settings: Configuration of the sweep; `force`, `fail_fast`, `dry_run` and `progress` count.
 
     Raises:
-        UserError: a job could not work, another sweep writes there, or the results there are of another making.
+        UserError: A job could not work, another sweep writes there, or its results are not comparable.
     """
-    planned.clear()
-    coming = iter(phases)
-    jobs = next(coming)  # checked before the directory is touched
-    todo: list[Job] = []
-    with nullcontext() if settings.dry_run else holding(directory):  # held before looking at what is finished
-        if not settings.dry_run:
-            begin(jobs)
-        while jobs:
-            planned.extend(jobs)
-            undone = _run_phase(directory, jobs, launch, settings)
-            todo += undone
-            if settings.dry_run and undone:
+    check(request, settings.force)
+    results = Results(settings.force)
+    state = State(phases={})
+    with nullcontext() if settings.dry_run else holding(request.directory):
+        while True:
+            before, state = state, state_of(request, results.are_complete)
+            records.check_confirmed(request, state)
+            tried = results.launched | results.finished(state.jobs)
+            todo = [job for job in state.jobs if job not in tried]
+            _log_news(request, before, state, todo)
+            if settings.dry_run:
+                print("\n".join(_dry_run(state.jobs, todo)))
                 return
-            jobs = next(coming, [])
-    if without_result := [job for job in todo if job.status() is None]:
-        log.error("%d jobs have no result. To go on: %s", len(without_result), resume_command(directory))
+            records.write(request, state, command_line())
+            if not todo:
+                break
+            _train(request.directory, todo, launch, settings, skipped=len(state.jobs) - len(todo))
+            results.add_launched(todo)
+    _log_what_is_missing(request, state, results)
 
 
-def _run_phase(
-    directory: Path, jobs: list[Job], launch: Callable[[Sequence[Job]], object], settings: DictConfig
-) -> list[Job]:
-    """Train those jobs that have no result yet; return them."""
-    done = []
-    if not settings.force:
-        refuse_other_versions(planned, directory, mnist_mlp.__version__)
-        done = finished_jobs(jobs, mnist_mlp.__version__)
-    has_result = set(done)
-    todo = [job for job in jobs if job not in has_result]
-    log.info("%s: %d jobs, %d skipped as they have a result, %d to do", directory, len(jobs), len(done), len(todo))
-    if settings.dry_run:
-        print("\n".join(_dry_run(done, todo)))
-        return todo
+class Results:
+    """Which jobs have a result that counts. A job is looked up once, and again after it was launched.
+
+    Args:
+        ignored: Whether only results of jobs that this command launched count.
+    """
+
+    def __init__(self, ignored: bool) -> None:
+        self.launched: set[Job] = set()
+        self._ignored = ignored
+        self._known: dict[Job, bool] = {}
+
+    def finished(self, jobs: Sequence[Job]) -> set[Job]:
+        """Return those of the jobs that have a result.
+
+        Raises:
+            UserError: A result is not comparable with what the job would produce now.
+        """
+        unknown = [job for job in jobs if job not in self._known]
+        counting = [job for job in unknown if job in self.launched or not self._ignored]
+        found = set(finished_jobs(counting, mnist_mlp.__version__))
+        self._known |= {job: job in found for job in unknown}
+        return {job for job in jobs if self._known[job]}
+
+    def are_complete(self, jobs: Sequence[Job]) -> bool:
+        """Return whether all of the jobs have a result."""
+        return len(self.finished(jobs)) == len(set(jobs))
+
+    def add_launched(self, jobs: Sequence[Job]) -> None:
+        """Take note of jobs that have been launched and have ended."""
+        self.launched |= {*jobs}
+        self._known = {job: known for job, known in self._known.items() if job not in self.launched or known}
+
+
+def check(request: Request, force: bool) -> None:
+    """Check a request before its directory is touched.
+
+    Raises:
+        UserError: It cannot be met, or not in this directory.
+    """
+    records.check(request)
+    if request.confirmation:
+        confirm.check(request.directory, request.search, request.confirmation, request.plan)
+    plan = ""
+    if request.sequential:
+        plan = sequential.check(request.directory, request.search, request.confirmation, request.sequential)
+    if not force:
+        refuse_other_versions(request.search, request.directory, mnist_mlp.__version__)
+    if plan:
+        log.info("%s", plan)
+
+
+def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]) -> None:
+    """Log the interim analyses and the jobs that are new since the last round."""
+    known = before.looks.looks if before.looks else []
+    looks = state.looks.looks if state.looks else []
+    for number, look in enumerate(looks[len(known) :], start=len(known) + 1):
+        assert request.sequential is not None
+        is_decided = state.is_decided and number == len(looks)
+        log.info("%s", sequential.described(look, request.sequential.max_seeds, is_decided))
+    for phase, jobs in state.phases.items():
+        earlier = {*before.phases.get(phase, ())}
+        if new := [job for job in jobs if job not in earlier]:
+            undone = len({*new} & {*todo})
+            log.info(
+                "%s: %d jobs, %d skipped as they have a result, %d to do",
+                request.directory if phase == SEARCH else f"{request.directory}, {phase}",
+                len(new),
+                len(new) - undone,
+                undone,
+            )
+
+
+WAITING = {
+    SEARCH: "%d jobs of the search have no result; nothing is chosen before they have",
+    CONFIRM: "%d jobs have no result; no look is taken before they have",
+    SEQUENTIAL: "%d jobs have no result; no look is taken before they have",
+}
+
+
+def _log_what_is_missing(request: Request, state: State, results: Results) -> None:
+    """Log which jobs have no result, what waits for them, and how to go on."""
+    finished = results.finished(state.jobs)
+    without = [job for job in state.jobs if job not in finished]
+    if without and len(request.phases) > 1:
+        *_, last = (phase for phase, jobs in state.phases.items() if jobs)
+        # Without a search that selects, the jobs of the command line wait for the first interim analysis.
+        log.error(WAITING[CONFIRM if last == SEARCH and not request.confirmation else last], len(without))
+    if unended := [job for job in without if job.status() is None]:
+        log.error("%d jobs have no result. To go on: %s", len(unended), resume_command(request.directory))
+
+
+def _train(directory: Path, todo: Sequence[Job], launch: Launch, settings: DictConfig, skipped: int) -> None:
+    """Train these jobs, in place of what their directories hold."""
     (directory / STOP_FILE).unlink(missing_ok=True)
     for job in todo:
         (job.directory / RUN_FILE).unlink(missing_ok=True)
     if settings.hydra.runtime.choices["hydra/launcher"] != "stacked" and (hint := stacking_hint(todo)):
         log.info("%s", hint)
-    progress = Progress(todo, len(done), settings.progress)
+    progress = Progress(todo, skipped, settings.progress)
     with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
         _launch_until_ended(todo, launch)
     log.info("%s", progress.line())
-    return todo
 
 
 def stacking_hint(jobs: Sequence[Job]) -> str | None:
@@ -101,7 +180,7 @@ def stacking_hint(jobs: Sequence[Job]) -> str | None:
     )
 
 
-def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], object]) -> None:
+def _launch_until_ended(jobs: Sequence[Job], launch: Launch) -> None:
     """Launch, and launch again what a dead worker has taken down with it."""
     # Workers that are started as plain Python processes must find what the user keeps beside run.py.
     path = [str(Path(sys.argv[0]).absolute().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -120,17 +199,24 @@ def _launch_until_ended(jobs: Sequence[Job], launch: Callable[[Sequence[Job]], o
             return
 
 
+def command_line() -> str:
+    """Return the command line of this process, as a user types it."""
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
 def resume_command(directory: Path) -> str:
-    """The command line that goes on with this sweep."""
+    """Return the command line that goes on with this sweep."""
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("force=")]
-    if not any(a.startswith((f"{EXPERIMENT}=", "hydra.sweep.dir=")) for a in arguments):
+    if not any(a.startswith((f"{schema.EXPERIMENT}=", "hydra.sweep.dir=")) for a in arguments):
         arguments.append(f"hydra.sweep.dir={directory}")
     return shlex.join(["python", sys.argv[0], *arguments])
 
 
-def _dry_run(done: Sequence[Job], todo: Sequence[Job]) -> Iterable[str]:
-    for what, jobs in (("done ", done), ("to do", todo)):
-        for job in jobs:
+def _dry_run(jobs: Sequence[Job], todo: Sequence[Job]) -> Iterator[str]:
+    undone = {*todo}
+    done = [job for job in jobs if job not in undone]
+    for what, those in (("done ", done), ("to do", todo)):
+        for job in those:
             overrides = " ".join(one for one in job.overrides if not one.startswith("dry_run="))
             yield f"{what}  {job.directory.name}  {overrides}"
     seconds = [summary["wall_seconds"] for job in done if "wall_seconds" in (summary := job.summary())]

@@ -98,7 +98,7 @@ def compared(
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
     on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
-    keys = roles.compared_keys(varying, by)
+    keys = roles.compared_keys(varying, by, results.compare if {*results.compare} <= {*results.runs} else ())
     results = roles.once(results, keys)
     on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))

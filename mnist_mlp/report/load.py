@@ -4,21 +4,23 @@ import json
 import math
 import operator
 import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
 from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.choices import CHOICES_FILE, SEARCH, read_phases
+from mnist_mlp.run.choices import CHOICES_FILE, read_phases
 from mnist_mlp.run.looks import LOOKS_FILE, Looks, read_looks
 from mnist_mlp.run.reading import Unfinished, Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE, SweepRecord, read_sweep
 
+T = TypeVar("T")
 ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
     ("loss", "accuracy", "lr", "seconds"), "float64"
@@ -66,12 +68,14 @@ class Results:
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
         looks: that a sweep took at its results while it added seeds, by the sweep.
+        compare: Compared keys, as the commands of the sweeps have asked; empty if unknown, or if sweeps differ.
     """
 
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: Sequence[Problem]
     looks: Mapping[str, Looks] = field(default_factory=dict)
+    compare: Sequence[str] = ()
 
 
 def load(directories: Sequence[Path]) -> Results:
@@ -83,22 +87,17 @@ def load(directories: Sequence[Path]) -> Results:
     """
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
-    phases: dict[Path, dict[str, str] | None] = {}  # None for what cannot be read, as nobody knows what is a choice
-    looks: dict[Path, Looks | None] = {}  # None for what cannot be read, as nothing else may judge these runs
     of_sweep = dict(pair for top in directories for pair in _run_directories(top))
-    for sweep in sorted(filter(None, set(of_sweep.values()))):
-        if os.path.lexists(sweep / CHOICES_FILE):
-            try:
-                phases[sweep] = read_phases(sweep / CHOICES_FILE)
-            except Unreadable as error:
-                phases[sweep] = None
-                problems.append(Problem(str(sweep), str(error)))
-        if os.path.lexists(sweep / LOOKS_FILE):
-            try:
-                looks[sweep] = read_looks(sweep / LOOKS_FILE)
-            except Unreadable as error:
-                looks[sweep] = None
-                problems.append(Problem(str(sweep), str(error)))
+    sweeps = sorted(filter(None, set(of_sweep.values())))
+    # None for a damaged file: its runs are left out, or not tested, as it says what they are.
+    records = _read_all(sweeps, SWEEP_FILE, read_sweep, problems)
+    phases = _phases(records, _read_all(sweeps, CHOICES_FILE, read_phases, problems))
+    looks = _read_all(sweeps, LOOKS_FILE, read_looks, problems)
+    looks |= {
+        sweep: None
+        for sweep, record in records.items()
+        if record and SEQUENTIAL in record.phases and sweep not in looks
+    }
     for directory, of in sorted(of_sweep.items(), key=lambda pair: pair[0]):
         try:
             run, rows = _read_run(directory)
@@ -118,7 +117,9 @@ def load(directories: Sequence[Path]) -> Results:
         return Results(pd.DataFrame(), metrics, problems)
     table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
     table["replicate"] = replicates(table["streams"])
-    results = Results(table, metrics, problems, {str(sweep): of for sweep, of in looks.items() if of})
+    results = Results(
+        table, metrics, problems, {str(sweep): of for sweep, of in looks.items() if of}, _compared(records.values())
+    )
     # A run that confirms a choice is no run of a search, though it be of the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
     return newest(results, identities, "the same configuration as")
@@ -171,11 +172,48 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
     )
 
 
+def _read_all(
+    sweeps: Sequence[Path], name: str, read: Callable[[Path], T], problems: list[Problem]
+) -> dict[Path, T | None]:
+    """Read the file of this name of each sweep that has one; None if it is damaged, which is added to the problems."""
+    found: dict[Path, T | None] = {}
+    for sweep in sweeps:
+        if os.path.lexists(sweep / name):
+            try:
+                found[sweep] = read(sweep / name)
+            except Unreadable as error:
+                found[sweep] = None
+                problems.append(Problem(str(sweep), str(error)))
+    return found
+
+
+def _phases(
+    records: Mapping[Path, SweepRecord | None], chosen: Mapping[Path, dict[str, str] | None]
+) -> dict[Path, dict[str, str] | None]:
+    """Return the phase of each job, by the sweeps that have several: as `choices.json` has it.
+
+    Before there is a selection, all jobs of a search that is to be confirmed are of the search.
+    """
+    phases = dict(chosen)
+    for sweep, record in records.items():
+        if record is None:
+            phases[sweep] = None
+        elif CONFIRM in record.phases and sweep not in chosen:
+            phases[sweep] = dict.fromkeys(record.phases.get(SEARCH, ()), SEARCH)
+    return phases
+
+
+def _compared(records: Iterable[SweepRecord | None]) -> Sequence[str]:
+    """Return the compared keys that all records agree on; empty if there are none."""
+    keys = {tuple(record.compare) for record in records if record}
+    return next(iter(keys)) if len(keys) == 1 else ()
+
+
 def _run_directories(top: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Every run, and the sweep around it that has chosen settings or added seeds; None where there is none."""
+    """Return every run, and the sweep around it; None if there is no sweep with a file of its own around it."""
     around: dict[str, Path] = {}
     for folder, subfolders, files in os.walk(top):
-        if {CHOICES_FILE, LOOKS_FILE} & {*files, *subfolders}:
+        if {SWEEP_FILE, CHOICES_FILE, LOOKS_FILE} & {*files, *subfolders}:
             around[folder] = Path(folder)
         elif (outer := around.get(str(Path(folder).parent))) is not None:
             around[folder] = outer
@@ -195,7 +233,7 @@ def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str
     assert sweep is not None
     known = phases[sweep]
     if known is None:
-        raise Unreadable(f"its sweep's {CHOICES_FILE} is damaged; the command of that sweep writes it again")
+        raise Unreadable(f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove it, and repeat the command.")
     try:
         return {"phase": known[run.relative_to(sweep).as_posix()], "chosen_in": str(sweep)}
     except KeyError as error:

@@ -9,9 +9,9 @@ from typing import Any
 
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import finite, write_atomically
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
 CHOICES_FILE = "choices.json"
-SEARCH, CONFIRM = "search", "confirm"  # phases of a run
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,23 @@ def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
     write_atomically(directory / CHOICES_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 
-def add_confirmed(directory: Path, jobs: Mapping[str, Sequence[str]]) -> None:
-    """Write down further jobs that train the choices anew, by the name of the cell; those that are there stay."""
-    content = _read(directory / CHOICES_FILE)
-    for cell, names in jobs.items():
-        content[cell]["confirmed"] = list(dict.fromkeys([*content[cell]["confirmed"], *names]))
-    write_atomically(directory / CHOICES_FILE, json.dumps(content, indent=1) + "\n")
+def read_choices(path: Path) -> dict[str, Choice]:
+    """Read what was selected for each cell, by the cell's name.
+
+    Raises:
+        Unreadable: The file is missing or damaged.
+    """
+    try:
+        return {
+            cell: Choice(
+                of_cell["setting"],
+                [Candidate(dict(c["setting"]), c["mean"], int(c["n"]), list(c["jobs"])) for c in of_cell["candidates"]],
+                of_cell["confirmed"],
+            )
+            for cell, of_cell in _read(path).items()
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
 
 
 def read_phases(path: Path) -> dict[str, str]:

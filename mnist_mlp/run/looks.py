@@ -31,30 +31,43 @@ class Look:
     left: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Looks:
-    """All looks of a sweep.
+@dataclass(frozen=True, kw_only=True)
+class SequentialPlan:
+    """Plan of the interim analyses of a sweep that adds seeds.
 
     Attributes:
-        margin: differences of accuracy within which two cells are equivalent, a fraction; None where not asked for.
-        max_seeds: the most a cell would have got.
-        batch: how many were added at a time.
-        given: seeds that each cell had to begin with.
-        jobs: the names of all jobs looked at.
-        looks: in order; none while the first has not been taken.
+        margin: Equivalence margin, a fraction; None disables equivalence testing.
+        max_seeds: Maximum number of seeds per cell.
+        batch: Number of seeds that are added at a time.
     """
 
     margin: float | None
     max_seeds: int
     batch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """Content of a `looks.json`: the interim analyses of a sweep.
+
+    Attributes:
+        plan: Plan of the analyses.
+        given: Initial seeds of each cell.
+        jobs: Names of all jobs that the analyses used.
+        looks: Interim analyses in order; empty before the first.
+    """
+
+    plan: SequentialPlan
     given: Sequence[int]
     jobs: Sequence[str]
     looks: Sequence[Look]
 
 
 def write_looks(directory: Path, looks: Looks) -> None:
-    """Write them down."""
-    write_atomically(directory / LOOKS_FILE, json.dumps(finite(asdict(looks)), indent=1) + "\n")
+    """Write `looks.json`."""
+    content = {**asdict(looks.plan), **asdict(looks)}
+    del content["plan"]
+    write_atomically(directory / LOOKS_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 
 def read_looks(path: Path) -> Looks:
@@ -85,12 +98,14 @@ def read_looks(path: Path) -> Looks:
         if margin is not None and not 0 < float(margin) < 1:
             raise ValueError(f"margin {margin}")
         return Looks(
-            None if margin is None else float(margin),
-            int(content["max_seeds"]),
-            int(content["batch"]),
-            [int(seed) for seed in content["given"]],
-            [str(job) for job in content["jobs"]],
-            looks,
+            plan=SequentialPlan(
+                margin=None if margin is None else float(margin),
+                max_seeds=int(content["max_seeds"]),
+                batch=int(content["batch"]),
+            ),
+            given=[int(seed) for seed in content["given"]],
+            jobs=[str(job) for job in content["jobs"]],
+            looks=looks,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Unreadable(f"{LOOKS_FILE}: not one of this project's ({type(error).__name__}: {error})") from error

@@ -167,6 +167,7 @@ class Config:
 KEYS = tuple(f.name for f in fields(Config))
 SOURCES = tuple(f.name for f in fields(SeedsConfig))
 COMPARED = ("init", "optim")  # whose combinations are the cells of a comparison, unless the user says otherwise
+EXPERIMENT = "experiment"  # the group of the studies
 GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # chosen by GROUP=OPTION
 
 

@@ -63,8 +63,13 @@ class Job:
 
     def status(self) -> str | None:
         """How it ended; None where it has not."""
-        summary = self.summary()
-        return summary.get("status") if isinstance(summary, dict) else None
+        return status_of(self.directory)
+
+
+def status_of(directory: Path) -> str | None:
+    """Return how the run of a directory has ended; None if it has not."""
+    summary = read_summary(directory / RUN_FILE)
+    return summary.get("status") if isinstance(summary, dict) else None
 
 
 @dataclass(frozen=True)

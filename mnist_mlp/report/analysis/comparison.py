@@ -35,10 +35,10 @@ from mnist_mlp.report.analysis.roles import (
 )
 from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import Results
-from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 
@@ -191,7 +191,7 @@ def _judge(
         looks = renamed(looks, dict(zip(cell_names(runs, COMPARED), runs[CELL], strict=True)))
     looks = looks if looks and are_as_planned(looks) else None
     if looks and have_results(looks, of_seed := score_table(scored, SEED).reindex(order)):
-        pairs, count = judge_looks(of_seed, looks.looks, images, looks.margin)
+        pairs, count = judge_looks(of_seed, looks.looks, images, looks.plan.margin)
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
         return _Judged(pairs, count, {}, looks, independent[independent[SEED].isin(looks.looks[0].seeds)])
     # The luck of many tries is no part of what was trained anew.

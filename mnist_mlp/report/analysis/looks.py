@@ -18,7 +18,7 @@ from mnist_mlp.report.analysis.contrasts import CONFIDENCE, FEWEST
 from mnist_mlp.report.analysis.pairs import NUMBERS, compare_pairs
 from mnist_mlp.report.analysis.spending import levels
 from mnist_mlp.report.analysis.verdicts import UNDECIDED, Reason, Verdict
-from mnist_mlp.run.looks import Look, Looks
+from mnist_mlp.run.looks import Look, Looks, SequentialPlan
 
 
 def judge_looks(
@@ -96,30 +96,29 @@ def go_on(looks: Looks, pairs: pd.DataFrame) -> bool:
     of_best = (pairs["a"] == last.best) & pairs["b"].isin(playing) | (pairs["b"] == last.best) & pairs["a"].isin(
         playing
     )
-    return len(last.seeds) < looks.max_seeds and bool(pairs.loc[of_best, "verdict"].isin(UNDECIDED).any())
+    return len(last.seeds) < looks.plan.max_seeds and bool(pairs.loc[of_best, "verdict"].isin(UNDECIDED).any())
 
 
 def are_as_planned(looks: Looks) -> bool:
     """Whether there is a look, and all are those that the settings lead to."""
-    if not looks.looks or not len(looks.given) < looks.max_seeds:
+    if not looks.looks or not len(looks.given) < looks.plan.max_seeds:
         return False
-    planned = schedule(len(looks.given), looks.batch, looks.max_seeds, len(looks.looks[0].cells))
+    planned = schedule(looks.plan, len(looks.given), len(looks.looks[0].cells))
     taken = [(len(look.seeds), look.level) for look in looks.looks]
     return len(taken) <= len(planned) and np.allclose(taken, planned[: len(taken)], rtol=1e-6, atol=0)
 
 
-def schedule(given: int, batch: int, most: int, cells: int) -> list[tuple[int, float]]:
-    """How many seeds the cells in play have at each look, and its level for each pair.
+def schedule(plan: SequentialPlan, initial: int, cells: int) -> list[tuple[int, float]]:
+    """Return the number of seeds per active cell at each interim analysis, and its significance level per pair.
 
     Args:
-        given: seeds to begin with.
-        batch: how many are added at a time.
-        most: seeds of a cell, more than are given, and at least three.
-        cells: at least two.
+        plan: Plan of the analyses; its maximum is greater than the initial number of seeds, and at least three.
+        initial: Number of seeds before any are added.
+        cells: Number of cells, at least two.
     """
-    sizes = [*(size for size in range(given, most, batch) if size >= FEWEST), most]
+    sizes = [*(size for size in range(initial, plan.max_seeds, plan.batch) if size >= FEWEST), plan.max_seeds]
     pairs = cells * (cells - 1) // 2
-    return list(zip(sizes, levels([size / most for size in sizes], 1 - CONFIDENCE, pairs), strict=True))
+    return list(zip(sizes, levels([size / sizes[-1] for size in sizes], 1 - CONFIDENCE, pairs), strict=True))
 
 
 def look_at(

@@ -7,8 +7,8 @@ import pandas as pd
 
 from mnist_mlp.report.analysis import sources
 from mnist_mlp.report.analysis.roles import CELL, choose, judged_split, score, tested
-from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED, DIVERGED
+from mnist_mlp.run.sweep_file import CONFIRM
 
 TARGETS = ("epochs_to_target", "seconds_to_target")
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")

@@ -17,10 +17,10 @@ import pandas as pd
 
 from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
-from mnist_mlp.run.choices import CONFIRM, SEARCH
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED, Role
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
 STREAMS, SEED = "streams", "seed"
@@ -65,18 +65,19 @@ def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
     return [key for key in keys if schema.role_of(key) is Role.MEASURED_ON]
 
 
-def compared_keys(varying: Sequence[str], by: Sequence[str] | None) -> list[str]:
-    """The keys whose combinations are the cells.
+def compared_keys(varying: Sequence[str], by: Sequence[str] | None, recorded: Sequence[str] = ()) -> list[str]:
+    """Return the keys whose combinations are the cells.
 
     Args:
-        varying: of the runs.
-        by: what the user asks to compare; None for initialisation and optimizer.
+        varying: Keys that take several values.
+        by: Keys that the user asks to compare; None for those on record.
+        recorded: Keys that the sweeps compare; empty for initialization and optimizer.
 
     Raises:
         UserError: a key is the replicate, or has one value only.
     """
     if by is None:
-        return list(COMPARED)
+        return list(recorded or COMPARED)
     allowed = [key for key in dict.fromkeys([*COMPARED, *varying]) if schema.role_of(key) is not Role.REPLICATE]
     for key in by:
         if schema.role_of(key) is Role.REPLICATE:

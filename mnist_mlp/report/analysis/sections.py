@@ -7,7 +7,7 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.roles import as_typed, measured_keys, sort_key, tested
 from mnist_mlp.report.load import Results
-from mnist_mlp.run.choices import CONFIRM, SEARCH
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
 
 def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:

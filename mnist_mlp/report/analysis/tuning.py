@@ -20,9 +20,9 @@ from mnist_mlp.report.analysis.roles import (
     tried,
     varying_keys,
 )
-from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import COMPLETED
 from mnist_mlp.run.schema import GROUPS, Role, find_setting, role_of
+from mnist_mlp.run.sweep_file import CONFIRM
 
 
 def notes(

@@ -9,8 +9,8 @@ import pandas as pd
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT, Verdict
-from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.record import DIVERGED
+from mnist_mlp.run.sweep_file import CONFIRM
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, as_typed, has, judged_split, sort_key, tried
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
-from mnist_mlp.run.choices import CONFIRM
 from mnist_mlp.run.looks import Looks
+from mnist_mlp.run.sweep_file import CONFIRM
 
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
 
@@ -97,13 +97,13 @@ def _looks(looks: Looks | None) -> list[str]:
         return []
     counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
     within = (
-        f", or was shown to differ from it by less than {100 * looks.margin:g} points"
-        if looks.margin is not None
+        f", or was shown to differ from it by less than {100 * looks.plan.margin:g} points"
+        if looks.plan.margin is not None
         else ""
     )
     return [
         f"Seeds were added to all cells but those that are worse than the best, until each was that{within}, or had "
-        f"{looks.max_seeds}. "
+        f"{looks.plan.max_seeds}. "
         f"Looks were taken at this many seeds: {counts}. All of them together are wrong as seldom as one: each spends "
         "its share of 5 % (Lan and DeMets 1983, in O'Brien and Fleming's shape), and each pair is judged by the look "
         "that decided it. Effects are of the seeds that all cells were given first."

@@ -23,7 +23,9 @@ from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.training import origin, sentence, trained
+from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import finite, write_atomically
+from mnist_mlp.run.sweep_file import SWEEP_FILE, read_sweep
 
 DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
 FORMATS = ("png", "svg", "pdf", "eps")
@@ -60,14 +62,14 @@ def write_report(
     names = [drawing.name for section in sections for drawing in section["drawings"]]
     write_atomically(directory / "figures" / DRAWN_FILE, json.dumps(names) + "\n")
     runs = pd.concat(comparison.runs for comparison in comparisons.values())
-    made_by = [line for line in map(sweep_command, sources) if line]
+    commands = [given for sweep in sources if (given := sweep_commands(sweep))]
     content = {
         "sections": sections,
         "problems": problems,
         "sources": sources,
         "origin": origin(runs[~runs.index.duplicated()]),
-        "made_by": made_by,
-        "commands": [*made_by, command],
+        "made_by": [given[-1] for given in commands],
+        "commands": [*chain.from_iterable(commands), command],
     }
     write_atomically(directory / "index.html", _rendered("index.html", escape.html, content))
     write_atomically(directory / "report.md", _rendered("report.md", escape.markdown, content))
@@ -151,16 +153,18 @@ def _remove_budget(path: Path) -> None:
         path.unlink()
 
 
-def sweep_command(sweep: Path) -> str:
-    """The command line that made a sweep, by Hydra's own record; empty where there is none."""
+def sweep_commands(sweep: Path) -> list[str]:
+    """Return the command lines that made a sweep, the last one last; of other sweepers' by Hydra's own record."""
+    with suppress(Unreadable):
+        return [given.command for given in read_sweep(sweep / SWEEP_FILE).commands]
     try:
         overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
         hydra = [word for word in overrides["hydra"] if not word.startswith("hydra.mode=")]
         is_study = any(word.startswith("experiment=") for word in overrides["task"])  # which is a sweep without -m
         flags = [] if is_study else ["-m"]
-        return shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])
+        return [shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
-        return ""
+        return []
 
 
 def makings(runs: pd.DataFrame) -> dict[str, str]:

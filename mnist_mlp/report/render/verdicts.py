@@ -61,7 +61,7 @@ def in_full(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:
 
 def margin_in_points(comparison: Comparison) -> str:
     """Return the equivalence margin in percentage points, such as "0.5 points"."""
-    margin = comparison.looks.margin if comparison.looks else None
+    margin = comparison.looks.plan.margin if comparison.looks else None
     return f"{100 * (margin or 0):g} points"
 
 

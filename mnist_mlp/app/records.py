@@ -1,0 +1,111 @@
+"""What a sweep writes down: `sweep.json` first, then `choices.json`, then `looks.json`, before any job is launched.
+
+What is there already is never cut back: other cells and jobs, and interim analyses that came later.
+"""
+
+from pathlib import Path
+
+from mnist_mlp.app import confirm, sequential
+from mnist_mlp.app.cells import names, replicates_of, tuned_keys_of
+from mnist_mlp.app.state import Request, State
+from mnist_mlp.run import schema
+from mnist_mlp.run.choices import CHOICES_FILE, write_choices
+from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.looks import LOOKS_FILE, Looks, write_looks
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.sweep_file import (
+    CONFIRM,
+    ONCE,
+    SEQUENTIAL,
+    SWEEP_FILE,
+    Command,
+    SweepRecord,
+    read_sweep,
+    write_sweep,
+)
+
+
+def check(request: Request) -> None:
+    """Check that what the directory has on record agrees with the request.
+
+    Raises:
+        UserError: It does not, or a record is damaged.
+    """
+    directory, recorded = request.directory, _recorded(request.directory)
+    if recorded:
+        for key, was, now in (
+            ("compare", list(recorded.compare), list(schema.COMPARED)),
+            ("select", recorded.select, ONCE),
+        ):
+            if was != now:
+                raise UserError(
+                    f"{sequential.SWEEPER}.{key}={_shown(now)}: expected {_shown(was)}, as in the earlier commands for "
+                    f"{directory}. Repeat it, or use another hydra.sweep.dir=DIR."
+                )
+    phases = recorded.phases if recorded else {}
+    if not request.confirmation and (CONFIRM in phases or (directory / CHOICES_FILE).exists()):
+        raise UserError(
+            f"{directory} holds a search that was confirmed; allowed is the same {confirm.PLACE} again, or another "
+            "hydra.sweep.dir=DIR"
+        )
+    if not request.sequential and (SEQUENTIAL in phases or (directory / LOOKS_FILE).exists()):
+        raise UserError(
+            f"{directory} holds a sweep that added seeds until it was decided; allowed is {sequential.PLACE}=true "
+            "again, or another hydra.sweep.dir=DIR"
+        )
+
+
+def check_confirmed(request: Request, state: State) -> None:
+    """Check that earlier interim analyses, if there are any, were of the configurations that are selected now.
+
+    Raises:
+        UserError: They were of others.
+    """
+    if request.sequential and state.phases.get(CONFIRM):
+        sequential.check_same_jobs(request.directory, state.phases[CONFIRM])
+
+
+def _shown(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else f"[{','.join(value)}]"
+
+
+def _recorded(directory: Path) -> SweepRecord | None:
+    path = directory / SWEEP_FILE
+    if not path.exists():
+        return None
+    try:
+        return read_sweep(path)
+    except Unreadable as error:
+        raise UserError(f"{directory}: {error}. Remove it: the same command writes it again.") from error
+
+
+def write(request: Request, state: State, command: str) -> None:
+    """Write down what was asked, selected and analyzed so far.
+
+    Args:
+        request: What the command asks.
+        state: How far the sweep is.
+        command: Command line.
+    """
+    directory = request.directory
+    jobs_of = {phase: names(jobs, directory) for phase, jobs in state.phases.items()}
+    asked = SweepRecord(
+        compare=list(schema.COMPARED),
+        tuned=tuned_keys_of(request.search),
+        replicates=replicates_of(request.search),
+        select=ONCE,
+        margin=request.sequential.margin if request.sequential else None,
+        phases=jobs_of,
+        commands=[Command(command=command, jobs=names(state.jobs, directory))],
+    )
+    write_sweep(directory, asked)
+    if state.choices is not None:
+        write_choices(directory, state.choices)
+    if state.looks is not None and not _has(directory, state.looks):
+        write_looks(directory, state.looks)
+
+
+def _has(directory: Path, looks: Looks) -> bool:
+    """Return whether these interim analyses are on record already, and maybe later ones."""
+    last = sequential.last_looks(directory)
+    return last is not None and list(last.looks[: len(looks.looks)]) == list(looks.looks)

@@ -1,0 +1,302 @@
+"""Interim analyses: more seeds for all cells except those that are worse than the best, until it is decided.
+
+With `hydra.sweeper.until_decided=true`, a sweep analyzes its results, adds seeds if these leave something undecided,
+and analyzes again, at significance levels that all analyses share (see `mnist_mlp.report.analysis.looks`, which also
+judges them).
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnist_mlp.app.cells import cells_of, check_conditions, names, table_with_results, tuned_keys_of
+from mnist_mlp.app.confirm import EXAMPLE, SEED, Plan, confirming
+from mnist_mlp.run import configuration
+from mnist_mlp.run.errors import ConfigError, UserError
+from mnist_mlp.run.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, SequentialPlan, read_looks
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.startup import importing
+from mnist_mlp.sweeps.jobs import Job
+
+SWEEPER = "hydra.sweeper"
+PLACE = f"{SWEEPER}.until_decided"
+KEYS = tuple(f"{SWEEPER}.{key}" for key in ("until_decided", "max_seeds", "batch", "margin"))
+PERCENT = 100
+
+
+def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
+    """Read and check the sweeper's settings; None if the seeds are fixed.
+
+    Raises:
+        ConfigError: A value is invalid.
+    """
+    is_asked, margin = sweeper["until_decided"], sweeper["margin"]
+    if not isinstance(is_asked, bool):
+        raise ConfigError(f"{PLACE}={is_asked}: allowed are true, false")
+    for key in ("max_seeds", "batch"):
+        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MOST_SEEDS:
+            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed are whole numbers from 1 to {MOST_SEEDS:,}")
+    if margin is not None:
+        if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PERCENT:
+            raise ConfigError(
+                f"{SWEEPER}.margin={margin}: allowed are null and percentage points, greater than 0, as in 0.2"
+            )
+        if not is_asked:
+            raise ConfigError(f"{SWEEPER}.margin={margin}: seeds are as given; allowed with it is {PLACE}=true")
+        margin /= PERCENT
+    if not is_asked:
+        return None
+    return SequentialPlan(margin=margin, max_seeds=sweeper["max_seeds"], batch=sweeper["batch"])
+
+
+class Seeds(NamedTuple):
+    """Seeds of each cell.
+
+    Attributes:
+        initial: Seeds before any are added.
+        all: Initial seeds and those that may be added, in order: as many as the plan's maximum.
+    """
+
+    initial: list[int]
+    all: list[int]
+
+
+def seeds_of(search: Sequence[Job], confirmation: Mapping[str, Sequence[Any]], plan: SequentialPlan) -> Seeds:
+    """Return the seeds of a sequential sweep. Added seeds count on from the largest and skip those of the search.
+
+    Args:
+        search: Jobs of the command line.
+        confirmation: What confirms their selections; empty if nothing is confirmed.
+        plan: Plan of the interim analyses.
+    """
+    used = {seed for job in search for seed in configuration.seeds(job.config).values()}
+    initial = sorted(confirmation.get(SEED) or {int(job.config[SEED]) for job in search})
+    added = (seed for seed in count(max(initial) + 1) if seed not in used)
+    return Seeds(initial, [*initial, *islice(added, max(0, plan.max_seeds - len(initial)))])
+
+
+def check(
+    directory: Path, search: Sequence[Job], confirmation: Mapping[str, Sequence[Any]], plan: SequentialPlan
+) -> str:
+    """Check, before anything is trained, that seeds can be added.
+
+    Args:
+        directory: Sweep directory.
+        search: Jobs of the command line.
+        confirmation: What confirms their selections; empty if nothing is confirmed.
+        plan: Plan of the interim analyses.
+
+    Returns:
+        What will happen, for the log.
+
+    Raises:
+        UserError: There is nothing to decide, or the directory has interim analyses of another plan.
+    """
+    check_conditions(search, PLACE)
+    cells = cells_of(search)
+    _check_jobs(search, len(cells), plan, confirmation)
+    seeds = seeds_of(search, confirmation, plan)
+    _check_maximum(seeds, plan)
+    if last := last_looks(directory):
+        _check_same_plan(directory, last, plan, seeds, cells)
+    if not confirmation:
+        check_same_jobs(directory, search)
+    return (
+        f"{PLACE}: then up to {plan.max_seeds - len(seeds.initial)} further seeds for each of {len(cells)} cells, "
+        f"{plan.batch} at a time, until it is decided"
+    )
+
+
+def check_initial(search: Sequence[Job], initial: Sequence[Job]) -> None:
+    """Check that every cell of a search has initial jobs to add seeds to.
+
+    Raises:
+        UserError: A cell has none, as a wider search has selected a configuration that this search does not have.
+    """
+    if without := sorted(cells_of(search).keys() - cells_of(initial).keys()):
+        raise UserError(
+            f"{PLACE}: expected the configuration that an earlier and wider search has selected for {without[0]} in "
+            "this search. Repeat the wider command, or use another hydra.sweep.dir=DIR."
+        )
+
+
+class Analyses(NamedTuple):
+    """Interim analyses that the results allow, and the jobs that they call for.
+
+    Attributes:
+        jobs: Jobs of added seeds, in order.
+        looks: Content of `looks.json`.
+        is_decided: Whether no cell gets more seeds after the last analysis.
+    """
+
+    jobs: list[Job]
+    looks: Looks
+    is_decided: bool
+
+
+def analyze(
+    directory: Path,
+    initial: Sequence[Job],
+    seeds: Seeds,
+    plan: SequentialPlan,
+    make: Plan,
+    have_results: Callable[[Sequence[Job]], bool],
+) -> Analyses:
+    """Analyze the results of a sweep, from its first interim analysis as far as there are results.
+
+    Args:
+        directory: Sweep directory.
+        initial: Jobs of the initial seeds.
+        seeds: Seeds of each cell.
+        plan: Plan of the interim analyses.
+        make: Makes checked jobs from overrides.
+        have_results: Whether all of these jobs are finished.
+    """
+    with importing():
+        import pandas as pd
+
+        from mnist_mlp.report.analysis.comparison import score_table
+        from mnist_mlp.report.analysis.looks import look_at, schedule
+
+    jobs = cells_of(initial)
+    added, used = list[Job](), list(initial)
+    looks, results = list[Look](), list[pd.DataFrame]()
+    pairs, active = None, list(jobs)
+    for size, level in schedule(plan, len(seeds.initial), len(jobs)):
+        wanted = [
+            overrides
+            for cell in active
+            for overrides in confirming(jobs[cell][0].overrides, {SEED: seeds.all[len(jobs[cell]) : size]})
+        ]
+        new = make(wanted) if wanted else []
+        added += new
+        for cell, of_cell in cells_of(new).items():
+            jobs[cell] += of_cell
+        so_far = list(chain.from_iterable(jobs.values()))
+        if not have_results(so_far):
+            break
+        if unread := new if results else so_far:
+            results.append(table_with_results(unread))
+        used, scores = so_far, score_table(pd.concat(results), SEED).reindex(list(jobs))
+        now = Look(seeds.all[:size], level, active, "", {})
+        look, active, pairs = look_at(scores, now, pairs, _test_images(so_far), plan.margin)
+        looks.append(look)
+        if not active:
+            break
+    record = Looks(plan=plan, given=seeds.initial, jobs=names(used, directory), looks=looks)
+    return Analyses(added, record, is_decided=not active)
+
+
+def _test_images(jobs: Sequence[Job]) -> float | None:
+    """Return the number of test images if all jobs share the test set; else None."""
+    sets = {(job.test_images, job.data_digest) for job in jobs}
+    return (float(jobs[0].test_images) or None) if len(sets) == 1 else None
+
+
+def described(look: Look, max_seeds: int, is_decided: bool) -> str:
+    """Describe an interim analysis for the log."""
+    left = "; ".join(f"{cell}: {verdict}" for cell, verdict in look.left.items())
+    found = (
+        f"look at {len(look.seeds)} seeds (p below {look.level:.2g}): {look.best} leads{f' ({left})' if left else ''}"
+    )
+    if is_decided:
+        return f"{found}; all is decided"
+    others = f"{len(look.cells) - len(look.left) - 1} not worse"
+    if len(look.seeds) == max_seeds:
+        return f"{found}; {others}, at the most seeds"
+    return f"{found}; {others}: all of these get further seeds"
+
+
+def _check_jobs(
+    jobs: Sequence[Job], cells: int, plan: SequentialPlan, confirmation: Mapping[str, Sequence[Any]]
+) -> None:
+    from mnist_mlp.report.analysis.pairs import MOST_CELLS
+
+    if not 2 <= cells <= MOST_CELLS:
+        raise UserError(f"{PLACE}: cells={cells}; allowed are 2 to {MOST_CELLS}, each compared with each")
+    if tuned_keys_of(jobs) and not confirmation:
+        raise UserError(
+            f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "
+            f"one setting a cell, or a search that is confirmed, as with {EXAMPLE}"
+        )
+    apart: dict[str, Any] = {
+        f"seeds.{source}": own for job in jobs for source, own in _streams(job) if not confirmation
+    }
+    apart |= {key: values for key, values in confirmation.items() if key.startswith("seeds.")}
+    if apart:
+        key, value = next(iter(apart.items()))
+        raise UserError(f"{PLACE}: {key}={value}: further seeds are of all sources; allowed is seed alone")
+    images = min(job.test_images for job in jobs)
+    if plan.margin is not None and plan.margin * images < 1 - 1e-9:
+        raise UserError(
+            f"{SWEEPER}.margin={plan.margin * PERCENT:g}: less than one of {images:,} test images; allowed are "
+            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points and more"
+        )
+
+
+def _streams(job: Job) -> Iterator[tuple[str, int]]:
+    """Return the sources of randomness whose seed is not that of the run."""
+    return ((source, seed) for source, seed in configuration.seeds(job.config).items() if seed != job.config[SEED])
+
+
+def _check_maximum(seeds: Seeds, plan: SequentialPlan) -> None:
+    from mnist_mlp.report.analysis.contrasts import FEWEST
+
+    least = max(len(seeds.initial) + 1, FEWEST)
+    if plan.max_seeds < least:
+        raise UserError(
+            f"{SWEEPER}.max_seeds={plan.max_seeds}: each cell is given {len(seeds.initial)} to begin with; allowed are "
+            f"{least} and more"
+        )
+
+
+def last_looks(directory: Path) -> Looks | None:
+    """Return the interim analyses of an earlier command, if there are any.
+
+    Raises:
+        UserError: Their file is damaged.
+    """
+    if not (directory / LOOKS_FILE).exists():
+        return None
+    try:
+        return read_looks(directory / LOOKS_FILE)
+    except Unreadable as error:
+        raise UserError(f"{directory}: {error}; allowed is to remove it, as the same looks are taken again") from error
+
+
+def _check_same_plan(directory: Path, last: Looks, plan: SequentialPlan, seeds: Seeds, cells: Collection[str]) -> None:
+    """Check that the earlier analyses are those that would be repeated now."""
+    were = last.looks[0].cells if last.looks else cells
+    seen = list(last.looks[-1].seeds) if last.looks else []
+    for key, was, now in (
+        (f"{SWEEPER}.max_seeds", last.plan.max_seeds, plan.max_seeds),
+        (f"{SWEEPER}.batch", last.plan.batch, plan.batch),
+        (
+            f"{SWEEPER}.margin",
+            *(None if m is None else round(m * PERCENT, 9) for m in (last.plan.margin, plan.margin)),
+        ),
+        (SEED, list(last.given), seeds.initial),
+        (f"{SEED} (with those that are added)", seen, seeds.all[: len(seen)]),
+        ("cells", ", ".join(sorted(were)), ", ".join(sorted(cells))),
+    ):
+        if was != now:
+            raise UserError(
+                f"{key}={now}: {directory} has been looked at with {was}; to change that after a look would leave the "
+                "verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
+            )
+
+
+def check_same_jobs(directory: Path, jobs: Sequence[Job]) -> None:
+    """Check that the initial jobs are those of the earlier analyses, if there are any.
+
+    Raises:
+        UserError: There are other jobs.
+    """
+    last = last_looks(directory)
+    if last and last.looks and (new := sorted({*names(jobs, directory)} - {*last.jobs})):
+        raise UserError(
+            f"{directory}: {len(new)} jobs are others than those that were looked at, such as {new[0]}; to change them "
+            "after a look would leave the verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
+        )

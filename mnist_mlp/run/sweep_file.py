@@ -1,0 +1,122 @@
+"""What was asked of a sweep: `sweep.json` in its directory, the first file that a sweep writes."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.record import finite, write_atomically
+
+SWEEP_FILE = "sweep.json"
+SEARCH, CONFIRM, SEQUENTIAL = "search", "confirm", "sequential"  # phases
+PHASES = (SEARCH, CONFIRM, SEQUENTIAL)  # in the order in which they run
+ONCE = "once"  # `select`: one selection per cell, from the mean over seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command that was given for a sweep.
+
+    Attributes:
+        command: Command line.
+        jobs: Names of the jobs that the command asked for, in all phases so far.
+    """
+
+    command: str
+    jobs: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRecord:
+    """Content of a `sweep.json`: everything that the commands given for this directory have asked for.
+
+    Attributes:
+        compare: Compared keys, whose combinations are the cells.
+        tuned: Keys whose values are selected within a cell.
+        replicates: Replicate key, such as `seed`, to its values in the search.
+        select: How configurations are selected; `ONCE`.
+        margin: Equivalence margin, a fraction; None disables equivalence testing.
+        phases: Phase to the names of its jobs. A phase that was asked for and has no jobs yet is there, and empty.
+        commands: All commands; a command that was given again counts as the last.
+    """
+
+    compare: Sequence[str]
+    tuned: Sequence[str]
+    replicates: Mapping[str, Sequence[int]]
+    select: str
+    margin: float | None
+    phases: Mapping[str, Sequence[str]]
+    commands: Sequence[Command]
+
+    def extended(self, later: "SweepRecord") -> "SweepRecord":
+        """Return the record with what later commands have asked for in addition."""
+        given_again = {command.command for command in later.commands}
+        return SweepRecord(
+            compare=later.compare,
+            tuned=_union(self.tuned, later.tuned),
+            replicates={
+                key: sorted({*self.replicates.get(key, ()), *later.replicates.get(key, ())})
+                for key in _union(self.replicates, later.replicates)
+            },
+            select=later.select,
+            margin=later.margin,
+            phases={
+                phase: _union(self.phases.get(phase, ()), later.phases.get(phase, ()))
+                for phase in PHASES
+                if phase in self.phases or phase in later.phases
+            },
+            commands=[*(one for one in self.commands if one.command not in given_again), *later.commands],
+        )
+
+
+def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *second]))
+
+
+def write_sweep(directory: Path, record: SweepRecord) -> None:
+    """Write `sweep.json`; what earlier commands have asked for stays.
+
+    Raises:
+        Unreadable: The file that is there is damaged.
+    """
+    path = directory / SWEEP_FILE
+    if path.exists():
+        before = read_sweep(path)
+        record = before.extended(record)
+        if record == before:
+            return
+    write_atomically(path, json.dumps(finite(asdict(record)), indent=1) + "\n")
+
+
+def read_sweep(path: Path) -> SweepRecord:
+    """Read a `sweep.json`.
+
+    Raises:
+        Unreadable: The file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        margin = content["margin"]
+        if margin is not None and not 0 < margin < 1:
+            raise ValueError(f"margin {margin}")
+        if not content["phases"].keys() <= {*PHASES} or not content["compare"]:
+            raise ValueError("unknown phases, or no compared keys")
+        return SweepRecord(
+            compare=_texts(content["compare"]),
+            tuned=_texts(content["tuned"]),
+            replicates={str(key): [int(seed) for seed in seeds] for key, seeds in content["replicates"].items()},
+            select=str(content["select"]),
+            margin=None if margin is None else float(margin),
+            phases={str(phase): _texts(jobs) for phase, jobs in content["phases"].items()},
+            commands=[Command(command=str(one["command"]), jobs=_texts(one["jobs"])) for one in content["commands"]],
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise Unreadable(f"{SWEEP_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+
+
+def _texts(content: Any) -> list[str]:
+    if not isinstance(content, list) or not all(isinstance(text, str) for text in content):
+        raise ValueError(f"{json.dumps(content)[:40]} is not a list of texts")
+    return content

@@ -1,0 +1,218 @@
+"""`sweep.json`: what was asked of a sweep, how further commands add to it, and what the report and a resume read."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import (
+    IN_PROCESS,
+    NO_REPORT,
+    ROOT,
+    SMALLER,
+    Command,
+    Write,
+    planning,
+    requested,
+    state_by_disk,
+    swept,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_mlp.app import records
+from mnist_mlp.app.register import register
+from mnist_mlp.app.sweep import check
+from mnist_mlp.report import compared
+from mnist_mlp.report.render.page import sweep_commands
+from mnist_mlp.run import sweep_file
+from mnist_mlp.run.choices import CHOICES_FILE
+from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.looks import LOOKS_FILE
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.sweep_file import CONFIRM, PHASES, SEARCH, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
+
+register(ROOT / "experiments")
+RECORD = SweepRecord(
+    compare=["init", "optim"],
+    tuned=["optim.lr"],
+    replicates={"seed": [0, 1]},
+    select="once",
+    margin=0.002,
+    phases={SEARCH: ["a", "b"], CONFIRM: []},
+    commands=[sweep_file.Command(command="python run.py -m seed=0,1", jobs=["a", "b"])],
+)
+texts = st.lists(st.text("abc", min_size=1, max_size=2), max_size=3, unique=True)
+sweeps = st.builds(
+    SweepRecord,
+    compare=st.just(["init", "optim"]),
+    tuned=texts,
+    replicates=st.dictionaries(
+        st.sampled_from(["seed", "seeds.weights"]), st.lists(st.integers(0, 5), min_size=1, unique=True).map(sorted)
+    ),
+    select=st.just("once"),
+    margin=st.none() | st.floats(0.001, 0.5),
+    phases=st.fixed_dictionaries({SEARCH: texts}, optional=dict.fromkeys(PHASES[1:], texts)),
+    commands=st.lists(
+        st.builds(sweep_file.Command, command=st.sampled_from("xyz"), jobs=texts), min_size=1, max_size=1
+    ),
+)
+
+
+@given(first=sweeps, second=sweeps)
+def test_extended_keeps_everything_and_is_idempotent(first: SweepRecord, second: SweepRecord) -> None:
+    both = first.extended(second)
+    assert both.extended(second) == both
+    for record in (first, second):
+        assert {*record.tuned} <= {*both.tuned}
+        for phase, jobs in record.phases.items():
+            assert {*jobs} <= {*both.phases[phase]}
+        for key, seeds in record.replicates.items():
+            assert {*seeds} <= {*both.replicates[key]}
+    assert list(both.phases) == [phase for phase in PHASES if phase in first.phases or phase in second.phases]
+    assert both.commands[-1] == second.commands[-1]
+    assert {command.command for command in both.commands} == {c.command for c in (*first.commands, *second.commands)}
+
+
+def test_write_and_read_sweep_round_trip(tmp_path: Path) -> None:
+    write_sweep(tmp_path, RECORD)
+    assert read_sweep(tmp_path / SWEEP_FILE) == RECORD
+    later = replace(RECORD, tuned=["batch_size"], phases={SEARCH: ["c"]})
+    write_sweep(tmp_path, later)
+    assert read_sweep(tmp_path / SWEEP_FILE) == RECORD.extended(later)
+
+
+CONTENT = {
+    "compare": ["init"],
+    "tuned": [],
+    "replicates": {},
+    "select": "once",
+    "margin": None,
+    "phases": {},
+    "commands": [],
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        *(
+            json.dumps(CONTENT | change)
+            for change in (
+                {"compare": []},
+                {"compare": "init"},
+                {"margin": 2},
+                {"margin": "wide"},
+                {"phases": {"dance": []}},
+                {"phases": {"search": "abc"}},
+                {"phases": []},
+                {"replicates": {"seed": ["x"]}},
+                {"commands": ["python run.py"]},
+                {"commands": [{"command": "x", "jobs": [1]}]},
+            )
+        ),
+        *(json.dumps({k: v for k, v in CONTENT.items() if k != key}) for key in CONTENT),
+    ],
+)
+def test_damaged_sweep_file_is_named_and_nothing_is_written(tmp_path: Path, content: str, write_run: Write) -> None:
+    sweep = write_run().parent
+    (sweep / SWEEP_FILE).write_text(content)
+    with pytest.raises(Unreadable, match=r"^sweep\.json: not one of this project's"):
+        read_sweep(sweep / SWEEP_FILE)
+    with pytest.raises(Unreadable):
+        write_sweep(sweep, RECORD)
+    with pytest.raises(UserError, match=r"no run to report on(.|\n)*sweep\.json: not one of this project's"):
+        compared([sweep])
+    with planning(sweep) as plan, pytest.raises(UserError, match=r"sweep\.json: .* Remove it: the same command writes"):
+        check(requested(sweep, plan, [["optim=adam"]]), force=False)
+    assert (sweep / SWEEP_FILE).read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"compare": ["init", "model.hidden"]},
+            r"compare=\[init,optim\]: expected \[init,model\.hidden\], as in the earlier commands for ",
+        ),
+        ({"select": "each"}, r"select=once: expected each, as in the earlier commands for "),
+        ({"phases": {SEARCH: [], CONFIRM: []}}, "holds a search that was confirmed; allowed is the same"),
+        ({"phases": {SEARCH: [], "sequential": []}}, "holds a sweep that added seeds until it was decided; allowed is"),
+    ],
+)
+def test_check_of_another_kind_of_sweep_in_the_directory_is_refused(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    write_sweep(tmp_path, replace(RECORD, **{"phases": {SEARCH: ["a"]}, **change}))
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=words) as caught:
+        check(requested(tmp_path, plan, [["optim=adam"]]), force=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_report_on_a_search_that_is_to_be_confirmed_tests_nothing(tmp_path: Path) -> None:
+    jobs = [
+        [f"optim={optim}", f"optim.lr={lr}", f"seed={s}"]
+        for optim in ("adam", "sgd")
+        for lr in (1, 2)
+        for s in (0, 1, 2)
+    ]
+
+    def accuracy(job: Any) -> float | None:
+        return None if job.config["seed"] == 9 else 0.5 + job.config["seed"] / 100 + (job.choices["optim"] == "sgd") / 5
+
+    with planning(tmp_path) as plan:
+        request = requested(tmp_path, plan, jobs, {"seed": [9]})
+        records.write(request, state_by_disk(request), "a command")
+        swept(request, accuracy)
+    (tmp_path / CHOICES_FILE).unlink()  # as after a kill in the search
+    ((_, comparison),) = compared([tmp_path])[1].items()
+    assert comparison.pairs["reason"].tolist() == ["not confirmed"]
+    assert comparison.runs["phase"].tolist() == [SEARCH] * 12
+
+
+def test_commands_add_to_a_sweep_and_the_report_has_all_of_it(command: Command, tmp_path: Path) -> None:
+    """A wide command, a narrower one, and one that goes beyond: nothing is trained twice, all is reported."""
+    here = tmp_path / "multirun/here"
+
+    def run(*arguments: str) -> list[tuple[str, str, str]]:
+        given = ("run.py", "-m", *arguments, "epochs=1", *SMALLER, IN_PROCESS, "hydra.sweep.dir=multirun/here")
+        return re.findall(r"(\d+) jobs, (\d+) skipped as they have a result, (\d+) to do", command(*given).stdout)
+
+    assert run("optim=adam,sgd", "seed=0,1", NO_REPORT) == [("4", "0", "4")]
+    times = {path: path.stat().st_mtime_ns for path in here.glob(f"*/{RUN_FILE}")}
+    assert run("optim=adam", "seed=0", NO_REPORT) == [("1", "1", "0")]
+    assert run("optim=adam,sgd,nag", "seed=0") == [("3", "2", "1")]
+    assert run("optim=adam", "seed=0", NO_REPORT) == [("1", "1", "0")]
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    record = read_sweep(here / SWEEP_FILE)
+    assert len(record.phases[SEARCH]) == 5
+    assert record.replicates == {"seed": [0, 1]}
+    assert [len(given.jobs) for given in record.commands] == [4, 3, 1]
+    assert sweep_commands(here) == [given.command for given in record.commands]
+    assert sweep_commands(here)[0].startswith("python run.py -m optim=adam,sgd seed=0,1 ")
+    assert len((tmp_path / "reports/here/runs.csv").read_text().splitlines()) == 1 + 5
+    page = (tmp_path / "reports/here/report.md").read_text()
+    assert page.count("python run.py -m optim=adam,sgd") >= 2
+
+
+def test_report_compares_what_the_sweep_compares(write_run: Write) -> None:
+    runs: Sequence[Path] = [write_run(lr=lr, seed=seed) for lr in (0.1, 0.2) for seed in (0, 1)]
+    sweep = runs[0].parent
+    record = replace(RECORD, phases={SEARCH: [run.name for run in runs]})
+    write_sweep(sweep, replace(record, compare=["optim.lr"]))
+    ((_, comparison),) = compared([sweep])[1].items()
+    assert sorted(comparison.summary["cell"]) == ["optim.lr=0.1", "optim.lr=0.2"]
+    ((_, comparison),) = compared([sweep], by=["optim"])[1].items()
+    assert comparison.summary["cell"].tolist() == ["adam"]
+    (sweep / SWEEP_FILE).unlink()
+    write_sweep(sweep, replace(record, compare=["no.such.key"]))
+    ((_, comparison),) = compared([sweep])[1].items()
+    assert comparison.summary["cell"].tolist() == ["he / adam"]
+    assert not (sweep / LOOKS_FILE).exists()

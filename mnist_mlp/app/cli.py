@@ -69,7 +69,7 @@ def call(main: Callable[[], None]) -> None:
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
-    if any(re.match(r"\+*experiment=.*,", argument) for argument in sys.argv[1:]):
+    if any(re.match(rf"\+*{schema.EXPERIMENT}=.*,", argument) for argument in sys.argv[1:]):
         # Hydra would compose them over one another and sweep over neither's parameters.
         sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
@@ -158,7 +158,5 @@ def explain(error: Exception) -> str:
 
 def _beside(key: str) -> Sequence[str]:
     """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
-    from mnist_mlp.app.register import EXPERIMENT  # which needs `usage`
-
     head = key.partition(".")[0]
-    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, EXPERIMENT]
+    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, schema.EXPERIMENT]

@@ -10,13 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_mlp.app.cli import usage
 from mnist_mlp.run import schema
+from mnist_mlp.run.schema import EXPERIMENT as EXPERIMENT  # re-exported for `mnist_mlp.app.sweep`
 from mnist_mlp.sweeps.names import job_name
 
 # Our launcher files have the names of the plugins' schemas, so that `hydra/launcher=ray` means ours; Hydra 1.3 matches
 # the two, as it should, and warns that 1.4 will want it spelt out.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
-
-EXPERIMENT = "experiment"
 
 
 def register(experiments: Path) -> None:

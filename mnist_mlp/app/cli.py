@@ -12,6 +12,7 @@ from omegaconf import MISSING, DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.run import configuration, schema
+from mnist_mlp.run.environ import environment_variables
 from mnist_mlp.run.environment import extra_with, find_modules_in
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.interrupts import INTERRUPTED
@@ -72,9 +73,9 @@ def call(main: Callable[[], None]) -> None:
     if any(re.match(rf"\+*{schema.EXPERIMENT}=.*,", argument) for argument in sys.argv[1:]):
         # Hydra would compose them over one another and sweep over neither's parameters.
         sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
     try:
-        main()
+        with environment_variables(HYDRA_FULL_ERROR="1"):  # Hydra lets exceptions through, to be explained here
+            main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")
     except BrokenPipeError:  # whoever reads what is printed has had enough

@@ -25,7 +25,7 @@ from mnist_mlp.training.loop import (
     first_non_finite,
 )
 from mnist_mlp.training.process import prepared
-from mnist_mlp.training.stack.optimizers import kind_of
+from mnist_mlp.training.stack.optimizers import kind_of, warn_of_refuted
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import CHUNK_BYTES, Stack
 from mnist_mlp.training.stack.toolchain import Toolchain
@@ -103,8 +103,9 @@ def _train(
 ) -> Generator[tuple[int, Record | BaseException], None, None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # Runs whose optimizers step together stand together.
-    rows = sorted(range(len(runs)), key=[kind_of(run) for run in runs].__getitem__)
+    kinds = [kind_of(run) for run in runs]
+    warn_of_refuted(kinds)
+    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs whose optimizers step together are neighbors
     data = data.to(device)
     stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs, toolchain=toolchain)
     going = set(range(len(rows)))  # rows that have not ended

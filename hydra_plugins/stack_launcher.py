@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -12,6 +13,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from mnist_mlp.training.stack.toolchain import Toolchain
 
 log = logging.getLogger("mnist_mlp.training.stack.loop")  # as only the package's loggers are shown
 
@@ -86,6 +90,13 @@ class StackLauncher(BasicLauncher):
             returns[number] = self._run(configs[number], self.task_function, self.hydra_context)
         return [returns[number] for number in range(len(configs))]
 
+    @cached_property
+    def toolchain(self) -> "Toolchain":
+        """Compiler and CUDA-graph capture that all stacks of a sweep share."""
+        from mnist_mlp.training.stack.toolchain import Toolchain
+
+        return Toolchain()
+
     def _run(self, config: DictConfig, task: TaskFunction, context: HydraContext) -> JobReturn:
         """Have Hydra prepare a job's directory and call a function of its configuration."""
         assert self.config is not None
@@ -117,7 +128,7 @@ class StackLauncher(BasicLauncher):
         prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others say why not
         stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
         if prepared and not stop.exists():
-            values = train(jobs)
+            values = train(jobs, self.toolchain)
             for result, value in zip(prepared, values, strict=True):
                 result.return_value = value
                 if value is None and not sweeps_by_grid(self.config.hydra):

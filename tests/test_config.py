@@ -21,7 +21,7 @@ from mnist_mlp.report.analysis.roles import varying_keys
 from mnist_mlp.report.load import load
 from mnist_mlp.run.configuration import plain
 from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.schema import GROUPS, Role, check, describe, role_of
+from mnist_mlp.run.schema import EXPERIMENT, GROUPS, Role, check, describe, role_of
 from mnist_mlp.sweeps import names
 from mnist_mlp.training import build
 
@@ -318,7 +318,7 @@ def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None
 )
 def test_what_is_wrong_in_a_study_is_put_into_words(study: str, words: str) -> None:
     node = OmegaConf.create(study)
-    ConfigStore.instance().store(group="experiment", name="wrong", node=node, package="_global_", provider="test")
+    ConfigStore.instance().store(group=EXPERIMENT, name="wrong", node=node, package="_global_", provider="test")
     with pytest.raises(HydraException) as caught:
         composed("experiment=wrong")
     assert explain(caught.value).startswith(f"experiment=wrong: {words}")

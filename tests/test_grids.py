@@ -19,9 +19,10 @@ from test_docs import blocks
 from mnist_mlp.app import grids
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.compose import Kept, compose
-from mnist_mlp.app.register import EXPERIMENT, register
+from mnist_mlp.app.register import register
 from mnist_mlp.run.configuration import plain
 from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.run.schema import EXPERIMENT
 
 register(ROOT / "experiments")
 OPTIONS = ("adam", "radam", "sgd")

@@ -28,6 +28,7 @@ from mnist_mlp.sweeps.jobs import Assignment, Job
 from mnist_mlp.training.build import build
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.plan import NO_LIKE, NO_MEMORY, UNKNOWN, pack, stack_key
+from mnist_mlp.training.stack.toolchain import Toolchain
 
 STACKED = "hydra/launcher=stacked"
 CELLS = ("-m", "init=he,lecun", "optim=sgd,nag", "seed=0,1", NO_REPORT)
@@ -268,7 +269,7 @@ def test_a_stack_that_does_not_fit_after_all_is_halved(
 
     monkeypatch.setattr(loop, "train", limited)
     jobs = [(job(tmp_path / str(seed), {"seed": seed, "epochs": 1}), log_of_job()) for seed in range(5)]
-    values = stacks.train(jobs)
+    values = stacks.train(jobs, Toolchain())
     assert sizes == [5, 3, 2, 1, 2]
     assert all(value is not None and value > 0.05 for value in values)
     assert {run["stack_size"] for run in summaries(tmp_path).values()} == {1, 2}
@@ -288,7 +289,7 @@ def test_one_run_that_cannot_write_leaves_the_others_alone(
 
     monkeypatch.setattr(loop, "train", disturbed)
     jobs = [(job(tmp_path / str(seed), {"seed": seed, "epochs": 2}), log_of_job()) for seed in range(3)]
-    values = stacks.train(jobs)
+    values = stacks.train(jobs, Toolchain())
     assert [value is None for value in values] == [False, True, False]
     assert {name: run["status"] for name, run in summaries(tmp_path).items()} == {"0": "completed", "2": "completed"}
 

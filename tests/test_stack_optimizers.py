@@ -1,6 +1,8 @@
 """Optimizers without a formula: in a stack as alone, whether they step for all runs of a setting or for one."""
 
+import gc
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -21,6 +23,7 @@ from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Schedule, linear
 from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.stack import loop
+from mnist_mlp.training.stack.blueprint import Blueprint, is_elementwise
 from mnist_mlp.training.stack.optimizers import ALONE, BY_FORMULA, TOGETHER, kind_of
 from mnist_mlp.training.stack.parameters import groups_of
 from mnist_mlp.training.stack.runs import Run
@@ -291,11 +294,40 @@ def test_optimizers_of_all_kinds_share_a_stack(data: Splits) -> None:
 def test_a_claim_that_is_not_so_is_found_out(data: Splits, caplog: pytest.LogCaptureFixture) -> None:
     runs = [run(Claiming, seed, dropout=0.0) for seed in (0, 1)]
     assert all(kind_of(one).how == ALONE for one in runs)
-    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert message.startswith("Claiming: 20 steps of two runs at once are not those of each alone")
     expected = [alone(run(Normalised, seed, dropout=0.0), data, epochs=1) for seed in (0, 1)]
     for records, wanted in zip(in_a_stack(runs, data, epochs=1), expected, strict=True):
         compare(records, wanted)
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert message.startswith("Claiming: 20 steps of two runs at once differ from those of each run alone")
+
+
+def test_kind_of_equal_optimizers_verifies_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Blueprint] = []
+    make = Blueprint.make
+
+    def counted(self: Blueprint, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        made.append(self)
+        return make(self, parameters)
+
+    monkeypatch.setattr(Blueprint, "make", counted)
+    is_elementwise.cache_clear()
+    for seed, power in ((0, 0.5), (1, 0.5), (0, 1.0)):
+        assert kind_of(run(lambda p, power=power: Powered(p, power), seed)).how == TOGETHER  # type: ignore[misc]
+    assert len(made) == 2 * 3  # settings; two runs at once and each alone
+
+
+def test_blueprint_does_not_keep_parameters() -> None:
+    model = nn.Linear(2, 3)
+    weight = weakref.ref(model.weight)
+    blueprint = Blueprint(Signs(model.parameters()))
+    assert is_elementwise(blueprint)
+    del model
+    gc.collect()
+    assert weight() is None
+    other = nn.Parameter(torch.ones(4))
+    made = blueprint.make([other])
+    assert isinstance(made, Signs)
+    assert made.param_groups == [{"lr": 1e-3, "momentum": 0.9, "params": [other]}]
 
 
 def test_settings_that_an_optimizer_keeps_to_itself_count(data: Splits) -> None:

@@ -86,7 +86,7 @@ def test_write_and_read_sweep_round_trip(tmp_path: Path) -> None:
     assert read_sweep(tmp_path / SWEEP_FILE) == RECORD.extended(later)
 
 
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "compare": ["init"],
     "tuned": [],
     "replicates": {},
@@ -95,6 +95,18 @@ CONTENT = {
     "phases": {},
     "commands": [],
 }
+DAMAGE: list[dict[str, Any]] = [
+    {"compare": []},
+    {"compare": "init"},
+    {"margin": 2},
+    {"margin": "wide"},
+    {"phases": {"dance": []}},
+    {"phases": {"search": "abc"}},
+    {"phases": []},
+    {"replicates": {"seed": ["x"]}},
+    {"commands": ["python run.py"]},
+    {"commands": [{"command": "x", "jobs": [1]}]},
+]
 
 
 @pytest.mark.parametrize(
@@ -103,21 +115,7 @@ CONTENT = {
         "{",
         "[]",
         "[" * 100_000,
-        *(
-            json.dumps(CONTENT | change)
-            for change in (
-                {"compare": []},
-                {"compare": "init"},
-                {"margin": 2},
-                {"margin": "wide"},
-                {"phases": {"dance": []}},
-                {"phases": {"search": "abc"}},
-                {"phases": []},
-                {"replicates": {"seed": ["x"]}},
-                {"commands": ["python run.py"]},
-                {"commands": [{"command": "x", "jobs": [1]}]},
-            )
-        ),
+        *(json.dumps({**CONTENT, **change}) for change in DAMAGE),
         *(json.dumps({k: v for k, v in CONTENT.items() if k != key}) for key in CONTENT),
     ],
 )

@@ -12,6 +12,7 @@ from omegaconf import MISSING, DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.run import configuration, schema
+from mnist_mlp.run.environ import environment_variables
 from mnist_mlp.run.environment import extra_with, find_modules_in
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.interrupts import INTERRUPTED
@@ -69,12 +70,12 @@ def call(main: Callable[[], None]) -> None:
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
-    if any(re.match(r"\+*experiment=.*,", argument) for argument in sys.argv[1:]):
+    if any(re.match(rf"\+*{schema.EXPERIMENT}=.*,", argument) for argument in sys.argv[1:]):
         # Hydra would compose them over one another and sweep over neither's parameters.
         sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # lets exceptions through, so that all are put into words in one place
     try:
-        main()
+        with environment_variables(HYDRA_FULL_ERROR="1"):  # Hydra lets exceptions through, to be explained here
+            main()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")
     except BrokenPipeError:  # whoever reads what is printed has had enough
@@ -158,7 +159,5 @@ def explain(error: Exception) -> str:
 
 def _beside(key: str) -> Sequence[str]:
     """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
-    from mnist_mlp.run.schema import EXPERIMENT  # which needs `usage`
-
     head = key.partition(".")[0]
-    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, EXPERIMENT]
+    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, schema.EXPERIMENT]

@@ -16,8 +16,6 @@ from mnist_mlp.sweeps.names import job_name
 # the two, as it should, and warns that 1.4 will want it spelt out.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
-EXPERIMENT = "experiment"
-
 
 def register(experiments: Path) -> None:
     """Tell Hydra the schema, the studies, and the resolvers that `conf/` uses.
@@ -32,7 +30,7 @@ def register(experiments: Path) -> None:
     store.store(name="schema", node=typed)
     for path in sorted(experiments.glob("*.yaml")):
         study = OmegaConf.merge(OmegaConf.load(path), {"hydra": {"mode": RunMode.MULTIRUN.name}})
-        store.store(group=EXPERIMENT, name=path.stem, node=study, package="_global_", provider=str(path))
+        store.store(group=schema.EXPERIMENT, name=path.stem, node=study, package="_global_", provider=str(path))
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
     OmegaConf.register_new_resolver("sweep_dir", sweep_dir, replace=True)
     OmegaConf.register_new_resolver("cores", cpu_count, replace=True)
@@ -43,7 +41,7 @@ def register(experiments: Path) -> None:
 
 def sweep_dir(dated: str, _root_: DictConfig) -> str:
     """Where a sweep writes: a study in a directory of its name, so that it resumes by itself; others by date."""
-    study = _root_.hydra.runtime.choices.get(EXPERIMENT)
+    study = _root_.hydra.runtime.choices.get(schema.EXPERIMENT)
     return f"multirun/{study or dated}"
 
 

@@ -1,7 +1,6 @@
 """A sweep: as long as it has jobs that have no result and were not launched yet, launch them."""
 
 import logging
-import os
 import shlex
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ import mnist_mlp
 from mnist_mlp.app import confirm, records, sequential
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.run import schema
+from mnist_mlp.run.environ import prepend_path
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.holding import holding
@@ -181,22 +181,21 @@ def stacking_hint(jobs: Sequence[Job]) -> str | None:
 
 
 def _launch_until_ended(jobs: Sequence[Job], launch: Launch) -> None:
-    """Launch, and launch again what a dead worker has taken down with it."""
+    """Launch jobs, and launch again what a dead worker has taken down with it."""
     # Workers that are started as plain Python processes must find what the user keeps beside run.py.
-    path = [str(Path(sys.argv[0]).absolute().parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path)
-    for attempt in range(1, ATTEMPTS + 1):
-        todo = [job for job in jobs if job.status() is None]
-        if not todo:
-            return
-        if attempt > 1:
-            log.warning("%d jobs did not finish; trying them again", len(todo))
-        try:
-            launch(todo)
-        except Exception as error:  # a launcher may raise whatever its library does when a worker dies
-            log.error("the launcher stopped: %s: %s", type(error).__name__, error)
-        else:
-            return
+    with prepend_path("PYTHONPATH", Path(sys.argv[0]).absolute().parent):
+        for attempt in range(1, ATTEMPTS + 1):
+            todo = [job for job in jobs if job.status() is None]
+            if not todo:
+                return
+            if attempt > 1:
+                log.warning("%d jobs did not finish; trying them again", len(todo))
+            try:
+                launch(todo)
+            except Exception as error:  # a launcher may raise whatever its library does when a worker dies
+                log.error("the launcher stopped: %s: %s", type(error).__name__, error)
+            else:
+                return
 
 
 def command_line() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from mnist_mlp.run.schema import SOURCES, Config, Role
+from mnist_mlp.run.schema import EXPERIMENT, SOURCES, Config, Role
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {
         str(key): present(OmegaConf.to_container(value, resolve=True)) if OmegaConf.is_config(value) else value
         for key, value in config.items()
-        if key not in ("hydra", "experiment")
+        if key not in ("hydra", EXPERIMENT)
     }
 
 

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mnist_mlp.run.environ import environment_variables
+
 INTERRUPTED = 130  # exit status, as shells have it for SIGINT
 
 
@@ -50,11 +52,6 @@ def kept_from_workers(leave: Callable[[], object]) -> Iterator[None]:
 
     from joblib.externals.loky.backend import resource_tracker as joblib_tracker
 
-    # They remove what workers leave behind when they are stopped at once, which is no leak to warn of.
-    filters = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), "ignore:resource_tracker:UserWarning"]
-    os.environ["PYTHONWARNINGS"] = ",".join(filters)
-    for tracker in (resource_tracker, joblib_tracker):
-        tracker.ensure_running()  # now, as the start of one unblocks the signal again
     ended = threading.Event()
 
     def wait() -> None:
@@ -62,14 +59,19 @@ def kept_from_workers(leave: Callable[[], object]) -> Iterator[None]:
         if not ended.is_set():
             leave()
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    waiting = threading.Thread(target=wait, daemon=True)
-    waiting.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        assert waiting.ident is not None
-        signal.pthread_kill(waiting.ident, signal.SIGINT)
-        waiting.join()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # Resource trackers remove what stopped workers leave behind. That is no leak to warn of.
+    filters = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), "ignore:resource_tracker:UserWarning"]
+    with environment_variables(PYTHONWARNINGS=",".join(filters)):
+        for tracker in (resource_tracker, joblib_tracker):
+            tracker.ensure_running()  # before the signal is blocked, since starting a tracker unblocks it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        waiting = threading.Thread(target=wait, daemon=True)
+        waiting.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            assert waiting.ident is not None
+            signal.pthread_kill(waiting.ident, signal.SIGINT)
+            waiting.join()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -167,8 +167,8 @@ class Config:
 KEYS = tuple(f.name for f in fields(Config))
 SOURCES = tuple(f.name for f in fields(SeedsConfig))
 COMPARED = ("init", "optim")  # whose combinations are the cells of a comparison, unless the user says otherwise
-EXPERIMENT = "experiment"  # the group of the studies
 GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # chosen by GROUP=OPTION
+EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 
 
 def _before(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:

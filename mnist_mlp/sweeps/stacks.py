@@ -13,22 +13,24 @@ from mnist_mlp.sweeps.progress import EpochLines
 from mnist_mlp.training.build import build, find_device
 from mnist_mlp.training.stack.members import facts, records, run_of
 from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.toolchain import Toolchain
 
 log = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 
 
-def train(jobs: Sequence[tuple[Assignment, logging.Logger]]) -> list[float | None]:
+def train(jobs: Sequence[tuple[Assignment, logging.Logger]], toolchain: Toolchain) -> list[float | None]:
     """Train jobs as one stack; in halves, where the device turns out to have too little memory.
 
     Args:
         jobs: that can be trained together, each with its log.
+        toolchain: Compiler and CUDA-graph capture that the stacks of a sweep share.
 
     Returns:
         What `RunWriter.end` gives for each.
     """
     stack = [Member(job, log) for job, log in jobs]
-    _train(stack)
+    _train(stack, toolchain)
     return [member.value for member in stack]
 
 
@@ -85,7 +87,7 @@ class Member:
             log.error("%s: %s", self.job.directory, failure)
 
 
-def _train(stack: Sequence[Member]) -> None:
+def _train(stack: Sequence[Member], toolchain: Toolchain) -> None:
     config = stack[0].job.config
     device = find_device(config["device"])
     runs, members = [], []
@@ -99,7 +101,7 @@ def _train(stack: Sequence[Member]) -> None:
     log.info("%d runs in one stack on %s", len(runs), device)
     failure: Exception | None = None
     try:
-        for number, record in records(runs, members[0].parts, config, device):
+        for number, record in records(runs, members[0].parts, config, device, toolchain):
             member = members[number]
             if not member.going:
                 continue
@@ -125,7 +127,7 @@ def _train(stack: Sequence[Member]) -> None:
     log.warning("%d runs at once do not fit into memory; trying %d", len(members), half)
     for part in (going[:half], going[half:]):
         if part:
-            _train(part)
+            _train(part, toolchain)
 
 
 def _is_memory(error: Exception) -> bool:

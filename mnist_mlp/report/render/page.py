@@ -25,6 +25,7 @@ from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.training import origin, sentence, trained
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import finite, write_atomically
+from mnist_mlp.run.schema import EXPERIMENT
 from mnist_mlp.run.sweep_file import SWEEP_FILE, read_sweep
 
 DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
@@ -160,7 +161,7 @@ def sweep_commands(sweep: Path) -> list[str]:
     try:
         overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
         hydra = [word for word in overrides["hydra"] if not word.startswith("hydra.mode=")]
-        is_study = any(word.startswith("experiment=") for word in overrides["task"])  # which is a sweep without -m
+        is_study = any(word.startswith(f"{EXPERIMENT}=") for word in overrides["task"])  # which is a sweep without -m
         flags = [] if is_study else ["-m"]
         return [shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):

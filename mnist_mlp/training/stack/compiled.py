@@ -15,21 +15,36 @@ RECOMPILES = 64  # of one function, for stacks of other sizes and networks; PyTo
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Compiled:
-    """A function of tensors, compiled by PyTorch when it is first called; itself where that does not work.
+class Compiler:
+    """PyTorch's compiler. After its first failure, functions run uncompiled.
 
-    What the compiler needs (Triton, and that a C compiler) may be missing. Nothing else is tried in place of a function
-    that has worked once: an error that it raises later may come when half of its work is done.
+    The compiler's requirements (Triton, which needs a C compiler) may be missing.
 
-    Args:
-        function: it may write to its arguments, though the first call must not matter.
+    Attributes:
+        works: False once a compilation has failed.
     """
 
-    works = True  # the compiler, as far as this process knows
+    def __init__(self) -> None:
+        self.works = True
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __call__(self, function: Callable[..., Any]) -> "Compiled":
+        """Wrap a function of tensors so that its first call compiles it."""
+        return Compiled(function, self)
+
+
+class Compiled:
+    """Function of tensors that is compiled at its first call, or runs as it is if the compiler does not work.
+
+    A function that has worked once has no fallback: a later error may come when half of its work is done.
+
+    Args:
+        function: Function to compile. It may write to its arguments, but the first call must have no lasting effect.
+        compiler: Compiler to use, and to mark as failed.
+    """
+
+    def __init__(self, function: Callable[..., Any], compiler: Compiler) -> None:
         torch._dynamo.config.recompile_limit = max(RECOMPILES, torch._dynamo.config.recompile_limit)
-        self.function = function
+        self.function, self.compiler = function, compiler
         self._compiled = torch.compile(function, fullgraph=True, backend=BACKEND)
         self._is_first = True
 
@@ -38,12 +53,12 @@ class Compiled:
         if self._is_first:
             self._is_first = False
             try:
-                if Compiled.works:
+                if self.compiler.works:
                     return self._compiled(*arguments)
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:  # whatever is missing, all can be done without
-                Compiled.works = False
+            except Exception as error:  # every function also runs uncompiled
+                self.compiler.works = False
                 log.warning("stacks run uncompiled, which is slower: %s", in_short(error))
             self._compiled = self.function
         return self._compiled(*arguments)

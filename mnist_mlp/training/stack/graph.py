@@ -1,5 +1,6 @@
-"""A step that the GPU can repeat without being told each of its operations."""
+"""Capture and replay of a training step as a CUDA graph."""
 
+import atexit
 import logging
 from collections.abc import Callable
 
@@ -12,53 +13,72 @@ log = logging.getLogger(__name__)
 WARM_UP = 3  # calls before the capture, in which libraries make what a capture must not
 
 
-class Repeated:
-    """Calls a function that is to be called many times, if wanted soon as a captured graph.
+class GraphCapture:
+    """Capture of functions as CUDA graphs. After its first failure, nothing is captured.
 
-    Args:
-        function: without arguments; it reads and writes the same memory at each call, and reads nothing back.
-        capture: whether to; the function works on the current CUDA device then.
+    Attributes:
+        works: False once a capture has failed.
     """
 
-    failed: torch.cuda.CUDAGraph | None = None  # the allocator may still refer to what could not be captured
+    def __init__(self) -> None:
+        self.works = True
 
-    def __init__(self, function: Callable[[], None], capture: bool) -> None:
+    def __call__(self, function: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
+        """Capture what a function does on the current CUDA device, without executing it.
+
+        Args:
+            function: Function that reads nothing back from the device.
+
+        Returns:
+            Graph to replay; None if the capture fails, or an earlier one has failed.
+        """
+        if not self.works:
+            return None
+        before = torch.cuda.current_stream()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # The stream belongs to this device. PyTorch's default stream for captures belongs to the first device used.
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
+                function()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.works = False
+            atexit.register(graph.reset)  # keeps the graph alive: the allocator may refer to it until the process ends
+            torch.cuda.set_stream(before)
+            log.warning("the step is not captured as a CUDA graph, which is slower: %s", in_short(error))
+            return None
+        return graph
+
+
+class Repeated:
+    """Function that is called many times, and replayed as a CUDA graph after a warm-up.
+
+    Args:
+        function: Function without arguments. It uses the same memory at each call, and reads nothing back.
+        capture: Capture on the current CUDA device; None never captures.
+    """
+
+    def __init__(self, function: Callable[[], None], capture: GraphCapture | None) -> None:
         self.function = function
-        self._warm_up: int | None = WARM_UP if capture else None  # calls left; None never captures
+        self._capture = capture
+        self._warm_up: int | None = None if capture is None else WARM_UP  # calls left; None once nothing is to capture
         self._graph: torch.cuda.CUDAGraph | None = None
 
     @property
     def calls_until_fast(self) -> int:
-        """How many calls it takes until all is prepared for those after; each does what the function does."""
+        """Number of calls until later calls are at full speed; each call does what the function does."""
         return 1 if self._warm_up is None else self._warm_up + 1
 
     def __call__(self) -> None:
-        """Do what the function does."""
+        """Call the function, or replay its graph."""
         if self._warm_up == 0:
-            self._capture()
+            assert self._capture is not None
+            self._warm_up = None
+            self._graph = self._capture(self.function)
         if self._graph is not None:
             self._graph.replay()
             return
         self.function()
         if self._warm_up:
             self._warm_up -= 1
-
-    def _capture(self) -> None:
-        """Make the graph, which executes nothing."""
-        self._warm_up = None
-        if Repeated.failed is not None:  # it would again
-            return
-        before = torch.cuda.current_stream()
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # On a stream of this device; PyTorch's own for captures belongs to whichever was the first.
-            with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
-                self.function()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            Repeated.failed = graph
-            torch.cuda.set_stream(before)
-            log.warning("the step is not captured as a CUDA graph, which is slower: %s", in_short(error))
-        else:
-            self._graph = graph

@@ -25,9 +25,10 @@ from mnist_mlp.training.loop import (
     first_non_finite,
 )
 from mnist_mlp.training.process import prepared
-from mnist_mlp.training.stack.optimizers import kind_of
+from mnist_mlp.training.stack.optimizers import kind_of, warn_of_refuted
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import CHUNK_BYTES, Stack
+from mnist_mlp.training.stack.toolchain import Toolchain
 from mnist_mlp.training.step import has_all
 
 SHARED_BYTES = 2 * CHUNK_BYTES  # that a stack takes whatever its size
@@ -65,6 +66,7 @@ def train(
     device: torch.device,
     threads: int = 1,
     tf32: bool = False,
+    toolchain: Toolchain | None = None,
 ) -> Iterator[tuple[int, Record | BaseException]]:
     """Train R classifiers together, and evaluate them before and after each epoch, as `training.train` does one.
 
@@ -77,6 +79,7 @@ def train(
         device: where to train.
         threads: of the CPU, as for `mnist_mlp.training.train`; the process has its own settings in between, as there.
         tf32: as there.
+        toolchain: Compiler and CUDA-graph capture that several stacks share; None creates them for this stack.
 
     Yields:
         The number of a run with a record of its, as it would have them alone; `seconds` is its share, an R-th, of the
@@ -86,18 +89,25 @@ def train(
     Raises:
         torch.OutOfMemoryError: the device has too little memory for so many runs.
     """
-    return prepared(_train(runs, data, epochs, batch_size, log_interval, device), threads, tf32)
+    return prepared(_train(runs, data, epochs, batch_size, log_interval, device, toolchain), threads, tf32)
 
 
 def _train(
-    runs: Sequence[Run], data: Splits, epochs: int, batch_size: int, log_interval: int, device: torch.device
+    runs: Sequence[Run],
+    data: Splits,
+    epochs: int,
+    batch_size: int,
+    log_interval: int,
+    device: torch.device,
+    toolchain: Toolchain | None,
 ) -> Generator[tuple[int, Record | BaseException], None, None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # Runs whose optimizers step together stand together.
-    rows = sorted(range(len(runs)), key=[kind_of(run) for run in runs].__getitem__)
+    kinds = [kind_of(run) for run in runs]
+    warn_of_refuted(kinds)
+    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs whose optimizers step together are neighbors
     data = data.to(device)
-    stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs)
+    stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs, toolchain=toolchain)
     going = set(range(len(rows)))  # rows that have not ended
     seconds = 0.0
 

@@ -12,6 +12,7 @@ from mnist_mlp.training.build import Parts
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.toolchain import Toolchain
 
 
 def run_of(parts: Parts) -> Run:
@@ -43,7 +44,11 @@ def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -
 
 
 def records(
-    runs: Sequence[Run], parts: Parts, config: Mapping[str, Any], device: torch.device
+    runs: Sequence[Run],
+    parts: Parts,
+    config: Mapping[str, Any],
+    device: torch.device,
+    toolchain: Toolchain | None = None,
 ) -> Iterator[tuple[int, Record | BaseException]]:
     """What `mnist_mlp.training.stack.loop.train` yields for these runs; their memory is free again afterwards.
 
@@ -52,6 +57,7 @@ def records(
         parts: of one of them.
         config: of one of them, plain.
         device: where to train.
+        toolchain: Compiler and CUDA-graph capture that several stacks share; None creates them for this stack.
     """
     try:
         yield from loop.train(
@@ -63,6 +69,7 @@ def records(
             device=device,
             threads=config["threads"],
             tf32=config["tf32"],
+            toolchain=toolchain,
         )
     finally:
         gc.collect()  # a stack and its steps refer to each other

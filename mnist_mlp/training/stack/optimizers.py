@@ -6,11 +6,9 @@ views; and where it acts on each element alone, one step is that of all runs of 
 their parameters are no more than further elements.
 """
 
-import copy
 import logging
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import torch
@@ -18,20 +16,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mnist_mlp.training.cpu import updates
-from mnist_mlp.training.optimizers import acts_elementwise, put_back, set_mode
+from mnist_mlp.training.optimizers import acts_elementwise, put_back
 from mnist_mlp.training.rules import Rule, rule_of
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.seeds import default_state
+from mnist_mlp.training.stack.blueprint import VERIFIED_STEPS, Blueprint, groups_with_parameters, is_elementwise
 from mnist_mlp.training.stack.compiled import Wrap
 from mnist_mlp.training.stack.parameters import Parameters
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.updates import Block
 
 log = logging.getLogger(__name__)
-_tried: dict[tuple[type[Optimizer], str], bool] = {}  # by optimizer and settings, whether they act elementwise
 
 BY_FORMULA, TOGETHER, ALONE = "by formula", "by one optimizer of all runs of a setting", "by an optimizer of its own"
-VERIFIED_STEPS = 20
 
 
 class OwnSteps:
@@ -92,76 +89,52 @@ class OwnSteps:
 
 @dataclass(frozen=True, order=True)
 class Kind:
-    """How one run's optimizer takes its steps; runs of equal kinds do it together, but for `ALONE`.
+    """How the optimizer of one run takes its steps. Runs of equal kinds step together, except for `ALONE`.
 
     Attributes:
         how: `BY_FORMULA`, `TOGETHER` or `ALONE`.
-        what: the formulas' names; or the optimizer with all its settings.
+        what: Names of the formulas, or the optimizer with all its settings.
+        refuted: Name of an optimizer that claims to act elementwise, but does not; empty for others.
     """
 
     how: str
     what: str
+    refuted: str = field(default="", compare=False)
 
 
 def kind_of(run: Run) -> Kind:
-    """How a run's optimizer, on the CPU so far, takes its steps in a stack."""
+    """Return how the optimizer of a run takes its steps in a stack, from the run as built on the CPU."""
     optimizer = run.optimizer
     if updates.suits(optimizer):
-        rules = [_rule(group, optimizer) for group in _groups(optimizer)]
+        rules = [_rule(group, optimizer) for group in groups_with_parameters(optimizer)]
         return Kind(BY_FORMULA, " ".join(rule.formula.__name__ for rule in rules))
-    # One that remembers something already, or refers to more than numbers, cannot be made again for other parameters.
+    # An optimizer that has state, or that refers to more than plain data, cannot be made for other parameters.
     settings = settings_of(run)
     is_fresh = not (optimizer.state or updates.has_hooks(optimizer))
-    if settings and is_fresh and acts_elementwise(optimizer) and _verified(optimizer, settings):
-        return Kind(TOGETHER, settings)
-    return Kind(ALONE, "")
+    if not (settings and is_fresh and acts_elementwise(optimizer)):
+        return Kind(ALONE, "")
+    if not is_elementwise(Blueprint(optimizer)):
+        return Kind(ALONE, "", refuted=type(optimizer).__name__)
+    return Kind(TOGETHER, settings)
 
 
-def _verified(optimizer: Optimizer, settings: str) -> bool:
-    """Whether the optimizer does what it is said to do; tried, and complained of, once."""
-    known = type(optimizer), settings
-    if known not in _tried:
-        _tried[known] = is_elementwise(optimizer)
-        if not _tried[known]:
-            log.warning(
-                "%s: %d steps of two runs at once are not those of each alone, so it does not act on each element "
-                "alone; each run's optimizer steps by itself, which is slower",
-                type(optimizer).__name__,
-                VERIFIED_STEPS,
-            )
-    return _tried[known]
+def warn_of_refuted(kinds: Iterable[Kind]) -> None:
+    """Warn once of each optimizer that wrongly claims to act elementwise."""
+    for name in sorted({kind.refuted for kind in kinds if kind.refuted}):
+        log.warning(
+            "%s: %d steps of two runs at once differ from those of each run alone, so the optimizer does not act "
+            "elementwise. Each run's optimizer steps separately, which is slower.",
+            name,
+            VERIFIED_STEPS,
+        )
 
 
 def settings_of(run: Run) -> str | None:
-    """Equal for runs whose optimizers do the same to equal parameters; None where that cannot be told.
-
-    Besides its groups an optimizer may keep settings as attributes. What is no number, text or such may be anything,
-    other optimizers or parameters among them.
-    """
-    optimizer = run.optimizer
-    attributes = {key: value for key, value in vars(optimizer).items() if key not in ("param_groups", "state")}
-    groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    """Return a text that is equal for runs whose optimizers do the same to equal parameters; None if unknown."""
     try:
-        return f"{type(optimizer)} {_plain([groups, attributes])} {run.schedule}"
+        return f"{Blueprint(run.optimizer)} {run.schedule}"
     except TypeError:
         return None
-
-
-def _plain(value: object) -> object:
-    """The same of numbers, texts and containers of them, tensors as lists; their `repr` tells values apart.
-
-    Raises:
-        TypeError: there is something else in it.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return [(key, _plain(value[key])) for key in sorted(value, key=repr)]
-    if isinstance(value, list | tuple):
-        return [_plain(element) for element in value]
-    raise TypeError(f"{type(value).__name__} is no setting")
 
 
 def steps_of(
@@ -190,7 +163,10 @@ def steps_of(
             first = {settings[row]: row for row in reversed(rows)}
             alike = [first[settings[row]] for row in rows]  # which share their rules, so that numbers are computed once
             for number, columns in enumerate(parameters.columns):
-                rules = {row: _rule(_groups(runs[row].optimizer)[number], runs[row].optimizer) for row in set(alike)}
+                rules = {
+                    row: _rule(groups_with_parameters(runs[row].optimizer)[number], runs[row].optimizer)
+                    for row in set(alike)
+                }
                 of_rows = [rates[row] for row in alike]
                 blocks.append(Block([rules[row] for row in alike], of_rows, parameters, here, columns, wrap))
         elif kind.how == TOGETHER:
@@ -203,10 +179,6 @@ def steps_of(
                     OwnSteps(runs[row].optimizer, rates[row], [row], [(p, *place) for p, place in places], random)
                 )
     return blocks, own
-
-
-def _groups(optimizer: Optimizer) -> list[dict[str, object]]:
-    return [group for group in optimizer.param_groups if group["params"]]  # PyTorch allows a group of none
 
 
 def _rule(group: dict[str, object], optimizer: Optimizer) -> Rule:
@@ -226,65 +198,5 @@ def _together(optimizer: Optimizer, rates: Rates, parameters: Parameters, rows: 
         )
         for columns in parameters.columns
     ]
-    made = remade(optimizer, [p for p, _, _ in places])
+    made = Blueprint(optimizer).make([p for p, _, _ in places])
     return OwnSteps(made, rates.of(made), rows, places)
-
-
-def remade(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> Optimizer:
-    """An optimizer with the same settings that has taken no step, one parameter a group.
-
-    Args:
-        optimizer: one that remembers nothing so far.
-        parameters: one for each group that has any.
-    """
-    made: Optimizer = object.__new__(type(optimizer))
-    others = {key: value for key, value in vars(optimizer).items() if key not in ("param_groups", "state")}
-    vars(made).update(copy.deepcopy(others))
-    made.state = defaultdict(dict)
-    made.param_groups = [
-        {**copy.deepcopy({key: value for key, value in group.items() if key != "params"}), "params": [p]}
-        for group, p in zip(_groups(optimizer), parameters, strict=True)
-    ]
-    return made
-
-
-def is_elementwise(optimizer: Optimizer) -> bool:
-    """Whether steps of two runs' parameters at once are those of each alone, in an experiment of twenty steps.
-
-    The gradients of one are a thousand times those of the other, which shows in whatever is computed of all elements;
-    alone they are matrices, which shows in whatever depends on a shape.
-
-    Args:
-        optimizer: one that remembers nothing so far.
-    """
-    random = torch.Generator().manual_seed(0)
-    shape = (len(_groups(optimizer)), 2, 4, 8)  # groups, runs, a matrix
-
-    def draw() -> Tensor:
-        return torch.randn(shape, generator=random, dtype=torch.float64) * torch.tensor([1.0, 1e3])[:, None, None]
-
-    start = draw()
-    both = [nn.Parameter(group.flatten(1)) for group in start.clone()]
-    alone = [[nn.Parameter(group[run].clone()) for group in start] for run in (0, 1)]
-    try:
-        optimizers = [remade(optimizer, both), *(remade(optimizer, run) for run in alone)]
-        for made in optimizers:
-            set_mode(made, training=True)
-        for _ in range(VERIFIED_STEPS):
-            gradients = draw()
-            for group, gradient in enumerate(gradients):
-                both[group].grad = gradient.flatten(1)
-                for run in (0, 1):
-                    alone[run][group].grad = gradient[run].clone()
-            for made in optimizers:
-                made.step()
-        for made in optimizers:
-            set_mode(made, training=False)
-    except Exception:  # somebody's code, which may not like these parameters; it gets those that it was made for
-        return False
-    moved = any(not torch.equal(group, before.flatten(1)) for group, before in zip(both, start, strict=True))
-    return moved and all(
-        torch.allclose(both[group][run], alone[run][group].flatten(), rtol=1e-6, atol=1e-9)
-        for group in range(len(both))
-        for run in (0, 1)
-    )

@@ -14,13 +14,14 @@ from mnist_mlp.network import dropout
 from mnist_mlp.training.loop import EVALUATION_BATCH
 from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.schedules import Rates
-from mnist_mlp.training.stack.compiled import Compiled, eager
+from mnist_mlp.training.stack.compiled import Wrap, eager
 from mnist_mlp.training.stack.graph import Repeated
 from mnist_mlp.training.stack.layers import Segment, layers_of, trained
 from mnist_mlp.training.stack.optimizers import OwnSteps, kind_of, steps_of
 from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
 from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.toolchain import Toolchain
 
 CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
 COMPILE_FROM = 16  # runs; for fewer, on paper, compiling takes longer than it saves in ten epochs
@@ -59,7 +60,7 @@ class Chunk:
         self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
         self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
         # The one last batch of an epoch is not worth the memory of a graph.
-        self.step = Repeated(lambda: stack.step(self), capture=device.type == "cuda" and steps > 1)
+        self.step = Repeated(lambda: stack.step(self), stack.capture if steps > 1 else None)
 
 
 class Stack:
@@ -73,6 +74,7 @@ class Stack:
         device: where all of it is.
         compile: whether all that is elementwise is compiled; None where it pays: in larger stacks on a CUDA device.
         epochs: of the whole training, which schedules follow.
+        toolchain: Compiler and CUDA-graph capture; None creates them for this stack.
     """
 
     def __init__(
@@ -83,11 +85,14 @@ class Stack:
         device: torch.device,
         compile: bool | None = None,
         epochs: int = 1,
+        toolchain: Toolchain | None = None,
     ) -> None:
         self.runs, self.data, self.device = runs, data, device
         if compile is None:
             compile = device.type == "cuda" and len(runs) >= COMPILE_FROM
-        wrap = Compiled if compile else eager
+        toolchain = toolchain or Toolchain()
+        wrap: Wrap = toolchain.compiler if compile else eager
+        self.capture = toolchain.capture if device.type == "cuda" else None
         models, kinds = [run.model for run in runs], [kind_of(run) for run in runs]
         self.parameters = Parameters(models, device, groups_of(models[0], runs[0].optimizer))
         self.layers = layers_of(models, self.parameters, data.train.images.shape[1], wrap, batch_size)

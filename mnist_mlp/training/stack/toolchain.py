@@ -1,0 +1,19 @@
+"""Compilation and CUDA-graph capture, as the stacks of one sweep share them."""
+
+from dataclasses import dataclass, field
+
+from mnist_mlp.training.stack.compiled import Compiler
+from mnist_mlp.training.stack.graph import GraphCapture
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Tools that make steps faster. A tool that has failed once is not tried again by any stack that shares it.
+
+    Attributes:
+        compiler: Compiler of elementwise functions.
+        capture: Capture of steps as CUDA graphs.
+    """
+
+    compiler: Compiler = field(default_factory=Compiler)
+    capture: GraphCapture = field(default_factory=GraphCapture)

@@ -48,7 +48,7 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
         (
             [{"lr": 0.1}, {"lr": 0.01}, {"optim": "sgd", "lr": 0.1}],
             "Unequal tuning budgets",
-            "(he / adam: 2 settings of 1 seed, he / sgd: 1 setting of 1 seed)",
+            "(he / adam: 2 configurations with 1 seed, he / sgd: 1 configuration with 1 seed)",
         ),
         (
             [{"lr": 0.1, "test": [0.1, 0.9]}, {"lr": 0.01, "test": [0.1, 0.8]}],

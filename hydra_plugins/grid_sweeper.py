@@ -114,18 +114,18 @@ class GridSweeper(BasicSweeper):
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
 
-        @cache  # as every round of a sweep asks for the jobs of those before
-        def checked(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
+        @cache  # as every round of a sweep asks again for the jobs of earlier rounds
+        def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
             return plan(directory, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
 
-        def planned(jobs: Sequence[Sequence[str]]) -> list[Job]:
-            return checked(tuple(map(tuple, jobs)))
+        def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:
+            return made(tuple(map(tuple, jobs)))
 
         request = Request(
             directory=directory,
-            search=planned(self.combinations(arguments)),
+            search=make_jobs(self.combinations(arguments)),
             confirmation=confirm.read(self._as_written("confirm")),
             sequential=sequential.read(config.hydra.sweeper),
-            plan=planned,
+            make_jobs=make_jobs,
         )
         run_sweep(request, launch, config)

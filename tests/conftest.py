@@ -144,7 +144,7 @@ def requested(
     sequential: SequentialPlan | None = None,
 ) -> Request:
     """What a command asks that gives these jobs, with what `planning` yields."""
-    return Request(directory=top, search=plan(search), confirmation=confirmation, sequential=sequential, plan=plan)
+    return Request(directory=top, search=plan(search), confirmation=confirmation, sequential=sequential, make_jobs=plan)
 
 
 def state_by_disk(request: Request) -> State:

@@ -91,7 +91,7 @@ def planned(top: Path, *arguments: str, tree: Any) -> list[Job]:
         return state_by_disk(request).jobs
 
 
-def test_check_confirmed_with_another_selection_than_was_analyzed_raises_before_writing(tmp_path: Path) -> None:
+def test_check_selection_with_another_selection_than_was_analyzed_raises_before_writing(tmp_path: Path) -> None:
     jobs = [[f"optim={optim}", f"optim.lr={lr}", "seed=0"] for optim in ("adam", "sgd") for lr in (0.1, 0.2)]
     looks = Looks(plan=PLAN, given=[5, 6], jobs=["others"], looks=[Look([5, 6, 7], 0.01, ("he / adam",), "", {})])
     with planning(tmp_path) as plan:
@@ -99,7 +99,7 @@ def test_check_confirmed_with_another_selection_than_was_analyzed_raises_before_
         write_results(request.search, lambda job: 0.9)
         write_looks(tmp_path, looks)
         with pytest.raises(UserError, match=r"4 jobs are others than those that were looked at"):
-            records.check_confirmed(request, state_by_disk(request))
+            records.check_selection(request, state_by_disk(request))
 
 
 def test_state_before_the_search_has_ended_has_no_selection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

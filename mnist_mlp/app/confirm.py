@@ -30,7 +30,7 @@ PLACE = "hydra.sweeper.confirm"
 EXAMPLE = f"'{PLACE}={{seed:[10,11,12],epochs:10}}'"
 SEED = "seed"
 
-Plan = Callable[[Sequence[Sequence[str]]], list[Job]]  # from the overrides of each job
+MakeJobs = Callable[[Sequence[Sequence[str]]], list[Job]]  # checked jobs, from the overrides of each
 
 
 class Selection(NamedTuple):
@@ -79,14 +79,14 @@ def read(tree: Any) -> dict[str, list[Any]]:
     return given
 
 
-def check(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[Any]], plan: Plan) -> None:
+def check(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[Any]], make_jobs: MakeJobs) -> None:
     """Check, before anything is trained, that the selections of a search can be confirmed.
 
     Args:
         directory: Sweep directory.
         search: Jobs of the search.
         given: Values of each key that the confirmation gives (see `read`).
-        plan: Makes checked jobs from overrides.
+        make_jobs: Makes checked jobs from overrides.
 
     Raises:
         UserError: There is nothing to select, a seed is in both, or a job could not work.
@@ -99,13 +99,17 @@ def check(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[A
             "a search, such as optim.lr=1e-3,1e-2"
         )
     # Whatever is selected, it is confirmed by jobs like these.
-    likely = plan([overrides for of_cell in cells.values() for overrides in confirming(of_cell[0].overrides, given)])
+    likely = make_jobs(
+        [overrides for of_cell in cells.values() for overrides in confirming(of_cell[0].overrides, given)]
+    )
     _refuse_seeds_of(search, likely)
     distinct([*search, *likely], directory)
     log.info("%s: then %d jobs train anew what is chosen for %d cells", PLACE, len(likely), len(cells))
 
 
-def select(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[Any]], plan: Plan) -> Selection:
+def select(
+    directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[Any]], make_jobs: MakeJobs
+) -> Selection:
     """Select a configuration for each cell, and make the jobs that confirm it.
 
     A selection on record that was made among more jobs, by an earlier and wider command, stays. If the configuration
@@ -115,7 +119,7 @@ def select(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[
         directory: Sweep directory.
         search: Jobs of the search, all of them finished.
         given: As in `check`.
-        plan: As in `check`.
+        make_jobs: As in `check`.
     """
     with importing():
         from mnist_mlp.report.analysis.roles import CELL, rank_settings
@@ -142,9 +146,9 @@ def select(directory: Path, search: Sequence[Job], given: Mapping[str, Sequence[
         settings = [finite(dict(candidate.setting)) for candidate in candidates]
         if (selected := finite(dict(choice.setting))) in settings:
             first, *_ = evaluated[settings.index(selected)]
-            confirm = plan(confirming(first.overrides, given))
-            jobs += confirm
-            choice = replace(choice, confirmed=names(confirm, directory))
+            retrained = make_jobs(confirming(first.overrides, given))
+            jobs += retrained
+            choice = replace(choice, confirmed=names(retrained, directory))
         choices[str(cell)] = choice
     return Selection(choices, distinct(jobs, directory))
 

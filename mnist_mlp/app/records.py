@@ -1,4 +1,4 @@
-"""What a sweep writes down: `sweep.json` first, then `choices.json`, then `looks.json`, before any job is launched.
+"""What a sweep writes down before it launches jobs: `sweep.json`, then `choices.json`, then `looks.json`.
 
 What is there already is never cut back: other cells and jobs, and interim analyses that came later.
 """
@@ -55,7 +55,7 @@ def check(request: Request) -> None:
         )
 
 
-def check_confirmed(request: Request, state: State) -> None:
+def check_selection(request: Request, state: State) -> None:
     """Check that earlier interim analyses, if there are any, were of the configurations that are selected now.
 
     Raises:

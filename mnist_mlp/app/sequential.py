@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_mlp.app.cells import cells_of, check_conditions, names, table_with_results, tuned_keys_of
-from mnist_mlp.app.confirm import EXAMPLE, SEED, Plan, confirming
+from mnist_mlp.app.confirm import EXAMPLE, SEED, MakeJobs, confirming
 from mnist_mlp.run import configuration
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, SequentialPlan, read_looks
@@ -141,7 +141,7 @@ def analyze(
     initial: Sequence[Job],
     seeds: Seeds,
     plan: SequentialPlan,
-    make: Plan,
+    make_jobs: MakeJobs,
     have_results: Callable[[Sequence[Job]], bool],
 ) -> Analyses:
     """Analyze the results of a sweep, from its first interim analysis as far as there are results.
@@ -151,7 +151,7 @@ def analyze(
         initial: Jobs of the initial seeds.
         seeds: Seeds of each cell.
         plan: Plan of the interim analyses.
-        make: Makes checked jobs from overrides.
+        make_jobs: Makes checked jobs from overrides.
         have_results: Whether all of these jobs are finished.
     """
     with importing():
@@ -170,7 +170,7 @@ def analyze(
             for cell in active
             for overrides in confirming(jobs[cell][0].overrides, {SEED: seeds.all[len(jobs[cell]) : size]})
         ]
-        new = make(wanted) if wanted else []
+        new = make_jobs(wanted) if wanted else []
         added += new
         for cell, of_cell in cells_of(new).items():
             jobs[cell] += of_cell

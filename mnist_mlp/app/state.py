@@ -1,7 +1,8 @@
 """How far a sweep is: which jobs it has by now, and what its results have decided.
 
-Everything follows from the request and from the results in the directory, so that a sweep that runs and one that is
-resumed take the same way. Nothing is written here.
+Everything follows from the request and from what the directory holds: the results, and the selections of earlier and
+wider commands (see `mnist_mlp.app.confirm.select`). So a sweep that runs and one that is resumed take the same way.
+Nothing is written here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from mnist_mlp.app import confirm, sequential
 from mnist_mlp.app.cells import cells_of, names
-from mnist_mlp.app.confirm import Plan
+from mnist_mlp.app.confirm import MakeJobs
 from mnist_mlp.run.choices import Choice
 from mnist_mlp.run.looks import Looks, SequentialPlan
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL
@@ -25,17 +26,17 @@ class Request:
 
     Attributes:
         directory: Sweep directory.
-        search: Jobs of the command line.
+        search: Jobs of the command line: those that configurations are selected by, if the selections are confirmed.
         confirmation: Values of each key that confirms the selections; empty if nothing is confirmed.
         sequential: Plan of the interim analyses; None if the seeds are fixed.
-        plan: Makes checked jobs from overrides.
+        make_jobs: Makes checked jobs from overrides.
     """
 
     directory: Path
     search: Sequence[Job]
     confirmation: Mapping[str, Sequence[Any]]
     sequential: SequentialPlan | None
-    plan: Plan
+    make_jobs: MakeJobs
 
     @property
     def phases(self) -> list[str]:
@@ -52,7 +53,7 @@ class State:
             until these are complete.
         choices: Content of `choices.json`, by cell; None before a selection.
         looks: Content of `looks.json`; None before the initial jobs are known.
-        is_decided: Whether the last interim analysis was the last that is needed.
+        is_decided: Whether the last interim analysis left nothing undecided.
     """
 
     phases: Mapping[str, Sequence[Job]]
@@ -78,13 +79,13 @@ def state_of(request: Request, have_results: Callable[[Sequence[Job]], bool]) ->
     if request.confirmation:
         if not have_results(jobs):
             return state
-        choices, jobs = confirm.select(request.directory, jobs, request.confirmation, request.plan)
+        choices, jobs = confirm.select(request.directory, jobs, request.confirmation, request.make_jobs)
         state = replace(state, phases={**state.phases, CONFIRM: jobs}, choices=choices)
     if request.sequential:
         sequential.check_initial(request.search, jobs)
         seeds = sequential.seeds_of(request.search, request.confirmation, request.sequential)
         added, looks, is_decided = sequential.analyze(
-            request.directory, jobs, seeds, request.sequential, request.plan, have_results
+            request.directory, jobs, seeds, request.sequential, request.make_jobs, have_results
         )
         state = replace(
             state,

@@ -17,14 +17,14 @@ from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.run import schema
 from mnist_mlp.run.environ import prepend_path
 from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL
+from mnist_mlp.run.sweep_file import SEARCH
 from mnist_mlp.sweeps.holding import holding
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 2  # a job whose worker was killed is tried this often in one sweep
+ATTEMPTS = 2  # at launching jobs, if the launcher raises because a worker was killed
 Launch = Callable[[Sequence[Job]], object]
 
 
@@ -49,7 +49,7 @@ def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
     with nullcontext() if settings.dry_run else holding(request.directory):
         while True:
             before, state = state, state_of(request, results.are_complete)
-            records.check_confirmed(request, state)
+            records.check_selection(request, state)
             tried = results.launched | results.finished(state.jobs)
             todo = [job for job in state.jobs if job not in tried]
             _log_news(request, before, state, todo)
@@ -93,7 +93,7 @@ class Results:
         return len(self.finished(jobs)) == len(set(jobs))
 
     def add_launched(self, jobs: Sequence[Job]) -> None:
-        """Take note of jobs that have been launched and have ended."""
+        """Take note of jobs that have been launched, whether they have a result now or not."""
         self.launched |= {*jobs}
         self._known = {job: known for job, known in self._known.items() if job not in self.launched or known}
 
@@ -106,14 +106,14 @@ def check(request: Request, force: bool) -> None:
     """
     records.check(request)
     if request.confirmation:
-        confirm.check(request.directory, request.search, request.confirmation, request.plan)
-    plan = ""
+        confirm.check(request.directory, request.search, request.confirmation, request.make_jobs)
+    announcement = ""
     if request.sequential:
-        plan = sequential.check(request.directory, request.search, request.confirmation, request.sequential)
+        announcement = sequential.check(request.directory, request.search, request.confirmation, request.sequential)
     if not force:
         refuse_other_versions(request.search, request.directory, mnist_mlp.__version__)
-    if plan:
-        log.info("%s", plan)
+    if announcement:
+        log.info("%s", announcement)
 
 
 def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]) -> None:
@@ -137,21 +137,14 @@ def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]
             )
 
 
-WAITING = {
-    SEARCH: "%d jobs of the search have no result; nothing is chosen before they have",
-    CONFIRM: "%d jobs have no result; no look is taken before they have",
-    SEQUENTIAL: "%d jobs have no result; no look is taken before they have",
-}
-
-
 def _log_what_is_missing(request: Request, state: State, results: Results) -> None:
     """Log which jobs have no result, what waits for them, and how to go on."""
     finished = results.finished(state.jobs)
     without = [job for job in state.jobs if job not in finished]
-    if without and len(request.phases) > 1:
-        *_, last = (phase for phase, jobs in state.phases.items() if jobs)
-        # Without a search that selects, the jobs of the command line wait for the first interim analysis.
-        log.error(WAITING[CONFIRM if last == SEARCH and not request.confirmation else last], len(without))
+    if without and request.confirmation and state.choices is None:
+        log.error("%d jobs of the search have no result; nothing is chosen before they have", len(without))
+    elif without and request.sequential:
+        log.error("%d jobs have no result; no look is taken before they have", len(without))
     if unended := [job for job in without if job.status() is None]:
         log.error("%d jobs have no result. To go on: %s", len(unended), resume_command(request.directory))
 
@@ -165,7 +158,7 @@ def _train(directory: Path, todo: Sequence[Job], launch: Launch, settings: DictC
         log.info("%s", hint)
     progress = Progress(todo, skipped, settings.progress)
     with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
-        _launch_until_ended(todo, launch)
+        _launch_with_retry(todo, launch)
     log.info("%s", progress.line())
 
 
@@ -180,8 +173,8 @@ def stacking_hint(jobs: Sequence[Job]) -> str | None:
     )
 
 
-def _launch_until_ended(jobs: Sequence[Job], launch: Launch) -> None:
-    """Launch jobs, and launch again what a dead worker has taken down with it."""
+def _launch_with_retry(jobs: Sequence[Job], launch: Launch) -> None:
+    """Launch jobs; if the launcher raises, launch those again that a dead worker has taken down with it."""
     # Workers that are started as plain Python processes must find what the user keeps beside run.py.
     with prepend_path("PYTHONPATH", Path(sys.argv[0]).absolute().parent):
         for attempt in range(1, ATTEMPTS + 1):

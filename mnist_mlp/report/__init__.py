@@ -141,7 +141,7 @@ def newest_sweep(root: Path = SWEEPS) -> Path:
     Raises:
         UserError: there is none.
     """
-    marks = sorted(root.rglob("multirun.yaml"), key=lambda path: path.stat().st_mtime)  # Hydra writes one a sweep
+    marks = sorted(root.rglob("multirun.yaml"), key=lambda path: path.stat().st_mtime)  # written at each launch
     if not marks:
         raise UserError(f"there is no sweep in {root.absolute()}; run one, or name its directory")
     return marks[-1].parent

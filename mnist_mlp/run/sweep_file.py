@@ -1,4 +1,4 @@
-"""What was asked of a sweep: `sweep.json` in its directory, the first file that a sweep writes."""
+"""What was asked of a sweep: `sweep.json` in its directory, written before any job is launched."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -72,7 +72,7 @@ class Progress:
 
     Args:
         jobs: those to be trained.
-        skipped: how many others had a result before.
+        skipped: Number of other jobs of the sweep that are finished.
         shown: False shows nothing.
     """
 

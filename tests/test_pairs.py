@@ -19,6 +19,7 @@ from mnist_mlp.report.analysis.contrasts import Noise
 from mnist_mlp.report.analysis.effort import TuningEffort
 from mnist_mlp.report.analysis.pairs import MOST_CELLS, compare_pairs
 from mnist_mlp.report.analysis.verdicts import Reason, Verdict
+from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.verdicts import needed
 
 
@@ -214,8 +215,9 @@ def test_many_cells_are_judged_among_all() -> None:
 
 
 def test_of_many_cells_all_pairs_count_and_those_with_the_best_are_shown(
-    tmp_path: Path, write_run: Write, report: Report
+    tmp_path: Path, write_run: Write, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plots, "MOST_CELLS", MOST_CELLS // 10)  # figures of fewer cells, and no heatmap, which is slow
     cells = {
         (f"init{n}", "nag", 0.0): [0.6 + n / 1000 + seed / 2000 * (1 + n % 3) for seed in (0, 1, 2)]
         for n in range(MOST_CELLS)

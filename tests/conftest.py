@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from warm import Warm
+from warm import Started, Warm
 
 from mnist_mlp.run.startup import importing
 
@@ -45,7 +45,8 @@ Write = Callable[..., Path]
 Report = Callable[..., "pd.DataFrame"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Started]
+StartFresh = Callable[..., subprocess.Popen[str]]
 Combinations = Callable[..., list[list[str]]]
 Open = Callable[..., "Page"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -212,8 +213,23 @@ def fresh(tmp_path: Path, real_mnist: "Dataset") -> Command:
 
 
 @pytest.fixture
-def start(tmp_path: Path, real_mnist: "Dataset") -> Start:
-    """Starts `python run.py ARGUMENTS` in a process group of its own."""
+def start(warm: Warm, tmp_path: Path, real_mnist: "Dataset") -> Iterator[Start]:
+    """Starts `python run.py ARGUMENTS` in a process group of its own, that is spared the imports."""
+    started: list[Started] = []
+
+    def call(*arguments: str) -> Started:
+        environment = os.environ | {"MNIST_MLP_DATA": str(DATA)}
+        started.append(warm.start([str(ROOT / "run.py"), *arguments], cwd=tmp_path, env=environment))
+        return started[-1]
+
+    yield call
+    for process in started:
+        process.end()
+
+
+@pytest.fixture
+def start_fresh(tmp_path: Path, real_mnist: "Dataset") -> StartFresh:
+    """Starts `python run.py ARGUMENTS` in a new Python: for what happens as it imports."""
 
     def call(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

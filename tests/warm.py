@@ -70,29 +70,75 @@ class Warm:
         self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`; the first is a script."""
-        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
-        socket.send_fds(self._socket, [request], [their_out, their_err])
-        for descriptor in (their_out, their_err):
-            os.close(descriptor)
-        pid = self._answer()
+        pid = self._begin(arguments, cwd, env, their_out, their_err)
         late = Timer(timeout, _kill_session, [pid])
         late.start()
         try:
             with open(out) as stdout, open(err) as stderr, ThreadPoolExecutor(1) as pool:
                 errors = pool.submit(stderr.read)  # until every process that could write has ended
                 output = stdout.read()
-            return subprocess.CompletedProcess(arguments, self._answer(), output, errors.result())
+            return subprocess.CompletedProcess(arguments, self.answer(), output, errors.result())
         except BaseException:
             _kill_session(pid)
             raise
         finally:
             late.cancel()
 
-    def _answer(self) -> int:
+    def start(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> "Started":
+        """As `subprocess.Popen([sys.executable, *arguments], ...)`, in its own session; one pipe takes both outputs.
+
+        The next process is run or started after this one has ended.
+        """
+        out, theirs = os.pipe()
+        return Started(self, self._begin(arguments, cwd, env, theirs, os.dup(theirs)), out)
+
+    def _begin(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *outputs: int) -> int:
+        """Have the command forked, and return its process id; closes these descriptors of its outputs."""
+        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
+        socket.send_fds(self._socket, [request], list(outputs))
+        for descriptor in outputs:
+            os.close(descriptor)
+        return self.answer()
+
+    def answer(self) -> int:
+        """Return the next number from the process that forks: a process id, or its exit status."""
         answer = self._socket.recv(MESSAGE_BYTES)
         assert answer, "the process to fork has ended"
         return int(answer)
+
+
+class Started:
+    """A process that runs, with the attributes of `subprocess.Popen` that tests use.
+
+    Attributes:
+        pid: Process id, which is that of its group and session, too.
+        returncode: Exit status, or minus the number of the signal that ended it; None until `communicate` returns.
+    """
+
+    def __init__(self, warm: Warm, pid: int, out: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._warm = warm
+        self._out = out
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """Return the output once all processes that could write it have ended; kill them after so many seconds."""
+        late = Timer(timeout, _kill_session, [self.pid])
+        late.start()
+        try:
+            with open(self._out) as stdout:
+                output = stdout.read()
+            self.returncode = self._warm.answer()
+        finally:
+            late.cancel()
+        return output, None
+
+    def end(self) -> None:
+        """Kill the process and its group if `communicate` was never called."""
+        if self.returncode is None:
+            _kill_session(self.pid)
+            self.communicate(timeout=60)
 
 
 def _kill_session(pid: int) -> None:

@@ -173,9 +173,10 @@ def write_results(jobs: "Sequence[Job]", accuracy: "Callable[[Job], float]") -> 
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    """A process that has imported everything, and is forked for each command."""
-    with Warm(ROOT) as process:
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process that has imported everything, and is forked for each command; one for all workers of pytest-xdist."""
+    top = tmp_path_factory.getbasetemp()
+    with Warm(ROOT, (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / "warm") as process:
         yield process
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from pathlib import Path
 from threading import Timer
 from typing import Never
 
+from filelock import FileLock
+
 LATE = (  # what is imported by name, by a library or within a function
     "hydra.main",
     "hydra._internal.hydra",
@@ -39,22 +42,36 @@ LATE = (  # what is imported by name, by a library or within a function
     "sklearn.datasets",
 )
 MESSAGE_BYTES = 2**20
+LOOK_SECONDS = 0.2  # until ended connections are noticed
 
 
 class Warm:
-    """The process that is forked; ends with the context."""
+    """A connection to the process that is forked, which ends after the last of its connections."""
 
-    def __init__(self, root: Path) -> None:
-        """Start it.
+    def __init__(self, root: Path, address: Path) -> None:
+        """Connect to the process that listens at an address; start it if there is none.
 
         Args:
-            root: where the package is.
+            root: Directory of the package.
+            address: Path of a socket, in a directory of this user.
         """
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with FileLock(f"{address}.lock"):
+            try:
+                self._socket.connect(str(address))
+            except (FileNotFoundError, ConnectionRefusedError):  # not started yet, or ended
+                address.unlink(missing_ok=True)
+                self._start(root, str(address))
+
+    def _start(self, root: Path, address: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(address)
+            listener.listen()
+            self._socket.connect(address)  # before the process can find that it has no connection
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(root)],
-                stdin=theirs.fileno(),
+                stdin=listener.fileno(),
                 stdout=subprocess.DEVNULL,  # so that it is no terminal, whatever pytest writes to
                 start_new_session=True,
             )
@@ -64,7 +81,8 @@ class Warm:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
     def run(
         self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
@@ -192,12 +210,29 @@ def practise() -> None:
     gc.freeze()  # to go through all this would copy it
 
 
-def become_the_next_command() -> str | None:
+def become_the_next_server() -> socket.socket | None:
+    """Fork for each connection; return it in the child. None in the parent, when the last of them has ended."""
+    listener = socket.socket(fileno=0)
+    children = 0
+    while True:
+        if select.select([listener], [], [], LOOK_SECONDS)[0]:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.detach()  # the first request's input takes its place
+                return connection
+            connection.close()
+            children += 1
+        while children and os.waitpid(-1, os.WNOHANG)[0]:
+            children -= 1
+        if not children:
+            return None
+
+
+def become_the_next_command(server: socket.socket) -> str | None:
     """Fork for each request; return in a child that has become what `python ARGUMENTS` is, with its script.
 
     None in the parent, when it has nothing more to do.
     """
-    server = socket.socket(fileno=0)
     while True:
         message, (*outputs,), *_ = socket.recv_fds(server, MESSAGE_BYTES, 2)
         if not message:
@@ -210,7 +245,7 @@ def become_the_next_command() -> str | None:
         server.send(str(pid).encode())
         server.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
     os.setsid()
-    server.detach()
+    server.close()
     for descriptor, ours in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
         os.dup2(ours, descriptor)
         os.close(ours)
@@ -249,5 +284,7 @@ if __name__ == "__main__":
     sys.path[0] = sys.argv[1]
     import_all()
     practise()
-    if script := become_the_next_command():
-        run_to_the_end(script)
+    if connection := become_the_next_server():
+        if script := become_the_next_command(connection):
+            run_to_the_end(script)
+        os._exit(0)

@@ -12,36 +12,21 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pytest
-import torch
-from hydra import initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
-from warm import Warm
+from warm import Started, Warm
 
-from mnist_mlp import __version__
-from mnist_mlp.app.compose import compose
-from mnist_mlp.app.plan import plan
-from mnist_mlp.app.state import Request, State, state_of
-from mnist_mlp.app.sweep import run_sweep
-from mnist_mlp.data.datasets import mnist
-from mnist_mlp.data.splits import Dataset, Splits, make_splits
-from mnist_mlp.report import Outcome, compared, report_on
-from mnist_mlp.report.render.page import write_tables
-from mnist_mlp.run.looks import SequentialPlan
-from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, SPLITS, Metrics
-from mnist_mlp.sweeps.jobs import FINISHED, Assignment, Job
+from mnist_mlp.run.startup import importing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # else imported where it is used: the process that hands out the tests uses none of it
+    import pandas as pd
+    from hydra.core.config_loader import ConfigLoader
+    from omegaconf import DictConfig
     from playwright.sync_api import Browser, Page
+
+    from mnist_mlp.data.splits import Dataset, Splits
+    from mnist_mlp.report import Outcome
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MNIST_MLP_DATA", ROOT / "data"))
@@ -56,10 +41,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Write = Callable[..., Path]
-Report = Callable[..., pd.DataFrame]
+Report = Callable[..., "pd.DataFrame"]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Started]
+StartFresh = Callable[..., subprocess.Popen[str]]
 Combinations = Callable[..., list[list[str]]]
 Open = Callable[..., "Page"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -68,6 +54,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 @pytest.fixture(scope="session", autouse=True)
 def _on_one_thread() -> None:
     """Test processes with as many threads as there are cores would spend their time waiting for one another."""
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -79,38 +67,68 @@ def _rarely_interrupted() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Import the test modules as a command imports the package, and spare the optimizers of tests the compiler, too."""
+    with importing():
+        if session.config.option.dist == "no":  # a process that runs tests
+            from mnist_mlp.training.process import spare_the_compiler
+
+            spare_the_compiler()
+        return (yield)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files whose tests take longest come first, so that no core waits for one of them at the end."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session")
-def real_mnist() -> Dataset:
+def real_mnist() -> "Dataset":
     """MNIST, fetched once for all tests."""
+    from mnist_mlp.data.datasets import mnist
+
     return mnist(DATA)
 
 
 @pytest.fixture
-def few(real_mnist: Dataset) -> Splits:
+def few(real_mnist: "Dataset") -> "Splits":
     """A few hundred of them."""
+    from mnist_mlp.data.splits import make_splits
+
     return make_splits(real_mnist, train_size=400, val_size=100, split_seed=0, normalize=False)
 
 
 @pytest.fixture
-def loader() -> Iterator[ConfigLoader]:
+def loader() -> "Iterator[ConfigLoader]":
     """Hydra's, of this project."""
+    with config_loader() as made:
+        yield made
+
+
+@contextmanager
+def config_loader() -> "Iterator[ConfigLoader]":
+    """Initialize Hydra for this project, and yield its loader."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
 
 
-def sweep_config(loader: ConfigLoader, *arguments: str) -> DictConfig:
+def sweep_config(loader: "ConfigLoader", *arguments: str) -> "DictConfig":
     """What Hydra makes of `python run.py -m ARGUMENTS`, before any job."""
+    from hydra.types import RunMode
+
     return loader.load_configuration("config", list(arguments), run_mode=RunMode.MULTIRUN)
 
 
 @pytest.fixture
-def combinations(loader: ConfigLoader) -> Combinations:
+def combinations(loader: "ConfigLoader") -> Combinations:
     """The jobs that the sweeper makes of `python run.py -m ARGUMENTS`."""
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext
 
     def call(*arguments: str) -> list[list[str]]:
         config = sweep_config(loader, *arguments, IN_PROCESS)
@@ -122,69 +140,11 @@ def combinations(loader: ConfigLoader) -> Combinations:
     return call
 
 
-@contextmanager
-def planning(top: Path, *given: str) -> Iterator[Callable[[Sequence[Sequence[str]]], list[Job]]]:
-    """What makes jobs of overrides, on digits, for a sweep in this directory that is given these itself."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        config = sweep_config(loader, *given)
-
-        def planned(jobs: Sequence[Sequence[str]]) -> list[Job]:
-            on_digits = [[*overrides, "data=digits"] for overrides in jobs]
-            return plan(top, ((jobs[number], composed) for number, composed in compose(loader, config, on_digits)))
-
-        yield planned
-
-
-def requested(
-    top: Path,
-    plan: Callable[[Sequence[Sequence[str]]], list[Job]],
-    search: Sequence[Sequence[str]],
-    confirmation: Mapping[str, Sequence[Any]] = MappingProxyType({}),
-    sequential: SequentialPlan | None = None,
-) -> Request:
-    """What a command asks that gives these jobs, with what `planning` yields."""
-    return Request(directory=top, search=plan(search), confirmation=confirmation, sequential=sequential, make_jobs=plan)
-
-
-def state_by_disk(request: Request) -> State:
-    """How far a sweep is, by the results that are there."""
-    return state_of(request, lambda jobs: all(job.status() in FINISHED for job in jobs))
-
-
-def swept(request: Request, accuracy: Callable[[Job], float | None], **settings: object) -> list[list[str]]:
-    """Run a sweep whose jobs end with these accuracies, None for no result; return the names of each launch's jobs."""
-    launched = []
-
-    def launch(jobs: Sequence[Job]) -> None:
-        launched.append([job.directory.name for job in jobs])
-        write_results(jobs, accuracy)
-
-    usual = {"force": False, "fail_fast": False, "dry_run": False, "progress": False}
-    hydra = {"runtime": {"choices": {"hydra/launcher": "basic"}}}
-    run_sweep(request, launch, OmegaConf.create({**usual, **settings, "hydra": hydra}))
-    return launched
-
-
-def write_results(jobs: Sequence[Job], accuracy: Callable[[Job], float | None]) -> None:
-    """Leave in each job's directory what its training would, with this accuracy in the end; None for no result."""
-    for job in jobs:
-        final = accuracy(job)
-        if final is None:
-            continue
-        writer = Assignment(job.config, job.directory, job.choices, job.overrides, job.config_hash).writer()
-        writer.describe(environment={"package": __version__}, data={"digest": job.data_digest})
-        for epoch in range(job.epochs + 1):
-            reached = final if epoch == job.epochs else 0.1
-            for split in SPLITS:
-                writer.write(Metrics(epoch, 10 * epoch, split, 1 - reached, reached, 0.01, 2.0 * epoch))
-        writer.end()
-
-
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    """A process that has imported everything, and is forked for each command."""
-    with Warm(ROOT) as process:
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process that has imported everything, and is forked for each command; one for all workers of pytest-xdist."""
+    top = tmp_path_factory.getbasetemp()
+    with Warm(ROOT, (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / "warm") as process:
         yield process
 
 
@@ -206,13 +166,13 @@ def running(run: Run, tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def command(warm: Warm, tmp_path: Path, real_mnist: Dataset) -> Command:
+def command(warm: Warm, tmp_path: Path, real_mnist: "Dataset") -> Command:
     """Runs a command in a process of its own, that is spared the imports."""
     return running(warm.run, tmp_path)
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, real_mnist: Dataset) -> Command:
+def fresh(tmp_path: Path, real_mnist: "Dataset") -> Command:
     """Runs a command in a new Python, as users do: for what a fork cannot tell."""
 
     def run(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
@@ -222,8 +182,23 @@ def fresh(tmp_path: Path, real_mnist: Dataset) -> Command:
 
 
 @pytest.fixture
-def start(tmp_path: Path, real_mnist: Dataset) -> Start:
-    """Starts `python run.py ARGUMENTS` in a process group of its own."""
+def start(warm: Warm, tmp_path: Path, real_mnist: "Dataset") -> Iterator[Start]:
+    """Starts `python run.py ARGUMENTS` in a process group of its own, that is spared the imports."""
+    started: list[Started] = []
+
+    def call(*arguments: str) -> Started:
+        environment = os.environ | {"MNIST_MLP_DATA": str(DATA)}
+        started.append(warm.start([str(ROOT / "run.py"), *arguments], cwd=tmp_path, env=environment))
+        return started[-1]
+
+    yield call
+    for process in started:
+        process.end()
+
+
+@pytest.fixture
+def start_fresh(tmp_path: Path, real_mnist: "Dataset") -> StartFresh:
+    """Starts `python run.py ARGUMENTS` in a new Python: for what happens as it imports."""
 
     def call(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -286,6 +261,7 @@ def throwing(checkout: Path) -> Path:
 
 def run_writer(tmp_path: Path) -> Write:
     """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
+    from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
 
     def write(
         init: str = "he",
@@ -357,8 +333,12 @@ def write_run(tmp_path: Path) -> Write:
 @pytest.fixture
 def summarise(tmp_path: Path) -> Report:
     """Writes the report's tables alone, as drawing takes the longest, and returns its summary."""
+    import pandas as pd
 
-    def make(**kwargs: Any) -> pd.DataFrame:
+    from mnist_mlp.report import compared
+    from mnist_mlp.report.render.page import write_tables
+
+    def make(**kwargs: Any) -> "pd.DataFrame":
         (tmp_path / "report").mkdir(exist_ok=True)
         write_tables(tmp_path / "report", compared([tmp_path / "sweep"], **kwargs)[1])
         return pd.read_csv(tmp_path / "report" / "summary.csv")
@@ -369,8 +349,11 @@ def summarise(tmp_path: Path) -> Report:
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
     """Writes the report, and returns its summary."""
+    import pandas as pd
 
-    def make(**kwargs: Any) -> pd.DataFrame:
+    from mnist_mlp.report import report_on
+
+    def make(**kwargs: Any) -> "pd.DataFrame":
         outcome: Outcome = report_on([tmp_path / "sweep"], tmp_path / "report", **kwargs)
         assert outcome.directory == tmp_path / "report"
         return pd.read_csv(tmp_path / "report" / "summary.csv")

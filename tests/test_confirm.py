@@ -10,23 +10,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import (
-    IN_PROCESS,
-    NO_REPORT,
-    ROOT,
-    SMALLER,
-    Command,
-    Report,
-    Write,
-    planning,
-    requested,
-    state_by_disk,
-    write_results,
-)
+from conftest import IN_PROCESS, NO_REPORT, SMALLER, Command, Report, Write
+from sweeping import planning, requested, state_by_disk, write_results
 
 from mnist_mlp.app import records
 from mnist_mlp.app.confirm import confirming, read
-from mnist_mlp.app.register import register
 from mnist_mlp.app.sweep import check
 from mnist_mlp.report import compared
 from mnist_mlp.report.render.answer import answer
@@ -38,7 +26,6 @@ from mnist_mlp.run.looks import Look, Looks, SequentialPlan, write_looks
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.sweeps.jobs import Job
 
-register(ROOT / "experiments")
 SEARCH = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-1", "seed=0,1", "epochs=1", *SMALLER, IN_PROCESS)
 CONFIRM = "hydra.sweeper.confirm={seed:[10,11,12],epochs:2}"
 PLAN = SequentialPlan(margin=None, max_seeds=9, batch=2)

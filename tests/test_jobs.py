@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from composing import composed, job_name
-from conftest import ROOT, Write, planning, requested, sweep_config, swept, write_results
+from conftest import ROOT, Write, sweep_config
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from sweeping import planning, requested, swept, write_results
 from test_sweep import wait_until
 
 from mnist_mlp.app.callback import ChecksAndReport

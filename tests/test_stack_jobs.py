@@ -179,7 +179,7 @@ def test_a_stack_that_is_killed_keeps_what_was_finished(command: Command, start:
     wait_until(lambda: list((tmp_path / "here").glob(f"*/{RUN_FILE}")))
     wait_until(lambda: len(list((tmp_path / "here").glob(f"*/{METRICS_FILE}"))) == 8)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=60)
     done = len(summaries(tmp_path / "here"))
     assert done == 4
     kept = {path: path.read_text() for path in (tmp_path / "here").glob(f"*/{RUN_FILE}")}

@@ -16,7 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 from composing import composed, job_name
-from conftest import IN_PROCESS, MINE, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start
+from conftest import IN_PROCESS, MINE, NO_REPORT, ROOT, SMALL, SMALLER, Command, Start, StartFresh
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,7 +69,7 @@ def test_a_killed_sweep_goes_on_where_it_was_and_a_killed_worker_costs_nothing(
     process = start(*sweep)
     wait_until(lambda: list((tmp_path / "killed").glob(f"*/{RUN_FILE}")))
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=60)
     done = len(results(tmp_path / "killed"))
     assert 1 <= done < 4
 
@@ -94,8 +94,8 @@ def is_blocked(number: signal.Signals, pid: int) -> bool:
 
 
 @pytest.mark.parametrize("library", ["_yaml", "libtorch_cpu"])
-def test_an_interrupt_while_importing_is_one_line(start: Start, library: str) -> None:
-    process = start("epochs=20", *SMALL)
+def test_an_interrupt_while_importing_is_one_line(start_fresh: StartFresh, library: str) -> None:
+    process = start_fresh("epochs=20", *SMALL)
     maps = Path(f"/proc/{process.pid}/maps")
     wait_until(lambda: library in maps.read_text())
     process.send_signal(signal.SIGINT)
@@ -178,12 +178,12 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("mine")
-def test_every_launcher_gives_the_same_numbers(command: Command, fresh: Command, tmp_path: Path) -> None:
+def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path) -> None:
     """Joblib's are compared where its workers are killed; workers, too, find `mine`."""
     two = ("-m", "optim=adam,sgd", *MINE, "epochs=1", *SMALL, NO_REPORT)
     command("run.py", *two, IN_PROCESS, "hydra.sweep.dir=basic")
     for launcher in ("submitit_local", "ray"):
-        fresh("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
+        command("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
 
 

@@ -8,23 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import (
-    IN_PROCESS,
-    NO_REPORT,
-    ROOT,
-    SMALLER,
-    Command,
-    Write,
-    planning,
-    requested,
-    state_by_disk,
-    swept,
-)
+from conftest import IN_PROCESS, NO_REPORT, SMALLER, Command, Write
 from hypothesis import given
 from hypothesis import strategies as st
+from sweeping import planning, requested, state_by_disk, swept
 
 from mnist_mlp.app import records
-from mnist_mlp.app.register import register
 from mnist_mlp.app.sweep import check
 from mnist_mlp.report import compared
 from mnist_mlp.report.render.page import sweep_commands
@@ -36,7 +25,6 @@ from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.sweep_file import CONFIRM, PHASES, SEARCH, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 
-register(ROOT / "experiments")
 RECORD = SweepRecord(
     compare=["init", "optim"],
     tuned=["optim.lr"],

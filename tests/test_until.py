@@ -13,23 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import (
-    IN_PROCESS,
-    NO_REPORT,
-    ROOT,
-    SMALLER,
-    Command,
-    Write,
-    planning,
-    requested,
-    state_by_disk,
-    swept,
-    write_results,
-)
+from conftest import IN_PROCESS, NO_REPORT, SMALLER, Command, Write
 from scipy.special import ndtri
+from sweeping import planning, requested, state_by_disk, swept, write_results
 
 from mnist_mlp.app import records
-from mnist_mlp.app.register import register
 from mnist_mlp.app.sequential import check_same_jobs, read
 from mnist_mlp.app.state import Request, state_of
 from mnist_mlp.app.sweep import check
@@ -48,7 +36,6 @@ from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE
 from mnist_mlp.sweeps.jobs import Job
 
-register(ROOT / "experiments")
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
 LEVEL = 0.01
 SIX, NINE, TWENTY = (

@@ -13,6 +13,7 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -27,6 +28,8 @@ from pathlib import Path
 from threading import Timer
 from typing import Never
 
+from filelock import FileLock
+
 LATE = (  # what is imported by name, by a library or within a function
     "hydra.main",
     "hydra._internal.hydra",
@@ -39,22 +42,36 @@ LATE = (  # what is imported by name, by a library or within a function
     "sklearn.datasets",
 )
 MESSAGE_BYTES = 2**20
+LOOK_SECONDS = 0.2  # until ended connections are noticed
 
 
 class Warm:
-    """The process that is forked; ends with the context."""
+    """A connection to the process that is forked, which ends after the last of its connections."""
 
-    def __init__(self, root: Path) -> None:
-        """Start it.
+    def __init__(self, root: Path, address: Path) -> None:
+        """Connect to the process that listens at an address; start it if there is none.
 
         Args:
-            root: where the package is.
+            root: Directory of the package.
+            address: Path of a socket, in a directory of this user.
         """
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with FileLock(f"{address}.lock"):
+            try:
+                self._socket.connect(str(address))
+            except (FileNotFoundError, ConnectionRefusedError):  # not started yet, or ended
+                address.unlink(missing_ok=True)
+                self._start(root, str(address))
+
+    def _start(self, root: Path, address: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(address)
+            listener.listen()
+            self._socket.connect(address)  # before the process can find that it has no connection
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(root)],
-                stdin=theirs.fileno(),
+                stdin=listener.fileno(),
                 stdout=subprocess.DEVNULL,  # so that it is no terminal, whatever pytest writes to
                 start_new_session=True,
             )
@@ -64,35 +81,82 @@ class Warm:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.wait()
 
     def run(
         self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`; the first is a script."""
-        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
-        socket.send_fds(self._socket, [request], [their_out, their_err])
-        for descriptor in (their_out, their_err):
-            os.close(descriptor)
-        pid = self._answer()
+        pid = self._begin(arguments, cwd, env, their_out, their_err)
         late = Timer(timeout, _kill_session, [pid])
         late.start()
         try:
             with open(out) as stdout, open(err) as stderr, ThreadPoolExecutor(1) as pool:
                 errors = pool.submit(stderr.read)  # until every process that could write has ended
                 output = stdout.read()
-            return subprocess.CompletedProcess(arguments, self._answer(), output, errors.result())
+            return subprocess.CompletedProcess(arguments, self.answer(), output, errors.result())
         except BaseException:
             _kill_session(pid)
             raise
         finally:
             late.cancel()
 
-    def _answer(self) -> int:
+    def start(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> "Started":
+        """As `subprocess.Popen([sys.executable, *arguments], ...)`, in its own session; one pipe takes both outputs.
+
+        The next process is run or started after this one has ended.
+        """
+        out, theirs = os.pipe()
+        return Started(self, self._begin(arguments, cwd, env, theirs, os.dup(theirs)), out)
+
+    def _begin(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *outputs: int) -> int:
+        """Have the command forked, and return its process id; closes these descriptors of its outputs."""
+        request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
+        socket.send_fds(self._socket, [request], list(outputs))
+        for descriptor in outputs:
+            os.close(descriptor)
+        return self.answer()
+
+    def answer(self) -> int:
+        """Return the next number from the process that forks: a process id, or its exit status."""
         answer = self._socket.recv(MESSAGE_BYTES)
         assert answer, "the process to fork has ended"
         return int(answer)
+
+
+class Started:
+    """A process that runs, with the attributes of `subprocess.Popen` that tests use.
+
+    Attributes:
+        pid: Process id, which is that of its group and session, too.
+        returncode: Exit status, or minus the number of the signal that ended it; None until `communicate` returns.
+    """
+
+    def __init__(self, warm: Warm, pid: int, out: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._warm = warm
+        self._out = out
+
+    def communicate(self, timeout: float) -> tuple[str, None]:
+        """Return the output once all processes that could write it have ended; kill them after so many seconds."""
+        late = Timer(timeout, _kill_session, [self.pid])
+        late.start()
+        try:
+            with open(self._out) as stdout:
+                output = stdout.read()
+            self.returncode = self._warm.answer()
+        finally:
+            late.cancel()
+        return output, None
+
+    def end(self) -> None:
+        """Kill the process and its group if `communicate` was never called."""
+        if self.returncode is None:
+            _kill_session(self.pid)
+            self.communicate(timeout=60)
 
 
 def _kill_session(pid: int) -> None:
@@ -146,12 +210,29 @@ def practise() -> None:
     gc.freeze()  # to go through all this would copy it
 
 
-def become_the_next_command() -> str | None:
+def become_the_next_server() -> socket.socket | None:
+    """Fork for each connection; return it in the child. None in the parent, when the last of them has ended."""
+    listener = socket.socket(fileno=0)
+    children = 0
+    while True:
+        if select.select([listener], [], [], LOOK_SECONDS)[0]:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.detach()  # the first request's input takes its place
+                return connection
+            connection.close()
+            children += 1
+        while children and os.waitpid(-1, os.WNOHANG)[0]:
+            children -= 1
+        if not children:
+            return None
+
+
+def become_the_next_command(server: socket.socket) -> str | None:
     """Fork for each request; return in a child that has become what `python ARGUMENTS` is, with its script.
 
     None in the parent, when it has nothing more to do.
     """
-    server = socket.socket(fileno=0)
     while True:
         message, (*outputs,), *_ = socket.recv_fds(server, MESSAGE_BYTES, 2)
         if not message:
@@ -164,7 +245,7 @@ def become_the_next_command() -> str | None:
         server.send(str(pid).encode())
         server.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
     os.setsid()
-    server.detach()
+    server.close()
     for descriptor, ours in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
         os.dup2(ours, descriptor)
         os.close(ours)
@@ -203,5 +284,7 @@ if __name__ == "__main__":
     sys.path[0] = sys.argv[1]
     import_all()
     practise()
-    if script := become_the_next_command():
-        run_to_the_end(script)
+    if connection := become_the_next_server():
+        if script := become_the_next_command(connection):
+            run_to_the_end(script)
+        os._exit(0)

@@ -1,0 +1,87 @@
+"""Sweeps in this process: planned as the sweeper plans them, with accuracies that a test gives in place of training."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from conftest import ROOT, config_loader, sweep_config
+from omegaconf import OmegaConf
+
+from mnist_mlp import __version__
+from mnist_mlp.app.compose import compose
+from mnist_mlp.app.confirm import MakeJobs
+from mnist_mlp.app.plan import plan
+from mnist_mlp.app.register import register
+from mnist_mlp.app.state import Request, State, state_of
+from mnist_mlp.app.sweep import run_sweep
+from mnist_mlp.run.looks import SequentialPlan
+from mnist_mlp.run.record import SPLITS, Metrics
+from mnist_mlp.sweeps.jobs import FINISHED, Assignment, Job
+
+register(ROOT / "experiments")
+
+
+@contextmanager
+def planning(top: Path, *given: str) -> Iterator[MakeJobs]:
+    """Yield what makes jobs of overrides, on digits, for a sweep in this directory that is given these itself."""
+    with config_loader() as loader:
+        config = sweep_config(loader, *given)
+
+        def planned(jobs: Sequence[Sequence[str]]) -> list[Job]:
+            on_digits = [[*overrides, "data=digits"] for overrides in jobs]
+            return plan(top, ((jobs[number], composed) for number, composed in compose(loader, config, on_digits)))
+
+        yield planned
+
+
+def requested(
+    top: Path,
+    make_jobs: MakeJobs,
+    search: Sequence[Sequence[str]],
+    confirmation: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    sequential: SequentialPlan | None = None,
+) -> Request:
+    """Return what a command asks that gives these jobs, with what `planning` yields."""
+    return Request(
+        directory=top,
+        search=make_jobs(search),
+        confirmation=confirmation,
+        sequential=sequential,
+        make_jobs=make_jobs,
+    )
+
+
+def state_by_disk(request: Request) -> State:
+    """Return how far a sweep is, by the results that are there."""
+    return state_of(request, lambda jobs: all(job.status() in FINISHED for job in jobs))
+
+
+def swept(request: Request, accuracy: Callable[[Job], float | None], **settings: object) -> list[list[str]]:
+    """Run a sweep whose jobs end with these accuracies, None for no result; return the names of each launch's jobs."""
+    launched = []
+
+    def launch(jobs: Sequence[Job]) -> None:
+        launched.append([job.directory.name for job in jobs])
+        write_results(jobs, accuracy)
+
+    usual = {"force": False, "fail_fast": False, "dry_run": False, "progress": False}
+    hydra = {"runtime": {"choices": {"hydra/launcher": "basic"}}}
+    run_sweep(request, launch, OmegaConf.create({**usual, **settings, "hydra": hydra}))
+    return launched
+
+
+def write_results(jobs: Sequence[Job], accuracy: Callable[[Job], float | None]) -> None:
+    """Leave in each job's directory what its training would, with this accuracy in the end; None for no result."""
+    for job in jobs:
+        final = accuracy(job)
+        if final is None:
+            continue
+        writer = Assignment(job.config, job.directory, job.choices, job.overrides, job.config_hash).writer()
+        writer.describe(environment={"package": __version__}, data={"digest": job.data_digest})
+        for epoch in range(job.epochs + 1):
+            reached = final if epoch == job.epochs else 0.1
+            for split in SPLITS:
+                writer.write(Metrics(epoch, 10 * epoch, split, 1 - reached, reached, 0.01, 2.0 * epoch))
+        writer.end()

@@ -1,6 +1,7 @@
 """Confirmation: what a search chooses is trained anew, and the report is of these runs alone."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from mnist_mlp.report.render.verdicts import in_full
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Choice, read_choices, write_choices
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.looks import Look, Looks, SequentialPlan, write_looks
+from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.sweeps.jobs import Job
 
@@ -132,7 +134,7 @@ def test_a_confirmation_in_the_directories_of_the_search_is_refused_before_train
 
 def test_a_search_that_was_confirmed_is_not_mixed_with_another(tmp_path: Path) -> None:
     write_choices(tmp_path, {})
-    with pytest.raises(UserError, match="holds a search that was confirmed"):
+    with pytest.raises(UserError, match="holds a search that is to be confirmed"):
         planned(tmp_path, "optim=adam", tree={})
 
 
@@ -353,5 +355,32 @@ def test_select_of_a_narrower_search_keeps_the_wider_selection(tmp_path: Path) -
         assert written(plan, ("adam",), (0.1, 0.3)) == wide
         assert written(plan, ("adam",), (0.1, 0.2)) == wide  # the selected rate is not in this search
         wider = written(plan, ("adam",), (0.1, 0.2, 0.3, 0.4))
+        (gone,) = tmp_path.glob("he_adam_lr0.4_seed0-*")
+        shutil.rmtree(gone)
+        without = written(plan, ("adam",), (0.1, 0.2, 0.3))
     assert wider["he / adam"].setting == {"optim.lr": 0.4}
     assert wider["he / sgd"] == wide["he / sgd"]
+    assert without["he / adam"].setting == {"optim.lr": 0.3}  # what was selected has no result anymore
+    assert [len(choice.confirmed) for choice in without.values()] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"n": math.inf}, {"jobs": [{}]}, {"jobs": "abc"}, {"mean": []}, {"setting": 3}, {"mean": "high"}],
+)
+def test_read_choices_of_damaged_candidates_is_refused_and_a_resume_goes_on(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    jobs = [["optim=adam", f"optim.lr={lr}", "seed=0"] for lr in (0.1, 0.2)]
+    with planning(tmp_path) as plan:
+        request = requested(tmp_path, plan, jobs, {"seed": [5]})
+        write_results(request.search, lambda job: job.config["optim"]["lr"])
+        records.write(request, state_by_disk(request), "a command")
+        whole = (tmp_path / CHOICES_FILE).read_text()
+        content = json.loads(whole)
+        content["he / adam"]["candidates"][0] |= change
+        (tmp_path / CHOICES_FILE).write_text(json.dumps(content))
+        with pytest.raises(Unreadable, match=r"^choices\.json: not one of this project's"):
+            read_choices(tmp_path / CHOICES_FILE)
+        records.write(request, state_by_disk(request), "a command")
+    assert (tmp_path / CHOICES_FILE).read_text() == whole

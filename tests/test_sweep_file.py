@@ -15,7 +15,7 @@ from sweeping import planning, requested, state_by_disk, swept
 
 from mnist_mlp.app import records
 from mnist_mlp.app.sweep import check
-from mnist_mlp.report import compared
+from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.render.page import sweep_commands
 from mnist_mlp.run import sweep_file
 from mnist_mlp.run.choices import CHOICES_FILE
@@ -62,6 +62,7 @@ def test_extended_keeps_everything_and_is_idempotent(first: SweepRecord, second:
         for key, seeds in record.replicates.items():
             assert {*seeds} <= {*both.replicates[key]}
     assert list(both.phases) == [phase for phase in PHASES if phase in first.phases or phase in second.phases]
+    assert both.margin == second.margin
     assert both.commands[-1] == second.commands[-1]
     assert {command.command for command in both.commands} == {c.command for c in (*first.commands, *second.commands)}
 
@@ -81,7 +82,7 @@ CONTENT: dict[str, Any] = {
     "select": "once",
     "margin": None,
     "phases": {},
-    "commands": [],
+    "commands": [{"command": "python run.py", "jobs": []}],
 }
 DAMAGE: list[dict[str, Any]] = [
     {"compare": []},
@@ -94,6 +95,19 @@ DAMAGE: list[dict[str, Any]] = [
     {"replicates": {"seed": ["x"]}},
     {"commands": ["python run.py"]},
     {"commands": [{"command": "x", "jobs": [1]}]},
+    {"commands": [{"command": {}, "jobs": []}]},
+    {"commands": {}},
+    {"commands": []},
+    {"compare": ["init", "init"]},
+    {"compare": ["init", "\x1b[2J\nerror: all fine"]},
+    *({"compare": [key]} for key in ("seed", "seeds.weights", "status", "streams", "config_hash", "no.such.key")),
+    {"select": ["a"]},
+    {"select": "\x1b[2J"},
+    {"margin": float("nan")},
+    {"margin": True},
+    {"replicates": {"seed": "123"}},
+    {"replicates": {"seed": [1.5]}},
+    {"replicates": {"seed": [True]}},
 ]
 
 
@@ -129,7 +143,7 @@ def test_damaged_sweep_file_is_named_and_nothing_is_written(tmp_path: Path, cont
             r"compare=\[init,optim\]: expected \[init,model\.hidden\], as in the earlier commands for ",
         ),
         ({"select": "each"}, r"select=once: expected each, as in the earlier commands for "),
-        ({"phases": {SEARCH: [], CONFIRM: []}}, "holds a search that was confirmed; allowed is the same"),
+        ({"phases": {SEARCH: [], CONFIRM: []}}, "holds a search that is to be confirmed; allowed is hydra"),
         ({"phases": {SEARCH: [], "sequential": []}}, "holds a sweep that added seeds until it was decided; allowed is"),
     ],
 )
@@ -158,6 +172,8 @@ def test_report_on_a_search_that_is_to_be_confirmed_tests_nothing(tmp_path: Path
         records.write(request, state_by_disk(request), "a command")
         swept(request, accuracy)
     (tmp_path / CHOICES_FILE).unlink()  # as after a kill in the search
+    with pytest.raises(UserError, match=r"a job of a sweep with sweep\.json, which says how to report on all"):
+        report_on(sorted(tmp_path.glob("*/")))
     ((_, comparison),) = compared([tmp_path])[1].items()
     assert comparison.pairs["reason"].tolist() == ["not confirmed"]
     assert comparison.runs["phase"].tolist() == [SEARCH] * 12
@@ -197,8 +213,34 @@ def test_report_compares_what_the_sweep_compares(write_run: Write) -> None:
     assert sorted(comparison.summary["cell"]) == ["optim.lr=0.1", "optim.lr=0.2"]
     ((_, comparison),) = compared([sweep], by=["optim"])[1].items()
     assert comparison.summary["cell"].tolist() == ["adam"]
+    other = write_run(lr=0.3).rename(sweep.parent / "other")
+    write_sweep(other, replace(record, compare=["init"]))
+    ((_, comparison),) = compared([sweep, other])[1].items()  # the two disagree
+    assert comparison.summary["cell"].tolist() == ["he / adam"]
     (sweep / SWEEP_FILE).unlink()
-    write_sweep(sweep, replace(record, compare=["no.such.key"]))
+    write_sweep(sweep, replace(record, compare=["optim.no_such_key"]))
     ((_, comparison),) = compared([sweep])[1].items()
     assert comparison.summary["cell"].tolist() == ["he / adam"]
     assert not (sweep / LOOKS_FILE).exists()
+
+
+def test_jobs_of_a_command_are_its_own_whatever_came_later(tmp_path: Path) -> None:
+    write_sweep(tmp_path, RECORD)
+    later = [sweep_file.Command(command="python run.py -m optim=sgd", jobs=["c"])]
+    write_sweep(tmp_path, replace(RECORD, commands=later))
+    assert records.jobs_of(tmp_path, RECORD.commands[0].command) == [tmp_path / "a", tmp_path / "b"]
+    assert records.jobs_of(tmp_path, "python run.py -m optim=nag") == []
+    assert records.jobs_of(tmp_path / "elsewhere", "python run.py") == []
+
+
+def test_sweep_file_damaged_while_the_sweep_runs_ends_with_a_message(tmp_path: Path) -> None:
+    def damaging(job: Any) -> float:
+        (tmp_path / SWEEP_FILE).write_text("{")
+        return 0.9
+
+    with planning(tmp_path) as plan:
+        request = requested(tmp_path, plan, [["optim=adam"]])
+        with pytest.raises(UserError, match=r"sweep\.json: .* Remove it: the same command writes it again"):
+            swept(request, damaging)
+        with pytest.raises(UserError, match=r"sweep\.json: "):
+            records.jobs_of(tmp_path, "a command")

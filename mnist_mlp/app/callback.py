@@ -11,16 +11,16 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_mlp.app import confirm, sequential
+from mnist_mlp.app import confirm, records, sequential
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.grids import PLACE, key_of
 from mnist_mlp.app.job import sweeps_by_grid
 from mnist_mlp.app.search import TRIALS
+from mnist_mlp.app.sweep import command_line
 from mnist_mlp.run import configuration
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.startup import importing
-from mnist_mlp.run.sweep_file import SWEEP_FILE, read_sweep
 from mnist_mlp.sweeps.holding import holding
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
 
@@ -62,16 +62,11 @@ class ChecksAndReport(Callback):
                 from mnist_mlp.report import report_on
 
             directory = Path(config.hydra.sweep.dir)
-            jobs = _jobs_of_last_command(directory) if sweeps_by_grid(config.hydra) else []
+            jobs = records.jobs_of(directory, command_line()) if sweeps_by_grid(config.hydra) else []
             report = report_on([directory], about=jobs)
         # Other runs in the directory are not this command's. The jobs of other sweepers are unknown.
         if any(status_of(job) not in FINISHED for job in jobs) if jobs else report.unfinished:
             sys.exit(1)
-
-
-def _jobs_of_last_command(sweep: Path) -> list[Path]:
-    """Return the directories of the jobs that the last command for a sweep asked for."""
-    return [sweep / name for name in read_sweep(sweep / SWEEP_FILE).commands[-1].jobs]
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import finite
 from mnist_mlp.run.schema import Role
 from mnist_mlp.run.startup import importing
-from mnist_mlp.sweeps.jobs import Job, distinct
+from mnist_mlp.sweeps.jobs import FINISHED, Job, distinct, status_of
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def select(
             tried = names(evaluated[-1], directory)
             candidates.append(Candidate({str(key): v for key, v in setting.items()}, float(mean), int(n), tried))
         choice = Choice(candidates[0].setting, candidates, ())
-        if _covers(wider := recorded.get(str(cell)), choice):
+        if _covers(wider := recorded.get(str(cell)), choice, directory):
             assert wider is not None
             choice = replace(wider, confirmed=())
         settings = [finite(dict(candidate.setting)) for candidate in candidates]
@@ -153,12 +153,12 @@ def select(
     return Selection(choices, distinct(jobs, directory))
 
 
-def _covers(recorded: Choice | None, choice: Choice) -> bool:
-    """Return whether a choice on record was made among the jobs of this choice and others."""
+def _covers(recorded: Choice | None, choice: Choice, directory: Path) -> bool:
+    """Return whether a choice on record was made among the jobs of this choice and others, which all have a result."""
     if recorded is None:
         return False
     theirs, ours = ({job for candidate in of.candidates for job in candidate.jobs} for of in (recorded, choice))
-    return theirs > ours
+    return theirs > ours and all(status_of(directory / job) in FINISHED for job in theirs - ours)
 
 
 def confirming(overrides: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[list[str]]:

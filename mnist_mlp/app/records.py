@@ -45,7 +45,7 @@ def check(request: Request) -> None:
     phases = recorded.phases if recorded else {}
     if not request.confirmation and (CONFIRM in phases or (directory / CHOICES_FILE).exists()):
         raise UserError(
-            f"{directory} holds a search that was confirmed; allowed is the same {confirm.PLACE} again, or another "
+            f"{directory} holds a search that is to be confirmed; allowed is {confirm.PLACE} again, or another "
             "hydra.sweep.dir=DIR"
         )
     if not request.sequential and (SEQUENTIAL in phases or (directory / LOOKS_FILE).exists()):
@@ -76,7 +76,22 @@ def _recorded(directory: Path) -> SweepRecord | None:
     try:
         return read_sweep(path)
     except Unreadable as error:
-        raise UserError(f"{directory}: {error}. Remove it: the same command writes it again.") from error
+        raise _damaged(directory, error) from error
+
+
+def _damaged(directory: Path, error: Unreadable) -> UserError:
+    return UserError(f"{directory}: {error}. Remove it: the same command writes it again.")
+
+
+def jobs_of(directory: Path, command: str) -> list[Path]:
+    """Return the directories of the jobs that a command asked for; of none if it is not on record.
+
+    Raises:
+        UserError: The record is damaged.
+    """
+    recorded = _recorded(directory)
+    asked = [given for given in recorded.commands if given.command == command] if recorded else []
+    return [directory / job for given in asked for job in given.jobs]
 
 
 def write(request: Request, state: State, command: str) -> None:
@@ -98,7 +113,10 @@ def write(request: Request, state: State, command: str) -> None:
         phases=jobs_of,
         commands=[Command(command=command, jobs=names(state.jobs, directory))],
     )
-    write_sweep(directory, asked)
+    try:
+        write_sweep(directory, asked)
+    except Unreadable as error:  # damaged since it was checked
+        raise _damaged(directory, error) from error
     if state.choices is not None:
         write_choices(directory, state.choices)
     if state.looks is not None and not _has(directory, state.looks):

@@ -162,6 +162,7 @@ def analyze(
 
     jobs = cells_of(initial)
     added, used = list[Job](), list(initial)
+    images = initial[0].test_images or None  # the same ones for all jobs (see `check_conditions`)
     looks, results = list[Look](), list[pd.DataFrame]()
     pairs, active = None, list(jobs)
     for size, level in schedule(plan, len(seeds.initial), len(jobs)):
@@ -181,18 +182,12 @@ def analyze(
             results.append(table_with_results(unread))
         used, scores = so_far, score_table(pd.concat(results), SEED).reindex(list(jobs))
         now = Look(seeds.all[:size], level, active, "", {})
-        look, active, pairs = look_at(scores, now, pairs, _test_images(so_far), plan.margin)
+        look, active, pairs = look_at(scores, now, pairs, images, plan.margin)
         looks.append(look)
         if not active:
             break
     record = Looks(plan=plan, given=seeds.initial, jobs=names(used, directory), looks=looks)
     return Analyses(added, record, is_decided=not active)
-
-
-def _test_images(jobs: Sequence[Job]) -> float | None:
-    """Return the number of test images if all jobs share the test set; else None."""
-    sets = {(job.test_images, job.data_digest) for job in jobs}
-    return (float(jobs[0].test_images) or None) if len(sets) == 1 else None
 
 
 def described(look: Look, max_seeds: int, is_decided: bool) -> str:

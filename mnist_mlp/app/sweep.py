@@ -124,6 +124,11 @@ def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]
         assert request.sequential is not None
         is_decided = state.is_decided and number == len(looks)
         log.info("%s", sequential.described(look, request.sequential.max_seeds, is_decided))
+    if state.choices and before.choices is None:
+        for cell in (cell for cell, choice in state.choices.items() if not choice.confirmed):
+            log.info(
+                "%s: an earlier and wider search has chosen what this one lacks; there is nothing to confirm", cell
+            )
     for phase, jobs in state.phases.items():
         earlier = {*before.phases.get(phase, ())}
         if new := [job for job in jobs if job not in earlier]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from mnist_mlp.run.choices import CHOICES_FILE
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.looks import LOOKS_FILE
+from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import FAILED
+from mnist_mlp.run.sweep_file import SEARCH, SWEEP_FILE, read_sweep
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
     from mnist_mlp.report.analysis.comparison import Comparison
@@ -117,11 +119,19 @@ def _refuse_parts(sweeps: Sequence[Path]) -> None:
     """
     for sweep in sweeps:
         parents = Path(os.path.normpath(sweep.absolute())).parents
-        for above, name in product(parents, (CHOICES_FILE, LOOKS_FILE)):
-            if os.path.lexists(above / name):
+        for above, name in product(parents, (CHOICES_FILE, LOOKS_FILE, SWEEP_FILE)):
+            if os.path.lexists(above / name) and (name != SWEEP_FILE or _has_later_phases(above / name)):
                 raise UserError(
                     f"{sweep}: a job of a sweep with {name}, which says how to report on all; allowed is {above}"
                 )
+
+
+def _has_later_phases(path: Path) -> bool:
+    """Return whether a `sweep.json` asks for more than the jobs of a command line; a damaged one may."""
+    try:
+        return not read_sweep(path).phases.keys() <= {SEARCH}
+    except Unreadable:
+        return True
 
 
 def _command(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.reading import Unreadable, texts
 from mnist_mlp.run.record import finite, write_atomically
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
@@ -80,12 +80,15 @@ def read_choices(path: Path) -> dict[str, Choice]:
         return {
             cell: Choice(
                 of_cell["setting"],
-                [Candidate(dict(c["setting"]), c["mean"], int(c["n"]), list(c["jobs"])) for c in of_cell["candidates"]],
+                [
+                    Candidate(dict(c["setting"]), float(c["mean"]), int(c["n"]), texts(c["jobs"]))
+                    for c in of_cell["candidates"]
+                ],
                 of_cell["confirmed"],
             )
             for cell, of_cell in _read(path).items()
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
 
 
@@ -110,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         for cell in content.values():
             cell["setting"] = dict(cell["setting"])
-            cell["confirmed"] = list(map(str, cell["confirmed"]))
+            cell["confirmed"] = texts(cell["confirmed"])
         _searched(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
@@ -119,4 +122,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _searched(content: Mapping[str, Any]) -> list[str]:
     """The jobs that settings were chosen by."""
-    return [str(job) for cell in content.values() for candidate in cell["candidates"] for job in candidate["jobs"]]
+    return [job for cell in content.values() for candidate in cell["candidates"] for job in texts(candidate["jobs"])]

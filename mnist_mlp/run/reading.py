@@ -43,6 +43,17 @@ class Unfinished(Unreadable):
     """A run directory without `run.json`: the run was killed, or is still running."""
 
 
+def texts(content: Any) -> list[str]:
+    """Return the content of a JSON file that has to be a list of texts.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(content, list) or not all(isinstance(text, str) for text in content):
+        raise ValueError(f"{json.dumps(content)[:40]} is not a list of texts")
+    return content
+
+
 def read_summary(path: Path) -> Any:
     """The content of a `run.json`, whatever that is; None where there is none that can be read."""
     try:

@@ -1,12 +1,14 @@
 """What was asked of a sweep: `sweep.json` in its directory, written before any job is launched."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run import schema
+from mnist_mlp.run.reading import Unreadable, texts
 from mnist_mlp.run.record import finite, write_atomically
 
 SWEEP_FILE = "sweep.json"
@@ -98,25 +100,40 @@ def read_sweep(path: Path) -> SweepRecord:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        margin = content["margin"]
-        if margin is not None and not 0 < margin < 1:
-            raise ValueError(f"margin {margin}")
-        if not content["phases"].keys() <= {*PHASES} or not content["compare"]:
-            raise ValueError("unknown phases, or no compared keys")
-        return SweepRecord(
-            compare=_texts(content["compare"]),
-            tuned=_texts(content["tuned"]),
-            replicates={str(key): [int(seed) for seed in seeds] for key, seeds in content["replicates"].items()},
-            select=str(content["select"]),
-            margin=None if margin is None else float(margin),
-            phases={str(phase): _texts(jobs) for phase, jobs in content["phases"].items()},
-            commands=[Command(command=str(one["command"]), jobs=_texts(one["jobs"])) for one in content["commands"]],
+        record = SweepRecord(
+            compare=texts(content["compare"]),
+            tuned=texts(content["tuned"]),
+            replicates={key: _seeds(seeds) for key, seeds in content["replicates"].items()},
+            select=content["select"],
+            margin=content["margin"],
+            phases={phase: texts(jobs) for phase, jobs in content["phases"].items()},
+            commands=[Command(command=one["command"], jobs=texts(one["jobs"])) for one in list(content["commands"])],
         )
+        _check(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Unreadable(f"{SWEEP_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+    return record
 
 
-def _texts(content: Any) -> list[str]:
-    if not isinstance(content, list) or not all(isinstance(text, str) for text in content):
-        raise ValueError(f"{json.dumps(content)[:40]} is not a list of texts")
+def _seeds(content: Any) -> list[int]:
+    if not isinstance(content, list) or any(type(seed) is not int for seed in content):
+        raise ValueError(f"{json.dumps(content)[:40]} is not a list of seeds")
     return content
+
+
+def _check(record: SweepRecord) -> None:
+    """Raise a ValueError if a record says what no command can ask."""
+    if not record.compare or len({*record.compare}) < len(record.compare):
+        raise ValueError("no compared keys, or one of them twice")
+    for key in record.compare:
+        is_key = re.fullmatch(r"\w+(\.\w+)*", key) and key.partition(".")[0] in schema.KEYS
+        if not is_key or schema.role_of(key) is schema.Role.REPLICATE:
+            raise ValueError(f"{json.dumps(key)[:40]} cannot be compared")
+    if not isinstance(record.select, str) or not re.fullmatch(r"\w+", record.select):
+        raise ValueError("select is not a word")
+    if not isinstance(record.margin, float | None) or not 0 < (0.5 if record.margin is None else record.margin) < 1:
+        raise ValueError("margin is not a fraction")
+    if not record.phases.keys() <= {*PHASES}:
+        raise ValueError("unknown phases")
+    if not record.commands or not all(isinstance(one.command, str) for one in record.commands):
+        raise ValueError("no commands, or one that is not a text")

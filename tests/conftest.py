@@ -35,7 +35,10 @@ NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, w
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
 MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
-LONGEST = {"test_sweep", "test_stack_jobs", "test_docs", "test_commands", "test_confirm", "test_page"}
+LONGEST = (  # the files whose tests take most of the time, each about as long as the one after it, or longer
+    *("test_sweep", "test_docs", "test_commands", "test_page", "test_stack_jobs", "test_until"),
+    *("test_stack", "test_grids", "test_confirm"),
+)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is started inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -78,9 +81,19 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
         return (yield)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files whose tests take longest come first, so that no core waits for one of them at the end."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin the part of the tests that each worker is given with some of the longest: at the end, no core waits."""
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for number, name in enumerate(LONGEST):
+        parts[number % workers] += [item for item in items if item.path.stem == name]
+    rest = [item for item in items if item.path.stem not in LONGEST]
+    size = len(items) // workers
+    for part in parts:
+        taken = max(size - len(part), 0)
+        part += rest[:taken]
+        del rest[:taken]
+    items[:] = [item for part in parts for item in part] + rest
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,13 @@
 
 import gzip
 import hashlib
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import DATA
+from warm import Warm
 
 from mnist_mlp.data import fetch
 from mnist_mlp.data.datasets import FASHION_MNIST, MNIST
@@ -123,8 +123,9 @@ def test_a_file_that_cannot_be_read_is_kept(tmp_path: Path, monkeypatch: pytest.
     assert (raw / "one").exists()
 
 
-def test_processes_that_start_at_once_fetch_once(tmp_path: Path) -> None:
-    program = f"""
+def test_processes_that_start_at_once_fetch_once(warm: Warm, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(f"""
 import hashlib, time
 from pathlib import Path
 from mnist_mlp.data.fetch import FileSet, Source, read
@@ -136,9 +137,10 @@ def get(into):
     (into / "one").write_bytes(content)
 files = FileSet("One", "One", {{"one": hashlib.sha256(content).hexdigest()}}, [Source("slow", get)])
 assert read(files, Path({str(tmp_path / "data")!r}))["one"].tobytes() == content
-"""
-    processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+""")
+    processes = [warm.start([str(program)], tmp_path, os.environ) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
     assert (tmp_path / "calls").read_text() == "call\n"
 
 

@@ -55,6 +55,7 @@ class Warm:
             root: Directory of the package.
             address: Path of a socket, in a directory of this user.
         """
+        self._root, self._address = root, address
         self._process: subprocess.Popen[bytes] | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with FileLock(f"{address}.lock"):
@@ -104,12 +105,10 @@ class Warm:
             late.cancel()
 
     def start(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> "Started":
-        """As `subprocess.Popen([sys.executable, *arguments], ...)`, in its own session; one pipe takes both outputs.
-
-        The next process is run or started after this one has ended.
-        """
+        """As `subprocess.Popen([sys.executable, *arguments], ...)`, in its own session; one pipe takes both outputs."""
         out, theirs = os.pipe()
-        return Started(self, self._begin(arguments, cwd, env, theirs, os.dup(theirs)), out)
+        connection = Warm(self._root, self._address)  # which waits for the process to end, while this one is free
+        return Started(connection, connection._begin(arguments, cwd, env, theirs, os.dup(theirs)), out)
 
     def _begin(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *outputs: int) -> int:
         """Have the command forked, and return its process id; closes these descriptors of its outputs."""
@@ -134,10 +133,10 @@ class Started:
         returncode: Exit status, or minus the number of the signal that ended it; None until `communicate` returns.
     """
 
-    def __init__(self, warm: Warm, pid: int, out: int) -> None:
+    def __init__(self, connection: Warm, pid: int, out: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._warm = warm
+        self._connection = connection
         self._out = out
 
     def communicate(self, timeout: float) -> tuple[str, None]:
@@ -145,9 +144,9 @@ class Started:
         late = Timer(timeout, _kill_session, [self.pid])
         late.start()
         try:
-            with open(self._out) as stdout:
+            with self._connection, open(self._out) as stdout:
                 output = stdout.read()
-            self.returncode = self._warm.answer()
+                self.returncode = self._connection.answer()
         finally:
             late.cancel()
         return output, None

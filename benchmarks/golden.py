@@ -92,7 +92,7 @@ def commands() -> dict[str, dict[str, list[str]]]:
 
     environment = os.environ | {"MNIST_MLP_DATA": os.environ.get("MNIST_MLP_DATA", str(ROOT / "data"))}
     found = {}
-    with Warm(ROOT) as warm:
+    with tempfile.TemporaryDirectory() as folder, Warm(ROOT, Path(folder) / "warm") as warm:
         for line, others in runs().items():
             say(line)
             with tempfile.TemporaryDirectory() as top:
@@ -130,17 +130,7 @@ def tables() -> dict[str, Any]:
     return found
 
 
-OLD_COLUMNS = {"more_seeds": "additional_seeds"}
-OLD_VERDICTS = {"indistinguishable": "inconclusive", "cannot be told": "not tested", "equivalent": "equivalent"}
-
-
 def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    frame = frame.rename(columns=OLD_COLUMNS).drop(columns="reason", errors="ignore")
-    if "verdict" in frame:
-        frame["verdict"] = [
-            next((new for old, new in OLD_VERDICTS.items() if verdict.startswith(old)), str(verdict))
-            for verdict in frame["verdict"]
-        ]
     return {str(name): values.tolist() for name, values in frame.items()}
 
 

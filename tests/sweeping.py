@@ -1,5 +1,6 @@
 """Sweeps in this process: planned as the sweeper plans them, with accuracies that a test gives in place of training."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,15 @@ def planning(top: Path, *given: str) -> Iterator[MakeJobs]:
     with config_loader() as loader:
         config = sweep_config(loader, *given)
 
-        def planned(jobs: Sequence[Sequence[str]]) -> list[Job]:
+        @functools.cache  # as the sweeper does
+        def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
             on_digits = [[*overrides, "data=digits"] for overrides in jobs]
             return plan(top, ((jobs[number], composed) for number, composed in compose(loader, config, on_digits)))
 
-        yield planned
+        def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:
+            return made(tuple(map(tuple, jobs)))
+
+        yield make_jobs
 
 
 def requested(

@@ -1,6 +1,5 @@
 """Seeds until it is decided: levels, verdicts by looks, which cells get seeds, and the sweep that does so."""
 
-import functools
 import json
 import math
 import re
@@ -300,12 +299,7 @@ def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(tmp_
     found, kills = [], 0
     for top, results in ((tmp_path / "undisturbed", 10**6), (tmp_path / "killed", 3)):
         with planning(top) as plan:
-            remembered = functools.cache(plan)
-
-            def planned(jobs: Sequence[Sequence[str]], plan: Any = remembered) -> Any:
-                return plan(tuple(map(tuple, jobs)))
-
-            request = requested(top, planned, search, {"seed": [5, 6, 7]}, replace(NINE, max_seeds=5, batch=1))
+            request = requested(top, plan, search, {"seed": [5, 6, 7]}, replace(NINE, max_seeds=5, batch=1))
             while swept_until_killed(request, results):
                 kills += 1
         runs = sorted(path.parent.name for path in top.glob(f"*/{RUN_FILE}"))

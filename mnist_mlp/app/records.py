@@ -6,7 +6,7 @@ What is there already is never cut back: other cells and jobs, and interim analy
 from pathlib import Path
 
 from mnist_mlp.app import confirm, sequential
-from mnist_mlp.app.cells import names, replicates_of, tuned_keys_of
+from mnist_mlp.app.cells import names, replicates_of
 from mnist_mlp.app.state import Request, State
 from mnist_mlp.run import schema
 from mnist_mlp.run.choices import CHOICES_FILE, write_choices
@@ -103,14 +103,13 @@ def write(request: Request, state: State, command: str) -> None:
         command: Command line.
     """
     directory = request.directory
-    jobs_of = {phase: names(jobs, directory) for phase, jobs in state.phases.items()}
     asked = SweepRecord(
         compare=list(schema.COMPARED),
-        tuned=tuned_keys_of(request.search),
+        tuned=request.tuned,
         replicates=replicates_of(request.search),
         select=ONCE,
         margin=request.sequential.margin if request.sequential else None,
-        phases=jobs_of,
+        phases={phase: names(jobs, directory) for phase, jobs in state.phases.items()},
         commands=[Command(command=command, jobs=names(state.jobs, directory))],
     )
     try:

@@ -7,12 +7,13 @@ Nothing is written here.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mnist_mlp.app import confirm, sequential
-from mnist_mlp.app.cells import cells_of, names
+from mnist_mlp.app.cells import cells_of, names, tuned_keys_of
 from mnist_mlp.app.confirm import MakeJobs
 from mnist_mlp.run.choices import Choice
 from mnist_mlp.run.looks import Looks, SequentialPlan
@@ -37,6 +38,11 @@ class Request:
     confirmation: Mapping[str, Sequence[Any]]
     sequential: SequentialPlan | None
     make_jobs: MakeJobs
+
+    @cached_property
+    def tuned(self) -> list[str]:
+        """The keys whose values are selected within a cell."""
+        return tuned_keys_of(self.search)
 
     @property
     def phases(self) -> list[str]:

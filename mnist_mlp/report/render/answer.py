@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -14,7 +13,7 @@ from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.roles import CELL, counted, tested
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.report.analysis.winner import winner
-from mnist_mlp.report.render import budget, noise
+from mnist_mlp.report.render import TEMPLATES, budget, noise
 from mnist_mlp.report.render.captions import timed_split
 from mnist_mlp.report.render.numbers import MATTERS, interval, points, probability
 from mnist_mlp.report.render.style import NAMES
@@ -23,7 +22,6 @@ from mnist_mlp.report.render.verdicts import explanations, margin_in_points, nee
 from mnist_mlp.run.record import DIVERGED, FAILED
 from mnist_mlp.run.schema import GROUPS
 
-TEMPLATES = Path(__file__).parent / "templates"
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
 
 
@@ -52,6 +50,7 @@ def _winner(comparison: Comparison) -> str:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined)
     environment.filters |= {
         "counted": counted,
+        "diverged": _diverged,
         "has_interval": lambda accuracy: math.isfinite(accuracy[1]),
         "interval": lambda accuracy: interval(*accuracy),
         "is_finite": math.isfinite,

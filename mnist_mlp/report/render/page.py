@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import as_said
 from mnist_mlp.report.load import ENVIRONMENT, Problem
-from mnist_mlp.report.render import budget, charts, escape, noise, tables
+from mnist_mlp.report.render import TEMPLATES, budget, charts, escape, noise, tables
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.report.render.method import method
@@ -30,7 +30,6 @@ from mnist_mlp.run.sweep_file import SWEEP_FILE, read_sweep
 
 DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
 FORMATS = ("png", "svg", "pdf", "eps")
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(

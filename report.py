@@ -22,7 +22,13 @@ def main() -> None:
         "--by",
         type=lambda text: text.split(","),
         metavar="KEY[,KEY...]",
-        help="keys to compare, such as batch_size or init,epochs; others are tuned or make sections [init,optim]",
+        help="keys to compare, such as batch_size or init,epochs; others are tuned or make sections [those that the "
+        "sweep compares]",
+    )
+    parser.add_argument(
+        "--select",
+        choices=["each", "once"],
+        help="how configurations are selected: by each seed for itself, or once by the mean over seeds [as the sweep]",
     )
     parser.add_argument(
         "--format",
@@ -33,7 +39,14 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     try:
-        report_on(arguments.sweeps or [newest_sweep()], arguments.out, arguments.target, arguments.by, arguments.format)
+        report_on(
+            arguments.sweeps or [newest_sweep()],
+            arguments.out,
+            arguments.target,
+            arguments.by,
+            arguments.format,
+            select=arguments.select,
+        )
     except (UserError, OSError) as error:
         sys.exit(f"error: {in_words(error)}")
 

@@ -13,6 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import II, DictConfig, OmegaConf
 
+from mnist_mlp.run.schema import COMPARED
+from mnist_mlp.run.sweep_file import EACH
+
 HERE = ("basic", "stacked")  # launchers that compose in this process
 
 
@@ -28,7 +31,9 @@ class GridSweeperConf(BasicSweeperConf):
         max_seeds: the most a cell then gets.
         batch: how many are added at a time.
         margin: percentage points within which cells are equivalent, null where nobody asks.
-        confirm: what is trained anew with the settings that are chosen (see `mnist_mlp.app.confirm`).
+        confirm: True, or conditions and seeds: retrain what is selected with fresh seeds (see `mnist_mlp.app.confirm`).
+        compare: keys whose combinations are the cells; other keys with several values are tuned within a cell.
+        select: "each" if each seed of a cell selects for itself, "once" if a cell selects once.
     """
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
@@ -40,6 +45,8 @@ class GridSweeperConf(BasicSweeperConf):
     batch: Any = 5
     margin: Any = None
     confirm: Any = field(default_factory=dict)
+    compare: Any = field(default_factory=lambda: list(COMPARED))
+    select: Any = EACH
 
 
 def _schema() -> DictConfig:
@@ -76,15 +83,23 @@ class GridSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         loader, hydra = self.hydra_context.config_loader, self.config.hydra
+        compare = self._compare
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-        ranges = [(given, given.get_key_element(), dimension(given)) for given in parsed]
+        ranges = [(given, given.get_key_element(), dimension(given, compare=compare)) for given in parsed]
         last = {key: found for _, key, found in ranges}  # a command line goes before its study
         searched = {key: found for key, found in last.items() if found is not None}
         crossed = [given for given, key, found in ranges if found is None and key not in searched]
         (combinations,) = self.split_arguments(crossed, max_batch_size=None)
         grids = self._as_written("grids")
         options = loader.get_group_options(GROUP, ObjectType.CONFIG)
-        return expand(combinations, grids, hydra.runtime.choices[GROUP], options, searched, hydra.sweeper.trials)
+        chosen = hydra.runtime.choices[GROUP]
+        return expand(combinations, grids, chosen, options, searched, hydra.sweeper.trials, compare)
+
+    @property
+    def _compare(self) -> list[str]:
+        from mnist_mlp.app.cells import read_compare
+
+        return read_compare(self._as_written("compare"))
 
     def _as_written(self, key: str) -> Any:
         """A setting of the sweeper in plain containers, its interpolations as they are."""
@@ -94,6 +109,7 @@ class GridSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Compose and check every job, and launch those that have no result yet."""
         from mnist_mlp.app import confirm, sequential
+        from mnist_mlp.app.cells import read_select
         from mnist_mlp.app.compose import compose
         from mnist_mlp.app.plan import plan
         from mnist_mlp.app.state import Request
@@ -127,5 +143,7 @@ class GridSweeper(BasicSweeper):
             confirmation=confirm.read(self._as_written("confirm")),
             sequential=sequential.read(config.hydra.sweeper),
             make_jobs=make_jobs,
+            compare=self._compare,
+            select=read_select(config.hydra.sweeper.select),
         )
         run_sweep(request, launch, config)

@@ -200,7 +200,7 @@ def test_every_key_has_one_role() -> None:
     assert {key for key, role in roles.items() if role is Role.REPLICATE} == {
         *("seed", "seeds.weights", "seeds.batches", "seeds.dropout", "seeds.modules")
     }
-    assert {key for key, role in roles.items() if role is Role.MEASURED_ON} == {
+    assert {key for key, role in roles.items() if role is Role.CONDITION} == {
         *("epochs", "tf32"),
         *(f"data.{key}" for key in measured),
     }
@@ -215,7 +215,7 @@ def test_every_key_has_one_role() -> None:
         "model": Role.TUNABLE,
     }
     assert {key: role_of(key) for key in own} == own
-    assert role_of("data.mine") is role_of("data._target_") is Role.MEASURED_ON
+    assert role_of("data.mine") is role_of("data._target_") is Role.CONDITION
 
 
 def test_a_default_stated_or_not_is_one_job() -> None:

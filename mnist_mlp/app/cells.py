@@ -5,50 +5,123 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp.run import schema
-from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.record import SPLITS
+from mnist_mlp.run.schema import COMPARED, KEYS, SOURCES, Role, role_of, unknown_key
 from mnist_mlp.run.startup import importing
+from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
 
 if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second
     import pandas as pd
 
+SEED = "seed"
+COMPARE = "hydra.sweeper.compare"
+DATA = "data"
 
-def cells_of(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+
+def read_compare(value: Any) -> list[str]:
+    """Read and check the keys that a sweep compares.
+
+    Args:
+        value: `hydra.sweeper.compare` in plain containers.
+
+    Raises:
+        ConfigError: It is not a list of keys that can be compared.
+    """
+    example = f"such as '{COMPARE}=[{','.join(COMPARED)},model.hidden]'"
+    if not isinstance(value, list) or not value or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{COMPARE}={value}: expected a list of keys, {example}")
+    for number, key in enumerate(value):
+        if key in value[:number]:
+            raise ConfigError(f"{COMPARE}: {key} is there twice")
+        if key.partition(".")[0] not in KEYS:
+            raise ConfigError(f"{COMPARE}: {unknown_key(key, '', KEYS)}")
+        if role_of(key) is Role.REPLICATE:
+            raise ConfigError(f"{COMPARE}: {key} is a replicate: expected keys to compare, {example}")
+        if role_of(key) is Role.IRRELEVANT:
+            raise ConfigError(f"{COMPARE}: {key} changes no result: expected keys to compare, {example}")
+        if key == DATA:
+            raise ConfigError(
+                f"{COMPARE}: each data set is a section of the report: expected keys such as data.train_size"
+            )
+    return value
+
+
+def read_select(value: Any) -> str:
+    """Read and check how a sweep selects configurations.
+
+    Raises:
+        ConfigError: It is neither "each" nor "once".
+    """
+    if value not in (EACH, ONCE):
+        raise ConfigError(f"hydra.sweeper.select={value}: expected {EACH} or {ONCE}")
+    return str(value)
+
+
+def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
+    """Check that jobs have the compared keys.
+
+    Args:
+        jobs: Jobs, at least one.
+        compare: Compared keys.
+
+    Returns:
+        The compared keys that take a single value.
+
+    Raises:
+        ConfigError: No job has a key, or its values come with different test images.
+    """
+    runs = table(jobs, COMPARED)
+    for key in compare:
+        if key not in runs:
+            known = sorted(column for column in map(str, runs) if role_of(column) in (Role.TUNABLE, Role.CONDITION))
+            raise ConfigError(f"{COMPARE}: {unknown_key(key, '', known)}")
+        if (
+            key.startswith(f"{DATA}.")
+            and len({(job.choices[DATA], job.data_digest) for job in jobs}) > runs[DATA].nunique()
+        ):
+            raise ConfigError(
+                f"{COMPARE}: {key} changes the images: expected keys that leave the test images as they are"
+            )
+    return [key for key in compare if runs[key].nunique(dropna=False) < 2]
+
+
+def cells_of(jobs: Sequence[Job], compare: Sequence[str]) -> dict[str, list[Job]]:
     """Return the jobs of each cell, by the cell's name."""
     from mnist_mlp.report.analysis.roles import CELL
 
     cells: dict[str, list[Job]] = {}
-    for cell, job in zip(table(jobs)[CELL] if jobs else (), jobs, strict=True):
+    for cell, job in zip(table(jobs, compare)[CELL] if jobs else (), jobs, strict=True):
         cells.setdefault(cell, []).append(job)
     return cells
 
 
-def check_conditions(jobs: Sequence[Job], place: str) -> None:
-    """Check that jobs share their data and evaluation conditions.
+def check_conditions(jobs: Sequence[Job], compare: Sequence[str], place: str) -> None:
+    """Check that jobs share their data and evaluation conditions, apart from compared ones.
 
     Args:
         jobs: Jobs, at least one.
+        compare: Compared keys.
         place: Setting that needs it, for the message.
 
     Raises:
         UserError: They do not.
     """
-    runs = table(jobs)
+    runs = table(jobs, compare)
     from mnist_mlp.report.analysis.roles import measured_keys
 
-    several = ["data"] if runs["data"].nunique() > 1 else measured_keys(runs, schema.COMPARED)
+    several = [DATA] if runs[DATA].nunique() > 1 else measured_keys(runs, compare)
     if several:
         raise UserError(f"{place}: {several[0]} takes several values; allowed is a sweep on the same terms")
 
 
-def tuned_keys_of(jobs: Sequence[Job]) -> list[str]:
+def tuned_keys_of(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
     """Return the keys whose values are selected within a cell."""
-    runs = table(jobs)
+    runs = table(jobs, compare)
     from mnist_mlp.report.analysis.roles import tuned_keys, varying_keys
 
-    return tuned_keys(runs, varying_keys(runs), schema.COMPARED)
+    return tuned_keys(runs, varying_keys(runs), compare)
 
 
 def replicates_of(jobs: Sequence[Job]) -> dict[str, list[int]]:
@@ -57,12 +130,21 @@ def replicates_of(jobs: Sequence[Job]) -> dict[str, list[int]]:
     for job in jobs:
         sources: Mapping[str, Any] = job.config.get("seeds") or {}
         for key, value in {
-            "seed": job.config["seed"],
+            SEED: job.config[SEED],
             **{f"seeds.{source}": s for source, s in sources.items()},
         }.items():
             if value is not None:
                 values.setdefault(key, set()).add(int(value))
     return {key: sorted(seeds) for key, seeds in sorted(values.items())}
+
+
+def varying_sources(jobs: Sequence[Job]) -> list[str]:
+    """Return the keys `seeds.*` that vary, so that sources of randomness do not all follow `seed`."""
+    found = []
+    for source in SOURCES:
+        own = {(job.config.get("seeds") or {}).get(source) for job in jobs}
+        found += [f"seeds.{source}"] if len(own) > 1 else []
+    return found
 
 
 def names(jobs: Sequence[Job], directory: Path) -> list[str]:
@@ -71,30 +153,39 @@ def names(jobs: Sequence[Job], directory: Path) -> list[str]:
     return [Path(os.path.normpath(job.directory)).relative_to(top).as_posix() for job in jobs]
 
 
-def table(jobs: Sequence[Job]) -> "pd.DataFrame":
-    """Return the jobs as the report's table of runs, as far as it is known before training; `cell` is their cell."""
+def table(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
+    """Return the jobs as the report's table of runs, as far as it is known before training.
+
+    Args:
+        jobs: Jobs.
+        compare: Compared keys, which make the column `cell`.
+    """
     with importing():
         import pandas as pd
 
-        from mnist_mlp.report.analysis.roles import CELL, cell_names
+        from mnist_mlp.report.analysis.roles import CELL, REPLICATE, cell_names
         from mnist_mlp.report.load import flat
 
     runs = pd.DataFrame([{**job.choices, **dict(flat(job.config))} for job in jobs])
-    runs[CELL] = cell_names(runs, schema.COMPARED)
+    runs[[key for key in compare if key not in runs and "." in key]] = None
+    runs[CELL] = cell_names(runs, compare)
+    runs[REPLICATE] = [job.config[SEED] for job in jobs]
     return runs
 
 
-def table_with_results(jobs: Sequence[Job]) -> "pd.DataFrame":
-    """Return the table of finished jobs with `status`, final accuracies and `score`, in the order of the jobs."""
-    runs = table(jobs)
+def table_with_results(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
+    """Return the table of finished jobs with `status`, final accuracies and losses, and `score`, in their order."""
+    runs = table(jobs, compare)
     import numpy as np
 
-    from mnist_mlp.report.analysis.roles import score
+    from mnist_mlp.report.analysis.selection import score
 
     summaries = [job.summary() for job in jobs]
     runs["status"] = [summary["status"] for summary in summaries]
     for split in SPLITS:
-        runs[f"{split}_accuracy"] = [summary["final"].get(split, {}).get("accuracy", np.nan) for summary in summaries]
+        for measure in ("accuracy", "loss"):
+            finals = [summary["final"].get(split, {}).get(measure) for summary in summaries]
+            runs[f"{split}_{measure}"] = [np.nan if final is None else final for final in finals]
     runs["validated"] = runs["val_accuracy"].notna()
     runs["score"] = score(runs, "test_accuracy")
     return runs

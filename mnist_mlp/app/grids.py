@@ -37,6 +37,7 @@ def expand(
     options: Collection[str],
     searched: Mapping[str, Dimension] = MappingProxyType({}),
     trials: Any = None,
+    compare: Sequence[str] = schema.COMPARED,
 ) -> list[list[str]]:
     """Multiply each combination by the trials of a search, and by the grid of its optimizer, where that has one.
 
@@ -47,6 +48,7 @@ def expand(
         options: all optimizers that there are.
         searched: by every optimizer; key to range.
         trials: how many, where anything is searched.
+        compare: Compared keys, which are not searched.
 
     Returns:
         Overrides of each job: a combination's own, then one for each key that is searched or in the grid.
@@ -54,7 +56,7 @@ def expand(
     Raises:
         ConfigError: it is no such tree, or a combination gives a key that its grid gives too.
     """
-    grids = read(tree, options)
+    grids = read(tree, options, compare)
     for optimizer, grid in grids.items():
         _refuse_given_twice([f"{key}=interval" for key in searched], optimizer, grid)
     keys = sorted({*searched, *(key for grid in grids.values() for key in grid if _is_searched(grid[key]))})
@@ -73,7 +75,7 @@ def expand(
     return jobs
 
 
-def read(tree: Any, options: Collection[str]) -> dict[str, Grid]:
+def read(tree: Any, options: Collection[str], compare: Sequence[str] = schema.COMPARED) -> dict[str, Grid]:
     """The grid of each optimizer, checked; arguments and errors as in `expand`."""
     if tree is None:
         return {}
@@ -85,12 +87,12 @@ def read(tree: Any, options: Collection[str]) -> dict[str, Grid]:
         if not isinstance(grid, Mapping) or not grid:
             raise ConfigError(f"{PLACE}.{optimizer}={grid}: allowed are keys with their values, as in {EXAMPLE}")
     return {
-        optimizer: {key: _values(f"{PLACE}.{optimizer}", key, value) for key, value in grid.items()}
+        optimizer: {key: _values(f"{PLACE}.{optimizer}", key, value, compare) for key, value in grid.items()}
         for optimizer, grid in tree.items()
     }
 
 
-def _values(place: str, key: Any, value: Any) -> list[Any] | Dimension:
+def _values(place: str, key: Any, value: Any, compare: Sequence[str]) -> list[Any] | Dimension:
     """The values to try for a key, or the range to search."""
     _check_key(place, key, value)
     if isinstance(value, str) and re.match(r"(tag|int|interval)\(", value):
@@ -99,7 +101,7 @@ def _values(place: str, key: Any, value: Any) -> list[Any] | Dimension:
         except HydraException as error:
             why = str(error).splitlines()[0]
             raise ConfigError(f"{place}: {key}={value}: {why}; allowed is such as interval(0.1,1)") from error
-        if (found := dimension(given, f"{place}: ")) is not None:
+        if (found := dimension(given, f"{place}: ", compare)) is not None:
             return found
     values = value if isinstance(value, list) else [value]
     if not values or not all(map(_is_value, values)):

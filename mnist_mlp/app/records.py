@@ -8,14 +8,12 @@ from pathlib import Path
 from mnist_mlp.app import confirm, sequential
 from mnist_mlp.app.cells import names, replicates_of
 from mnist_mlp.app.state import Request, State
-from mnist_mlp.run import schema
 from mnist_mlp.run.choices import CHOICES_FILE, write_choices
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Looks, write_looks
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.sweep_file import (
     CONFIRM,
-    ONCE,
     SEQUENTIAL,
     SWEEP_FILE,
     Command,
@@ -34,8 +32,8 @@ def check(request: Request) -> None:
     directory, recorded = request.directory, _recorded(request.directory)
     if recorded:
         for key, was, now in (
-            ("compare", list(recorded.compare), list(schema.COMPARED)),
-            ("select", recorded.select, ONCE),
+            ("compare", list(recorded.compare), list(request.compare)),
+            ("select", recorded.select, request.select),
         ):
             if was != now:
                 raise UserError(
@@ -104,10 +102,10 @@ def write(request: Request, state: State, command: str) -> None:
     """
     directory = request.directory
     asked = SweepRecord(
-        compare=list(schema.COMPARED),
+        compare=list(request.compare),
         tuned=request.tuned,
         replicates=replicates_of(request.search),
-        select=ONCE,
+        select=request.select,
         margin=request.sequential.margin if request.sequential else None,
         phases={phase: names(jobs, directory) for phase, jobs in state.phases.items()},
         commands=[Command(command=command, jobs=names(state.jobs, directory))],

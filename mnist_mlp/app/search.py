@@ -60,12 +60,13 @@ class Choice:
         return self.values[math.floor(place * len(self.values))]
 
 
-def dimension(given: Override, place: str = "") -> Dimension | None:
+def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.COMPARED) -> Dimension | None:
     """What an override searches; None for one that gives a value, or values to be crossed.
 
     Args:
         given: as parsed.
         place: where it stands, for messages, if it is not the command line.
+        compare: Compared keys, which are not tuned.
 
     Raises:
         ConfigError: its range is none, or its key is no setting to tune.
@@ -76,7 +77,7 @@ def dimension(given: Override, place: str = "") -> Dimension | None:
     key, text = given.get_key_element(), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
-    if key in schema.COMPARED:
+    if key in compare:
         raise ConfigError(f"{text}: allowed are settings to tune; {key} makes the cells that are compared")
     if unknown := sweep.tags - {LOG, SEARCH}:
         raise ConfigError(f"{text}: there is no such tag as {', '.join(sorted(unknown))}; allowed are {LOG}, {SEARCH}")

@@ -6,19 +6,33 @@ judges them).
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import chain, count, islice
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_mlp.app.cells import cells_of, check_conditions, names, table_with_results, tuned_keys_of
-from mnist_mlp.app.confirm import EXAMPLE, SEED, MakeJobs, confirming
+from mnist_mlp.app.cells import (
+    SEED,
+    cells_of,
+    check_conditions,
+    names,
+    table_with_results,
+    tuned_keys_of,
+    varying_sources,
+)
+from mnist_mlp.app.confirm import EXAMPLE, Confirmation, Replicates, search_seeds
 from mnist_mlp.run import configuration
+from mnist_mlp.run.choices import ALL_SEEDS, CHOICES_FILE, Choices, read_choices
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, SequentialPlan, read_looks
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.startup import importing
+from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
+
+if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second
+    import pandas as pd
 
 SWEEPER = "hydra.sweeper"
 PLACE = f"{SWEEPER}.until_decided"
@@ -52,7 +66,7 @@ def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
 
 
 class Seeds(NamedTuple):
-    """Seeds of each cell.
+    """Seeds of the replicates of each cell: search seeds, if each replicate selects for itself.
 
     Attributes:
         initial: Seeds before any are added.
@@ -63,30 +77,45 @@ class Seeds(NamedTuple):
     all: list[int]
 
 
-def seeds_of(search: Sequence[Job], confirmation: Mapping[str, Sequence[Any]], plan: SequentialPlan) -> Seeds:
-    """Return the seeds of a sequential sweep. Added seeds count on from the largest and skip those of the search.
+def seeds_of(search: Sequence[Job], confirmation: Confirmation | None, plan: SequentialPlan, select: str) -> Seeds:
+    """Return the seeds of a sequential sweep. Added seeds count on from the largest.
+
+    They skip the seeds that confirm listed ones or, with `once`, those of the search.
 
     Args:
         search: Jobs of the command line.
-        confirmation: What confirms their selections; empty if nothing is confirmed.
+        confirmation: How their selections are confirmed; None if they are not.
         plan: Plan of the interim analyses.
+        select: `EACH` or `ONCE`.
     """
-    used = {seed for job in search for seed in configuration.seeds(job.config).values()}
-    initial = sorted(confirmation.get(SEED) or {int(job.config[SEED]) for job in search})
+    initial = search_seeds(search)
+    used: set[int] = set()
+    if confirmation and select == ONCE:
+        used = {seed for job in search for seed in configuration.seeds(job.config).values()}
+        (initial,) = confirmation.seeds_for(initial, select).values()
+    elif confirmation:
+        used = {*(confirmation.seeds or ())}
     added = (seed for seed in count(max(initial) + 1) if seed not in used)
     return Seeds(initial, [*initial, *islice(added, max(0, plan.max_seeds - len(initial)))])
 
 
 def check(
-    directory: Path, search: Sequence[Job], confirmation: Mapping[str, Sequence[Any]], plan: SequentialPlan
+    directory: Path,
+    search: Sequence[Job],
+    confirmation: Confirmation | None,
+    plan: SequentialPlan,
+    compare: Sequence[str],
+    select: str,
 ) -> str:
     """Check, before anything is trained, that seeds can be added.
 
     Args:
         directory: Sweep directory.
         search: Jobs of the command line.
-        confirmation: What confirms their selections; empty if nothing is confirmed.
+        confirmation: How their selections are confirmed; None if they are not.
         plan: Plan of the interim analyses.
+        compare: Compared keys.
+        select: `EACH` or `ONCE`.
 
     Returns:
         What will happen, for the log.
@@ -94,64 +123,88 @@ def check(
     Raises:
         UserError: There is nothing to decide, or the directory has interim analyses of another plan.
     """
-    check_conditions(search, PLACE)
-    cells = cells_of(search)
-    _check_jobs(search, len(cells), plan, confirmation)
-    seeds = seeds_of(search, confirmation, plan)
+    check_conditions(search, compare, PLACE)
+    cells = cells_of(search, compare)
+    _check_jobs(search, compare, len(cells), plan, confirmation)
+    seeds = seeds_of(search, confirmation, plan, select)
     _check_maximum(seeds, plan)
     if last := last_looks(directory):
         _check_same_plan(directory, last, plan, seeds, cells)
-    if not confirmation:
+    if confirmation is None:
         check_same_jobs(directory, search)
+    elif last and last.looks:
+        _check_same_candidates(directory, search, select)
     return (
         f"{PLACE}: then up to {plan.max_seeds - len(seeds.initial)} further seeds for each of {len(cells)} cells, "
         f"{plan.batch} at a time, until it is decided"
     )
 
 
-def check_initial(search: Sequence[Job], initial: Sequence[Job]) -> None:
+def check_initial(cells: Collection[str], initial: Collection[str]) -> None:
     """Check that every cell of a search has initial jobs to add seeds to.
+
+    Args:
+        cells: Cells of the search.
+        initial: Cells with initial jobs.
 
     Raises:
         UserError: A cell has none, as a wider search has selected a configuration that this search does not have.
     """
-    if without := sorted(cells_of(search).keys() - cells_of(initial).keys()):
+    if without := sorted({*cells} - {*initial}):
         raise UserError(
             f"{PLACE}: expected the configuration that an earlier and wider search has selected for {without[0]} in "
             "this search. Repeat the wider command, or use another hydra.sweep.dir=DIR."
         )
 
 
+class Added(NamedTuple):
+    """Further replicates of cells.
+
+    Attributes:
+        jobs: Jobs that they need, as far as the results say.
+        scored: The scored jobs among these; None as long as a job that selects has no result.
+        choices: Selections that the jobs were made for; empty if nothing is selected.
+    """
+
+    jobs: list[Job]
+    scored: Replicates | None
+    choices: Choices
+
+
 class Analyses(NamedTuple):
     """Interim analyses that the results allow, and the jobs that they call for.
 
     Attributes:
-        jobs: Jobs of added seeds, in order.
+        jobs: Jobs of added replicates, in order.
         looks: Content of `looks.json`.
         is_decided: Whether no cell gets more seeds after the last analysis.
+        choices: Selections of added replicates.
     """
 
     jobs: list[Job]
     looks: Looks
     is_decided: bool
+    choices: Choices
 
 
 def analyze(
     directory: Path,
-    initial: Sequence[Job],
+    initial: Replicates,
     seeds: Seeds,
     plan: SequentialPlan,
-    make_jobs: MakeJobs,
+    compare: Sequence[str],
+    add: Callable[[Mapping[str, Sequence[int]]], Added],
     have_results: Callable[[Sequence[Job]], bool],
 ) -> Analyses:
     """Analyze the results of a sweep, from its first interim analysis as far as there are results.
 
     Args:
         directory: Sweep directory.
-        initial: Jobs of the initial seeds.
+        initial: Scored jobs of the initial seeds.
         seeds: Seeds of each cell.
         plan: Plan of the interim analyses.
-        make_jobs: Makes checked jobs from overrides.
+        compare: Compared keys.
+        add: Makes further replicates, from the seeds that cells need.
         have_results: Whether all of these jobs are finished.
     """
     with importing():
@@ -160,34 +213,58 @@ def analyze(
         from mnist_mlp.report.analysis.comparison import score_table
         from mnist_mlp.report.analysis.looks import look_at, schedule
 
-    jobs = cells_of(initial)
-    added, used = list[Job](), list(initial)
-    images = initial[0].test_images or None  # the same ones for all jobs (see `check_conditions`)
+    cells = {cell: dict(of_cell) for cell, of_cell in initial.items()}
+    added, used = list[Job](), _jobs_of(initial)
+    choices: Choices = {}
+    images = used[0].test_images or None  # the same ones for all jobs (see `check_conditions`)
     looks, results = list[Look](), list[pd.DataFrame]()
-    pairs, active = None, list(jobs)
-    for size, level in schedule(plan, len(seeds.initial), len(jobs)):
-        wanted = [
-            overrides
-            for cell in active
-            for overrides in confirming(jobs[cell][0].overrides, {SEED: seeds.all[len(jobs[cell]) : size]})
-        ]
-        new = make_jobs(wanted) if wanted else []
-        added += new
-        for cell, of_cell in cells_of(new).items():
-            jobs[cell] += of_cell
-        so_far = list(chain.from_iterable(jobs.values()))
+    pairs, active = None, list(cells)
+    for size, level in schedule(plan, len(seeds.initial), len(cells)):
+        wanted = {cell: seeds.all[len(cells[cell]) : size] for cell in active}
+        new = add(wanted) if any(wanted.values()) else Added([], {}, {})
+        added += new.jobs
+        choices = merge_choices(choices, new.choices)
+        if new.scored is None:
+            break
+        for cell, of_cell in new.scored.items():
+            cells[cell] |= of_cell
+        so_far = _jobs_of(cells)
         if not have_results(so_far):
             break
-        if unread := new if results else so_far:
-            results.append(table_with_results(unread))
-        used, scores = so_far, score_table(pd.concat(results), SEED).reindex(list(jobs))
+        if unread := new.scored if results else cells:
+            results.append(_table_of(unread, compare))
+        used, scores = so_far, score_table(pd.concat(results)).reindex(list(cells))
         now = Look(seeds.all[:size], level, active, "", {})
         look, active, pairs = look_at(scores, now, pairs, images, plan.margin)
         looks.append(look)
         if not active:
             break
     record = Looks(plan=plan, given=seeds.initial, jobs=names(used, directory), looks=looks)
-    return Analyses(added, record, is_decided=not active)
+    return Analyses(added, record, not active, choices)
+
+
+def _jobs_of(replicates: Replicates) -> list[Job]:
+    return [job for of_cell in replicates.values() for job in of_cell.values()]
+
+
+def _table_of(replicates: Replicates, compare: Sequence[str]) -> "pd.DataFrame":
+    """Return the table of finished jobs, each with the seed of its replicate."""
+    from mnist_mlp.report.analysis.roles import REPLICATE
+
+    runs = table_with_results(_jobs_of(replicates), compare)
+    runs[REPLICATE] = [seed for of_cell in replicates.values() for seed in of_cell]
+    return runs
+
+
+def merge_choices(first: Choices, second: Choices) -> Choices:
+    """Return all selections of both; a selection that is in both is confirmed by the jobs of both."""
+    merged = {cell: dict(of_cell) for cell, of_cell in first.items()}
+    for cell, of_cell in second.items():
+        for seed, selection in of_cell.items():
+            before = merged.setdefault(cell, {}).get(seed)
+            confirmed = {**(before.confirmed if before else {}), **selection.confirmed}
+            merged[cell][seed] = replace(selection, confirmed=confirmed)
+    return merged
 
 
 def described(look: Look, max_seeds: int, is_decided: bool) -> str:
@@ -205,24 +282,19 @@ def described(look: Look, max_seeds: int, is_decided: bool) -> str:
 
 
 def _check_jobs(
-    jobs: Sequence[Job], cells: int, plan: SequentialPlan, confirmation: Mapping[str, Sequence[Any]]
+    jobs: Sequence[Job], compare: Sequence[str], cells: int, plan: SequentialPlan, confirmation: Confirmation | None
 ) -> None:
     from mnist_mlp.report.analysis.pairs import MOST_CELLS
 
     if not 2 <= cells <= MOST_CELLS:
         raise UserError(f"{PLACE}: cells={cells}; allowed are 2 to {MOST_CELLS}, each compared with each")
-    if tuned_keys_of(jobs) and not confirmation:
+    if tuned_keys_of(jobs, compare) and not confirmation:
         raise UserError(
             f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "
             f"one setting a cell, or a search that is confirmed, as with {EXAMPLE}"
         )
-    apart: dict[str, Any] = {
-        f"seeds.{source}": own for job in jobs for source, own in _streams(job) if not confirmation
-    }
-    apart |= {key: values for key, values in confirmation.items() if key.startswith("seeds.")}
-    if apart:
-        key, value = next(iter(apart.items()))
-        raise UserError(f"{PLACE}: {key}={value}: further seeds are of all sources; allowed is seed alone")
+    if apart := varying_sources(jobs):
+        raise UserError(f"{PLACE}: {apart[0]} varies: further seeds are of all sources; allowed is {SEED} alone")
     images = min(job.test_images for job in jobs)
     if plan.margin is not None and plan.margin * images < 1 - 1e-9:
         raise UserError(
@@ -231,9 +303,24 @@ def _check_jobs(
         )
 
 
-def _streams(job: Job) -> Iterator[tuple[str, int]]:
-    """Return the sources of randomness whose seed is not that of the run."""
-    return ((source, seed) for source, seed in configuration.seeds(job.config).items() if seed != job.config[SEED])
+def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) -> None:
+    """Check that a search has the candidates that were selected from before the first interim analysis."""
+    try:
+        recorded = read_choices(directory / CHOICES_FILE)
+    except Unreadable:
+        return  # written again from the same results
+    seeds = {*map(str, search_seeds(search)), ALL_SEEDS}
+    known = {
+        job for of_cell in recorded.values() for seed, of in of_cell.items() if seed in seeds for job in of.searched
+    }
+    ours = {*names(search, directory)}
+    if different := sorted(ours - known) or (sorted(known - ours) if select == EACH else []):
+        what = "new" if different[0] in ours else "missing"
+        raise UserError(
+            f"{directory}: {len(different)} jobs of the search are {what}, such as {different[0]}; to change the "
+            "candidates after a look would leave the verdict to luck. Repeat the same search, or use another "
+            "hydra.sweep.dir=DIR."
+        )
 
 
 def _check_maximum(seeds: Seeds, plan: SequentialPlan) -> None:

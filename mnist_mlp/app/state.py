@@ -7,17 +7,18 @@ Nothing is written here.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from mnist_mlp.app import confirm, sequential
-from mnist_mlp.app.cells import cells_of, names, tuned_keys_of
-from mnist_mlp.app.confirm import MakeJobs
-from mnist_mlp.run.choices import Choice
+from mnist_mlp.app.cells import SEED, cells_of, names, tuned_keys_of
+from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, search_seeds, with_seed
+from mnist_mlp.app.sequential import Added, merge_choices
+from mnist_mlp.run.choices import ALL_SEEDS, Choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL
+from mnist_mlp.run.schema import COMPARED
+from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
 
 
@@ -28,26 +29,37 @@ class Request:
     Attributes:
         directory: Sweep directory.
         search: Jobs of the command line: those that configurations are selected by, if the selections are confirmed.
-        confirmation: Values of each key that confirms the selections; empty if nothing is confirmed.
+        confirmation: How selections are confirmed; None if they are not.
         sequential: Plan of the interim analyses; None if the seeds are fixed.
         make_jobs: Makes checked jobs from overrides.
+        compare: Compared keys.
+        select: `EACH` or `ONCE`.
     """
 
     directory: Path
     search: Sequence[Job]
-    confirmation: Mapping[str, Sequence[Any]]
+    confirmation: Confirmation | None
     sequential: SequentialPlan | None
     make_jobs: MakeJobs
+    compare: Sequence[str] = COMPARED
+    select: str = EACH
 
     @cached_property
     def tuned(self) -> list[str]:
         """The keys whose values are selected within a cell."""
-        return tuned_keys_of(self.search)
+        return tuned_keys_of(self.search, self.compare)
 
     @property
     def phases(self) -> list[str]:
         """The phases, in the order in which they run."""
         return [SEARCH, *([CONFIRM] if self.confirmation else []), *([SEQUENTIAL] if self.sequential else [])]
+
+    def confirm(self, search: Sequence[Job], seeds: Mapping[str, Sequence[int]]) -> confirm.Confirmed:
+        """Select configurations by the results of these jobs (see `confirm.select`)."""
+        assert self.confirmation is not None
+        return confirm.select(
+            self.directory, search, seeds, self.confirmation, self.make_jobs, self.compare, self.tuned, self.select
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +69,13 @@ class State:
     Attributes:
         phases: Phase to its jobs by now. The jobs of a phase depend on the results of those before, so a phase has none
             until these are complete.
-        choices: Content of `choices.json`, by cell; None before a selection.
+        choices: Content of `choices.json`; None before a selection.
         looks: Content of `looks.json`; None before the initial jobs are known.
         is_decided: Whether the last interim analysis left nothing undecided.
     """
 
     phases: Mapping[str, Sequence[Job]]
-    choices: Mapping[str, Choice] | None = None
+    choices: Choices | None = None
     looks: Looks | None = None
     is_decided: bool = False
 
@@ -80,36 +92,75 @@ def state_of(request: Request, have_results: Callable[[Sequence[Job]], bool]) ->
         request: What the command asks.
         have_results: Whether all of these jobs are finished.
     """
-    jobs = list(request.search)
-    state = State(phases={phase: jobs if phase == SEARCH else [] for phase in request.phases})
+    search = list(request.search)
+    state = State(phases={phase: search if phase == SEARCH else [] for phase in request.phases})
+    seeds = search_seeds(search)
+    initial: Replicates = {}
     if request.confirmation:
-        if not have_results(jobs):
+        if not have_results(search):
             return state
-        choices, jobs = confirm.select(request.directory, jobs, request.confirmation, request.make_jobs)
+        choices, initial, jobs = request.confirm(search, request.confirmation.seeds_for(seeds, request.select))
         state = replace(state, phases={**state.phases, CONFIRM: jobs}, choices=choices)
     if request.sequential:
-        sequential.check_initial(request.search, jobs)
-        seeds = sequential.seeds_of(request.search, request.confirmation, request.sequential)
-        added, looks, is_decided = sequential.analyze(
-            request.directory, jobs, seeds, request.sequential, request.make_jobs, have_results
+        cells = cells_of(search, request.compare)
+        if not request.confirmation:
+            initial = {cell: {int(job.config[SEED]): job for job in jobs} for cell, jobs in cells.items()}
+        sequential.check_initial(cells, initial)
+        if request.confirmation and request.select == EACH:
+            add = partial(_add_replicates, request, have_results)
+        else:
+            add = partial(_add_seeds, request, initial, state.choices)
+        added, looks, is_decided, choices = sequential.analyze(
+            request.directory,
+            initial,
+            sequential.seeds_of(search, request.confirmation, request.sequential, request.select),
+            request.sequential,
+            request.compare,
+            add,
+            have_results,
         )
         state = replace(
             state,
             phases={**state.phases, SEQUENTIAL: added},
-            choices=_with_confirmed(state.choices, added, request.directory),
+            choices=None if state.choices is None else merge_choices(state.choices, choices),
             looks=looks,
             is_decided=is_decided,
         )
     return state
 
 
-def _with_confirmed(
-    choices: Mapping[str, Choice] | None, added: Sequence[Job], directory: Path
-) -> Mapping[str, Choice] | None:
-    """Return the choices with the jobs of added seeds, which confirm them as well."""
-    if not choices or not added:
-        return choices
-    more = {cell: names(jobs, directory) for cell, jobs in cells_of(added).items()}
-    return {
-        cell: replace(choice, confirmed=[*choice.confirmed, *more.get(cell, ())]) for cell, choice in choices.items()
-    }
+def _add_seeds(
+    request: Request, initial: Replicates, choices: Choices | None, wanted: Mapping[str, Sequence[int]]
+) -> Added:
+    """Add seeds to cells of one configuration each; if it was selected, they confirm it as well."""
+    pairs = [(cell, seed) for cell, seeds in wanted.items() for seed in seeds]
+    first = {cell: next(iter(initial[cell].values())) for cell in wanted}
+    jobs = request.make_jobs([with_seed(first[cell], seed) for cell, seed in pairs])
+    scored: dict[str, dict[int, Job]] = {}
+    for (cell, seed), job in zip(pairs, jobs, strict=True):
+        scored.setdefault(cell, {})[seed] = job
+    added: Choices = {}
+    if choices is not None:
+        confirmed = {
+            cell: dict(zip(of, names(list(of.values()), request.directory), strict=True)) for cell, of in scored.items()
+        }
+        added = {
+            cell: {ALL_SEEDS: replace(choices[cell][ALL_SEEDS], confirmed=seeds)} for cell, seeds in confirmed.items()
+        }
+    return Added(jobs, scored, added)
+
+
+def _add_replicates(
+    request: Request, have_results: Callable[[Sequence[Job]], bool], wanted: Mapping[str, Sequence[int]]
+) -> Added:
+    """Search all candidates of cells with further seeds, and confirm what each seed selects."""
+    cells = cells_of(request.search, request.compare)
+    candidates = {cell: {tuple(with_seed(job, 0)): job for job in cells[cell]}.values() for cell in wanted}
+    jobs = request.make_jobs(
+        [with_seed(job, seed) for cell, seeds in wanted.items() for seed in seeds for job in candidates[cell]]
+    )
+    if not have_results(jobs):
+        return Added(jobs, None, {})
+    seeds = sorted({seed for of_cell in wanted.values() for seed in of_cell})
+    choices, scored, confirming = request.confirm(jobs, {str(seed): [seed + FRESH] for seed in seeds})
+    return Added([*jobs, *confirming], scored, choices)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 import mnist_mlp
 from mnist_mlp.app import confirm, records, sequential
+from mnist_mlp.app.cells import check_compared
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.run import schema
 from mnist_mlp.run.environ import prepend_path
@@ -105,11 +106,26 @@ def check(request: Request, force: bool) -> None:
         UserError: It cannot be met, or not in this directory.
     """
     records.check(request)
+    check_compared(request.search, request.compare)
     if request.confirmation:
-        confirm.check(request.directory, request.search, request.confirmation, request.make_jobs)
+        confirm.check(
+            request.directory,
+            request.search,
+            request.confirmation,
+            request.make_jobs,
+            request.compare,
+            request.select,
+        )
     announcement = ""
     if request.sequential:
-        announcement = sequential.check(request.directory, request.search, request.confirmation, request.sequential)
+        announcement = sequential.check(
+            request.directory,
+            request.search,
+            request.confirmation,
+            request.sequential,
+            request.compare,
+            request.select,
+        )
     if not force:
         refuse_other_versions(request.search, request.directory, mnist_mlp.__version__)
     if announcement:
@@ -125,9 +141,9 @@ def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]
         is_decided = state.is_decided and number == len(looks)
         log.info("%s", sequential.described(look, request.sequential.max_seeds, is_decided))
     if state.choices and before.choices is None:
-        for cell in (cell for cell, choice in state.choices.items() if not choice.confirmed):
+        for cell in (cell for cell, of in state.choices.items() if not all(one.confirmed for one in of.values())):
             log.info(
-                "%s: an earlier and wider search has chosen what this one lacks; there is nothing to confirm", cell
+                "%s: an earlier and wider search has selected what this one lacks; there is nothing to confirm", cell
             )
     for phase, jobs in state.phases.items():
         earlier = {*before.phases.get(phase, ())}

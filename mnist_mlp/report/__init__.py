@@ -47,6 +47,7 @@ def report_on(
     by: Sequence[str] | None = None,
     formats: Sequence[str] = (),
     about: Collection[Path] = (),
+    select: str | None = None,
 ) -> Outcome:
     """Write the report on these sweeps together, and print its leaderboard.
 
@@ -54,20 +55,23 @@ def report_on(
         sweeps: sweep or run directories.
         out: the report's directory; by default below `reports/`, under the sweeps' own name.
         target: accuracy in (0, 1] whose time is reported.
-        by: keys to compare; initialisation and optimizer unless given.
+        by: Keys to compare; None for those that the sweeps compare (initialization and optimizer unless said).
         formats: of the figures, besides PNG and SVG.
         about: run directories that are asked about, whatever else lies there; sections with one of them come first.
+        select: How configurations are selected, "each" or "once" (see `analysis.selection`); None for what is on
+            record. Sweeps that have confirmed their selections keep theirs.
 
     Raises:
-        UserError: nothing to report on, a target out of range, or a key that cannot be compared.
+        UserError: Nothing to report on, a target out of range, a key that cannot be compared, or a selection that
+            cannot be asked for.
     """
     from mnist_mlp.report import load
     from mnist_mlp.report.render import page, terminal
 
     _refuse_parts(sweeps)
-    results, comparisons = compared(sweeps, target, by, about)
+    results, comparisons = compared(sweeps, target, by, about, select)
     directory = out or default_directory(sweeps)
-    command = _command(sweeps, out, target, by, formats)
+    command = _command(sweeps, out, target, by, formats, select)
     page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
@@ -81,6 +85,7 @@ def compared(
     target: float = TARGET,
     by: Sequence[str] | None = None,
     about: Collection[Path] = (),
+    select: str | None = None,
 ) -> "tuple[Results, dict[str, Comparison]]":
     """What a report is written from: the runs, and what each section says of them, by its title.
 
@@ -100,13 +105,15 @@ def compared(
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
     on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
-    keys = roles.compared_keys(varying, by, results.compare if {*results.compare} <= {*results.runs} else ())
+    keys = roles.compared_keys(varying, by, results.records)
+    how = roles.selection_of(results.records, select)
+    results.runs[[key for key in keys if key not in results.runs]] = None  # no option that was run has them
     results = roles.once(results, keys)
     on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
     ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    comparisons = {name: comparison.compare(part, target, keys, measured) for name, part in ordered}
+    comparisons = {name: comparison.compare(part, target, keys, measured, how) for name, part in ordered}
     told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.tuned))
     return results, {name: replace(section, told=told) for name, section in comparisons.items()}
 
@@ -135,13 +142,19 @@ def _has_later_phases(path: Path) -> bool:
 
 
 def _command(
-    sweeps: Sequence[Path], out: Path | None, target: float, by: Sequence[str] | None, formats: Sequence[str]
+    sweeps: Sequence[Path],
+    out: Path | None,
+    target: float,
+    by: Sequence[str] | None,
+    formats: Sequence[str],
+    select: str | None,
 ) -> str:
     """The command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
     words += ["--out", str(out)] if out else []
     words += ["--target", str(target)] if target != TARGET else []
     words += ["--by", ",".join(by)] if by else []
+    words += ["--select", select] if select else []
     return shlex.join([*words, *(word for name in formats for word in ("--format", name))])
 
 

@@ -3,24 +3,23 @@
 import json
 import math
 import operator
-import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_mlp.report.sweeps import find_runs, read_sweep_files
 from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.choices import CHOICES_FILE, read_phases
-from mnist_mlp.run.looks import LOOKS_FILE, Looks, read_looks
+from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.reading import Unfinished, Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE, SweepRecord, read_sweep
+from mnist_mlp.run.sweep_file import SweepRecord
 
-T = TypeVar("T")
+OWN_SEEDS = tuple(f"seeds.{source}" for source in schema.SOURCES)
 ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
     ("loss", "accuracy", "lr", "seconds"), "float64"
@@ -59,23 +58,24 @@ class Results:
             `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes` and
             `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how it
             was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), `phase`
-            (search or confirm, where settings were chosen and trained anew), `chosen_in` (the sweep that did so) and
-            `looked_in` (that which added seeds until cells were told apart), else None, `streams` (the seed that each
-            of its random streams comes from, in the order of `schema.SOURCES`), `replicate` (see `replicates`), the
+            (search or confirm, if the sweep retrains what it selects), `chosen_in` (that sweep) and
+            `looked_in` (the sweep, if it adds seeds until it is decided), else None, `search_seed` (the seed whose
+            selection the run confirms; else its own), `streams` (the seed that each of its random streams comes from,
+            in the order of `schema.SOURCES`), `replicate` (see `replicates`), the
             group choices (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`:
             the digest of a file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists
             as JSON text.
         metrics: the rows of every `metrics.csv` with the column `run`.
         problems: what was left out.
         looks: that a sweep took at its results while it added seeds, by the sweep.
-        compare: Compared keys, as the commands of the sweeps have asked; empty if unknown, or if sweeps differ.
+        records: Sweep to its `sweep.json`.
     """
 
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: Sequence[Problem]
     looks: Mapping[str, Looks] = field(default_factory=dict)
-    compare: Sequence[str] = ()
+    records: Mapping[str, SweepRecord] = field(default_factory=dict)
 
 
 def load(directories: Sequence[Path]) -> Results:
@@ -87,23 +87,13 @@ def load(directories: Sequence[Path]) -> Results:
     """
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
-    of_sweep = dict(pair for top in directories for pair in _run_directories(top))
-    sweeps = sorted(filter(None, set(of_sweep.values())))
-    # None for a damaged file: its runs are left out, or not tested, as it says what they are.
-    records = _read_all(sweeps, SWEEP_FILE, read_sweep, problems)
-    phases = _phases(records, _read_all(sweeps, CHOICES_FILE, read_phases, problems))
-    looks = _read_all(sweeps, LOOKS_FILE, read_looks, problems)
-    looks |= {
-        sweep: None
-        for sweep, record in records.items()
-        if record and SEQUENTIAL in record.phases and sweep not in looks
-    }
-    for directory, of in sorted(of_sweep.items(), key=lambda pair: pair[0]):
+    of_sweep = dict(pair for top in directories for pair in find_runs(top))
+    files = read_sweep_files(sorted(filter(None, set(of_sweep.values()))))
+    problems += [Problem(str(sweep), why) for sweep, why in files.defects]
+    for directory, sweep in sorted(of_sweep.items(), key=lambda pair: pair[0]):
         try:
             run, rows = _read_run(directory)
-            run |= _phase(directory, of, phases)
-            run["looked_in"] = _looked_in(directory, of, looks, run)
-            found.append((run, rows))
+            found.append((run | files.about(directory, sweep, run["status"], run["seed"]), rows))
         except Unreadable as error:
             kind = ProblemKind.UNFINISHED if isinstance(error, Unfinished) else ProblemKind.UNREADABLE
             problems.append(Problem(str(directory), str(error), kind))
@@ -116,28 +106,38 @@ def load(directories: Sequence[Path]) -> Results:
     if not found:
         return Results(pd.DataFrame(), metrics, problems)
     table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
-    table["replicate"] = replicates(table["streams"])
-    results = Results(
-        table, metrics, problems, {str(sweep): of for sweep, of in looks.items() if of}, _compared(records.values())
-    )
+    table["replicate"] = replicates(_search_streams(table), table["search_seed"].tolist())
+    looks = {str(sweep): of for sweep, of in files.looks.items() if of}
+    records = {str(sweep): record for sweep, record in files.records.items() if record}
+    results = Results(table, metrics, problems, looks, records)
     # A run that confirms a choice is no run of a search, though it be of the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
     return newest(results, identities, "the same configuration as")
 
 
-def replicates(streams: pd.Series) -> list[int]:
-    """What tells the repetitions of a measurement apart, as a number a run.
+def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[int]:
+    """Return the replicate of each run, as a number.
 
     Args:
-        streams: of each run, see `Results`.
+        streams: Seeds that the sources of randomness of each run come from.
+        seeds: Seed of each run.
 
     Returns:
-        The seed of each run, where all their streams come from one; otherwise numbers that have no other meaning.
+        The seed, if it alone tells the streams apart; else numbers that have no other meaning.
     """
-    if all(len(set(of_run)) == 1 for of_run in streams):
-        return [of_run[0] for of_run in streams]
-    numbers = {of_run: number for number, of_run in enumerate(sorted(set(streams)))}
+    if len({*zip(streams, seeds, strict=True)}) == len({*streams}) == len({*seeds}):
+        return list(seeds)
+    numbers = {of_run: number for number, of_run in enumerate(sorted({*streams}))}
     return [numbers[of_run] for of_run in streams]
+
+
+def _search_streams(table: pd.DataFrame) -> list[tuple[int, ...]]:
+    """Return the streams of each run; those of a run that confirms a selection are those of the search seed."""
+    own = [table[key] if key in table else [None] * len(table) for key in OWN_SEEDS]
+    return [
+        tuple(seed if pd.isna(of_source) else int(of_source) for of_source in of_run)
+        for seed, *of_run in zip(table["search_seed"], *own, strict=True)
+    ]
 
 
 def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
@@ -170,93 +170,6 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
         metrics=results.metrics[~results.metrics["run"].isin(left_out)].reset_index(drop=True),
         problems=[*results.problems, *older],
     )
-
-
-def _read_all(
-    sweeps: Sequence[Path], name: str, read: Callable[[Path], T], problems: list[Problem]
-) -> dict[Path, T | None]:
-    """Read the file of this name of each sweep that has one; None if it is damaged, which is added to the problems."""
-    found: dict[Path, T | None] = {}
-    for sweep in sweeps:
-        if os.path.lexists(sweep / name):
-            try:
-                found[sweep] = read(sweep / name)
-            except Unreadable as error:
-                found[sweep] = None
-                problems.append(Problem(str(sweep), str(error)))
-    return found
-
-
-def _phases(
-    records: Mapping[Path, SweepRecord | None], chosen: Mapping[Path, dict[str, str] | None]
-) -> dict[Path, dict[str, str] | None]:
-    """Return the phase of each job, by the sweeps that have several: as `choices.json` has it.
-
-    Before there is a selection, all jobs of a search that is to be confirmed are of the search.
-    """
-    phases = dict(chosen)
-    for sweep, record in records.items():
-        if record is None:
-            phases[sweep] = None
-        elif CONFIRM in record.phases and sweep not in chosen:
-            phases[sweep] = dict.fromkeys(record.phases.get(SEARCH, ()), SEARCH)
-    return phases
-
-
-def _compared(records: Iterable[SweepRecord | None]) -> Sequence[str]:
-    """Return the compared keys that all records agree on; empty if there are none."""
-    keys = {tuple(record.compare) for record in records if record}
-    return next(iter(keys)) if len(keys) == 1 else ()
-
-
-def _run_directories(top: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Return every run, and the sweep around it; None if there is no sweep with a file of its own around it."""
-    around: dict[str, Path] = {}
-    for folder, subfolders, files in os.walk(top):
-        if {SWEEP_FILE, CHOICES_FILE, LOOKS_FILE} & {*files, *subfolders}:
-            around[folder] = Path(folder)
-        elif (outer := around.get(str(Path(folder).parent))) is not None:
-            around[folder] = outer
-        if RUN_FILE in files or ".hydra" in subfolders:
-            subfolders.clear()  # a run has no runs inside
-            yield Path(folder), around.get(folder)
-
-
-def _phase(run: Path, sweep: Path | None, phases: Mapping[Path, Mapping[str, str] | None]) -> dict[str, str | None]:
-    """The phase of a run, and the sweep that it is a phase of.
-
-    Raises:
-        Unreadable: it is of neither phase, such as one that confirmed what is no longer chosen, or nobody knows.
-    """
-    if sweep not in phases:
-        return {"phase": None, "chosen_in": None}
-    assert sweep is not None
-    known = phases[sweep]
-    if known is None:
-        raise Unreadable(f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove it, and repeat the command.")
-    try:
-        return {"phase": known[run.relative_to(sweep).as_posix()], "chosen_in": str(sweep)}
-    except KeyError as error:
-        raise Unreadable(
-            f"it is none of the jobs in {CHOICES_FILE}: of an earlier choice, or of a search that has not ended"
-        ) from error
-
-
-def _looked_in(
-    directory: Path, sweep: Path | None, looks: Mapping[Path, Looks | None], run: Mapping[str, Any]
-) -> str | None:
-    """The sweep whose looks a run is part of.
-
-    Raises:
-        Unreadable: it is no part of them, though it lies there, and has a result.
-    """
-    if sweep not in looks or run["phase"] == SEARCH:
-        return None
-    assert sweep is not None
-    known = looks[sweep]
-    if known is None or run["status"] == FAILED or directory.relative_to(sweep).as_posix() in known.jobs:
-        return str(sweep)
-    raise Unreadable(f"it is none of the jobs in {LOOKS_FILE}: no look was taken at it yet, or it is of another sweep")
 
 
 def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:

@@ -1,125 +1,158 @@
-"""The settings that a sweep has chosen to train anew: `choices.json` in its directory."""
+"""Selections of a sweep that are retrained with fresh seeds: `choices.json` in its directory."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnist_mlp.run.reading import Unreadable, texts
 from mnist_mlp.run.record import finite, write_atomically
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
 CHOICES_FILE = "choices.json"
+ALL_SEEDS = "all"  # in place of a search seed, for the one selection by the mean over all of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A setting that was tried.
+    """Candidate of a selection.
 
     Attributes:
-        setting: tuned key to its value.
-        mean: accuracy of its runs on the split that chooses, a diverged run as 0.
-        n: how many runs that is of.
-        jobs: the names of these runs' directories, in the sweep's.
+        configuration: Tuned key to its value.
+        accuracy: Final accuracy on the selection split, 0 if the run diverged; the mean of several runs.
+        loss: Final loss on that split in nats, infinite if the run diverged; the mean of several runs.
+        jobs: Names of the jobs that it was evaluated by.
     """
 
-    setting: Mapping[str, Any]
-    mean: float
-    n: int
+    configuration: Mapping[str, Any]
+    accuracy: float
+    loss: float
     jobs: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What was chosen for a cell.
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Selection of one cell in one replicate.
 
     Attributes:
-        setting: that of the candidate with the highest mean.
-        candidates: every setting that was tried, the best first.
-        confirmed: the names of the jobs that train it anew.
+        configuration: Configuration of the best candidate.
+        candidates: All candidates, the best first.
+        confirmed: Confirming seed to the name of the job that retrains the configuration with it.
     """
 
-    setting: Mapping[str, Any]
+    configuration: Mapping[str, Any]
     candidates: Sequence[Candidate]
-    confirmed: Sequence[str]
+    confirmed: Mapping[int, str]
+
+    @property
+    def searched(self) -> Iterator[str]:
+        """The names of the jobs that the selection was made among."""
+        return (job for candidate in self.candidates for job in candidate.jobs)
 
 
-def write_choices(directory: Path, choices: Mapping[str, Choice]) -> None:
-    """Write down what was chosen for each cell, by its name.
+Choices = Mapping[str, Mapping[str, Selection]]  # cell, then search seed as text or `ALL_SEEDS`
 
-    What is there already stays: other cells, and further jobs that confirm what is chosen again; but no job that has
-    been searched confirms anything.
+
+class Part(NamedTuple):
+    """Part of a job in a sweep with selections.
+
+    Attributes:
+        phase: `SEARCH` or `CONFIRM`.
+        search_seed: Seed whose selection the job confirms; None for a job of the search, or if all seeds selected
+            together.
     """
-    content: dict[str, Any] = {}
-    with suppress(Unreadable):  # what is damaged, or not there, is written anew
-        content = _read(directory / CHOICES_FILE)
-    for cell, choice in choices.items():
-        setting = finite(dict(choice.setting))
-        before = content.get(cell)
-        kept = before["confirmed"] if before and before["setting"] == setting else []
-        content[cell] = {
-            "setting": setting,
-            "candidates": [vars(candidate) for candidate in choice.candidates],
-            "confirmed": list(dict.fromkeys([*kept, *choice.confirmed])),
-        }
-    searched = set(_searched(content))
-    for cell in content.values():
-        cell["confirmed"] = [job for job in cell["confirmed"] if job not in searched]
-    write_atomically(directory / CHOICES_FILE, json.dumps(finite(content), indent=1) + "\n")
+
+    phase: str
+    search_seed: int | None
 
 
-def read_choices(path: Path) -> dict[str, Choice]:
-    """Read what was selected for each cell, by the cell's name.
+def write_choices(directory: Path, choices: Choices) -> None:
+    """Write `choices.json`; selections of other cells and seeds that are there stay.
+
+    If the same configuration is selected again, jobs that confirm it stay as well: by `ALL_SEEDS` all of them, else
+    those of a command that has none of its own. A job of the search confirms nothing.
+    """
+    content: dict[str, dict[str, Selection]] = {}
+    with suppress(Unreadable):  # a missing or damaged file is written again
+        content = {cell: dict(of_cell) for cell, of_cell in read_choices(directory / CHOICES_FILE).items()}
+    for cell, of_cell in choices.items():
+        for seed, selection in of_cell.items():
+            before = content.setdefault(cell, {}).get(seed)
+            confirmed = dict(selection.confirmed)
+            is_same = before and finite(dict(before.configuration)) == finite(dict(selection.configuration))
+            if before and is_same and (seed == ALL_SEEDS or not confirmed):
+                confirmed = {**before.confirmed, **confirmed}
+            content[cell][seed] = Selection(
+                configuration=selection.configuration, candidates=selection.candidates, confirmed=confirmed
+            )
+    searched = {job for of_cell in content.values() for selection in of_cell.values() for job in selection.searched}
+    tree = {cell: {seed: _as_json(of, searched) for seed, of in of_cell.items()} for cell, of_cell in content.items()}
+    text = json.dumps(finite(tree), indent=1) + "\n"
+    path = directory / CHOICES_FILE
+    with suppress(OSError, ValueError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    write_atomically(path, text)
+
+
+def _as_json(selection: Selection, searched: set[str]) -> dict[str, Any]:
+    confirmed = {str(seed): job for seed, job in sorted(selection.confirmed.items()) if job not in searched}
+    return asdict(selection) | {"confirmed": confirmed}
+
+
+def read_choices(path: Path) -> dict[str, dict[str, Selection]]:
+    """Read the selections of each cell, by search seed (as text, or `ALL_SEEDS`).
 
     Raises:
         Unreadable: The file is missing or damaged.
     """
     try:
-        return {
-            cell: Choice(
-                of_cell["setting"],
-                [
-                    Candidate(dict(c["setting"]), float(c["mean"]), int(c["n"]), texts(c["jobs"]))
-                    for c in of_cell["candidates"]
-                ],
-                of_cell["confirmed"],
-            )
-            for cell, of_cell in _read(path).items()
-        }
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
-
-
-def read_phases(path: Path) -> dict[str, str]:
-    """The phase of every job that a `choices.json` names, by the job's name.
-
-    Raises:
-        Unreadable: it is none of this project's.
-    """
-    content = _read(path)
-    confirmed = [job for cell in content.values() for job in cell["confirmed"]]
-    return dict.fromkeys(_searched(content), SEARCH) | dict.fromkeys(confirmed, CONFIRM)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """What is written down there, by cell.
-
-    Raises:
-        Unreadable: it is none of this project's.
-    """
-    try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        for cell in content.values():
-            cell["setting"] = dict(cell["setting"])
-            cell["confirmed"] = texts(cell["confirmed"])
-        _searched(content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return {
+            cell: {_seed(seed): _selection(of) for seed, of in of_cell.items()} for cell, of_cell in content.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
-    return dict(content)
 
 
-def _searched(content: Mapping[str, Any]) -> list[str]:
-    """The jobs that settings were chosen by."""
-    return [job for cell in content.values() for candidate in cell["candidates"] for job in texts(candidate["jobs"])]
+def _seed(text: str) -> str:
+    if text != ALL_SEEDS and str(int(text)) != text:
+        raise ValueError(f"{text[:40]} is not a seed")
+    return text
+
+
+def _selection(content: Mapping[str, Any]) -> Selection:
+    confirmed = {int(seed): job for seed, job in content["confirmed"].items()}
+    texts(list(confirmed.values()))
+    return Selection(
+        configuration=dict(content["configuration"]),
+        candidates=[
+            Candidate(
+                configuration=dict(candidate["configuration"]),
+                accuracy=float(candidate["accuracy"]),
+                loss=math.inf if candidate["loss"] is None else float(candidate["loss"]),
+                jobs=texts(candidate["jobs"]),
+            )
+            for candidate in content["candidates"]
+        ],
+        confirmed=confirmed,
+    )
+
+
+def read_parts(path: Path) -> dict[str, Part]:
+    """Read the part of every job that a `choices.json` names, by the job's name.
+
+    Raises:
+        Unreadable: The file is missing or damaged.
+    """
+    parts: dict[str, Part] = {}
+    confirming: dict[str, Part] = {}
+    for of_cell in read_choices(path).values():
+        for seed, selection in of_cell.items():
+            parts |= dict.fromkeys(selection.searched, Part(SEARCH, None))
+            search_seed = None if seed == ALL_SEEDS else int(seed)
+            confirming |= dict.fromkeys(selection.confirmed.values(), Part(CONFIRM, search_seed))
+    return parts | confirming

@@ -25,7 +25,7 @@ class Role(Enum):
 
     REPLICATE = "replicate"  # repeats a measurement
     TUNABLE = "tunable"  # where several values were tried, the best one is chosen on validation
-    MEASURED_ON = "measured on"  # the terms of the measurement: never chosen, as each value is another question
+    CONDITION = "condition"  # of the evaluation: never selected, as each value is another question
     IRRELEVANT = "irrelevant"  # decides where, how and with what display, not what, a run computes
 
 
@@ -138,16 +138,14 @@ class SeedsConfig:
 class Config:
     """One run."""
 
-    data: DataConfig = field(default_factory=DataConfig, metadata={"role": Role.MEASURED_ON})
+    data: DataConfig = field(default_factory=DataConfig, metadata={"role": Role.CONDITION})
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig, metadata={"before": "constant"})
     seed: int = setting(0, "seed of the weights, the batch order, dropout and modules", ge=0, role=Role.REPLICATE)
     seeds: SeedsConfig = field(default_factory=SeedsConfig, metadata={"role": Role.REPLICATE})
-    epochs: int = setting(
-        10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.MEASURED_ON
-    )
+    epochs: int = setting(10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.CONDITION)
     batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
     log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
@@ -155,7 +153,7 @@ class Config:
     tf32: bool = setting(  # it changes results, as threads do not, but is nothing to choose by accuracy
         False,
         "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
-        role=Role.MEASURED_ON,
+        role=Role.CONDITION,
         before=False,
     )
     progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)

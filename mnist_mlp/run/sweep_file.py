@@ -14,7 +14,10 @@ from mnist_mlp.run.record import finite, write_atomically
 SWEEP_FILE = "sweep.json"
 SEARCH, CONFIRM, SEQUENTIAL = "search", "confirm", "sequential"  # phases
 PHASES = (SEARCH, CONFIRM, SEQUENTIAL)  # in the order in which they run
-ONCE = "once"  # `select`: one selection per cell, from the mean over seeds
+EACH, ONCE = (
+    "each",
+    "once",
+)  # `select`: each replicate selects for itself; one selection per cell, by the mean over seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class SweepRecord:
         compare: Compared keys, whose combinations are the cells.
         tuned: Keys whose values are selected within a cell.
         replicates: Replicate key, such as `seed`, to its values in the search.
-        select: How configurations are selected; `ONCE`.
+        select: How configurations are selected: `EACH` or `ONCE`.
         margin: Equivalence margin, a fraction; None disables equivalence testing.
         phases: Phase to the names of its jobs. A phase that was asked for and has no jobs yet is there, and empty.
         commands: All commands; a command that was given again counts as the last.
@@ -129,8 +132,8 @@ def _check(record: SweepRecord) -> None:
         is_key = re.fullmatch(r"\w+(\.\w+)*", key) and key.partition(".")[0] in schema.KEYS
         if not is_key or schema.role_of(key) is schema.Role.REPLICATE:
             raise ValueError(f"{json.dumps(key)[:40]} cannot be compared")
-    if not isinstance(record.select, str) or not re.fullmatch(r"\w+", record.select):
-        raise ValueError("select is not a word")
+    if record.select not in (EACH, ONCE):
+        raise ValueError(f"select is neither {EACH} nor {ONCE}")
     if not isinstance(record.margin, float | None) or not 0 < (0.5 if record.margin is None else record.margin) < 1:
         raise ValueError("margin is not a fraction")
     if not record.phases.keys() <= {*PHASES}:

@@ -5,7 +5,7 @@ A cell is one combination of the compared keys, and seeds are its replicates (se
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,24 +21,32 @@ from mnist_mlp.report.analysis.roles import (
     CELL,
     LEARNING_RATE,
     REPLICATE,
-    SEED,
+    SEARCH_SEED,
+    STREAMS,
     cell_names,
     check_confirmed,
-    choose,
     ended,
-    judged_split,
-    score,
+    searched,
     tested,
-    tried,
     tuned_keys,
     varying_keys,
+)
+from mnist_mlp.report.analysis.selection import (
+    CANDIDATE,
+    Selected,
+    count_selected,
+    number_candidates,
+    rank_candidates,
+    score,
+    select,
+    selection_split,
 )
 from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
+from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 
@@ -49,15 +57,18 @@ class Comparison:
 
     Attributes:
         by: the compared keys.
-        tuned: the keys whose value was chosen within each cell.
+        tuned: Keys whose values are selected within each cell.
+        select: `EACH` if each replicate selects for itself, `ONCE` if each cell selects once.
+        selected: Cell to the configurations that it selected, the most frequent first; empty if nothing is tuned.
         varying: all keys that take several values.
         measured: keys whose values are the report's sections, here each of one value.
         target: accuracy whose time was looked up.
-        runs: one row a run, all of them, with final and best metrics, whether its setting was chosen, and `score`: its
+        runs: one row a run, all of them, with final and best metrics, `chosen` (whether it is scored), and `score`: its
             final test accuracy, 0 where it diverged, NaN where it failed; `at_chance` (see `at_chance`), and
             `independent` (see `sources.independent`), as intervals and verdicts are by those alone.
-        summary: one row a cell, the best mean `score` at its chosen setting first; means of accuracies, losses and
-            seconds are over the `n` completed runs there.
+        summary: One row per cell, the best mean `score` of its scored runs first; means of accuracies, losses and
+            seconds are over the `n` of them that completed. A tuned key has the value of the configuration that was
+            selected most often, and `selected` says how often.
         pairs: one row a pair of cells (see `pairs.compare_pairs`).
         looks: at the results while seeds were added, by which the pairs are judged; None where there were none.
         efforts: Tuning effort of each cell that pairs are tested by; empty if none plays a part.
@@ -65,8 +76,8 @@ class Comparison:
             withheld.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
         split: of the variance between the replicates, by source; None where the sources do not vary apart.
-        curves: mean and interval per epoch, split and cell, of the chosen runs.
-        sensitivity: accuracy that the choice went by, per cell and learning rate.
+        curves: mean and interval per epoch, split and cell, of the scored runs.
+        sensitivity: Accuracy on the selection split, per cell and learning rate, the other tuned keys selected.
         budget: what fewer settings would have brought, per cell and number of settings (see `budget.curves`).
         notes: what a reader must know before believing the tables.
         told: keys that are tuned in any section of the report, whose values the tables of all sections have.
@@ -74,6 +85,8 @@ class Comparison:
 
     by: Sequence[str]
     tuned: Sequence[str]
+    select: str
+    selected: Mapping[str, Sequence[Selected]]
     varying: Sequence[str]
     measured: Sequence[str]
     target: float
@@ -117,7 +130,13 @@ class Comparison:
         return set(self.runs.loc[self.runs["chosen"] & roles.has(self.runs, key), CELL])
 
 
-def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measured: Sequence[str] = ()) -> Comparison:
+def compare(
+    results: Results,
+    target: float,
+    by: Sequence[str] = COMPARED,
+    measured: Sequence[str] = (),
+    how: str = EACH,
+) -> Comparison:
     """Build every table about the runs of one section.
 
     Args:
@@ -125,19 +144,26 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one.
         by: keys to compare.
         measured: keys whose values are the report's sections.
+        how: `EACH` or `ONCE` (see `selection.select`). If sources of randomness vary independently, there is no
+            replicate to select for itself, and each cell selects once.
     """
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
-    check_confirmed(cells, by)
-    searched = tried(cells)
-    tuned = tuned_keys(searched, varying_keys(searched), by)
+    check_confirmed(cells, by, results.records, how)
+    of_search = searched(cells)
+    tuned = tuned_keys(of_search, varying_keys(of_search), by)
+    how = ONCE if len(sources.apart(of_search[STREAMS])) > 1 else how
     varying = list(dict.fromkeys([*varying_keys(tested(cells)), *tuned]))
-    runs = with_outcomes(cells, results.metrics, target, tuned)
-    summary = _summarise(runs, by, tuned)
-    judged = _judge(runs, list(summary[CELL]), results.looks, by, tuned)
+    runs = with_outcomes(cells, results.metrics, target, tuned, how)
+    of_search = searched(runs)
+    selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
+    summary = _summarise(runs, by, tuned, selected)
+    judged = _judge(runs, list(summary[CELL]), results, by, tuned, how)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
         by=by,
         tuned=tuned,
+        select=how,
+        selected=selected,
         varying=varying,
         measured=measured,
         target=target,
@@ -150,11 +176,11 @@ def compare(results: Results, target: float, by: Sequence[str] = COMPARED, measu
         effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
         split=sources.split(runs[runs["chosen"]]),
         curves=_curves(results.metrics, completed),
-        sensitivity=_sensitivity(tried(runs), tuned),
-        budget=budget.curves(tried(runs), tuned, list(summary[CELL])),
+        sensitivity=_sensitivity(of_search, tuned, how),
+        budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
             *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
-            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying),
+            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how),
         ],
     )
 
@@ -178,25 +204,27 @@ class _Judged(NamedTuple):
 
 
 def _judge(
-    runs: pd.DataFrame, cells: Sequence[str], looks_of: Mapping[str, Looks], by: Sequence[str], tuned: Sequence[str]
+    runs: pd.DataFrame, cells: Sequence[str], results: Results, by: Sequence[str], tuned: Sequence[str], how: str
 ) -> _Judged:
     """Compare the cells, the best first: pair by pair, or by the looks that a sweep took at them."""
     scored = roles.scored(runs)
     independent, images = scored[scored["independent"]], same_size(tested(runs))
     order = [cell for cell in cells if cell in set(scored[CELL])]
     sweeps = scored["looked_in"].dropna().unique()
-    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and {*by} == {*COMPARED})
-    looks = looks_of.get(sweeps[0]) if is_alone else None
+    record = results.records.get(sweeps[0]) if len(sweeps) else None
+    compared = record.compare if record else COMPARED
+    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and {*by} == {*compared})
+    looks = results.looks.get(sweeps[0]) if is_alone else None
     if looks:  # whatever order of the keys names the cells
-        looks = renamed(looks, dict(zip(cell_names(runs, COMPARED), runs[CELL], strict=True)))
+        looks = renamed(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
     looks = looks if looks and are_as_planned(looks) else None
-    if looks and have_results(looks, of_seed := score_table(scored, SEED).reindex(order)):
+    if looks and have_results(looks, of_seed := score_table(scored, SEARCH_SEED).reindex(order)):
         pairs, count = judge_looks(of_seed, looks.looks, images, looks.plan.margin)
         # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
-        return _Judged(pairs, count, {}, looks, independent[independent[SEED].isin(looks.looks[0].seeds)])
-    # The luck of many tries is no part of what was trained anew.
+        return _Judged(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
+    # Where each replicate selects for itself, or selections were confirmed, no score profits from the number of tries.
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
-    efforts = tuning_efforts(tried(runs), tuned) if tuned and not confirmed >= {*order} else {}
+    efforts = tuning_efforts(searched(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
     pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts)
     if len(independent) < len(scored):  # there may be enough seeds
@@ -224,12 +252,16 @@ def same_size(runs: pd.DataFrame) -> float | None:
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
 
 
-def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> pd.DataFrame:
+def _summarise(
+    runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], selected: Mapping[str, Sequence[Selected]]
+) -> pd.DataFrame:
     cells = runs.groupby(CELL, sort=True)
     chosen = runs[runs["chosen"]]
     done = chosen[chosen["status"] == COMPLETED]
     table = runs.drop_duplicates(CELL).set_index(CELL)[[*by]]
-    table = table.join(chosen.drop_duplicates(CELL).set_index(CELL)[[key for key in tuned if key not in by]])
+    if tuned:
+        most = {cell: _most_frequent(of_cell) for cell, of_cell in selected.items()}
+        table = table.join(pd.DataFrame.from_dict(most, orient="index", columns=[*tuned, "selected"]))
     counts = {
         "n": done.groupby(CELL).size(),
         "diverged": (runs["status"] == DIVERGED).groupby(runs[CELL]).sum(),
@@ -251,6 +283,12 @@ def _summarise(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> p
     return table.rename_axis(CELL).reset_index()
 
 
+def _most_frequent(selected: Sequence[Selected]) -> list[Any]:
+    """Return the values of the tuned keys, and how often they were selected."""
+    most = selected[0]
+    return [*most.configuration.values(), f"{most.count}/{most.of}"]
+
+
 def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     joined = metrics.join(runs[[CELL, "independent"]], on="run", how="inner")
     keys = [CELL, "split", "epoch"]
@@ -259,19 +297,21 @@ def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return curves.reset_index().sort_values(keys, kind="stable").reset_index(drop=True)
 
 
-def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
-    """Per cell and learning rate, the other tuned keys at their best: `lr`, mean accuracy and interval, counts.
+def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFrame:
+    """Return the mean accuracy and its interval per cell and learning rate, the other tuned keys at their best.
 
-    The accuracy is that of the split that chooses, 0 where a run diverged, as the choice has it.
+    They are selected in each replicate, or once, as the cell's configurations are. The accuracy is that of the
+    selection split, 0 if a run diverged.
     """
     if LEARNING_RATE not in tuned:
         return pd.DataFrame()
     if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
         return pd.DataFrame()  # an axis takes numbers
-    others = [key for key in tuned if key != LEARNING_RATE]
-    parts = [choose(part, others) for _, part in runs.groupby(LEARNING_RATE)]
-    at_best = pd.concat(parts).rename(columns={LEARNING_RATE: "lr"})
-    at_best["accuracy"] = score(at_best, f"{judged_split(runs)}_accuracy")
+    within = [CELL, LEARNING_RATE, *([REPLICATE] if how == EACH else [])]
+    best = rank_candidates(runs, tuned, within).drop_duplicates(within)[[*within, CANDIDATE]]
+    at_best = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)}).merge(best, on=[*within, CANDIDATE])
+    at_best["accuracy"] = score(at_best, f"{selection_split(runs)}_accuracy")
+    at_best = at_best.rename(columns={LEARNING_RATE: "lr"})
     keys = [CELL, "lr"]
     table = mean_intervals(at_best, keys, ["accuracy"])
     table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()

@@ -44,6 +44,7 @@ def notes(
     by: Sequence[str],
     tuned: Sequence[str],
     varying: Sequence[str],
+    how: str,
 ) -> list[Note]:
     """Everything to beware of, the gravest first.
 
@@ -54,12 +55,13 @@ def notes(
         by: the compared keys.
         tuned: the keys chosen within each cell.
         varying: all keys that take several values.
+        how: See `selection.select`.
     """
     return [
         *_seeds(runs),
         *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
         *_confounded(runs, by, tuned, varying),
-        *tuning.notes(runs, summary, pairs, by, tuned),
+        *tuning.notes(runs, summary, pairs, by, tuned, how),
         *_endings(runs),
         *_at_chance(runs),
         *_moved(runs, by, varying),

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import sources
-from mnist_mlp.report.analysis.roles import CELL, choose, judged_split, score, tested
+from mnist_mlp.report.analysis.roles import CELL, tested
+from mnist_mlp.report.analysis.selection import score, scored_runs, selection_split
 from mnist_mlp.run.record import COMPLETED, DIVERGED
 from mnist_mlp.run.sweep_file import CONFIRM
 
@@ -15,23 +16,26 @@ BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy
 CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
 
 
-def with_outcomes(runs: pd.DataFrame, metrics: pd.DataFrame, target: float, tuned: Sequence[str]) -> pd.DataFrame:
+def with_outcomes(
+    runs: pd.DataFrame, metrics: pd.DataFrame, target: float, tuned: Sequence[str], select: str
+) -> pd.DataFrame:
     """The runs of a section with what `Comparison.runs` says of them.
 
     Args:
         runs: with `cell`.
         metrics: theirs.
         target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where all runs have one.
-        tuned: keys that are chosen.
+        tuned: Tuned keys.
+        select: See `selection.select`.
     """
     runs = runs.join(_final_and_best(metrics))
     runs["validated"] = runs["val_accuracy"].notna()
-    timed = "val" if judged_split(tested(runs)) == "val" else "test"
+    timed = "val" if selection_split(tested(runs)) == "val" else "test"
     runs = runs.join(_to_target(metrics, timed, target))
     confirmed = runs["phase"] == CONFIRM
     others = tested(runs)
     others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
-    runs["chosen"] = confirmed | runs.index.isin(choose(others, tuned).index)
+    runs["chosen"] = confirmed | scored_runs(others, tuned, select).reindex(runs.index, fill_value=False)
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
     runs.loc[runs["status"] != COMPLETED, numbers] = np.nan  # such a run has none, as it did not get there
     runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
@@ -44,7 +48,7 @@ def with_outcomes(runs: pd.DataFrame, metrics: pd.DataFrame, target: float, tune
 
 def judged_by(runs: pd.DataFrame) -> str:
     """Which of all runs those are that have a score, in words."""
-    return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the chosen settings"
+    return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the selected configurations"
 
 
 def at_chance(runs: pd.DataFrame) -> pd.Series:

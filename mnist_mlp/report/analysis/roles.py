@@ -2,15 +2,14 @@
 
 The schema says what a key is for (see `mnist_mlp.run.schema.Role`), the runs' configurations which of them vary, and
 the user which to compare. A section is one combination of the keys that say what was measured, less compared ones.
-Within it, a cell is one combination of the compared keys; by default, one initialisation with one optimizer. Within a
-cell, the values of the tunable keys with the best mean validation accuracy are chosen, and only their test results are
-shown, so that no test result ever takes part in a choice.
+Within it, a cell is one combination of the compared keys; by default, one initialization with one optimizer. Within a
+cell, the values of the tunable keys are selected on validation (see `selection`); no test result takes part in it.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,12 +17,12 @@ import pandas as pd
 from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
 from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.run.record import FAILED
 from mnist_mlp.run.schema import COMPARED, Role
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
+from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SweepRecord
 
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
-STREAMS, SEED = "streams", "seed"
+STREAMS, SEED, SEARCH_SEED = "streams", "seed", "search_seed"
 CELL = "cell"  # column with a cell's name
 LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
@@ -40,7 +39,7 @@ FACTS = (
         "parameters",
     ),
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "streams", "data"),
-    *("phase", "chosen_in", "looked_in", CELL, REPLICATE),
+    *("phase", "chosen_in", "looked_in", SEARCH_SEED, CELL, REPLICATE),
 )
 # Where the code of an option lies, which moves between versions while the option stays: no setting to choose, and no
 # terms of a measurement. What an option itself is made of may have targets too, which are settings.
@@ -62,23 +61,28 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
 def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
     """Those of the varying keys whose values are sections of the report, unless they are compared."""
     keys = [key for key in varying_keys(runs) if key not in (*by, *CODE)]
-    return [key for key in keys if schema.role_of(key) is Role.MEASURED_ON]
+    return [key for key in keys if schema.role_of(key) is Role.CONDITION]
 
 
-def compared_keys(varying: Sequence[str], by: Sequence[str] | None, recorded: Sequence[str] = ()) -> list[str]:
+def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Mapping[str, SweepRecord]) -> list[str]:
     """Return the keys whose combinations are the cells.
 
     Args:
         varying: Keys that take several values.
         by: Keys that the user asks to compare; None for those on record.
-        recorded: Keys that the sweeps compare; empty for initialization and optimizer.
+        records: Sweep to its `sweep.json`; without any, initialization and optimizer are compared.
 
     Raises:
-        UserError: a key is the replicate, or has one value only.
+        UserError: A key is a replicate or has one value only, or the sweeps compare different keys.
     """
     if by is None:
-        return list(recorded or COMPARED)
-    allowed = [key for key in dict.fromkeys([*COMPARED, *varying]) if schema.role_of(key) is not Role.REPLICATE]
+        recorded = {tuple(record.compare): sweep for sweep, record in reversed([*records.items()])}
+        if len(recorded) > 1:
+            each = "; ".join(f"{sweep} compares {','.join(keys)}" for keys, sweep in sorted(recorded.items()))
+            raise UserError(f"expected sweeps that compare the same keys: {each}. Name the keys with --by.")
+        return list(next(iter(recorded), COMPARED))
+    known = [key for keys in (COMPARED, *(record.compare for record in records.values()), varying) for key in keys]
+    allowed = [key for key in dict.fromkeys(known) if schema.role_of(key) is not Role.REPLICATE]
     for key in by:
         if schema.role_of(key) is Role.REPLICATE:
             raise UserError(f"--by {key}: seeds are the replicates of a comparison; allowed are {', '.join(allowed)}")
@@ -87,34 +91,71 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, recorded: Se
     return list(dict.fromkeys(by))
 
 
-def check_confirmed(runs: pd.DataFrame, by: Sequence[str]) -> None:
-    """See that the cells are those that settings were confirmed for, one for each: others would average several.
+def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
+    """Return how configurations are selected: `EACH` or `ONCE`, as on record unless the user asks for one.
 
     Args:
-        runs: of one section, with `cell`.
-        by: the compared keys.
+        records: Sweep to its `sweep.json`.
+        asked: What the user asks for; None for what is on record.
 
     Raises:
-        UserError: they are not, or sweeps that are reported on together have confirmed different settings for one.
+        UserError: A sweep has retrained its selections, so nothing else can be asked; or the sweeps differ.
+    """
+    if asked is not None:
+        if asked not in (EACH, ONCE):
+            raise UserError(f"--select {asked}: expected {EACH} or {ONCE}")
+        for sweep, record in records.items():
+            if CONFIRM in record.phases:
+                raise UserError(
+                    f"--select {asked}: expected sweeps that were not confirmed. {sweep} has retrained what it "
+                    f"selected with hydra.sweeper.select={record.select}, which stays. Leave --select out."
+                )
+        return asked
+    tuned = {sweep: record.select for sweep, record in records.items() if record.tuned}
+    if len({*tuned.values()}) > 1:
+        each = "; ".join(
+            f"select={how} in {', '.join(sweep for sweep, of in tuned.items() if of == how)}" for how in (EACH, ONCE)
+        )
+        raise UserError(f"expected sweeps that select in the same way: {each}. Report on each kind alone.")
+    return next(iter(tuned.values()), EACH)
+
+
+def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str, SweepRecord], select: str) -> None:
+    """Check that cells are those that selections were confirmed for, one for each: others would average several.
+
+    Args:
+        runs: Runs of one section, with `cell`.
+        by: Compared keys.
+        records: Sweep to its `sweep.json`.
+        select: `EACH` or `ONCE`.
+
+    Raises:
+        UserError: They are not, or sweeps that are reported on together have confirmed different configurations.
     """
     for sweep, part in runs[runs["chosen_in"].notna()].groupby("chosen_in"):
-        cells, own = cell_names(part, by), cell_names(part, COMPARED)
+        compare = records[str(sweep)].compare if sweep in records else COMPARED
+        cells, own = cell_names(part, by), cell_names(part, compare)
         regroups = cells.groupby(own).nunique().max() > 1 or own.groupby(cells).nunique().max() > 1
         if regroups and (part["phase"] == CONFIRM).any():
-            allowed = ",".join(COMPARED)
             raise UserError(
-                f"--by {','.join(by)}: {sweep} confirmed a setting for each {' and '.join(COMPARED)}, so its runs "
-                f"compare by these alone; allowed is --by {allowed}, or a sweep without confirmation"
+                f"--by {','.join(by)}: {sweep} confirmed a selection for each {' and '.join(compare)}, so its runs "
+                f"compare by these alone; allowed is --by {','.join(compare)}, or a sweep without confirmation"
             )
     confirmed = runs[runs["phase"] == CONFIRM]
+    within = [CELL, REPLICATE] if select == EACH else [CELL]
     for key in tuned_keys(confirmed, varying_keys(confirmed), by):
-        values = confirmed[key].map(as_typed).groupby(confirmed[CELL]).unique()
-        cell = next(str(cell) for cell, of_cell in values.items() if len(of_cell) > 1)
-        sweeps = sorted(confirmed.loc[confirmed[CELL] == cell, "chosen_in"].unique())
-        settings = " and ".join(sorted(values[cell], key=sort_key))
+        values = confirmed[key].map(as_typed).groupby([confirmed[column] for column in within]).unique()
+        several = values[values.map(len) > 1]
+        if several.empty:
+            continue
+        cell, *replicate = several.index[0] if select == EACH else (several.index[0],)
+        of_cell = confirmed[confirmed[CELL] == cell]
+        sweeps = sorted(of_cell["chosen_in"].unique())
+        settings = " and ".join(sorted(several.iloc[0], key=sort_key))
+        with_seed = f" with seed {replicate[0]}" if replicate else ""
         raise UserError(
-            f"{' and '.join(sweeps)} confirmed {key}={settings} for {cell}, which has one chosen setting; allowed is a "
-            "report on each sweep alone"
+            f"{' and '.join(sweeps)} confirmed {key}={settings} for {cell}{with_seed}, which has one "
+            "selection; allowed is a report on each sweep alone"
         )
 
 
@@ -162,10 +203,15 @@ def _word(text: str) -> str:
     return json.dumps(text, ensure_ascii=False) if re.search(r'^"|(^|\s)/|/(\s|$)', text) else text
 
 
-def tried(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that settings are chosen by: those that do not confirm a choice, if there are any."""
+def searched(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that configurations are selected by.
+
+    In a cell with confirmed selections, these are the runs of its search; in others, all that confirm nothing.
+    """
     others = runs[runs["phase"] != CONFIRM]
-    return runs if others.empty else others
+    confirmed = others[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])
+    of_search = others[(others["phase"] == SEARCH) | ~confirmed]
+    return runs if of_search.empty else of_search
 
 
 def tested(runs: pd.DataFrame) -> pd.DataFrame:
@@ -188,58 +234,6 @@ def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """A cell's name and its rows, for every cell there is."""
     for cell, part in frame.groupby(CELL):
         yield str(cell), part
-
-
-def judged_split(runs: pd.DataFrame) -> str:
-    """The split that chooses: validation, or training where a run has none; never the test split.
-
-    By the completed runs where there are any: others may have ended before they were validated at all.
-    """
-    completed = runs["status"] == COMPLETED
-    validated = runs.loc[completed if completed.any() else runs["status"] != FAILED, "validated"]
-    return "val" if len(validated) and validated.all() else "train"
-
-
-def score(runs: pd.DataFrame, measure: str) -> pd.Series:
-    """What each run is worth by one of its final accuracies: 0 where it diverged, NaN where it failed.
-
-    One rule for the choice of settings, the ranking of cells and the pairs, so that a cell is never judged by the runs
-    that survived alone.
-    """
-    return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
-
-
-def choose(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.DataFrame:
-    """The runs at each cell's chosen setting: the best mean score (see `score`) on the split that chooses.
-
-    Args:
-        runs: with `cell`, the tuned keys, `status` and final accuracies.
-        tuned: keys that are chosen.
-    """
-    if not tuned:
-        return runs
-    settings, ranked = rank_settings(runs, tuned)
-    return runs[settings.isin(ranked.groupby(CELL)["setting"].first())]
-
-
-def rank_settings(runs: pd.DataFrame, tuned: Sequence[str]) -> tuple[pd.Series, pd.DataFrame]:
-    """The settings of each cell by their mean score on the split that chooses, the best first; equal ones by value.
-
-    Args:
-        runs: as in `choose`.
-        tuned: at least one key.
-
-    Returns:
-        The number of each run's setting, no two cells having one in common; and a row a setting: `cell`, `setting`
-        (that number), `mean` (NaN where all its runs failed) and `n`, the runs that the mean is of.
-    """
-    settings = runs.groupby([CELL, *tuned], dropna=False, sort=True).ngroup()
-    scores = score(runs, f"{judged_split(runs)}_accuracy")
-    groups = pd.DataFrame({CELL: runs[CELL], "setting": settings, "score": scores}).groupby([CELL, "setting"])["score"]
-    table = groups.agg(mean="mean", n="count").reset_index()
-    # Equal means may be sums in another order.
-    order = table["mean"].round(12).fillna(-1.0).sort_values(ascending=False, kind="stable").index
-    return settings, table.loc[order]
 
 
 def counted(number: float, noun: str) -> str:

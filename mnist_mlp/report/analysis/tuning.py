@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.report.analysis import sources
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.effort import tuning_efforts
 from mnist_mlp.report.analysis.notes import Note, listed
@@ -12,28 +13,30 @@ from mnist_mlp.report.analysis.roles import (
     CELL,
     LEARNING_RATE,
     REPLICATE,
+    STREAMS,
     as_typed,
+    counted,
     ended,
-    judged_split,
-    rank_settings,
     scored,
-    tried,
+    searched,
+    sort_key,
     varying_keys,
 )
-from mnist_mlp.run.record import COMPLETED
+from mnist_mlp.report.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selection_split
 from mnist_mlp.run.schema import GROUPS, Role, find_setting, role_of
-from mnist_mlp.run.sweep_file import CONFIRM
+from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE
 
 
 def notes(
-    runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]
+    runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], how: str
 ) -> Iterator[Note]:
     """What to beware of; arguments are those of `fairness.notes`."""
     yield from _rate(runs, by, tuned)
     if tuned:
-        yield from _choice(tried(runs), tuned, bool((runs["phase"] == CONFIRM).any()))
+        yield from _selection(searched(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
+        yield from _missing(runs, tuned, how)
     yield from _set_aside(runs)
-    yield from _edges(runs, tuned)
+    yield from _edges(searched(runs), tuned, how)
     yield from _momentum(runs, summary, pairs, by)
 
 
@@ -50,19 +53,30 @@ def _rate(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterat
         )
 
 
-def _choice(runs: pd.DataFrame, tuned: Sequence[str], is_confirmed: bool) -> Iterator[Note]:
-    """How settings were chosen, from these runs."""
-    if judged_split(runs) != "val":
+def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed: bool) -> Iterator[Note]:
+    """How configurations were selected, from these runs."""
+    if how == ONCE:
+        why = (
+            "; sources of randomness vary independently here, so there is no replicate that could select for itself"
+            if len(sources.apart(runs[STREAMS])) > 1
+            else ""
+        )
+        yield Note(
+            "One selection for all seeds",
+            "each cell selected one configuration, by the mean over its seeds, so verdicts are about these "
+            f"configurations, not about tuned cells{why}.",
+        )
+    if selection_split(runs) != "val":
         yield Note(
             "No validation split",
-            f"{', '.join(tuned)} {'was' if len(tuned) == 1 else 'were'} chosen by training accuracy, never by test; "
-            "data.val_size=N holds N images out to choose by.",
+            f"{', '.join(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by test; "
+            "data.val_size=N holds N images out to select by.",
         )
-    for key in (key for key in varying_keys(runs) if role_of(key) is Role.MEASURED_ON):
+    for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION):
         values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of_cell: ", ".join(sorted({*of_cell})))
         yield Note(
             f"Searched with different {key}",
-            f"{listed([f'{cell}: {value}' for cell, value in values.items()])}; choices, budget curves and "
+            f"{listed([f'{cell}: {value}' for cell, value in values.items()])}; selections, budget curves and "
             "sensitivities of such cells do not compare.",
         )
     efforts = tuning_efforts(runs, tuned)
@@ -72,28 +86,62 @@ def _choice(runs: pd.DataFrame, tuned: Sequence[str], is_confirmed: bool) -> Ite
             "Unequal tuning budgets",
             f"cells were tuned over different numbers of configurations or seeds ({each}); "
             + (
-                "the more are tried, the better a setting may be found, which is part of what is compared."
-                if is_confirmed
+                "the more are tried, the better a configuration may be found, which is part of what is compared."
+                if is_confirmed or how == EACH
                 else "the more are tried, the better the best of them looks, so that such cells are not compared."
             ),
         )
-    _, ranked = rank_settings(runs, tuned)
-    means = ranked["mean"].round(12)
-    best = means == means.groupby(ranked[CELL]).transform("max")
-    level = ranked[best].groupby(CELL).size()
-    if (level > 1).any():
-        yield Note(
-            "Ties in the choice",
-            f"in {listed([f'{cell} ({n} settings)' for cell, n in level[level > 1].items()])}, settings are equally "
-            "good by what they are chosen by; the first of them is taken, by its value.",
-        )
+    yield from _ties(runs, tuned, how)
     of_setting = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)
     uneven = of_setting.groupby(level=0).nunique()
     if (uneven > 1).any():
         yield Note(
-            "Settings with unequal seeds",
-            f"within {listed(list(uneven[uneven > 1].index))}, settings were tried with different seeds, so a setting "
-            "may have been chosen for its seeds.",
+            "Configurations with unequal seeds",
+            f"within {listed(list(uneven[uneven > 1].index))}, configurations were run with different seeds, "
+            + (
+                "so some seeds had fewer to select from."
+                if how == EACH
+                else "so a configuration may have been selected for its seeds."
+            ),
+        )
+
+
+def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
+    """Selections that the accuracy did not decide."""
+    within = [CELL, REPLICATE] if how == EACH else [CELL]
+    ranked = rank_candidates(runs, tuned, within)
+    level = ranked[ranked["accuracy"] == ranked.groupby(within)["accuracy"].transform("max")]
+    sizes = level.groupby(within).size()
+    tied = (sizes > 1).groupby(level=0).sum()
+    if (tied > 0).any():
+        table = pd.DataFrame({"tied": tied, "of": sizes.groupby(level=0).size()})
+        cells = [
+            f"{cell} ({many} of {counted(of, 'seed')})" if how == EACH else str(cell)
+            for cell, many, of in table[table["tied"] > 0].itertuples()
+        ]
+        yield Note(
+            "Ties in the selection",
+            f"in {listed(cells)}, configurations are equally accurate on the selection split; the lower loss decided, "
+            "then the smaller value.",
+        )
+
+
+def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
+    """Seeds without a score, as the configuration that they are scored at has no result with them."""
+    if how != EACH:
+        return
+    candidates = searched(runs)
+    confirmed = set(runs.loc[runs["phase"] == CONFIRM, CELL])
+    open_cells = candidates[~candidates[CELL].isin(confirmed)]
+    have_score = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
+    missing = []
+    for cell, seeds in ended(open_cells).groupby(CELL)[REPLICATE].agg(frozenset).items():
+        without = sorted(seeds - have_score.get(cell, frozenset()))
+        missing += [f"{cell} with seed {listed(without)}"] if without else []
+    if missing:
+        yield Note(
+            "Scores missing",
+            f"{'; '.join(missing)}: the configuration that the previous seed selected has no result there.",
         )
 
 
@@ -109,31 +157,44 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
         )
 
 
-def _edges(runs: pd.DataFrame, tuned: Sequence[str]) -> Iterator[Note]:
-    completed = set(runs.loc[runs["chosen"] & (runs["status"] == COMPLETED), CELL])  # else nothing was really chosen
-    chosen = runs[runs["chosen"]].drop_duplicates(CELL).set_index(CELL)
+def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
+    """Values at the edge of what was tried that more than half of the replicates selected, ties aside."""
+    within = [CELL, REPLICATE] if how == EACH else [CELL]
+    runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
+    ranked = rank_candidates(runs, tuned, within)
+    values = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE)
+    completed = ranked["loss"] < np.inf  # else nothing was really selected
+    best = ranked[completed & (ranked["accuracy"] == ranked.groupby(within)["accuracy"].transform("max"))]
     for key in tuned:
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
-        group, of = key.partition(".")[0], ended(runs)
-        if group in GROUPS:  # the grid of the option that was chosen, where options are tuned as well
-            of = of[of[group].map(as_typed) == of[CELL].map(chosen[group].map(as_typed))]
-        tried = of.groupby(CELL)[key].agg(["min", "max", "nunique"]).astype(float)
-        tried = tried[tried.index.isin(completed)]
-        best = chosen[key].astype(float).reindex(tried.index)
-        several = tried["nunique"] > 1
-        setting = find_setting(key)
-        # Nothing beyond is allowed; keys that only an option has, such as its momentum, are taken to begin at 0.
-        lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
-        low = best[several & (best == tried["min"]) & (best != lowest)]
-        high = best[several & (best == tried["max"]) & (best != highest)]
-        sides = [
-            f"try {what} values for {listed([f'{cell} ({as_typed(value)})' for cell, value in side.items()])}"
-            for side, what in ((low, "smaller"), (high, "larger"))
-            if len(side)
-        ]
-        if sides:
-            yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
+        # The values of one option, where options are tuned as well.
+        option = key.partition(".")[0] if key.partition(".")[0] in GROUPS else CELL
+        of = ended(runs).groupby([CELL, runs[option].map(as_typed)])[key].agg(["min", "max", "nunique"]).astype(float)
+        sides: dict[str, list[str]] = {"smaller": [], "larger": []}
+        for cell, part in best.groupby(CELL):
+            at = values.loc[part[CANDIDATE]]
+            limits = of.loc[list(zip(at[CELL], at[option].map(as_typed), strict=True))]
+            value, several = at[key].astype(float).to_numpy(), limits["nunique"].to_numpy() > 1
+            for side, edge in (("smaller", "min"), ("larger", "max")):
+                is_edge = pd.Series(several & (value == limits[edge].to_numpy()) & ~_is_bound(key, value, side))
+                groups = part[REPLICATE].to_numpy() if how == EACH else np.zeros(len(part))
+                at_edge = is_edge.groupby(groups).all()
+                replicates = ranked.loc[ranked[CELL] == cell, within].drop_duplicates()
+                if at_edge.sum() > len(replicates) / 2:
+                    edges = sorted({as_typed(v) for v in value[is_edge.to_numpy()]}, key=sort_key)
+                    sides[side].append(f"{cell} ({', '.join(edges)})")
+        texts = [f"try {side} values for {listed(cells)}" for side, cells in sides.items() if cells]
+        if texts:
+            yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(texts)}.")
+
+
+def _is_bound(key: str, values: np.ndarray, side: str) -> np.ndarray:
+    """Return whether nothing beyond these values is allowed; keys of one option only are taken to begin at 0."""
+    setting = find_setting(key)
+    lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
+    bound = lowest if side == "smaller" else highest
+    return np.zeros(len(values), dtype=bool) if bound is None else np.asarray(values == bound)
 
 
 def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str]) -> Iterator[Note]:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, ended, searched
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT, Verdict
 from mnist_mlp.run.record import DIVERGED
-from mnist_mlp.run.sweep_file import CONFIRM
+from mnist_mlp.run.sweep_file import CONFIRM, ONCE
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,12 @@ class Winner:
 
     Attributes:
         cell: Name of the cell with the highest score.
-        configuration: Selected value of each tuned key that the cell has, as typed.
-        is_confirmed: Whether the selected configuration was retrained on fresh seeds.
+        configuration: Configuration that the cell selected most often: value of each tuned key that the cell has, as
+            typed.
+        selections: Number of seeds that selected the configuration, and of those with a selection.
+        candidates: Largest number of configurations that a seed selected from.
+        is_selected_once: Whether configurations are tuned, and each cell selected one for all seeds.
+        is_confirmed: Whether selections were retrained with fresh seeds.
         ties: Other cells with the same score.
         cells: Number of cells.
         without_result: Number of cells without a result.
@@ -62,6 +66,9 @@ class Winner:
 
     cell: str
     configuration: Mapping[str, str]
+    selections: tuple[int, int]
+    candidates: int
+    is_selected_once: bool
     is_confirmed: bool
     ties: Sequence[str]
     cells: int
@@ -87,11 +94,15 @@ def winner(comparison: Comparison) -> Winner:
         comparison: With at least one completed run.
     """
     summary, best = comparison.summary, comparison.summary.iloc[0]
+    cell = str(best[CELL])
     scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
     significant = comparison.pairs[comparison.pairs["verdict"].isin(SIGNIFICANT)]
     return Winner(
-        cell=str(best[CELL]),
+        cell=cell,
         configuration={key: as_typed(best[key]) for key in comparison.tuned if best[CELL] in comparison.chose(key)},
+        selections=(selected[0].count, selected[0].of) if (selected := comparison.selected.get(cell)) else (0, 0),
+        candidates=_candidates(comparison, cell),
+        is_selected_once=bool(comparison.tuned) and comparison.select == ONCE,
         is_confirmed=bool((scored["phase"] == CONFIRM).any()),
         ties=summary.loc[np.isclose(summary["score"], best["score"], rtol=0, atol=1e-12), CELL].tolist()[1:],
         cells=len(summary),
@@ -109,6 +120,12 @@ def winner(comparison: Comparison) -> Winner:
         pairs=len(comparison.pairs),
         most_significant=_most_significant(significant),
     )
+
+
+def _candidates(comparison: Comparison, cell: str) -> int:
+    runs = searched(comparison.runs)
+    of_cell = ended(runs[runs[CELL] == cell])
+    return int(of_cell.groupby(REPLICATE).size().max()) if comparison.tuned else 1
 
 
 def _rivals(comparison: Comparison) -> dict[Verdict, list[Rival]]:

@@ -21,6 +21,7 @@ from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.report.render.verdicts import explanations, margin_in_points, needed
 from mnist_mlp.run.record import DIVERGED, FAILED
 from mnist_mlp.run.schema import GROUPS
+from mnist_mlp.run.sweep_file import EACH
 
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
 
@@ -79,7 +80,10 @@ def _effects(comparison: Comparison) -> str:
         return ""
     *mains, both = table.to_dict("records")
     parts = [_effect(row) for row in mains]
-    tuned = " once " + ", ".join(comparison.tuned) + " is tuned" if comparison.tuned else ""
+    keys = ", ".join(comparison.tuned)
+    tuned = ""
+    if comparison.tuned:
+        tuned = f" once {keys} is tuned" if comparison.select == EACH else f" at the {keys} selected here"
     if np.isfinite(both["p"]):
         joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
         joint += f" (p {probability(both['p'])})"

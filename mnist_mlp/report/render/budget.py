@@ -7,8 +7,10 @@ import pandas as pd
 from mnist_mlp.report.analysis.budget import FEWEST, SPREAD, Lead, leads
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tried
+from mnist_mlp.report.analysis.roles import CELL, counted, searched
+from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render.captions import SPLIT_NAMES
+from mnist_mlp.run.sweep_file import EACH
 
 
 def as_accuracies(comparison: Comparison) -> pd.DataFrame:
@@ -18,18 +20,18 @@ def as_accuracies(comparison: Comparison) -> pd.DataFrame:
 
 
 def answer(comparison: Comparison) -> str:
-    """With how many settings which cell is ahead; nothing where that is one and the same, or not known."""
+    """With how many configurations which cell is ahead; nothing where that is one and the same, or not known."""
     table = comparison.budget
     stretches = leads(table) if len(table) else []
     if len(stretches) < 2:
         return ""
     cells, all_cells = table[CELL].nunique(), len(comparison.summary)
-    of = f"of the {cells} cells with at least {FEWEST} settings, which" if cells < all_cells else "which cell"
+    of = f"of the {cells} cells with at least {FEWEST} configurations, which" if cells < all_cells else "which cell"
     of = f"In the search, {of}" if comparison.confirmed else of[0].upper() + of[1:]
     return (
-        f"{of} is ahead depends on how many settings are tried: by expected test accuracy, {_spelled(stretches)}. The "
-        "expectation is over which of its settings each cell tries, drawn at random; whether a lead is more than "
-        "chance over seeds is not tested."
+        f"{of} is ahead depends on how many configurations are tried: by expected test accuracy, "
+        f"{_spelled(stretches)}. The expectation is over which of its configurations each cell tries, drawn at random; "
+        "whether a lead is more than chance over seeds is not tested."
     )
 
 
@@ -44,13 +46,16 @@ def _spelled(stretches: Sequence[Lead]) -> str:
 
 def reading(comparison: Comparison) -> str:
     """What the curves show, in sentences."""
-    table, split = comparison.budget, SPLIT_NAMES[judged_split(tried(comparison.runs))]
+    table, split = comparison.budget, SPLIT_NAMES[selection_split(searched(comparison.runs))]
     left = len(comparison.summary) - table[CELL].nunique()
+    each = comparison.select == EACH
     return (
-        "the expected test error (100 % less the accuracy, on logarithmic axes) of the setting that is best by "
-        f"{split} accuracy among k that are drawn at random from the cell's own. Band: the middle {SPREAD:.0%} of the "
-        "draws, which is the luck of the draw and no uncertainty over seeds; it closes where all settings are drawn."
-        + (f" {counted(left, 'cell')} with fewer than {FEWEST} settings left out." if left else "")
+        "the expected test error (100 % less the accuracy, on logarithmic axes) of the configuration that is best by "
+        f"{split} accuracy among k that are drawn at random from the cell's own"
+        + (", in each seed by its own results. " if each else ". ")
+        + f"Band: the middle {SPREAD:.0%} of the draws"
+        + (" of all seeds." if each else ", which is the luck of the draw and no uncertainty over seeds.")
+        + (f" {counted(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
     )
 
 
@@ -58,10 +63,14 @@ def method(comparison: Comparison) -> list[str]:
     """How the curves were made, in a sentence or two; nothing where there are none."""
     if comparison.budget.empty:
         return []
-    split = SPLIT_NAMES[judged_split(tried(comparison.runs))]
+    split = SPLIT_NAMES[selection_split(searched(comparison.runs))]
+    taken = (
+        f"each seed takes the one with its best {split} accuracy, valued by the run of that configuration with the "
+        "next seed; the curve is the mean over seeds"
+        if comparison.select == EACH
+        else f"the one with the best mean {split} accuracy is taken, with its mean test accuracy"
+    )
     return [
-        "Budget curves: k of a cell's settings are drawn without replacement, every draw equally likely, in whatever "
-        f"order they were tried; the one with the best mean {split} accuracy is taken, with its mean test accuracy "
-        "(Dodge et al. 2019; Tang et al. 2020). A cell wins with k settings where what it takes has the highest test "
-        "accuracy, each cell having a draw of its own (Sivaprasad et al. 2020). budget.csv has all numbers."
+        "Budget curves: k of a cell's configurations are drawn without replacement, every draw equally likely, in "
+        f"whatever order they were tried; {taken} (Dodge et al. 2019; Tang et al. 2020). budget.csv has all numbers."
     ]

@@ -6,7 +6,8 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, judged_split, tested
+from mnist_mlp.report.analysis.roles import CELL, tested
+from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render.verdicts import explanations
 from mnist_mlp.run.record import COMPLETED, DIVERGED
 
@@ -73,4 +74,4 @@ def shares(cells: Collection[str], of: int) -> str:
 
 def timed_split(comparison: Comparison) -> str:
     """On whose accuracy the time to the target is taken, by its name: validation, or test where there is none."""
-    return SPLIT_NAMES["val" if judged_split(tested(comparison.runs)) == "val" else "test"]
+    return SPLIT_NAMES["val" if selection_split(tested(comparison.runs)) == "val" else "test"]

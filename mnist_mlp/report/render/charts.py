@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell, judged_split, tried
+from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell, searched
+from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions
 from mnist_mlp.report.render.scales import least_error, with_errors
@@ -69,11 +70,11 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         ],
         "panels": list(look.panels(cells))[:MOST_PANELS],
         "reading": look.reading(completed or cells, MOST_PANELS),
-        "judged": judged_split(tried(comparison.runs)),
+        "judged": selection_split(searched(comparison.runs)),
         "legend": list(look.legend(cells)),
         "title": look.title,
         "means": _means(comparison.curves, comparison.scored),
-        "search_means": _means(comparison.sensitivity, tried(comparison.runs)),
+        "search_means": _means(comparison.sensitivity, searched(comparison.runs)),
         "undrawn": captions.undrawn(comparison, cells),
         "left": len(comparison.summary) - len(cells),
     }

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
-from mnist_mlp.report.analysis.roles import CELL, counted, judged_split, tried
+from mnist_mlp.report.analysis.roles import CELL, counted, searched
+from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
@@ -230,8 +231,8 @@ def _sensitivity(view: _View) -> _Made | None:
     if comparison.sensitivity.empty:
         return None
     part = comparison.sensitivity[comparison.sensitivity[CELL].isin(view.cells)]
-    runs = tried(comparison.runs)
-    split = judged_split(runs)
+    runs = searched(comparison.runs)
+    split = selection_split(runs)
     return (
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, has, judged_split, sort_key, tried
+from mnist_mlp.report.analysis.roles import CELL, as_typed, has, searched, sort_key
+from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.run.looks import Looks
-from mnist_mlp.run.sweep_file import CONFIRM
+from mnist_mlp.run.sweep_file import CONFIRM, EACH
 
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
 
@@ -17,7 +18,7 @@ def method(comparison: Comparison) -> list[str]:
     """How the numbers were made, in sentences."""
     return [
         f"Compared: {', '.join(comparison.by)}. Seeds are replicates; they are blocks, shared by all cells.",
-        *_choice(comparison),
+        *_selection(comparison),
         "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
         "of pairs, not on whether these intervals overlap.",
         *_tests(comparison),
@@ -29,10 +30,10 @@ def method(comparison: Comparison) -> list[str]:
     ]
 
 
-def _choice(comparison: Comparison) -> Iterator[str]:
-    """How settings were chosen, and what is scored."""
-    runs = tried(comparison.runs)
-    split = SPLIT_NAMES[judged_split(runs)]
+def _selection(comparison: Comparison) -> Iterator[str]:
+    """How configurations were selected, and what is scored."""
+    runs = searched(comparison.runs)
+    split = SPLIT_NAMES[selection_split(runs)]
     for key in comparison.tuned:
         having = runs[has(runs, key)]
         values = having[key].map(as_typed).groupby(having[CELL], sort=False)
@@ -40,19 +41,40 @@ def _choice(comparison: Comparison) -> Iterator[str]:
         own = listed([f"{cell}: {of_cell}" for cell, of_cell in values_of.items()])
         among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))
         where = "" if {*values_of} >= {*runs[CELL]} else " that has it"
+        yield f"{key} was selected in each cell{where} among {among}. runs.csv has all of them."
+    if comparison.tuned:
+        unit = "each seed of a cell selects for itself" if comparison.select == EACH else "each cell selects once"
+        by = "" if comparison.select == EACH else ", by means over its seeds"
         yield (
-            f"{key} was chosen in each cell{where} among {among}, by mean {split} accuracy after the last epoch, where "
-            "a diverged run counts as 0; of equal ones the first. runs.csv has all of them."
+            f"Selection: {unit}{by}: the highest {split} accuracy after the last epoch, where a diverged run counts as "
+            "0; of equal ones that with the lower loss, then the smaller value."
         )
     if comparison.confirmed:
         confirmed = comparison.scored.loc[comparison.scored["phase"] == CONFIRM, CELL].nunique()
         cells = comparison.scored[CELL].nunique()
         where = "" if confirmed == cells else f"In {confirmed} of {cells} cells, "
+        what = (
+            "what each seed selected is retrained with a fresh seed"
+            if comparison.select == EACH
+            else "what was selected is retrained with fresh seeds"
+        )
         text = (
-            "scores, curves and verdicts are of runs that confirm the choice: the chosen settings trained anew, with "
-            "seeds that took no part in it. Runs of the search only choose (`phase` in runs.csv)."
+            f"scores, curves and verdicts are of runs that confirm selections: {what} that took no part in the "
+            "selection. Runs of the search only select (`phase` in runs.csv)."
         )
         yield where + text if where else text[0].upper() + text[1:]
+    elif comparison.tuned and comparison.select == EACH:
+        yield (
+            "A cell is scored, with each seed, at the configuration that its previous seed selected (in ascending "
+            "order, the last for the first), so that no run is scored for the luck that it was selected by."
+        )
+    if comparison.tuned:
+        about = (
+            "tuning over these candidates, with this validation split and this test set"
+            if comparison.select == EACH
+            else "these configurations, not about tuned cells"
+        )
+        yield f"Verdicts are about {about}."
 
 
 def _tests(comparison: Comparison) -> Iterator[str]:

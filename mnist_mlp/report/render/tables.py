@@ -1,11 +1,13 @@
 """The tables of a report: as CSV, as text to be shown, and for LaTeX."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
@@ -22,10 +24,10 @@ NOT_SIGNIFICANT = "n.s."  # as papers have it
 
 
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row a cell; with the settings that were tuned in another section."""
-    summary, chosen = comparison.summary, comparison.runs[comparison.runs["chosen"]]
-    settings = [key for key in _told(comparison) if key not in summary]
-    return summary.join(chosen.drop_duplicates(CELL).set_index(CELL)[settings], on=CELL).drop(columns=CELL)
+    """One row per cell; with the keys that were tuned in another section."""
+    summary, scored = comparison.summary, comparison.runs[comparison.runs["chosen"]]
+    others = [key for key in _told(comparison) if key not in summary]
+    return summary.join(scored.drop_duplicates(CELL).set_index(CELL)[others], on=CELL).drop(columns=CELL)
 
 
 def runs_csv(comparison: Comparison) -> pd.DataFrame:
@@ -93,7 +95,7 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
         object
     )
     for key in comparison.tuned:
-        table[key] = table[key].where(summary[CELL].isin(comparison.chose(key)), "")
+        table[key] = [_selected(comparison, cell, key) for cell in summary[CELL]]
     table.insert(0, "rank", range(1, len(table) + 1))
     means = [summary[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")]
     if (comparison.scored["status"] == DIVERGED).any():  # else it is the mean
@@ -104,10 +106,22 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
     table["epochs to target"] = summary["epochs_to_target"].map(_reached)
     table["n"] = summary["n"]
-    table["diverged (all settings)" if comparison.tuned else "diverged"] = summary["diverged"]
+    table["diverged (all configurations)" if comparison.tuned else "diverged"] = summary["diverged"]
     table["failed"] = summary["failed"]
     table["seconds"] = _shown(summary["seconds_mean"], "{:.1f}")
     return table.astype(str)
+
+
+def _selected(comparison: Comparison, cell: str, key: str) -> str:
+    """Return the values of a key that a cell selected, with the number of seeds if there are several."""
+    if cell not in comparison.chose(key):
+        return ""
+    counts: Counter[str] = Counter()
+    for selected in comparison.selected.get(cell, ()):
+        counts[as_typed(selected.configuration[key])] += selected.count
+    if len(counts) == 1:
+        return next(iter(counts))
+    return listed([f"{value} ({count})" for value, count in counts.items()])
 
 
 def _loss(value: float) -> str:
@@ -183,7 +197,7 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) 
     It has the compared and the tuned keys, accuracies, the verdict against the best cell, and the numbers of runs that
     completed and diverged. `summary.csv` has the rest.
     """
-    board = leaderboard(comparison).rename(columns={"diverged (all settings)": "diverged"})
+    board = leaderboard(comparison).rename(columns={"diverged (all configurations)": "diverged"})
     kept = [*comparison.by, *comparison.tuned, "score (%)", "test accuracy (%)", "against the best", "n", "diverged"]
     board = board[[column for column in board.columns if column in kept]].head(most)
     board = board.assign(
@@ -193,7 +207,7 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) 
     rows = board.map(escape.latex).rename(columns=escape.latex).to_latex(index=False)
     some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""
     score = "The score counts diverged runs as 0. " if "score (%)" in board else ""
-    settings = "Diverged: of the runs at all settings. " if comparison.tuned else ""
+    settings = "Diverged: of the runs at all configurations. " if comparison.tuned else ""
     over = "mean and [95\\,\\% interval] over n seeds"
     if not comparison.independent:
         over = "mean over n runs, and its [95\\,\\% interval] by those that are independent"

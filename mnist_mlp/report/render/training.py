@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import as_said, as_typed, tested, tried
+from mnist_mlp.report.analysis.roles import as_said, as_typed, searched, tested
 from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
@@ -35,7 +35,7 @@ def trained(comparison: Comparison, search: bool = False) -> str:
         comparison: of the runs.
         search: of those that settings are chosen by, instead of those that results are of.
     """
-    runs = (tried if search else tested)(comparison.runs)
+    runs = (searched if search else tested)(comparison.runs)
     images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))
     of = f"{number(images, 'image')} of " if images is not None else ""
     text = f"trained on {of}{' and '.join(sorted(map(str, runs['data'].unique())))}"

@@ -1,0 +1,186 @@
+"""Selection of hyperparameter configurations: one rule for the report, confirmation, curves and figures.
+
+A candidate is one combination of a cell's tuned keys. In each replicate (seed), a cell selects the candidate with the
+highest final accuracy on the selection split: validation, or training if there is none. A diverged run counts as 0; a
+failed or missing one is no candidate there. Ties go to the lower loss on that split (diverged last), then to the value
+(`optim.lr` first, then the other keys by name; numbers in ascending order; a missing key last).
+
+A run must not be scored for the luck that it was selected by. So with seed s a cell is scored at the candidate that its
+previous seed selected, in ascending order, the first after the last. If the selections are confirmed, each is retrained
+with a fresh seed and scored there. That every replicate tunes for itself is the principle of Bouthillier et al. 2021
+("Accounting for variance in machine learning benchmarks", MLSys 3), their ideal estimator; the cyclic order is ours.
+
+With `select=once`, a cell selects once, by the mean over its seeds, with the same ties. Scores then are those of the
+selected configuration, and so are statements about them.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, sort_key
+from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.run.sweep_file import EACH
+
+CANDIDATE = "candidate"  # column with the number of a candidate; the numbers of all cells differ
+DECIMALS = 12  # of a mean: sums in another order are equal
+
+
+def selection_split(runs: pd.DataFrame) -> str:
+    """Return the split that configurations are selected by: "val", or "train" if runs have no validation accuracy.
+
+    Completed runs decide, if there are any: others may have ended before they were validated.
+    """
+    completed = runs["status"] == COMPLETED
+    validated = runs.loc[completed if completed.any() else runs["status"] != FAILED, "validated"]
+    return "val" if len(validated) and validated.all() else "train"
+
+
+def score(runs: pd.DataFrame, measure: str) -> pd.Series:
+    """Return one of the final accuracies of each run: 0 if it diverged, NaN if it failed.
+
+    One rule for selection, the ranking of cells and pairs, so that no cell is judged by its surviving runs only.
+    """
+    return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
+
+
+def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
+    """Number the candidates of all cells; within a cell in the order that breaks ties.
+
+    Args:
+        runs: Runs with `cell` and the tuned keys.
+        tuned: Tuned keys; without any, each cell has one candidate.
+    """
+    keys = sorted(tuned, key=lambda key: (key != LEARNING_RATE, key))
+    order = {CELL: runs[CELL], **{f"key {number}": _by_value(runs[key]) for number, key in enumerate(keys)}}
+    numbers: pd.Series = pd.DataFrame(order).groupby(list(order), sort=True).ngroup()
+    return numbers
+
+
+def _by_value(values: pd.Series) -> pd.Series:
+    """Return the rank of each value: numbers, then texts, then missing ones."""
+    codes, uniques = pd.factorize(values, use_na_sentinel=True)
+    places = [(sort_key(as_typed(value)), code) for code, value in enumerate(uniques)]
+    rank = np.full(len(uniques) + 1, len(uniques))  # the last is that of missing values, whose code is -1
+    for place, (_, code) in enumerate(sorted(places)):
+        rank[code] = place
+    return pd.Series(rank[codes], values.index)
+
+
+def rank_candidates(
+    runs: pd.DataFrame, tuned: Sequence[str], within: Sequence[str] = (CELL, REPLICATE)
+) -> pd.DataFrame:
+    """Rank the candidates within each cell and replicate, or each other group of runs, the best first.
+
+    Args:
+        runs: Runs with `cell`, `replicate`, the tuned keys, `status`, `validated`, and final accuracies and losses.
+        tuned: Tuned keys.
+        within: Columns whose combinations are the groups. A candidate with several runs in a group counts by their
+            mean.
+
+    Returns:
+        One row per group and candidate with a result: the columns of `within`, `candidate`, `accuracy` (0 if diverged),
+        `loss` (infinite if diverged) and `n`, the number of runs. Groups are sorted by their columns.
+    """
+    split = selection_split(runs)
+    loss = runs[f"{split}_loss"].where(runs["status"] == COMPLETED, np.inf).fillna(np.inf)
+    table = runs[[*within]].assign(
+        **{CANDIDATE: number_candidates(runs, tuned), "accuracy": score(runs, f"{split}_accuracy"), "loss": loss}
+    )
+    table = table[table["accuracy"].notna()]
+    groups = table.groupby([*within, CANDIDATE], sort=True, dropna=False)
+    ranked = groups.agg(accuracy=("accuracy", "mean"), loss=("loss", "mean"), n=("loss", "size")).reset_index()
+    ranked[["accuracy", "loss"]] = ranked[["accuracy", "loss"]].round(DECIMALS)
+    order = [*within, "accuracy", "loss", CANDIDATE]
+    ascending = [column != "accuracy" for column in order]
+    return ranked.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
+
+
+def select(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.DataFrame:
+    """Select a candidate for each cell and replicate, or with `once` for each cell.
+
+    Args:
+        runs: See `rank_candidates`.
+        tuned: Tuned keys.
+        how: `EACH` or `ONCE`.
+
+    Returns:
+        The first row per group of `rank_candidates`; a replicate without any result has none.
+    """
+    within = (CELL, REPLICATE) if how == EACH else (CELL,)
+    return rank_candidates(runs, tuned, within).drop_duplicates([*within], ignore_index=True)
+
+
+def scored_runs(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Series:
+    """Return whether each run is one that its cell is scored at, if the selections are not confirmed.
+
+    Args:
+        runs: See `rank_candidates`.
+        tuned: Tuned keys.
+        how: `EACH`: with each seed, the candidate that the previous seed selected; `ONCE`: the one that was selected.
+    """
+    if not tuned:
+        return pd.Series(True, runs.index)
+    selected, numbers = select(runs, tuned, how), number_candidates(runs, tuned)
+    if how != EACH:
+        return numbers.isin(selected[CANDIDATE])
+    scored = set()
+    seeds_of = runs.groupby(CELL)[REPLICATE].unique()
+    for cell, rows in selected.groupby(CELL):
+        of_seed = dict(zip(rows[REPLICATE], rows[CANDIDATE], strict=True))
+        scored |= {(seed, of_seed[previous]) for seed, previous in previous_seeds(seeds_of[cell], list(of_seed))}
+    return pd.Series([pair in scored for pair in zip(runs[REPLICATE], numbers, strict=True)], runs.index, dtype=bool)
+
+
+def previous_seeds(seeds: Iterable[Any], selecting: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Return each seed with the previous one that has a selection, the last for the first; with one seed, itself.
+
+    Args:
+        seeds: All seeds of a cell.
+        selecting: Those that have a selection, at least one.
+    """
+    ascending = sorted(selecting)
+    for seed in sorted(seeds):
+        yield seed, ascending[bisect_left(ascending, seed) - 1]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A configuration that a cell selected.
+
+    Attributes:
+        configuration: Tuned key to its value.
+        count: Number of replicates that selected it.
+        of: Number of replicates with a selection.
+    """
+
+    configuration: dict[str, Any]
+    count: int
+    of: int
+
+
+def count_selected(runs: pd.DataFrame, tuned: Sequence[str], selected: pd.DataFrame) -> dict[str, list[Selected]]:
+    """Count how often each cell selected each configuration, the most frequent first; ties by value.
+
+    Args:
+        runs: Runs with `cell` and the tuned keys, from which the selections were made.
+        tuned: Tuned keys.
+        selected: See `select`.
+
+    Returns:
+        Name of each cell with a selection to its configurations.
+    """
+    first = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)}).drop_duplicates(CANDIDATE).set_index(CANDIDATE)
+    configurations = first[list(tuned)].to_dict("index")
+    counts: dict[str, list[Selected]] = {}
+    for cell, candidates in selected.groupby(CELL)[CANDIDATE]:
+        table = candidates.value_counts(sort=False).sort_index().sort_values(ascending=False, kind="stable")
+        counts[str(cell)] = [
+            Selected({str(key): value for key, value in configurations[number].items()}, int(count), int(table.sum()))
+            for number, count in table.items()
+        ]
+    return counts

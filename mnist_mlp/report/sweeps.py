@@ -1,0 +1,124 @@
+"""Run directories below a path, and what the files of the sweep around each say about it."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mnist_mlp.run.choices import CHOICES_FILE, Part, read_parts
+from mnist_mlp.run.looks import LOOKS_FILE, Looks, read_looks
+from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.record import FAILED, RUN_FILE
+from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE, SweepRecord, read_sweep
+
+T = TypeVar("T")
+
+
+def find_runs(top: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Return every run below a directory, and the sweep around it; None if it is part of no sweep with a file."""
+    around: dict[str, Path] = {}
+    for folder, subfolders, files in os.walk(top):
+        if {SWEEP_FILE, CHOICES_FILE, LOOKS_FILE} & {*files, *subfolders}:
+            around[folder] = Path(folder)
+        elif (outer := around.get(str(Path(folder).parent))) is not None:
+            around[folder] = outer
+        if RUN_FILE in files or ".hydra" in subfolders:
+            subfolders.clear()  # a run has no runs inside
+            yield Path(folder), around.get(folder)
+
+
+@dataclass(frozen=True)
+class SweepFiles:
+    """Files of the sweeps that runs belong to. None stands for a damaged file: nothing is known about its runs.
+
+    Attributes:
+        records: Sweep directory to its `sweep.json`.
+        parts: Sweep directory to the part of each job, for the sweeps that have several phases. Before there is a
+            selection, all jobs of a search that is to be confirmed are part of the search.
+        looks: Sweep directory to its interim analyses.
+        defects: Pairs (sweep directory, explanation) of damaged files.
+    """
+
+    records: Mapping[Path, SweepRecord | None]
+    parts: Mapping[Path, Mapping[str, Part] | None]
+    looks: Mapping[Path, Looks | None]
+    defects: Sequence[tuple[Path, str]]
+
+    def about(self, run: Path, sweep: Path | None, status: str, seed: int) -> dict[str, Any]:
+        """Return what the files say about a run: `phase`, `chosen_in`, `looked_in` and `search_seed` (see `Results`).
+
+        Args:
+            run: Run directory.
+            sweep: Sweep around it.
+            status: Status of the run.
+            seed: Seed of the run.
+
+        Raises:
+            Unreadable: The run is part of no phase or analysis of its sweep, or its sweep's file is damaged.
+        """
+        part = self._part(run, sweep)
+        phase = part.phase if part else None
+        return {
+            "phase": phase,
+            "chosen_in": str(sweep) if part else None,
+            "looked_in": self._looked_in(run, sweep, status, phase),
+            "search_seed": seed if part is None or part.search_seed is None else part.search_seed,
+        }
+
+    def _part(self, run: Path, sweep: Path | None) -> Part | None:
+        if sweep is None or sweep not in self.parts:
+            return None
+        known = self.parts[sweep]
+        if known is None:
+            raise Unreadable(
+                f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove it, and repeat the command."
+            )
+        try:
+            return known[run.relative_to(sweep).as_posix()]
+        except KeyError as error:
+            raise Unreadable(
+                f"it is none of the jobs in {CHOICES_FILE}: of an earlier selection, or of a search that has not ended"
+            ) from error
+
+    def _looked_in(self, run: Path, sweep: Path | None, status: str, phase: str | None) -> str | None:
+        if sweep is None or sweep not in self.looks or phase == SEARCH:
+            return None
+        known = self.looks[sweep]
+        if known is None or status == FAILED or run.relative_to(sweep).as_posix() in known.jobs:
+            return str(sweep)
+        raise Unreadable(
+            f"it is none of the jobs in {LOOKS_FILE}: no look was taken at it yet, or it is of another sweep"
+        )
+
+
+def read_sweep_files(sweeps: Sequence[Path]) -> SweepFiles:
+    """Read the files of these sweeps."""
+    defects: list[tuple[Path, str]] = []
+    records = _read_all(sweeps, SWEEP_FILE, read_sweep, defects)
+    selected = _read_all(sweeps, CHOICES_FILE, read_parts, defects)
+    looks = _read_all(sweeps, LOOKS_FILE, read_looks, defects)
+    parts: dict[Path, Mapping[str, Part] | None] = dict(selected)
+    for sweep, record in records.items():
+        if record is None:
+            parts[sweep] = None
+        elif CONFIRM in record.phases and sweep not in selected:
+            parts[sweep] = dict.fromkeys(record.phases.get(SEARCH, ()), Part(SEARCH, None))
+        if record and SEQUENTIAL in record.phases:
+            looks.setdefault(sweep, None)
+    return SweepFiles(records, parts, looks, defects)
+
+
+def _read_all(
+    sweeps: Sequence[Path], name: str, read: Callable[[Path], T], defects: list[tuple[Path, str]]
+) -> dict[Path, T | None]:
+    """Read the file of this name of each sweep that has one; None if it is damaged, which is added to the defects."""
+    found: dict[Path, T | None] = {}
+    for sweep in sweeps:
+        if os.path.lexists(sweep / name):
+            try:
+                found[sweep] = read(sweep / name)
+            except Unreadable as error:
+                found[sweep] = None
+                defects.append((sweep, str(error)))
+    return found

@@ -1,10 +1,9 @@
 """Sweeps in this process: planned as the sweeper plans them, with accuracies that a test gives in place of training."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from conftest import ROOT, config_loader, sweep_config
@@ -12,13 +11,15 @@ from omegaconf import OmegaConf
 
 from mnist_mlp import __version__
 from mnist_mlp.app.compose import compose
-from mnist_mlp.app.confirm import MakeJobs
+from mnist_mlp.app.confirm import MakeJobs, read
 from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import register
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.app.sweep import run_sweep
 from mnist_mlp.run.looks import SequentialPlan
 from mnist_mlp.run.record import SPLITS, Metrics
+from mnist_mlp.run.schema import COMPARED
+from mnist_mlp.run.sweep_file import EACH
 from mnist_mlp.sweeps.jobs import FINISHED, Assignment, Job
 
 register(ROOT / "experiments")
@@ -45,16 +46,20 @@ def requested(
     top: Path,
     make_jobs: MakeJobs,
     search: Sequence[Sequence[str]],
-    confirmation: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    confirmation: Any = None,
     sequential: SequentialPlan | None = None,
+    select: str = EACH,
+    compare: Sequence[str] = COMPARED,
 ) -> Request:
-    """Return what a command asks that gives these jobs, with what `planning` yields."""
+    """Return what a command asks that gives these jobs, with what `planning` yields and a `hydra.sweeper.confirm`."""
     return Request(
         directory=top,
         search=make_jobs(search),
-        confirmation=confirmation,
+        confirmation=read(confirmation),
         sequential=sequential,
         make_jobs=make_jobs,
+        compare=compare,
+        select=select,
     )
 
 
@@ -80,13 +85,16 @@ def swept(request: Request, accuracy: Callable[[Job], float | None], **settings:
 def write_results(jobs: Sequence[Job], accuracy: Callable[[Job], float | None]) -> None:
     """Leave in each job's directory what its training would, with this accuracy in the end; None for no result."""
     for job in jobs:
-        final = accuracy(job)
-        if final is None:
-            continue
-        writer = Assignment(job.config, job.directory, job.choices, job.overrides, job.config_hash).writer()
-        writer.describe(environment={"package": __version__}, data={"digest": job.data_digest})
-        for epoch in range(job.epochs + 1):
-            reached = final if epoch == job.epochs else 0.1
-            for split in SPLITS:
-                writer.write(Metrics(epoch, 10 * epoch, split, 1 - reached, reached, 0.01, 2.0 * epoch))
-        writer.end()
+        if (final := accuracy(job)) is not None:
+            write_result(job, final, 1 - final)
+
+
+def write_result(job: Job, accuracy: float, loss: float, error: BaseException | None = None) -> None:
+    """Leave in a job's directory what its training would, with this accuracy and loss in the end, or this error."""
+    writer = Assignment(job.config, job.directory, job.choices, job.overrides, job.config_hash).writer()
+    writer.describe(environment={"package": __version__}, data={"digest": job.data_digest})
+    for epoch in range(job.epochs + 1):
+        reached, lost = (accuracy, loss) if epoch == job.epochs else (0.1, 0.9)
+        for split in SPLITS:
+            writer.write(Metrics(epoch, 10 * epoch, split, lost, reached, 0.01, 2.0 * epoch))
+    writer.end(error) if error else writer.end()

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
-from itertools import combinations, pairwise, product
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 
 from mnist_mlp.report.analysis.budget import Lead, best_of, curves, leads
 from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.analysis.roles import CELL, choose
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE
+from mnist_mlp.report.analysis.selection import scored_runs
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels
 from mnist_mlp.report.render.budget import answer, as_accuracies, reading
 from mnist_mlp.report.render.scales import with_errors
 from mnist_mlp.report.render.style import appearance
+from mnist_mlp.run.sweep_file import ONCE
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
 EXACT = 1e-12
@@ -32,7 +34,7 @@ def tried(cells: Mapping[str, Scores]) -> pd.DataFrame:
     """One completed run a setting, whose tuned key is called lr."""
     rows = [(cell, lr, val, test) for cell, scores in cells.items() for lr, (val, test) in enumerate(scores)]
     frame = pd.DataFrame(rows, columns=[CELL, "lr", "val_accuracy", "test_accuracy"])
-    return frame.assign(status="completed", validated=True, seed=0)
+    return frame.assign(status="completed", validated=True, val_loss=1.0, **{REPLICATE: 0})
 
 
 def curves_of(cells: Mapping[str, Scores]) -> pd.DataFrame:
@@ -47,25 +49,14 @@ def draws(scores: Scores, k: int) -> list[tuple[float, float]]:
 @cache  # as choosing takes the time
 def _draws(scores: tuple[tuple[float, float], ...], k: int) -> list[tuple[float, float]]:
     runs = tried({"a": scores})
-    chosen = [choose(runs.loc[list(places)], ["lr"]) for places in combinations(range(len(scores)), k)]
+    drawn = [runs.loc[list(places)] for places in combinations(range(len(scores)), k)]
+    chosen = [part[scored_runs(part, ["lr"])] for part in drawn]
     return [(float(run["val_accuracy"].iloc[0]), float(run["test_accuracy"].iloc[0])) for run in chosen]
 
 
 def least(values: Sequence[float], share: Fraction) -> float:
     """The smallest value that at least this share of them does not exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
-
-
-def won(cells: Mapping[str, Scores], k: int) -> dict[str, float]:
-    """The share of all combinations of draws in which each cell has the highest test accuracy, ties in equal parts."""
-    taking_part = [cell for cell, scores in cells.items() if len(scores) >= k]
-    shares = dict.fromkeys(taking_part, Fraction())
-    combined = list(product(*([test for _, test in draws(cells[cell], k)] for cell in taking_part)))
-    for tests in combined:
-        best = [cell for cell, test in zip(taking_part, tests, strict=True) if test == max(tests)]
-        for cell in best:
-            shares[cell] += Fraction(1, len(best) * len(combined))
-    return {cell: float(share) for cell, share in shares.items()}
 
 
 ENUMERATED: dict[str, dict[str, Scores]] = {
@@ -98,8 +89,6 @@ def test_curves_are_those_of_every_draw(name: str) -> None:
             assert row[f"{of}_expected"] == pytest.approx(math.fsum(values) / len(values), abs=EXACT)
             ends = [least(values, Fraction(share, 10)) for share in (1, 9)]
             assert [row[f"{of}_low"], row[f"{of}_high"]] == ends
-        expected = won(cells, k)
-        assert row["wins"] == pytest.approx(expected[cell] if len(expected) > 1 else math.nan, abs=EXACT, nan_ok=True)
 
 
 def test_three_settings_by_hand() -> None:
@@ -109,9 +98,6 @@ def test_three_settings_by_hand() -> None:
     assert a["val_expected"].tolist() == pytest.approx([2.2 / 3, 2.6 / 3, 0.9])
     assert a["test_expected"].tolist() == pytest.approx([0.6, 1.7 / 3, 0.5])
     assert b["test_expected"].tolist() == pytest.approx([0.5, 1.85 / 3, 0.65])
-    # k = 1: a wins by 0.7 always, by 0.6 against 0.3 and 0.55, by 0.5 against 0.3; k = 2: with 0.7 against 0.55, 0.65
-    assert a["wins"].tolist() == pytest.approx([(3 + 2 + 1) / 9, 1 / 3, 0])
-    assert b["wins"].tolist() == pytest.approx([3 / 9, 2 / 3, 1])
     assert a[["test_low", "test_high"]].to_numpy().tolist() == [[0.5, 0.7], [0.5, 0.7], [0.5, 0.5]]
 
 
@@ -131,7 +117,8 @@ some_cells = st.lists(st.lists(st.tuples(accuracies, accuracies), min_size=3, ma
 @example([[(0.0, 0.0)] * 3] * 5)
 def test_curves_keep_their_rules(cells: list[list[tuple[float, float]]]) -> None:
     named = {f"c{number}": scores for number, scores in enumerate(cells)}
-    table, chosen = curves_of(named), choose(tried(named), ["lr"]).set_index(CELL)
+    runs = tried(named)
+    table, chosen = curves_of(named), runs[scored_runs(runs, ["lr"])].set_index(CELL)
     for cell, scores in named.items():
         curve, means = table.loc[cell], np.mean(scores, axis=0)
         assert curve[["val_expected", "test_expected"]].iloc[0].tolist() == pytest.approx(means.tolist())
@@ -140,11 +127,6 @@ def test_curves_keep_their_rules(cells: list[list[tuple[float, float]]]) -> None
             end = curve[[f"{of}_expected", f"{of}_low", f"{of}_high"]].iloc[-1]
             assert end.tolist() == [chosen.loc[cell, f"{of}_accuracy"]] * 3
             assert (curve[f"{of}_high"] - curve[f"{of}_low"] >= 0).all()
-    for k in range(1, max(map(len, cells)) + 1):
-        part = table.xs(k, level="k")
-        several = sum(len(scores) >= k for scores in cells) > 1
-        assert part["wins"].notna().tolist() == [several] * len(part)
-        assert not several or part["wins"].sum() == pytest.approx(1, abs=EXACT)
     ahead = leads(table.reset_index())
     assert [lead.first for lead in ahead] == [1, *(lead.last + 1 for lead in ahead[:-1])]
     assert ahead[-1].last == min(map(len, cells))
@@ -161,9 +143,9 @@ def test_thousands_of_settings_are_no_trouble() -> None:
 
 def test_a_setting_is_its_mean_with_divergences_as_zero_and_without_failures() -> None:
     runs = tried({"a": [(0.9, 0.8)] * 4, "b": [(0.5, 0.5)] * 3})
-    more = tried({"a": [(0.7, 0.6)] * 4}).assign(seed=1, status=["completed", "diverged", "failed", "completed"])
+    more = tried({"a": [(0.7, 0.6)] * 4}).assign(replicate=1, status=["completed", "diverged", "failed", "completed"])
     runs.loc[3, "status"] = more.loc[3, "status"] = "failed"
-    table = curves(pd.concat([runs, more], ignore_index=True), ["lr"], ["b", "a"])
+    table = curves(pd.concat([runs, more], ignore_index=True), ["lr"], ["b", "a"], ONCE)
     assert table[CELL].tolist() == ["b"] * 3 + ["a"] * 3  # the fourth setting of a can be had again
     first = table[table["k"] == 1].iloc[1]
     assert first["val_expected"] == pytest.approx((0.8 + 0.45 + 0.9) / 3)
@@ -172,7 +154,6 @@ def test_a_setting_is_its_mean_with_divergences_as_zero_and_without_failures() -
 
 def test_equal_means_are_level_whatever_their_rounding() -> None:
     table = curves_of({"b": [(0.5, 0.3)] * 3, "a": [(0.5, 0.1 + 0.2)] * 3})
-    assert table["wins"].tolist() == [0.5] * 6
     assert leads(table.reset_index()) == [Lead("b", 1, 3)]
 
 
@@ -218,25 +199,24 @@ def test_a_report_says_with_how_many_settings_which_cell_is_ahead(
     write_tuned(write_run)
     report()
     sentence = (
-        "Which cell is ahead depends on how many settings are tried: by expected test accuracy, he / adam with 1, "
-        "he / sgd with 2 or 3. "
+        "Which cell is ahead depends on how many configurations are tried: by expected test accuracy, he / adam with "
+        "1, he / sgd with 2 or 3. "
     )
     text, page = ((tmp_path / "report" / name).read_text() for name in ("report.md", "index.html"))
     assert sentence in capsys.readouterr().out
     assert sentence in text
     assert "whether a lead is more than chance over seeds is not tested" in text
-    assert "Band: the middle 80% of the draws, which is the luck of the draw and no uncertainty over seeds" in text
+    assert "Band: the middle 80% of the draws of all seeds" in text
     assert "![Expected test error against the number of settings tried for 2 cells.](figures/budget.png)" in text
-    assert "- Budget curves: k of a cell's settings are drawn without replacement" in text
+    assert "- Budget curves: k of a cell's configurations are drawn without replacement" in text
     assert '<a href="budget.csv">' in page
     assert (tmp_path / "report/figures/budget.svg").exists()
     table = pd.read_csv(tmp_path / "report" / "budget.csv")
     ends = [f"{of}_{what}" for of in ("val", "test") for what in ("expected", "low", "high")]
-    assert list(table.columns) == ["init", "optim", "k", *ends, "wins"]
+    assert list(table.columns) == ["init", "optim", "k", *ends]
     assert table["optim"].tolist() == ["sgd"] * 3 + ["adam"] * 3  # in the order of the leaderboard
     assert table["test_expected"].tolist() == pytest.approx(EXPECTED["sgd"] + EXPECTED["adam"])
     assert table["val_expected"].tolist() == pytest.approx([0.9 * value for value in table["test_expected"]])
-    assert table["wins"].tolist() == pytest.approx([1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0])
 
 
 def test_the_figure_shows_expected_errors(write_run: Write, tmp_path: Path) -> None:
@@ -268,8 +248,10 @@ def test_without_a_change_or_a_curve_there_is_no_sentence(write_run: Write, tmp_
 def test_cells_without_a_curve_are_counted_in_words(write_run: Write, tmp_path: Path) -> None:
     write_tuned(write_run)
     write_run(optim="nag", test=[0.1, 0.99])
-    assert answer(compared(tmp_path)).startswith("Of the 2 cells with at least 3 settings, which is ahead depends on")
-    assert reading(compared(tmp_path)).endswith(" 1 cell with fewer than 3 settings left out.")
+    assert answer(compared(tmp_path)).startswith(
+        "Of the 2 cells with at least 3 configurations, which is ahead depends on"
+    )
+    assert reading(compared(tmp_path)).endswith(" 1 cell with fewer than 3 configurations left out.")
 
 
 def test_a_table_of_curves_is_there_only_with_curves(write_run: Write, summarise: Report, tmp_path: Path) -> None:

@@ -36,15 +36,15 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
         ([{}, {"init": "lecun"}], "Learning rate not tuned", "which may suit some cells better than others"),
         (
             [{"seed": seed, "batch_size": 32 if seed < 3 else 64} for seed in range(6)],
-            "Settings with unequal seeds",
-            "within he / adam, settings were tried with different seeds",
+            "Configurations with unequal seeds",
+            "within he / adam, configurations were run with different seeds",
         ),
         (
             [{"seed": seed, "batch_size": batch} for seed, batch in ((0, 32), (1, 32), (0, 64))],
-            "Settings with unequal seeds",
-            "within he / adam, settings were tried with different seeds",
+            "Configurations with unequal seeds",
+            "within he / adam, configurations were run with different seeds",
         ),
-        ([{"val": []}, {"val": [], "lr": 0.1}], "No validation split", "optim.lr was chosen by training accuracy"),
+        ([{"val": []}, {"val": [], "lr": 0.1}], "No validation split", "optim.lr was selected by training accuracy"),
         (
             [{"lr": 0.1}, {"lr": 0.01}, {"optim": "sgd", "lr": 0.1}],
             "Unequal tuning budgets",
@@ -71,7 +71,7 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
         (
             [{}, {"seed": 1, "test": [0.1], "epochs": 2, "status": "diverged", "reason": "nan"}],
             "Divergences",
-            "1 of 2 runs diverged (he / adam: 1), 1 of them at the chosen settings",
+            "1 of 2 runs diverged (he / adam: 1), 1 of them at the selected configurations",
         ),
         ([{}, {"seed": 1, "status": "failed", "reason": "no"}], "Failures", "1 of 2 runs failed"),
         (

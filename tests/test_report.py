@@ -14,7 +14,7 @@ from conftest import Report, Write
 from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
-from mnist_mlp.report import default_directory, newest_sweep, report_on
+from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
 from mnist_mlp.report.analysis.comparison import compare
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.load import load
@@ -95,17 +95,20 @@ def test_without_validation_training_accuracy_chooses_never_the_test(
     (row,) = report().to_dict("records")
     assert (row["optim.lr"], row["test_accuracy_mean"]) == (0.01, 0.95)
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "optim.lr was chosen in each cell among 0.01, 0.1, by mean training accuracy" in text
-    assert "**No validation split:** optim.lr was chosen by training accuracy" in text
+    assert "optim.lr was selected in each cell among 0.01, 0.1." in text
+    assert "**No validation split:** optim.lr was selected by training accuracy" in text
 
 
-def test_a_diverged_run_counts_as_zero_in_the_choice(write_run: Write, summarise: Report) -> None:
+def test_a_diverged_run_counts_as_zero_in_the_selection(write_run: Write, tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(lr=0.01, seed=seed, test=[0.1, 0.7], val=[0.1, 0.7])
     write_run(lr=0.1, seed=0, test=[0.1, 0.9], val=[0.1, 0.9])
     write_run(lr=0.1, seed=1, test=[0.1, 0.9], val=[0.1, 0.9], status="diverged", reason="the training loss is nan")
-    (row,) = summarise().to_dict("records")
-    assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 2, 1)
+    (row,) = compared([tmp_path / "sweep"], select="once")[1]["mnist"].summary.to_dict("records")
+    assert (row["optim.lr"], row["selected"], row["n"], row["diverged"]) == (0.01, "1/1", 2, 1)
+    # Each seed for itself: seed 0 selects 0.1, seed 1 0.01, and each is scored at the other's selection.
+    (row,) = compared([tmp_path / "sweep"])[1]["mnist"].summary.to_dict("records")
+    assert (row["optim.lr"], row["selected"], row["n"], row["score"]) == (0.01, "1/2", 1, pytest.approx(0.35))
 
 
 def test_the_best_epoch_is_the_first_best_on_validation(write_run: Write, summarise: Report, tmp_path: Path) -> None:
@@ -237,7 +240,7 @@ def test_runs_that_have_learned_nothing_are_marked(
     assert runs["at_chance"].isna().tolist()[6:] == [True, True]
     assert (
         "note: Not shown to beat chance: 4 of 7 completed runs are not shown to be better than always naming the "
-        "commonest class (he / adam: 4), 1 of them at the chosen settings; they stay in the means."
+        "commonest class (he / adam: 4), 1 of them at the selected configurations; they stay in the means."
     ) in capsys.readouterr().out
 
 

@@ -38,7 +38,7 @@ def runs(streams: Streams, *cells: Any) -> pd.DataFrame:
         for number, scores in enumerate(cells)
     ]
     frame = pd.concat(parts, ignore_index=True)
-    return frame.assign(**{REPLICATE: replicates(frame[STREAMS])})
+    return frame.assign(**{REPLICATE: replicates(frame[STREAMS].tolist(), [0] * len(frame))})
 
 
 def found(frame: pd.DataFrame) -> Split:
@@ -83,7 +83,7 @@ def test_no_two_independent_replicates_share_a_seed_that_varies(streams: Streams
 
 def test_replicates_that_most_cells_have_come_first() -> None:
     frame = pd.concat([runs(GRID, np.zeros(9)), runs(GRID[1:], np.zeros(8)).assign(**{CELL: "other"})])
-    frame[REPLICATE] = replicates(frame[STREAMS])
+    frame[REPLICATE] = replicates(frame[STREAMS].tolist(), [0] * len(frame))
     assert set(frame[STREAMS][independent(frame)]) == {(0, 1, 0, 0), (1, 0, 0, 0), (2, 2, 0, 0)}
 
 

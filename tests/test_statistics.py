@@ -10,7 +10,8 @@ from scipy import stats
 from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.outcomes import at_chance
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, choose, score
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE
+from mnist_mlp.report.analysis.selection import score
 
 
 def runs(**columns: Sequence[object]) -> pd.DataFrame:
@@ -80,28 +81,6 @@ def test_where_no_accuracy_could_beat_chance_nothing_is_marked(share: float, m: 
 def test_a_score_counts_divergence_as_zero_and_a_failure_not_at_all() -> None:
     frame = runs(status=["completed", "diverged", "failed"], test_accuracy=[0.9, np.nan, np.nan])
     assert score(frame, "test_accuracy").tolist() == pytest.approx([0.9, 0.0, np.nan], nan_ok=True)
-
-
-def test_the_setting_with_the_best_mean_validation_score_is_chosen_in_each_cell() -> None:
-    frame = runs(
-        cell=["a"] * 6 + ["b"] * 2,
-        lr=[0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.1, 0.3],
-        status=["completed"] * 3 + ["diverged"] + ["completed"] * 4,
-        val_accuracy=[0.7, 0.8, 0.99, np.nan, 0.75, 0.74, 0.4, 0.5],
-        test_accuracy=[0.0] * 4 + [1.0] * 2 + [1.0, 0.0],  # of no concern
-    )
-    assert choose(frame, ["lr"]).index.tolist() == [0, 1, 7]
-    assert choose(frame, []).index.tolist() == frame.index.tolist()
-    by_training = frame.assign(validated=False, train_accuracy=[0, 0, 0, 0, 1, 1, 1, 0])
-    assert choose(by_training, ["lr"]).index.tolist() == [4, 5, 6]
-    failed = runs(lr=[0.1, 0.1, 0.2], status=["failed", "completed", "completed"], val_accuracy=[np.nan, 0.6, 0.5])
-    assert choose(failed, ["lr"]).index.tolist() == [0, 1]
-    hopeless = runs(lr=[0.1, 0.2], status=["failed", "diverged"], val_accuracy=[np.nan, np.nan], validated=[False] * 2)
-    assert choose(hopeless.assign(train_accuracy=np.nan), ["lr"]).index.tolist() == [1]
-    null = runs(size=[None, None, 10], val_accuracy=[0.6, 0.8, 0.5])
-    assert choose(null, ["size"]).index.tolist() == [0, 1]
-    equal = runs(lr=[0.2, 0.1], val_accuracy=[0.5, 0.5])
-    assert choose(equal, ["lr"]).index.tolist() == [1]  # of equal ones the first
 
 
 def test_tuning_efforts_count_configurations_by_their_seeds() -> None:

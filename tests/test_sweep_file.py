@@ -29,7 +29,7 @@ RECORD = SweepRecord(
     compare=["init", "optim"],
     tuned=["optim.lr"],
     replicates={"seed": [0, 1]},
-    select="once",
+    select="each",
     margin=0.002,
     phases={SEARCH: ["a", "b"], CONFIRM: []},
     commands=[sweep_file.Command(command="python run.py -m seed=0,1", jobs=["a", "b"])],
@@ -42,7 +42,7 @@ sweeps = st.builds(
     replicates=st.dictionaries(
         st.sampled_from(["seed", "seeds.weights"]), st.lists(st.integers(0, 5), min_size=1, unique=True).map(sorted)
     ),
-    select=st.just("once"),
+    select=st.just("each"),
     margin=st.none() | st.floats(0.001, 0.5),
     phases=st.fixed_dictionaries({SEARCH: texts}, optional=dict.fromkeys(PHASES[1:], texts)),
     commands=st.lists(
@@ -142,7 +142,7 @@ def test_damaged_sweep_file_is_named_and_nothing_is_written(tmp_path: Path, cont
             {"compare": ["init", "model.hidden"]},
             r"compare=\[init,optim\]: expected \[init,model\.hidden\], as in the earlier commands for ",
         ),
-        ({"select": "each"}, r"select=once: expected each, as in the earlier commands for "),
+        ({"select": "once"}, r"select=each: expected once, as in the earlier commands for "),
         ({"phases": {SEARCH: [], CONFIRM: []}}, "holds a search that is to be confirmed; allowed is hydra"),
         ({"phases": {SEARCH: [], "sequential": []}}, "holds a sweep that added seeds until it was decided; allowed is"),
     ],
@@ -168,7 +168,7 @@ def test_report_on_a_search_that_is_to_be_confirmed_tests_nothing(tmp_path: Path
         return None if job.config["seed"] == 9 else 0.5 + job.config["seed"] / 100 + (job.choices["optim"] == "sgd") / 5
 
     with planning(tmp_path) as plan:
-        request = requested(tmp_path, plan, jobs, {"seed": [9]})
+        request = requested(tmp_path, plan, jobs, {"seed": [9]}, select="once")
         records.write(request, state_by_disk(request), "a command")
         swept(request, accuracy)
     (tmp_path / CHOICES_FILE).unlink()  # as after a kill in the search
@@ -215,12 +215,14 @@ def test_report_compares_what_the_sweep_compares(write_run: Write) -> None:
     assert comparison.summary["cell"].tolist() == ["adam"]
     other = write_run(lr=0.3).rename(sweep.parent / "other")
     write_sweep(other, replace(record, compare=["init"]))
-    ((_, comparison),) = compared([sweep, other])[1].items()  # the two disagree
-    assert comparison.summary["cell"].tolist() == ["he / adam"]
+    with pytest.raises(UserError, match=r"sweep compares optim.lr.* Name the keys with --by"):
+        compared([sweep, other])
+    ((_, comparison),) = compared([sweep, other], by=["optim"])[1].items()
+    assert comparison.summary["cell"].tolist() == ["adam"]
     (sweep / SWEEP_FILE).unlink()
-    write_sweep(sweep, replace(record, compare=["optim.no_such_key"]))
+    write_sweep(sweep, replace(record, compare=["optim", "optim.no_such_key"]))
     ((_, comparison),) = compared([sweep])[1].items()
-    assert comparison.summary["cell"].tolist() == ["he / adam"]
+    assert comparison.summary["cell"].tolist() == ["adam / optim.no_such_key=null"]
     assert not (sweep / LOOKS_FILE).exists()
 
 

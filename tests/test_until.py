@@ -32,7 +32,7 @@ from mnist_mlp.run.choices import CHOICES_FILE
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
 from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE
+from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
 from mnist_mlp.sweeps.jobs import Job
 
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
@@ -214,14 +214,14 @@ def noisy(job: Job) -> float:
 def test_state_adds_seeds_that_the_search_did_not_use_and_writes_nothing(tmp_path: Path) -> None:
     search = [[*job, f"optim.lr={lr}", "seeds.weights=8"] for job in TWO for lr in (0.1, 0.2)]
     with planning(tmp_path) as plan:
-        request = requested(tmp_path, plan, search, {"seed": [5, 6, 7]}, NINE)
+        request = requested(tmp_path, plan, search, {"seed": [5, 6, 7]}, NINE, ONCE)
         for phase in (SEARCH, CONFIRM):
             write_results(state_by_disk(request).phases[phase], noisy)
         state = state_by_disk(request)
         assert {job.config["seed"] for job in state.phases[SEQUENTIAL]} == {9, 10}  # the search has had 8
     assert all(path.is_dir() for path in tmp_path.iterdir())  # of the jobs
     assert state.choices is not None
-    confirmed = [job for choice in state.choices.values() for job in choice.confirmed]
+    confirmed = [job for of in state.choices.values() for one in of.values() for job in one.confirmed.values()]
     assert sorted(confirmed) == sorted(job.directory.name for job in state.jobs if job not in request.search)
 
 
@@ -246,10 +246,15 @@ def test_sweep_with_jobs_without_result_takes_no_look_and_says_so(
     search = [[*job, f"optim.lr={lr}", "seed=5"] for job in TWO for lr in (0.1, 0.2)]
     for name, overrides, confirmation, expected in (
         ("plain", jobs, {}, "6 jobs have no result; no look is taken before they have"),
-        ("search", search, {"seed": [0, 1]}, "4 jobs of the search have no result; nothing is chosen before they have"),
+        (
+            "search",
+            search,
+            {"seed": [0, 1]},
+            "4 jobs of the search have no result; nothing is selected before they have",
+        ),
     ):
         with planning(tmp_path / name) as plan:
-            swept(requested(tmp_path / name, plan, overrides, confirmation, NINE), lambda job: None)
+            swept(requested(tmp_path / name, plan, overrides, confirmation, NINE, ONCE), lambda job: None)
         assert expected in caplog.text
         assert "To go on: " in caplog.text
     assert read_looks(tmp_path / "plain" / LOOKS_FILE).looks == []  # from now on no report tests without an analysis
@@ -279,7 +284,10 @@ class Killed(BaseException):
     """As by kill -9: nothing of the sweep goes on."""
 
 
-def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("select", "confirmation"), [(EACH, True), (ONCE, {"seed": [5, 6, 7]})])
+def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(
+    tmp_path: Path, select: str, confirmation: Any
+) -> None:
     """Searched, confirmed and with added seeds; killed after every third result, in whatever phase that is."""
     search = [[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for lr in (0.1, 0.2) for seed in (0, 1)]
 
@@ -299,7 +307,7 @@ def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(tmp_
     found, kills = [], 0
     for top, results in ((tmp_path / "undisturbed", 10**6), (tmp_path / "killed", 3)):
         with planning(top) as plan:
-            request = requested(top, plan, search, {"seed": [5, 6, 7]}, replace(NINE, max_seeds=5, batch=1))
+            request = requested(top, plan, search, confirmation, replace(NINE, max_seeds=5, batch=1), select)
             while swept_until_killed(request, results):
                 kills += 1
         runs = sorted(path.parent.name for path in top.glob(f"*/{RUN_FILE}"))
@@ -311,6 +319,9 @@ def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(tmp_
     assert killed[SWEEP_FILE]["phases"].keys() == {SEARCH, CONFIRM, SEQUENTIAL}
     assert sum(map(len, killed[SWEEP_FILE]["phases"].values())) == len(killed["runs"])
     assert len(killed[LOOKS_FILE]["looks"]) == 3
+    selections = killed[CHOICES_FILE]["he / adam"]
+    assert list(selections) == (["0", "1", "2", "3", "4"] if select == EACH else ["all"])
+    assert sum(len(one["confirmed"]) for one in selections.values()) == 5
 
 
 def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
@@ -322,6 +333,7 @@ def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
 def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) -> None:
     arguments = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-2", "seed=12", "epochs=1", *SMALLER, IN_PROCESS)
     confirm = "hydra.sweeper.confirm={seed:[10,11],epochs:1}"
+    arguments = (*arguments, "hydra.sweeper.select=once")
     done = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here").stdout
     here = tmp_path / "multirun/here"
     found = read_looks(here / LOOKS_FILE)
@@ -340,7 +352,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     for cell, seeds in made.items():
         assert sorted(seeds) == list([of for of in found.looks if cell in of.cells][-1].seeds)
     choices = json.loads((here / CHOICES_FILE).read_text())
-    assert sorted(job for of in choices.values() for job in of["confirmed"]) == sorted(found.jobs)
+    assert sorted(job for of in choices.values() for job in of["all"]["confirmed"].values()) == sorted(found.jobs)
     summary = pd.read_csv(tmp_path / "reports/here/summary.csv").set_index("optim")
     assert {f"he / {optim}": n for optim, n in summary["n"].items()} == {cell: len(of) for cell, of in made.items()}
     assert "Seeds were added to all cells but those that are worse" in (tmp_path / "reports/here/report.md").read_text()
@@ -387,7 +399,7 @@ TWO = (["optim=adam"], ["optim=sgd"])
     [
         ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], NINE, "several settings in a cell"),
         ([["seed=0"], ["seed=1"]], NINE, "cells=1; allowed are 2 to 150"),
-        ([[*job, "seeds.weights=3"] for job in TWO], NINE, "seeds.weights=3: further seeds are of all"),
+        ([[*job, f"seeds.weights={n}"] for job in TWO for n in (3, 4)], NINE, "seeds.weights varies: further seeds"),
         ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], NINE, "epochs takes several values"),
         (
             [[*job, f"seed={n}"] for job in TWO for n in range(4)],
@@ -433,7 +445,7 @@ def test_a_margin_of_one_image_is_wide_enough(tmp_path: Path) -> None:
     ("confirmation", "words"),
     [
         ({"seed": [5, 6, 7, 8]}, "max_seeds=4: each cell is given 4 to begin with; allowed are 5 and more"),
-        ({"seed": [5, 6], "seeds.weights": [1]}, "seeds.weights=[1]: further seeds are of all sources"),
+        ({"seed": [5, 6], "seeds.weights": [1]}, "seeds.weights=[1]: expected one seed"),
     ],
 )
 def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
@@ -442,7 +454,7 @@ def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
     jobs = [[*job, f"optim.lr={lr}"] for job in TWO for lr in (0.1, 0.2)]
     sequential = SequentialPlan(margin=None, max_seeds=4, batch=2)
     with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)):
-        check(requested(tmp_path, plan, jobs, confirmation, sequential), force=False)
+        check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
 
 
 def test_check_after_an_analysis_refuses_another_plan(tmp_path: Path) -> None:
@@ -453,7 +465,7 @@ def test_check_after_an_analysis_refuses_another_plan(tmp_path: Path) -> None:
         def checked(
             jobs: Sequence[Sequence[str]], sequential: SequentialPlan | None, **confirmation: Sequence[int]
         ) -> None:
-            check(requested(tmp_path, plan, jobs, confirmation, sequential), force=False)
+            check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
 
         here = [job.directory.name for job in plan(TWO)]
         write_looks(tmp_path, looks_of(same, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))

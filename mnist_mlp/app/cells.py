@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omegaconf import MISSING
+
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.record import SPLITS
 from mnist_mlp.run.schema import COMPARED, KEYS, SOURCES, Role, role_of, unknown_key
@@ -36,7 +38,7 @@ def read_compare(value: Any) -> list[str]:
         if key in value[:number]:
             raise ConfigError(f"{COMPARE}: {key} is there twice")
         if key.partition(".")[0] not in KEYS:
-            raise ConfigError(f"{COMPARE}: {unknown_key(key, '', KEYS)}")
+            raise ConfigError(f"{COMPARE}: {unknown_key(key, MISSING, KEYS)}")
         if role_of(key) is Role.REPLICATE:
             raise ConfigError(f"{COMPARE}: {key} is a replicate: expected keys to compare, {example}")
         if role_of(key) is Role.IRRELEVANT:
@@ -75,7 +77,8 @@ def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
     runs = table(jobs, COMPARED)
     for key in compare:
         if key not in runs:
-            known = sorted(column for column in map(str, runs) if role_of(column) in (Role.TUNABLE, Role.CONDITION))
+            columns = (str(column) for column in runs if str(column).partition(".")[0] in KEYS)
+            known = sorted(key for key in columns if role_of(key) in (Role.TUNABLE, Role.CONDITION))
             raise ConfigError(f"{COMPARE}: {unknown_key(key, '', known)}")
         if (
             key.startswith(f"{DATA}.")

@@ -248,7 +248,7 @@ def select(
         if (selected := finite(dict(selection.configuration))) in configurations:
             job = in_order[rows[configurations.index(selected)][0]]
             wanted += [(cell, seed, fresh, _confirming(job, fresh, confirmation)) for fresh in confirming_seeds[seed]]
-    jobs = make_jobs([overrides for *_, overrides in wanted]) if wanted else []
+    jobs = jobs_for(make_jobs, [overrides for *_, overrides in wanted])
     scored: dict[str, dict[int, Job]] = {}
     for (cell, seed, fresh, _), job in zip(wanted, jobs, strict=True):
         scored.setdefault(cell, {})[fresh if seed == ALL_SEEDS else int(seed)] = job
@@ -267,14 +267,25 @@ def _wider(recorded: Selection | None, selection: Selection, directory: Path) ->
     return recorded if is_wider else None
 
 
-def with_seed(job: Job, seed: int) -> list[str]:
+def jobs_for(make_jobs: MakeJobs, overrides: Sequence[Sequence[str]]) -> list[Job]:
+    """Return the job of each of these overrides, in their order; no two may give the same job.
+
+    Args:
+        make_jobs: Makes checked jobs, in any order.
+        overrides: Overrides of each job.
+    """
+    made = {job.overrides: job for job in make_jobs(overrides)} if overrides else {}
+    return [made[tuple(one)] for one in overrides]
+
+
+def with_seed(overrides: Sequence[str], seed: int) -> list[str]:
     """Return the overrides of a job with another seed."""
-    return [*(one for one in job.overrides if key_of(one) != SEED), override(SEED, seed)]
+    return [*(one for one in overrides if key_of(one) != SEED), override(SEED, seed)]
 
 
 def _confirming(job: Job, seed: int, confirmation: Confirmation) -> list[str]:
     """Return the overrides of the job that retrains the configuration of a job with another seed."""
-    kept = [one for one in with_seed(job, seed) if key_of(one) not in confirmation.conditions]
+    kept = [one for one in with_seed(job.overrides, seed) if key_of(one) not in confirmation.conditions]
     return [*kept, *(override(key, value) for key, value in confirmation.conditions.items())]
 
 

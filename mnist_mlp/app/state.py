@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mnist_mlp.app import confirm, sequential
 from mnist_mlp.app.cells import SEED, cells_of, names, tuned_keys_of
-from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, search_seeds, with_seed
+from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, jobs_for, search_seeds, with_seed
 from mnist_mlp.app.sequential import Added, merge_choices
 from mnist_mlp.run.choices import ALL_SEEDS, Choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
@@ -135,7 +135,7 @@ def _add_seeds(
     """Add seeds to cells of one configuration each; if it was selected, they confirm it as well."""
     pairs = [(cell, seed) for cell, seeds in wanted.items() for seed in seeds]
     first = {cell: next(iter(initial[cell].values())) for cell in wanted}
-    jobs = request.make_jobs([with_seed(first[cell], seed) for cell, seed in pairs])
+    jobs = jobs_for(request.make_jobs, [with_seed(first[cell].overrides, seed) for cell, seed in pairs])
     scored: dict[str, dict[int, Job]] = {}
     for (cell, seed), job in zip(pairs, jobs, strict=True):
         scored.setdefault(cell, {})[seed] = job
@@ -155,9 +155,9 @@ def _add_replicates(
 ) -> Added:
     """Search all candidates of cells with further seeds, and confirm what each seed selects."""
     cells = cells_of(request.search, request.compare)
-    candidates = {cell: {tuple(with_seed(job, 0)): job for job in cells[cell]}.values() for cell in wanted}
+    candidates = {cell: {tuple(with_seed(job.overrides, 0)): job for job in cells[cell]}.values() for cell in wanted}
     jobs = request.make_jobs(
-        [with_seed(job, seed) for cell, seeds in wanted.items() for seed in seeds for job in candidates[cell]]
+        [with_seed(job.overrides, seed) for cell, seeds in wanted.items() for seed in seeds for job in candidates[cell]]
     )
     if not have_results(jobs):
         return Added(jobs, None, {})

@@ -4,15 +4,14 @@ import logging
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from statistics import mean
 
 from omegaconf import DictConfig
 
 import mnist_mlp
-from mnist_mlp.app import confirm, records, sequential
+from mnist_mlp.app import confirm, dry_run, records, sequential
 from mnist_mlp.app.cells import check_compared
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.run import schema
@@ -55,7 +54,7 @@ def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
             todo = [job for job in state.jobs if job not in tried]
             _log_news(request, before, state, todo)
             if settings.dry_run:
-                print("\n".join(_dry_run(state.jobs, todo)))
+                print("\n".join(dry_run.describe(request, state, todo)))
                 return
             records.write(request, state, command_line())
             if not todo:
@@ -163,7 +162,7 @@ def _log_what_is_missing(request: Request, state: State, results: Results) -> No
     finished = results.finished(state.jobs)
     without = [job for job in state.jobs if job not in finished]
     if without and request.confirmation and state.choices is None:
-        log.error("%d jobs of the search have no result; nothing is chosen before they have", len(without))
+        log.error("%d jobs of the search have no result; nothing is selected before they have", len(without))
     elif without and request.sequential:
         log.error("%d jobs have no result; no look is taken before they have", len(without))
     if unended := [job for job in without if job.status() is None]:
@@ -223,17 +222,3 @@ def resume_command(directory: Path) -> str:
     if not any(a.startswith((f"{schema.EXPERIMENT}=", "hydra.sweep.dir=")) for a in arguments):
         arguments.append(f"hydra.sweep.dir={directory}")
     return shlex.join(["python", sys.argv[0], *arguments])
-
-
-def _dry_run(jobs: Sequence[Job], todo: Sequence[Job]) -> Iterator[str]:
-    undone = {*todo}
-    done = [job for job in jobs if job not in undone]
-    for what, those in (("done ", done), ("to do", todo)):
-        for job in those:
-            overrides = " ".join(one for one in job.overrides if not one.startswith("dry_run="))
-            yield f"{what}  {job.directory.name}  {overrides}"
-    seconds = [summary["wall_seconds"] for job in done if "wall_seconds" in (summary := job.summary())]
-    if not seconds:
-        yield f"{len(todo)} to do; no finished run to estimate the time from"
-    else:
-        yield f"{len(todo)} to do; about {mean(seconds) * len(todo):.0f} s of one worker, by {len(done)} finished runs"

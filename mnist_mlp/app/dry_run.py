@@ -1,0 +1,84 @@
+"""What a dry run prints: the jobs by now, and an outline of the sweep with all its phases."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from statistics import mean
+
+from mnist_mlp.app.cells import cells_of, check_compared, replicates_of, table
+from mnist_mlp.app.confirm import search_seeds, with_seed
+from mnist_mlp.app.sequential import seeds_of
+from mnist_mlp.app.state import Request, State
+from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
+from mnist_mlp.sweeps.jobs import Job
+
+SHOWN_SEEDS = 6
+
+
+def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[str]:
+    """Return the lines of a dry run.
+
+    Args:
+        request: What the command asks.
+        state: How far the sweep is.
+        todo: Jobs that would be launched now.
+    """
+    undone = {*todo}
+    done = [job for job in state.jobs if job not in undone]
+    for what, jobs in (("done ", done), ("to do", todo)):
+        for job in jobs:
+            overrides = " ".join(one for one in job.overrides if not one.startswith("dry_run="))
+            yield f"{what}  {job.directory.name}  {overrides}"
+    rows = [*_outline(request, state, undone), ("time", _time(done, todo))]
+    width = max(len(name) for name, _ in rows)
+    yield from (f"{name:{width}}  {text}" for name, text in rows)
+
+
+def _outline(request: Request, state: State, undone: set[Job]) -> Iterator[tuple[str, str]]:
+    cells = cells_of(request.search, request.compare)
+    values = table(request.search, request.compare)
+    keys = ", ".join(f"{key} ({values[key].nunique(dropna=False)})" for key in request.compare)
+    yield "cells", f"{len(cells)}, compared by {keys}"
+    if single := check_compared(request.search, request.compare):
+        yield "", f"one value only: {', '.join(single)}"
+    candidates = {cell: len({tuple(with_seed(job.overrides, 0)) for job in jobs}) for cell, jobs in cells.items()}
+    if request.tuned:
+        counts = Counter(candidates.values())
+        each = " and ".join(
+            f"{number} candidates in {'each cell' if len(counts) == 1 else f'{many} cells'}"
+            for number, many in sorted(counts.items(), reverse=True)
+        )
+        how = (
+            "each seed selects for itself" if request.select == EACH else "a cell selects once, by the mean over seeds"
+        )
+        yield "tuned", f"{', '.join(request.tuned)}: {each}; {how}"
+    for key, seeds in replicates_of(request.search).items():
+        shown = ", ".join(map(str, seeds[:SHOWN_SEEDS])) + (", ..." if len(seeds) > SHOWN_SEEDS else "")
+        yield "replicates", f"{len(seeds)}: {key} {shown}"
+    for phase in request.phases:
+        jobs = state.phases[phase]
+        if phase == SEARCH or jobs:
+            yield phase, f"{len(jobs)} jobs, {len({*jobs} - undone)} done"
+        elif phase == CONFIRM:
+            yield phase, f"{_confirming(request, len(cells))} jobs, once the search is complete"
+    if request.sequential:
+        replicates = seeds_of(request.search, request.confirmation, request.sequential, request.select)
+        tunes = request.confirmation is not None and request.select == EACH
+        further = len(replicates.all) - len(replicates.initial)
+        yield (
+            SEQUENTIAL,
+            f"up to {further} further replicates, {request.sequential.batch} at a time, each of "
+            f"{len(cells) + (sum(candidates.values()) if tunes else 0)} jobs or, once cells are worse than the best, fewer",
+        )
+
+
+def _confirming(request: Request, cells: int) -> int:
+    assert request.confirmation is not None
+    seeds = request.confirmation.seeds_for(search_seeds(request.search), request.select)
+    return cells * sum(map(len, seeds.values()))
+
+
+def _time(done: Sequence[Job], todo: Sequence[Job]) -> str:
+    seconds = [summary["wall_seconds"] for job in done if "wall_seconds" in (summary := job.summary())]
+    if not seconds:
+        return f"{len(todo)} to do; no finished run to estimate the time from"
+    return f"{len(todo)} to do; about {mean(seconds) * len(todo):.0f} s of one worker, by {len(done)} finished runs"

@@ -63,11 +63,12 @@ def _outline(request: Request, state: State, undone: set[Job]) -> Iterator[tuple
     if request.sequential:
         replicates = seeds_of(request.search, request.confirmation, request.sequential, request.select)
         tunes = request.confirmation is not None and request.select == EACH
+        jobs_each = len(cells) + (sum(candidates.values()) if tunes else 0)
         further = len(replicates.all) - len(replicates.initial)
         yield (
             SEQUENTIAL,
-            f"up to {further} further replicates, {request.sequential.batch} at a time, each of "
-            f"{len(cells) + (sum(candidates.values()) if tunes else 0)} jobs or, once cells are worse than the best, fewer",
+            f"up to {further} further replicates, {request.sequential.batch} at a time, each of {jobs_each} jobs or, "
+            "once cells are worse than the best, fewer",
         )
 
 

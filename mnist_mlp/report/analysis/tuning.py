@@ -153,7 +153,7 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
         yield Note(
             "Runs set aside",
             f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}: they confirm nothing, in cells whose "
-            "setting was confirmed by others, and are not scored.",
+            "selections were confirmed by others, and are not scored.",
         )
 
 

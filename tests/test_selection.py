@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +34,10 @@ from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
 
 
-def runs(**columns: Sequence[object]) -> pd.DataFrame:
+def runs(**columns: Any) -> pd.DataFrame:
     """A few completed runs of one cell and seed, unless said."""
-    frame = pd.DataFrame(columns)
     usual = {CELL: "a", "status": "completed", "validated": True, REPLICATE: 0, "val_loss": 1.0}
-    return frame.assign(**{key: value for key, value in usual.items() if key not in frame})
+    return pd.DataFrame(usual | columns)
 
 
 def test_select_of_each_seed_takes_its_own_best() -> None:

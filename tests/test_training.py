@@ -20,7 +20,7 @@ from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.numbers import probability
 from mnist_mlp.report.render.tables import effects, leaderboard
 from mnist_mlp.report.render.training import trained
-from mnist_mlp.run.choices import Candidate, Choice, write_choices
+from mnist_mlp.run.choices import Candidate, Selection, write_choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
@@ -278,7 +278,9 @@ def test_pairs_that_are_withheld_were_not_tested(tmp_path: Path, write_run: Writ
     write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
     assert any(line.startswith("Pairs: ") for line in method(compared(tmp_path)))
     runs = [next((tmp_path / "sweep").glob(f"*-adam-0-01-{seed}-*")).name for seed in (0, 1, 2)]
-    write_choices(tmp_path / "sweep", {"he / adam": Choice({}, [Candidate({}, 0.9, 3, runs)], [])})
+    searched = Candidate(configuration={}, accuracy=0.9, loss=0.1, jobs=runs)
+    selection = Selection(configuration={}, candidates=[searched], confirmed={})
+    write_choices(tmp_path / "sweep", {"he / adam": {"all": selection}})
     comparison = compared(tmp_path)
     assert comparison.pairs["p"].isna().all()
     assert not any(line.startswith("Pairs: ") for line in method(comparison))
@@ -288,7 +290,10 @@ def test_pairs_of_unequal_budgets_were_not_tested(tmp_path: Path, write_run: Wri
     write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
     for seed in (0, 1, 2):
         write_run(optim="adam", lr=0.1, seed=seed, test=[0.1, 0.5])
-    assert not any(line.startswith("Pairs: ") for line in method(compared(tmp_path)))
+    assert any(line.startswith("Pairs: ") for line in method(compared(tmp_path)))
+    once = compare(load([tmp_path / "sweep"]), 0.97, how="once")
+    assert once.pairs["reason"].tolist() == ["unequal tuning"]
+    assert not any(line.startswith("Pairs: ") for line in method(once))
 
 
 def test_data_of_ones_own_are_compared_where_asked(tmp_path: Path, write_run: Write) -> None:

@@ -331,9 +331,17 @@ def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
 
 
 def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) -> None:
-    arguments = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-2", "seed=12", "epochs=1", *SMALLER, IN_PROCESS)
+    arguments = (
+        "-m",
+        "optim=adam,sgd",
+        "optim.lr=1e-4,1e-2",
+        "seed=12",
+        "epochs=1",
+        *SMALLER,
+        IN_PROCESS,
+        "hydra.sweeper.select=once",
+    )
     confirm = "hydra.sweeper.confirm={seed:[10,11],epochs:1}"
-    arguments = (*arguments, "hydra.sweeper.select=once")
     done = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here").stdout
     here = tmp_path / "multirun/here"
     found = read_looks(here / LOOKS_FILE)

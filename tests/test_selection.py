@@ -7,8 +7,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
-from typing import Any
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd

@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import MISSING
-
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.record import SPLITS
-from mnist_mlp.run.schema import COMPARED, KEYS, SOURCES, Role, role_of, unknown_key
+from mnist_mlp.run.schema import COMPARED, KEYS, SOURCES, Role, nearest, role_of
 from mnist_mlp.run.startup import importing
 from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
@@ -38,7 +36,7 @@ def read_compare(value: Any) -> list[str]:
         if key in value[:number]:
             raise ConfigError(f"{COMPARE}: {key} is there twice")
         if key.partition(".")[0] not in KEYS:
-            raise ConfigError(f"{COMPARE}: {unknown_key(key, MISSING, KEYS)}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key{nearest(key, KEYS)}. Known keys: {', '.join(KEYS)}")
         if role_of(key) is Role.REPLICATE:
             raise ConfigError(f"{COMPARE}: {key} is a replicate: expected keys to compare, {example}")
         if role_of(key) is Role.IRRELEVANT:
@@ -79,7 +77,7 @@ def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
         if key not in runs:
             columns = (str(column) for column in runs if str(column).partition(".")[0] in KEYS)
             known = sorted(key for key in columns if role_of(key) in (Role.TUNABLE, Role.CONDITION))
-            raise ConfigError(f"{COMPARE}: {unknown_key(key, '', known)}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key{nearest(key, known)}. Known keys: {', '.join(known)}")
         if (
             key.startswith(f"{DATA}.")
             and len({(job.choices[DATA], job.data_digest) for job in jobs}) > runs[DATA].nunique()

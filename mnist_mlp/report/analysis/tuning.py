@@ -19,7 +19,6 @@ from mnist_mlp.report.analysis.roles import (
     ended,
     scored,
     searched,
-    sort_key,
     varying_keys,
 )
 from mnist_mlp.report.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selection_split
@@ -35,8 +34,8 @@ def notes(
     if tuned:
         yield from _selection(searched(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
         yield from _missing(runs, tuned, how)
+        yield from _edges(searched(runs), tuned, how)
     yield from _set_aside(runs)
-    yield from _edges(searched(runs), tuned, how)
     yield from _momentum(runs, summary, pairs, by)
 
 
@@ -160,41 +159,48 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
 def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
     """Values at the edge of what was tried that more than half of the replicates selected, ties aside."""
     within = [CELL, REPLICATE] if how == EACH else [CELL]
-    runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
     ranked = rank_candidates(runs, tuned, within)
-    values = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE)
-    completed = ranked["loss"] < np.inf  # else nothing was really selected
-    best = ranked[completed & (ranked["accuracy"] == ranked.groupby(within)["accuracy"].transform("max"))]
+    replicates = ranked.drop_duplicates(within).groupby(CELL).size()
+    is_best = ranked["accuracy"] == ranked.groupby(within)["accuracy"].transform("max")
+    best = ranked[is_best & (ranked["loss"] < np.inf)]  # where all diverged, nothing was really selected
+    runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
+    selected = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE).loc[best[CANDIDATE]]
     for key in tuned:
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
-        # The values of one option, where options are tuned as well.
-        option = key.partition(".")[0] if key.partition(".")[0] in GROUPS else CELL
-        of = ended(runs).groupby([CELL, runs[option].map(as_typed)])[key].agg(["min", "max", "nunique"]).astype(float)
-        sides: dict[str, list[str]] = {"smaller": [], "larger": []}
-        for cell, part in best.groupby(CELL):
-            at = values.loc[part[CANDIDATE]]
-            limits = of.loc[list(zip(at[CELL], at[option].map(as_typed), strict=True))]
-            value, several = at[key].astype(float).to_numpy(), limits["nunique"].to_numpy() > 1
-            for side, edge in (("smaller", "min"), ("larger", "max")):
-                is_edge = pd.Series(several & (value == limits[edge].to_numpy()) & ~_is_bound(key, value, side))
-                groups = part[REPLICATE].to_numpy() if how == EACH else np.zeros(len(part))
-                at_edge = is_edge.groupby(groups).all()
-                replicates = ranked.loc[ranked[CELL] == cell, within].drop_duplicates()
-                if at_edge.sum() > len(replicates) / 2:
-                    edges = sorted({as_typed(v) for v in value[is_edge.to_numpy()]}, key=sort_key)
-                    sides[side].append(f"{cell} ({', '.join(edges)})")
-        texts = [f"try {side} values for {listed(cells)}" for side, cells in sides.items() if cells]
-        if texts:
-            yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(texts)}.")
+        sides = []
+        for side, is_edge in _edges_of(key, selected, ended(runs)).items():
+            at_edge = pd.Series(is_edge, best.index).groupby([best[column] for column in within]).all()
+            share = at_edge.groupby(level=0).sum() / replicates
+            cells = [
+                f"{cell} ({', '.join(sorted({*selected[is_edge & (selected[CELL] == cell)][key].map(as_typed)}))})"
+                for cell in share.index[share > 1 / 2]
+            ]
+            sides += [f"try {side} values for {listed(cells)}"] if cells else []
+        if sides:
+            yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
 
 
-def _is_bound(key: str, values: np.ndarray, side: str) -> np.ndarray:
-    """Return whether nothing beyond these values is allowed; keys of one option only are taken to begin at 0."""
+def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return whether each selected value is the smallest or the largest that its cell tried, and not of its range.
+
+    Args:
+        key: Tuned key whose values are numbers.
+        selected: Configurations, with `cell`.
+        runs: Runs that were tried; those of the same option count, where options are tuned as well.
+    """
+    group = key.partition(".")[0]
+    option = [group] if group in GROUPS else []
+    limits = runs.groupby([CELL, *option])[key].agg(["min", "max", "nunique"]).astype(float)
+    of = limits.reindex(pd.MultiIndex.from_frame(selected[[CELL, *option]]) if option else selected[CELL])
+    values, several = selected[key].to_numpy(dtype=float), of["nunique"].to_numpy() > 1
     setting = find_setting(key)
+    # Nothing beyond its range is allowed; keys that only an option has, such as its momentum, are taken to begin at 0.
     lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
-    bound = lowest if side == "smaller" else highest
-    return np.zeros(len(values), dtype=bool) if bound is None else np.asarray(values == bound)
+    return {
+        "smaller": several & (values == of["min"].to_numpy()) & (values != lowest),
+        "larger": several & (values == of["max"].to_numpy()) & (values != highest),
+    }
 
 
 def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str]) -> Iterator[Note]:

@@ -48,7 +48,7 @@ def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -
             checked[kind] = Checked(stack_key(plain, parts) if on_gpu else None, code(plain), len(parts.data.test))
         job = Job(
             overrides=tuple(overrides),
-            directory=directory / directory_name(config, overrides),
+            directory=directory / directory_name(config),
             config_hash=config_hash(plain, chosen),
             data_digest=build.data_digest(plain["data"]),
             epochs=plain["epochs"],

@@ -119,6 +119,11 @@ class Kept:
         return getattr(self._loader, name)
 
 
+def has_default_name(config: DictConfig) -> bool:
+    """Return whether `hydra.sweep.subdir` is what `mnist_mlp.sweeps.names` calls a job."""
+    return bool(config.hydra.sweep._get_node("subdir")._value() == SUBDIR)
+
+
 def directory_name(config: DictConfig) -> str:
     """Return `hydra.sweep.subdir` of a configuration that `compose` gave; the same whatever other jobs there are.
 
@@ -128,7 +133,7 @@ def directory_name(config: DictConfig) -> str:
     try:
         return str(config.hydra.sweep.subdir)
     except InterpolationToMissingValueError as error:
-        pattern = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
+        pattern = config.hydra.sweep._get_node("subdir")._value()
         raise ConfigError(
             f"hydra.sweep.subdir={pattern}: allowed is a name that depends on the job's configuration alone; a "
             "job's number changes when the sweep is resumed or widened"

@@ -51,13 +51,9 @@ def compose(
     for number, overrides in enumerate(jobs):
         cells.setdefault(_without_seeds(overrides), []).append(number)
     compositions = Compositions(loader)
-    gc.disable()  # composing makes many objects and no garbage to speak of: a tenth of the time, for each job
-    try:
-        for numbers in cells.values():
-            for number in numbers:
-                yield number, compositions.of(config, jobs[number])
-    finally:
-        gc.enable()
+    for numbers in cells.values():
+        for number in numbers:
+            yield number, compositions.of(config, jobs[number])
 
 
 class Compositions:
@@ -91,16 +87,25 @@ class Compositions:
             try:
                 _set_numbers(config, overrides)
             except OmegaConfBaseException:  # which Hydra's own composition explains
-                return self._loader.load_sweep_config(sweep, list(overrides))
+                return self._composed(sweep, overrides)
             self._configs.move_to_end(pattern)
             OmegaConf.copy_cache(from_config=sweep, to_config=config)
             return config
-        composed = self._loader.load_sweep_config(sweep, list(overrides))
+        composed = self._composed(sweep, overrides)
         if not known:
             self._configs[pattern] = composed if _has_numbers(composed, overrides) else None
             if len(self._configs) > MOST_KEPT:
                 self._configs.popitem(last=False)
         return composed
+
+    def _composed(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+        was_enabled = gc.isenabled()
+        gc.disable()  # composing makes many objects and no garbage to speak of: a tenth of the time
+        try:
+            return self._loader.load_sweep_config(sweep, list(overrides))
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 class Kept:

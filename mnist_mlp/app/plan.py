@@ -53,7 +53,7 @@ def plan(
     """
     with importing():
         from mnist_mlp.training import build
-        from mnist_mlp.training.checks import KindCheck
+        from mnist_mlp.training.checks import KindCheck, parts_like
         from mnist_mlp.training.stack.plan import stack_key
 
     jobs: list[Job] = []
@@ -83,7 +83,7 @@ def plan(
             config_hash=of,
             data_digest=build.data_digest(plain["data"]),
             epochs=plain["epochs"],
-            stack=stack_key(plain, kind.check.parts_of(plain)) if kind.on_gpu else None,
+            stack=stack_key(plain, parts_like(kind.check.parts, plain)) if kind.on_gpu else None,
             code=kind.code,
             choices=chosen,
             config=plain,

@@ -10,10 +10,10 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mnist_mlp.data.batches import batch_sizes
@@ -170,18 +170,32 @@ def check(config: Mapping[str, Any]) -> Parts:
     Raises:
         mnist_mlp.run.errors.UserError: as `build`, or the parts do not fit together.
     """
-    return tried(config)[0]
+    return tried(config).parts
 
 
-def tried(config: Mapping[str, Any]) -> tuple[Parts, Step]:
-    """Check as `check` does, and return the training step that was tried as well."""
+class Trial(NamedTuple):
+    """What `check` has built and tried.
+
+    Attributes:
+        parts: Parts of the run, on the CPU.
+        step: Training step that was taken.
+        parameters: Values of each parameter before the update, and the gradient, which may be missing.
+    """
+
+    parts: Parts
+    step: Step
+    parameters: Sequence[tuple[Tensor, Tensor | None]]
+
+
+def tried(config: Mapping[str, Any]) -> Trial:
+    """Check as `check` does, and return all that was tried."""
     find_device(config["device"])
     schema.check(config)
     with prepared_to_train(config["threads"]):  # with more threads than a run has, the step takes longer
         return _tried(config)
 
 
-def _tried(config: Mapping[str, Any]) -> tuple[Parts, Step]:
+def _tried(config: Mapping[str, Any]) -> Trial:
     parts = build(config, torch.device("cpu"))
     try_schedule(parts.schedule, config, len(parts.data.train))
     images, labels = parts.data.train.take(slice(0, TRIAL_IMAGES))
@@ -196,9 +210,12 @@ def _tried(config: Mapping[str, Any]) -> tuple[Parts, Step]:
         set_mode(parts.optimizer, training=True)
     with explained("model", config["model"]):
         step.gradients(images, labels)
+    parameters = [
+        (p.detach().clone(), None if p.grad is None else p.grad.detach().clone()) for p in parts.model.parameters()
+    ]
     with explained("optim", config["optim"]):
         step.update()
-    return parts, step
+    return Trial(parts, step, parameters)
 
 
 def try_schedule(schedule: Schedule | None, config: Mapping[str, Any], images: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.network.init import asks_for_batch
@@ -45,16 +45,12 @@ class KindCheck:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.parts, self._step = build.tried(config)
+        self.parts, self._step, parameters = build.tried(config)
         self._passed = {(group, _text(config[group])) for group in NUMBERED}
-        # Such an optimizer uses values and gradients of its parameters alone. Others may depend on the whole network.
-        self._is_known = acts_elementwise(self.parts.optimizer) is not None
         self._suits_backprop = backprop.suits(self.parts.model)
-        random = torch.Generator().manual_seed(0)
-        self._small = [
-            [torch.randn([min(n, SMALL) for n in p.shape], generator=random).to(p.dtype) for _ in ("value", "gradient")]
-            for p in self.parts.model.parameters()
-        ]
+        # A known optimizer does with a few elements what it does with many. Others may depend on sizes.
+        self._is_known = acts_elementwise(self.parts.optimizer) is not None
+        self._parameters = list(map(_few, parameters)) if self._is_known else parameters
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Check another configuration of the kind, whose numbers are within the ranges of the schema.
@@ -67,16 +63,9 @@ class KindCheck:
             build.check(config)
         self._passed |= new
 
-    def parts_of(self, config: Mapping[str, Any]) -> Parts:
-        """Return parts that have the optimizer of a configuration that has passed; weights may be of another one."""
-        if not self._is_known:
-            return build.build(config, torch.device("cpu"))
-        optimizer = build.make_optimizer(config["optim"], list(self.parts.model.parameters()))
-        return replace(self.parts, optimizer=optimizer)
-
     def _is_right(self, config: Mapping[str, Any], groups: set[str]) -> bool:
         """Return whether the numbers of these groups are right for certain."""
-        if not self._is_known or ("init" in groups and not self._suits_backprop):
+        if "init" in groups and not (self._is_known and self._suits_backprop):  # which depend on no value
             return False
         try:
             if "init" in groups:
@@ -100,16 +89,18 @@ class KindCheck:
         )
 
     def _try_optimizer(self, config: Mapping[str, Any]) -> None:
-        """Make the optimizer, and have it take a step, on few elements of each parameter."""
-        parameters = [nn.Parameter(value.clone()) for value, _ in self._small]
-        for p, of_model, (_, gradient) in zip(parameters, self.parts.model.parameters(), self._small, strict=True):
+        """Make the optimizer, and have it take a step, on parameters like those of the network."""
+        parameters = [nn.Parameter(value.clone()) for value, _ in self._parameters]
+        for p, of_model, (_, gradient) in zip(parameters, self.parts.model.parameters(), self._parameters, strict=True):
             p.requires_grad_(of_model.requires_grad)
-            p.grad = None if of_model.grad is None else gradient.clone()
+            p.grad = None if gradient is None else gradient.clone()
         optimizer = build.make_optimizer(config["optim"], parameters)
         if type(optimizer) is not type(self.parts.optimizer):
             raise TypeError(f"{type(optimizer).__name__} is not the optimizer that has been tried")
         if {p for group in optimizer.param_groups for p in group["params"]} != set(parameters):
             raise ValueError("the optimizer leaves out parameters")
+        if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters):
+            raise ValueError("the optimizer takes part in the backward pass")
         set_mode(optimizer, training=True)
         is_fused = self._suits_backprop and updates.suits(optimizer)
         (updates.Update(optimizer) if is_fused else optimizer.step)()
@@ -133,6 +124,29 @@ class KindCheck:
                 self._step(*train.take(torch.arange(size)))
                 seconds.append(time.perf_counter() - started)
         return statistics.median(seconds[WARM_UP_STEPS:])
+
+
+def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
+    """Return parts, on the CPU, that have the optimizer of another configuration; its weights may not be there.
+
+    Args:
+        parts: Parts of a configuration of the same kind, on the CPU.
+        config: Plain configuration.
+
+    Raises:
+        mnist_mlp.run.errors.UserError: The optimizer cannot be made.
+    """
+    if acts_elementwise(parts.optimizer) is None:  # it may have changed the network
+        return build.build(config, torch.device("cpu"))
+    return replace(parts, optimizer=build.make_optimizer(config["optim"], list(parts.model.parameters())))
+
+
+def _few(parameter: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    """Return random values, and a gradient if there is one, of a parameter of as many dimensions but few elements."""
+    value, gradient = parameter
+    shape, random = [min(n, SMALL) for n in value.shape], torch.Generator().manual_seed(0)
+    few, few_gradient = (torch.randn(shape, generator=random).to(value.dtype) for _ in range(2))
+    return few, None if gradient is None else few_gradient
 
 
 def _text(node: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Planning of many jobs: Hydra composes few of them, and what is wrong with any is found before training."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -240,7 +241,7 @@ def test_counted_writes_lines_to_a_file_and_nothing_unless_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert list(progress.counted(range(3), 3, "jobs checked", shown=True)) == [0, 1, 2]
-    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     assert list(progress.counted(range(3), 3, "jobs checked", shown=False)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
     assert list(progress.counted(range(3), 2, "jobs checked", shown=True)) == [0, 1, 2]
@@ -250,6 +251,6 @@ def test_counted_writes_lines_to_a_file_and_nothing_unless_shown(
 
 def test_counted_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "DELAY_SECONDS", 0)
-    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert list(progress.counted(range(2), 2, "jobs checked", shown=True)) == [0, 1]
     assert re.search(r"jobs checked: +0%.* 0/2", capsys.readouterr().err)

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 RUNNING = "running"
 POLL_SECONDS = 0.5
 PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
-DELAY_SECONDS = 1.0  # before the progress of a plan is shown
+DELAY_SECONDS = 1.0  # before a bar for many short items is drawn
+LINE_SECONDS = 10.0  # between two lines about them where the output is no terminal
 T = TypeVar("T")
 
 
@@ -72,7 +73,7 @@ def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iter
 def counted(items: Iterable[T], total: int | None, what: str, shown: bool) -> Iterator[T]:
     """Pass items on, and show how many there have been, on standard error.
 
-    A terminal has a progress bar after `DELAY_SECONDS`; a file has a line every `PLAIN_SECONDS`.
+    A terminal has a progress bar after `DELAY_SECONDS`; a file has a line every `LINE_SECONDS`.
 
     Args:
         items: Items.
@@ -89,7 +90,7 @@ def counted(items: Iterable[T], total: int | None, what: str, shown: bool) -> It
         for number, item in enumerate(items, start=1):
             yield item
             meter.update()
-            if shown and not on_terminal and time.monotonic() - said >= PLAIN_SECONDS:
+            if shown and not on_terminal and time.monotonic() - said >= LINE_SECONDS:
                 said = time.monotonic()
                 print(f"{number} of {total} {what}" if total else f"{number} {what}", file=sys.stderr, flush=True)
 

@@ -14,6 +14,7 @@ from conftest import ROOT, config_loader, sweep_config
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -30,6 +31,7 @@ from mnist_mlp.sweeps import progress
 from mnist_mlp.sweeps.jobs import Job
 from mnist_mlp.training import build
 from mnist_mlp.training.stack import plan as stack_plan
+from mnist_mlp.training.targets import find_target
 
 register(ROOT / "experiments")
 DIGITS = "data=digits"
@@ -222,6 +224,18 @@ def test_plan_timed_measures_steps_on_the_cpu_alone(tmp_path: Path, monkeypatch:
     assert timed == [replace(job, step_seconds=7.0) for job in timed]
     monkeypatch.setattr(build, "find_device", lambda name: torch.device("meta"))
     assert [job.step_seconds for job in planned(tmp_path, jobs, timed=True)[0]] == [None, None]
+
+
+@pytest.mark.parametrize("last", [{"steps": [1, 2.5]}, {"of": {"_target_": "fractions.Fraction", "numerator": 3}}])
+def test_find_target_again_gives_what_hydra_gives(last: dict[str, Any]) -> None:
+    node = {"_target_": "test_plan.kept", "_partial_": True, "lr": 1, "text": "a", "none": None, **last}
+    hydra, again = (find_target("optim", node) for _ in range(2))
+    assert again() == hydra() == instantiate(node, _convert_="all")()
+    assert again() == {"lr": 1, "text": "a", "none": None, **last} or again()["of"] == 3
+
+
+def kept(**arguments: Any) -> dict[str, Any]:
+    return arguments
 
 
 def test_kind_differs_unless_numbers_of_its_groups_do() -> None:

@@ -68,13 +68,14 @@ class KindCheck:
         if "init" in groups and not (self._is_known and self._suits_backprop):  # which depend on no value
             return False
         try:
-            if "init" in groups:
-                self._try_init(config)
-            if "optim" in groups:
-                self._try_optimizer(config)
-            if "schedule" in groups:
-                schedule = build.make_schedule(config["schedule"])
-                build.try_schedule(schedule, config, len(self.parts.data.train))
+            with prepared_to_train(config["threads"]):
+                if "init" in groups:
+                    self._try_init(config)
+                if "optim" in groups:
+                    self._try_optimizer(config)
+                if "schedule" in groups:
+                    schedule = build.make_schedule(config["schedule"])
+                    build.try_schedule(schedule, config, len(self.parts.data.train))
         except Exception:  # of user-defined code, too; `build.check` explains it
             return False
         return True

@@ -190,6 +190,24 @@ def test_plan_number_wrong_for_large_parameters_raises(tmp_path: Path) -> None:
         planned(tmp_path, [[*own, f"optim.lr={lr}"] for lr in (0.5, 2)])
 
 
+class RefusesLargeWeights(torch.optim.SGD):
+    """A user-defined optimizer that has something against one rate with large weights."""
+
+    def step(self, closure: Any = None) -> Any:
+        group = self.param_groups[0]
+        if group["lr"] == 0.5 and group["params"][0].abs().max() > 1:
+            raise ValueError("too large")
+        return super().step(closure)
+
+
+def test_plan_rate_wrong_with_another_init_raises(tmp_path: Path) -> None:
+    own = ["optim=sgd", "optim._target_=test_plan.RefusesLargeWeights"]
+    jobs = [[*own, f"init.scale={scale}", f"optim.lr={lr}"] for scale in (1, 1000) for lr in (1, 0.5)]
+    assert len(planned(tmp_path, jobs[:3])[0]) == 3
+    with pytest.raises(ConfigError, match=r"optim\.lr=0\.5, .* ValueError: too large$"):
+        planned(tmp_path, jobs)
+
+
 def test_plan_on_gpu_gives_stacks_as_of_each_job_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (build, stack_plan):
         monkeypatch.setattr(module, "find_device", lambda name: torch.device("cuda"))

@@ -130,7 +130,7 @@ def has_default_name(config: DictConfig) -> bool:
 
 
 def directory_name(config: DictConfig) -> str:
-    """Return `hydra.sweep.subdir` of a configuration that `compose` gave; the same whatever other jobs there are.
+    """Return `hydra.sweep.subdir` of a configuration that `compose` gave; it does not depend on other jobs.
 
     Raises:
         ConfigError: The name depends on the job's number in its sweep.

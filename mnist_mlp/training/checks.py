@@ -46,11 +46,12 @@ class KindCheck:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.parts, self._step, parameters = build.tried(config)
-        self._passed = {(group, _text(config[group])) for group in NUMBERED}
+        self._init = _text(config["init"])
         self._suits_backprop = backprop.suits(self.parts.model)
         # A known optimizer does with a few elements what it does with many. Others may depend on sizes.
         self._is_known = acts_elementwise(self.parts.optimizer) is not None
         self._parameters = list(map(_few, parameters)) if self._is_known else parameters
+        self._passed = {*self._texts(config).items()}
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Check another configuration of the kind, whose numbers are within the ranges of the schema.
@@ -58,14 +59,21 @@ class KindCheck:
         Raises:
             mnist_mlp.run.errors.UserError: The job could not work.
         """
-        new = {(group, _text(config[group])) for group in NUMBERED} - self._passed
+        new = {*self._texts(config).items()} - self._passed
         if new and not self._is_right(config, {group for group, _ in new}):
             build.check(config)
         self._passed |= new
 
+    def _texts(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Return, for each group with numbers, a text of all that its check depends on."""
+        texts = {group: _text(config[group]) for group in NUMBERED}
+        if not self._is_known and texts["init"] != self._init:  # other gradients than those of the first job
+            texts["init"] = texts["optim"] = texts["init"] + texts["optim"]
+        return texts
+
     def _is_right(self, config: Mapping[str, Any], groups: set[str]) -> bool:
         """Return whether the numbers of these groups are right for certain."""
-        if "init" in groups and not (self._is_known and self._suits_backprop):  # which depend on no value
+        if "init" in groups and not (self._is_known and self._suits_backprop):  # user-defined code may refuse weights
             return False
         try:
             with prepared_to_train(config["threads"]):
@@ -81,7 +89,7 @@ class KindCheck:
         return True
 
     def _try_init(self, config: Mapping[str, Any]) -> None:
-        """Initialize the weights anew."""
+        """Initialize the weights again."""
         node = {key: value for key, value in config["init"].items() if key not in ("bias", "bias_std")}
         if asks_for_batch(find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))):
             raise ValueError("the statistics of BatchNorm are no longer the initial ones")

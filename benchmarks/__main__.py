@@ -3,14 +3,15 @@
 import argparse
 import datetime
 import importlib.metadata
+import importlib.util
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from benchmarks import contenders, epochs, products, sweeps
+from benchmarks import contenders, epochs, planning, products, sweeps
 from benchmarks.printing import say, show
 from mnist_mlp.run.environment import cpu_model
 
@@ -61,11 +62,18 @@ def products_part() -> None:
     show("Microseconds a product", products.compare(), digits=1)
 
 
+def planning_part(sizes: Sequence[int] = planning.SIZES) -> None:
+    """CPU and wall seconds of planning many jobs; `--jobs N ...` takes other numbers of them."""
+    say("planning")
+    show("Planning of jobs, each with a learning rate of its own", planning.table(list(sizes)), digits=1)
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "epochs": epochs_part,
     "start": start_part,
     "accuracy": accuracy_part,
     "products": products_part,
+    "planning": planning_part,
 }
 
 
@@ -78,16 +86,24 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="all by default, which takes some 20 minutes")
-    chosen = parser.parse_args().parts or list(PARTS)
+    parser.add_argument(
+        "--jobs", nargs="+", type=int, default=planning.SIZES, metavar="N", help="numbers of jobs to plan"
+    )
+    arguments = parser.parse_args()
+    chosen = arguments.parts or list(PARTS)
     unknown = [part for part in chosen if part not in PARTS]
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)}; allowed are {', '.join(PARTS)}")
-    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "jax", "optax", "numba"))
+    installed = [name for name in ("torch", "jax", "optax", "numba") if importlib.util.find_spec(name)]
+    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in installed)
     print(
         f"{datetime.date.today()}, {cpu_model()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, {versions}"
     )
     for part in chosen:
-        PARTS[part]()
+        if part == "planning":
+            planning_part(arguments.jobs)
+        else:
+            PARTS[part]()
 
 
 if __name__ == "__main__":

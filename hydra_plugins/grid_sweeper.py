@@ -132,7 +132,8 @@ class GridSweeper(BasicSweeper):
 
         @cache  # as every round of a sweep asks again for the jobs of earlier rounds
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
-            return plan(directory, ((jobs[number], composed) for number, composed in compose(loader, config, jobs)))
+            composed = ((jobs[number], job_config) for number, job_config in compose(loader, config, jobs))
+            return plan(directory, composed, count=len(jobs), progress=config.progress)
 
         def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:
             return made(tuple(map(tuple, jobs)))

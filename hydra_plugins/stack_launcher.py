@@ -79,7 +79,7 @@ class StackLauncher(BasicLauncher):
         loader = self.hydra_context.config_loader
         configs: dict[int, DictConfig] = {}
         for number, config in compose(loader, self.config, job_overrides):
-            configs[number] = as_job(config, job_overrides[number], initial_job_idx + number)
+            configs[number] = as_job(config, initial_job_idx + number)
         plan = pack([plain(configs[number]) for number in range(len(configs))], self.memory)
         log.info("%s", plan)
         returns: dict[int, JobReturn] = {}

@@ -1,124 +1,221 @@
-"""Composes the jobs of a sweep, a cell at a time: Hydra takes 0.1 s a job, and most differ in their seeds alone.
+"""Compose the jobs of a sweep: Hydra takes 0.1 s per composition, and most jobs differ in numbers alone.
 
-A launcher composes each job once more. One that does so in this process is given what was composed for the checks.
+Hydra composes one job of each set of overrides; the numbers of the others are put into that configuration. A launcher
+composes each job once more. One that does so in this process is given what was composed for the checks.
 """
 
 import copy
 import gc
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationToMissingValueError
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from mnist_mlp.run.errors import ConfigError
 from mnist_mlp.run.schema import SOURCES
 
-MOST_KEPT = 100  # cells whose configuration is kept for a launcher; each takes up to a megabyte
+MOST_KEPT = 100  # compositions that are kept; each takes up to a megabyte
 SEED = re.compile(rf"(seed|seeds\.(?:{'|'.join(SOURCES)}))=(\d+)")  # an override that gives a seed as a plain number
 SUBDIR = "${job_name:}"  # hydra.sweep.subdir unless the user names another
+
+# An override of a key by a number, as Hydra's grammar has both; those of Hydra's own settings are left to Hydra.
+NUMBER = re.compile(
+    r"(?!hydra\.)([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=([+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)",
+    flags=re.ASCII,
+)
+CHOICE = re.compile(r"[\w/-]+")  # the option of a group, which is chosen before any key is overridden
 
 
 def compose(
     loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[tuple[int, DictConfig]]:
-    """Compose the jobs of a sweep, but for what Hydra records of each job's own seeds (see `as_job`).
+    """Compose the jobs of a sweep; a job's number is left open (see `as_job`).
 
     Args:
         loader: Hydra's.
-        config: the sweep's.
-        jobs: their overrides.
+        config: Configuration of the sweep.
+        jobs: Overrides of each job.
 
     Yields:
         The number of a job, and its configuration, which the next job may change.
     """
     cells: dict[tuple[str, ...], list[int]] = {}
     for number, overrides in enumerate(jobs):
-        cells.setdefault(_whatever_seed(overrides), []).append(number)
-    gc.disable()  # composing makes many objects and no garbage to speak of: a tenth of the time, for each job
-    try:
-        for numbers in cells.values():
-            job_config = loader.load_sweep_config(config, list(jobs[numbers[0]]))
-            for number in numbers:
-                _set_seed(job_config, jobs[number])
-                yield number, job_config
-    finally:
-        gc.enable()
+        cells.setdefault(_without_seeds(overrides), []).append(number)
+    compositions = Compositions(loader)
+    for numbers in cells.values():
+        for number in numbers:
+            yield number, compositions.of(config, jobs[number])
+
+
+class Compositions:
+    """Configurations of jobs, composed once for all jobs whose overrides differ in plain numbers alone.
+
+    Args:
+        loader: Hydra's.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._configs: OrderedDict[tuple[str, ...], DictConfig | None] = OrderedDict()  # the last one used comes last
+
+    def __len__(self) -> int:
+        return len(self._configs)
+
+    def of(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+        """Return the configuration of a job, which the next call may change.
+
+        Args:
+            sweep: Configuration of the sweep.
+            overrides: Overrides of the job.
+
+        Raises:
+            HydraException: Hydra refuses them.
+        """
+        pattern = _pattern(overrides)
+        known = pattern in self._configs
+        config = self._configs.get(pattern)
+        if config is not None:
+            try:
+                _set_numbers(config, overrides)
+            except OmegaConfBaseException:  # which Hydra's own composition explains
+                return self._composed(sweep, overrides)
+            self._configs.move_to_end(pattern)
+            OmegaConf.copy_cache(from_config=sweep, to_config=config)
+            return config
+        composed = self._composed(sweep, overrides)
+        if not known:
+            self._configs[pattern] = composed if _has_numbers(composed, overrides) else None
+            if len(self._configs) > MOST_KEPT:
+                self._configs.popitem(last=False)
+        return composed
+
+    def _composed(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+        was_enabled = gc.isenabled()
+        gc.disable()  # composing makes many objects and no garbage to speak of: a tenth of the time
+        try:
+            return self._loader.load_sweep_config(sweep, list(overrides))
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 class Kept:
-    """Hydra's loader, of one sweep, for a launcher in this process: no cell is composed twice."""
+    """Config loader that keeps compositions, for launchers in this process."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         """Stand in for Hydra's own."""
         self._loader = loader
-        self._configs: dict[tuple[str, ...], DictConfig] = {}
+        self._configs = Compositions(loader)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """A job's configuration, as Hydra's loader gives it; kept for all that differ from it in their seeds alone."""
-        cell = _whatever_seed(sweep_overrides)
-        if cell in self._configs:
-            return as_job(self._configs[cell], sweep_overrides, number=None)
-        config = self._loader.load_sweep_config(master_config, sweep_overrides)
-        if len(self._configs) < MOST_KEPT:
-            self._configs[cell] = copy.deepcopy(config)
-        return config
+        """Return the configuration of a job, as Hydra's loader does; each call gives a new one."""
+        return copy.deepcopy(self._configs.of(master_config, sweep_overrides))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
 
-def directory_name(config: DictConfig, overrides: Sequence[str]) -> str:
-    """What `hydra.sweep.subdir` is for a job; the same whatever other jobs there are.
+def has_default_name(config: DictConfig) -> bool:
+    """Return whether `hydra.sweep.subdir` is what `mnist_mlp.sweeps.names` calls a job."""
+    return bool(config.hydra.sweep._get_node("subdir")._value() == SUBDIR)
 
-    Args:
-        config: that `compose` gave.
-        overrides: the job's.
+
+def directory_name(config: DictConfig) -> str:
+    """Return `hydra.sweep.subdir` of a configuration that `compose` gave; it does not depend on other jobs.
 
     Raises:
-        ConfigError: it depends on the job's number in its sweep.
+        ConfigError: The name depends on the job's number in its sweep.
     """
-    pattern = OmegaConf.to_container(config.hydra.sweep)["subdir"]  # type: ignore[call-overload, index]
-    if pattern != SUBDIR:  # ours looks at nothing that `compose` leaves out
-        config = as_job(config, overrides, number=None)
     try:
         return str(config.hydra.sweep.subdir)
     except InterpolationToMissingValueError as error:
+        pattern = config.hydra.sweep._get_node("subdir")._value()
         raise ConfigError(
             f"hydra.sweep.subdir={pattern}: allowed is a name that depends on the job's configuration alone; a "
             "job's number changes when the sweep is resumed or widened"
         ) from error
 
 
-def as_job(config: DictConfig, overrides: Sequence[str], number: int | None) -> DictConfig:
-    """A configuration that `compose` gave, as Hydra itself would have composed it for this job.
-
-    Args:
-        config: it is left as it is.
-        overrides: the job's.
-        number: of the job in its sweep; None leaves it open.
-    """
+def as_job(config: DictConfig, number: int) -> DictConfig:
+    """Return a copy of a configuration that `compose` gave, with the job's number in its sweep."""
     config = copy.deepcopy(config)
-    seeds = [o for o in overrides if SEED.fullmatch(o)]
-    _set_seed(config, overrides)
-    hydra = config.hydra
     with open_dict(config):
-        hydra.overrides.task = [seeds.pop(0) if SEED.fullmatch(o) else o for o in hydra.overrides.task]
-        task = OverridesParser.create().parse_overrides(list(hydra.overrides.task))
-        hydra.job.override_dirname = get_overrides_dirname(overrides=task, **hydra.job.config.override_dirname)
-        if number is not None:
-            hydra.job.id = hydra.job.num = number
+        config.hydra.job.id = config.hydra.job.num = number
     return config
 
 
-def _whatever_seed(overrides: Sequence[str]) -> tuple[str, ...]:
+def _without_seeds(overrides: Sequence[str]) -> tuple[str, ...]:
     return tuple(given[1] if (given := SEED.fullmatch(o)) else o for o in overrides)
 
 
-def _set_seed(config: DictConfig, overrides: Sequence[str]) -> None:
-    for given in filter(None, map(SEED.fullmatch, overrides)):
-        OmegaConf.update(config, given[1], int(given[2]))
+def _pattern(overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return what jobs have in common whose configurations differ in numbers alone: overrides, numbers left out."""
+    fixed = [o for o in overrides if not NUMBER.fullmatch(o)]
+    return tuple(
+        f"{given[1]}=#" if (given := NUMBER.fullmatch(o)) and not any(_concerns(f, given[1]) for f in fixed) else o
+        for o in overrides
+    )
+
+
+def _concerns(override: str, key: str) -> bool:
+    """Return whether an override that is no number may give, or take away, what this key is given."""
+    other, _, value = override.partition("=")
+    other = other.partition("@")[0].lstrip("+~").replace("/", ".")
+    if key.startswith(f"{other}."):
+        return override[:1] in "+~" or not CHOICE.fullmatch(value)
+    return other == key or other.startswith(f"{key}.")
+
+
+def _has_numbers(config: DictConfig, overrides: Sequence[str]) -> bool:
+    """Return whether a configuration has the numbers of its overrides as such, so that others can be put there."""
+    numbers = dict(_numbers(overrides))
+    return all(_number_at(config, key) == number for key, number in numbers.items())
+
+
+def _number_at(config: DictConfig, key: str) -> Any:
+    """Return the number that a dotted key has in a configuration; None if it has none, or an interpolation gives it."""
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or node._is_interpolation():
+            return None
+        node = node._get_node(part)
+    if node is None or OmegaConf.is_config(node) or node._is_interpolation():
+        return None
+    return node._value() if isinstance(node._value(), int | float) else None
+
+
+def _numbers(overrides: Sequence[str]) -> Iterator[tuple[str, int | float]]:
+    for given in filter(None, map(NUMBER.fullmatch, overrides)):
+        key, text = given.groups()
+        yield key, int(text) if text.lstrip("+-").isdigit() else float(text)
+
+
+def _set_numbers(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Put the numbers of a job into a configuration of its pattern, and its overrides into Hydra's records."""
+    for key, number in _numbers(overrides):
+        OmegaConf.update(config, key, number)
+    hydra = config.hydra
+    task = [parsed for parsed in map(_parsed, overrides) if not parsed.is_hydra_override()]
+    hydra.overrides.task = [override.input_line for override in task]
+    hydra.job.override_dirname = get_overrides_dirname(overrides=task, **hydra.job.config.override_dirname)
+
+
+def _parsed(override: str) -> Override:
+    """Return an override as Hydra parses it; of one by a number, which takes long to parse, key and text alone."""
+    if given := NUMBER.fullmatch(override):
+        return Override(OverrideType.CHANGE, given[1], ValueType.ELEMENT, given[2], input_line=override)
+    return _parsed_by_hydra(override)
+
+
+@lru_cache(maxsize=1000)
+def _parsed_by_hydra(override: str) -> Override:
+    return OverridesParser.create().parse_override(override)

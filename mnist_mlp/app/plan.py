@@ -2,59 +2,94 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from omegaconf import DictConfig
 
-from mnist_mlp.app.compose import directory_name
+from mnist_mlp.app.compose import directory_name, has_default_name
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.environment import code
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.jobs import Job, distinct
-from mnist_mlp.sweeps.names import choices, config_hash
+from mnist_mlp.sweeps.names import choices, config_hash, name_of
+from mnist_mlp.sweeps.progress import counted
+
+if TYPE_CHECKING:  # else what takes long to import is left until it is needed
+    from mnist_mlp.training.checks import KindCheck
 
 
-class Checked(NamedTuple):
-    """What jobs of one kind, which can fail in the same ways alone, have in common; attributes are those of `Job`."""
+class Kind(NamedTuple):
+    """What jobs of one kind have in common; attributes except for `check` and `on_gpu` are those of `Job`."""
 
-    stack: str | None
+    check: "KindCheck"
+    on_gpu: bool
     code: dict[str, str]
     test_images: int
+    steps: int
+    step_seconds: float | None
 
 
-def plan(directory: Path, configs: Iterable[tuple[Sequence[str], DictConfig]]) -> list[Job]:
-    """The jobs of a sweep, each checked; configurations that cannot give different results are one job.
+def plan(
+    directory: Path,
+    configs: Iterable[tuple[Sequence[str], DictConfig]],
+    *,
+    count: int | None = None,
+    progress: bool = False,
+    timed: bool = False,
+) -> list[Job]:
+    """Check and return the jobs of a sweep; configurations that cannot give different results are one job.
+
+    The first job of each kind is tried as a whole, others by their numbers (see `mnist_mlp.training.checks`).
 
     Args:
-        directory: of the sweep.
-        configs: overrides and composed configuration of every job.
+        directory: Sweep directory.
+        configs: Overrides and composed configuration of each job.
+        count: Number of jobs; None if unknown.
+        progress: Whether to show how many jobs have been checked.
+        timed: Whether to measure how long a training step of each kind takes on the CPU.
 
     Raises:
-        UserError: one job could not work, or two would write into one directory.
+        UserError: A job could not work, or two would write into one directory.
     """
     with importing():
         from mnist_mlp.training import build
+        from mnist_mlp.training.checks import KindCheck, parts_like
         from mnist_mlp.training.stack.plan import stack_key
 
     jobs: list[Job] = []
-    checked: dict[str, Checked] = {}
-    for overrides, config in configs:
+    kinds: dict[str, Kind] = {}
+    for overrides, config in counted(configs, count, "jobs checked", progress):
         plain, chosen = configuration.plain(config), choices(config.hydra)
         schema.check(plain)
-        kind = configuration.kind(plain)
-        if kind not in checked:
-            parts = build.check(plain)
-            on_gpu = build.find_device(plain["device"]).type == "cuda"
-            checked[kind] = Checked(stack_key(plain, parts) if on_gpu else None, code(plain), len(parts.data.test))
+        key = configuration.kind(plain)
+        if key in kinds:
+            kinds[key].check.check(plain)
+        else:
+            check = KindCheck(plain)
+            kinds[key] = Kind(
+                check=check,
+                on_gpu=build.find_device(plain["device"]).type == "cuda",
+                code=code(plain),
+                test_images=len(check.parts.data.test),
+                steps=build.steps_of(plain, len(check.parts.data.train)),
+                step_seconds=check.step_seconds(plain) if timed else None,
+            )
+        kind = kinds[key]
+        of = config_hash(plain, chosen)
+        name = name_of(plain, chosen, of) if has_default_name(config) else directory_name(config)
         job = Job(
             overrides=tuple(overrides),
-            directory=directory / directory_name(config, overrides),
-            config_hash=config_hash(plain, chosen),
+            directory=directory / name,
+            config_hash=of,
             data_digest=build.data_digest(plain["data"]),
             epochs=plain["epochs"],
+            stack=stack_key(plain, parts_like(kind.check.parts, plain)) if kind.on_gpu else None,
+            code=kind.code,
             choices=chosen,
             config=plain,
-            **checked[kind]._asdict(),
+            test_images=kind.test_images,
+            steps=kind.steps,
+            step_seconds=kind.step_seconds,
         )
         jobs.append(job)
     return distinct(jobs, directory)

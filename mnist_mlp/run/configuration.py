@@ -1,6 +1,7 @@
 """A composed configuration as plain containers: what it says, and the part of it that decides a result."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mnist_mlp.run.schema import EXPERIMENT, SOURCES, Config, Role
+
+NUMBERED = ("init", "optim", "schedule")  # groups whose numbers change no type and no shape of what a run builds
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -43,8 +46,21 @@ def seeds(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def kind(config: Mapping[str, Any]) -> str:
-    """What plain configurations that differ in seeds alone have in common: they build the same objects."""
-    return json.dumps(_seedless(config), sort_keys=True)
+    """Return what plain configurations have in common that differ in seeds and in numbers of some groups alone.
+
+    They build objects of the same types and shapes. The groups are those of `NUMBERED`.
+    """
+    numberless = {key: _numberless(value) if key in NUMBERED else value for key, value in _seedless(config).items()}
+    return json.dumps(numberless, sort_keys=True)
+
+
+def _numberless(node: Any) -> Any:
+    """Return a node with NaN, which no text equals, in place of each number."""
+    if isinstance(node, dict):
+        return {key: _numberless(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_numberless(value) for value in node]
+    return math.nan if isinstance(node, int | float) and not isinstance(node, bool) else node
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Job:
         choices: group to option.
         config: plain (see `mnist_mlp.run.configuration.plain`).
         test_images: that its accuracy will be measured on.
+        steps: Number of training steps of the run.
+        step_seconds: Time of a training step on the CPU, as measured; None if unknown.
     """
 
     overrides: tuple[str, ...]
@@ -56,6 +58,8 @@ class Job:
     choices: Mapping[str, str] = field(default_factory=dict, hash=False)
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     test_images: int = 0
+    steps: int = 0
+    step_seconds: float | None = field(default=None, compare=False)  # no two measurements are equal
 
     def summary(self) -> Any:
         """The content of its `run.json`, whatever that is; None where there is none that can be read."""

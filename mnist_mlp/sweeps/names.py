@@ -15,7 +15,8 @@ PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 
 
 def choices(hydra: Any) -> dict[str, str]:
     """The option chosen in each group: what a report calls the run's initialisation, optimizer, model and so on."""
-    return {group: hydra.runtime.choices[group] for group in schema.GROUPS}
+    options = hydra.runtime.choices
+    return {group: options[group] for group in schema.GROUPS}
 
 
 def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
@@ -33,11 +34,22 @@ def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
 
 
 def job_name(_root_: DictConfig) -> str:
-    """A directory name: a readable prefix, and eight digits of the configuration's hash.
+    """Return the name of a job's directory, from the composed configuration and not from the overrides.
 
-    Both come from the composed configuration, not from the overrides, so that a default stated or left out is one job.
+    So a default is the same job whether it is stated or left out.
     """
     chosen, config = choices(_root_.hydra), configuration.plain(_root_)
+    return name_of(config, chosen, config_hash(config, chosen))
+
+
+def name_of(config: Mapping[str, Any], chosen: Mapping[str, str], of: str) -> str:
+    """Return the name of a job's directory: a readable prefix, and eight digits of the configuration's hash.
+
+    Args:
+        config: Plain configuration.
+        chosen: Group to option.
+        of: Hash of the two (see `config_hash`).
+    """
     schedule = [chosen["schedule"]] if chosen["schedule"] != "constant" else []
     words = [
         chosen["init"],
@@ -47,7 +59,7 @@ def job_name(_root_: DictConfig) -> str:
         _seeds(config),
     ]
     prefix = re.sub(r"[^A-Za-z0-9._]+", "-", "_".join(words)).lstrip("-._")
-    return f"{prefix[:PREFIX_LENGTH]}-{config_hash(config, chosen)[:8]}"
+    return f"{prefix[:PREFIX_LENGTH]}-{of[:8]}"
 
 
 def _seeds(config: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Self
+from typing import Self, TypeVar
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 RUNNING = "running"
 POLL_SECONDS = 0.5
 PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
+DELAY_SECONDS = 1.0  # before a bar for many short items is drawn
+LINE_SECONDS = 10.0  # between two lines about them where the output is no terminal
+T = TypeVar("T")
 
 
 class EpochLines:
@@ -65,6 +68,31 @@ def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iter
             meter.update(record.step - meter.n)
             lines.add(record)
             yield record
+
+
+def counted(items: Iterable[T], total: int | None, what: str, shown: bool) -> Iterator[T]:
+    """Pass items on, and show how many there have been, on standard error.
+
+    A terminal has a progress bar after `DELAY_SECONDS`; a file has a line every `LINE_SECONDS`.
+
+    Args:
+        items: Items.
+        total: Number of items; None if unknown.
+        what: What is counted, such as "jobs checked".
+        shown: False shows nothing.
+    """
+    on_terminal = shown and sys.stderr.isatty()
+    said = time.monotonic()
+    with (
+        logging_redirect_tqdm() if on_terminal else nullcontext(),
+        tqdm(total=total, desc=what, unit="job", delay=DELAY_SECONDS, disable=not on_terminal, leave=False) as meter,
+    ):
+        for number, item in enumerate(items, start=1):
+            yield item
+            meter.update()
+            if shown and not on_terminal and time.monotonic() - said >= LINE_SECONDS:
+                said = time.monotonic()
+                print(f"{number} of {total} {what}" if total else f"{number} {what}", file=sys.stderr, flush=True)
 
 
 class Progress:

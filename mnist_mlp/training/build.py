@@ -8,12 +8,12 @@ check: what a job would build is built before any job starts, so no check can di
 import copy
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mnist_mlp.data.batches import batch_sizes
@@ -25,7 +25,7 @@ from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
 from mnist_mlp.training.schedules import Schedule, constant
 from mnist_mlp.training.seeds import Seeds, derive_seeds, seed_default_generators
-from mnist_mlp.training.step import make_step
+from mnist_mlp.training.step import Step, make_step
 from mnist_mlp.training.targets import OPTIONAL, call_target, explained, find_target
 
 TRIAL_IMAGES = 4
@@ -82,31 +82,56 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     model = call_target("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
     _check_batches(model, tree["batch_size"], len(splits.train))
 
-    _initialise(model, tree, splits.train, torch.Generator().manual_seed(seeds.weights))
+    initialize_model(model, tree, splits.train, seeds)
     model = model.to(device)
     spare_the_compiler()
-    decays = tree["optim"].pop("decay_biases", True)
-    optimizer = call_target("optim", tree["optim"], Optimizer, _decayed(model, decays, tree["optim"]))
-    schedule = _schedule(tree["schedule"])
+    optimizer = make_optimizer(tree["optim"], list(model.parameters()))
+    schedule = make_schedule(tree["schedule"])
     return Parts(splits.to(device), digest, model, optimizer, schedule, device, seeds)
 
 
-def _decayed(model: nn.Module, biases: bool, optim: Mapping[str, Any]) -> list[Any]:
+def make_optimizer(node: Mapping[str, Any], parameters: Sequence[nn.Parameter]) -> Optimizer:
+    """Make the configured optimizer.
+
+    Args:
+        node: Plain configuration of the group `optim`.
+        parameters: Parameters of the network, in its order.
+
+    Raises:
+        ConfigError: The optimizer cannot be made.
+    """
+    arguments = dict(node)
+    decays_biases = arguments.pop("decay_biases", True)
+    return call_target("optim", arguments, Optimizer, _decayed(parameters, decays_biases, arguments))
+
+
+def _decayed(parameters: Sequence[nn.Parameter], biases: bool, optim: Mapping[str, Any]) -> list[Any]:
     """A network's parameters for an optimizer; in two groups where its weight decay leaves biases alone.
 
     Whatever has fewer than two dimensions counts as a bias, as BatchNorm's scales and shifts do, in the usual manner.
     """
-    parameters = list(model.parameters())
     if biases:
-        return parameters
+        return list(parameters)
     if "weight_decay" not in optim:
         raise ConfigError("optim.decay_biases=false: this optimizer is given no weight_decay; allowed is true")
     matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
-def _initialise(model: nn.Module, tree: dict[str, Any], train: Split, generator: torch.Generator) -> None:
-    node, images = tree["init"], None
+def initialize_model(model: nn.Module, tree: Mapping[str, Any], train: Split, seeds: Seeds) -> None:
+    """Set the weights and biases of a network on the CPU.
+
+    Args:
+        model: Network.
+        tree: Plain configuration.
+        train: Training images, for an initialization that asks for a batch.
+        seeds: Seeds of the run.
+
+    Raises:
+        ConfigError: The initialization does not work with this network.
+    """
+    node, images = dict(tree["init"]), None
+    generator = torch.Generator().manual_seed(seeds.weights)
     bias, bias_std = node.pop("bias"), node.pop("bias_std", None)
     init = find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))
     with explained("init", node):
@@ -120,10 +145,11 @@ def _initialise(model: nn.Module, tree: dict[str, Any], train: Split, generator:
             initialise(model, init, bias, generator, bias_std=bias_std, images=images)
 
 
-def _schedule(node: dict[str, Any]) -> Schedule | None:
+def make_schedule(node: Mapping[str, Any]) -> Schedule | None:
     """The configured schedule; None where the rate is left as it is."""
-    warmup = node.pop("warmup")
-    shape = find_target("schedule", node, 0.0)
+    arguments = dict(node)
+    warmup = arguments.pop("warmup")
+    shape = find_target("schedule", arguments, 0.0)
     return None if shape.func is constant and not warmup else Schedule(shape, warmup)
 
 
@@ -144,11 +170,34 @@ def check(config: Mapping[str, Any]) -> Parts:
     Raises:
         mnist_mlp.run.errors.UserError: as `build`, or the parts do not fit together.
     """
+    return tried(config).parts
+
+
+class Trial(NamedTuple):
+    """What `check` has built and tried.
+
+    Attributes:
+        parts: Parts of the run, on the CPU.
+        step: Training step that was taken.
+        parameters: Values of each parameter before the update, and the gradient, which may be missing.
+    """
+
+    parts: Parts
+    step: Step
+    parameters: Sequence[tuple[Tensor, Tensor | None]]
+
+
+def tried(config: Mapping[str, Any]) -> Trial:
+    """Check as `check` does, and return all that was tried."""
     find_device(config["device"])
+    schema.check(config)
+    with prepared_to_train(config["threads"]):  # with more threads than a run has, the step takes longer
+        return _tried(config)
+
+
+def _tried(config: Mapping[str, Any]) -> Trial:
     parts = build(config, torch.device("cpu"))
-    if parts.schedule:
-        with explained("schedule", config["schedule"]):
-            parts.schedule.try_out(config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"])))
+    try_schedule(parts.schedule, config, len(parts.data.train))
     images, labels = parts.data.train.take(slice(0, TRIAL_IMAGES))
     with explained("model", config["model"]):
         logits = parts.model(images)
@@ -161,9 +210,33 @@ def check(config: Mapping[str, Any]) -> Parts:
         set_mode(parts.optimizer, training=True)
     with explained("model", config["model"]):
         step.gradients(images, labels)
+    parameters = [
+        (p.detach().clone(), None if p.grad is None else p.grad.detach().clone()) for p in parts.model.parameters()
+    ]
     with explained("optim", config["optim"]):
         step.update()
-    return parts
+    return Trial(parts, step, parameters)
+
+
+def try_schedule(schedule: Schedule | None, config: Mapping[str, Any], images: int) -> None:
+    """Raise what a schedule would raise during the run.
+
+    Args:
+        schedule: Schedule; None leaves the optimizer its rates.
+        config: Plain configuration.
+        images: Number of training images.
+
+    Raises:
+        ConfigError: A factor is no number in [0, 1].
+    """
+    if schedule:
+        with explained("schedule", config["schedule"]):
+            schedule.try_out(steps_of(config, images))
+
+
+def steps_of(config: Mapping[str, Any], images: int) -> int:
+    """Return the number of training steps of a run with this many training images."""
+    return int(config["epochs"]) * len(batch_sizes(images, config["batch_size"]))
 
 
 def find_device(name: str) -> torch.device:

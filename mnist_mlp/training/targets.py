@@ -18,6 +18,9 @@ from mnist_mlp.run.errors import ConfigError, InvalidArgument, UserError
 
 T = TypeVar("T")
 
+RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_")  # keys of a node that Hydra reads itself
+_found: dict[str, Callable[..., Any]] = {}  # dotted path to what Hydra finds there
+
 OPTIONAL = ("generator", "batch", "layer")  # arguments that the program gives only to targets that have them
 
 
@@ -44,7 +47,7 @@ def find_target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) 
             raise ConfigError(f"{group}._target_={path}: it is not installed; pip install -e '.[{extra}]' brings it")
         if not callable(target):
             raise ImportError("there is no such class or function")
-        made: partial[Any] = instantiate(dict(node), _partial_=True, _convert_="all")
+        made = _with_arguments(path, target, node)
     except (ImportError, pydoc.ErrorDuringImport, InstantiationException) as error:
         raise ConfigError(
             f"{group}._target_={path}: {str(error).splitlines()[0]}; allowed is the dotted path of a class or function "
@@ -52,6 +55,26 @@ def find_target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) 
         ) from error
     _check_arguments(group, path, target, made.keywords, args, kwargs)
     return made
+
+
+def _with_arguments(path: str, target: Callable[..., Any], node: Mapping[str, Any]) -> partial[Any]:
+    """Return what Hydra's `instantiate` makes of a node with `_partial_`.
+
+    That takes milliseconds. It is not needed again for a target that Hydra has found before, unless the node has
+    arguments that Hydra would change.
+    """
+    arguments = {key: value for key, value in node.items() if key not in RESERVED}
+    if _found.get(path) is target and "_args_" not in arguments and all(map(_is_plain, arguments.values())):
+        return partial(target, **arguments)
+    made: partial[Any] = instantiate(dict(node), _partial_=True, _convert_="all")
+    _found[path] = made.func
+    return made
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "${" not in value)
 
 
 def _check_arguments(

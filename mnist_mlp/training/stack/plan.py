@@ -13,6 +13,7 @@ import torch
 from mnist_mlp.run.configuration import identity, kind, seeds
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.training.build import Parts, build, find_device
+from mnist_mlp.training.checks import parts_like
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of
 
@@ -69,14 +70,17 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
         configs: of the jobs, plain.
         memory: that a stack may take, in GiB; None for most of what its device has free.
     """
-    keys: dict[str, str | None] = {}  # by kind
+    keys: dict[tuple[str, str], str | None] = {}  # by kind and optimizer
+    first: dict[str, Parts] = {}  # by kind
     parts_of: dict[str, Parts] = {}
     groups: dict[str, list[int]] = {}
     alone: dict[int, str] = {}
     for number, config in enumerate(configs):
-        if (of := kind(config)) not in keys:
+        of_kind = kind(config)
+        if (of := (of_kind, json.dumps(config["optim"], sort_keys=True))) not in keys:
             try:
-                parts = build(config, CPU)
+                parts = parts_like(first[of_kind], config) if of_kind in first else build(config, CPU)
+                first.setdefault(of_kind, parts)
                 keys[of] = stack_key(config, parts)
             except UserError:  # it will say so itself
                 keys[of] = None

@@ -1,0 +1,162 @@
+"""Checks of many configurations that differ in numbers: the first one is tried as a whole, others by their numbers.
+
+A number can be out of range, or be refused by the initializer, the optimizer or the schedule that it is for. That is
+found without the network's training step, which takes most of the time. Whatever is not found to be right this way is
+tried as a whole, so messages are those of `mnist_mlp.training.build.check`.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mnist_mlp.data.batches import batch_sizes
+from mnist_mlp.network.init import asks_for_batch
+from mnist_mlp.run.configuration import NUMBERED, seeds
+from mnist_mlp.training import build
+from mnist_mlp.training.build import Parts
+from mnist_mlp.training.cpu import backprop, updates
+from mnist_mlp.training.optimizers import acts_elementwise, set_mode
+from mnist_mlp.training.process import prepared_to_train
+from mnist_mlp.training.seeds import derive_seeds
+from mnist_mlp.training.targets import OPTIONAL, find_target
+
+SMALL = 4  # elements along each dimension of the parameters that optimizers are tried on
+TIMED_STEPS = 10
+WARM_UP_STEPS = 3
+
+
+class KindCheck:
+    """Check of configurations of one kind (see `mnist_mlp.run.configuration.kind`).
+
+    Args:
+        config: Plain configuration of the first job, which is tried as a whole.
+
+    Attributes:
+        parts: Parts of the first job, on the CPU.
+
+    Raises:
+        mnist_mlp.run.errors.UserError: The first job could not work.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.parts, self._step, parameters = build.tried(config)
+        self._init = _text(config["init"])
+        self._suits_backprop = backprop.suits(self.parts.model)
+        # A known optimizer does with a few elements what it does with many. Others may depend on sizes.
+        self._is_known = acts_elementwise(self.parts.optimizer) is not None
+        self._parameters = list(map(_few, parameters)) if self._is_known else parameters
+        self._passed = {*self._texts(config).items()}
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Check another configuration of the kind, whose numbers are within the ranges of the schema.
+
+        Raises:
+            mnist_mlp.run.errors.UserError: The job could not work.
+        """
+        new = {*self._texts(config).items()} - self._passed
+        if new and not self._is_right(config, {group for group, _ in new}):
+            build.check(config)
+        self._passed |= new
+
+    def _texts(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """Return, for each group with numbers, a text of all that its check depends on."""
+        texts = {group: _text(config[group]) for group in NUMBERED}
+        if not self._is_known and texts["init"] != self._init:  # other gradients than those of the first job
+            texts["init"] = texts["optim"] = texts["init"] + texts["optim"]
+        return texts
+
+    def _is_right(self, config: Mapping[str, Any], groups: set[str]) -> bool:
+        """Return whether the numbers of these groups are right for certain."""
+        if "init" in groups and not (self._is_known and self._suits_backprop):  # user-defined code may refuse weights
+            return False
+        try:
+            with prepared_to_train(config["threads"]):
+                if "init" in groups:
+                    self._try_init(config)
+                if "optim" in groups:
+                    self._try_optimizer(config)
+                if "schedule" in groups:
+                    schedule = build.make_schedule(config["schedule"])
+                    build.try_schedule(schedule, config, len(self.parts.data.train))
+        except Exception:  # of user-defined code, too; `build.check` explains it
+            return False
+        return True
+
+    def _try_init(self, config: Mapping[str, Any]) -> None:
+        """Initialize the weights again."""
+        node = {key: value for key, value in config["init"].items() if key not in ("bias", "bias_std")}
+        if asks_for_batch(find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))):
+            raise ValueError("the statistics of BatchNorm are no longer the initial ones")
+        build.initialize_model(
+            self.parts.model, config, self.parts.data.train, derive_seeds(config["seed"], **seeds(config))
+        )
+
+    def _try_optimizer(self, config: Mapping[str, Any]) -> None:
+        """Make the optimizer, and have it take a step, on parameters like those of the network."""
+        parameters = [nn.Parameter(value.clone()) for value, _ in self._parameters]
+        for p, of_model, (_, gradient) in zip(parameters, self.parts.model.parameters(), self._parameters, strict=True):
+            p.requires_grad_(of_model.requires_grad)
+            p.grad = None if gradient is None else gradient.clone()
+        optimizer = build.make_optimizer(config["optim"], parameters)
+        if type(optimizer) is not type(self.parts.optimizer):
+            raise TypeError(f"{type(optimizer).__name__} is not the optimizer that has been tried")
+        if {p for group in optimizer.param_groups for p in group["params"]} != set(parameters):
+            raise ValueError("the optimizer leaves out parameters")
+        if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters):
+            raise ValueError("the optimizer takes part in the backward pass")
+        set_mode(optimizer, training=True)
+        is_fused = self._suits_backprop and updates.suits(optimizer)
+        (updates.Update(optimizer) if is_fused else optimizer.step)()
+
+    def step_seconds(self, config: Mapping[str, Any]) -> float | None:
+        """Return the median time of a training step on the CPU; None on another device.
+
+        It is measured with the weights and the optimizer of the first job.
+
+        Args:
+            config: Plain configuration of the first job.
+        """
+        if build.find_device(config["device"]).type != "cpu":
+            return None
+        train = self.parts.data.train
+        size, seconds = max(batch_sizes(len(train), config["batch_size"])), []
+        self.parts.model.train()
+        with prepared_to_train(config["threads"]):
+            for _ in range(WARM_UP_STEPS + TIMED_STEPS):
+                started = time.perf_counter()
+                self._step(*train.take(torch.arange(size)))
+                seconds.append(time.perf_counter() - started)
+        return statistics.median(seconds[WARM_UP_STEPS:])
+
+
+def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
+    """Return parts, on the CPU, that have the optimizer of another configuration; its weights may not be there.
+
+    Args:
+        parts: Parts of a configuration of the same kind, on the CPU.
+        config: Plain configuration.
+
+    Raises:
+        mnist_mlp.run.errors.UserError: The optimizer cannot be made.
+    """
+    if acts_elementwise(parts.optimizer) is None:  # it may have changed the network
+        return build.build(config, torch.device("cpu"))
+    return replace(parts, optimizer=build.make_optimizer(config["optim"], list(parts.model.parameters())))
+
+
+def _few(parameter: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    """Return random values, and a gradient if there is one, of a parameter of as many dimensions but few elements."""
+    value, gradient = parameter
+    shape, random = [min(n, SMALL) for n in value.shape], torch.Generator().manual_seed(0)
+    few, few_gradient = (torch.randn(shape, generator=random).to(value.dtype) for _ in range(2))
+    return few, None if gradient is None else few_gradient
+
+
+def _text(node: Mapping[str, Any]) -> str:
+    return json.dumps(node, sort_keys=True)

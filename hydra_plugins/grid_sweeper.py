@@ -133,7 +133,7 @@ class GridSweeper(BasicSweeper):
         @cache  # as every round of a sweep asks again for the jobs of earlier rounds
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
             composed = ((jobs[number], job_config) for number, job_config in compose(loader, config, jobs))
-            return plan(directory, composed, count=len(jobs), progress=config.progress)
+            return plan(directory, composed, count=len(jobs), progress=config.progress, timed=config.dry_run)
 
         def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:
             return made(tuple(map(tuple, jobs)))

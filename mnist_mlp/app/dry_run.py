@@ -80,6 +80,9 @@ def _confirming(request: Request, cells: int) -> int:
 
 def _time(done: Sequence[Job], todo: Sequence[Job]) -> str:
     seconds = [summary["wall_seconds"] for job in done if "wall_seconds" in (summary := job.summary())]
-    if not seconds:
+    if seconds:
+        return f"{len(todo)} to do; about {mean(seconds) * len(todo):.0f} s of one worker, by {len(done)} finished runs"
+    of_steps = [job.steps * job.step_seconds for job in todo if job.step_seconds is not None]
+    if len(of_steps) < len(todo) or not todo:
         return f"{len(todo)} to do; no finished run to estimate the time from"
-    return f"{len(todo)} to do; about {mean(seconds) * len(todo):.0f} s of one worker, by {len(done)} finished runs"
+    return f"{len(todo)} to do; about {sum(of_steps):.0f} s of one worker for training steps, by the check's steps"

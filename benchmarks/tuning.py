@@ -2,11 +2,11 @@
 
 `TUNED_DESIGNS` in `benchmarks/designs.py` says what is simulated. Each sweep selects learning rates with `select=each`
 and with `select=once`, without and with confirmation, by the report's own functions. If the cells are equal, any
-"better" or "worse" is false; with `each`, at most 6 % of the sweeps plus two standard errors may have one. If one cell
+"better" or "worse" is false; with `each`, at most 6% of the sweeps plus two standard errors may have one. If one cell
 is better by 0.3 points, the share of its differences that are found is the power. Some designs are then repeated with
 run directories, which the report reads.
 
-    python -m benchmarks.tuning [--sweeps 400] [--directories 60] [--designs WORDS]
+    python -m benchmarks.tuning [--sweeps 400] [--directories 60] [--designs WORDS] [--cells NUMBER]
 """
 
 import argparse
@@ -46,11 +46,12 @@ def main() -> None:
     parser.add_argument("--sweeps", type=int, default=400, help="simulated sweeps of each design [%(default)s]")
     parser.add_argument("--directories", type=int, default=60, help="of each design with run directories [%(default)s]")
     parser.add_argument("--designs", default="", help="only those whose name contains this [all]")
+    parser.add_argument("--cells", type=int, help="only those with this number of cells [all]")
     arguments = parser.parse_args()
     failed, rows, reasons = [], [], {}
     with Parallel(n_jobs=-1) as workers:
         for design in TUNED_DESIGNS:
-            if arguments.designs not in design.name:
+            if arguments.designs not in design.name or arguments.cells not in (None, design.cells):
                 continue
             found = measure(design, arguments.sweeps, workers)
             limit = bar(arguments.sweeps)
@@ -66,7 +67,7 @@ def main() -> None:
             print(f"No bar for {name}: {reason}.")
         rows = []
         for design, confirmed in DIRECTORY_DESIGNS if arguments.directories else ():
-            if arguments.designs not in design.name:
+            if arguments.designs not in design.name or arguments.cells not in (None, design.cells):
                 continue
             false = workers(
                 delayed(judge_directory)(design, confirmed, number) for number in range(arguments.directories)
@@ -82,7 +83,9 @@ def main() -> None:
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table as Markdown."""
+    """Print a table as Markdown, unless it is empty."""
+    if not rows:
+        return
     print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
         print(f"| {' | '.join(row)} |")

@@ -1,4 +1,4 @@
-"""Simulated sweeps, cells x seeds: equal cells with noise of every kind, and one cell that is better."""
+"""Designs of simulated sweeps: equal cells with noise of every kind, one cell that is better, and tuned cells."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -107,14 +107,6 @@ def losing(kept: int) -> Make:
     return make
 
 
-def tuned(generator: np.random.Generator, cells: int, seeds: int, settings: int = 10) -> np.ndarray:
-    """Each cell shows the test accuracy of that of ten equal settings whose mean validation accuracy is highest."""
-    run = generator.standard_normal((cells, settings, seeds))
-    val, test = (np.sqrt(0.5) * (run + generator.standard_normal(run.shape)) for _ in range(2))
-    best = val.mean(axis=2).argmax(axis=1)
-    return np.asarray(MEAN + NOISE * (generator.standard_normal(seeds) + test[np.arange(cells), best]))
-
-
 def designs() -> Iterator[Design]:
     """Everything that is simulated."""
     kinds: dict[str, tuple[Make, int | None]] = {
@@ -129,7 +121,6 @@ def designs() -> Iterator[Design]:
         "t noise, 3 degrees of freedom": (noisy(equal, "t"), None),
         "one outlier in fifty": (noisy(equal, "outliers"), None),
         **{f"binomial, {images:,} images": (counted(images), images) for images in (100, 1000, 10_000)},
-        "tuned over ten settings each": (tuned, None),
     }
     for name, (make, images) in kinds.items():
         yield from (Design(name, make, cells, seeds, images) for cells in CELLS for seeds in SEEDS)
@@ -142,3 +133,91 @@ def designs() -> Iterator[Design]:
         for seeds in (5, 10):
             yield Design(f"a third four times, {kept} seeds left", losing(kept), 24, seeds)
     yield from (Design("one better", best_first, cells, seeds, better=True) for cells in CELLS for seeds in SEEDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedDesign:
+    """Design of a sweep whose cells select one of several learning rates; percentage points unless said.
+
+    Learning rates are half a decade apart. In all cells, the expected accuracy falls by `curve` times the squared
+    distance in steps from an optimum that lies anywhere between two and five steps above the lowest rate.
+
+    Attributes:
+        name: Name in the table.
+        cells: Number of cells.
+        seeds: Number of seeds of the search, and of confirming runs.
+        curve: Loss of accuracy one step from the optimum.
+        collapse: Further loss from two steps above the optimum on.
+        diverging: Probability that a run from two steps above the optimum on diverges.
+        noise_val: Standard deviation of a run's validation accuracy.
+        noise_test: Standard deviation of a run's test accuracy.
+        common: Correlation of these two residuals of a run.
+        noisy: Noise of a third of the cells (one of two), as a multiple.
+        split_error: Standard deviation of the validation split's error about a candidate, the same for all seeds.
+        candidates: Number of candidates of the first and the second half of the cells: 8, 4 or 1.
+        unequal: Reason why the cells truly differ, so that significant pairs are no errors; empty if they do not.
+    """
+
+    name: str
+    cells: int
+    seeds: int
+    curve: float = 0.15
+    collapse: float = 0.0
+    diverging: float = 0.0
+    noise_val: float = 0.15
+    noise_test: float = 0.1
+    common: float = 0.5
+    noisy: float = 1.0
+    split_error: float = 0.0
+    candidates: tuple[int, int] = (8, 8)
+    unequal: str = ""
+
+
+RATES = 8
+OPTIMUM = (2.0, 5.0)  # range of the optimum, in steps above the lowest learning rate
+EDGE = 2.0  # steps above the optimum from which accuracy collapses, or runs diverge
+CANDIDATES = {8: tuple(range(RATES)), 4: tuple(range(1, RATES, 2)), 1: (3,)}  # number of candidates to their rates
+BETTER = 0.3  # points by which the better cell exceeds the others, to measure power
+
+NOISE_MISLEADS = "the noisier cells select worse, so they are worse"
+FEWER_RATES = "the cells of fewer candidates miss the optimum by more, so they are worse"
+SPLIT_MISLEADS = "one validation split misleads all seeds of a cell alike, so with this split the cells differ"
+
+TUNED_DESIGNS = (
+    TunedDesign(name="flat", cells=2, seeds=5, curve=0),
+    TunedDesign(name="flat", cells=24, seeds=5, curve=0),
+    TunedDesign(name="curve .05", cells=2, seeds=10, curve=0.05),
+    TunedDesign(name="curve .05", cells=24, seeds=5, curve=0.05),
+    TunedDesign(name="curve .15", cells=2, seeds=3),
+    TunedDesign(name="curve .15", cells=2, seeds=10),
+    TunedDesign(name="curve .15", cells=24, seeds=3),
+    TunedDesign(name="curve .15", cells=24, seeds=5),
+    TunedDesign(name="curve .15", cells=24, seeds=10),
+    TunedDesign(name="curve .15, noise .3", cells=2, seeds=5, noise_val=0.3),
+    TunedDesign(name="curve .15, noise .3", cells=24, seeds=5, noise_val=0.3),
+    TunedDesign(name="curve .15, common 0", cells=2, seeds=10, common=0),
+    TunedDesign(name="curve .15, common .9", cells=2, seeds=10, common=0.9),
+    TunedDesign(name="curve .05, cliff of 5 points", cells=2, seeds=5, curve=0.05, collapse=5),
+    TunedDesign(name="curve .05, cliff of divergence", cells=24, seeds=5, curve=0.05, diverging=1),
+    TunedDesign(name="curve .05, noise .3, half diverge", cells=2, seeds=10, curve=0.05, noise_val=0.3, diverging=0.5),
+    TunedDesign(name="flat, common .9, a third twice as noisy", cells=2, seeds=10, curve=0, common=0.9, noisy=2),
+    TunedDesign(name="flat, a third twice as noisy", cells=24, seeds=10, curve=0, noisy=2),
+    TunedDesign(name="curve .15, a third twice as noisy", cells=24, seeds=10, noisy=2, unequal=NOISE_MISLEADS),
+    TunedDesign(name="flat, 8 candidates against 4", cells=24, seeds=5, curve=0, candidates=(8, 4)),
+    TunedDesign(name="flat, 8 candidates against 1", cells=2, seeds=10, curve=0, candidates=(8, 1)),
+    TunedDesign(name="curve .15, 8 candidates against 4", cells=2, seeds=10, candidates=(8, 4), unequal=FEWER_RATES),
+    TunedDesign(name="curve .15, split error .06", cells=2, seeds=10, split_error=0.06, unequal=SPLIT_MISLEADS),
+    TunedDesign(name="curve .15, split error .06", cells=24, seeds=5, split_error=0.06, unequal=SPLIT_MISLEADS),
+)
+
+# Sweeps that are written as run directories, and whether their selections are confirmed.
+DIRECTORY_DESIGNS = (
+    (TunedDesign(name="flat, 8 candidates against 4", cells=2, seeds=5, curve=0, candidates=(8, 4)), False),
+    (TunedDesign(name="curve .15", cells=2, seeds=5), False),
+    (
+        TunedDesign(
+            name="curve .05, noise .3, half diverge", cells=2, seeds=5, curve=0.05, noise_val=0.3, diverging=0.5
+        ),
+        True,
+    ),
+)

@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from mnist_mlp.run.record import COMPLETED, METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.run.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, Metrics
 
 INITS = ("lecun", "he", "default")
 OPTIMS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
@@ -15,23 +15,23 @@ SPLITS = ("train", "val", "test")
 def write_run(
     directory: Path, init: str, optim: str, seed: int, finals: dict[str, float], epochs: int, lr: float = 0.01
 ) -> None:
-    """Write one completed run whose accuracies rise from 0.1 to the final ones.
+    """Write one run whose accuracies rise from 0.1 to the final ones; without these, one that diverged at once.
 
     Args:
         directory: of the run.
         init: option.
         optim: option.
         seed: of the run.
-        finals: split to final accuracy.
+        finals: split to final accuracy; empty for a run that diverged.
         epochs: number of rows a split, besides epoch 0.
         lr: learning rate.
     """
     (directory / ".hydra").mkdir(parents=True)
     rows = [
         Metrics(e, 100 * e, split, 1.0 - a, a, lr, 1.5 * e)
-        for e in range(epochs + 1)
+        for e in range(epochs + 1 if finals else 1)
         for split in SPLITS
-        for a in [0.1 + (finals[split] - 0.1) * (1 - 0.5**e) / (1 - 0.5**epochs)]
+        for a in [finals[split] if finals and e == epochs else 0.1 + _rise(finals.get(split, 0.1), e, epochs)]
     ]
     with (directory / METRICS_FILE).open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([Metrics._fields, *rows])
@@ -45,8 +45,8 @@ def write_run(
         "batch_size": 32,
     }
     summary = {
-        "status": COMPLETED,
-        "reason": None,
+        "status": COMPLETED if finals else DIVERGED,
+        "reason": None if finals else "the loss of a batch is nan",
         "final": {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows[-len(SPLITS) :]},
         "seconds": 1.5 * epochs,
         "config_hash": hashlib.sha256(json.dumps([config, init, optim]).encode()).hexdigest(),
@@ -59,3 +59,8 @@ def write_run(
         "step": "simulated",
     }
     (directory / RUN_FILE).write_text(json.dumps(summary))
+
+
+def _rise(final: float, epoch: int, epochs: int) -> float:
+    """Return how far the accuracy has risen above 0.1 by this epoch."""
+    return (final - 0.1) * (1 - 0.5**epoch) / (1 - 0.5**epochs)

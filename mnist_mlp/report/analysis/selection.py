@@ -93,7 +93,7 @@ def rank_candidates(
     )
     table = table[table["accuracy"].notna()]
     groups = table.groupby([*within, CANDIDATE], sort=True, dropna=False)
-    ranked = groups.agg(accuracy=("accuracy", "mean"), loss=("loss", "mean"), n=("loss", "size")).reset_index()
+    ranked = groups[["accuracy", "loss"]].mean().assign(n=groups.size()).reset_index()
     ranked[["accuracy", "loss"]] = ranked[["accuracy", "loss"]].round(DECIMALS)
     order = [*within, "accuracy", "loss", CANDIDATE]
     ascending = [column != "accuracy" for column in order]

@@ -106,7 +106,7 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
     table["epochs to target"] = summary["epochs_to_target"].map(_reached)
     table["n"] = summary["n"]
-    table["diverged (all configurations)" if comparison.tuned else "diverged"] = summary["diverged"]
+    table["diverged (all runs)" if comparison.tuned else "diverged"] = summary["diverged"]
     table["failed"] = summary["failed"]
     table["seconds"] = _shown(summary["seconds_mean"], "{:.1f}")
     return table.astype(str)
@@ -197,7 +197,7 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) 
     It has the compared and the tuned keys, accuracies, the verdict against the best cell, and the numbers of runs that
     completed and diverged. `summary.csv` has the rest.
     """
-    board = leaderboard(comparison).rename(columns={"diverged (all configurations)": "diverged"})
+    board = leaderboard(comparison).rename(columns={"diverged (all runs)": "diverged"})
     kept = [*comparison.by, *comparison.tuned, "score (%)", "test accuracy (%)", "against the best", "n", "diverged"]
     board = board[[column for column in board.columns if column in kept]].head(most)
     board = board.assign(

@@ -176,13 +176,20 @@ def test_a_winner_that_has_learned_nothing_is_told(tmp_path: Path, write_run: Wr
     )
 
 
-def test_equal_settings_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
+def test_ties_in_the_selection_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
+    def ties(how: str) -> str:
+        comparison = compare(load([tmp_path / "sweep"]), 0.97, how=how)
+        assert comparison.summary["optim.lr"].tolist() == [0.01]
+        return " ".join(note.text for note in comparison.notes if note.topic == "Ties in the selection")
+
     for seed, accuracy in enumerate((0.8, 0.9, 0.7)):
         write_run(seed=seed, lr=0.1, val=[0.1, 0.2, accuracy])
         write_run(seed=(seed + 1) % 3, lr=0.01, val=[0.1, 0.2, accuracy])  # the same mean, summed in another order
-    (text,) = [note.text for note in compared(tmp_path).notes if note.topic == "Ties in the choice"]
-    assert text.startswith("in he / adam (2 settings), ")
-    assert compared(tmp_path).summary["optim.lr"].tolist() == [0.01]
+    assert ties("once").startswith("in he / adam, configurations are equally accurate")
+    assert ties("each") == ""  # no seed has equal ones
+    write_run(seed=3, lr=0.1)
+    write_run(seed=3, lr=0.01)
+    assert ties("each").startswith("in he / adam (1 of 4 seeds), configurations are equally accurate")
 
 
 def test_a_run_that_diverged_reached_nothing(tmp_path: Path, write_run: Write) -> None:
@@ -198,11 +205,14 @@ def test_runs_that_were_not_chosen_may_have_reached_the_target(tmp_path: Path, w
         write_run(seed=seed, lr=0.1, test=[0.1, 0.5, 0.8], val=[0.1, 0.98, 0.8])
         write_run(seed=seed, lr=0.01, test=[0.1, 0.5, 0.9], val=[0.1, 0.5, 0.9 + seed / 50])
     assert answer(compared(tmp_path))[-1] == (
-        "No run at the chosen settings reached 97 % validation accuracy; the best reached 94 %: --target 0.9 would "
-        "give times."
+        "No run at the selected configurations reached 97 % validation accuracy; the best reached 94 %: --target 0.9 "
+        "would give times."
     )
     said = answer(compared(tmp_path, target=0.93))[-1]
-    assert said == "In no cell did more than half of the runs at the chosen settings reach 93 % validation accuracy."
+    assert (
+        said
+        == "In no cell did more than half of the runs at the selected configurations reach 93 % validation accuracy."
+    )
 
 
 def test_cells_that_are_level_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
@@ -235,10 +245,10 @@ def test_a_setting_that_an_option_does_not_have_was_not_chosen(tmp_path: Path, w
         momentum = {"momentum": value / 2}
         write_run("lecun", "sgd", optim_config=momentum, test=[0.1, 0.7 - value], log_interval=int(1 / value))
     comparison = compared(tmp_path)
-    assert "he / adam (with optim.lr=0.01) scored highest" in answer(comparison)[0]
+    assert "he / adam (the best of 2 runs: optim.lr=0.01) scored highest" in answer(comparison)[0]
     assert leaderboard(comparison)["optim.momentum"].tolist() == ["", "0.01", "0.005"]
     (said,) = (line for line in method(comparison) if line.startswith("optim.momentum"))
-    assert "chosen in each cell that has it among its own values (he / sgd: 0.01, 0.1, lecun / sgd: 0.0" in said
+    assert "selected in each cell that has it among its own values (he / sgd: 0.01, 0.1, lecun / sgd: 0.0" in said
 
 
 def test_a_key_keeps_its_letters(tmp_path: Path, write_run: Write) -> None:

@@ -16,7 +16,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sweeping import planning, write_result
 
-from mnist_mlp.app.confirm import jobs_for, read, with_seed
+from mnist_mlp.app.confirm import read, with_seed
+from mnist_mlp.app.select import jobs_for
 from mnist_mlp.app.state import Request
 from mnist_mlp.report import compared
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE

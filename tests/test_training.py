@@ -179,7 +179,6 @@ def test_a_winner_that_has_learned_nothing_is_told(tmp_path: Path, write_run: Wr
 def test_ties_in_the_selection_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
     def ties(how: str) -> str:
         comparison = compare(load([tmp_path / "sweep"]), 0.97, how=how)
-        assert comparison.summary["optim.lr"].tolist() == [0.01]
         return " ".join(note.text for note in comparison.notes if note.topic == "Ties in the selection")
 
     for seed, accuracy in enumerate((0.8, 0.9, 0.7)):

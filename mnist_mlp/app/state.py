@@ -11,9 +11,10 @@ from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
-from mnist_mlp.app import confirm, sequential
+from mnist_mlp.app import sequential
 from mnist_mlp.app.cells import SEED, cells_of, names, tuned_keys_of
-from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, jobs_for, search_seeds, with_seed
+from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, search_seeds, with_seed
+from mnist_mlp.app.select import Confirmed, jobs_for, select
 from mnist_mlp.app.sequential import Added, merge_choices
 from mnist_mlp.run.choices import ALL_SEEDS, Choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
@@ -54,10 +55,10 @@ class Request:
         """The phases, in the order in which they run."""
         return [SEARCH, *([CONFIRM] if self.confirmation else []), *([SEQUENTIAL] if self.sequential else [])]
 
-    def confirm(self, search: Sequence[Job], seeds: Mapping[str, Sequence[int]]) -> confirm.Confirmed:
-        """Select configurations by the results of these jobs (see `confirm.select`)."""
+    def confirm(self, search: Sequence[Job], seeds: Mapping[str, Sequence[int]]) -> Confirmed:
+        """Select configurations by the results of these jobs (see `mnist_mlp.app.select`)."""
         assert self.confirmation is not None
-        return confirm.select(
+        return select(
             self.directory, search, seeds, self.confirmation, self.make_jobs, self.compare, self.tuned, self.select
         )
 

@@ -17,6 +17,7 @@ from mnist_mlp.app import records
 from mnist_mlp.app.confirm import Confirmation, read, with_seed
 from mnist_mlp.app.sweep import check
 from mnist_mlp.report import compared
+from mnist_mlp.report.load import ProblemKind
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full
@@ -25,7 +26,7 @@ from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.looks import Look, Looks, SequentialPlan, write_looks
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import EACH, ONCE, SweepRecord, write_sweep
+from mnist_mlp.run.sweep_file import EACH, ONCE, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 from mnist_mlp.run.sweep_file import Command as GivenCommand
 from mnist_mlp.sweeps.jobs import Job
 
@@ -305,6 +306,10 @@ def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summar
     results, _ = compared([confirmed])
     assert [problem.run for problem in results.problems] == [str(left)]
     assert "of an earlier selection" in results.problems[0].why
+    record = read_sweep(confirmed / SWEEP_FILE)
+    write_sweep(confirmed, replace(record, phases={"search": [], "confirm": [left.name]}))
+    (problem,) = compared([confirmed])[0].problems
+    assert (problem.kind, "it confirms an earlier selection" in problem.why) == (ProblemKind.SUPERSEDED, True)
 
 
 @pytest.mark.parametrize("damage", ["text", "link", "directory"])
@@ -433,6 +438,16 @@ def test_a_cell_that_is_not_confirmed_yet_has_its_name(confirmed: Path, summaris
         (confirmed / run / RUN_FILE).unlink()
     summary = summarise()
     assert summary[["init", "optim", "n"]].to_numpy().tolist() == [["he", "adam", 3], ["he", "sgd", 0]]
+
+
+def test_a_sweep_that_is_half_confirmed_gives_no_verdict(confirmed: Path) -> None:
+    """Else pairs would be tested, and corrected for, in the order in which their runs happen to end."""
+    (confirmed / confirming(confirmed, "he / sgd")[-1] / RUN_FILE).unlink()
+    (comparison,) = compared([confirmed])[1].values()
+    assert comparison.pairs["reason"].tolist() == ["not confirmed"]
+    notes = {note.topic: note.text for note in comparison.notes}
+    assert "has 1 job without a result (confirm); the command" in notes["Unfinished sweep"]
+    assert "Scores missing" not in notes
 
 
 def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summarise: Report) -> None:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app import confirm, records, sequential
+from mnist_mlp.app.cells import COMPARE
 from mnist_mlp.app.cli import explain
 from mnist_mlp.app.grids import PLACE, key_of
 from mnist_mlp.app.job import sweeps_by_grid
@@ -38,7 +39,9 @@ class ChecksAndReport(Callback):
                 from mnist_mlp.training import build
 
             for given in config.hydra.overrides.hydra:
-                if (key := key_of(given)).startswith((PLACE, TRIALS, confirm.PLACE, *sequential.KEYS)):
+                if (key := key_of(given)).startswith(
+                    (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS)
+                ):
                     raise UserError(f"{key}: this makes a sweep, by -m")
             directory = Path(config.hydra.run.dir)
             build.check(configuration.plain(config))

@@ -1,13 +1,13 @@
 """Jobs of a sweep as a table with their cells, and with their results as the report scores them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.record import SPLITS
-from mnist_mlp.run.schema import COMPARED, KEYS, SOURCES, Role, nearest, role_of
+from mnist_mlp.run.schema import COMPARED, GROUPS, KEYS, SOURCES, Role, describe, nearest, role_of
 from mnist_mlp.run.startup import importing
 from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second
 SEED = "seed"
 COMPARE = "hydra.sweeper.compare"
 DATA = "data"
+CODE = tuple(f"{group}._target_" for group in GROUPS)
 
 
 def read_compare(value: Any) -> list[str]:
@@ -36,7 +37,7 @@ def read_compare(value: Any) -> list[str]:
         if key in value[:number]:
             raise ConfigError(f"{COMPARE}: {key} is there twice")
         if key.partition(".")[0] not in KEYS:
-            raise ConfigError(f"{COMPARE}: {key}: unknown key{nearest(key, KEYS)}. Known keys: {', '.join(KEYS)}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key{_suggestion(key)}")
         if role_of(key) is Role.REPLICATE:
             raise ConfigError(f"{COMPARE}: {key} is a replicate: expected keys to compare, {example}")
         if role_of(key) is Role.IRRELEVANT:
@@ -46,6 +47,21 @@ def read_compare(value: Any) -> list[str]:
                 f"{COMPARE}: each data set is a section of the report: expected keys such as data.train_size"
             )
     return value
+
+
+def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
+    """Return what to compare instead of an unknown key.
+
+    Args:
+        key: Unknown key.
+        columns: Keys that the jobs have; those of the schema are known in any case.
+    """
+    keys = dict.fromkeys([*KEYS, *(path for path, _ in describe()), *columns])
+    is_known = {Role.TUNABLE, Role.CONDITION}
+    known = [k for k in keys if k.partition(".")[0] in KEYS and k not in (DATA, *CODE) and role_of(k) in is_known]
+    last = key.rpartition(".")[2]
+    ending = next((f" (did you mean {k}?)" for k in known if k.endswith(f".{last}")), "")
+    return f"{ending or nearest(key, known)}. Known keys: {', '.join(sorted(known))}"
 
 
 def read_select(value: Any) -> str:
@@ -75,9 +91,7 @@ def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
     runs = table(jobs, COMPARED)
     for key in compare:
         if key not in runs:
-            columns = (str(column) for column in runs if str(column).partition(".")[0] in KEYS)
-            known = sorted(key for key in columns if role_of(key) in (Role.TUNABLE, Role.CONDITION))
-            raise ConfigError(f"{COMPARE}: {key}: unknown key{nearest(key, known)}. Known keys: {', '.join(known)}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key{_suggestion(key, map(str, runs))}")
         if (
             key.startswith(f"{DATA}.")
             and len({(job.choices[DATA], job.data_digest) for job in jobs}) > runs[DATA].nunique()

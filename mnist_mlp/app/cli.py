@@ -17,6 +17,11 @@ from mnist_mlp.run.environment import extra_with, find_modules_in
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.interrupts import INTERRUPTED
 
+SWEEPER_KEYS = tuple(
+    f"hydra.sweeper.{key}"
+    for key in ("grids", "trials", "compare", "confirm", "select", "until_decided", "max_seeds", "batch", "margin")
+)
+
 
 def usage(_root_: DictConfig) -> str:
     """The text of `--help`, with the values of the composed configuration; Hydra fills in the $ names."""
@@ -46,7 +51,9 @@ $APP_CONFIG_GROUPS
 
   grids={{OPTIM:{{KEY:[VALUE,…]}}}}          values of one optimizer alone
   trials=N                               settings to try of intervals, such as 'optim.lr=tag(log,interval(1e-4,1))'
-  confirm={{seed:[10,11,12],epochs:10}}    train anew what was chosen, on fresh seeds
+  compare=[init,optim,KEY]               keys whose combinations are the cells; other keys are tuned within a cell
+  confirm=true, confirm={{epochs:10}}      retrain what each seed selects with a fresh seed, and score that
+  select=once                            one selection per cell, by the mean over its seeds [each]
   until_decided=true                     add seeds until cells are told apart: batch=5 at a time, up to max_seeds=50;
                                          with margin=POINTS, or shown to be equivalent
   and hydra.sweep.dir=DIR                where to, and where from to go on
@@ -114,6 +121,9 @@ def explain(error: Exception) -> str:
             return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
         hint = schema.nearest(option, error.options)
         return f"{group}={option}: there is no such option{hint}; allowed are {', '.join(error.options)}"
+    if wrong := re.match(r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'", text):
+        key, value = wrong.groups()
+        return f"{key}={value}: expected one value. A list is written in brackets, as in '{key}=[{value}]'"
     if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):
         return (
             f"{wrong.group(1)}: several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "
@@ -145,7 +155,8 @@ def explain(error: Exception) -> str:
     if wrong := re.match(r"Could not override '([^'@]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
         key, value = wrong.groups()
         if key.startswith("hydra."):
-            return f"{key}={value}: there is no such key; python run.py --cfg hydra lists what Hydra has"
+            hint = schema.nearest(key, SWEEPER_KEYS)
+            return f"{key}={value}: there is no such key{hint}; python run.py --cfg hydra lists what Hydra has"
         return schema.unknown_key(key, value, _beside(key))
     if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study, or an option of a group
         place, why, key = wrong.groups()

@@ -162,15 +162,21 @@ def check(
         raise UserError(
             f"{PLACE}: seed={list(confirmation.seeds)}: expected {len(seeds)}, as many as the search has. {_ways_out()}"
         )
-    # Whatever is selected, it is confirmed by jobs like these.
-    cells = cells_of(search, compare)
-    fresh = [seed for of in confirmation.seeds_for(seeds, select).values() for seed in of]
-    likely = make_jobs(
-        [confirmation.retraining(of_cell[0], seed) for of_cell in cells.values() for seed in fresh],
-    )
+    likely = likely_jobs(search, confirmation, make_jobs, compare, select)
     _refuse_seeds_of(search, likely)
     distinct([*search, *likely], directory)
-    log.info("%s: then %d jobs retrain what is selected for %d cells", PLACE, len(likely), len(cells))
+    log.info(
+        "%s: then %d jobs retrain what is selected for %d cells", PLACE, len(likely), len(cells_of(search, compare))
+    )
+
+
+def likely_jobs(
+    search: Sequence[Job], confirmation: Confirmation, make_jobs: MakeJobs, compare: Sequence[str], select: str
+) -> list[Job]:
+    """Return jobs like those that confirm the selections, whatever is selected; arguments are those of `check`."""
+    cells = cells_of(search, compare).values()
+    fresh = [seed for of in confirmation.seeds_for(search_seeds(search), select).values() for seed in of]
+    return make_jobs([confirmation.retraining(of_cell[0], seed) for of_cell in cells for seed in fresh])
 
 
 def with_seed(overrides: Sequence[str], seed: int) -> list[str]:

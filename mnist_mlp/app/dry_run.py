@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import mean
 
-from mnist_mlp.app.cells import cells_of, check_compared, replicates_of, table
-from mnist_mlp.app.confirm import search_seeds, with_seed
+from mnist_mlp.app.cells import COMPARE, cells_of, check_compared, replicates_of, table
+from mnist_mlp.app.confirm import likely_jobs, with_seed
 from mnist_mlp.app.sequential import seeds_of
 from mnist_mlp.app.state import Request, State
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
 
 SHOWN_SEEDS = 6
+FEWEST = 3  # seeds of a verdict, as `mnist_mlp.report.analysis.contrasts` has it
 
 
 def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[str]:
@@ -28,12 +29,13 @@ def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[st
         for job in jobs:
             overrides = " ".join(one for one in job.overrides if not one.startswith("dry_run="))
             yield f"{what}  {job.directory.name}  {overrides}"
-    rows = [*_outline(request, state, undone), ("time", _time(done, todo))]
+    later = [] if state.phases.get(CONFIRM) or not request.confirmation else _likely(request)
+    rows = [*_outline(request, state, undone, len(later)), ("time", _time(done, [*todo, *later]))]
     width = max(len(name) for name, _ in rows)
     yield from (f"{name:{width}}  {text}" for name, text in rows)
 
 
-def _outline(request: Request, state: State, undone: set[Job]) -> Iterator[tuple[str, str]]:
+def _outline(request: Request, state: State, undone: set[Job], confirming: int) -> Iterator[tuple[str, str]]:
     cells = cells_of(request.search, request.compare)
     values = table(request.search, request.compare)
     keys = ", ".join(f"{key} ({values[key].nunique(dropna=False)})" for key in request.compare)
@@ -51,15 +53,18 @@ def _outline(request: Request, state: State, undone: set[Job]) -> Iterator[tuple
             "each seed selects for itself" if request.select == EACH else "a cell selects once, by the mean over seeds"
         )
         yield "tuned", f"{', '.join(request.tuned)}: {each}; {how}"
+        if others := [key for key in request.tuned if not key.startswith("optim.")]:
+            yield "", f"to compare {others[0]} instead: '{COMPARE}=[{','.join([*request.compare, others[0]])}]'"
     for key, seeds in replicates_of(request.search).items():
         shown = ", ".join(map(str, seeds[:SHOWN_SEEDS])) + (", ..." if len(seeds) > SHOWN_SEEDS else "")
-        yield "replicates", f"{len(seeds)}: {key} {shown}"
+        few = f"; a verdict needs at least {FEWEST}" if len(seeds) < FEWEST and not request.sequential else ""
+        yield "replicates", f"{len(seeds)}: {key} {shown}{few}"
     for phase in request.phases:
         jobs = state.phases[phase]
         if phase == SEARCH or jobs:
             yield phase, f"{len(jobs)} jobs, {len({*jobs} - undone)} done"
         elif phase == CONFIRM:
-            yield phase, f"{_confirming(request, len(cells))} jobs, once the search is complete"
+            yield phase, f"{confirming} jobs, once the search is complete"
     if request.sequential:
         replicates = seeds_of(request.search, request.confirmation, request.sequential, request.select)
         tunes = request.confirmation is not None and request.select == EACH
@@ -72,10 +77,9 @@ def _outline(request: Request, state: State, undone: set[Job]) -> Iterator[tuple
         )
 
 
-def _confirming(request: Request, cells: int) -> int:
+def _likely(request: Request) -> list[Job]:
     assert request.confirmation is not None
-    seeds = request.confirmation.seeds_for(search_seeds(request.search), request.select)
-    return cells * sum(map(len, seeds.values()))
+    return likely_jobs(request.search, request.confirmation, request.make_jobs, request.compare, request.select)
 
 
 def _time(done: Sequence[Job], todo: Sequence[Job]) -> str:
@@ -85,4 +89,4 @@ def _time(done: Sequence[Job], todo: Sequence[Job]) -> str:
     of_steps = [job.steps * job.step_seconds for job in todo if job.step_seconds is not None]
     if len(of_steps) < len(todo) or not todo:
         return f"{len(todo)} to do; no finished run to estimate the time from"
-    return f"{len(todo)} to do; about {sum(of_steps):.0f} s of one worker for training steps, by the check's steps"
+    return f"{len(todo)} to do; at least {sum(of_steps):.0f} s of one worker, for training steps only"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mnist_mlp.report.sweeps import find_runs, read_sweep_files
+from mnist_mlp.report.sweeps import Superseded, find_runs, read_sweep_files
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.reading import Unfinished, Unreadable, defect, read_metrics
@@ -32,6 +32,10 @@ class ProblemKind(Enum):
     UNREADABLE = "unreadable"
     UNFINISHED = "unfinished"
     REPEATED = "repeated"
+    SUPERSEDED = "superseded"
+
+
+KINDS: Mapping[type, ProblemKind] = {Unfinished: ProblemKind.UNFINISHED, Superseded: ProblemKind.SUPERSEDED}
 
 
 class Problem(NamedTuple):
@@ -40,7 +44,8 @@ class Problem(NamedTuple):
     Attributes:
         run: Directory of the run, or of a sweep with a damaged file.
         why: Explanation for the reader.
-        kind: Whether it has no readable result, none yet, or the same run counts from another directory.
+        kind: Whether it has no readable result, none yet, the same run counts from another directory, or it confirms a
+            selection that was replaced.
     """
 
     run: str
@@ -69,6 +74,7 @@ class Results:
         problems: what was left out.
         looks: that a sweep took at its results while it added seeds, by the sweep.
         records: Sweep to its `sweep.json`.
+        unfinished: Sweep to the phases that have jobs without a result, and how many.
     """
 
     runs: pd.DataFrame
@@ -76,6 +82,7 @@ class Results:
     problems: Sequence[Problem]
     looks: Mapping[str, Looks] = field(default_factory=dict)
     records: Mapping[str, SweepRecord] = field(default_factory=dict)
+    unfinished: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def load(directories: Sequence[Path]) -> Results:
@@ -95,8 +102,7 @@ def load(directories: Sequence[Path]) -> Results:
             run, rows = _read_run(directory)
             found.append((run | files.about(directory, sweep, run["status"], run["seed"]), rows))
         except Unreadable as error:
-            kind = ProblemKind.UNFINISHED if isinstance(error, Unfinished) else ProblemKind.UNREADABLE
-            problems.append(Problem(str(directory), str(error), kind))
+            problems.append(Problem(str(directory), str(error), KINDS.get(type(error), ProblemKind.UNREADABLE)))
     columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES)}
     for run, rows in found:
         columns["run"] += [run["run"]] * len(rows)
@@ -109,7 +115,8 @@ def load(directories: Sequence[Path]) -> Results:
     table["replicate"] = replicates(_search_streams(table), table["search_seed"].tolist())
     looks = {str(sweep): of for sweep, of in files.looks.items() if of}
     records = {str(sweep): record for sweep, record in files.records.items() if record}
-    results = Results(table, metrics, problems, looks, records)
+    unfinished = {str(sweep): counts for sweep, counts in files.unfinished.items()}
+    results = Results(table, metrics, problems, looks, records, unfinished)
     # A run that confirms a choice is no run of a search, though it be of the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
     return newest(results, identities, "the same configuration as")

@@ -28,6 +28,10 @@ def find_runs(top: Path) -> Iterator[tuple[Path, Path | None]]:
             yield Path(folder), around.get(folder)
 
 
+class Superseded(Unreadable):
+    """A run that confirms a selection which was replaced by another."""
+
+
 @dataclass(frozen=True)
 class SweepFiles:
     """Files of the sweeps that runs belong to. None stands for a damaged file: nothing is known about its runs.
@@ -37,12 +41,14 @@ class SweepFiles:
         parts: Sweep directory to the part of each job, for the sweeps that have several phases. Before there is a
             selection, all jobs of a search that is to be confirmed are part of the search.
         looks: Sweep directory to its interim analyses.
+        unfinished: Sweep directory to the phases that have jobs without a result, and how many.
         defects: Pairs (sweep directory, explanation) of damaged files.
     """
 
     records: Mapping[Path, SweepRecord | None]
     parts: Mapping[Path, Mapping[str, Part] | None]
     looks: Mapping[Path, Looks | None]
+    unfinished: Mapping[Path, Mapping[str, int]]
     defects: Sequence[tuple[Path, str]]
 
     def about(self, run: Path, sweep: Path | None, status: str, seed: int) -> dict[str, Any]:
@@ -69,17 +75,18 @@ class SweepFiles:
     def _part(self, run: Path, sweep: Path | None) -> Part | None:
         if sweep is None or sweep not in self.parts:
             return None
-        known = self.parts[sweep]
+        known, record, name = self.parts[sweep], self.records.get(sweep), run.relative_to(sweep).as_posix()
         if known is None:
             raise Unreadable(
                 f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove it, and repeat the command."
             )
-        try:
-            return known[run.relative_to(sweep).as_posix()]
-        except KeyError as error:
-            raise Unreadable(
-                f"it is none of the jobs in {CHOICES_FILE}: of an earlier selection, or of a search that has not ended"
-            ) from error
+        if name in known:
+            return known[name]
+        if record and name in record.phases.get(CONFIRM, ()):
+            raise Superseded(f"it is none of the jobs in {CHOICES_FILE}: it confirms an earlier selection")
+        raise Unreadable(
+            f"it is none of the jobs in {CHOICES_FILE}: of an earlier selection, or of a search that has not ended"
+        )
 
     def _looked_in(self, run: Path, sweep: Path | None, status: str, phase: str | None) -> str | None:
         if sweep is None or sweep not in self.looks or phase == SEARCH:
@@ -106,7 +113,22 @@ def read_sweep_files(sweeps: Sequence[Path]) -> SweepFiles:
             parts[sweep] = dict.fromkeys(record.phases.get(SEARCH, ()), Part(SEARCH, None))
         if record and SEQUENTIAL in record.phases:
             looks.setdefault(sweep, None)
-    return SweepFiles(records, parts, looks, defects)
+    return SweepFiles(records, parts, looks, _unfinished(records, parts), defects)
+
+
+def _unfinished(
+    records: Mapping[Path, SweepRecord | None], parts: Mapping[Path, Mapping[str, Part] | None]
+) -> dict[Path, dict[str, int]]:
+    """Count the jobs of each sweep and phase that have no `run.json`. Those of earlier selections do not count."""
+    found: dict[Path, dict[str, int]] = {}
+    for sweep in {*records, *parts}:
+        record, of_jobs = records.get(sweep), parts.get(sweep) or {}
+        jobs = {phase: {*names} for phase, names in record.phases.items()} if record else {}
+        jobs[CONFIRM] = {name for name, part in of_jobs.items() if part.phase == CONFIRM}
+        counts = {phase: sum(not (sweep / name / RUN_FILE).exists() for name in names) for phase, names in jobs.items()}
+        if any(counts.values()):
+            found[sweep] = {phase: count for phase, count in counts.items() if count}
+    return found
 
 
 def _read_all(

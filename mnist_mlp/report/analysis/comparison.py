@@ -180,6 +180,7 @@ def compare(
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
             *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
+            *fairness.unfinished(results.unfinished),
             *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how),
         ],
     )
@@ -232,7 +233,8 @@ def _judge(
     if len(sweeps):
         reason = (Reason.LOST_RUN if looks else Reason.NO_ANALYSIS) if is_alone else Reason.OUTSIDE_PLAN
         return _Judged(withhold(pairs, reason), 0, efforts, None, independent.head(0))
-    if (scored["phase"] == SEARCH).any():
+    confirming = scored.loc[scored["phase"] == CONFIRM, "chosen_in"].unique()
+    if (scored["phase"] == SEARCH).any() or any(CONFIRM in results.unfinished.get(sweep, ()) for sweep in confirming):
         return _Judged(withhold(pairs, Reason.NOT_CONFIRMED), 0, efforts, None, independent.head(0))
     # An average over cells of unequal tuning effort is as unfair as a pair of them.
     is_equal = len({efforts[cell] for cell in order if cell in efforts}) < 2

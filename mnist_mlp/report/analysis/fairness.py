@@ -1,6 +1,6 @@
 """Was the comparison fair? Notes that a reader needs before believing the tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from mnist_mlp.report.analysis.roles import (
     REPLICATE,
     as_said,
     as_typed,
+    counted,
     ended,
     has,
     scored,
@@ -35,6 +36,16 @@ UNDECIDED = Note(
     "Stopped before it was decided",
     "this sweep would add seeds to what is open; its own command, given again, goes on.",
 )
+
+
+def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
+    """Sweeps that have jobs without a result: sweep to phase to their number."""
+    sweeps = [
+        f"{sweep} has {counted(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"
+        for sweep, counts in jobs.items()
+    ]
+    if sweeps:
+        yield Note("Unfinished sweep", f"{listed(sweeps)}; the command of the sweep, given again, goes on.")
 
 
 def notes(

@@ -129,9 +129,8 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
     """Seeds without a score, as the configuration that they are scored at has no result with them."""
     if how != EACH:
         return
-    candidates = searched(runs)
-    confirmed = set(runs.loc[runs["phase"] == CONFIRM, CELL])
-    open_cells = candidates[~candidates[CELL].isin(confirmed)]
+    to_be_confirmed = set(runs.loc[runs["phase"].notna(), CELL])
+    open_cells = runs[~runs[CELL].isin(to_be_confirmed)]
     have_score = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     missing = []
     for cell, seeds in ended(open_cells).groupby(CELL)[REPLICATE].agg(frozenset).items():

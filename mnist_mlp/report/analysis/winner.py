@@ -45,6 +45,7 @@ class Winner:
         selections: Number of seeds that selected the configuration, and of those with a selection.
         candidates: Largest number of configurations that a seed selected from.
         is_selected_once: Whether configurations are tuned, and each cell selected one for all seeds.
+        compares_optimizers: Whether optimizers are compared.
         is_confirmed: Whether selections were retrained with fresh seeds.
         ties: Other cells with the same score.
         cells: Number of cells.
@@ -69,6 +70,7 @@ class Winner:
     selections: tuple[int, int]
     candidates: int
     is_selected_once: bool
+    compares_optimizers: bool
     is_confirmed: bool
     ties: Sequence[str]
     cells: int
@@ -103,6 +105,7 @@ def winner(comparison: Comparison) -> Winner:
         selections=(selected[0].count, selected[0].of) if (selected := comparison.selected.get(cell)) else (0, 0),
         candidates=_candidates(comparison, cell),
         is_selected_once=bool(comparison.tuned) and comparison.select == ONCE,
+        compares_optimizers="optim" in comparison.by,
         is_confirmed=bool((scored["phase"] == CONFIRM).any()),
         ties=summary.loc[np.isclose(summary["score"], best["score"], rtol=0, atol=1e-12), CELL].tolist()[1:],
         cells=len(summary),

@@ -15,6 +15,8 @@ from mnist_mlp.report.render.answer import answer
 PLAIN_WIDTH = 200  # columns where the output is no terminal
 SHOWN_PROBLEMS = 20
 SHOWN_CELLS = 50
+# Kinds of problems of which one is shown: they are no loss, and may be many.
+MANY = {ProblemKind.REPEATED: "are there again", ProblemKind.SUPERSEDED: "confirm earlier selections"}
 
 
 def show(
@@ -56,12 +58,14 @@ def show(
         say(f"failed: {run}: {reason} (traceback in its run.log)")
     if len(failures) > SHOWN_PROBLEMS:
         say(f"failed: {len(failures) - SHOWN_PROBLEMS} more, listed in runs.csv")
-    again = [problem for problem in problems if problem.kind is ProblemKind.REPEATED]
-    named = [*again[:1], *(problem for problem in problems if problem not in again)]
+    of_kind = {kind: [problem for problem in problems if problem.kind is kind] for kind in MANY}
+    others = [problem for problem in problems if problem.kind not in MANY]
+    named = [*(problem for of in of_kind.values() for problem in of[:1]), *others]
     for problem in named[:SHOWN_PROBLEMS]:
         say(f"left out: {problem.run}: {problem.why}")
-    if len(again) > 1:
-        say(f"left out: {len(again) - 1} more that are there again, listed in the report")
+    for kind, what in MANY.items():
+        if (more := len(of_kind[kind]) - 1) > 0:
+            say(f"left out: {more} more that {what}, listed in the report")
     if len(named) > SHOWN_PROBLEMS:
         say(f"left out: {len(named) - SHOWN_PROBLEMS} more, listed in the report")
     say(f"report: {directory / 'index.html'}")

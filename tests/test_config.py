@@ -296,7 +296,10 @@ def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
         ("seeds.weight=3", f"{NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
         ("seeds.weights=x", "allowed is null or a whole number, at least 0"),
         ("seeds=3", "allowed is {KEY:SEED}, with any of the keys weights, batches, dropout, modules"),
-        ("hydra.swepeer.trials=3", "there is no such key; python run.py --cfg hydra lists what Hydra has"),
+        (
+            "hydra.swepeer.trials=3",
+            "there is no such key (did you mean hydra.sweeper.trials?); python run.py --cfg hydra",
+        ),
     ],
 )
 def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None:

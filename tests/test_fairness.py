@@ -315,7 +315,7 @@ def test_a_seed_of_another_version_is_no_further_replicate(
     assert comparison.tuned == []
     left_out = {problem.run: problem.why for problem in results.problems}
     assert set(left_out) == set(map(str, older))
-    assert all(why.startswith("the same setting and seed, under another hash, as ") for why in left_out.values())
+    assert all(why.startswith("the same configuration and replicate as ") for why in left_out.values())
 
 
 def test_a_result_of_another_version_counts_before_a_failure(write_run: Write, summarise: Report) -> None:

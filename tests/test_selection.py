@@ -98,6 +98,16 @@ def test_select_once_goes_by_the_mean_over_seeds() -> None:
     assert failed[scored_runs(failed, ["lr"], ONCE)].index.tolist() == [0, 1]
 
 
+def test_select_once_takes_equal_means_as_ties_whatever_their_rounding() -> None:
+    frame = runs(
+        lr=[0.1] * 3 + [0.2] * 3,
+        replicate=[0, 1, 2] * 2,
+        val_accuracy=[0.1, 0.2, 0.3, 0.3, 0.2, 0.1],
+        val_loss=[2.0] * 3 + [1.0] * 3,
+    )
+    assert select(frame, ["lr"], ONCE)["candidate"].tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("seeds", "selecting", "expected"),
     [

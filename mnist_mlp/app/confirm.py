@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mnist_mlp.app.cells import (
@@ -20,7 +21,7 @@ from mnist_mlp.app.cells import (
 )
 from mnist_mlp.app.grids import check_known, key_of, override
 from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.choices import ALL_SEEDS
+from mnist_mlp.run.choices import ALL_SEEDS, Choices, recorded_choices
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.schema import Role
 from mnist_mlp.run.sweep_file import EACH, ONCE
@@ -49,17 +50,25 @@ class Confirmation:
     seeds: Sequence[int] | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
 
-    def seeds_for(self, search: Sequence[int], select: str) -> dict[str, list[int]]:
+    def seeds_for(
+        self, search: Sequence[int], select: str, recorded: Mapping[int, int] = MappingProxyType({})
+    ) -> dict[str, list[int]]:
         """Return the confirming seeds of each selection, by search seed (as text, or `ALL_SEEDS`).
 
+        Listed seeds are paired with search seeds in ascending order; pairs on record stay.
+
         Args:
-            search: Search seeds in ascending order; as many as the confirming ones if each selects for itself.
+            search: Search seeds in ascending order; as many as listed ones if each selects for itself.
             select: `EACH` or `ONCE`.
+            recorded: Search seed to its confirming seed, of earlier commands.
         """
-        seeds = [seed + FRESH for seed in search] if self.seeds is None else sorted(self.seeds)
         if select == ONCE:
-            return {ALL_SEEDS: seeds}
-        return {str(seed): [fresh] for seed, fresh in zip(search, seeds, strict=True)}
+            return {ALL_SEEDS: [seed + FRESH for seed in search] if self.seeds is None else sorted(self.seeds)}
+        if self.seeds is None:
+            return {str(seed): [seed + FRESH] for seed in search}
+        pairs = {seed: recorded[seed] for seed in search if recorded.get(seed) in self.seeds}
+        others = iter(sorted({*self.seeds} - {*pairs.values()}))
+        return {str(seed): [pairs[seed] if seed in pairs else next(others)] for seed in search}
 
     def retraining(self, job: Job, seed: int) -> list[str]:
         """Return the overrides of the job that retrains the configuration of a job with another seed."""
@@ -162,12 +171,50 @@ def check(
         raise UserError(
             f"{PLACE}: seed={list(confirmation.seeds)}: expected {len(seeds)}, as many as the search has. {_ways_out()}"
         )
+    _check_recorded(directory, seeds, confirmation, select)
     likely = likely_jobs(search, confirmation, make_jobs, compare, select)
+    count = len(likely)
+    if confirmation.conditions:  # with other conditions, one candidate may work and another not
+        fresh = next(iter(confirmation.seeds_for(seeds, select).values()))[0]
+        candidates = dict.fromkeys(tuple(confirmation.retraining(job, fresh)) for job in search)
+        likely = [*likely, *make_jobs([*candidates])]
     _refuse_seeds_of(search, likely)
     distinct([*search, *likely], directory)
-    log.info(
-        "%s: then %d jobs retrain what is selected for %d cells", PLACE, len(likely), len(cells_of(search, compare))
-    )
+    cells = cells_of(search, compare)
+    log.info("%s: then %d jobs retrain what is selected for %d cells", PLACE, count, len(cells))
+
+
+def recorded_pairs(choices: Choices) -> dict[int, int]:
+    """Return the confirming seed of each search seed on record."""
+    return {
+        int(seed): fresh
+        for of_cell in choices.values()
+        for seed, selection in of_cell.items()
+        if seed != ALL_SEEDS
+        for fresh in selection.confirmed
+    }
+
+
+def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirmation, select: str) -> None:
+    """Check that no seed has another part in an earlier command.
+
+    Raises:
+        UserError: One has.
+    """
+    choices = recorded_choices(directory)
+    confirming = {fresh for of_cell in choices.values() for of in of_cell.values() for fresh in of.confirmed}
+    for seed in seeds:
+        if seed in confirming:
+            raise UserError(f"seed={seed}: it confirms a selection in {directory}. Expected other search seeds.")
+    pairs = recorded_pairs(choices)
+    of_fresh = {fresh: seed for seed, fresh in pairs.items()}
+    if select == ONCE:
+        return
+    for text, (fresh,) in confirmation.seeds_for(seeds, select, pairs).items():
+        if (other := of_fresh.get(fresh, int(text))) != int(text):
+            raise UserError(
+                f"{PLACE}: seed={fresh} confirms the selection of seed {other} in {directory}. Expected other seeds."
+            )
 
 
 def likely_jobs(

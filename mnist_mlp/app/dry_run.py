@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from statistics import mean
 
-from mnist_mlp.app.cells import COMPARE, cells_of, check_compared, replicates_of, table
-from mnist_mlp.app.confirm import likely_jobs, with_seed
+from mnist_mlp.app.cells import COMPARE, cells_of, check_compared, replicates_of, table, varying_sources
+from mnist_mlp.app.confirm import likely_jobs
+from mnist_mlp.app.grids import key_of
 from mnist_mlp.app.sequential import seeds_of
 from mnist_mlp.app.state import Request, State
+from mnist_mlp.run.schema import Role, role_of
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
 
@@ -36,28 +37,30 @@ def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[st
 
 
 def _outline(request: Request, state: State, undone: set[Job], confirming: int) -> Iterator[tuple[str, str]]:
+
     cells = cells_of(request.search, request.compare)
     values = table(request.search, request.compare)
     keys = ", ".join(f"{key} ({values[key].nunique(dropna=False)})" for key in request.compare)
     yield "cells", f"{len(cells)}, compared by {keys}"
     if single := check_compared(request.search, request.compare):
         yield "", f"one value only: {', '.join(single)}"
-    candidates = {cell: len({tuple(with_seed(job.overrides, 0)) for job in jobs}) for cell, jobs in cells.items()}
+    candidates = {cell: len({_configuration(job) for job in jobs}) for cell, jobs in cells.items()}
     if request.tuned:
         counts = Counter(candidates.values())
         each = " and ".join(
             f"{number} candidates in {'each cell' if len(counts) == 1 else f'{many} cells'}"
             for number, many in sorted(counts.items(), reverse=True)
         )
-        how = (
-            "each seed selects for itself" if request.select == EACH else "a cell selects once, by the mean over seeds"
-        )
+        streams = pd.Series([(*configuration.seeds(job.config).values(),) for job in request.search])
+        is_each = request.select == EACH and len(sources.apart(streams)) < 2
+        how = "each seed selects for itself" if is_each else "a cell selects once, by the mean over seeds"
         yield "tuned", f"{', '.join(request.tuned)}: {each}; {how}"
         if others := [key for key in request.tuned if not key.startswith("optim.")]:
             yield "", f"to compare {others[0]} instead: '{COMPARE}=[{','.join([*request.compare, others[0]])}]'"
     for key, seeds in replicates_of(request.search).items():
         shown = ", ".join(map(str, seeds[:SHOWN_SEEDS])) + (", ..." if len(seeds) > SHOWN_SEEDS else "")
-        few = f"; a verdict needs at least {FEWEST}" if len(seeds) < FEWEST and not request.sequential else ""
+        is_few = len(seeds) < FEWEST and not request.sequential and not varying_sources(request.search)
+        few = f"; a verdict needs at least {FEWEST}" if is_few else ""
         yield "replicates", f"{len(seeds)}: {key} {shown}{few}"
     for phase in request.phases:
         jobs = state.phases[phase]
@@ -77,15 +80,23 @@ def _outline(request: Request, state: State, undone: set[Job], confirming: int) 
         )
 
 
+def _configuration(job: Job) -> tuple[str, ...]:
+    """Return the overrides of a job but for its seeds."""
+    return tuple(one for one in job.overrides if role_of(key_of(one)) is not Role.REPLICATE)
+
+
 def _likely(request: Request) -> list[Job]:
     assert request.confirmation is not None
     return likely_jobs(request.search, request.confirmation, request.make_jobs, request.compare, request.select)
 
 
 def _time(done: Sequence[Job], todo: Sequence[Job]) -> str:
-    seconds = [summary["wall_seconds"] for job in done if "wall_seconds" in (summary := job.summary())]
-    if seconds:
-        return f"{len(todo)} to do; about {mean(seconds) * len(todo):.0f} s of one worker, by {len(done)} finished runs"
+    finished = [(job.steps, summary["wall_seconds"]) for job in done if "wall_seconds" in (summary := job.summary())]
+    steps, seconds = (sum(of) for of in zip(*finished, strict=True)) if finished else (0, 0.0)
+    if finished:
+        per_step = seconds / steps if steps else 0.0
+        total = sum(job.steps for job in todo) * per_step or seconds / len(finished) * len(todo)
+        return f"{len(todo)} to do; about {total:.0f} s of one worker, by {len(done)} finished runs"
     of_steps = [job.steps * job.step_seconds for job in todo if job.step_seconds is not None]
     if len(of_steps) < len(todo) or not todo:
         return f"{len(todo)} to do; no finished run to estimate the time from"

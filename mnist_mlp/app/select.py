@@ -1,15 +1,13 @@
 """Selection of configurations by the results of a search, and the jobs that confirm the selections."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from mnist_mlp.app.cells import names, table_with_results
 from mnist_mlp.app.confirm import Confirmation, MakeJobs, Replicates
-from mnist_mlp.run.choices import ALL_SEEDS, CHOICES_FILE, Candidate, Choices, Selection, read_choices
-from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.choices import ALL_SEEDS, Candidate, Choices, Selection, recorded_choices
 from mnist_mlp.run.record import finite
 from mnist_mlp.run.startup import importing
 from mnist_mlp.run.sweep_file import EACH
@@ -42,8 +40,8 @@ def select(
 ) -> Confirmed:
     """Select configurations, and make the jobs that confirm them.
 
-    A selection on record that was made among more jobs, by an earlier and wider command, stays. If the configuration
-    that it selected is not in this search, this search has nothing to confirm there.
+    Candidates that earlier commands evaluated take part. If the configuration that is selected is none of this search,
+    this search has nothing to confirm there.
 
     Args:
         directory: Sweep directory.
@@ -60,31 +58,28 @@ def select(
         from mnist_mlp.report.analysis.selection import CANDIDATE, number_candidates, rank_candidates
 
     in_order = sorted(search, key=lambda job: str(job.directory))  # as the report reads them
+    recorded = recorded_choices(directory)
+    keys = list(dict.fromkeys([*tuned, *_tuned_keys(recorded)]))  # an earlier command may have tuned others as well
     runs = table_with_results(in_order, compare)
-    runs[[key for key in tuned if key not in runs]] = None
-    runs[CANDIDATE] = number_candidates(runs, tuned)
+    runs[[key for key in keys if key not in runs]] = None
+    runs[CANDIDATE] = number_candidates(runs, keys)
     within = [CELL, REPLICATE] if how == EACH else [CELL]
     evaluated = {key: rows.index for key, rows in runs.groupby([*within, CANDIDATE])}
-    recorded: Choices = {}
-    with suppress(Unreadable):  # a missing file, or a damaged one, which is written again
-        recorded = read_choices(directory / CHOICES_FILE)
     choices: dict[str, dict[str, Selection]] = {}
     wanted: list[tuple[str, str, int, list[str]]] = []  # cell, search seed, confirming seed, overrides
-    for key, ranked in rank_candidates(runs, tuned, within).groupby(within, sort=True):
+    for key, ranked in rank_candidates(runs, keys, within).groupby(within, sort=True):
         cell, seed = str(key[0]), str(key[1]) if how == EACH else ALL_SEEDS
         rows = [evaluated[(*key, number)] for number in ranked[CANDIDATE]]
         candidates = [
             Candidate(
-                configuration={str(k): v for k, v in runs.loc[of[0], list(tuned)].to_dict().items()},
+                configuration={str(k): v for k, v in runs.loc[of[0], keys].to_dict().items()},
                 accuracy=float(accuracy),
                 loss=float(loss),
                 jobs=names([in_order[row] for row in of], directory),
             )
             for of, accuracy, loss in zip(rows, ranked["accuracy"], ranked["loss"], strict=True)
         ]
-        selection = Selection(configuration=candidates[0].configuration, candidates=candidates, confirmed={})
-        if wider := _wider(recorded.get(cell, {}).get(seed), selection, directory):
-            selection = replace(wider, confirmed={})
+        selection = _with_recorded(candidates, recorded.get(cell, {}).get(seed), directory, how)
         choices.setdefault(cell, {})[seed] = selection
         configurations = [finite(dict(candidate.configuration)) for candidate in candidates]
         if (selected := finite(dict(selection.configuration))) in configurations:
@@ -100,13 +95,36 @@ def select(
     return Confirmed(choices, scored, distinct(jobs, directory))
 
 
-def _wider(recorded: Selection | None, selection: Selection, directory: Path) -> Selection | None:
-    """Return a selection on record if it was made among the jobs of this one and others, which all have a result."""
-    if recorded is None:
-        return None
-    theirs, ours = {*recorded.searched}, {*selection.searched}
-    is_wider = theirs > ours and all(status_of(directory / job) in FINISHED for job in theirs - ours)
-    return recorded if is_wider else None
+def _tuned_keys(choices: Choices) -> set[str]:
+    """Return the keys of all configurations."""
+    return {key for of_cell in choices.values() for selection in of_cell.values() for key in selection.configuration}
+
+
+def _with_recorded(candidates: Sequence[Candidate], recorded: Selection | None, directory: Path, how: str) -> Selection:
+    """Select among the candidates of a search and those on record that still have a result.
+
+    Args:
+        candidates: Candidates of the search, the best first.
+        recorded: Selection on record.
+        directory: Sweep directory.
+        how: `EACH` or `ONCE`. With `ONCE`, means over other seeds do not compare, so the selection on record counts
+            as a whole if it was made among these jobs and others.
+    """
+    from mnist_mlp.report.analysis.selection import preference
+
+    ours = {job for candidate in candidates for job in candidate.jobs}
+    others = [
+        candidate
+        for candidate in (recorded.candidates if recorded else ())
+        if not ours & {*candidate.jobs} and all(status_of(directory / job) in FINISHED for job in candidate.jobs)
+    ]
+    if how == EACH:
+        ranked = sorted([*candidates, *others], key=lambda of: preference(of.accuracy, of.loss, of.configuration))
+        return Selection(configuration=ranked[0].configuration, candidates=ranked, confirmed={})
+    theirs = {*recorded.searched} if recorded else set()
+    if recorded and theirs > ours and all(status_of(directory / job) in FINISHED for job in theirs - ours):
+        return replace(recorded, confirmed={})
+    return Selection(configuration=candidates[0].configuration, candidates=candidates, confirmed={})
 
 
 def jobs_for(make_jobs: MakeJobs, overrides: Sequence[Sequence[str]]) -> list[Job]:

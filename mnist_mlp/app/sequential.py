@@ -21,7 +21,7 @@ from mnist_mlp.app.cells import (
     tuned_keys_of,
     varying_sources,
 )
-from mnist_mlp.app.confirm import EXAMPLE, Confirmation, Replicates, search_seeds
+from mnist_mlp.app.confirm import EXAMPLE, FRESH, Confirmation, Replicates, search_seeds
 from mnist_mlp.run import configuration
 from mnist_mlp.run.choices import ALL_SEEDS, CHOICES_FILE, Choices, read_choices
 from mnist_mlp.run.errors import ConfigError, UserError
@@ -94,7 +94,8 @@ def seeds_of(search: Sequence[Job], confirmation: Confirmation | None, plan: Seq
         used = {seed for job in search for seed in configuration.seeds(job.config).values()}
         (initial,) = confirmation.seeds_for(initial, select).values()
     elif confirmation:
-        used = {*(confirmation.seeds or ())}
+        listed = confirmation.seeds or ()
+        used = {*listed, *(seed - FRESH for seed in listed)}
     added = (seed for seed in count(max(initial) + 1) if seed not in used)
     return Seeds(initial, [*initial, *islice(added, max(0, plan.max_seeds - len(initial)))])
 
@@ -140,21 +141,32 @@ def check(
     )
 
 
-def check_initial(cells: Collection[str], initial: Collection[str]) -> None:
-    """Check that every cell of a search has initial jobs to add seeds to.
+def check_initial(
+    directory: Path, cells: Mapping[str, Sequence[Job]], initial: Replicates, choices: Choices | None
+) -> None:
+    """Check that every replicate of a search has an initial job, and was selected among the jobs of this search.
+
+    Further replicates are searched with the candidates of this command, so earlier ones must have had the same.
 
     Args:
-        cells: Cells of the search.
-        initial: Cells with initial jobs.
+        directory: Sweep directory.
+        cells: Jobs of the search, by cell.
+        initial: Scored jobs of the initial seeds.
+        choices: Selections, if each seed selects for itself.
 
     Raises:
-        UserError: A cell has none, as a wider search has selected a configuration that this search does not have.
+        UserError: One has not, as a wider command has evaluated other candidates.
     """
-    if without := sorted({*cells} - {*initial}):
-        raise UserError(
-            f"{PLACE}: expected the configuration that an earlier and wider search has selected for {without[0]} in "
-            "this search. Repeat the wider command, or use another hydra.sweep.dir=DIR."
-        )
+    for cell, jobs in cells.items():
+        is_same = cell in initial
+        for seed, selection in (choices or {}).get(cell, {}).items():
+            ours = {*names([job for job in jobs if job.config[SEED] == int(seed)], directory)}
+            is_same &= not ours or ({*selection.searched} == ours and int(seed) in initial[cell])
+        if not is_same:
+            raise UserError(
+                f"{PLACE}: expected the same candidates of {cell} for all seeds. An earlier command has searched "
+                "others in this directory: repeat the wider command, or use another hydra.sweep.dir=DIR."
+            )
 
 
 class Added(NamedTuple):

@@ -1,7 +1,7 @@
 """How far a sweep is: which jobs it has by now, and what its results have decided.
 
 Everything follows from the request and from what the directory holds: the results, and the selections of earlier and
-wider commands (see `mnist_mlp.app.confirm.select`). So a sweep that runs and one that is resumed take the same way.
+wider commands (see `mnist_mlp.app.select`). So a sweep that runs and one that is resumed take the same way.
 Nothing is written here.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from mnist_mlp.app import sequential
 from mnist_mlp.app.cells import SEED, cells_of, names, tuned_keys_of
-from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, search_seeds, with_seed
+from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, recorded_pairs, search_seeds, with_seed
 from mnist_mlp.app.select import Confirmed, jobs_for, select
 from mnist_mlp.app.sequential import Added, merge_choices
-from mnist_mlp.run.choices import ALL_SEEDS, Choices
+from mnist_mlp.run.choices import ALL_SEEDS, Choices, recorded_choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
 from mnist_mlp.run.schema import COMPARED
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
@@ -100,13 +100,14 @@ def state_of(request: Request, have_results: Callable[[Sequence[Job]], bool]) ->
     if request.confirmation:
         if not have_results(search):
             return state
-        choices, initial, jobs = request.confirm(search, request.confirmation.seeds_for(seeds, request.select))
+        pairs = recorded_pairs(recorded_choices(request.directory))
+        choices, initial, jobs = request.confirm(search, request.confirmation.seeds_for(seeds, request.select, pairs))
         state = replace(state, phases={**state.phases, CONFIRM: jobs}, choices=choices)
     if request.sequential:
         cells = cells_of(search, request.compare)
         if not request.confirmation:
             initial = {cell: {int(job.config[SEED]): job for job in jobs} for cell, jobs in cells.items()}
-        sequential.check_initial(cells, initial)
+        sequential.check_initial(request.directory, cells, initial, state.choices if request.select == EACH else None)
         if request.confirmation and request.select == EACH:
             add = partial(_add_replicates, request, have_results)
         else:

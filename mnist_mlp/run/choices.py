@@ -75,15 +75,12 @@ def write_choices(directory: Path, choices: Choices) -> None:
     If the same configuration is selected again, jobs that confirm it stay as well: by `ALL_SEEDS` all of them, else
     those of a command that has none of its own. A job of the search confirms nothing.
     """
-    content: dict[str, dict[str, Selection]] = {}
-    with suppress(Unreadable):  # a missing or damaged file is written again
-        content = {cell: dict(of_cell) for cell, of_cell in read_choices(directory / CHOICES_FILE).items()}
+    content = recorded_choices(directory)
     for cell, of_cell in choices.items():
         for seed, selection in of_cell.items():
             before = content.setdefault(cell, {}).get(seed)
             confirmed = dict(selection.confirmed)
-            is_same = before and finite(dict(before.configuration)) == finite(dict(selection.configuration))
-            if before and is_same and (seed == ALL_SEEDS or not confirmed):
+            if before and _select_the_same(before, selection) and (seed == ALL_SEEDS or not confirmed):
                 confirmed = {**before.confirmed, **confirmed}
             content[cell][seed] = Selection(
                 configuration=selection.configuration, candidates=selection.candidates, confirmed=confirmed
@@ -96,6 +93,13 @@ def write_choices(directory: Path, choices: Choices) -> None:
         if path.read_text(encoding="utf-8") == text:
             return
     write_atomically(path, text)
+
+
+def _select_the_same(one: Selection, other: Selection) -> bool:
+    """Return whether two selections are of one configuration, though one of them may tell it by fewer keys."""
+    if finite(dict(one.configuration)) == finite(dict(other.configuration)):
+        return True
+    return bool(one.candidates and other.candidates and {*one.candidates[0].jobs} & {*other.candidates[0].jobs})
 
 
 def _as_json(selection: Selection, searched: set[str]) -> dict[str, Any]:
@@ -118,14 +122,26 @@ def read_choices(path: Path) -> dict[str, dict[str, Selection]]:
         raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
 
 
-def _seed(text: str) -> str:
-    if text != ALL_SEEDS and str(int(text)) != text:
+def recorded_choices(directory: Path) -> dict[str, dict[str, Selection]]:
+    """Read the selections of a sweep; none if the file is missing, or damaged and thus will be written again."""
+    with suppress(Unreadable):
+        return read_choices(directory / CHOICES_FILE)
+    return {}
+
+
+def _number(text: str) -> int:
+    """Return a seed that is written as JSON's keys are."""
+    if not text.isdecimal() or str(int(text)) != text:
         raise ValueError(f"{text[:40]} is not a seed")
-    return text
+    return int(text)
+
+
+def _seed(text: str) -> str:
+    return text if text == ALL_SEEDS else str(_number(text))
 
 
 def _selection(content: Mapping[str, Any]) -> Selection:
-    confirmed = {int(seed): job for seed, job in content["confirmed"].items()}
+    confirmed = {_number(seed): job for seed, job in content["confirmed"].items()}
     texts(list(confirmed.values()))
     return Selection(
         configuration=dict(content["configuration"]),

@@ -200,7 +200,9 @@ def allowed(setting_: Field[Any]) -> str:
 
 def _within(value: float, meta: Mapping[str, Any]) -> bool:
     limits = {key: meta[key] for key in BOUNDS if meta.get(key) is not None}
-    return math.isfinite(value) and all(getattr(operator, key)(value, limit) for key, limit in limits.items())
+    return (isinstance(value, int) or math.isfinite(value)) and all(
+        getattr(operator, key)(value, limit) for key, limit in limits.items()
+    )
 
 
 def find_setting(key: str) -> Field[Any] | None:

@@ -173,7 +173,7 @@ def once(results: Results, by: Sequence[str]) -> Results:
     keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]
     apart = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
     texts = [runs[key].map(as_typed) for key in apart]
-    return newest(results, list(zip(*texts, strict=True)), "the same setting and seed, under another hash, as")
+    return newest(results, list(zip(*texts, strict=True)), "the same configuration and replicate as")
 
 
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
@@ -206,12 +206,15 @@ def _word(text: str) -> str:
 def searched(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that configurations are selected by.
 
-    In a cell with confirmed selections, these are the runs of its search; in others, all that confirm nothing.
+    In a cell with confirmed selections, these are the runs of its search; in others, the runs that are scored, or those
+    of a search that is not confirmed yet if there are no others.
     """
-    others = runs[runs["phase"] != CONFIRM]
-    confirmed = others[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])
-    of_search = others[(others["phase"] == SEARCH) | ~confirmed]
-    return runs if of_search.empty else of_search
+    is_search, is_confirmed = runs["phase"] == SEARCH, runs["phase"] == CONFIRM
+    is_tested = pd.Series(runs.index.isin(tested(runs).index), runs.index) & ~is_confirmed
+    confirmed = is_confirmed.groupby(runs[CELL]).transform("any")
+    has_tested = is_tested.groupby(runs[CELL]).transform("any")
+    selecting: pd.DataFrame = runs[(is_search & (confirmed | ~has_tested)) | (is_tested & ~confirmed)]
+    return runs if selecting.empty else selecting
 
 
 def tested(runs: pd.DataFrame) -> pd.DataFrame:

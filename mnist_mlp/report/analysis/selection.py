@@ -15,7 +15,7 @@ selected configuration, and so are statements about them.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,27 @@ def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
         runs: Runs with `cell` and the tuned keys.
         tuned: Tuned keys; without any, each cell has one candidate.
     """
-    keys = sorted(tuned, key=lambda key: (key != LEARNING_RATE, key))
-    order = {CELL: runs[CELL], **{f"key {number}": _by_value(runs[key]) for number, key in enumerate(keys)}}
+    order = {CELL: runs[CELL], **{f"key {n}": _by_value(runs[key]) for n, key in enumerate(_in_order(tuned))}}
     numbers: pd.Series = pd.DataFrame(order).groupby(list(order), sort=True).ngroup()
     return numbers
+
+
+def _in_order(keys: Iterable[str]) -> list[str]:
+    """Return tuned keys in the order in which their values break ties."""
+    return sorted(keys, key=lambda key: (key != LEARNING_RATE, key))
+
+
+def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what candidates of one cell and replicate are sorted by, the best first, as `rank_candidates` does.
+
+    Args:
+        accuracy: Accuracy on the selection split.
+        loss: Loss on that split.
+        configuration: Tuned key to its value; None or NaN if the candidate does not have it.
+    """
+    values = [configuration[key] for key in _in_order(configuration)]
+    places = [(2, 0.0, "") if value is None or value != value else sort_key(as_typed(value)) for value in values]
+    return (-round(accuracy, DECIMALS), round(loss, DECIMALS), places)
 
 
 def _by_value(values: pd.Series) -> pd.Series:

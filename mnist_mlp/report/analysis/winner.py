@@ -127,8 +127,8 @@ def winner(comparison: Comparison) -> Winner:
 
 def _candidates(comparison: Comparison, cell: str) -> int:
     runs = searched(comparison.runs)
-    of_cell = ended(runs[runs[CELL] == cell])
-    return int(of_cell.groupby(REPLICATE).size().max()) if comparison.tuned else 1
+    sizes = ended(runs[runs[CELL] == cell]).groupby(REPLICATE).size()
+    return max(sizes, default=0) if comparison.tuned else 1
 
 
 def _rivals(comparison: Comparison) -> dict[Verdict, list[Rival]]:

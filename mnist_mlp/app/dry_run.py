@@ -8,6 +8,7 @@ from mnist_mlp.app.confirm import likely_jobs
 from mnist_mlp.app.grids import key_of
 from mnist_mlp.app.sequential import seeds_of
 from mnist_mlp.app.state import Request, State
+from mnist_mlp.run import configuration
 from mnist_mlp.run.schema import Role, role_of
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
@@ -37,6 +38,9 @@ def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[st
 
 
 def _outline(request: Request, state: State, undone: set[Job], confirming: int) -> Iterator[tuple[str, str]]:
+    import pandas as pd
+
+    from mnist_mlp.report.analysis import sources
 
     cells = cells_of(request.search, request.compare)
     values = table(request.search, request.compare)

@@ -110,8 +110,8 @@ class GridSweeper(BasicSweeper):
         """Compose and check every job, and launch those that have no result yet."""
         from mnist_mlp.app import confirm, sequential
         from mnist_mlp.app.cells import read_select
-        from mnist_mlp.app.compose import compose
-        from mnist_mlp.app.plan import plan
+        from mnist_mlp.app.compose import Compositions, compose
+        from mnist_mlp.app.plan import Kind, plan
         from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
         from mnist_mlp.sweeps.jobs import Job
@@ -130,10 +130,14 @@ class GridSweeper(BasicSweeper):
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
 
+        compositions, kinds = Compositions(loader), dict[str, Kind]()
+
         @cache  # as every round of a sweep asks again for the jobs of earlier rounds
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
-            composed = ((jobs[number], job_config) for number, job_config in compose(loader, config, jobs))
-            return plan(directory, composed, count=len(jobs), progress=config.progress, timed=config.dry_run)
+            composed = ((jobs[number], job_config) for number, job_config in compose(compositions, config, jobs))
+            return plan(
+                directory, composed, count=len(jobs), progress=config.progress, timed=config.dry_run, kinds=kinds
+            )
 
         def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:
             return made(tuple(map(tuple, jobs)))

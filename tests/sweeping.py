@@ -10,9 +10,9 @@ from conftest import ROOT, config_loader, sweep_config
 from omegaconf import OmegaConf
 
 from mnist_mlp import __version__
-from mnist_mlp.app.compose import compose
+from mnist_mlp.app.compose import Compositions, compose
 from mnist_mlp.app.confirm import MakeJobs, read
-from mnist_mlp.app.plan import plan
+from mnist_mlp.app.plan import Kind, plan
 from mnist_mlp.app.register import register
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.app.sweep import run_sweep
@@ -30,11 +30,13 @@ def planning(top: Path, *given: str) -> Iterator[MakeJobs]:
     """Yield what makes jobs of overrides, on digits, for a sweep in this directory that is given these itself."""
     with config_loader() as loader:
         config = sweep_config(loader, *given)
+        compositions, kinds = Compositions(loader), dict[str, Kind]()
 
         @functools.cache  # as the sweeper does
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
             on_digits = [[*overrides, "data=digits"] for overrides in jobs]
-            return plan(top, ((jobs[number], composed) for number, composed in compose(loader, config, on_digits)))
+            composed = compose(compositions, config, on_digits)
+            return plan(top, ((jobs[number], job_config) for number, job_config in composed), kinds=kinds)
 
         def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:
             return made(tuple(map(tuple, jobs)))

@@ -35,12 +35,12 @@ CHOICE = re.compile(r"[\w/-]+")  # the option of a group, which is chosen before
 
 
 def compose(
-    loader: ConfigLoader, config: DictConfig, jobs: Sequence[Sequence[str]]
+    loader: "ConfigLoader | Compositions", config: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[tuple[int, DictConfig]]:
     """Compose the jobs of a sweep; a job's number is left open (see `as_job`).
 
     Args:
-        loader: Hydra's.
+        loader: Hydra's, or compositions that are shared with other calls.
         config: Configuration of the sweep.
         jobs: Overrides of each job.
 
@@ -50,7 +50,7 @@ def compose(
     cells: dict[tuple[str, ...], list[int]] = {}
     for number, overrides in enumerate(jobs):
         cells.setdefault(_without_seeds(overrides), []).append(number)
-    compositions = Compositions(loader)
+    compositions = loader if isinstance(loader, Compositions) else Compositions(loader)
     for numbers in cells.values():
         for number in numbers:
             yield number, compositions.of(config, jobs[number])

@@ -36,6 +36,7 @@ def plan(
     count: int | None = None,
     progress: bool = False,
     timed: bool = False,
+    kinds: "dict[str, Kind] | None" = None,
 ) -> list[Job]:
     """Check and return the jobs of a sweep; configurations that cannot give different results are one job.
 
@@ -47,6 +48,7 @@ def plan(
         count: Number of jobs; None if unknown.
         progress: Whether to show how many jobs have been checked.
         timed: Whether to measure how long a training step of each kind takes on the CPU.
+        kinds: Kinds that have been checked by other calls, to which those of this call are added; None for none.
 
     Raises:
         UserError: A job could not work, or two would write into one directory.
@@ -57,7 +59,7 @@ def plan(
         from mnist_mlp.training.stack.plan import stack_key
 
     jobs: list[Job] = []
-    kinds: dict[str, Kind] = {}
+    kinds = {} if kinds is None else kinds
     for overrides, config in counted(configs, count, "jobs checked", progress):
         plain, chosen = configuration.plain(config), choices(config.hydra)
         schema.check(plain)

@@ -50,6 +50,8 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
     """Configuration keys with several values that the choice of their group's option does not explain."""
 
     def varies(key: str) -> bool:
+        if runs[key].nunique(dropna=False) < 2:  # as of most keys, and faster to see
+            return False
         group = key.partition(".")[0]
         parts = runs.groupby(group)[key] if group in schema.GROUPS and group != key else [(None, runs[key])]
         return any(part.nunique(dropna=False) > 1 for _, part in parts)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -48,6 +49,17 @@ def _nothing(comparison: Comparison) -> str:
 
 def _winner(comparison: Comparison) -> str:
     """Render what is known about the best cell (see `Winner`)."""
+    return _winner_template().render(
+        best=winner(comparison),
+        trained=sentence(trained(comparison))[:-1],
+        reasons=explanations(comparison, comparison.rivals),
+        margin=margin_in_points(comparison),
+        most=NAMED,
+    )
+
+
+@cache  # as compiling it takes longer than all else about an answer
+def _winner_template() -> jinja2.Template:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined)
     environment.filters |= {
         "counted": counted,
@@ -61,13 +73,7 @@ def _winner(comparison: Comparison) -> str:
         "points": points,
         "probability": probability,
     }
-    return environment.get_template("winner.txt.jinja").render(
-        best=winner(comparison),
-        trained=sentence(trained(comparison))[:-1],
-        reasons=explanations(comparison, comparison.rivals),
-        margin=margin_in_points(comparison),
-        most=NAMED,
-    )
+    return environment.get_template("winner.txt.jinja")
 
 
 def _diverged(count: int) -> str:

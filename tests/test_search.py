@@ -118,3 +118,33 @@ def test_what_is_no_search_is_named(combinations: Combinations, arguments: list[
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_places_of_a_cell_do_not_depend_on_what_others_search(combinations: Combinations) -> None:
+    sweep = ("optim=adam,rmsprop", "optim.lr=tag(log,interval(1e-4,1))", "hydra.sweeper.trials=8")
+    alone = rates(combinations(*sweep), ADAM)
+    for grids in ("{rmsprop:{optim.alpha:'interval(0.9,0.99)'}}", "{rmsprop:{batch_size:'int(interval(8,64))'}}"):
+        assert rates(combinations(*sweep, f"hydra.sweeper.grids={grids}"), ADAM) == alone
+    # A further key of its own comes behind the learning rate.
+    wider = "hydra.sweeper.grids={adam:{batch_size:'int(interval(8,64))'}}"
+    assert rates(combinations(*sweep, wider), ADAM) == alone
+
+
+@pytest.mark.parametrize("log", [True, False])
+@pytest.mark.parametrize(("low", "high"), [(0.999, 0.9999), (1e-4, 1.0), (100.0, 100.1), (1e-9, 2e-9)])
+def test_a_thousand_trials_are_a_thousand_values(low: float, high: float, log: bool) -> None:
+    interval = Interval(low, high, log, whole=False)
+    for key in ("a", "b"):
+        assert len({interval.at(point[key]) for point in places(["a", "b"], 1000)}) == 1000
+
+
+def test_values_have_no_more_digits_than_needed() -> None:
+    assert Interval(1e-4, 1.0, log=True, whole=False).at(0.123456) == 0.0003118
+    assert Interval(0.0, 1.0, log=False, whole=False).at(0.123456) == 0.1235
+    assert Interval(16.0, 256.0, log=False, whole=False).at(0.123456) == 45.63
+
+
+@pytest.mark.parametrize("key", ["+data.train_size", "++data.train_size", "++seed", "+init"])
+def test_a_key_that_is_added_has_its_role(combinations: Combinations, key: str) -> None:
+    with pytest.raises(ConfigError, match="allowed are settings to tune"):
+        combinations(f"{key}=int(interval(100,500))", "hydra.sweeper.trials=4")

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from types import MappingProxyType
 from typing import Any
 
@@ -59,11 +59,10 @@ def expand(
     grids = read(tree, options, compare)
     for optimizer, grid in grids.items():
         _refuse_given_twice([f"{key}=interval" for key in searched], optimizer, grid)
-    keys = sorted({*searched, *(key for grid in grids.values() for key in grid if _is_searched(grid[key]))})
-    check_trials(trials, bool(keys))
-    points = places(keys, trials) if keys else []
-    settings = {optimizer: list(_settings({**searched, **grid}, points)) for optimizer, grid in grids.items()}
-    usual = list(_settings(searched, points))
+    is_search = bool(searched) or any(map(_is_searched, chain.from_iterable(grid.values() for grid in grids.values())))
+    check_trials(trials, is_search)
+    settings = {optimizer: list(_settings({**searched, **grid}, trials)) for optimizer, grid in grids.items()}
+    usual = list(_settings(searched, trials))
     used, jobs = set(), []
     for combination in combinations:
         optimizer = _optimizer(combination) or default
@@ -147,16 +146,22 @@ def _is_value(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _settings(grid: Grid, points: Sequence[Mapping[str, float]]) -> Iterator[list[str]]:
-    """The overrides of each setting of a grid: the product of its values, and of the trials of what is searched."""
+def _settings(grid: Grid, trials: Any) -> Iterator[list[str]]:
+    """Return the overrides of each setting of a grid: the product of its values, and of the trials of what is searched.
+
+    Args:
+        grid: Grid of one optimizer.
+        trials: Number of trials; anything if nothing is searched.
+    """
     crossed, searched = [], {}
     for key, values in grid.items():
         if isinstance(values, Sequence):
             crossed.append([[override(key, value)] for value in values])
         else:
             searched[key] = values
-    trials = [[override(key, range_.at(point[key])) for key, range_ in searched.items()] for point in points]
-    for parts in product(*crossed, trials if searched else [[]]):
+    points = places(searched, trials) if searched else []
+    tried = [[override(key, range_.at(point[key])) for key, range_ in searched.items()] for point in points]
+    for parts in product(*crossed, tried if searched else [[]]):
         yield [given for part in parts for given in part]
 
 

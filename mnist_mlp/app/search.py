@@ -6,7 +6,7 @@ several values. Everything else that has several values is crossed.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +18,9 @@ from mnist_mlp.run.schema import Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags
-DIGITS = 4  # of a value that is searched: more tell nothing apart, and would be in every job's overrides
+LEARNING_RATE = "optim.lr"
+PLACES = 3200  # places of an interval that have values of their own: a thousand trials are as far apart in bases 2 to 5
+LEAST_DIGITS = 4  # of a value on a logarithmic scale
 
 
 class Dimension(Protocol):
@@ -46,7 +48,14 @@ class Interval:
             value = self.low + place * (high - self.low)
         if self.whole:
             return min(int(self.high), max(int(self.low), math.floor(value)))
-        return min(self.high, max(self.low, float(f"{value:.{DIGITS}g}")))
+        return min(self.high, max(self.low, self._rounded(value)))
+
+    def _rounded(self, value: float) -> float:
+        """Return a value with as few digits as keep `PLACES` places apart: the overrides of every job have it."""
+        if self.log:
+            spacing = math.log(self.high / self.low) / PLACES  # relative
+            return float(f"{value:.{max(LEAST_DIGITS, 1 + math.ceil(-math.log10(spacing)))}g}")
+        return round(value, math.ceil(-math.log10((self.high - self.low) / PLACES)))
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.
     sweep = given.value() if given.is_sweep_override() else None
     if not isinstance(sweep, IntervalSweep) and not (isinstance(sweep, ChoiceSweep) and sweep.tags):
         return None
-    key, text = given.get_key_element(), f"{place}{given.input_line}"
+    key, text = given.get_key_element().lstrip("+~"), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
     if key in compare:
@@ -112,16 +121,18 @@ def check_trials(trials: Any, searched: bool) -> None:
         )
 
 
-def places(keys: Sequence[str], trials: int) -> list[Mapping[str, float]]:
-    """Where each trial lies in the unit cube of the keys: scrambled points of Halton's, the same every time.
+def places(keys: Collection[str], trials: int) -> list[Mapping[str, float]]:
+    """Return where each trial lies in the unit cube of the keys: scrambled points of Halton's, the same every time.
 
-    More trials begin with the same ones (Owen 2017, "A randomized Halton algorithm in R").
+    More trials begin with the same ones (Owen 2017, "A randomized Halton algorithm in R"). Dimensions are numbered by
+    the keys, the learning rate first and then by name, so a further key that comes later moves nothing.
 
     Args:
-        keys: all that any cell searches.
-        trials: how many, at least 1.
+        keys: Keys that one cell searches, at least one.
+        trials: Number of trials, at least 1.
     """
     from scipy.stats import qmc  # here, as it takes a second, which every other command is spared
 
-    points = qmc.Halton(len(keys), scramble=True, rng=0).random(trials)
-    return [dict(zip(keys, map(float, point), strict=True)) for point in points]
+    in_order = sorted(keys, key=lambda key: (key != LEARNING_RATE, key))
+    points = qmc.Halton(len(in_order), scramble=True, rng=0).random(trials)
+    return [dict(zip(in_order, map(float, point), strict=True)) for point in points]

@@ -246,3 +246,30 @@ def test_sweep_file_damaged_while_the_sweep_runs_ends_with_a_message(tmp_path: P
             swept(request, damaging)
         with pytest.raises(UserError, match=r"sweep\.json: "):
             records.jobs_of(tmp_path, "a command")
+
+
+def test_report_on_a_sweep_leaves_other_sweeps_below_it_out(write_run: Write, tmp_path: Path) -> None:
+    """As of hydra.sweep.dir=all/first, and then hydra.sweep.dir=all."""
+    record = replace(RECORD, phases={SEARCH: []})
+    (tmp_path / "all/first").mkdir(parents=True)
+    write_run(optim="adam").rename(tmp_path / "all/first/job")
+    write_run(optim="sgd").rename(tmp_path / "all/job")
+    for sweep in ("all", "all/first"):
+        write_sweep(tmp_path / sweep, record)
+    assert compared([tmp_path / "all"])[0].runs["optim"].tolist() == ["sgd"]
+    assert compared([tmp_path / "all/first"])[0].runs["optim"].tolist() == ["adam"]
+    assert sorted(compared([tmp_path])[0].runs["optim"]) == ["adam", "sgd"]
+    (tmp_path / "all" / SWEEP_FILE).unlink()  # a directory that is none
+    assert sorted(compared([tmp_path / "all"])[0].runs["optim"]) == ["adam", "sgd"]
+
+
+def test_report_follows_links_and_ends_at_loops(write_run: Write, tmp_path: Path) -> None:
+    sweep = write_run(optim="adam").parent
+    write_run(optim="sgd").rename(tmp_path / "elsewhere")
+    (sweep / "linked").symlink_to(tmp_path / "elsewhere")
+    (sweep / "loop").symlink_to(sweep)
+    (sweep / "again").symlink_to(next(sweep.glob("*adam*")))
+    (sweep / "nowhere").symlink_to(tmp_path / "nothing")
+    runs = compared([sweep])[0].runs
+    assert sorted(runs["optim"]) == ["adam", "sgd"]
+    assert {Path(run).name for run in runs.index} == {"linked", next(sweep.glob("*adam*")).name}

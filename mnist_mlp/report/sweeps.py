@@ -16,16 +16,30 @@ T = TypeVar("T")
 
 
 def find_runs(top: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Return every run below a directory, and the sweep around it; None if it is part of no sweep with a file."""
+    """Return every run below a directory, and the sweep around it; None if it is part of no sweep with a file.
+
+    Of a directory that is itself a sweep, these are its own runs, without those of other sweeps that lie below it.
+    Symbolic links are followed; a directory that is reached in two ways counts once.
+    """
     around: dict[str, Path] = {}
-    for folder, subfolders, files in os.walk(top):
+    seen: set[Path] = set()
+    is_sweep = os.path.lexists(top / SWEEP_FILE)
+    for folder, subfolders, files in os.walk(top, followlinks=True):
+        path = Path(folder)
+        real = path.resolve()
+        if real in seen or (is_sweep and SWEEP_FILE in files and path != top):
+            subfolders.clear()
+            continue
+        seen.add(real)
+        links = {name for name in subfolders if (path / name).is_symlink()}
+        subfolders[:] = [*sorted({*subfolders} - links), *sorted(links)]  # of two ways, that without a link counts
         if {SWEEP_FILE, CHOICES_FILE, LOOKS_FILE} & {*files, *subfolders}:
-            around[folder] = Path(folder)
-        elif (outer := around.get(str(Path(folder).parent))) is not None:
+            around[folder] = path
+        elif (outer := around.get(str(path.parent))) is not None:
             around[folder] = outer
         if RUN_FILE in files or ".hydra" in subfolders:
             subfolders.clear()  # a run has no runs inside
-            yield Path(folder), around.get(folder)
+            yield path, around.get(folder)
 
 
 class Superseded(Unreadable):

@@ -10,11 +10,11 @@ from benchmarks.designs import TunedDesign
 from benchmarks.synthetic import write_run
 from benchmarks.tuned_cells import LRS, TUNED, Simulated, compare, scores, simulate
 from mnist_mlp.report import compared
-from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, REPLICATE
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE
 from mnist_mlp.report.analysis.selection import CANDIDATE, rank_candidates
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.run.choices import Candidate, Selection, write_choices
-from mnist_mlp.run.schema import COMPARED
+from mnist_mlp.run.schema import COMPARED, LEARNING_RATE
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, Command, SweepRecord, write_sweep
 
 INIT, OPTIMS = "he", ("adam", "sgd")  # the cells, in alphabetical order

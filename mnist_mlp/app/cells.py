@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.record import SPLITS
-from mnist_mlp.run.schema import COMPARED, GROUPS, KEYS, SOURCES, Role, describe, nearest, role_of
+from mnist_mlp.run.schema import COMPARED, KEYS, SOURCES, Role, describe, nearest, role_of
 from mnist_mlp.run.startup import importing
 from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second
 SEED = "seed"
 COMPARE = "hydra.sweeper.compare"
 DATA = "data"
-CODE = tuple(f"{group}._target_" for group in GROUPS)
 
 
 def read_compare(value: Any) -> list[str]:
@@ -56,6 +55,8 @@ def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
         key: Unknown key.
         columns: Keys that the jobs have; those of the schema are known in any case.
     """
+    from mnist_mlp.report.analysis.roles import CODE
+
     keys = dict.fromkeys([*KEYS, *(path for path, _ in describe()), *columns])
     is_known = {Role.TUNABLE, Role.CONDITION}
     known = [k for k in keys if k.partition(".")[0] in KEYS and k not in (DATA, *CODE) and role_of(k) in is_known]

@@ -206,10 +206,10 @@ def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirm
     for seed in seeds:
         if seed in confirming:
             raise UserError(f"seed={seed}: it confirms a selection in {directory}. Expected other search seeds.")
-    pairs = recorded_pairs(choices)
-    of_fresh = {fresh: seed for seed, fresh in pairs.items()}
     if select == ONCE:
         return
+    pairs = recorded_pairs(choices)
+    of_fresh = {fresh: seed for seed, fresh in pairs.items()}
     for text, (fresh,) in confirmation.seeds_for(seeds, select, pairs).items():
         if (other := of_fresh.get(fresh, int(text))) != int(text):
             raise UserError(
@@ -220,7 +220,7 @@ def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirm
 def likely_jobs(
     search: Sequence[Job], confirmation: Confirmation, make_jobs: MakeJobs, compare: Sequence[str], select: str
 ) -> list[Job]:
-    """Return jobs like those that confirm the selections, whatever is selected; arguments are those of `check`."""
+    """Return one job for each confirmation to come, of a candidate that may be selected; see `check`."""
     cells = cells_of(search, compare).values()
     fresh = [seed for of in confirmation.seeds_for(search_seeds(search), select).values() for seed in of]
     return make_jobs([confirmation.retraining(of_cell[0], seed) for of_cell in cells for seed in fresh])

@@ -14,7 +14,6 @@ from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
 
 SHOWN_SEEDS = 6
-FEWEST = 3  # seeds of a verdict, as `mnist_mlp.report.analysis.contrasts` has it
 
 
 def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[str]:
@@ -41,6 +40,7 @@ def _outline(request: Request, state: State, undone: set[Job], confirming: int) 
     import pandas as pd
 
     from mnist_mlp.report.analysis import sources
+    from mnist_mlp.report.analysis.contrasts import FEWEST
 
     cells = cells_of(request.search, request.compare)
     values = table(request.search, request.compare)
@@ -85,7 +85,7 @@ def _outline(request: Request, state: State, undone: set[Job], confirming: int) 
 
 
 def _configuration(job: Job) -> tuple[str, ...]:
-    """Return the overrides of a job but for its seeds."""
+    """Return the overrides of a job without its seeds."""
     return tuple(one for one in job.overrides if role_of(key_of(one)) is not Role.REPLICATE)
 
 

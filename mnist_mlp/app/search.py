@@ -18,7 +18,6 @@ from mnist_mlp.run.schema import Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags
-LEARNING_RATE = "optim.lr"
 PLACES = 3200  # places of an interval that have values of their own: a thousand trials are as far apart in bases 2 to 5
 LEAST_DIGITS = 4  # of a value on a logarithmic scale
 
@@ -133,6 +132,6 @@ def places(keys: Collection[str], trials: int) -> list[Mapping[str, float]]:
     """
     from scipy.stats import qmc  # here, as it takes a second, which every other command is spared
 
-    in_order = sorted(keys, key=lambda key: (key != LEARNING_RATE, key))
+    in_order = schema.tuning_order(keys)
     points = qmc.Halton(len(in_order), scramble=True, rng=0).random(trials)
     return [dict(zip(in_order, map(float, point), strict=True)) for point in points]

@@ -40,8 +40,8 @@ def select(
 ) -> Confirmed:
     """Select configurations, and make the jobs that confirm them.
 
-    Candidates that earlier commands evaluated take part. If the configuration that is selected is none of this search,
-    this search has nothing to confirm there.
+    Candidates that earlier commands evaluated take part. If the selected configuration is not in this search, this
+    search has nothing to confirm there.
 
     Args:
         directory: Sweep directory.
@@ -54,8 +54,7 @@ def select(
         how: `EACH` or `ONCE`.
     """
     with importing():
-        from mnist_mlp.report.analysis.roles import CELL, REPLICATE
-        from mnist_mlp.report.analysis.selection import CANDIDATE, number_candidates, rank_candidates
+        from mnist_mlp.report.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selecting_groups
 
     in_order = sorted(search, key=lambda job: str(job.directory))  # as the report reads them
     recorded = recorded_choices(directory)
@@ -63,7 +62,7 @@ def select(
     runs = table_with_results(in_order, compare)
     runs[[key for key in keys if key not in runs]] = None
     runs[CANDIDATE] = number_candidates(runs, keys)
-    within = [CELL, REPLICATE] if how == EACH else [CELL]
+    within = selecting_groups(how)
     evaluated = {key: rows.index for key, rows in runs.groupby([*within, CANDIDATE])}
     choices: dict[str, dict[str, Selection]] = {}
     wanted: list[tuple[str, str, int, list[str]]] = []  # cell, search seed, confirming seed, overrides

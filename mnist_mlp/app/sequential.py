@@ -23,7 +23,7 @@ from mnist_mlp.app.cells import (
 )
 from mnist_mlp.app.confirm import EXAMPLE, FRESH, Confirmation, Replicates, search_seeds
 from mnist_mlp.run import configuration
-from mnist_mlp.run.choices import ALL_SEEDS, CHOICES_FILE, Choices, read_choices
+from mnist_mlp.run.choices import ALL_SEEDS, Choices, recorded_choices
 from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, SequentialPlan, read_looks
 from mnist_mlp.run.reading import Unreadable
@@ -317,9 +317,8 @@ def _check_jobs(
 
 def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) -> None:
     """Check that a search has the candidates that were selected from before the first interim analysis."""
-    try:
-        recorded = read_choices(directory / CHOICES_FILE)
-    except Unreadable:
+    recorded = recorded_choices(directory)
+    if not recorded:
         return  # written again from the same results
     seeds = {*map(str, search_seeds(search)), ALL_SEEDS}
     known = {

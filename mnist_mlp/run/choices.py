@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,9 +82,7 @@ def write_choices(directory: Path, choices: Choices) -> None:
             confirmed = dict(selection.confirmed)
             if before and _select_the_same(before, selection) and (seed == ALL_SEEDS or not confirmed):
                 confirmed = {**before.confirmed, **confirmed}
-            content[cell][seed] = Selection(
-                configuration=selection.configuration, candidates=selection.candidates, confirmed=confirmed
-            )
+            content[cell][seed] = replace(selection, confirmed=confirmed)
     searched = {job for of_cell in content.values() for selection in of_cell.values() for job in selection.searched}
     tree = {cell: {seed: _as_json(of, searched) for seed, of in of_cell.items()} for cell, of_cell in content.items()}
     text = json.dumps(finite(tree), indent=1) + "\n"

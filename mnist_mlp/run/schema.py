@@ -8,7 +8,7 @@ needs no schema. `mnist_mlp.training.build` checks those arguments against the t
 import difflib
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -166,6 +166,7 @@ KEYS = tuple(f.name for f in fields(Config))
 SOURCES = tuple(f.name for f in fields(SeedsConfig))
 COMPARED = ("init", "optim")  # whose combinations are the cells of a comparison, unless the user says otherwise
 GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # chosen by GROUP=OPTION
+LEARNING_RATE = "optim.lr"
 EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 
 
@@ -273,6 +274,11 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """A question after the known word that is most like a word, to follow what is said of it; empty without any."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def tuning_order(keys: Iterable[str]) -> list[str]:
+    """Return tuned keys in their order: the learning rate, then the others by name."""
+    return sorted(keys, key=lambda key: (key != LEARNING_RATE, key))
 
 
 def role_of(key: str) -> Role:

@@ -14,10 +14,7 @@ from mnist_mlp.run.record import finite, write_atomically
 SWEEP_FILE = "sweep.json"
 SEARCH, CONFIRM, SEQUENTIAL = "search", "confirm", "sequential"  # phases
 PHASES = (SEARCH, CONFIRM, SEQUENTIAL)  # in the order in which they run
-EACH, ONCE = (
-    "each",
-    "once",
-)  # `select`: each replicate selects for itself; one selection per cell, by the mean over seeds
+EACH, ONCE = "each", "once"  # `select`: each replicate for itself, or one selection per cell, by the mean over seeds
 
 
 @dataclass(frozen=True, kw_only=True)

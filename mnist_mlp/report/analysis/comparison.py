@@ -19,7 +19,6 @@ from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcome
 from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
-    LEARNING_RATE,
     REPLICATE,
     SEARCH_SEED,
     STREAMS,
@@ -39,13 +38,14 @@ from mnist_mlp.report.analysis.selection import (
     rank_candidates,
     score,
     select,
+    selecting_groups,
     selection_split,
 )
 from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import COMPARED
+from mnist_mlp.run.schema import COMPARED, LEARNING_RATE
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
@@ -309,7 +309,7 @@ def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataF
         return pd.DataFrame()
     if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
         return pd.DataFrame()  # an axis takes numbers
-    within = [CELL, LEARNING_RATE, *([REPLICATE] if how == EACH else [])]
+    within = [*selecting_groups(how), LEARNING_RATE]
     best = rank_candidates(runs, tuned, within).drop_duplicates(within)[[*within, CANDIDATE]]
     at_best = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)}).merge(best, on=[*within, CANDIDATE])
     at_best["accuracy"] = score(at_best, f"{selection_split(runs)}_accuracy")

@@ -24,7 +24,6 @@ from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SweepRecord
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
 STREAMS, SEED, SEARCH_SEED = "streams", "seed", "search_seed"
 CELL = "cell"  # column with a cell's name
-LEARNING_RATE = "optim.lr"
 # Columns of the runs table that are no keys of the configuration.
 FACTS = (
     *(

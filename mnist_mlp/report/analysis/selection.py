@@ -1,9 +1,9 @@
 """Selection of hyperparameter configurations: one rule for the report, confirmation, curves and figures.
 
 A candidate is one combination of a cell's tuned keys. In each replicate (seed), a cell selects the candidate with the
-highest final accuracy on the selection split: validation, or training if there is none. A diverged run counts as 0; a
-failed or missing one is no candidate there. Ties go to the lower loss on that split (diverged last), then to the value
-(`optim.lr` first, then the other keys by name; numbers in ascending order; a missing key last).
+highest final accuracy on the selection split: validation, or training without such a split. A diverged run counts as
+0; a failed or missing one is no candidate there. Ties go to the lower loss on that split (diverged last), then to the
+value (`optim.lr` first, then the other keys by name; numbers in ascending order; a missing key last).
 
 A run must not be scored for the luck that it was selected by. So with seed s a cell is scored at the candidate that its
 previous seed selected, in ascending order, the first after the last. If the selections are confirmed, each is retrained
@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, LEARNING_RATE, REPLICATE, as_typed, sort_key
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, sort_key
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.run.schema import tuning_order
 from mnist_mlp.run.sweep_file import EACH
 
 CANDIDATE = "candidate"  # column with the number of a candidate; the numbers of all cells differ
@@ -55,14 +56,9 @@ def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
         runs: Runs with `cell` and the tuned keys.
         tuned: Tuned keys; without any, each cell has one candidate.
     """
-    order = {CELL: runs[CELL], **{f"key {n}": _by_value(runs[key]) for n, key in enumerate(_in_order(tuned))}}
+    order = {CELL: runs[CELL], **{f"key {n}": _by_value(runs[key]) for n, key in enumerate(tuning_order(tuned))}}
     numbers: pd.Series = pd.DataFrame(order).groupby(list(order), sort=True).ngroup()
     return numbers
-
-
-def _in_order(keys: Iterable[str]) -> list[str]:
-    """Return tuned keys in the order in which their values break ties."""
-    return sorted(keys, key=lambda key: (key != LEARNING_RATE, key))
 
 
 def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -73,7 +69,7 @@ def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -
         loss: Loss on that split.
         configuration: Tuned key to its value; None or NaN if the candidate does not have it.
     """
-    values = [configuration[key] for key in _in_order(configuration)]
+    values = [configuration[key] for key in tuning_order(configuration)]
     places = [(2, 0.0, "") if value is None or value != value else sort_key(as_typed(value)) for value in values]
     return (-round(accuracy, DECIMALS), round(loss, DECIMALS), places)
 
@@ -101,7 +97,7 @@ def rank_candidates(
 
     Returns:
         One row per group and candidate with a result: the columns of `within`, `candidate`, `accuracy` (0 if diverged),
-        `loss` (infinite if diverged) and `n`, the number of runs. Groups are sorted by their columns.
+        `loss` (infinite if diverged). Groups are sorted by their columns.
     """
     split = selection_split(runs)
     loss = runs[f"{split}_loss"].where(runs["status"] == COMPLETED, np.inf).fillna(np.inf)
@@ -110,11 +106,21 @@ def rank_candidates(
     )
     table = table[table["accuracy"].notna()]
     groups = table.groupby([*within, CANDIDATE], sort=True, dropna=False)
-    ranked = groups[["accuracy", "loss"]].mean().assign(n=groups.size()).reset_index()
+    ranked = groups[["accuracy", "loss"]].mean().reset_index()
     ranked[["accuracy", "loss"]] = ranked[["accuracy", "loss"]].round(DECIMALS)
     order = [*within, "accuracy", "loss", CANDIDATE]
     ascending = [column != "accuracy" for column in order]
     return ranked.sort_values(order, ascending=ascending, kind="stable").reset_index(drop=True)
+
+
+def selecting_groups(how: str) -> list[str]:
+    """Return the columns whose combinations select: cell and replicate or, with `once`, the cell."""
+    return [CELL, REPLICATE] if how == EACH else [CELL]
+
+
+def has_best_accuracy(ranked: pd.DataFrame, within: Sequence[str]) -> pd.Series:
+    """Return whether each candidate, as `rank_candidates` has them, is as accurate as the best of its group."""
+    return ranked["accuracy"] == ranked.groupby([*within])["accuracy"].transform("max")
 
 
 def select(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.DataFrame:
@@ -128,8 +134,8 @@ def select(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Data
     Returns:
         The first row per group of `rank_candidates`; a replicate without any result has none.
     """
-    within = (CELL, REPLICATE) if how == EACH else (CELL,)
-    return rank_candidates(runs, tuned, within).drop_duplicates([*within], ignore_index=True)
+    within = selecting_groups(how)
+    return rank_candidates(runs, tuned, within).drop_duplicates(within, ignore_index=True)
 
 
 def scored_runs(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Series:

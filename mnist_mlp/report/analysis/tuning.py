@@ -11,7 +11,6 @@ from mnist_mlp.report.analysis.effort import tuning_efforts
 from mnist_mlp.report.analysis.notes import Note, listed
 from mnist_mlp.report.analysis.roles import (
     CELL,
-    LEARNING_RATE,
     REPLICATE,
     STREAMS,
     as_typed,
@@ -21,8 +20,15 @@ from mnist_mlp.report.analysis.roles import (
     searched,
     varying_keys,
 )
-from mnist_mlp.report.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selection_split
-from mnist_mlp.run.schema import GROUPS, Role, find_setting, role_of
+from mnist_mlp.report.analysis.selection import (
+    CANDIDATE,
+    has_best_accuracy,
+    number_candidates,
+    rank_candidates,
+    selecting_groups,
+    selection_split,
+)
+from mnist_mlp.run.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE
 
 
@@ -107,10 +113,9 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
 
 def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
     """Selections that the accuracy did not decide."""
-    within = [CELL, REPLICATE] if how == EACH else [CELL]
+    within = selecting_groups(how)
     ranked = rank_candidates(runs, tuned, within)
-    level = ranked[ranked["accuracy"] == ranked.groupby(within)["accuracy"].transform("max")]
-    sizes = level.groupby(within).size()
+    sizes = ranked[has_best_accuracy(ranked, within)].groupby(within).size()
     tied = (sizes > 1).groupby(level=0).sum()
     if (tied > 0).any():
         table = pd.DataFrame({"tied": tied, "of": sizes.groupby(level=0).size()})
@@ -157,11 +162,11 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
 
 def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
     """Values at the edge of what was tried that more than half of the replicates selected, ties aside."""
-    within = [CELL, REPLICATE] if how == EACH else [CELL]
+    within = selecting_groups(how)
     ranked = rank_candidates(runs, tuned, within)
     replicates = ranked.drop_duplicates(within).groupby(CELL).size()
-    is_best = ranked["accuracy"] == ranked.groupby(within)["accuracy"].transform("max")
-    best = ranked[is_best & (ranked["loss"] < np.inf)]  # where all diverged, nothing was really selected
+    # Where all diverged, nothing was really selected.
+    best = ranked[has_best_accuracy(ranked, within) & (ranked["loss"] < np.inf)]
     runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
     selected = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE).loc[best[CANDIDATE]]
     for key in tuned:

@@ -72,5 +72,5 @@ def method(comparison: Comparison) -> list[str]:
     )
     return [
         "Budget curves: k of a cell's configurations are drawn without replacement, every draw equally likely, in "
-        f"whatever order they were tried; {taken} (Dodge et al. 2019; Tang et al. 2020). budget.csv has all numbers."
+        f"any order; {taken} (Dodge et al. 2019; Tang et al. 2020). budget.csv has all numbers."
     ]

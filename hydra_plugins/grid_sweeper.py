@@ -1,6 +1,6 @@
 """Hydra's basic sweeper, made safe: every job is checked first, finished ones are skipped, none is lost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -110,7 +110,7 @@ class GridSweeper(BasicSweeper):
         """Compose and check every job, and launch those that have no result yet."""
         from mnist_mlp.app import confirm, sequential
         from mnist_mlp.app.cells import read_select
-        from mnist_mlp.app.compose import Compositions, compose
+        from mnist_mlp.app.compose import Compositions, compose, sweep_directory
         from mnist_mlp.app.plan import Kind, plan
         from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
@@ -120,7 +120,7 @@ class GridSweeper(BasicSweeper):
         assert self.config is not None
         assert self.launcher is not None
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
-        directory = Path(config.hydra.sweep.dir)
+        directory = Path(sweep_directory(config))
 
         def launch(jobs: Sequence[Job]) -> None:
             OmegaConf.save(config, directory / "multirun.yaml")
@@ -134,10 +134,14 @@ class GridSweeper(BasicSweeper):
 
         @cache  # as every round of a sweep asks again for the jobs of earlier rounds
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
-            composed = ((jobs[number], job_config) for number, job_config in compose(compositions, config, jobs))
             return plan(
-                directory, composed, count=len(jobs), progress=config.progress, timed=config.dry_run, kinds=kinds
+                directory, composed(jobs), count=len(jobs), progress=config.progress, timed=config.dry_run, kinds=kinds
             )
+
+        def composed(jobs: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], DictConfig]]:
+            for number, job_config in compose(compositions, config, jobs):
+                sweep_directory(config, job_config)
+                yield jobs[number], job_config
 
         def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:
             return made(tuple(map(tuple, jobs)))

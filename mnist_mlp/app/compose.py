@@ -129,6 +129,34 @@ def has_default_name(config: DictConfig) -> bool:
     return bool(config.hydra.sweep._get_node("subdir")._value() == SUBDIR)
 
 
+def sweep_directory(sweep: DictConfig, job: DictConfig | None = None) -> str:
+    """Return `hydra.sweep.dir`.
+
+    Args:
+        sweep: Configuration of the sweep.
+        job: Configuration of one of its jobs, which must have the same; None if no job is composed yet.
+
+    Raises:
+        ConfigError: The directory depends on what sets jobs apart.
+    """
+    try:
+        directory = str(sweep.hydra.sweep.dir)
+        of_job = str(job.hydra.sweep.dir) if job is not None else directory
+    except InterpolationToMissingValueError as error:
+        raise _several_directories(sweep, "one depends on a job's number") from error
+    if of_job != directory:
+        raise _several_directories(sweep, f"{directory} and {of_job}")
+    return directory
+
+
+def _several_directories(sweep: DictConfig, found: str) -> ConfigError:
+    pattern = sweep.hydra.sweep._get_node("dir")._value()
+    return ConfigError(
+        f"hydra.sweep.dir={pattern}: expected one directory for all jobs ({found}). Run one sweep per directory, or "
+        "name a directory that no varying key is part of."
+    )
+
+
 def directory_name(config: DictConfig) -> str:
     """Return `hydra.sweep.subdir` of a configuration that `compose` gave; it does not depend on other jobs.
 

@@ -50,7 +50,9 @@ def run_job(config: DictConfig) -> float | None:
     # Again, as this may be another process than the one that took the command.
     find_modules_in(hydra.runtime.cwd)
     leave_interrupts_to_the_parent()
-    stop = Path(hydra.sweep.dir) / STOP_FILE
+    given_in = Path(hydra.runtime.cwd)  # with hydra.job.chdir=true, a job is elsewhere by now
+    sweep = given_in / hydra.sweep.dir
+    stop = sweep / STOP_FILE
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if in_sweep:
         _silence_console()
@@ -59,8 +61,9 @@ def run_job(config: DictConfig) -> float | None:
     log.info("%s", job.directory)
     writer = job.writer()
     try:
-        held = Held(Path(hydra.sweep.dir)) if in_sweep else None
-        _train({**job.config, "progress": config.progress and not in_sweep}, writer, held)
+        held = Held(sweep) if in_sweep else None
+        located = job.config if Path.cwd() == given_in else configuration.located(job.config, given_in)
+        _train({**located, "progress": config.progress and not in_sweep}, writer, held)
     except Diverged as error:
         log.warning("diverged: %s", error)
         return writer.end(error)

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -24,6 +25,19 @@ def plain(config: DictConfig) -> dict[str, Any]:
         for key, value in config.items()
         if key not in ("hydra", EXPERIMENT)
     }
+
+
+def located(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """Return a plain configuration whose data directory does not depend on the working directory.
+
+    Args:
+        config: Plain configuration.
+        directory: Directory that a relative `data.root` is relative to.
+    """
+    root = config["data"].get("root")
+    return (
+        {**config, "data": {**config["data"], "root": str(directory / root)}} if isinstance(root, str) else {**config}
+    )
 
 
 def shown(tree: Any, key: str) -> str:

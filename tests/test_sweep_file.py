@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweeping import planning, requested, state_by_disk, swept
 
+from mnist_mlp import __version__
 from mnist_mlp.app import records
 from mnist_mlp.app.sweep import check
-from mnist_mlp.report import compared, report_on
+from mnist_mlp.report import compared, newest_sweep, report_on
 from mnist_mlp.report.render.page import sweep_commands
 from mnist_mlp.run import sweep_file
 from mnist_mlp.run.choices import CHOICES_FILE
@@ -24,6 +25,7 @@ from mnist_mlp.run.looks import LOOKS_FILE
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.sweep_file import CONFIRM, PHASES, SEARCH, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
+from mnist_mlp.sweeps.jobs import refuse_other_versions
 
 RECORD = SweepRecord(
     compare=["init", "optim"],
@@ -263,13 +265,49 @@ def test_report_on_a_sweep_leaves_other_sweeps_below_it_out(write_run: Write, tm
     assert sorted(compared([tmp_path / "all"])[0].runs["optim"]) == ["adam", "sgd"]
 
 
-def test_report_follows_links_and_ends_at_loops(write_run: Write, tmp_path: Path) -> None:
+def test_report_follows_links_and_names_loops(write_run: Write, tmp_path: Path) -> None:
     sweep = write_run(optim="adam").parent
     write_run(optim="sgd").rename(tmp_path / "elsewhere")
     (sweep / "linked").symlink_to(tmp_path / "elsewhere")
     (sweep / "loop").symlink_to(sweep)
     (sweep / "again").symlink_to(next(sweep.glob("*adam*")))
     (sweep / "nowhere").symlink_to(tmp_path / "nothing")
-    runs = compared([sweep])[0].runs
+    results, _ = compared([sweep])
+    runs = results.runs
     assert sorted(runs["optim"]) == ["adam", "sgd"]
+    (loop,) = results.problems
+    assert (loop.run, loop.why) == (str(sweep / "loop"), f"not followed: it leads back to {sweep.resolve()}")
     assert {Path(run).name for run in runs.index} == {"linked", next(sweep.glob("*adam*")).name}
+
+
+def test_report_on_a_sweep_inside_a_confirmed_one_has_its_runs(write_run: Write, tmp_path: Path) -> None:
+    write_sweep(tmp_path, RECORD)  # with jobs to confirm
+    (tmp_path / "first").mkdir()
+    write_run(optim="adam").rename(tmp_path / "first/job")
+    with pytest.raises(UserError, match="a job of a sweep with"):
+        report_on([tmp_path / "first"])
+    write_sweep(tmp_path / "first", replace(RECORD, phases={SEARCH: ["job"]}))
+    assert compared([tmp_path / "first"])[0].runs["optim"].tolist() == ["adam"]
+
+
+def test_newest_sweep_is_found_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk/mine").mkdir(parents=True)
+    (tmp_path / "disk/mine/multirun.yaml").touch()
+    (tmp_path / "multirun").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk/loop").symlink_to(tmp_path / "disk")
+    assert newest_sweep(tmp_path / "multirun") == tmp_path / "multirun/mine"
+
+
+def test_results_of_another_version_count_behind_links_and_not_in_sweeps_below(
+    write_run: Write, tmp_path: Path
+) -> None:
+    run = write_run(environment={"package": "another"})
+    run.rename(tmp_path / "job")
+    run.symlink_to(tmp_path / "job")
+    with pytest.raises(UserError, match="holds results of version another"):
+        refuse_other_versions([], run.parent, __version__)
+    write_sweep(run.parent, replace(RECORD, phases={SEARCH: []}))
+    run.unlink()
+    refuse_other_versions([], run.parent.parent / "nothing", __version__)
+    (tmp_path / "job").rename(run)
+    refuse_other_versions([], tmp_path, __version__)

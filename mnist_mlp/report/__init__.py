@@ -6,11 +6,11 @@ import os
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp.run.choices import CHOICES_FILE
+from mnist_mlp.run.directories import SWEEP_FILES, walk
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.looks import LOOKS_FILE
 from mnist_mlp.run.reading import Unreadable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # else what takes long to import is left until it is needed
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
+MARK = "multirun.yaml"  # in the directory of a sweep, written at each launch
 NAME_LENGTH = 100  # characters of a report's name
 TARGET = 0.97  # AlgoPerf's validation target for MNIST
 
@@ -119,17 +120,21 @@ def compared(
 
 
 def _refuse_parts(sweeps: Sequence[Path]) -> None:
-    """See that no jobs are taken out of a sweep whose file says what they are there for: their report would not know.
+    """Check that no jobs are taken out of a sweep with several phases, of which they are only a part.
 
     Raises:
-        UserError: there is one.
+        UserError: One is.
     """
     for sweep in sweeps:
-        parents = Path(os.path.normpath(sweep.absolute())).parents
-        for above, name in product(parents, (CHOICES_FILE, LOOKS_FILE, SWEEP_FILE)):
-            if os.path.lexists(above / name) and (name != SWEEP_FILE or _has_later_phases(above / name)):
+        place = Path(os.path.normpath(sweep.absolute()))
+        around = (place, *place.parents)
+        nearest = next((above for above in around if any(os.path.lexists(above / name) for name in SWEEP_FILES)), place)
+        if nearest == place:  # itself a sweep, or part of none
+            continue
+        for name in (CHOICES_FILE, LOOKS_FILE, SWEEP_FILE):
+            if os.path.lexists(nearest / name) and (name != SWEEP_FILE or _has_later_phases(nearest / name)):
                 raise UserError(
-                    f"{sweep}: a job of a sweep with {name}, which says how to report on all; allowed is {above}"
+                    f"{sweep}: a job of a sweep with {name}, which says how to report on all; allowed is {nearest}"
                 )
 
 
@@ -159,15 +164,15 @@ def _command(
 
 
 def newest_sweep(root: Path = SWEEPS) -> Path:
-    """The sweep started last below a directory.
+    """Return the sweep below a directory that was launched last.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
-    marks = sorted(root.rglob("multirun.yaml"), key=lambda path: path.stat().st_mtime)  # written at each launch
+    marks = [folder.path / MARK for folder in walk(root) if MARK in folder.names]
     if not marks:
         raise UserError(f"there is no sweep in {root.absolute()}; run one, or name its directory")
-    return marks[-1].parent
+    return max(marks, key=lambda path: path.stat().st_mtime).parent
 
 
 def default_directory(sweeps: Sequence[Path]) -> Path:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mnist_mlp.report.sweeps import Superseded, find_runs, read_sweep_files
+from mnist_mlp.report.sweeps import Superseded, read_sweep_files
 from mnist_mlp.run import configuration, schema
+from mnist_mlp.run.directories import find_runs
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.reading import Unfinished, Unreadable, defect, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
@@ -94,7 +95,11 @@ def load(directories: Sequence[Path]) -> Results:
     """
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
-    of_sweep = dict(pair for top in directories for pair in find_runs(top))
+    of_sweep: dict[Path, Path | None] = {}
+    for top in directories:
+        there = find_runs(top)
+        of_sweep |= there.runs
+        problems += [Problem(str(link), f"not followed: it leads back to {link.resolve()}") for link in there.loops]
     files = read_sweep_files(sorted(filter(None, set(of_sweep.values()))))
     problems += [Problem(str(sweep), why) for sweep, why in files.defects]
     for directory, sweep in sorted(of_sweep.items(), key=lambda pair: pair[0]):

@@ -1,7 +1,7 @@
-"""Run directories below a path, and what the files of the sweep around each say about it."""
+"""What the files of the sweeps around run directories say about each run."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,33 +13,6 @@ from mnist_mlp.run.record import FAILED, RUN_FILE
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE, SweepRecord, read_sweep
 
 T = TypeVar("T")
-
-
-def find_runs(top: Path) -> Iterator[tuple[Path, Path | None]]:
-    """Return every run below a directory, and the sweep around it; None if it is part of no sweep with a file.
-
-    Of a directory that is itself a sweep, these are its own runs, without those of other sweeps that lie below it.
-    Symbolic links are followed; a directory that is reached in two ways counts once.
-    """
-    around: dict[str, Path] = {}
-    seen: set[Path] = set()
-    is_sweep = os.path.lexists(top / SWEEP_FILE)
-    for folder, subfolders, files in os.walk(top, followlinks=True):
-        path = Path(folder)
-        real = path.resolve()
-        if real in seen or (is_sweep and SWEEP_FILE in files and path != top):
-            subfolders.clear()
-            continue
-        seen.add(real)
-        links = {name for name in subfolders if (path / name).is_symlink()}
-        subfolders[:] = [*sorted({*subfolders} - links), *sorted(links)]  # of two ways, that without a link counts
-        if {SWEEP_FILE, CHOICES_FILE, LOOKS_FILE} & {*files, *subfolders}:
-            around[folder] = path
-        elif (outer := around.get(str(path.parent))) is not None:
-            around[folder] = outer
-        if RUN_FILE in files or ".hydra" in subfolders:
-            subfolders.clear()  # a run has no runs inside
-            yield path, around.get(folder)
 
 
 class Superseded(Unreadable):

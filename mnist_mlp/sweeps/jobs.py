@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from mnist_mlp.run.directories import find_runs
 from mnist_mlp.run.environment import code, file_of
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.interrupts import INTERRUPTED, kept_from_workers
@@ -192,17 +193,17 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
     Raises:
         UserError: there is one.
     """
-    ours = {job.directory / RUN_FILE for job in jobs}
-    for path in top.rglob(RUN_FILE):
-        if path in ours:
+    ours = {job.directory for job in jobs}
+    for directory in find_runs(top, is_sweep=True).runs:
+        if directory in ours:
             continue
-        summary = read_summary(path)
+        summary = read_summary(directory / RUN_FILE)
         if _no_result(summary) or summary["status"] not in FINISHED:
             continue
         theirs = summary["environment"]["package"]
         if theirs != version:
             raise UserError(
-                f"{top} holds results of version {theirs}, such as {path.parent.name}; this is version {version}, "
+                f"{top} holds results of version {theirs}, such as {directory.name}; this is version {version}, "
                 "which names its jobs differently and would train them all again. To resume, install that version; "
                 "to start again, give another hydra.sweep.dir=DIR or force=true"
             )

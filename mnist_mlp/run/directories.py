@@ -1,0 +1,89 @@
+"""Runs and sweeps below a directory: the one way in which a sweep and a report find them."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_mlp.run.choices import CHOICES_FILE
+from mnist_mlp.run.looks import LOOKS_FILE
+from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.sweep_file import SWEEP_FILE
+
+SWEEP_FILES = (SWEEP_FILE, CHOICES_FILE, LOOKS_FILE)
+
+
+class Folder(NamedTuple):
+    """A directory that `walk` visits.
+
+    Attributes:
+        path: Directory.
+        names: Names of its files and subdirectories.
+        subfolders: Names of the subdirectories to visit, which the caller may shorten.
+        loops: Symbolic links in it that lead to a directory around it, and are not followed.
+    """
+
+    path: Path
+    names: set[str]
+    subfolders: list[str]
+    loops: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Runs below a directory.
+
+    Attributes:
+        runs: Directory of each run to that of the sweep around it; to None if it is part of no sweep with a file.
+        loops: Symbolic links that lead to a directory around them.
+    """
+
+    runs: Mapping[Path, Path | None]
+    loops: Sequence[Path]
+
+
+def walk(top: Path) -> Iterator[Folder]:
+    """Visit a directory and all below it; symbolic links are followed, and no directory is visited twice."""
+    seen: set[Path] = set()
+    for folder, subfolders, files in os.walk(top, followlinks=True):
+        path = Path(folder)
+        real = path.resolve()
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        links = {name for name in subfolders if (path / name).is_symlink()}
+        loops = {name for name in links if real.is_relative_to((path / name).resolve())}
+        names = {*files, *subfolders}
+        # If a directory is reached in two ways, the one without a symbolic link counts.
+        subfolders[:] = [*sorted({*subfolders} - links), *sorted(links - loops)]
+        yield Folder(path, names, subfolders, [path / name for name in sorted(loops)])
+
+
+def find_runs(top: Path, is_sweep: bool | None = None) -> Found:
+    """Find the runs below a directory, or that it is.
+
+    Of a directory that is itself a sweep, these are its own runs, without those of other sweeps that lie below it.
+
+    Args:
+        top: Directory.
+        is_sweep: Whether the directory is itself a sweep; None if its `sweep.json` decides.
+    """
+    around: dict[Path, Path] = {}
+    runs: dict[Path, Path | None] = {}
+    loops: list[Path] = []
+    is_sweep = os.path.lexists(top / SWEEP_FILE) if is_sweep is None else is_sweep
+    for path, names, subfolders, loops_here in walk(top):
+        if is_sweep and path != top and SWEEP_FILE in names:
+            subfolders.clear()
+            continue
+        loops += loops_here
+        if not names.isdisjoint(SWEEP_FILES):
+            around[path] = path
+        elif outer := around.get(path.parent):
+            around[path] = outer
+        if RUN_FILE in names or ".hydra" in names:
+            subfolders.clear()  # a run has no runs inside
+            runs[path] = around.get(path)
+    return Found(runs, loops)

@@ -79,16 +79,17 @@ class GridSweeper(BasicSweeper):
         """The overrides of every job, from those of the sweep."""
         from mnist_mlp.app.grids import GROUP, expand
         from mnist_mlp.app.search import dimension
+        from mnist_mlp.run.configuration import key_of
 
         assert self.hydra_context is not None
         assert self.config is not None
         loader, hydra = self.hydra_context.config_loader, self.config.hydra
         compare = self._compare
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
-        ranges = [(given, given.get_key_element(), dimension(given, compare=compare)) for given in parsed]
-        last = {key: found for _, key, found in ranges}  # a command line goes before its study
-        searched = {key: found for key, found in last.items() if found is not None}
-        crossed = [given for given, key, found in ranges if found is None and key not in searched]
+        ranges = [(given, key_of(given.get_key_element()), dimension(given, compare=compare)) for given in parsed]
+        last = {key: (given.get_key_element(), found) for given, key, found in ranges}  # the command line's counts
+        searched = {as_given: found for as_given, found in last.values() if found is not None}
+        crossed = [given for given, key, found in ranges if found is None and last[key][1] is None]
         (combinations,) = self.split_arguments(crossed, max_batch_size=None)
         grids = self._as_written("grids")
         options = loader.get_group_options(GROUP, ObjectType.CONFIG)

@@ -1,6 +1,7 @@
 """A search by trials: where its points lie, what becomes of them, and what is no search."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_mlp.app.search import Choice, Interval, places
+from mnist_mlp.app.sweep import resume_command
 from mnist_mlp.run.errors import ConfigError
 
 ADAM, SGD = "optim=adam", "optim=sgd"
@@ -148,3 +150,32 @@ def test_values_have_no_more_digits_than_needed() -> None:
 def test_a_key_that_is_added_has_its_role(combinations: Combinations, key: str) -> None:
     with pytest.raises(ConfigError, match="allowed are settings to tune"):
         combinations(f"{key}=int(interval(100,500))", "hydra.sweeper.trials=4")
+
+
+@pytest.mark.parametrize("prefix", ["+", "++"])
+def test_search_of_a_key_with_a_prefix_tries_the_same_values(combinations: Combinations, prefix: str) -> None:
+    others = ("optim.eps=tag(log,interval(1e-9,1e-5))", "hydra.sweeper.trials=4")
+    plain = combinations("optim.lr=tag(log,interval(1e-4,1))", *others)
+    added = combinations(f"{prefix}optim.lr=tag(log,interval(1e-4,1))", *others)
+    assert {*map(frozenset, plain)} == {frozenset(one.removeprefix(prefix) for one in job) for job in added}
+    assert all(job[0].startswith(f"{prefix}optim.lr=") for job in added)
+
+
+def test_search_of_a_key_given_twice_counts_once_whatever_its_prefix(combinations: Combinations) -> None:
+    jobs = combinations("optim.lr=0.1,0.2,0.3", "++optim.lr=interval(0.01,1)", "hydra.sweeper.trials=2")
+    assert [len(job) for job in jobs] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "resumed"),
+    [
+        (["-m", "++hydra.sweep.dir=mine", "++force=true"], "-m ++hydra.sweep.dir=mine"),
+        (["+experiment=smoke"], "+experiment=smoke"),
+        (["-m", "++seed=0,1"], "-m ++seed=0,1 hydra.sweep.dir=here"),
+    ],
+)
+def test_resume_command_looks_at_keys_without_their_prefix(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], resumed: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["run.py", *arguments])
+    assert resume_command(Path("here")) == f"python run.py {resumed}"

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_mlp.app import confirm, records, sequential
 from mnist_mlp.app.cells import COMPARE
 from mnist_mlp.app.cli import explain
-from mnist_mlp.app.grids import PLACE, key_of
+from mnist_mlp.app.grids import PLACE
 from mnist_mlp.app.job import sweeps_by_grid
 from mnist_mlp.app.search import TRIALS
 from mnist_mlp.app.sweep import command_line
@@ -39,7 +39,7 @@ class ChecksAndReport(Callback):
                 from mnist_mlp.training import build
 
             for given in config.hydra.overrides.hydra:
-                if (key := key_of(given)).startswith(
+                if (key := configuration.key_of(given)).startswith(
                     (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS)
                 ):
                     raise UserError(f"{key}: this makes a sweep, by -m")

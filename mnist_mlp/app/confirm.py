@@ -19,7 +19,7 @@ from mnist_mlp.app.cells import (
     tuned_keys_of,
     varying_sources,
 )
-from mnist_mlp.app.grids import check_known, key_of, override
+from mnist_mlp.app.grids import check_known, override
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.choices import ALL_SEEDS, Choices, recorded_choices
 from mnist_mlp.run.errors import ConfigError, UserError
@@ -72,7 +72,7 @@ class Confirmation:
 
     def retraining(self, job: Job, seed: int) -> list[str]:
         """Return the overrides of the job that retrains the configuration of a job with another seed."""
-        kept = [one for one in with_seed(job.overrides, seed) if key_of(one) not in self.conditions]
+        kept = [one for one in with_seed(job.overrides, seed) if configuration.key_of(one) not in self.conditions]
         return [*kept, *(override(key, value) for key, value in self.conditions.items())]
 
 
@@ -228,7 +228,7 @@ def likely_jobs(
 
 def with_seed(overrides: Sequence[str], seed: int) -> list[str]:
     """Return the overrides of a job with another seed."""
-    return [*(one for one in overrides if key_of(one) != SEED), override(SEED, seed)]
+    return [*(one for one in overrides if configuration.key_of(one) != SEED), override(SEED, seed)]
 
 
 def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 from mnist_mlp.app.cells import COMPARE, cells_of, check_compared, replicates_of, table, varying_sources
 from mnist_mlp.app.confirm import likely_jobs
-from mnist_mlp.app.grids import key_of
 from mnist_mlp.app.sequential import seeds_of
 from mnist_mlp.app.state import Request, State
 from mnist_mlp.run import configuration
+from mnist_mlp.run.configuration import key_of
 from mnist_mlp.run.schema import Role, role_of
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
@@ -28,7 +28,7 @@ def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[st
     done = [job for job in state.jobs if job not in undone]
     for what, jobs in (("done ", done), ("to do", todo)):
         for job in jobs:
-            overrides = " ".join(one for one in job.overrides if not one.startswith("dry_run="))
+            overrides = " ".join(one for one in job.overrides if key_of(one) != "dry_run")
             yield f"{what}  {job.directory.name}  {overrides}"
     later = [] if state.phases.get(CONFIRM) or not request.confirmation else _likely(request)
     rows = [*_outline(request, state, undone, len(later)), ("time", _time(done, [*todo, *later]))]

@@ -46,7 +46,7 @@ def expand(
         tree: an optimizer, to a key of the configuration, to a value or a list of values, in plain containers; or None.
         default: the optimizer of a combination that chooses none.
         options: all optimizers that there are.
-        searched: by every optimizer; key to range.
+        searched: by every optimizer; key, as given (`+optim.lr`), to range.
         trials: how many, where anything is searched.
         compare: Compared keys, which are not searched.
 
@@ -150,7 +150,7 @@ def _settings(grid: Grid, trials: Any) -> Iterator[list[str]]:
     """Return the overrides of each setting of a grid: the product of its values, and of the trials of what is searched.
 
     Args:
-        grid: Grid of one optimizer.
+        grid: Grid of one optimizer; keys as given.
         trials: Number of trials; anything if nothing is searched.
     """
     crossed, searched = [], {}
@@ -159,8 +159,9 @@ def _settings(grid: Grid, trials: Any) -> Iterator[list[str]]:
             crossed.append([[override(key, value)] for value in values])
         else:
             searched[key] = values
-    points = places(searched, trials) if searched else []
-    tried = [[override(key, range_.at(point[key])) for key, range_ in searched.items()] for point in points]
+    keys = {given: configuration.key_of(given) for given in searched}
+    points = places({*keys.values()}, trials) if searched else []
+    tried = [[override(given, range_.at(point[keys[given]])) for given, range_ in searched.items()] for point in points]
     for parts in product(*crossed, tried if searched else [[]]):
         yield [given for part in parts for given in part]
 
@@ -171,7 +172,7 @@ def _is_searched(values: Sequence[Any] | Dimension) -> bool:
 
 def _refuse_given_twice(combination: Sequence[str], optimizer: str, grid: Grid) -> None:
     for given in combination:
-        if (key := key_of(given)) in grid:
+        if (key := configuration.key_of(given)) in grid:
             raise ConfigError(
                 f"{PLACE}.{optimizer}: {key}={grid[key]}: the sweep gives it too, by {given}; allowed is one of the "
                 f"two (~{PLACE}.{optimizer} takes the grid out)"
@@ -199,11 +200,6 @@ def _is_bare(text: str) -> bool:
     return bool(re.fullmatch(r"[A-Za-z_]\w*", text, flags=re.ASCII)) and _value(f"text={text}") == text
 
 
-def key_of(given: str) -> str:
-    """The key of an override, without what Hydra allows around it (`+`, `~`, `@package`)."""
-    return given.partition("=")[0].partition("@")[0].lstrip("+~")
-
-
 @cache
 def _value(given: str) -> Any:
     return OverridesParser.create().parse_override(given).value()
@@ -211,5 +207,5 @@ def _value(given: str) -> Any:
 
 def _optimizer(combination: Sequence[str]) -> str | None:
     """The optimizer that a combination chooses; None where it leaves the default."""
-    chosen = [_value(given) for given in combination if key_of(given) == GROUP]
+    chosen = [_value(given) for given in combination if configuration.key_of(given) == GROUP]
     return str(chosen[-1]) if chosen else None

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
 
-from mnist_mlp.run import schema
+from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.errors import ConfigError
 from mnist_mlp.run.schema import Role
 
@@ -82,7 +82,7 @@ def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.
     sweep = given.value() if given.is_sweep_override() else None
     if not isinstance(sweep, IntervalSweep) and not (isinstance(sweep, ChoiceSweep) and sweep.tags):
         return None
-    key, text = given.get_key_element().lstrip("+~"), f"{place}{given.input_line}"
+    key, text = configuration.key_of(given.get_key_element()), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
     if key in compare:

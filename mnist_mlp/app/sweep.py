@@ -15,6 +15,7 @@ from mnist_mlp.app import confirm, dry_run, records, sequential
 from mnist_mlp.app.cells import check_compared
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.run import schema
+from mnist_mlp.run.configuration import key_of
 from mnist_mlp.run.environ import prepend_path
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.sweep_file import SEARCH
@@ -218,7 +219,7 @@ def command_line() -> str:
 
 def resume_command(directory: Path) -> str:
     """Return the command line that goes on with this sweep."""
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("force=")]
-    if not any(a.startswith((f"{schema.EXPERIMENT}=", "hydra.sweep.dir=")) for a in arguments):
+    arguments = [argument for argument in sys.argv[1:] if key_of(argument) != "force"]
+    if {schema.EXPERIMENT, "hydra.sweep.dir"}.isdisjoint(map(key_of, arguments)):
         arguments.append(f"hydra.sweep.dir={directory}")
     return shlex.join(["python", sys.argv[0], *arguments])

@@ -27,6 +27,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
     }
 
 
+def key_of(override: str) -> str:
+    """Return the key of an override, without what Hydra allows around a key (`+`, `++`, `~`, `@package`)."""
+    return override.partition("=")[0].partition("@")[0].lstrip("+~")
+
+
 def located(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return a plain configuration whose data directory does not depend on the working directory.
 

@@ -23,6 +23,7 @@ from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.training import origin, sentence, trained
+from mnist_mlp.run.configuration import key_of
 from mnist_mlp.run.reading import Unreadable
 from mnist_mlp.run.record import finite, write_atomically
 from mnist_mlp.run.schema import EXPERIMENT
@@ -159,8 +160,8 @@ def sweep_commands(sweep: Path) -> list[str]:
         return [given.command for given in read_sweep(sweep / SWEEP_FILE).commands]
     try:
         overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
-        hydra = [word for word in overrides["hydra"] if not word.startswith("hydra.mode=")]
-        is_study = any(word.startswith(f"{EXPERIMENT}=") for word in overrides["task"])  # which is a sweep without -m
+        hydra = [word for word in overrides["hydra"] if key_of(word) != "hydra.mode"]
+        is_study = EXPERIMENT in map(key_of, overrides["task"])  # which is a sweep without -m
         flags = [] if is_study else ["-m"]
         return [shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):

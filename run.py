@@ -17,7 +17,7 @@ with importing():
     from mnist_mlp.app.job import run_job
     from mnist_mlp.app.register import register
 
-register(experiments=Path(__file__).parent / "experiments")
+broken_studies = register(experiments=Path(__file__).parent / "experiments")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -27,4 +27,4 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    cli.call(main)
+    cli.call(main, broken_studies)

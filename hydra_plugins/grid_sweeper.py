@@ -8,14 +8,14 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import II, DictConfig, OmegaConf
+from omegaconf import II, DictConfig, OmegaConf, read_write
 
 from mnist_mlp.run.schema import COMPARED
 from mnist_mlp.run.sweep_file import EACH
 
+HOLDER = "hydra.sweeper.holder"
 HERE = ("basic", "stacked")  # launchers that compose in this process
 
 
@@ -34,6 +34,7 @@ class GridSweeperConf(BasicSweeperConf):
         confirm: True, or conditions and seeds: retrain what is selected with fresh seeds (see `mnist_mlp.app.confirm`).
         compare: keys whose combinations are the cells; other keys with several values are tuned within a cell.
         select: "each" if each seed of a cell selects for itself, "once" if a cell selects once.
+        holder: Identifier of the process that launches the jobs, which the sweep sets itself.
     """
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
@@ -47,6 +48,7 @@ class GridSweeperConf(BasicSweeperConf):
     confirm: Any = field(default_factory=dict)
     compare: Any = field(default_factory=lambda: list(COMPARED))
     select: Any = EACH
+    holder: str | None = None
 
 
 def _schema() -> DictConfig:
@@ -77,7 +79,7 @@ class GridSweeper(BasicSweeper):
 
     def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
         """The overrides of every job, from those of the sweep."""
-        from mnist_mlp.app.grids import GROUP, expand
+        from mnist_mlp.app.grids import GROUP, check_counts, expand, options_of
         from mnist_mlp.app.search import dimension
         from mnist_mlp.run.configuration import key_of
 
@@ -90,11 +92,11 @@ class GridSweeper(BasicSweeper):
         last = {key: (given.get_key_element(), found) for given, key, found in ranges}  # the command line's counts
         searched = {as_given: found for as_given, found in last.values() if found is not None}
         crossed = [given for given, key, found in ranges if found is None and last[key][1] is None]
+        check_counts(crossed)
         (combinations,) = self.split_arguments(crossed, max_batch_size=None)
         grids = self._as_written("grids")
-        options = loader.get_group_options(GROUP, ObjectType.CONFIG)
         chosen = hydra.runtime.choices[GROUP]
-        return expand(combinations, grids, chosen, options, searched, hydra.sweeper.trials, compare)
+        return expand(combinations, grids, chosen, options_of(loader, GROUP), searched, hydra.sweeper.trials, compare)
 
     @property
     def _compare(self) -> list[str]:
@@ -115,6 +117,8 @@ class GridSweeper(BasicSweeper):
         from mnist_mlp.app.plan import Kind, plan
         from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
+        from mnist_mlp.run.configuration import key_of
+        from mnist_mlp.sweeps.holding import holder_of
         from mnist_mlp.sweeps.jobs import Job
 
         assert self.hydra_context is not None
@@ -125,6 +129,9 @@ class GridSweeper(BasicSweeper):
 
         def launch(jobs: Sequence[Job]) -> None:
             OmegaConf.save(config, directory / "multirun.yaml")
+            if HOLDER not in map(key_of, config.hydra.overrides.hydra) and (holder := holder_of(directory)):
+                with read_write(config):
+                    config.hydra.overrides.hydra.append(f"{HOLDER}={holder}")  # so that each job's configuration has it
             size = self.max_batch_size or len(jobs)
             for first in range(0, len(jobs), size):
                 batch = jobs[first : first + size]

@@ -36,9 +36,9 @@ def planned(*arguments: str, directory: Path, experiments: Path = ROOT / "experi
     out, err = io.StringIO(), io.StringIO()
     main = hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(run_job)
     with _as_program(["run.py", *arguments, "dry_run=true"], directory), redirect_stdout(out), redirect_stderr(err):
-        register(experiments)
+        broken_studies = register(experiments)
         try:
-            cli.call(main)
+            cli.call(main, broken_studies)
         except SystemExit as error:
             if isinstance(error.code, str):
                 return Answer(1, out.getvalue(), f"{err.getvalue()}{error.code}\n")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from mnist_mlp.app.cli import explain
+from mnist_mlp.app.messages import explain
 from mnist_mlp.app.register import register
 from mnist_mlp.report.analysis.roles import varying_keys
 from mnist_mlp.report.load import load

@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 from test_docs import blocks
 
 from mnist_mlp.app import grids
-from mnist_mlp.app.cli import explain
 from mnist_mlp.app.compose import Kept, compose
+from mnist_mlp.app.messages import explain
 from mnist_mlp.app.register import register
 from mnist_mlp.run.configuration import plain
 from mnist_mlp.run.errors import ConfigError

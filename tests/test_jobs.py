@@ -24,7 +24,7 @@ from mnist_mlp.app.plan import plan
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.run.schema import SOURCES
-from mnist_mlp.sweeps.holding import HOLDER_FILE, Held, holding
+from mnist_mlp.sweeps.holding import HOLDER_FILE, Held, holder_of, holding
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, distinct, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
 
@@ -270,12 +270,16 @@ def test_what_is_trained_again_starts_from_nothing_and_is_not_stopped_by_the_las
 def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:
     assert not Held(tmp_path).by_another()  # nobody has come
     with holding(tmp_path):
-        held = Held(tmp_path)
-        holder = (tmp_path / HOLDER_FILE).read_text()
+        held, own = Held(tmp_path), holder_of(tmp_path)
         assert not held.by_another()
+        assert not Held(tmp_path, own).by_another()
     assert not held.by_another()  # the sweep has ended, or was killed
-    (tmp_path / HOLDER_FILE).write_text(holder.replace(f'"process": {os.getpid()}', '"process": 1'))
-    assert held.by_another()
+    with holding(tmp_path):
+        assert held.by_another()
+        assert Held(tmp_path, own).by_another()  # it began after its sweep had gone
+        assert not Held(tmp_path).by_another()
+        (tmp_path / HOLDER_FILE).write_text("{")  # as it is written
+        assert not held.by_another()
 
 
 def test_a_job_is_called_by_where_it_is_found(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app import compose as composing
-from mnist_mlp.app.cli import explain
 from mnist_mlp.app.compose import Compositions, as_job, compose
+from mnist_mlp.app.messages import explain
 from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import register
 from mnist_mlp.run.configuration import kind, plain

@@ -20,6 +20,7 @@ from conftest import IN_PROCESS, MINE, NO_REPORT, ROOT, SMALL, SMALLER, Command,
 from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from mnist_mlp.run.configuration import identity, plain
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
@@ -185,6 +186,8 @@ def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path)
     for launcher in ("submitit_local", "ray"):
         command("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
+        settings_of = map(OmegaConf.load, (tmp_path / launcher).glob("*/.hydra/hydra.yaml"))
+        assert len({of_job.hydra.sweeper.holder for of_job in settings_of} - {None}) == 1  # as a worker reads it
 
 
 def test_jobs_that_differ_in_their_seed_have_the_names_of_their_own_configurations(command: Command) -> None:

@@ -7,20 +7,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app import confirm, records, sequential
 from mnist_mlp.app.cells import COMPARE
-from mnist_mlp.app.cli import explain
 from mnist_mlp.app.grids import PLACE
 from mnist_mlp.app.job import sweeps_by_grid
+from mnist_mlp.app.messages import explain
 from mnist_mlp.app.search import TRIALS
 from mnist_mlp.app.sweep import command_line
 from mnist_mlp.run import configuration
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import RUN_FILE
+from mnist_mlp.run.schema import EXPERIMENT
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.holding import holding
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
@@ -43,6 +45,11 @@ class ChecksAndReport(Callback):
                     (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS)
                 ):
                     raise UserError(f"{key}: this makes a sweep, by -m")
+            study = config.hydra.runtime.choices.get(EXPERIMENT)
+            if study and "hydra.mode" not in map(configuration.key_of, sys.argv):
+                raise UserError(
+                    f"{EXPERIMENT}={study}: expected -m, as a study from --config-dir is a sweep that does not say so"
+                )
             directory = Path(config.hydra.run.dir)
             build.check(configuration.plain(config))
             if (directory / RUN_FILE).exists() and not config.force:
@@ -79,7 +86,7 @@ def _ending_on_errors() -> Iterator[None]:
         yield
     except (UserError, OSError) as error:  # also a path that cannot be written
         sys.exit(f"error: {error}")
-    except OmegaConfBaseException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")
     except Exception:
         traceback.print_exc()

@@ -1,26 +1,28 @@
-"""What the user of `run.py` reads: the text of `--help`, and one message for whatever was asked wrongly."""
+"""The command line of `run.py`: the text of `--help`, and the call that ends with one message where it cannot work."""
 
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from omegaconf import MISSING, DictConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from mnist_mlp.app import messages
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.environ import environment_variables
-from mnist_mlp.run.environment import extra_with, find_modules_in
+from mnist_mlp.run.environment import find_modules_in
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.interrupts import INTERRUPTED
 
-SWEEPER_KEYS = tuple(
-    f"hydra.sweeper.{key}"
-    for key in ("grids", "trials", "compare", "confirm", "select", "until_decided", "max_seeds", "batch", "margin")
+FLAGS_WITH_VALUE = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    "--experimental-rerun",
 )
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def usage(_root_: DictConfig) -> str:
@@ -69,106 +71,59 @@ such as optim.betas=[0.9,0.98]; what is empty above, the default option has not.
 """
 
 
-def call(main: Callable[[], None]) -> None:
+def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingProxyType({})) -> None:
     """Call the decorated main function; end with one message, and no traceback, where the user can put it right.
 
     HYDRA_FULL_ERROR=1 in the environment shows every traceback.
+
+    Args:
+        main: Main function, decorated by `hydra.main`.
+        broken_studies: Studies that cannot be read, each with the reason.
     """
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
-    if any(re.match(rf"\+*{schema.EXPERIMENT}=.*,", argument) for argument in sys.argv[1:]):
-        # Hydra would compose them over one another and sweep over neither's parameters.
-        sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
+    for study in (one.partition("=")[2] for one in sys.argv[1:] if configuration.key_of(one) == schema.EXPERIMENT):
+        if "," in study:  # Hydra would compose them over one another and sweep over neither's parameters
+            sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
+        if study in broken_studies:
+            sys.exit(f"error: {schema.EXPERIMENT}={study}: {broken_studies[study]}")
+    sys.argv[1:] = flags_first(sys.argv[1:])
     try:
+        messages.check_groups(sys.argv[1:])
         with environment_variables(HYDRA_FULL_ERROR="1"):  # Hydra lets exceptions through, to be explained here
             main()
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {explain(error)}")
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        sys.exit(f"error: {messages.explain(error)}")
     except BrokenPipeError:  # whoever reads what is printed has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (UserError, OSError, yaml.YAMLError) as error:  # also a path that cannot be written, a file that is no YAML
+    except (UserError, OSError) as error:  # also a path that cannot be written
         sys.exit(f"error: {in_words(error)}")
-    except RuntimeError as error:
-        missing = re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+?)_(launcher|sweeper)\.", str(error))
-        if not missing:
-            raise
-        extra, kind = missing.groups()
-        sys.exit(f"error: hydra/{kind}: {extra} is not installed; pip install -e '.[{extra}]' brings it")
-    except ValueError as error:
-        if "Only one of --run, --multirun, --cfg, --info" in str(error):
-            sys.exit(
-                "error: --cfg and --info show a single run: leave out -m and give each key one value, as in "
-                "python run.py --cfg job init=he; dry_run=true lists the jobs of a sweep"
-            )
-        nulls = [argument for argument in sys.argv if argument in {f"{group}=null" for group in schema.GROUPS}]
-        if not nulls:
-            raise
-        sys.exit(f"error: {nulls[0]}: allowed is one of the group's options, as --help lists them ({error})")
     except KeyboardInterrupt:  # from a library that has put a handler of its own in place of ours
         print("\ninterrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not messages.is_of_hydra(error):
+            raise
+        sys.exit(f"error: {messages.explain(error)}")
 
 
-def explain(error: Exception) -> str:
-    """What was wrong with a configuration that Hydra refused, in this project's words."""
-    text = str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, option = error.missing_cfg_file.rpartition("/")
-        plugin = f"hydra-{option.partition('_')[0]}-{group.removeprefix('hydra/')}"
-        if extra := extra_with(plugin):
-            return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
-        hint = schema.nearest(option, error.options)
-        return f"{group}={option}: there is no such option{hint}; allowed are {', '.join(error.options)}"
-    if wrong := re.match(r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'", text):
-        key, value = wrong.groups()
-        return f"{key}={value}: expected one value. A list is written in brackets, as in '{key}=[{value}]'"
-    if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):
-        return (
-            f"{wrong.group(1)}: several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "
-            "a list is written as key=[a,b], a text with a comma as key=\\'a,b\\'"
-        )
-    if re.match(r"(mismatched|extraneous|no viable alternative at) input|token recognition error", text):
-        return (
-            f"{text.splitlines()[0]}: this is none of Hydra's overrides; a shell takes braces, brackets, parentheses "
-            "and blanks apart unless the whole argument is quoted, as 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
-        )
-    if wrong := re.match(r"(?:Error parsing override '|LexerNoViableAltException: )(.*?)'?\n", text):
-        return (
-            f"{wrong.group(1)}: allowed is KEY=VALUE, without blanks around the =; an argument that has a blank in it "
-            "is quoted as a whole"
-        )
-    if not isinstance(error, ConfigCompositionException):
-        return text
-    if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
-        key, value = wrong.groups()
-        if setting := schema.find_setting(key):
-            return f"{key}={value}: allowed is {schema.allowed(setting)}"
-        if error.__cause__:
-            why = str(error.__cause__).splitlines()[0]
-            why = why.replace("Cannot merge DictConfig with ListConfig", "allowed is {key:value}, and no list")
-            return f"{key}={value}: {why}"
-    if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
-        key = wrong.group(1)
-        return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
-    if wrong := re.match(r"Could not override '([^'@]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
-        key, value = wrong.groups()
-        if key.startswith("hydra."):
-            hint = schema.nearest(key, SWEEPER_KEYS)
-            return f"{key}={value}: there is no such key{hint}; python run.py --cfg hydra lists what Hydra has"
-        return schema.unknown_key(key, value, _beside(key))
-    if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study, or an option of a group
-        place, why, key = wrong.groups()
-        if setting := schema.find_setting(key):
-            why = f"{key}: allowed is {schema.allowed(setting)}"
-        elif re.match("Key '.*' not in", why):
-            why = schema.unknown_key(key, MISSING, _beside(key))
-        return f"{place.replace('/', '=')}: {why}"
-    return f"{text}\n{error.__cause__ or ''}".strip()
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with Hydra's flags before its overrides, as Hydra refuses flags between them.
 
-
-def _beside(key: str) -> Sequence[str]:
-    """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
-    head = key.partition(".")[0]
-    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, schema.EXPERIMENT]
+    Args:
+        arguments: Command line, without the program.
+    """
+    flags, overrides, waiting = [], [], list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE and waiting:
+            flags.append(waiting.pop(0))
+        elif argument in ("--info", "-i"):  # whose value may be left out
+            flags[-1] = f"--info={waiting.pop(0) if waiting and waiting[0] in INFO else INFO[0]}"
+    return [*flags, *overrides]

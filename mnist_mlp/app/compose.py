@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from mnist_mlp.app.messages import check_groups
 from mnist_mlp.run.errors import ConfigError
 from mnist_mlp.run.schema import SOURCES
 
@@ -103,6 +104,9 @@ class Compositions:
         gc.disable()  # composing makes many objects and no garbage to speak of: a tenth of the time
         try:
             return self._loader.load_sweep_config(sweep, list(overrides))
+        except ValueError:  # by which Hydra refuses a number in place of a group's option, without naming it
+            check_groups(overrides)
+            raise
         finally:
             if was_enabled:
                 gc.enable()

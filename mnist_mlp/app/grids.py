@@ -5,15 +5,18 @@
 
 import json
 import logging
+import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain, product
 from types import MappingProxyType
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString, Transformer
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString, RangeSweep, Transformer
 from hydra.errors import HydraException
 
 from mnist_mlp.app.search import Dimension, check_trials, dimension, places
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PLACE = "hydra.sweeper.grids"
 GROUP = "optim"  # whose options have grids
+MOST_JOBS = 1_000_000
 EXAMPLE = f"{PLACE}={{sgd:{{optim.lr:[0.1,1]}}}}"
 
 Grid = Mapping[str, Sequence[Any] | Dimension]  # dotted key to the values to try, or to what is searched
@@ -72,6 +76,48 @@ def expand(
     if idle := sorted(grids.keys() - used):
         log.info("%s: not in this sweep: %s", PLACE, ", ".join(idle))
     return jobs
+
+
+def check_counts(crossed: Iterable[Override]) -> None:
+    """Check that the values of overrides, crossed, make a number of jobs that can be planned.
+
+    Raises:
+        ConfigError: An override has no value, or there are too many jobs.
+    """
+    jobs = 1
+    for given in crossed:
+        sweep = given.value() if given.is_sweep_override() else None
+        if isinstance(sweep, RangeSweep):
+            number = _range_length(sweep)
+        elif isinstance(sweep, ChoiceSweep):
+            number = len(sweep.list)
+        else:
+            number = len(list(given.sweep_iterator())) if isinstance(sweep, Glob) else 1
+        jobs *= number
+        if number < 1:
+            raise ConfigError(f"{given.input_line}: expected at least one value, but found none")
+        if jobs > MOST_JOBS:
+            raise ConfigError(f"{given.input_line}: expected a sweep of at most {MOST_JOBS:,} jobs")
+
+
+def _range_length(sweep: RangeSweep) -> int:
+    """Return the number of values of a range; 0 if it has no end or no step, too."""
+    assert sweep.start is not None
+    assert sweep.stop is not None
+    try:
+        return max(0, math.ceil((sweep.stop - sweep.start) / sweep.step))
+    except (ZeroDivisionError, ValueError, OverflowError):
+        return 0
+
+
+def options_of(loader: ConfigLoader, group: str) -> list[str]:
+    """Return the options of a group, those in its subdirectories included (`mine/fast`)."""
+    nested = (
+        f"{name}/{option}"
+        for name in loader.get_group_options(group, ObjectType.GROUP)
+        for option in options_of(loader, f"{group}/{name}")
+    )
+    return [*loader.get_group_options(group, ObjectType.CONFIG), *nested]
 
 
 def read(tree: Any, options: Collection[str], compare: Sequence[str] = schema.COMPARED) -> dict[str, Grid]:

@@ -61,7 +61,7 @@ def run_job(config: DictConfig) -> float | None:
     log.info("%s", job.directory)
     writer = job.writer()
     try:
-        held = Held(sweep) if in_sweep else None
+        held = Held(sweep, hydra.sweeper.get("holder")) if in_sweep else None
         located = job.config if Path.cwd() == given_in else configuration.located(job.config, given_in)
         _train({**located, "progress": config.progress and not in_sweep}, writer, held)
     except Diverged as error:

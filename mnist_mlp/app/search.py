@@ -52,9 +52,9 @@ class Interval:
     def _rounded(self, value: float) -> float:
         """Return a value with as few digits as keep `PLACES` places apart: the overrides of every job have it."""
         if self.log:
-            spacing = math.log(self.high / self.low) / PLACES  # relative
+            spacing = (math.log(self.high) - math.log(self.low)) / PLACES  # relative
             return float(f"{value:.{max(LEAST_DIGITS, 1 + math.ceil(-math.log10(spacing)))}g}")
-        return round(value, math.ceil(-math.log10((self.high - self.low) / PLACES)))
+        return round(value, math.ceil(-math.log10(self.high - self.low) + math.log10(PLACES)))
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,18 @@ def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.
     if isinstance(sweep, ChoiceSweep):
         return Choice(tuple(sweep.list))
     low, high, log = sweep.start, sweep.end, LOG in sweep.tags
-    if low is None or high is None or not -math.inf < low < high < math.inf:
+    if low is None or high is None or not (low < high and _is_finite(low, high)):
         raise ConfigError(f"{text}: allowed is interval(LOW,HIGH) with LOW below HIGH")
     if log and low <= 0:
         raise ConfigError(f"{text}: allowed on a logarithmic scale are numbers greater than 0")
     return Interval(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
+
+
+def _is_finite(low: float, high: float) -> bool:
+    try:
+        return math.isfinite(low) and math.isfinite(high) and math.isfinite(float(high) - float(low))
+    except OverflowError:  # of whole numbers
+        return False
 
 
 def check_trials(trials: Any, searched: bool) -> None:

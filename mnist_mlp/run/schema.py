@@ -196,7 +196,7 @@ def allowed(setting_: Field[Any]) -> str:
     }
     meta = setting_.metadata
     limits = " and ".join(f"{text} {meta[key]}" for key, text in BOUNDS.items() if meta.get(key) is not None)
-    return ", ".join(filter(None, [kinds[setting_.type], limits]))
+    return ", ".join(filter(None, [kinds.get(setting_.type, "settings, as {KEY:VALUE}"), limits]))
 
 
 def _within(value: float, meta: Mapping[str, Any]) -> bool:
@@ -231,8 +231,12 @@ def check(config: Mapping[str, Any]) -> None:
 def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
     known = [f"{prefix}{f.name}" for f in fields(schema)]
     for key, value in config.items():
-        if f"{prefix}{key}" not in known and prefix[:-1] not in GROUPS:
+        if f"{prefix}{key}" in known:
+            continue
+        if prefix[:-1] not in GROUPS:
             raise ConfigError(unknown_key(f"{prefix}{key}", value, known))
+        if not _has_texts_as_keys(value):
+            raise ConfigError(f"{prefix}{key}={value}: expected keys that are texts, such as {{'1':2}}")
     for f in fields(schema):
         value = config.get(f.name, MISSING)
         if is_dataclass(f.default_factory):
@@ -240,8 +244,18 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
             continue
         elements = value if isinstance(value, list) else [value]
         numbers = [e for e in elements if isinstance(e, int | float) and not isinstance(e, bool)]
-        if not all(_within(number, f.metadata) for number in numbers):
+        is_nested = any(isinstance(e, list) for e in elements)
+        if is_nested or not all(_within(number, f.metadata) for number in numbers):
             raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}")
+    required = [f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory)]
+    if missing := [name for name in required if name not in config]:
+        raise ConfigError(f"~{prefix}{missing[0]}: expected a key that a run can do without")
+
+
+def _has_texts_as_keys(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_has_texts_as_keys, value))
+    return not isinstance(value, Mapping) or all(isinstance(k, str) and _has_texts_as_keys(v) for k, v in value.items())
 
 
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:

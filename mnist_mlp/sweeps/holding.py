@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -28,7 +29,7 @@ def holding(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = _acquire(directory / LOCK_FILE)
-        holder = {"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv)}
+        holder = {"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv), "id": uuid4().hex}
         write_atomically(directory / HOLDER_FILE, json.dumps(holder) + "\n")
     except Timeout:
         raise UserError(f"{directory} is in use by another sweep: {_holder(directory)}") from None
@@ -44,28 +45,31 @@ def holding(directory: Path) -> Iterator[None]:
 
 
 class Held:
-    """What a worker knows of the sweep that it works for.
+    """Whether a worker's sweep still has its directory.
 
     A sweep that is killed at once cannot end its workers. They may finish what they do, until another sweep comes to
     the directory, which trains the same jobs.
 
     Args:
-        directory: of the sweep.
+        directory: Sweep directory.
+        holder: The sweep that launched the worker, as `holder_of` gave it; None for that which is there now.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._file = directory / HOLDER_FILE
-        self._holder = self._read()
+    def __init__(self, directory: Path, holder: str | None = None) -> None:
+        self._directory = directory
+        self._holder = holder or holder_of(directory)
 
     def by_another(self) -> bool:
-        """Whether another sweep has come to the directory since."""
-        return self._read() not in (None, self._holder)
+        """Return whether another sweep has come to the directory since."""
+        return holder_of(self._directory) not in (None, self._holder)
 
-    def _read(self) -> str | None:
-        try:
-            return self._file.read_text()
-        except OSError:
-            return None
+
+def holder_of(directory: Path) -> str | None:
+    """Return an identifier of the process that holds a directory; None if it is unknown."""
+    try:
+        return str(json.loads((directory / HOLDER_FILE).read_text(encoding="utf-8"))["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _acquire(path: Path) -> FileLock:

@@ -1,0 +1,177 @@
+"""Explanations of what Hydra refuses, in this project's words: one line each."""
+
+import os
+import re
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import omegaconf
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import MISSING
+from omegaconf.errors import InterpolationResolutionError
+
+from mnist_mlp.run import configuration, schema
+from mnist_mlp.run.environment import STANDARD_LIBRARY, extra_with
+from mnist_mlp.run.errors import ConfigError
+
+SWEEPER_KEYS = tuple(
+    f"hydra.sweeper.{key}"
+    for key in ("grids", "trials", "compare", "confirm", "select", "until_decided", "max_seeds", "batch", "margin")
+)
+CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # by options
+LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (hydra, omegaconf, yaml) if module.__file__)
+LONGEST = 400  # characters of an explanation that is a library's own
+
+
+def is_of_hydra(error: BaseException) -> bool:
+    """Return whether Hydra or OmegaConf raised an exception: they refuse some inputs by exceptions of Python's own."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    others = [file for file in files if not file.startswith(("<frozen ", f"{STANDARD_LIBRARY}{os.sep}"))]
+    return bool(others) and others[-1].startswith(LIBRARIES)
+
+
+def check_groups(overrides: Iterable[str]) -> None:
+    """Check that overrides of groups choose options.
+
+    Args:
+        overrides: Overrides of a command or a job; what Hydra cannot parse is left to Hydra.
+
+    Raises:
+        ConfigError: One gives a group a number, a list or nothing.
+    """
+    for given in overrides:
+        group = configuration.key_of(given)
+        if group not in CHOSEN or given.startswith("~"):
+            continue
+        try:
+            parsed = OverridesParser.create().parse_override(given)
+        except HydraException:
+            continue
+        if not all(isinstance(value, str | QuotedString | dict) for value in _values(parsed)):
+            raise ConfigError(
+                f"{given}: expected an option of the group {group}. python run.py --help lists the options of each "
+                "group."
+            )
+
+
+def _values(parsed: Override) -> list[Any]:
+    """Return the values of an override, as far as Hydra has parsed them; a mapping changes settings of an option."""
+    value = parsed.value()
+    if isinstance(value, ChoiceSweep):
+        return list(value.list)
+    return [] if isinstance(value, Glob | IntervalSweep) else [value]
+
+
+def explain(error: Exception) -> str:
+    """Return what was wrong with a configuration that Hydra or OmegaConf refused, in one line."""
+    return " ".join(_explanation(error).split())
+
+
+def _explanation(error: Exception) -> str:
+    text = str(error)
+    if missing := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+?)_(launcher|sweeper)\.", text):
+        extra, kind = missing.groups()
+        return f"hydra/{kind}: {extra} is not installed; pip install -e '.[{extra}]' brings it"
+    if "Only one of --run, --multirun, --cfg, --info" in text:
+        return (
+            "--cfg and --info show a single run: leave out -m and give each key one value, as in "
+            "python run.py --cfg job init=he; dry_run=true lists the jobs of a sweep"
+        )
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, option = _group_and_option(error.missing_cfg_file)
+        plugin = f"hydra-{option.partition('_')[0]}-{group.removeprefix('hydra/')}"
+        if extra := extra_with(plugin):
+            return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
+        hint = schema.nearest(option, error.options)
+        return f"{group}={option}: there is no such option{hint}; allowed are {', '.join(error.options)}"
+    if wrong := re.match(r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'", text):
+        key, value = wrong.groups()
+        return f"{key}={value}: expected one value. A list is written in brackets, as in '{key}=[{value}]'"
+    if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):
+        return (
+            f"{wrong.group(1)}: several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "
+            "a list is written as key=[a,b], a text with a comma as key=\\'a,b\\'"
+        )
+    if re.match(r"(mismatched|extraneous|no viable alternative at) input|token recognition error", text):
+        subject = getattr(error, "override", None) or text.splitlines()[0]
+        return (
+            f"{subject}: this is none of Hydra's overrides; a shell takes braces, brackets, parentheses "
+            "and blanks apart unless the whole argument is quoted, as 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
+        )
+    if wrong := re.match(r"(?:Error parsing override '|LexerNoViableAltException: )(.*?)'?\n", text):
+        return (
+            f"{wrong.group(1)}: allowed is KEY=VALUE, without blanks around the =; an argument that has a blank in it "
+            "is quoted as a whole"
+        )
+    if not isinstance(error, ConfigCompositionException):
+        return _shortened(error)
+    if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
+        key, value = wrong.groups()
+        if setting := schema.find_setting(key):
+            return f"{key}={value}: allowed is {schema.allowed(setting)}"
+        if error.__cause__:
+            why = str(error.__cause__).splitlines()[0]
+            why = why.replace("Cannot merge DictConfig with ListConfig", "allowed is {key:value}, and no list")
+            return f"{key}={value}: {why}"
+    if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
+        key = wrong.group(1)
+        return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
+    if wrong := re.match(r"Could not override '([^'@]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
+        key, value = wrong.groups()
+        if key.startswith("hydra."):
+            hint = schema.nearest(key, SWEEPER_KEYS)
+            return f"{key}={value}: there is no such key{hint}; python run.py --cfg hydra lists what Hydra has"
+        return schema.unknown_key(key, value, _beside(key))
+    if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study, or an option of a group
+        place, why, key = wrong.groups()
+        if setting := schema.find_setting(key):
+            why = f"{key}: allowed is {schema.allowed(setting)}"
+        elif key.partition(".")[0] == schema.EXPERIMENT:
+            why = "expected settings at the top. A study in --config-dir begins with the line # @package _global_"
+        elif re.match("Key '.*' not in", why):
+            why = schema.unknown_key(key, MISSING, _beside(key))
+        elif key and key not in why:
+            why = f"{key}: {why}"
+        return f"{place.replace('/', '=')}: {why}"
+    return _shortened(error)
+
+
+def _group_and_option(name: str) -> tuple[str, str]:
+    """Split the name of a missing file of a group: `optim/mine/fast` into `optim` and `mine/fast`."""
+    groups = [group for group in (*schema.GROUPS, schema.EXPERIMENT) if name.startswith(f"{group}/")]
+    group = groups[0] if groups else name.rpartition("/")[0]
+    return group, name.removeprefix(f"{group}/")
+
+
+def _shortened(error: Exception) -> str:
+    """Return a library's own explanation: the key or override that it is about, and its first line."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    first = " ".join(lines) if isinstance(error, yaml.YAMLError) else lines[0]  # YAML's last line has the place
+    if isinstance(error, InterpolationResolutionError) and isinstance(error.__cause__, KeyError):
+        first = str(error.__cause__.args[0])  # of a resolver, such as oc.env
+    about = getattr(error, "full_key", None) or getattr(error, "override", None) or _subject(error)
+    cause = str(error.__cause__ or "").partition("\n")[0] if isinstance(error, HydraException) else ""
+    parts = [about if about not in first else "", first, cause if cause not in first else ""]
+    return ": ".join(part for part in parts if part)[:LONGEST]
+
+
+def _subject(error: BaseException) -> str:
+    """Return the override, or else the file, that Hydra was at when it raised an exception; empty if at none."""
+    variables = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for found in reversed([of_frame.get("override") for of_frame in variables]):
+        if isinstance(found, Override):
+            return str(found.input_line)
+    files = [of_frame.get("config_path") for of_frame in variables]
+    return next((file for file in reversed(files) if isinstance(file, str) and not Path(file).is_absolute()), "")
+
+
+def _beside(key: str) -> Sequence[str]:
+    """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
+    head = key.partition(".")[0]
+    return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, schema.EXPERIMENT]

@@ -51,6 +51,8 @@ SEEDS = "allowed are seeds.weights, seeds.batches, seeds.dropout, seeds.modules"
         ("seed=-1", ["seed=-1", "a whole number, at least 0"]),
         ("optim._target_=torch.optim.Nothing", ["optim._target_=torch.optim.Nothing", "dotted path"]),
         ("epoch=3", ["epoch=3", "did you mean epochs?", "batch_size"]),
+        ("force=some", ["force=some: allowed is false or true or changed"]),
+        ("force=1", ["force=1: allowed is false or true or changed"]),
     ],
 )
 @pytest.mark.usefixtures("real_mnist")

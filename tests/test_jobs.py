@@ -238,6 +238,8 @@ def test_results_of_another_making_are_not_mixed_in(finished: Job) -> None:
     ):
         with pytest.raises(UserError, match=words):
             finished_jobs([job], version)
+        assert finished_jobs([job], version, replace_changed=True) == []
+    assert finished_jobs([finished], "1", replace_changed=True) == [finished]
     run = json.loads((finished.directory / RUN_FILE).read_text())
     (finished.directory / RUN_FILE).write_text(json.dumps(run | {"code": {"mine": "digest"}}))
     assert finished_jobs([replace(finished, code={"mine": "digest"})], "1") != []

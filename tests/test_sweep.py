@@ -240,7 +240,8 @@ def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> No
 def test_edited_code_is_not_mixed_in(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def flat_(weight, *, generator):\n    weight.fill_(0.01)\n")
     flat = ("init._target_=mine.flat_", "~init.scale", "~init.mode", "~init.distribution")
-    arguments = ("run.py", "-m", *flat, "data=digits", "epochs=0", IN_PROCESS, NO_REPORT, "hydra.sweep.dir=here")
+    usual = ("run.py", "-m", "data=digits", "epochs=0", IN_PROCESS, NO_REPORT, "hydra.sweep.dir=here")
+    arguments = (*usual, *flat)
     command(*arguments)
     (run,) = (tmp_path / "here").glob(f"*/{RUN_FILE}")
     digest = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
@@ -248,8 +249,12 @@ def test_edited_code_is_not_mixed_in(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def flat_(weight, *, generator):\n    weight.fill_(0.02)\n")
     done = command(*arguments, "seed=0,1", status=1)
     assert f"the code of mine ({tmp_path}/mine.py) has changed since" in done.stderr
-    assert "force=true" in done.stderr
-    assert len(results(tmp_path / "here")) == 1
+    assert "1 of 1 finished results there are not comparable" in done.stderr
+    assert "force=changed trains these again" in done.stderr
+    command(*usual)  # of code that has not changed
+    assert len(results(tmp_path / "here")) == 2
+    done = command(*arguments, "seed=0,1", "force=changed")
+    assert "2 jobs, 0 skipped as they have a result, 2 to do" in done.stdout
 
 
 SETTINGS = st.fixed_dictionaries(

@@ -69,12 +69,12 @@ class Results:
     """Which jobs have a result that counts. A job is looked up once, and again after it was launched.
 
     Args:
-        ignored: Whether only results of jobs that this command launched count.
+        force: Setting of this name: True if only results of jobs that this command launched count.
     """
 
-    def __init__(self, ignored: bool) -> None:
+    def __init__(self, force: bool | str) -> None:
         self.launched: set[Job] = set()
-        self._ignored = ignored
+        self._force = force
         self._known: dict[Job, bool] = {}
 
     def finished(self, jobs: Sequence[Job]) -> set[Job]:
@@ -84,8 +84,8 @@ class Results:
             UserError: A result is not comparable with what the job would produce now.
         """
         unknown = [job for job in jobs if job not in self._known]
-        counting = [job for job in unknown if job in self.launched or not self._ignored]
-        found = set(finished_jobs(counting, mnist_mlp.__version__))
+        counting = [job for job in unknown if job in self.launched or self._force is not True]
+        found = set(finished_jobs(counting, mnist_mlp.__version__, self._force == schema.CHANGED))
         self._known |= {job: job in found for job in unknown}
         return {job for job in jobs if self._known[job]}
 
@@ -99,7 +99,7 @@ class Results:
         self._known = {job: known for job, known in self._known.items() if job not in self.launched or known}
 
 
-def check(request: Request, force: bool) -> None:
+def check(request: Request, force: bool | str) -> None:
     """Check a request before its directory is touched.
 
     Raises:
@@ -126,7 +126,7 @@ def check(request: Request, force: bool) -> None:
             request.compare,
             request.select,
         )
-    if not force:
+    if force is not True:
         refuse_other_versions(request.search, request.directory, mnist_mlp.__version__)
     if announcement:
         log.info("%s", announcement)

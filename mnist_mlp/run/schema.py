@@ -6,6 +6,7 @@ needs no schema. `mnist_mlp.training.build` checks those arguments against the t
 """
 
 import difflib
+import json
 import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,9 @@ from omegaconf import MISSING
 from mnist_mlp.run.errors import ConfigError
 
 BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}  # also the operators' names
+
+
+CHANGED = "changed"  # `force`: of the finished jobs, only those that would have another result today
 
 
 class Role(Enum):
@@ -37,6 +41,7 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    among: Sequence[Any] = (),
     role: Role | None = None,
     before: Any = MISSING,
 ) -> Any:
@@ -49,11 +54,12 @@ def setting(
         gt: greater than.
         le: at most.
         lt: less than.
+        among: All values that are allowed; empty if the type and the range say so.
         role: None for its group's, which is tunable but for `data`. Irrelevant keys (paths, display, hardware; the
             rounding of sums over threads or on another device aside) are no part of a job's identity.
         before: what it was in results from before the setting existed, where there are such.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "role": role, "before": before}
+    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "among": among, "role": role, "before": before}
     return field(default=default, metadata=metadata)
 
 
@@ -157,7 +163,12 @@ class Config:
         before=False,
     )
     progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)
-    force: bool = setting(False, "train finished jobs again", role=Role.IRRELEVANT)
+    force: bool | str = setting(
+        False,
+        "train finished jobs again: true, or changed for those whose code, data or version is another today",
+        among=(False, True, CHANGED),
+        role=Role.IRRELEVANT,
+    )
     fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", role=Role.IRRELEVANT)
     dry_run: bool = setting(False, "list what a sweep would train, and train nothing", role=Role.IRRELEVANT)
 
@@ -184,6 +195,8 @@ BEFORE = dict(_before(Config))
 
 def allowed(setting_: Field[Any]) -> str:
     """What a field accepts, in words: "a whole number, at least 1"."""
+    if among := setting_.metadata.get("among"):
+        return " or ".join(json.dumps(value).strip('"') for value in among)
     kinds: dict[Any, str] = {
         int: "a whole number",
         int | None: "null or a whole number",
@@ -245,7 +258,9 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         elements = value if isinstance(value, list) else [value]
         numbers = [e for e in elements if isinstance(e, int | float) and not isinstance(e, bool)]
         is_nested = any(isinstance(e, list) for e in elements)
-        if is_nested or not all(_within(number, f.metadata) for number in numbers):
+        among = f.metadata.get("among") or elements
+        is_listed = all(any(type(e) is type(one) and e == one for one in among) for e in elements)
+        if is_nested or not is_listed or not all(_within(number, f.metadata) for number in numbers):
             raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}")
     required = [f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory)]
     if missing := [name for name in required if name not in config]:

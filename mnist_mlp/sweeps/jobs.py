@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from mnist_mlp.run import schema
 from mnist_mlp.run.directories import find_runs
 from mnist_mlp.run.environment import code, file_of
 from mnist_mlp.run.errors import UserError
@@ -142,16 +143,19 @@ def _collision(one: Job, two: Job, what: str) -> str:
     )
 
 
-def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
-    """Those jobs that have a result already, which need not be trained again.
+def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = False) -> list[Job]:
+    """Return the jobs that have a result already, which need not be trained again.
+
+    A result does not count as that of its job if it comes from another version of the package, another text of
+    user-defined code, other data, or a configuration whose hash merely begins alike.
 
     Args:
-        jobs: all of a sweep.
-        version: this package's.
+        jobs: All jobs of a sweep.
+        version: Version of this package.
+        replace_changed: Whether jobs with such a result count as unfinished.
 
     Raises:
-        UserError: a result there comes from another version of the package, other code of the user's, other data or a
-            configuration whose hash merely begins alike. Nothing is mixed in silently, nor thrown away unasked.
+        UserError: There is such a result, which is neither mixed in silently nor replaced without being asked.
     """
     finished, foreign = [], []
     for job in jobs:
@@ -170,11 +174,14 @@ def finished_jobs(jobs: Sequence[Job], version: str) -> list[Job]:
             continue
         if different := _differences(job, summary, version):
             foreign.append(f"{job.directory}: {'; '.join(different)}")
+            if replace_changed:
+                continue
         finished.append(job)
-    if foreign:
+    if foreign and not replace_changed:
         raise UserError(
-            f"{len(foreign)} finished results there are not comparable with what this command would add, such as\n"
-            f"  {foreign[0]}\nforce=true trains all again and replaces them; another hydra.sweep.dir=DIR keeps them"
+            f"{len(foreign)} of {len(finished)} finished results there are not comparable with what this command would "
+            f"add, such as\n  {foreign[0]}\nforce={schema.CHANGED} trains these again and replaces them, force=true "
+            "trains all again; another hydra.sweep.dir=DIR keeps them"
         )
     return finished
 

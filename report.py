@@ -6,10 +6,12 @@ from pathlib import Path
 
 from mnist_mlp.report import TARGET, newest_sweep, report_on
 from mnist_mlp.run.errors import UserError, in_words
+from mnist_mlp.run.startup import print_anything
 
 
 def main() -> None:
     """Parse the command line and write one report."""
+    print_anything()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "sweeps", nargs="*", type=Path, metavar="SWEEP_DIR", help="sweep directories, reported together [the newest]"

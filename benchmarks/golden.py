@@ -78,7 +78,7 @@ def runs_below(directory: Path) -> dict[str, list[str]]:
 
 def _without_seconds(path: Path) -> str:
     text = io.StringIO()
-    header, *rows = csv.reader(path.read_text().splitlines())
+    header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
     kept = [number for number, name in enumerate(header) if name != "seconds"]
     csv.writer(text, lineterminator="\n").writerows([[row[number] for number in kept] for row in (header, *rows)])
     return text.getvalue()

@@ -102,7 +102,7 @@ def worker_memory() -> tuple[float, float]:
 
 def _peak(pid: int) -> float:
     """Peak resident memory of a living process so far, in MB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 

@@ -133,7 +133,7 @@ class StackLauncher(BasicLauncher):
                 result.return_value = value
                 if value is None and not sweeps_by_grid(self.config.hydra):
                     result.status = JobStatus.FAILED
-                    result.return_value = JobFailed("a run failed; see its run.log")
+                    result.return_value = JobFailed("a run failed; see its run.json")
             if None in values and self.config.fail_fast:
                 stop.touch()
         for config, job_return in callbacks.waiting:

@@ -1,12 +1,19 @@
-"""Where a sweep and its jobs read and write, whatever the working directory of a job."""
+"""Where commands read and write: working directories, encodings, full disks, two commands at once."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import DATA, IN_PROCESS, NO_REPORT, SMALL, SMALLER, Command
+from composing import composed
+from conftest import DATA, IN_PROCESS, NO_REPORT, ROOT, SMALL, SMALLER, Command, Write
 from in_process import planned
+from omegaconf import read_write
 
+from mnist_mlp.app.callback import ChecksAndReport
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 
 CONFIRMED = ("optim.lr=0.1,0.2", "hydra.sweeper.confirm={epochs:2}", "epochs=1")
@@ -48,3 +55,63 @@ def test_job_in_its_own_directory_finds_the_data_and_reports_its_failure(
     command("run.py", "hydra.job.chdir=true", "hydra.run.dir=alone", *place[2:], *SMALL, NO_REPORT)
     assert (tmp_path / "alone" / METRICS_FILE).exists()
     assert not list((tmp_path / "here").rglob("MNIST")) + list((tmp_path / "alone").rglob("MNIST"))
+
+
+def test_text_from_the_environment_is_said_to_be_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPS", "1e-8")
+    answer = planned("optim.eps=${oc.env:EPS}", *SMALLER, directory=tmp_path)
+    assert answer.err.startswith("error: optim.eps=1e-8: allowed is a finite number. '1e-8' is a text; \"optim.eps=")
+    recommended = re.findall(r'"(optim.eps=.*?)"', answer.err.replace("NAME", "EPS"))
+    assert planned(*recommended, *SMALLER, directory=tmp_path).status == 0
+
+
+def test_python_without_assertions_is_refused() -> None:
+    done = subprocess.run([sys.executable, "-O", ROOT / "run.py"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: PYTHONOPTIMIZE, python -O: expected neither")
+
+
+def test_report_without_utf8_escapes_what_it_cannot_print(write_run: Write, tmp_path: Path) -> None:
+    for seed in range(2):
+        write_run(init="é_\ud800", optim="×", seed=seed)
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, ROOT / "report.py", "sweep"], cwd=tmp_path, env=os.environ | plain, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\xe9" in done.stdout
+    assert "é" in (tmp_path / "reports/sweep/report.md").read_text(encoding="utf-8")
+
+
+def test_second_command_within_a_second_has_a_directory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tops = []
+    for taken in (None, RUN_FILE, RUN_FILE):
+        checks, config = ChecksAndReport(), composed("data=digits", "hydra.mode=RUN")
+        with read_write(config):
+            config.hydra.run.dir = "outputs/13-00-00"
+        checks.on_run_start(config)
+        tops.append(config.hydra.run.dir)
+        if taken:
+            (tmp_path / tops[-1] / taken).touch()
+            checks.on_run_end(config)
+    assert tops == ["outputs/13-00-00", "outputs/13-00-00_2", "outputs/13-00-00_3"]
+
+
+def test_failure_without_a_log_points_to_what_was_written(command: Command, throwing: Path, tmp_path: Path) -> None:
+    failing = ("run.py", "optim=throwing", "epochs=1", *SMALLER, "hydra.run.dir=here")
+    done = command(*failing, "hydra/job_logging=none", top=throwing, status=1)
+    assert done.stderr.splitlines()[-1] == f"error: the run failed; see {tmp_path}/here/run.json"
+    done = command(*failing, "force=true", "hydra.job.name=mine", top=throwing, status=1)
+    assert done.stderr.splitlines()[-1].endswith("/here/mine.log")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_full_disk_prints_no_tracebacks_of_the_log(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/run.log").symlink_to("/dev/full")
+    done = command("run.py", "epochs=1", *SMALLER, "hydra.run.dir=here")
+    assert "Logging error" not in done.stderr
+    assert (tmp_path / "here" / RUN_FILE).exists()

@@ -3,13 +3,14 @@
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app import confirm, records, sequential
@@ -20,11 +21,11 @@ from mnist_mlp.app.messages import explain
 from mnist_mlp.app.search import TRIALS
 from mnist_mlp.app.sweep import command_line
 from mnist_mlp.run import configuration
-from mnist_mlp.run.errors import UserError
+from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.schema import EXPERIMENT
 from mnist_mlp.run.startup import importing
-from mnist_mlp.sweeps.holding import holding
+from mnist_mlp.sweeps.holding import InUse, holding
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
 
 
@@ -50,14 +51,26 @@ class ChecksAndReport(Callback):
                 raise UserError(
                     f"{EXPERIMENT}={study}: expected -m, as a study from --config-dir is a sweep that does not say so"
                 )
-            directory = Path(config.hydra.run.dir)
             build.check(configuration.plain(config))
-            if (directory / RUN_FILE).exists() and not config.force:
-                raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
             if config.dry_run:
-                print(f"would train into {directory}")
+                print(f"would train into {_checked(Path(config.hydra.run.dir), config.force)}")
                 sys.exit()
-            self.held.enter_context(holding(directory))
+            if {"hydra.run.dir"}.isdisjoint(map(configuration.key_of, config.hydra.overrides.hydra)):
+                with read_write(config):
+                    config.hydra.run.dir = str(self._hold_first(Path(config.hydra.run.dir)))
+            else:
+                self.held.enter_context(holding(_checked(Path(config.hydra.run.dir), config.force)))
+
+    def _hold_first(self, directory: Path) -> Path:
+        """Hold, and return, this directory; another if another command given within the same second has it."""
+        places = chain([directory], (directory.with_name(f"{directory.name}_{number}") for number in count(2)))
+        for place in places:
+            with suppress(InUse), ExitStack() as held:
+                held.enter_context(holding(place))
+                if not (place / RUN_FILE).exists():
+                    self.held = held.pop_all()
+                    return place
+        raise AssertionError("there is always another number")
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
         """Let go of the run's directory."""
@@ -79,13 +92,24 @@ class ChecksAndReport(Callback):
             sys.exit(1)
 
 
+def _checked(directory: Path, force: bool | str) -> Path:
+    """Return the directory of a run, unless it has a result that would be lost.
+
+    Raises:
+        UserError: It has.
+    """
+    if (directory / RUN_FILE).exists() and not force:
+        raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
+    return directory
+
+
 @contextmanager
 def _ending_on_errors() -> Iterator[None]:
     """End the program on an exception, which Hydra would turn into a warning, and go on."""
     try:
         yield
     except (UserError, OSError) as error:  # also a path that cannot be written
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {in_words(error)}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")
     except Exception:

@@ -17,6 +17,7 @@ from mnist_mlp.run.environ import environment_variables
 from mnist_mlp.run.environment import find_modules_in
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.interrupts import INTERRUPTED
+from mnist_mlp.run.startup import print_anything
 
 FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
@@ -80,6 +81,9 @@ def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingPr
         main: Main function, decorated by `hydra.main`.
         broken_studies: Studies that cannot be read, each with the reason.
     """
+    print_anything()
+    if not __debug__:
+        sys.exit("error: PYTHONOPTIMIZE, python -O: expected neither, as Hydra's parser relies on assertions")
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()

@@ -14,7 +14,7 @@ from mnist_mlp.run import configuration
 from mnist_mlp.run.environment import environment, find_modules_in
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.interrupts import leave_interrupts_to_the_parent
-from mnist_mlp.run.record import Diverged, Metrics, Record, RunWriter
+from mnist_mlp.run.record import RUN_FILE, Diverged, Metrics, Record, RunWriter
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.holding import Held
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
@@ -54,6 +54,7 @@ def run_job(config: DictConfig) -> float | None:
     sweep = given_in / hydra.sweep.dir
     stop = sweep / STOP_FILE
     in_sweep = hydra.mode == RunMode.MULTIRUN
+    logging.raiseExceptions = False  # a full disk would print a traceback for each line of the log
     if in_sweep:
         _silence_console()
         if stop.exists():
@@ -73,7 +74,7 @@ def run_job(config: DictConfig) -> float | None:
             stop.touch()
         value = writer.end(error)
         if not (in_sweep and sweeps_by_grid(hydra)):
-            raise JobFailed(f"the run failed; see {job.directory}/run.log") from error
+            raise JobFailed(f"the run failed; see {log_file() or job.directory / RUN_FILE}") from error
         return value
     return writer.end()
 
@@ -177,6 +178,12 @@ class _ClosingHandler(logging.FileHandler):
         if self.stream is not None:
             self.stream.close()
             self.stream = None  # as logging does with `delay`
+
+
+def log_file() -> Path | None:
+    """Return the file that Hydra has set up for the current job's log; None if there is none, or it was not written."""
+    files = [Path(h.baseFilename) for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
+    return next((file for file in files if file.exists()), None)
 
 
 def log_of_job() -> logging.Logger:

@@ -5,7 +5,8 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 
 
 @contextmanager
@@ -31,6 +32,14 @@ def _thaw() -> None:
     """Let the collector have everything back at exit where Triton is there, which else prints what "leaked"."""
     if "triton" in sys.modules:
         gc.unfreeze()
+
+
+def print_anything() -> None:
+    """Have standard output and error escape what their encoding lacks, such as × in a terminal without UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            with suppress(OSError, ValueError):  # a stream that is closed, or has become another one
+                stream.reconfigure(errors="backslashreplace")
 
 
 def enter_directory() -> None:

@@ -19,12 +19,17 @@ HOLDER_FILE = ".holder.json"
 LOCK_SECONDS = 0.2  # for a holder that is just leaving
 
 
+class InUse(UserError):
+    """Another process writes to a directory; the message names it."""
+
+
 @contextmanager
 def holding(directory: Path) -> Iterator[None]:
     """Be the only one that writes to a directory; the lock goes with the process, however that ends.
 
     Raises:
-        UserError: another process holds it, and the message names it; or nothing can be written there.
+        InUse: Another process holds the directory.
+        UserError: Nothing can be written there.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -32,7 +37,7 @@ def holding(directory: Path) -> Iterator[None]:
         holder = {"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv), "id": uuid4().hex}
         write_atomically(directory / HOLDER_FILE, json.dumps(holder) + "\n")
     except Timeout:
-        raise UserError(f"{directory} is in use by another sweep: {_holder(directory)}") from None
+        raise InUse(f"{directory} is in use by another sweep: {_holder(directory)}") from None
     except OSError as error:
         raise UserError(f"{directory}: nothing can be written there: {error}") from error
     try:
@@ -82,7 +87,7 @@ def _acquire(path: Path) -> FileLock:
         Timeout: another process holds it.
     """
     while True:
-        with path.open("a") as file:
+        with path.open("ab") as file:
             lock = FileLock(path, timeout=LOCK_SECONDS)
             lock.acquire()
             with suppress(FileNotFoundError):
@@ -93,7 +98,7 @@ def _acquire(path: Path) -> FileLock:
 
 def _holder(directory: Path) -> str:
     try:
-        holder = json.loads((directory / HOLDER_FILE).read_text())
+        holder = json.loads((directory / HOLDER_FILE).read_text(encoding="utf-8"))
         return f"process {holder['process']} on {holder['host']} ({holder['command']})"
     except (OSError, ValueError, KeyError):
         return "it has not said which yet"

@@ -121,7 +121,10 @@ def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:
     else:
         return
     if not fits:
-        raise ConfigError(f"{key}={value}: allowed is {allowed}")
+        hint = ""
+        if isinstance(value, str):
+            hint = f". {value!r} is a text; \"{key}='${{oc.decode:${{oc.env:NAME}}}}'\" reads a variable as a number"
+        raise ConfigError(f"{key}={value}: allowed is {allowed}{hint}")
 
 
 def _is_finite_number(value: Any) -> bool:

@@ -109,8 +109,8 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
     return environment.get_template(f"{name}.jinja").render(
         content,
         plotly=Markup(get_plotlyjs()),
-        script=Markup((TEMPLATES / "page.js").read_text()),
-        style=Markup((TEMPLATES / "page.css").read_text()),
+        script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
     )
 
 
@@ -159,7 +159,7 @@ def sweep_commands(sweep: Path) -> list[str]:
     with suppress(Unreadable):
         return [given.command for given in read_sweep(sweep / SWEEP_FILE).commands]
     try:
-        overrides = yaml.safe_load((sweep / "multirun.yaml").read_text())["hydra"]["overrides"]
+        overrides = yaml.safe_load((sweep / "multirun.yaml").read_text(encoding="utf-8"))["hydra"]["overrides"]
         hydra = [word for word in overrides["hydra"] if key_of(word) != "hydra.mode"]
         is_study = EXPERIMENT in map(key_of, overrides["task"])  # which is a sweep without -m
         flags = [] if is_study else ["-m"]

@@ -55,7 +55,7 @@ def show(
         for note in comparison.notes:
             say(f"note: {note}")
     for run, reason in list(failures.items())[:SHOWN_PROBLEMS]:
-        say(f"failed: {run}: {reason} (traceback in its run.log)")
+        say(f"failed: {run}: {reason} (traceback in its run.json)")
     if len(failures) > SHOWN_PROBLEMS:
         say(f"failed: {len(failures) - SHOWN_PROBLEMS} more, listed in runs.csv")
     of_kind = {kind: [problem for problem in problems if problem.kind is kind] for kind in MANY}

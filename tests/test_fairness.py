@@ -157,6 +157,27 @@ def test_an_edge_is_that_of_the_option_that_was_chosen(tmp_path: Path, write_run
     assert said.endswith("try larger values for he (0.01), lecun (0.01).")
 
 
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [{"seed": seed, "lr": lr} for seed, lr in ((0, 0.01), (1, 0.01), (2, 0.01), (2, 0.1))],  # two had no choice
+        [{"seed": seed, "lr": lr} for seed, lr in ((0, 0.1), (1, 0.1), (2, 0.01))],  # none had
+        [
+            {"seed": seed, "optim": optim, "lr": lr, "test": [0.1, 0.9 - (optim == "sgd") / 2]}
+            for seed, rate in enumerate((0.1, 0.1, 0.01))
+            for optim, lr in (("adam", rate), ("sgd", 0.01))
+        ],  # each option has one value per seed
+    ],
+)
+def test_edges_where_a_replicate_had_no_other_value_are_none(
+    tmp_path: Path, write_run: Write, runs: list[dict[str, Any]]
+) -> None:
+    for run in runs:
+        write_run(**run)
+    for by in (("init", "optim"), ("init",)):
+        assert not any("edge" in topic for topic in notes(tmp_path, by=by))
+
+
 def test_plain_sgd_is_what_was_chosen_without_momentum(tmp_path: Path, write_run: Write) -> None:
     for number, (of, final) in enumerate(((SGD, 0.8), (MOMENTUM, 0.95)), 1):
         write_run(optim="sgd", optim_config=of, test=[0.1, final], log_interval=number)

@@ -169,11 +169,12 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
     best = ranked[has_best_accuracy(ranked, within) & (ranked["loss"] < np.inf)]
     runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
     selected = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE).loc[best[CANDIDATE]]
+    selected = selected.assign(**{column: best[column].to_numpy() for column in within})
     for key in tuned:
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
         sides = []
-        for side, is_edge in _edges_of(key, selected, ended(runs)).items():
+        for side, is_edge in _edges_of(key, selected, ended(runs), within).items():
             at_edge = pd.Series(is_edge, best.index).groupby([best[column] for column in within]).all()
             share = at_edge.groupby(level=0).sum() / replicates
             cells = [
@@ -185,18 +186,21 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
             yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
 
 
-def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return whether each selected value is the smallest or the largest that its cell tried, and not of its range.
+def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return whether each selected value is the smallest or the largest of those it was selected from.
+
+    An end of the key's range is no edge.
 
     Args:
         key: Tuned key whose values are numbers.
-        selected: Configurations, with `cell`.
+        selected: Configurations, with the columns of `within`.
         runs: Runs that were tried; those of the same option count, where options are tuned as well.
+        within: See `selecting_groups`.
     """
     group = key.partition(".")[0]
-    option = [group] if group in GROUPS else []
-    limits = runs.groupby([CELL, *option])[key].agg(["min", "max", "nunique"]).astype(float)
-    of = limits.reindex(pd.MultiIndex.from_frame(selected[[CELL, *option]]) if option else selected[CELL])
+    groups = [*within, group] if group in GROUPS else [*within]
+    limits = runs.groupby(groups)[key].agg(["min", "max", "nunique"]).astype(float)
+    of = limits.reindex(pd.MultiIndex.from_frame(selected[groups]) if len(groups) > 1 else selected[CELL])
     values, several = selected[key].to_numpy(dtype=float), of["nunique"].to_numpy() > 1
     setting = find_setting(key)
     # Nothing beyond its range is allowed; keys that only an option has, such as its momentum, are taken to begin at 0.

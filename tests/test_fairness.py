@@ -12,6 +12,8 @@ from conftest import Report, Write
 from mnist_mlp import report
 from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.load import load
+from mnist_mlp.report.render.captions import timed_split
+from mnist_mlp.report.render.method import method
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 
@@ -441,3 +443,24 @@ def test_a_run_that_diverged_before_it_was_validated_does_not_change_the_split_t
     found = compared(tmp_path)
     assert found.summary["optim.lr"].tolist() == [0.01]
     assert "No validation split" not in notes(tmp_path)
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+@pytest.mark.parametrize(("val_size", "split"), [(250, "validation"), (0, "training"), ("many", "training")])
+def test_runs_that_ended_before_they_were_validated_select_on_the_split_that_was_held_out(
+    tmp_path: Path, write_run: Write, status: str, val_size: Any, split: str
+) -> None:
+    for lr in (0.1, 0.01):
+        write_run(lr=lr, test=[0.1], val=[], status=status, reason="nan", data_config={"val_size": val_size})
+    found = compared(tmp_path)
+    assert any(f"the highest {split} accuracy" in line for line in method(found))
+    assert timed_split(found) == ("validation" if val_size == 250 else "test")
+    assert ("No validation split" in notes(tmp_path)) is (split == "training")
+
+
+def test_a_completed_run_without_validation_images_selects_by_training_accuracy(
+    tmp_path: Path, write_run: Write
+) -> None:
+    for lr, more in ((0.1, {}), (0.01, {"status": "diverged", "reason": "nan"})):
+        write_run(lr=lr, val=[], data_config={"val_size": 250}, **more)  # of a user-defined data set, say
+    assert "No validation split" in notes(tmp_path)

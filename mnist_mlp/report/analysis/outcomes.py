@@ -29,7 +29,7 @@ def with_outcomes(
         select: See `selection.select`.
     """
     runs = runs.join(_final_and_best(metrics))
-    runs["validated"] = runs["val_accuracy"].notna()
+    runs["validated"] = runs["val_accuracy"].notna() | (runs["status"] != COMPLETED) & _holds_out(runs)
     timed = "val" if selection_split(tested(runs)) == "val" else "test"
     runs = runs.join(_to_target(metrics, timed, target))
     confirmed = runs["phase"] == CONFIRM
@@ -44,6 +44,13 @@ def with_outcomes(
     runs["at_chance"] = at_chance(runs)
     runs["independent"] = pd.concat([sources.independent(part) for _, part in runs.groupby("phase", dropna=False)])
     return runs
+
+
+def _holds_out(runs: pd.DataFrame) -> pd.Series:
+    """Return whether each run was to hold out images for validation, though it may have ended before their first use."""
+    if "data.val_size" not in runs:
+        return pd.Series(False, runs.index)
+    return pd.to_numeric(runs["data.val_size"], errors="coerce") > 0
 
 
 def judged_by(runs: pd.DataFrame) -> str:

@@ -36,8 +36,8 @@ def selection_split(runs: pd.DataFrame) -> str:
 
     Completed runs decide, if there are any: others may have ended before they were validated.
     """
-    completed = runs["status"] == COMPLETED
-    validated = runs.loc[completed if completed.any() else runs["status"] != FAILED, "validated"]
+    deciding = (runs["status"] == COMPLETED, runs["status"] != FAILED, pd.Series(True, runs.index))
+    validated = next((runs.loc[rows, "validated"] for rows in deciding if rows.any()), pd.Series())
     return "val" if len(validated) and validated.all() else "train"
 
 

@@ -112,6 +112,31 @@ def test_networks_in_words(
     assert trained(compared(tmp_path)).endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("warmup", "epochs", "said"),  # an epoch has ten steps
+    [
+        (0.1, 2, "(warm-up over 10% of the steps)"),
+        (0.001, 2, "(no warm-up, as 0.1% of the steps is less than two steps)"),
+        (0.07, 2, "(no warm-up, as 7% of the steps is less than two steps)"),  # a step at the full rate
+        (1.0, 0, "(no warm-up, as 100% of the steps is less than two steps)"),
+        (0.0, 2, "2 epochs"),
+    ],
+)
+def test_trained_says_no_warmup_where_no_step_is_warmed_up(
+    tmp_path: Path, write_run: Write, warmup: float, epochs: int, said: str
+) -> None:
+    write_run(schedule={"warmup": warmup}, test=[0.1, 0.5, 0.9][: epochs + 1])
+    assert trained(compared(tmp_path)).endswith(said)
+
+
+def test_trained_says_which_runs_have_a_warmup(tmp_path: Path, write_run: Write) -> None:
+    for epochs in (2, 9):
+        write_run(schedule={"warmup": 0.05}, test=[0.1] * (epochs + 1))
+    assert "warm-up over 5% of the steps, in some runs" in trained(compared(tmp_path, by=("epochs",)))
+    write_run(seed=1, schedule={"warmup": 0.05}, test=[0.1] * 2, status="diverged", reason="nan", epochs=9)
+    assert "in some runs" in trained(compared(tmp_path, by=("epochs",)))
+
+
 def test_intervals_end_where_their_measure_does() -> None:
     frame = pd.DataFrame({"cell": "a", "test_accuracy": [0.99, 1.0, 0.9], "test_loss": [0.0, 0.1, 2.0]})
     (row,) = mean_intervals(frame, ["cell"], ["test_accuracy", "test_loss"]).to_dict("records")

@@ -65,7 +65,8 @@ class Comparison:
         target: accuracy whose time was looked up.
         runs: one row a run, all of them, with final and best metrics, `chosen` (whether it is scored), and `score`: its
             final test accuracy, 0 where it diverged, NaN where it failed; `at_chance` (see `at_chance`), and
-            `independent` (see `sources.independent`), as intervals and verdicts are by those alone.
+            `independent` (see `sources.independent`), as intervals and verdicts are by those alone; `steps` of the
+            optimizer in the whole run, NaN if unknown.
         summary: One row per cell, the best mean `score` of its scored runs first; means of accuracies, losses and
             seconds are over the `n` of them that completed. A tuned key has the value of the configuration that was
             selected most often, and `selected` says how often.

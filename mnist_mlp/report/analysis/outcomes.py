@@ -29,6 +29,7 @@ def with_outcomes(
         select: See `selection.select`.
     """
     runs = runs.join(_final_and_best(metrics))
+    runs["steps"] = _steps(runs["epochs"], metrics)
     runs["validated"] = runs["val_accuracy"].notna() | (runs["status"] != COMPLETED) & _holds_out(runs)
     timed = "val" if selection_split(tested(runs)) == "val" else "test"
     runs = runs.join(_to_target(metrics, timed, target))
@@ -88,6 +89,13 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy"]]
     best.columns = pd.Index(BEST_EPOCH)
     return final.join(best)
+
+
+def _steps(epochs: pd.Series, metrics: pd.DataFrame) -> pd.Series:
+    """Return the number of optimizer steps of each whole run; NaN if it ended before its first epoch did."""
+    last = metrics[metrics["epoch"] > 0].groupby("run")[["epoch", "step"]].max()
+    steps: pd.Series = (last["step"] / last["epoch"]).reindex(epochs.index) * epochs
+    return steps.mask(epochs == 0, 0)
 
 
 def _to_target(metrics: pd.DataFrame, split: str, target: float) -> pd.DataFrame:

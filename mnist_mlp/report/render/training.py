@@ -87,12 +87,19 @@ def _one(runs: pd.DataFrame, column: str) -> Any:
 
 
 def _schedule(runs: pd.DataFrame) -> Iterator[str]:
-    """The schedule that all runs have, unless it is the usual one."""
+    """Describe the schedule that all runs have, unless it is the usual one.
+
+    A warm-up of one step starts at the full rate, and a fraction of less than half a step is no step at all.
+    """
     schedule, warmup = _one(runs, "schedule"), _one(runs, "schedule.warmup")
     if schedule not in (None, "constant"):
         yield f"schedule {schedule}"
     if warmup:
-        yield f"warm-up over {100 * warmup:g} % of the steps"
+        is_without = (runs["steps"] * warmup).round() < 2
+        if is_without.all():
+            yield f"no warm-up, as {100 * warmup:g}% of the steps is less than two steps"
+        else:
+            yield f"warm-up over {100 * warmup:g}% of the steps{', in some runs' if is_without.any() else ''}"
 
 
 def _network(runs: pd.DataFrame) -> Iterator[str]:

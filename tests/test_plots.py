@@ -134,7 +134,7 @@ def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write
     points = [x for x, _ in drawn(ax, "o")]
     assert points == [pytest.approx(-9.9), pytest.approx(-19.6), pytest.approx(np.nan, nan_ok=True)]
     (drawing,) = (d for d in draw(tmp_path, comparison, "", ()) if d.is_answer)
-    assert drawing.alt.endswith("1 of 1 are significant, 2 more not tested.")
+    assert drawing.alt.endswith("1 of 1 is significant, 2 more not tested.")
     assert (
         "Hollow, without an interval: 2 of 3 not tested (a gap: no seed in common at all): fewer than 3 seeds"
     ) in drawing.caption

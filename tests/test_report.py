@@ -240,7 +240,7 @@ def test_runs_that_have_learned_nothing_are_marked(
     assert runs["at_chance"].isna().tolist()[6:] == [True, True]
     assert (
         "note: Not shown to beat chance: 4 of 7 completed runs are not shown to be better than always naming the "
-        "commonest class (he / adam: 4), 1 of them at the selected configurations; they stay in the means."
+        "commonest class (he / adam: 4), 1 of them at the selected configurations; it stays in the means."
     ) in capsys.readouterr().out
 
 
@@ -535,7 +535,7 @@ def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path
     comparison = compare(load([tmp_path / "sweep"]), target=0.85)
     best, *_, soonest = answer(comparison)
     assert "the comparison with every other cell is inconclusive" in best
-    assert best.endswith("1 of 3 pairs do differ, such as he / sgd, better than lecun / sgd.")
+    assert best.endswith("1 of 3 pairs does differ, such as he / sgd, better than lecun / sgd.")
     assert soonest == (
         "Fastest to 85 % validation accuracy: he / adam, in 1 epoch and 2.0 s, as soon as he / sgd, lecun / sgd "
         "(medians, not tested; 18 of 18 runs reached it)."

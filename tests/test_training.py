@@ -1,5 +1,6 @@
 """What was trained stands with every result; intervals, effects and targets in words that cannot mislead."""
 
+import re
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -20,6 +21,7 @@ from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.numbers import probability
 from mnist_mlp.report.render.tables import effects, leaderboard
 from mnist_mlp.report.render.training import trained
+from mnist_mlp.report.render.verdicts import in_points
 from mnist_mlp.run.choices import Candidate, Selection, write_choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
 
@@ -504,6 +506,32 @@ def test_every_kind_of_verdict_has_its_words(
     if Verdict.EQUIVALENT not in verdicts:
         changed = replace(changed, looks=None)
     assert said in answer(changed)[0]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "said"), [(0.01, "1 point"), (0.02, "2 points"), (0.005, "0.5 points"), (0.07, "7 points")]
+)
+def test_in_points_of_one_is_singular(fraction: float, said: str) -> None:
+    assert in_points(fraction) == said
+
+
+def test_report_counts_one_in_the_singular(tmp_path: Path, write_run: Write, report: Report) -> None:
+    facts = {"test": 10_000, "commonest_test_share": 0.1135}
+    write_run(data_facts=facts, test=[0.1, 0.1], environment={"dirty": True})
+    write_run(data="digits", status="diverged", reason="nan", digest="e" * 64)
+    write_run(data="mine", status="failed", reason="no", digest="f" * 64)
+    report()
+    page = (tmp_path / "report" / "index.html").read_text().partition("<script>")[0]
+    assert page.count("<summary>All 1 run</summary>") == 3
+    for said in (
+        "1 of 1 run diverged (he / adam: 1), 1 of them at the selected configurations, where it counts as 0",
+        "1 of 1 run failed and has no numbers.",
+        "1 of 1 completed run is not shown",
+        "it stays in the means",
+        "1 of 1 run comes from a checkout",
+    ):
+        assert said in page
+    assert not re.search(r"\b1 (completed |other |more )?(run|cell|seed|epoch|point|pair|configuration)s\b", page)
 
 
 def test_the_test_images_are_a_sample_too(tmp_path: Path, write_run: Write) -> None:

@@ -18,6 +18,7 @@ from mnist_mlp.report.analysis.roles import (
     ended,
     has,
     scored,
+    share,
     tested,
 )
 from mnist_mlp.report.load import ENVIRONMENT
@@ -122,11 +123,13 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
         text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
         if at_chosen:
-            text += ", where they count as 0 in the score; means of test accuracy are over the runs that did not"
-        yield Note("Divergences", f"{diverged.sum()} of {len(runs)} runs diverged ({cells}), {text}.")
+            they = "it counts" if at_chosen == 1 else "they count"
+            text += f", where {they} as 0 in the score; means of test accuracy are over the runs that did not"
+        yield Note("Divergences", f"{share(int(diverged.sum()), len(runs), 'run')} diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:
-        yield Note("Failures", f"{failed} of {len(runs)} runs failed and have no numbers.")
+        have = "has" if failed == 1 else "have"
+        yield Note("Failures", f"{share(failed, len(runs), 'run')} failed and {have} no numbers.")
 
 
 def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
@@ -137,11 +140,12 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
     counts = guessing.groupby(CELL).size().sort_values(ascending=False, kind="stable")
     be = "is" if len(guessing) == 1 else "are"
     completed, at_chosen = int((runs["status"] == COMPLETED).sum()), int(guessing["chosen"].sum())
+    stay = "it stays" if at_chosen == 1 else "they stay"
     yield Note(
         "Not shown to beat chance",
-        f"{len(guessing)} of {completed} completed runs {be} not shown to be better than always naming the commonest "
+        f"{share(len(guessing), completed, 'completed run')} {be} not shown to be better than always naming the commonest "
         f"class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
-        f"{at_chosen or 'none'} of them {judged_by(runs)}{'; they stay in the means' if at_chosen else ''}.",
+        f"{at_chosen or 'none'} of them {judged_by(runs)}{f'; {stay} in the means' if at_chosen else ''}.",
     )
 
 
@@ -175,7 +179,9 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         yield Note("Different ways to compute", f"{ways}. Seconds do not compare.")
     if (ENVIRONMENT + "dirty") in runs.columns and runs[ENVIRONMENT + "dirty"].eq(True).any():
         count = int(runs[ENVIRONMENT + "dirty"].eq(True).sum())
-        yield Note("Uncommitted code", f"{count} of {len(runs)} runs come from a checkout with uncommitted changes.")
+        come = "comes" if count == 1 else "come"
+        text = f"{share(count, len(runs), 'run')} {come} from a checkout with uncommitted changes."
+        yield Note("Uncommitted code", text)
 
 
 def _too_many(summary: pd.DataFrame) -> Iterator[Note]:

@@ -245,6 +245,11 @@ def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
+def share(part: int, of: int, noun: str) -> str:
+    """Return a part of a number with its noun: "1 of 1 run", "1 of 2 runs"."""
+    return f"{part} of {counted(of, noun)}"
+
+
 def as_typed(value: object) -> str:
     """A configuration value as one types it; NaN stands for null in a column of numbers.
 

@@ -175,11 +175,12 @@ def _differences(view: _View) -> _Made | None:
     figure, ax = plots.strips(len(view.cells))
     plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
     significant = judged["verdict"].isin(SIGNIFICANT).sum()
+    be = "is" if significant == 1 else "are"
     rest = f", {len(rivals) - len(judged)} more not tested" if len(judged) < len(rivals) else ""
     return (
         figure,
         ANSWER,
-        f"Difference of each cell from {best} with its interval; {significant} of {len(judged)} are significant{rest}.",
+        f"Difference of each cell from {best} with its interval; {significant} of {len(judged)} {be} significant{rest}.",
         f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
         f"intervals over all pairs of cells: one that crosses 0 is inconclusive.",
         captions.without_interval(view.comparison),

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, has, searched, sort_key
+from mnist_mlp.report.analysis.roles import CELL, as_typed, has, searched, share, sort_key
 from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
+from mnist_mlp.report.render.verdicts import in_points
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.sweep_file import CONFIRM, EACH
 
@@ -107,9 +108,10 @@ def _limits(comparison: Comparison) -> Iterator[str]:
         "makes up for: differences and intervals hold for this test set."
     )
     if (sizes := comparison.runs["stack_size"]).max() > 1:
+        stacked = int((sizes > 1).sum())
         yield (
-            f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
-            "stack's, and say nothing about the optimizer."
+            f"{share(stacked, len(sizes), 'run')} {'was' if stacked == 1 else 'were'} trained in stacks; seconds are "
+            "then an equal share of the stack's, and say nothing about the optimizer."
         )
 
 
@@ -119,7 +121,7 @@ def _looks(looks: Looks | None) -> list[str]:
         return []
     counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
     within = (
-        f", or was shown to differ from it by less than {100 * looks.plan.margin:g} points"
+        f", or was shown to differ from it by less than {in_points(looks.plan.margin)}"
         if looks.plan.margin is not None
         else ""
     )

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import as_said
+from mnist_mlp.report.analysis.roles import as_said, counted
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import TEMPLATES, budget, charts, escape, noise, tables
 from mnist_mlp.report.render.answer import answer
@@ -104,7 +104,7 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
+    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced, "counted": counted}
     return environment.get_template(f"{name}.jinja").render(
         content,
         plotly=Markup(get_plotlyjs()),

@@ -534,6 +534,29 @@ def test_report_counts_one_in_the_singular(tmp_path: Path, write_run: Write, rep
     assert not re.search(r"\b1 (completed |other |more )?(run|cell|seed|epoch|point|pair|configuration)s\b", page)
 
 
+@pytest.mark.parametrize(
+    ("how", "more", "said"),
+    [
+        ("each", {}, " once optim.lr is tuned."),
+        ("each", {"batch_size": 64}, " once optim.lr and batch_size are tuned."),
+        ("each", {"batch_size": 64, "own": 2}, " once optim.lr, batch_size and own are tuned."),
+        ("once", {"batch_size": 64}, " at the optim.lr and batch_size selected here."),
+    ],
+)
+def test_effects_name_all_tuned_keys_in_a_sentence(
+    tmp_path: Path, write_run: Write, how: str, more: dict[str, Any], said: str
+) -> None:
+    for init, optim, seed in product(("he", "lecun"), ("adam", "sgd"), (0, 1, 2)):
+        final = 0.8 + (optim == "adam") / 10 + (seed + (init == "he")) % 3 / 100
+        for number in range(1 + len(more)):
+            keys = dict.fromkeys(more, 1) | dict(list(more.items())[:number])
+            write_run(init, optim, seed, test=[0.1, final - number / 10], lr=0.01 * (number + 1), **keys)
+        write_run(init, optim, seed, test=[0.1, 0.5], lr=0.1, **dict.fromkeys(more, 1))
+    comparison = compare(load([tmp_path / "sweep"]), 0.97, how=how)
+    assert sorted(comparison.tuned) == sorted(["optim.lr", *more])
+    assert answer(comparison)[1].endswith(said)
+
+
 def test_the_test_images_are_a_sample_too(tmp_path: Path, write_run: Write) -> None:
     write_run()
     assert any(line.startswith("The test images are a sample too") for line in method(compared(tmp_path)))

@@ -12,6 +12,7 @@ from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import NAMED, listed
 from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.roles import CELL, counted, tested
+from mnist_mlp.report.analysis.sources import joined
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.report.analysis.winner import winner
 from mnist_mlp.report.render import TEMPLATES, budget, noise
@@ -86,10 +87,10 @@ def _effects(comparison: Comparison) -> str:
         return ""
     *mains, both = table.to_dict("records")
     parts = [_effect(row) for row in mains]
-    keys = ", ".join(comparison.tuned)
     tuned = ""
     if comparison.tuned:
-        tuned = f" once {keys} is tuned" if comparison.select == EACH else f" at the {keys} selected here"
+        keys, are = joined(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
+        tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
     if np.isfinite(both["p"]):
         joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
         joint += f" (p {probability(both['p'])})"

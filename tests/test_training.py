@@ -33,9 +33,8 @@ MODEL = {
     "batch_norm": True,
     "dropout": 0.5,
 }
-SAID = (
-    "trained on 55,000 images of mnist for 2 epochs (784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; batch size 32)"
-)
+NETWORK = "MLP with 784 inputs, 2 hidden layers (512, 256) and 10 outputs"
+SAID = f"trained on 55,000 images of mnist for 2 epochs ({NETWORK}, BatchNorm, ReLU, dropout 0.5; batch size 32)"
 
 
 def compared(tmp_path: Path, target: float = 0.97, by: tuple[str, ...] = ("init", "optim")) -> Comparison:
@@ -64,18 +63,18 @@ def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Writ
     ("change", "by", "said"),
     [
         ({}, (), SAID),
-        ({"batch_size": 64}, (), "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; tuned: batch_size)"),
+        ({"batch_size": 64}, (), f"({NETWORK}, BatchNorm, ReLU, dropout 0.5; tuned: batch_size)"),
         (
             {"batch_size": 64},
             ("batch_size",),
-            "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; compared: batch_size)",
+            f"({NETWORK}, BatchNorm, ReLU, dropout 0.5; compared: batch_size)",
         ),
         (
             {"model": MODEL | {"activation": "gelu"}},
             (),
-            "MLP, BatchNorm, dropout 0.5; batch size 32; tuned: model.activat",
+            "outputs, BatchNorm, dropout 0.5; batch size 32; tuned: model.activat",
         ),
-        ({"test": [0.1, 0.9]}, ("epochs",), "trained on 55,000 images of mnist (784"),
+        ({"test": [0.1, 0.9]}, ("epochs",), "trained on 55,000 images of mnist (MLP with 784"),
         ({"data_facts": {}}, (), SAID),
         (
             {"data_facts": FACTS | {"train": 100}, "data_config": {"train_size": 100}},
@@ -97,12 +96,15 @@ def test_what_runs_differ_in_has_no_one_value(
 @pytest.mark.parametrize(
     ("model", "facts", "said"),
     [
-        (MODEL | {"hidden": []}, FACTS, "(784-10 MLP)"),
-        (MODEL | {"hidden": [], "input_dropout": 0.2}, FACTS, "(784-10 MLP, input dropout 0.2)"),
-        (MODEL | {"input_dropout": 0.0}, FACTS, "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5)"),
-        (MODEL | {"dropout": 0.0, "batch_norm": False, "activation": "tanh"}, FACTS, "(784-512-256-10 MLP, tanh)"),
-        (MODEL, {}, "trained on mnist for 2 epochs (MLP with hidden layers 512-256, BatchNorm, ReLU, dropout 0.5)"),
-        *((MODEL | {"hidden": damaged}, FACTS, "(MLP, BatchNorm, ReLU, dropout 0.5)") for damaged in (True, "", ["a"])),
+        (MODEL | {"hidden": []}, FACTS, "(MLP with 784 inputs, no hidden layer and 10 outputs)"),
+        (MODEL | {"hidden": [], "input_dropout": 0.2}, FACTS, "no hidden layer and 10 outputs, input dropout 0.2)"),
+        (MODEL | {"input_dropout": 0.0}, FACTS, f"({NETWORK}, BatchNorm, ReLU, dropout 0.5)"),
+        (MODEL | {"hidden": [64, 64]}, FACTS | {"inputs": 64}, "64 inputs, 2 hidden layers of 64 units and 10 outputs, B"),
+        (MODEL | {"hidden": [10]}, FACTS | {"inputs": 10}, "10 inputs, 1 hidden layer of 10 units and 10 outputs, Batc"),
+        (MODEL | {"hidden": [1]}, FACTS | {"inputs": 1, "classes": 1}, "1 input, 1 hidden layer of 1 unit and 1 output, "),
+        (MODEL | {"dropout": 0.0, "batch_norm": False, "activation": "tanh"}, FACTS, f"({NETWORK}, tanh)"),
+        (MODEL, {}, "trained on mnist for 2 epochs (MLP with 2 hidden layers (512, 256), BatchNorm, ReLU, dropout 0.5)"),
+        *((MODEL | {"hidden": damaged}, FACTS, "(MLP with 784 inputs and 10 outputs, BatchNorm, ReLU, dropout 0.5)") for damaged in (True, "", ["a"])),
         ({"_target_": "mine.Convolutions", "width": 3}, FACTS, "(mine.Convolutions)"),
         ({}, {}, "trained on mnist for 2 epochs"),
     ],
@@ -111,7 +113,7 @@ def test_networks_in_words(
     tmp_path: Path, write_run: Write, model: dict[str, Any], facts: dict[str, Any], said: str
 ) -> None:
     write_run(model=model, data_facts=facts)
-    assert trained(compared(tmp_path)).endswith(said)
+    assert said in trained(compared(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pandas as pd
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import as_said, as_typed, searched, tested
+from mnist_mlp.report.analysis.sources import joined
 from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
@@ -27,7 +28,8 @@ ACTIVATION_NAMES = {
 
 
 def trained(comparison: Comparison, search: bool = False) -> str:
-    """As "trained on 55,000 images of mnist for 3 epochs (784-512-256-10 MLP, BatchNorm, ReLU; batch size 32)".
+    """As "trained on 55,000 images of mnist for 3 epochs (MLP with 784 inputs, 2 hidden layers
+    (512, 256) and 10 outputs, BatchNorm, ReLU; batch size 32)".
 
     What the runs differ in is not given a value: it is said to be compared, tuned or to differ.
 
@@ -54,6 +56,14 @@ def trained(comparison: Comparison, search: bool = False) -> str:
         details.append(f"{what}: {', '.join(keys)}" if keys else "")
     given = "; ".join(filter(None, details))
     return f"{text} ({given})" if given else text
+
+
+def _layers(widths: Sequence[int]) -> str:
+    """Return hidden layers of these widths in words, apart from inputs and outputs, whose sizes may be the same."""
+    if not widths:
+        return "no hidden layer"
+    units = f" of {number(widths[0], 'unit')}" if len({*widths}) == 1 else f" ({', '.join(map(str, widths))})"
+    return f"{number(len(widths), 'hidden layer')}{units}"
 
 
 def sentence(text: str) -> str:
@@ -113,12 +123,10 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
     widths: list[int] | None = None
     with suppress(TypeError, ValueError):  # not known, or not of this project's making
         widths = [int(width) for width in json.loads(hidden)]
-    if widths is None:
-        yield "MLP"
-    elif inputs is None or classes is None:
-        yield f"MLP with hidden layers {'-'.join(map(str, widths))}" if widths else "MLP without hidden layers"
-    else:
-        yield "-".join(f"{width:.0f}" for width in (inputs, *widths, classes)) + " MLP"
+    parts = [number(inputs, "input")] if inputs is not None else []
+    parts += [_layers(widths)] if widths is not None else []
+    parts += [number(classes, "output")] if classes is not None else []
+    yield f"MLP with {joined(parts)}" if parts else "MLP"
     input_dropout = _one(runs, "model.input_dropout")
     yield from [f"input dropout {as_typed(input_dropout)}"] if input_dropout else []
     if widths != []:

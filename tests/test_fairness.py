@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,64 @@ def test_what_was_measured_makes_sections_and_is_never_tuned(
     by = summarise(by=[key, "optim"])  # unless it is compared
     assert by[[key, "optim"]].to_numpy().tolist()[:2] == [[12, "adam"], [2, "adam"]]
     assert by["n"].tolist() == [3] * 6
+
+
+def section_notes(tmp_path: Path) -> list[dict[str, str]]:
+    """Notes of each section of a report: topic to text."""
+    sections = report.compared([tmp_path / "sweep"])[1].values()
+    return [{note.topic: note.text for note in section.notes} for section in sections]
+
+
+@pytest.mark.parametrize("key", ["split_seed", "own"])
+def test_seeds_that_a_condition_moves_with_are_advised_to_share_it(
+    tmp_path: Path, write_run: Write, key: str
+) -> None:
+    for seed, optim in product((0, 1, 2), ("adam", "sgd")):
+        write_run(optim=optim, seed=seed, data_config={key: seed})
+    sections = section_notes(tmp_path)
+    assert len(sections) == 3
+    for section in sections:
+        assert "One seed" not in section
+        assert section["Seeds in sections of their own"] == (
+            f"no seed has two values of data.{key}, which is a condition of the evaluation, so this section has 1 of 3 "
+            f"seeds and tests no difference. To compare over seeds, run all of them with the same data.{key}."
+        )
+
+
+def test_seeds_that_conditions_move_with_in_groups_are_advised_to_share_them(tmp_path: Path, write_run: Write) -> None:
+    for seed in range(4):
+        write_run(seed=seed, data_config={"split_seed": seed // 2}, test=[0.1] * (2 + seed // 2))
+    for section in section_notes(tmp_path):
+        said = section["Seeds in sections of their own"]
+        assert "of epochs and data.split_seed, which are conditions of the evaluation" in said
+        assert "this section has 2 of 4 seeds" in said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "topics"),
+    [
+        ({0: [0], 1: [0]}, {"One seed"}),  # of both splits the same one
+        ({0: [0, 1], 1: [1, 2]}, set()),
+        ({0: [0, 1, 2], 1: [3, 4, 5]}, set()),  # enough in each section
+        ({0: [0]}, {"One seed"}),
+    ],
+)
+def test_seeds_of_several_sections_have_the_usual_notes(
+    tmp_path: Path, write_run: Write, seeds: dict[int, list[int]], topics: set[str]
+) -> None:
+    for split_seed, of_split in seeds.items():
+        for seed in of_split:
+            write_run(seed=seed, data_config={"split_seed": split_seed})
+    assert [set(section) for section in section_notes(tmp_path)] == [topics] * len(seeds)
+
+
+def test_seeds_of_another_data_set_make_no_note(tmp_path: Path, write_run: Write) -> None:
+    for seed in (0, 1):
+        write_run(seed=seed, data_config={"split_seed": seed})
+    write_run(data="digits", digest="e" * 64)
+    mnist, *_, digits = sorted(section_notes(tmp_path), key=lambda section: "One seed" in section)
+    assert set(digits) == {"One seed"}
+    assert set(mnist) == {"Seeds in sections of their own"}
 
 
 def test_tables_have_the_setting_of_a_section_that_did_not_tune_it(

@@ -113,7 +113,12 @@ def compared(
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
     ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    comparisons = {name: comparison.compare(part, target, keys, measured, how) for name, part in ordered}
+    comparisons = {
+        name: comparison.compare(
+            part, target, keys, measured, how, sections.moving_with_seeds(part, results, measured)
+        )
+        for name, part in ordered
+    }
     told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.tuned))
     return results, {name: replace(section, told=told) for name, section in comparisons.items()}
 

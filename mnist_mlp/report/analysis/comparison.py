@@ -5,6 +5,7 @@ A cell is one combination of the compared keys, and seeds are its replicates (se
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,6 +138,7 @@ def compare(
     by: Sequence[str] = COMPARED,
     measured: Sequence[str] = (),
     how: str = EACH,
+    moving: Mapping[str, int] = MappingProxyType({}),
 ) -> Comparison:
     """Build every table about the runs of one section.
 
@@ -147,6 +149,7 @@ def compare(
         measured: keys whose values are the report's sections.
         how: `EACH` or `ONCE` (see `selection.select`). If sources of randomness vary independently, there is no
             replicate to select for itself, and each cell selects once.
+        moving: See `sections.moving_with_seeds`.
     """
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
@@ -182,7 +185,7 @@ def compare(
         notes=[
             *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
             *fairness.unfinished(results.unfinished),
-            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how),
+            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how, moving),
         ],
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from mnist_mlp.report.analysis import sources, tuning
+from mnist_mlp.report.analysis.contrasts import FEWEST
 from mnist_mlp.report.analysis.notes import Note, listed
 from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
@@ -57,6 +58,7 @@ def notes(
     tuned: Sequence[str],
     varying: Sequence[str],
     how: str,
+    moving: Mapping[str, int],
 ) -> list[Note]:
     """Everything to beware of, the gravest first.
 
@@ -68,9 +70,10 @@ def notes(
         tuned: the keys chosen within each cell.
         varying: all keys that take several values.
         how: See `selection.select`.
+        moving: See `sections.moving_with_seeds`.
     """
     return [
-        *_seeds(runs),
+        *_seeds(runs, moving),
         *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
         *_confounded(runs, by, tuned, varying),
         *tuning.notes(runs, summary, pairs, by, tuned, how),
@@ -82,14 +85,22 @@ def notes(
     ]
 
 
-def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
+def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     if runs["looked_in"].notna().any():
         return  # they are unequal by design
     seeds = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     counts = seeds.map(len)
     if counts.empty:
         return  # whatever was run has failed
-    if (counts == 1).all():
+    if moving and counts.max() < FEWEST:
+        keys, are = sources.joined(list(moving)), "is a condition" if len(moving) == 1 else "are conditions"
+        yield Note(
+            "Seeds in sections of their own",
+            f"no seed has two values of {keys}, which {are} of the evaluation, so this section has {counts.max()} of "
+            f"{counted(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them with "
+            f"the same {keys}.",
+        )
+    elif (counts == 1).all():
         yield Note(
             "One seed",
             "each cell has one run that ended, so any difference may be chance; seed=0,1,2,3,4 gives intervals.",

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp.report import compared as report_compared
 from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.sections import sections
@@ -179,6 +180,61 @@ def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
     assert not list((tmp_path / "report" / "figures").glob("time_to_target*"))
     report(target=0.9)
     assert (tmp_path / "report" / "figures" / "time_to_target.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "loader", "target"),
+    [
+        ("mnist", None, 0.97),
+        ("mnist", "mnist_mlp.data.mnist", 0.97),
+        ("mine", "mnist_mlp.data.datasets.mnist", 0.97),  # another option with the same images
+        ("digits", "mnist_mlp.data.digits", None),
+        ("fashion_mnist", "mnist_mlp.data.fashion_mnist", None),
+        ("fashion_mnist", None, None),
+        ("mnist", "mine.mnist", None),  # other images by the same name
+    ],
+)
+def test_usual_target_is_that_of_mnist_only(
+    tmp_path: Path, write_run: Write, data: str, loader: str | None, target: float | None
+) -> None:
+    write_run(data=data, data_config={"_target_": loader} if loader else {})
+    (section,) = report_compared([tmp_path / "sweep"])[1].values()
+    assert section.target == target
+    (section,) = report_compared([tmp_path / "sweep"], target=0.5)[1].values()
+    assert section.target == 0.5
+
+
+def test_report_without_a_target_suggests_one_and_has_no_times(
+    tmp_path: Path, write_run: Write, report: Report
+) -> None:
+    for data, digest in (("digits", "d"), ("mnist", "m")):
+        for optim, most in (("adam", 0.98), ("sgd", 0.92)):
+            write_run(optim=optim, data=data, digest=digest * 64, val=[0.1, 0.2, most])
+        lost = {"test": [0.1], "val": [0.1], "status": "diverged", "reason": "nan", "epochs": 2}
+        write_run(optim="nag", data=data, digest=digest * 64, **lost)
+    summary = report().set_index(["data", "optim"])
+    assert summary.loc["digits", ["epochs_to_target", "seconds_to_target", "reached_target"]].isna().all(axis=None)
+    assert summary.loc["mnist", "reached_target"].to_dict() == {"adam": 1, "sgd": 0, "nag": 0}
+    assert ",1," in (tmp_path / "report" / "summary.csv").read_text()  # a whole number beside gaps
+    digits, mnist = report_compared([tmp_path / "sweep"])[1].values()
+    assert answer(digits)[-1] == "No target accuracy is set for this data set: --target 0.9 would compare times."
+    assert answer(mnist)[-1].startswith("Fastest to 97 % validation accuracy: he / adam")
+    assert "epochs to target" not in leaderboard(digits)
+    assert not any("target" in line for line in method(digits))
+    assert {path.stem for path in (tmp_path / "report" / "figures").glob("time*.png")} == {"time_to_target_mnist"}
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv").set_index("data")
+    assert runs.loc["digits", "epochs_to_target"].isna().all()
+    assert sorted(runs.loc["mnist", "epochs_to_target"]) == [2, np.inf, np.inf]
+
+
+def test_report_without_a_target_to_suggest_says_nothing_of_one(tmp_path: Path, write_run: Write) -> None:
+    write_run(data="digits", val=[0.1, 0.1, 0.15])
+    (section,) = report_compared([tmp_path / "sweep"])[1].values()
+    assert not any("target" in line for line in answer(section))
+    write_run(data="digits", seed=1, val=[0.1, 0.1, 0.9])
+    write_run(data="digits", optim="sgd", status="failed", reason="no")
+    (section,) = report_compared([tmp_path / "sweep"])[1].values()
+    assert not any("target" in line for line in answer(section))  # of two runs, the lower one counts
 
 
 def test_a_target_to_try_is_one_that_two_cells_reach(tmp_path: Path, write_run: Write) -> None:

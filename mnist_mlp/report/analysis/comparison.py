@@ -63,7 +63,7 @@ class Comparison:
         selected: Cell to the configurations that it selected, the most frequent first; empty if nothing is tuned.
         varying: all keys that take several values.
         measured: keys whose values are the report's sections, here each of one value.
-        target: accuracy whose time was looked up.
+        target: Accuracy whose time was looked up; None if there is no target.
         runs: one row a run, all of them, with final and best metrics, `chosen` (whether it is scored), and `score`: its
             final test accuracy, 0 where it diverged, NaN where it failed; `at_chance` (see `at_chance`), and
             `independent` (see `sources.independent`), as intervals and verdicts are by those alone; `steps` of the
@@ -91,7 +91,7 @@ class Comparison:
     selected: Mapping[str, Sequence[Selected]]
     varying: Sequence[str]
     measured: Sequence[str]
-    target: float
+    target: float | None
     runs: pd.DataFrame
     summary: pd.DataFrame
     pairs: pd.DataFrame
@@ -134,7 +134,7 @@ class Comparison:
 
 def compare(
     results: Results,
-    target: float,
+    target: float | None,
     by: Sequence[str] = COMPARED,
     measured: Sequence[str] = (),
     how: str = EACH,
@@ -144,7 +144,8 @@ def compare(
 
     Args:
         results: at least one run, all of them measured on the same terms (see `sections`).
-        target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one.
+        target: Accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one; None for
+            no target.
         by: keys to compare.
         measured: keys whose values are the report's sections.
         how: `EACH` or `ONCE` (see `selection.select`). If sources of randomness vary independently, there is no
@@ -160,7 +161,7 @@ def compare(
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
     of_search = searched(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
-    summary = _summarise(runs, by, tuned, selected)
+    summary = _summarise(runs, by, tuned, selected, target is not None)
     judged = _judge(runs, list(summary[CELL]), results, by, tuned, how)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
@@ -259,7 +260,11 @@ def same_size(runs: pd.DataFrame) -> float | None:
 
 
 def _summarise(
-    runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], selected: Mapping[str, Sequence[Selected]]
+    runs: pd.DataFrame,
+    by: Sequence[str],
+    tuned: Sequence[str],
+    selected: Mapping[str, Sequence[Selected]],
+    has_target: bool,
 ) -> pd.DataFrame:
     cells = runs.groupby(CELL, sort=True)
     chosen = runs[runs["chosen"]]
@@ -282,8 +287,8 @@ def _summarise(
     table = table.join(ended(chosen).groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
     table = table.join(chosen.groupby(CELL)["score"].mean())
-    table["reached_target"] = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum()
-    table["reached_target"] = table["reached_target"].fillna(0).astype(int)
+    reached = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum().reindex(table.index, fill_value=0)
+    table["reached_target"] = reached.astype("Int64") if has_target else pd.array([pd.NA] * len(table), "Int64")
     table = table.join(done.groupby(CELL)[list(BEST_EPOCH)].mean().add_suffix("_mean"))
     table = table.sort_values(["score", "test_accuracy_mean"], ascending=False, na_position="last")
     return table.rename_axis(CELL).reset_index()

@@ -210,7 +210,7 @@ def _seeds(view: _View) -> _Made:
 
 def _time_to_target(view: _View) -> _Made | None:
     scored = view.comparison.scored
-    if not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
+    if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
         return None
     figure, ax = plots.strips(len(view.cells))
     plots.plot_time_to_target(ax, scored, view.summary, view.look)

@@ -26,7 +26,11 @@ def method(comparison: Comparison) -> list[str]:
         *_looks(comparison.looks),
         *noise.method(comparison.split),
         *budget.method(comparison),
-        "Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.",
+        *(
+            ["Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite."]
+            if comparison.target is not None
+            else []
+        ),
         *_limits(comparison),
     ]
 

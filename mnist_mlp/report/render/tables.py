@@ -104,7 +104,8 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table["against the best"] = _against_the_best(comparison)
     table["test loss (nats)"] = summary["test_loss_mean"].map(_loss)
     table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
-    table["epochs to target"] = summary["epochs_to_target"].map(_reached)
+    if comparison.target is not None:
+        table["epochs to target"] = summary["epochs_to_target"].map(_reached)
     table["n"] = summary["n"]
     table["diverged (all runs)" if comparison.tuned else "diverged"] = summary["diverged"]
     table["failed"] = summary["failed"]

@@ -48,7 +48,7 @@ def show(
         board = tables.leaderboard(comparison)
         table = Table(title=cell(data), title_justify="left")
         for column in board.columns:
-            table.add_column(cell(column))
+            table.add_column(cell(column), overflow="fold")  # else long values lose their ends
         for row in board.head(SHOWN_CELLS).itertuples(index=False):
             table.add_row(*map(cell, row))
         console.print(table)

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import listed
+from mnist_mlp.report.analysis.notes import listed, shortened
 from mnist_mlp.report.analysis.roles import as_said, as_typed, searched, tested
 from mnist_mlp.report.analysis.sources import joined
 from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
+LONGEST_NAME = 60  # characters of a machine's name
 ACTIVATION_NAMES = {
     "relu": "ReLU",
     "leaky_relu": "leaky ReLU",
@@ -28,8 +29,10 @@ ACTIVATION_NAMES = {
 
 
 def trained(comparison: Comparison, search: bool = False) -> str:
-    """As "trained on 55,000 images of mnist for 3 epochs (MLP with 784 inputs, 2 hidden layers
-    (512, 256) and 10 outputs, BatchNorm, ReLU; batch size 32)".
+    """Say what was trained, on what and how.
+
+    Such as "trained on 55,000 images of mnist for 3 epochs (MLP with 784 inputs, 2 hidden layers (512, 256) and 10
+    outputs, BatchNorm, ReLU; batch size 32)".
 
     What the runs differ in is not given a value: it is said to be compared, tuned or to differ.
 
@@ -79,7 +82,8 @@ def number(count: float, noun: str) -> str:
 def origin(runs: pd.DataFrame) -> str:
     """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
     facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
-    machines = [as_said(fact)[:60] for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
+    names = [as_said(fact) for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
+    machines = shortened(names, LONGEST_NAME, tail=0)
     days = sorted(
         {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}
     )

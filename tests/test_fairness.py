@@ -12,6 +12,7 @@ from conftest import Report, Write
 
 from mnist_mlp import report
 from mnist_mlp.report.analysis.comparison import Comparison, compare
+from mnist_mlp.report.analysis.roles import sort_key
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.captions import timed_split
 from mnist_mlp.report.render.method import method
@@ -181,6 +182,38 @@ def test_edges_where_a_replicate_had_no_other_value_are_none(
         assert not any("edge" in topic for topic in notes(tmp_path, by=by))
 
 
+def test_sort_key_of_any_values_is_their_natural_order() -> None:
+    ordered = [
+        *("-1", "0.001", "2", "10", "1e10", "inf"),
+        *("[]", "[2]", "[64]", "[128]", "[8, 8]", "[64, 8]", "[64, 32]", "[8, 8, 8, 8]"),
+        *("'10'", "[a]", "adam", "nan", "true", "null"),
+    ]
+    shuffled = [*ordered[::2], *ordered[1::2]]
+    assert sorted(shuffled, key=sort_key) == ordered
+
+
+def test_notes_name_cells_and_values_in_their_natural_order(tmp_path: Path, write_run: Write) -> None:
+    depths = [[64] * depth for depth in (8, 4, 2)]
+    for number, (hidden, lr) in enumerate(product(depths, (0.1, 0.01))):
+        run = {"model": {"hidden": hidden}, "lr": lr, "log_interval": number + 1, "own": 16 - len(hidden)}
+        write_run(**run, test=[0.1, 0.5 + lr])
+        write_run(**run | {"optim": "sgd"}, status="diverged", reason="nan")
+    said = notes(tmp_path, by=["optim", "model.hidden"])
+    of_adam, of_sgd = ([f"{optim} / model.hidden={hidden}" for hidden in depths[::-1]] for optim in ("adam", "sgd"))
+    assert f"({', '.join(f'{cell}: 2' for cell in of_sgd)})" in said["Divergences"]
+    edges = said["Best optim.lr at the edge of what was tried"]
+    assert f"larger values for {', '.join(f'{cell} (0.1)' for cell in of_adam)}" in edges
+    values = [part.split(" in ")[0] for part in said["Cells differ in own too"].split("; ")[:3]]
+    assert values == ["8", "12", "14"]
+
+
+def test_facts_that_begin_alike_are_told_apart(tmp_path: Path, write_run: Write) -> None:
+    for seed, (cpu, threads) in enumerate((("8481C", 16), ("8375C", 2))):
+        write_run(seed=seed, environment={"cpu": f"Intel(R) Xeon(R) Platinum {cpu} CPU", "threads": threads})
+    said = notes(tmp_path)["Different hardware"]
+    assert "cpu Intel(R) Xeon(R) Platinum 8375, Intel(R) Xeon(R) Platinum 8481; threads 2, 16." in said
+
+
 def test_plain_sgd_is_what_was_chosen_without_momentum(tmp_path: Path, write_run: Write) -> None:
     for number, (of, final) in enumerate(((SGD, 0.8), (MOMENTUM, 0.95)), 1):
         write_run(optim="sgd", optim_config=of, test=[0.1, final], log_interval=number)
@@ -277,9 +310,7 @@ def section_notes(tmp_path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("key", ["split_seed", "own"])
-def test_seeds_that_a_condition_moves_with_are_advised_to_share_it(
-    tmp_path: Path, write_run: Write, key: str
-) -> None:
+def test_seeds_that_a_condition_moves_with_are_advised_to_share_it(tmp_path: Path, write_run: Write, key: str) -> None:
     for seed, optim in product((0, 1, 2), ("adam", "sgd")):
         write_run(optim=optim, seed=seed, data_config={key: seed})
     sections = section_notes(tmp_path)

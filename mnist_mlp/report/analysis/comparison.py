@@ -26,6 +26,7 @@ from mnist_mlp.report.analysis.roles import (
     cell_names,
     check_confirmed,
     ended,
+    natural_rank,
     searched,
     tested,
     tuned_keys,
@@ -290,7 +291,9 @@ def _summarise(
     reached = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum().reindex(table.index, fill_value=0)
     table["reached_target"] = reached.astype("Int64") if has_target else pd.array([pd.NA] * len(table), "Int64")
     table = table.join(done.groupby(CELL)[list(BEST_EPOCH)].mean().add_suffix("_mean"))
-    table = table.sort_values(["score", "test_accuracy_mean"], ascending=False, na_position="last")
+    table = table.sort_values([*by], key=natural_rank).sort_values(
+        ["score", "test_accuracy_mean"], ascending=False, na_position="last", kind="stable"
+    )
     return table.rename_axis(CELL).reset_index()
 
 

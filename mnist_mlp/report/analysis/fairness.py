@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_mlp.report.analysis import sources, tuning
 from mnist_mlp.report.analysis.contrasts import FEWEST
-from mnist_mlp.report.analysis.notes import Note, listed
+from mnist_mlp.report.analysis.notes import Note, listed, shortened
 from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import (
@@ -15,17 +15,21 @@ from mnist_mlp.report.analysis.roles import (
     REPLICATE,
     as_said,
     as_typed,
+    by_cell,
+    cell_key,
     counted,
     ended,
     has,
     scored,
     share,
+    sort_key,
     tested,
 )
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import Role, role_of
 
+LONGEST_FACT = 20  # characters of a fact, such as a commit
 OWN_CODE = f"{ENVIRONMENT}code."
 MAKINGS = {  # what runs should have in common: name, columns
     "code": ("package", "commit"),
@@ -89,7 +93,7 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     if runs["looked_in"].notna().any():
         return  # they are unequal by design
     seeds = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
-    counts = seeds.map(len)
+    counts = by_cell(seeds.map(len))
     if counts.empty:
         return  # whatever was run has failed
     if moving and counts.max() < FEWEST:
@@ -97,8 +101,8 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
         yield Note(
             "Seeds in sections of their own",
             f"no seed has two values of {keys}, which {are} of the evaluation, so this section has {counts.max()} of "
-            f"{counted(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them with "
-            f"the same {keys}.",
+            f"{counted(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them "
+            f"with the same {keys}.",
         )
     elif (counts == 1).all():
         yield Note(
@@ -123,14 +127,17 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
             continue
         runs = of_results[has(of_results, key)]
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
-        values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())
+        values = "; ".join(
+            f"{value} in {listed(sorted(cells[value], key=cell_key))}" for value in sorted(cells.index, key=sort_key)
+        )
         yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with what is compared.")
 
 
 def _endings(runs: pd.DataFrame) -> Iterator[Note]:
-    diverged = runs[runs["status"] == DIVERGED].groupby(CELL).size()
+    diverged = by_cell(runs[runs["status"] == DIVERGED].groupby(CELL).size())
     if len(diverged):
-        cells = listed([f"{cell}: {count}" for cell, count in diverged.sort_values(ascending=False).items()])
+        most_first = diverged.sort_values(ascending=False, kind="stable")
+        cells = listed([f"{cell}: {count}" for cell, count in most_first.items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
         text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
         if at_chosen:
@@ -148,14 +155,14 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
     guessing = runs[runs["at_chance"].fillna(False)]
     if guessing.empty:
         return
-    counts = guessing.groupby(CELL).size().sort_values(ascending=False, kind="stable")
+    counts = by_cell(guessing.groupby(CELL).size()).sort_values(ascending=False, kind="stable")
     be = "is" if len(guessing) == 1 else "are"
     completed, at_chosen = int((runs["status"] == COMPLETED).sum()), int(guessing["chosen"].sum())
     stay = "it stays" if at_chosen == 1 else "they stay"
     yield Note(
         "Not shown to beat chance",
-        f"{share(len(guessing), completed, 'completed run')} {be} not shown to be better than always naming the commonest "
-        f"class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
+        f"{share(len(guessing), completed, 'completed run')} {be} not shown to be better than always naming the "
+        f"commonest class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
         f"{at_chosen or 'none'} of them {judged_by(runs)}{f'; {stay} in the means' if at_chosen else ''}.",
     )
 
@@ -176,7 +183,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         if name == "code":  # a user's own, of those runs alone that use it
             columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
         different = [
-            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_said(v)[:20] for v in values.unique()))}"
+            f"{column.removeprefix(ENVIRONMENT)} {listed(_facts(values))}"
             for column, values in columns.items()
             if values.nunique(dropna=False) > 1
         ]
@@ -193,6 +200,11 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         come = "comes" if count == 1 else "come"
         text = f"{share(count, len(runs), 'run')} {come} from a checkout with uncommitted changes."
         yield Note("Uncommitted code", text)
+
+
+def _facts(values: pd.Series) -> list[str]:
+    """Return different facts in order, as short as they differ."""
+    return shortened(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
 
 
 def _too_many(summary: pd.DataFrame) -> Iterator[Note]:

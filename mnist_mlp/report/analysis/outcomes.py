@@ -57,13 +57,13 @@ def usual_target(runs: pd.DataFrame) -> float | None:
 
     What loads the data decides, or the name of the option in results that do not have it.
     """
-    loaders = runs["data._target_"].dropna() if "data._target_" in runs else runs["data"].head(0)
-    is_mnist = loaders.map(lambda loader: bool(MNIST.fullmatch(str(loader)))) if len(loaders) else runs["data"] == "mnist"
-    return MNIST_TARGET if is_mnist.all() else None
+    loaders = {*runs["data._target_"].dropna()} if "data._target_" in runs else set()
+    is_mnist = all(MNIST.fullmatch(str(loader)) for loader in loaders) if loaders else {*runs["data"]} == {"mnist"}
+    return MNIST_TARGET if is_mnist else None
 
 
 def _holds_out(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run was to hold out images for validation, though it may have ended before their first use."""
+    """Return whether each run was to hold out images for validation, though it may have ended before it used them."""
     if "data.val_size" not in runs:
         return pd.Series(False, runs.index)
     return pd.to_numeric(runs["data.val_size"], errors="coerce") > 0

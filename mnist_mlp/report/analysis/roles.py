@@ -10,6 +10,8 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ from mnist_mlp.run.record import FAILED
 from mnist_mlp.run.schema import COMPARED, Role
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SweepRecord
 
+Table = TypeVar("Table", pd.Series, pd.DataFrame)
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
 STREAMS, SEED, SEARCH_SEED = "streams", "seed", "search_seed"
 CELL = "cell"  # column with a cell's name
@@ -278,9 +281,36 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def sort_key(text: str) -> tuple[int, float, str]:
-    """A key that sorts values, as typed, by number where they are numbers."""
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
+def sort_key(text: str) -> tuple[int, tuple[float, ...], str]:
+    """Return what sorts values of a key, as typed, in their natural order.
+
+    Numbers by size, lists of numbers by length and then number by number, texts by name, and null (no value) last.
+    """
+    if text == "null":
+        return (3, (), "")
+    if _is_number(text):
+        return (0, (float(text),), text)
+    if text.startswith("["):
+        with suppress(ValueError, TypeError, OverflowError, RecursionError):
+            values = json.loads(text)
+            return (1, (len(values), *map(float, values)), text)
+    return (2, (), text)
+
+
+def natural_rank(values: pd.Series) -> pd.Series:
+    """Return the place of each value in the natural order of a column (see `sort_key`)."""
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return values.rank(method="dense", na_option="bottom")
+    texts = values.map(as_typed)
+    places = {text: place for place, text in enumerate(sorted(texts.unique(), key=sort_key))}
+    return texts.map(places)
+
+
+def cell_key(cell: str) -> tuple[Any, ...]:
+    """Return what sorts names of cells: by the natural order of one key after the other (see `cell_names`)."""
+    return (*(sort_key(part.partition("=")[2] or part) for part in cell.split(" / ")), cell)
+
+
+def by_cell(table: Table) -> Table:
+    """Return a table or series whose index are names of cells in their natural order."""
+    return table.loc[sorted(map(str, table.index), key=cell_key)]

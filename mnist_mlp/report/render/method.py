@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, has, searched, share, sort_key
+from mnist_mlp.report.analysis.roles import CELL, as_typed, cell_key, has, searched, share, sort_key
 from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
@@ -43,7 +43,7 @@ def _selection(comparison: Comparison) -> Iterator[str]:
         having = runs[has(runs, key)]
         values = having[key].map(as_typed).groupby(having[CELL], sort=False)
         values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
-        own = listed([f"{cell}: {of_cell}" for cell, of_cell in values_of.items()])
+        own = listed([f"{cell}: {values_of[cell]}" for cell in sorted(values_of, key=cell_key)])
         among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))
         where = "" if {*values_of} >= {*runs[CELL]} else " that has it"
         yield f"{key} was selected in each cell{where} among {among}. runs.csv has all of them."

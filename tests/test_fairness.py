@@ -12,7 +12,7 @@ from conftest import Report, Write
 
 from mnist_mlp import report
 from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.analysis.roles import sort_key
+from mnist_mlp.report.analysis.values import sort_key
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.captions import timed_split
 from mnist_mlp.report.render.method import method

@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
 from mnist_mlp.report.analysis.comparison import compare
 from mnist_mlp.report.analysis.means import mean_intervals
-from mnist_mlp.report.analysis.roles import as_typed, sort_key
+from mnist_mlp.report.analysis.values import as_typed, sort_key
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.answer import answer

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis import budget, effects, fairness, roles, sources
+from mnist_mlp.report.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
 from mnist_mlp.report.analysis.means import mean_intervals
@@ -26,28 +26,22 @@ from mnist_mlp.report.analysis.roles import (
     cell_names,
     check_confirmed,
     ended,
-    natural_rank,
     searched,
     tested,
     tuned_keys,
     varying_keys,
 )
 from mnist_mlp.report.analysis.selection import (
-    CANDIDATE,
     Selected,
     count_selected,
-    number_candidates,
-    rank_candidates,
-    score,
     select,
-    selecting_groups,
-    selection_split,
 )
+from mnist_mlp.report.analysis.values import natural_rank
 from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import COMPARED, LEARNING_RATE
+from mnist_mlp.run.schema import COMPARED
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
@@ -181,8 +175,8 @@ def compare(
         judged=judged.cells,
         effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
         split=sources.split(runs[runs["chosen"]]),
-        curves=_curves(results.metrics, completed),
-        sensitivity=_sensitivity(of_search, tuned, how),
+        curves=curves.learning_curves(results.metrics, completed),
+        sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
             *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
@@ -301,33 +295,3 @@ def _most_frequent(selected: Sequence[Selected]) -> list[Any]:
     """Return the values of the tuned keys, and how often they were selected."""
     most = selected[0]
     return [*most.configuration.values(), f"{most.count}/{most.of}"]
-
-
-def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    joined = metrics.join(runs[[CELL, "independent"]], on="run", how="inner")
-    keys = [CELL, "split", "epoch"]
-    curves = mean_intervals(joined, keys, ["loss", "accuracy"]).drop(columns=["loss_std", "accuracy_std"])
-    curves["n"] = joined.groupby(keys, sort=False).size()
-    return curves.reset_index().sort_values(keys, kind="stable").reset_index(drop=True)
-
-
-def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFrame:
-    """Return the mean accuracy and its interval per cell and learning rate, the other tuned keys at their best.
-
-    They are selected in each replicate, or once, as the cell's configurations are. The accuracy is that of the
-    selection split, 0 if a run diverged.
-    """
-    if LEARNING_RATE not in tuned:
-        return pd.DataFrame()
-    if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
-        return pd.DataFrame()  # an axis takes numbers
-    within = [*selecting_groups(how), LEARNING_RATE]
-    best = rank_candidates(runs, tuned, within).drop_duplicates(within)[[*within, CANDIDATE]]
-    at_best = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)}).merge(best, on=[*within, CANDIDATE])
-    at_best["accuracy"] = score(at_best, f"{selection_split(runs)}_accuracy")
-    at_best = at_best.rename(columns={LEARNING_RATE: "lr"})
-    keys = [CELL, "lr"]
-    table = mean_intervals(at_best, keys, ["accuracy"])
-    table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()
-    table["diverged"] = (at_best["status"] == DIVERGED).groupby([at_best[key] for key in keys]).sum()
-    return table.reset_index().sort_values(keys).reset_index(drop=True)

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.contrasts import FEWEST, judge
-from mnist_mlp.report.analysis.roles import REPLICATE, as_typed, sort_key
+from mnist_mlp.report.analysis.roles import REPLICATE
+from mnist_mlp.report.analysis.values import as_typed, sort_key
 
 COLUMNS = ("effect", "n", "range", "share", "clearest", "difference", "p")
 

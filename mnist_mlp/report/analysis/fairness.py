@@ -9,22 +9,8 @@ from mnist_mlp.report.analysis.contrasts import FEWEST
 from mnist_mlp.report.analysis.notes import Note, listed, shortened
 from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
-from mnist_mlp.report.analysis.roles import (
-    CELL,
-    CODE,
-    REPLICATE,
-    as_said,
-    as_typed,
-    by_cell,
-    cell_key,
-    counted,
-    ended,
-    has,
-    scored,
-    share,
-    sort_key,
-    tested,
-)
+from mnist_mlp.report.analysis.roles import CELL, CODE, REPLICATE, counted, ended, has, scored, share, tested
+from mnist_mlp.report.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import Role, role_of

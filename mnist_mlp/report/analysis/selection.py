@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, natural_rank, sort_key
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE
+from mnist_mlp.report.analysis.values import as_typed, natural_rank, sort_key
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import tuning_order
 from mnist_mlp.run.sweep_file import EACH

@@ -9,20 +9,7 @@ from mnist_mlp.report.analysis import sources
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.effort import tuning_efforts
 from mnist_mlp.report.analysis.notes import Note, listed
-from mnist_mlp.report.analysis.roles import (
-    CELL,
-    REPLICATE,
-    STREAMS,
-    as_typed,
-    by_cell,
-    cell_key,
-    counted,
-    ended,
-    scored,
-    searched,
-    sort_key,
-    varying_keys,
-)
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS, counted, ended, scored, searched, varying_keys
 from mnist_mlp.report.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
@@ -31,6 +18,7 @@ from mnist_mlp.report.analysis.selection import (
     selecting_groups,
     selection_split,
 )
+from mnist_mlp.report.analysis.values import as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.run.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE
 

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell, searched
+from mnist_mlp.report.analysis.roles import CELL, each_cell, searched
 from mnist_mlp.report.analysis.selection import selection_split
+from mnist_mlp.report.analysis.values import as_typed
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions, escape
 from mnist_mlp.report.render.scales import least_error, with_errors

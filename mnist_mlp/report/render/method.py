@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, cell_key, has, searched, share, sort_key
+from mnist_mlp.report.analysis.roles import CELL, has, searched, share
 from mnist_mlp.report.analysis.selection import selection_split
+from mnist_mlp.report.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.report.render.verdicts import in_points

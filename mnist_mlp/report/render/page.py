@@ -17,7 +17,8 @@ from plotly.offline import get_plotlyjs
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import shortened
-from mnist_mlp.report.analysis.roles import as_said, counted, sort_key
+from mnist_mlp.report.analysis.roles import counted
+from mnist_mlp.report.analysis.values import as_said, sort_key
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import TEMPLATES, budget, charts, escape, noise, tables
 from mnist_mlp.report.render.answer import answer

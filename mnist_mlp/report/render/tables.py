@@ -10,7 +10,8 @@ from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed, natural_rank
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED
+from mnist_mlp.report.analysis.values import as_typed, natural_rank
 from mnist_mlp.report.analysis.verdicts import Verdict
 from mnist_mlp.report.render import escape, verdicts
 from mnist_mlp.report.render.numbers import interval, p_value

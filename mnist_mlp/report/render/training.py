@@ -12,8 +12,9 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed, shortened
-from mnist_mlp.report.analysis.roles import as_said, as_typed, searched, tested
+from mnist_mlp.report.analysis.roles import searched, tested
 from mnist_mlp.report.analysis.sources import joined
+from mnist_mlp.report.analysis.values import as_said, as_typed
 from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too

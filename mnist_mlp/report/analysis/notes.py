@@ -34,7 +34,8 @@ def shortened(texts: Sequence[str], most: int, tail: int = TAIL) -> list[str]:
         tail: Characters that a shortened text keeps of its end, after an ellipsis; 0 to cut off the end instead.
     """
     short = {text: _cut(text, most, tail) for text in texts}
-    while alike := [text for text, cut in short.items() if Counter(short.values())[cut] > 1 and cut != text]:
+    while (counts := Counter(short.values())).total() > len(counts):
+        alike = [text for text, cut in short.items() if counts[cut] > 1]
         most += STEP
         short |= {text: _cut(text, most, tail) for text in alike}
     return [short[text] for text in texts]

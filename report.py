@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_mlp.report import TARGET, newest_sweep, report_on
+from mnist_mlp.report import newest_sweep, report_on
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.startup import print_anything
 
@@ -18,7 +18,10 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="report directory [reports/<sweep>]")
     parser.add_argument(
-        "--target", type=float, default=TARGET, metavar="ACCURACY", help="fraction to time the way to [%(default)s]"
+        "--target",
+        type=float,
+        metavar="ACCURACY",
+        help="fraction to time the way to [0.97 on MNIST; none on other data, as no one number suits them all]",
     )
     parser.add_argument(
         "--by",

@@ -1,7 +1,7 @@
 """The loops that are compared: each, built for one optimizer and seed, trains an epoch whenever it is asked to.
 
-All train the tutorial's network (784-512-256-10, BatchNorm, ReLU, dropout 0.5, He-uniform weights) on MNIST's 60,000
-training images in batches of 32, with the learning rates of `conf/optim/`.
+All train the tutorial's network (784 inputs, two hidden layers (512, 256), 10 outputs, BatchNorm, ReLU, dropout
+0.5, He-uniform weights) on MNIST's 60,000 training images in batches of 32, with the learning rates of `conf/optim/`.
 """
 
 import inspect

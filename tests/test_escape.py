@@ -164,3 +164,28 @@ def test_figures_have_no_formulas_and_a_terminal_no_controls(text: str) -> None:
 def test_names_of_files_are_different_and_plain() -> None:
     made = escape.slugs(["a b", "a_b", "A-B", "\u4e2d\u6587", "../../etc", "", "n" * 300])
     assert made == ["a_b", "a_b_2", "A_B_3", "data", "etc", "data_2", "n" * 60]
+
+
+FAR = "x" * 40
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"),
+    [
+        (["[64, 64]", "[64]", "[]", "he / [64, 64, 64]"], ["2 × 64", "[64]", "[]", "he / 3 × 64"]),
+        (["[512, 512, 256, 128, 128]"], ["[2 × 512, 256, 2 × 128]"]),
+        (["[64, 64]", "2 × 64"], ["[64, 64]", "2 × 64"]),  # an option of that name
+        (["[0.5, 0.75]", "[[1, 1], [1, 1]]"], ["[0.5, 0.75]", "[2 × 1, 2 × 1]"]),
+        ([f"a{FAR}b"], [f"a{'x' * 24}…{'x' * 13}b"]),
+        ([f"{FAR}a{FAR}", f"{FAR}b{FAR}"], [f"{FAR}{c}xxxx…{'x' * 14}" for c in "ab"]),
+        ([f"{FAR}a{FAR}", f"{FAR}b{FAR}", f"y{FAR}"], None),
+        ([f"{FAR}{n}" for n in range(200)], None),
+        ([f"[{', '.join(['64'] * n)}]" for n in (2, 4, 8, 30)], ["2 × 64", "4 × 64", "8 × 64", "30 × 64"]),
+        ([f"{'x' * 25}…{'x' * 14}", FAR * 2], None),  # one is what the other would be
+    ],
+)
+def test_labels_of_different_texts_differ(texts: list[str], labels: list[str] | None) -> None:
+    found = escape.labels(texts)
+    assert found == (labels or found)
+    assert len({*found}) == len(texts)
+    assert escape.labels([texts[0]] * 2) == [escape.figure(texts[0])] * 2

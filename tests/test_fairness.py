@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from conftest import Report, Write
 
 from mnist_mlp import report
 from mnist_mlp.report.analysis.comparison import Comparison, compare
+from mnist_mlp.report.analysis.values import sort_key
 from mnist_mlp.report.load import load
+from mnist_mlp.report.render.captions import timed_split
+from mnist_mlp.report.render.method import method
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 
@@ -157,6 +161,59 @@ def test_an_edge_is_that_of_the_option_that_was_chosen(tmp_path: Path, write_run
     assert said.endswith("try larger values for he (0.01), lecun (0.01).")
 
 
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [{"seed": seed, "lr": lr} for seed, lr in ((0, 0.01), (1, 0.01), (2, 0.01), (2, 0.1))],  # two had no choice
+        [{"seed": seed, "lr": lr} for seed, lr in ((0, 0.1), (1, 0.1), (2, 0.01))],  # none had
+        [
+            {"seed": seed, "optim": optim, "lr": lr, "test": [0.1, 0.9 - (optim == "sgd") / 2]}
+            for seed, rate in enumerate((0.1, 0.1, 0.01))
+            for optim, lr in (("adam", rate), ("sgd", 0.01))
+        ],  # each option has one value per seed
+    ],
+)
+def test_edges_where_a_replicate_had_no_other_value_are_none(
+    tmp_path: Path, write_run: Write, runs: list[dict[str, Any]]
+) -> None:
+    for run in runs:
+        write_run(**run)
+    for by in (("init", "optim"), ("init",)):
+        assert not any("edge" in topic for topic in notes(tmp_path, by=by))
+
+
+def test_sort_key_of_any_values_is_their_natural_order() -> None:
+    ordered = [
+        *("-1", "0.001", "2", "10", "1e10", "inf"),
+        *("[]", "[2]", "[64]", "[128]", "[8, 8]", "[64, 8]", "[64, 32]", "[8, 8, 8, 8]"),
+        *("'10'", "[a]", "adam", "nan", "true", "null"),
+    ]
+    shuffled = [*ordered[::2], *ordered[1::2]]
+    assert sorted(shuffled, key=sort_key) == ordered
+
+
+def test_notes_name_cells_and_values_in_their_natural_order(tmp_path: Path, write_run: Write) -> None:
+    depths = [[64] * depth for depth in (8, 4, 2)]
+    for number, (hidden, lr) in enumerate(product(depths, (0.1, 0.01))):
+        run = {"model": {"hidden": hidden}, "lr": lr, "log_interval": number + 1, "own": 16 - len(hidden)}
+        write_run(**run, test=[0.1, 0.5 + lr])
+        write_run(**run | {"optim": "sgd"}, status="diverged", reason="nan")
+    said = notes(tmp_path, by=["optim", "model.hidden"])
+    of_adam, of_sgd = ([f"{optim} / model.hidden={hidden}" for hidden in depths[::-1]] for optim in ("adam", "sgd"))
+    assert f"({', '.join(f'{cell}: 2' for cell in of_sgd)})" in said["Divergences"]
+    edges = said["Best optim.lr at the edge of what was tried"]
+    assert f"larger values for {', '.join(f'{cell} (0.1)' for cell in of_adam)}" in edges
+    values = [part.split(" in ")[0] for part in said["Cells differ in own too"].split("; ")[:3]]
+    assert values == ["8", "12", "14"]
+
+
+def test_facts_that_begin_alike_are_told_apart(tmp_path: Path, write_run: Write) -> None:
+    for seed, (cpu, threads) in enumerate((("8481C", 16), ("8375C", 2))):
+        write_run(seed=seed, environment={"cpu": f"Intel(R) Xeon(R) Platinum {cpu} CPU", "threads": threads})
+    said = notes(tmp_path)["Different hardware"]
+    assert "cpu Intel(R) Xeon(R) Platinum 8375, Intel(R) Xeon(R) Platinum 8481; threads 2, 16." in said
+
+
 def test_plain_sgd_is_what_was_chosen_without_momentum(tmp_path: Path, write_run: Write) -> None:
     for number, (of, final) in enumerate(((SGD, 0.8), (MOMENTUM, 0.95)), 1):
         write_run(optim="sgd", optim_config=of, test=[0.1, final], log_interval=number)
@@ -244,6 +301,62 @@ def test_what_was_measured_makes_sections_and_is_never_tuned(
     by = summarise(by=[key, "optim"])  # unless it is compared
     assert by[[key, "optim"]].to_numpy().tolist()[:2] == [[12, "adam"], [2, "adam"]]
     assert by["n"].tolist() == [3] * 6
+
+
+def section_notes(tmp_path: Path) -> list[dict[str, str]]:
+    """Notes of each section of a report: topic to text."""
+    sections = report.compared([tmp_path / "sweep"])[1].values()
+    return [{note.topic: note.text for note in section.notes} for section in sections]
+
+
+@pytest.mark.parametrize("key", ["split_seed", "own"])
+def test_seeds_that_a_condition_moves_with_are_advised_to_share_it(tmp_path: Path, write_run: Write, key: str) -> None:
+    for seed, optim in product((0, 1, 2), ("adam", "sgd")):
+        write_run(optim=optim, seed=seed, data_config={key: seed})
+    sections = section_notes(tmp_path)
+    assert len(sections) == 3
+    for section in sections:
+        assert "One seed" not in section
+        assert section["Seeds in sections of their own"] == (
+            f"no seed has two values of data.{key}, which is a condition of the evaluation, so this section has 1 of 3 "
+            f"seeds and tests no difference. To compare over seeds, run all of them with the same data.{key}."
+        )
+
+
+def test_seeds_that_conditions_move_with_in_groups_are_advised_to_share_them(tmp_path: Path, write_run: Write) -> None:
+    for seed in range(4):
+        write_run(seed=seed, data_config={"split_seed": seed // 2}, test=[0.1] * (2 + seed // 2))
+    for section in section_notes(tmp_path):
+        said = section["Seeds in sections of their own"]
+        assert "of epochs and data.split_seed, which are conditions of the evaluation" in said
+        assert "this section has 2 of 4 seeds" in said
+
+
+@pytest.mark.parametrize(
+    ("seeds", "topics"),
+    [
+        ({0: [0], 1: [0]}, {"One seed"}),  # of both splits the same one
+        ({0: [0, 1], 1: [1, 2]}, set()),
+        ({0: [0, 1, 2], 1: [3, 4, 5]}, set()),  # enough in each section
+        ({0: [0]}, {"One seed"}),
+    ],
+)
+def test_seeds_of_several_sections_have_the_usual_notes(
+    tmp_path: Path, write_run: Write, seeds: dict[int, list[int]], topics: set[str]
+) -> None:
+    for split_seed, of_split in seeds.items():
+        for seed in of_split:
+            write_run(seed=seed, data_config={"split_seed": split_seed})
+    assert [set(section) for section in section_notes(tmp_path)] == [topics] * len(seeds)
+
+
+def test_seeds_of_another_data_set_make_no_note(tmp_path: Path, write_run: Write) -> None:
+    for seed in (0, 1):
+        write_run(seed=seed, data_config={"split_seed": seed})
+    write_run(data="digits", digest="e" * 64)
+    mnist, *_, digits = sorted(section_notes(tmp_path), key=lambda section: "One seed" in section)
+    assert set(digits) == {"One seed"}
+    assert set(mnist) == {"Seeds in sections of their own"}
 
 
 def test_tables_have_the_setting_of_a_section_that_did_not_tune_it(
@@ -420,3 +533,24 @@ def test_a_run_that_diverged_before_it_was_validated_does_not_change_the_split_t
     found = compared(tmp_path)
     assert found.summary["optim.lr"].tolist() == [0.01]
     assert "No validation split" not in notes(tmp_path)
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+@pytest.mark.parametrize(("val_size", "split"), [(250, "validation"), (0, "training"), ("many", "training")])
+def test_runs_that_ended_before_they_were_validated_select_on_the_split_that_was_held_out(
+    tmp_path: Path, write_run: Write, status: str, val_size: Any, split: str
+) -> None:
+    for lr in (0.1, 0.01):
+        write_run(lr=lr, test=[0.1], val=[], status=status, reason="nan", data_config={"val_size": val_size})
+    found = compared(tmp_path)
+    assert any(f"the highest {split} accuracy" in line for line in method(found))
+    assert timed_split(found) == ("validation" if val_size == 250 else "test")
+    assert ("No validation split" in notes(tmp_path)) is (split == "training")
+
+
+def test_a_completed_run_without_validation_images_selects_by_training_accuracy(
+    tmp_path: Path, write_run: Write
+) -> None:
+    for lr, more in ((0.1, {}), (0.01, {"status": "diverged", "reason": "nan"})):
+        write_run(lr=lr, val=[], data_config={"val_size": 250}, **more)  # of a user-defined data set, say
+    assert "No validation split" in notes(tmp_path)

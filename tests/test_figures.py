@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,24 @@ def test_one_key_shares_a_panel(tmp_path: Path, write_run: Write) -> None:
     assert texts(figure) == ["16", "32", "128"]
     assert figure.legends[0].get_title().get_text() == "batch_size"
     assert len({line.get_color() for line in figure.axes[0].lines}) == 3
+
+
+def test_panels_and_lines_of_different_cells_have_different_labels(tmp_path: Path, write_run: Write) -> None:
+    long = "an_initialisation_with_a_name_that_is_too_long"
+    for number, (middle, optim, depth) in enumerate(product("ab", ("adam", "sgd"), (4, 8))):
+        write_run(f"{long}{middle}{long}", optim, model={"hidden": [64] * depth}, log_interval=number + 1)
+    figure = curves_of(compared(tmp_path, ("init", "optim", "model.hidden")))
+    assert {ax.get_title() for ax in figure.axes} == {
+        f"{optim} / model.hidden={depth} × 64" for optim in ("adam", "sgd") for depth in (4, 8)
+    }
+    assert len({*texts(figure)}) == 2
+    (legend,) = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    figure = curves_of(compared(tmp_path, ("model.hidden", "optim", "init")))
+    assert len({ax.get_title() for ax in figure.axes}) == 4
+    assert texts(figure) == ["4 × 64", "8 × 64"]
+    for ax in figure.axes:
+        assert ax.title.get_window_extent().width < ax.get_window_extent().width + 20
 
 
 def test_one_cell_has_no_legend(tmp_path: Path, write_run: Write) -> None:

@@ -66,7 +66,18 @@ def test_intervals_sort_by_both_ends(page: Page) -> None:
     head.click()
     assert column(page, "s0-pairs", 5) == ["[+0.10, +0.40]", "[-0.10, +0.20]", "[-0.50, +0.10]"]
     lists = "['[64, 8]', '[]', '[64]', '[128]', '[64, 32]'].sort((a, b) => byNumbers(numbers(a), numbers(b)))"
-    assert page.evaluate(lists) == ["[]", "[64]", "[64, 8]", "[64, 32]", "[128]"]
+    assert page.evaluate(lists) == ["[]", "[64]", "[128]", "[64, 8]", "[64, 32]"]
+    cells = ["he / h=[8]", "he / h=[64]", "he / h=[8, 8]", "he / h=[8, 8, 8]", "he / size=8", "he / size=16", "le / 2"]
+    assert page.evaluate("(cells) => cells.reverse().sort(byParts)", cells[:4]) == cells[:4]
+    assert page.evaluate("(cells) => cells.reverse().sort(byParts)", cells[4:]) == cells[4:]
+
+
+def test_page_shortens_titles_only_as_long_as_they_differ(page: Page) -> None:
+    titles = [f"{'x' * 40}{middle}{'x' * 40}" for middle in "ab"] + ["short"]
+    first, second, third = page.evaluate("(titles) => shortened(titles, 20)", titles)
+    assert (first != second, third) == (True, "short")
+    assert max(len(first), len(second)) < 80
+    assert page.evaluate("(titles) => shortened(titles, 20)", titles[1:])[0] == f"{'x' * 13}…{'x' * 6}"
 
 
 def test_the_page_says_which_runs_have_no_curve(write_run: Write, report: Report, tmp_path: Path) -> None:

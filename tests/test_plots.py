@@ -53,7 +53,7 @@ def share(ax: Axes, low: float, high: float) -> float:
 def strip(comparison: Comparison, kind: str) -> tuple[Figure, Axes]:
     """The figure of this kind, laid out."""
     summary, look = comparison.summary, appearance(comparison.summary, comparison.by)
-    figure, ax = plots.strips(len(summary))
+    figure, ax = plots.strips(list(summary["cell"]))
     if kind == "differences":
         best, cells = summary["cell"][0], list(summary["cell"])
         plots.plot_differences(ax, comparison.pairs, best, cells, look, captions.unsteady(comparison))
@@ -134,7 +134,7 @@ def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write
     points = [x for x, _ in drawn(ax, "o")]
     assert points == [pytest.approx(-9.9), pytest.approx(-19.6), pytest.approx(np.nan, nan_ok=True)]
     (drawing,) = (d for d in draw(tmp_path, comparison, "", ()) if d.is_answer)
-    assert drawing.alt.endswith("1 of 1 are significant, 2 more not tested.")
+    assert drawing.alt.endswith("1 of 1 is significant, 2 more not tested.")
     assert (
         "Hollow, without an interval: 2 of 3 not tested (a gap: no seed in common at all): fewer than 3 seeds"
     ) in drawing.caption
@@ -237,6 +237,30 @@ def test_a_heatmap_is_in_order_and_names_its_keys() -> None:
         assert places[f"{float(str(score)) * 100:.2f}"] == place
     (ax,) = plots.heatmap(summary, ["init", "optim", "batch_size"]).axes
     assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["sgd / 16", "sgd / 32", "sgd / 128"]
+
+
+def test_heatmap_of_lists_is_in_order_of_their_length(tmp_path: Path, write_run: Write) -> None:
+    for number, hidden in enumerate(([64] * 8, [128], [64] * 2, [], [64, 32], [64] * 4)):
+        write_run(model={"hidden": hidden}, log_interval=number + 1)
+    (ax,) = plots.heatmap(compared(tmp_path, ["init", "model.hidden"]).summary, ["init", "model.hidden"]).axes
+    columns = [label.get_text() for label in ax.get_xticklabels()]
+    assert columns == ["[]", "[128]", "[64, 32]", "2 × 64", "4 × 64", "8 × 64"]
+
+
+@pytest.mark.parametrize("kind", ["differences", "seeds", "time_to_target"])
+def test_strips_of_cells_whose_names_differ_in_the_middle_have_different_rows(
+    tmp_path: Path, write_run: Write, kind: str
+) -> None:
+    for number, middle in enumerate("ab"):
+        write_run(f"{LONG}{middle}{LONG}", test=[0.1, 0.9 - number / 10])
+    for depth in (4, 8):
+        write_run(LONG, model={"hidden": [64] * depth}, log_interval=depth)
+    comparison = compared(tmp_path, ("init", "optim", "model.hidden"), target=0.3)
+    figure, ax = strip(comparison, kind)
+    assert len({*rows(ax)}) == len(rows(ax)) == 4
+    assert [row for row in rows(ax) if row.endswith(".hidden=4 × 64")]
+    assert ax.get_window_extent().width > 200  # there is room for what is drawn
+    assert ax.xaxis.label.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_names_with_the_sign_between_names_are_not_mixed_up() -> None:

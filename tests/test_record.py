@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, Write
 
 from mnist_mlp.report.load import load
-from mnist_mlp.run.environment import code, environment
+from mnist_mlp.run.environment import _git, code, environment
 from mnist_mlp.run.record import RUN_FILE, Diverged, Metrics, RunWriter, StepLoss, write_atomically
 
 ROW = Metrics(epoch=1, step=10, split="val", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
@@ -97,6 +97,55 @@ def test_the_environment_names_what_a_result_may_depend_on() -> None:
     git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
     assert facts["commit"] == (git.stdout.strip() or None)
     assert all(facts[key] for key in ("package", "python", "torch", "device", "cpu", "threads", "platform"))
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git checkout with one file in each folder of the project."""
+    top = tmp_path_factory.mktemp("committed")
+    for name in ("mnist_mlp/a.py", "conf/optim/a.yaml", "experiments/a.yaml", "reports/a/report.md", "run.py"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text("old\n")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "-m", "all"]):
+        subprocess.run(["git", "-C", str(top), *command], check=True)
+    return top
+
+
+@pytest.mark.parametrize(
+    ("name", "is_dirty"),
+    [
+        ("notes.txt", False),
+        ("my_optim.py", False),
+        ("mine/net.py", False),
+        ("experiments/mine.yaml", False),
+        ("experiments/a.yaml", False),
+        ("reports/a/report.md", False),
+        ("reports/b/index.html", False),
+        ("run.py", True),
+        ("mnist_mlp/a.py", True),
+        ("mnist_mlp/new.py", True),
+        ("conf/optim/mine.yaml", True),
+        ("hydra_plugins/mine.py", True),
+    ],
+)
+def test_git_state_is_dirty_where_a_file_may_change_runs(committed: Path, name: str, is_dirty: bool) -> None:
+    path, is_new = committed / name, not (committed / name).exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("new\n")
+    try:
+        assert _git.__wrapped__(committed)["dirty"] is is_dirty
+    finally:
+        path.unlink() if is_new else path.write_text("old\n")
+
+
+def test_git_state_of_a_moved_file_is_dirty(committed: Path) -> None:
+    (committed / "mnist_mlp/a.py").rename(committed / "elsewhere.py")
+    try:
+        assert _git.__wrapped__(committed)["dirty"] is True
+    finally:
+        (committed / "elsewhere.py").rename(committed / "mnist_mlp/a.py")
+    assert _git.__wrapped__(committed)["dirty"] is False
 
 
 def test_a_row_that_could_not_be_written_whole_is_written_once(tmp_path: Path) -> None:

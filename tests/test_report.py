@@ -17,9 +17,11 @@ from scipy import stats as scipy_stats
 from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
 from mnist_mlp.report.analysis.comparison import compare
 from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.values import as_typed, sort_key
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.charts import charts
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.page import sweep_commands
 from mnist_mlp.report.render.style import appearance
@@ -222,6 +224,34 @@ def test_the_effects_are_of_the_scores(tmp_path: Path, write_run: Write) -> None
     assert effects.loc["optim", "range"] == pytest.approx((0.972 + 0.972) / 2 - (0.98 / 5 + 0.972) / 2)
 
 
+def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summarise: Report) -> None:
+    depths = (10, 4, 2)
+    for number, depth in enumerate(depths):
+        for optim in ("adam", "sgd"):
+            for seed in (0, 1, 2):
+                more = {"model": {"hidden": [64] * depth}, "own": [None, 16, 128][number], "log_interval": number + 1}
+                test = [0.1, 0.5 + depth / 100 + (seed + depth * (optim == "sgd")) % 3 / 100]
+                write_run(optim=optim, seed=seed, test=test, **more)
+                write_run(optim=optim, seed=seed + 3, test=test, **more)
+    summarise(by=["model.hidden", "optim"])
+    runs = pd.read_csv(tmp_path / "report" / "runs.csv")
+    assert [len(json.loads(hidden)) for hidden in runs["model.hidden"].unique()] == [2, 4, 10]
+    comparison = compare(load([tmp_path / "sweep"]), 0.97, ("model.hidden", "optim"))
+    clearest = comparison.effects.set_index("effect").loc["model.hidden", "clearest"]
+    assert clearest == f"[64, 64] less {[64] * 10}"
+    shown = charts(comparison)
+    assert (shown["legend"], shown["panels"]) == (["2 × 64", "4 × 64", "10 × 64"], ["adam", "sgd"])
+
+
+@pytest.mark.parametrize("values", [[None, 128, 16, 2], [[64] * 4, [8], [64, 8]], ["b", "a"], [True, False]])
+def test_cells_of_equal_score_stand_in_natural_order(tmp_path: Path, write_run: Write, values: list[Any]) -> None:
+    for number, value in enumerate(values):
+        write_run(own=value, log_interval=number + 1)
+    found = compare(load([tmp_path / "sweep"]), 0.97, ["own"]).summary["own"]
+    ordered = sorted((as_typed(value) for value in values if value is not None), key=lambda text: sort_key(text))
+    assert list(map(as_typed, found)) == [*map(str, ordered), *(["null"] if None in values else [])]
+
+
 def test_runs_that_have_learned_nothing_are_marked(
     tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,7 +270,7 @@ def test_runs_that_have_learned_nothing_are_marked(
     assert runs["at_chance"].isna().tolist()[6:] == [True, True]
     assert (
         "note: Not shown to beat chance: 4 of 7 completed runs are not shown to be better than always naming the "
-        "commonest class (he / adam: 4), 1 of them at the selected configurations; they stay in the means."
+        "commonest class (he / adam: 4), 1 of them at the selected configurations; it stays in the means."
     ) in capsys.readouterr().out
 
 
@@ -505,6 +535,7 @@ def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> 
     page = (tmp_path / "report" / "index.html").read_text()
     assert "<img src=x" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "<summary>All 1 run</summary>" in page
 
 
 @pytest.mark.parametrize("target", [0.0, 1.5, math.nan])
@@ -535,7 +566,7 @@ def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path
     comparison = compare(load([tmp_path / "sweep"]), target=0.85)
     best, *_, soonest = answer(comparison)
     assert "the comparison with every other cell is inconclusive" in best
-    assert best.endswith("1 of 3 pairs do differ, such as he / sgd, better than lecun / sgd.")
+    assert best.endswith("1 of 3 pairs does differ, such as he / sgd, better than lecun / sgd.")
     assert soonest == (
         "Fastest to 85 % validation accuracy: he / adam, in 1 epoch and 2.0 s, as soon as he / sgd, lecun / sgd "
         "(medians, not tested; 18 of 18 runs reached it)."

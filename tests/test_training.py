@@ -1,5 +1,6 @@
 """What was trained stands with every result; intervals, effects and targets in words that cannot mislead."""
 
+import re
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,16 +11,19 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp.report import compared as report_compared
 from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.sections import sections
 from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.render.captions import undrawn
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.numbers import probability
 from mnist_mlp.report.render.tables import effects, leaderboard
 from mnist_mlp.report.render.training import trained
+from mnist_mlp.report.render.verdicts import in_points
 from mnist_mlp.run.choices import Candidate, Selection, write_choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
 
@@ -31,9 +35,8 @@ MODEL = {
     "batch_norm": True,
     "dropout": 0.5,
 }
-SAID = (
-    "trained on 55,000 images of mnist for 2 epochs (784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; batch size 32)"
-)
+NETWORK = "MLP with 784 inputs, 2 hidden layers (512, 256) and 10 outputs"
+SAID = f"trained on 55,000 images of mnist for 2 epochs ({NETWORK}, BatchNorm, ReLU, dropout 0.5; batch size 32)"
 
 
 def compared(tmp_path: Path, target: float = 0.97, by: tuple[str, ...] = ("init", "optim")) -> Comparison:
@@ -62,18 +65,18 @@ def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Writ
     ("change", "by", "said"),
     [
         ({}, (), SAID),
-        ({"batch_size": 64}, (), "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; tuned: batch_size)"),
+        ({"batch_size": 64}, (), f"({NETWORK}, BatchNorm, ReLU, dropout 0.5; tuned: batch_size)"),
         (
             {"batch_size": 64},
             ("batch_size",),
-            "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5; compared: batch_size)",
+            f"({NETWORK}, BatchNorm, ReLU, dropout 0.5; compared: batch_size)",
         ),
         (
             {"model": MODEL | {"activation": "gelu"}},
             (),
-            "MLP, BatchNorm, dropout 0.5; batch size 32; tuned: model.activat",
+            "outputs, BatchNorm, dropout 0.5; batch size 32; tuned: model.activat",
         ),
-        ({"test": [0.1, 0.9]}, ("epochs",), "trained on 55,000 images of mnist (784"),
+        ({"test": [0.1, 0.9]}, ("epochs",), "trained on 55,000 images of mnist (MLP with 784"),
         ({"data_facts": {}}, (), SAID),
         (
             {"data_facts": FACTS | {"train": 100}, "data_config": {"train_size": 100}},
@@ -95,12 +98,34 @@ def test_what_runs_differ_in_has_no_one_value(
 @pytest.mark.parametrize(
     ("model", "facts", "said"),
     [
-        (MODEL | {"hidden": []}, FACTS, "(784-10 MLP)"),
-        (MODEL | {"hidden": [], "input_dropout": 0.2}, FACTS, "(784-10 MLP, input dropout 0.2)"),
-        (MODEL | {"input_dropout": 0.0}, FACTS, "(784-512-256-10 MLP, BatchNorm, ReLU, dropout 0.5)"),
-        (MODEL | {"dropout": 0.0, "batch_norm": False, "activation": "tanh"}, FACTS, "(784-512-256-10 MLP, tanh)"),
-        (MODEL, {}, "trained on mnist for 2 epochs (MLP with hidden layers 512-256, BatchNorm, ReLU, dropout 0.5)"),
-        *((MODEL | {"hidden": damaged}, FACTS, "(MLP, BatchNorm, ReLU, dropout 0.5)") for damaged in (True, "", ["a"])),
+        (MODEL | {"hidden": []}, FACTS, "(MLP with 784 inputs, no hidden layer and 10 outputs)"),
+        (MODEL | {"hidden": [], "input_dropout": 0.2}, FACTS, "no hidden layer and 10 outputs, input dropout 0.2)"),
+        (MODEL | {"input_dropout": 0.0}, FACTS, f"({NETWORK}, BatchNorm, ReLU, dropout 0.5)"),
+        (
+            MODEL | {"hidden": [64, 64]},
+            FACTS | {"inputs": 64},
+            "64 inputs, 2 hidden layers of 64 units and 10 outputs, B",
+        ),
+        (
+            MODEL | {"hidden": [10]},
+            FACTS | {"inputs": 10},
+            "10 inputs, 1 hidden layer of 10 units and 10 outputs, Batc",
+        ),
+        (
+            MODEL | {"hidden": [1]},
+            FACTS | {"inputs": 1, "classes": 1},
+            "1 input, 1 hidden layer of 1 unit and 1 output, ",
+        ),
+        (MODEL | {"dropout": 0.0, "batch_norm": False, "activation": "tanh"}, FACTS, f"({NETWORK}, tanh)"),
+        (
+            MODEL,
+            {},
+            "trained on mnist for 2 epochs (MLP with 2 hidden layers (512, 256), BatchNorm, ReLU, dropout 0.5)",
+        ),
+        *(
+            (MODEL | {"hidden": damaged}, FACTS, "(MLP with 784 inputs and 10 outputs, BatchNorm, ReLU, dropout 0.5)")
+            for damaged in (True, "", ["a"])
+        ),
         ({"_target_": "mine.Convolutions", "width": 3}, FACTS, "(mine.Convolutions)"),
         ({}, {}, "trained on mnist for 2 epochs"),
     ],
@@ -109,7 +134,32 @@ def test_networks_in_words(
     tmp_path: Path, write_run: Write, model: dict[str, Any], facts: dict[str, Any], said: str
 ) -> None:
     write_run(model=model, data_facts=facts)
+    assert said in trained(compared(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "epochs", "said"),  # an epoch has ten steps
+    [
+        (0.1, 2, "(warm-up over 10% of the steps)"),
+        (0.001, 2, "(no warm-up, as 0.1% of the steps is less than two steps)"),
+        (0.07, 2, "(no warm-up, as 7% of the steps is less than two steps)"),  # a step at the full rate
+        (1.0, 0, "(no warm-up, as 100% of the steps is less than two steps)"),
+        (0.0, 2, "2 epochs"),
+    ],
+)
+def test_trained_says_no_warmup_where_no_step_is_warmed_up(
+    tmp_path: Path, write_run: Write, warmup: float, epochs: int, said: str
+) -> None:
+    write_run(schedule={"warmup": warmup}, test=[0.1, 0.5, 0.9][: epochs + 1])
     assert trained(compared(tmp_path)).endswith(said)
+
+
+def test_trained_says_which_runs_have_a_warmup(tmp_path: Path, write_run: Write) -> None:
+    for epochs in (2, 9):
+        write_run(schedule={"warmup": 0.05}, test=[0.1] * (epochs + 1))
+    assert "warm-up over 5% of the steps, in some runs" in trained(compared(tmp_path, by=("epochs",)))
+    write_run(seed=1, schedule={"warmup": 0.05}, test=[0.1] * 2, status="diverged", reason="nan", epochs=9)
+    assert "in some runs" in trained(compared(tmp_path, by=("epochs",)))
 
 
 def test_intervals_end_where_their_measure_does() -> None:
@@ -150,6 +200,61 @@ def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
     assert not list((tmp_path / "report" / "figures").glob("time_to_target*"))
     report(target=0.9)
     assert (tmp_path / "report" / "figures" / "time_to_target.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "loader", "target"),
+    [
+        ("mnist", None, 0.97),
+        ("mnist", "mnist_mlp.data.mnist", 0.97),
+        ("mine", "mnist_mlp.data.datasets.mnist", 0.97),  # another option with the same images
+        ("digits", "mnist_mlp.data.digits", None),
+        ("fashion_mnist", "mnist_mlp.data.fashion_mnist", None),
+        ("fashion_mnist", None, None),
+        ("mnist", "mine.mnist", None),  # other images by the same name
+    ],
+)
+def test_usual_target_is_that_of_mnist_only(
+    tmp_path: Path, write_run: Write, data: str, loader: str | None, target: float | None
+) -> None:
+    write_run(data=data, data_config={"_target_": loader} if loader else {})
+    (section,) = report_compared([tmp_path / "sweep"])[1].values()
+    assert section.target == target
+    (section,) = report_compared([tmp_path / "sweep"], target=0.5)[1].values()
+    assert section.target == 0.5
+
+
+def test_report_without_a_target_suggests_one_and_has_no_times(
+    tmp_path: Path, write_run: Write, summarise: Report
+) -> None:
+    for data, digest in (("digits", "d"), ("mnist", "m")):
+        for optim, most in (("adam", 0.98), ("sgd", 0.92)):
+            write_run(optim=optim, data=data, digest=digest * 64, val=[0.1, 0.2, most])
+        lost: dict[str, Any] = {"test": [0.1], "val": [0.1], "status": "diverged", "reason": "nan", "epochs": 2}
+        write_run(optim="nag", data=data, digest=digest * 64, **lost)
+    of = dict(iter(summarise().groupby("data")))
+    for column in ("epochs_to_target", "seconds_to_target", "reached_target"):
+        assert of["digits"][column].isna().all()
+    assert of["mnist"].set_index("optim")["reached_target"].to_dict() == {"adam": 1, "sgd": 0, "nag": 0}
+    assert ",1," in (tmp_path / "report" / "summary.csv").read_text()  # a whole number beside gaps
+    digits, mnist = report_compared([tmp_path / "sweep"])[1].values()
+    assert answer(digits)[-1] == "No target accuracy is set for this data set: --target 0.9 would compare times."
+    assert answer(mnist)[-1].startswith("Fastest to 97 % validation accuracy: he / adam")
+    assert "epochs to target" not in leaderboard(digits)
+    assert not any("target" in line for line in method(digits))
+    runs = dict(iter(pd.read_csv(tmp_path / "report" / "runs.csv").groupby("data")))
+    assert runs["digits"]["epochs_to_target"].isna().all()
+    assert sorted(runs["mnist"]["epochs_to_target"]) == [2, np.inf, np.inf]
+
+
+def test_report_without_a_target_to_suggest_says_nothing_of_one(tmp_path: Path, write_run: Write) -> None:
+    write_run(data="digits", val=[0.1, 0.1, 0.15])
+    (section,) = report_compared([tmp_path / "sweep"])[1].values()
+    assert not any("target" in line for line in answer(section))
+    write_run(data="digits", seed=1, val=[0.1, 0.1, 0.9])
+    write_run(data="digits", optim="sgd", status="failed", reason="no")
+    (section,) = report_compared([tmp_path / "sweep"])[1].values()
+    assert not any("target" in line for line in answer(section))  # of two runs, the lower one counts
 
 
 def test_a_target_to_try_is_one_that_two_cells_reach(tmp_path: Path, write_run: Write) -> None:
@@ -479,6 +584,57 @@ def test_every_kind_of_verdict_has_its_words(
     if Verdict.EQUIVALENT not in verdicts:
         changed = replace(changed, looks=None)
     assert said in answer(changed)[0]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "said"), [(0.01, "1 point"), (0.02, "2 points"), (0.005, "0.5 points"), (0.07, "7 points")]
+)
+def test_in_points_of_one_is_singular(fraction: float, said: str) -> None:
+    assert in_points(fraction) == said
+
+
+def test_report_counts_one_in_the_singular(tmp_path: Path, write_run: Write) -> None:
+    facts = {"test": 10_000, "commonest_test_share": 0.1135}
+    write_run(data_facts=facts, test=[0.1, 0.1], environment={"dirty": True})
+    write_run(data="digits", status="diverged", reason="nan", digest="e" * 64)
+    write_run(data="mine", status="failed", reason="no", digest="f" * 64)
+    sections = report_compared([tmp_path / "sweep"])[1].values()
+    page = " ".join(
+        " ".join([*answer(of), *method(of), *map(str, of.notes), undrawn(of, ["he / adam"])]) for of in sections
+    )
+    for said in (
+        "1 of 1 run diverged (he / adam: 1), 1 of them at the selected configurations, where it counts as 0",
+        "1 of 1 run failed and has no numbers.",
+        "1 of 1 completed run is not shown",
+        "it stays in the means",
+        "1 of 1 run comes from a checkout",
+        "not drawn (1 of 1 run; no",
+    ):
+        assert said in page
+    assert not re.search(r"\b1 (completed |other |more )?(run|cell|seed|epoch|point|pair|configuration)s\b", page)
+
+
+@pytest.mark.parametrize(
+    ("how", "more", "said"),
+    [
+        ("each", {}, " once optim.lr is tuned."),
+        ("each", {"batch_size": 64}, " once optim.lr and batch_size are tuned."),
+        ("each", {"batch_size": 64, "own": 2}, " once optim.lr, batch_size and own are tuned."),
+        ("once", {"batch_size": 64}, " at the optim.lr and batch_size selected here."),
+    ],
+)
+def test_effects_name_all_tuned_keys_in_a_sentence(
+    tmp_path: Path, write_run: Write, how: str, more: dict[str, Any], said: str
+) -> None:
+    for init, optim, seed in product(("he", "lecun"), ("adam", "sgd"), (0, 1, 2)):
+        final = 0.8 + (optim == "adam") / 10 + (seed + (init == "he")) % 3 / 100
+        for number in range(1 + len(more)):
+            keys = dict.fromkeys(more, 1) | dict(list(more.items())[:number])
+            write_run(init, optim, seed, test=[0.1, final - number / 10], lr=0.01 * (number + 1), **keys)
+        write_run(init, optim, seed, test=[0.1, 0.5], lr=0.1, **dict.fromkeys(more, 1))
+    comparison = compare(load([tmp_path / "sweep"]), 0.97, how=how)
+    assert sorted(comparison.tuned) == sorted(["optim.lr", *more])
+    assert answer(comparison)[1].endswith(said)
 
 
 def test_the_test_images_are_a_sample_too(tmp_path: Path, write_run: Write) -> None:

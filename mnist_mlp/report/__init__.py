@@ -25,7 +25,6 @@ REPORTS = Path("reports")
 SWEEPS = Path("multirun")
 MARK = "multirun.yaml"  # in the directory of a sweep, written at each launch
 NAME_LENGTH = 100  # characters of a report's name
-TARGET = 0.97  # AlgoPerf's validation target for MNIST
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Outcome:
 def report_on(
     sweeps: Sequence[Path],
     out: Path | None = None,
-    target: float = TARGET,
+    target: float | None = None,
     by: Sequence[str] | None = None,
     formats: Sequence[str] = (),
     about: Collection[Path] = (),
@@ -55,7 +54,7 @@ def report_on(
     Args:
         sweeps: sweep or run directories.
         out: the report's directory; by default below `reports/`, under the sweeps' own name.
-        target: accuracy in (0, 1] whose time is reported.
+        target: Accuracy in (0, 1] whose time is reported; None for 0.97 on MNIST and none on other data.
         by: Keys to compare; None for those that the sweeps compare (initialization and optimizer unless said).
         formats: of the figures, besides PNG and SVG.
         about: run directories that are asked about, whatever else lies there; sections with one of them come first.
@@ -83,7 +82,7 @@ def report_on(
 
 def compared(
     sweeps: Sequence[Path],
-    target: float = TARGET,
+    target: float | None = None,
     by: Sequence[str] | None = None,
     about: Collection[Path] = (),
     select: str | None = None,
@@ -93,9 +92,9 @@ def compared(
     Args and errors are those of `report_on`.
     """
     from mnist_mlp.report import load
-    from mnist_mlp.report.analysis import comparison, roles, sections
+    from mnist_mlp.report.analysis import comparison, outcomes, roles, sections
 
-    if not (math.isfinite(target) and 0 < target <= 1):
+    if target is not None and not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
     for sweep in sweeps:
         if not sweep.is_dir():
@@ -114,7 +113,17 @@ def compared(
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
     ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    comparisons = {name: comparison.compare(part, target, keys, measured, how) for name, part in ordered}
+    comparisons = {
+        name: comparison.compare(
+            part,
+            outcomes.usual_target(part.runs) if target is None else target,
+            keys,
+            measured,
+            how,
+            sections.moving_with_seeds(part, results, measured),
+        )
+        for name, part in ordered
+    }
     told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.tuned))
     return results, {name: replace(section, told=told) for name, section in comparisons.items()}
 
@@ -149,7 +158,7 @@ def _has_later_phases(path: Path) -> bool:
 def _command(
     sweeps: Sequence[Path],
     out: Path | None,
-    target: float,
+    target: float | None,
     by: Sequence[str] | None,
     formats: Sequence[str],
     select: str | None,
@@ -157,7 +166,7 @@ def _command(
     """The command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
     words += ["--out", str(out)] if out else []
-    words += ["--target", str(target)] if target != TARGET else []
+    words += ["--target", str(target)] if target is not None else []
     words += ["--by", ",".join(by)] if by else []
     words += ["--select", select] if select else []
     return shlex.join([*words, *(word for name in formats for word in ("--format", name))])

@@ -20,6 +20,7 @@ import mnist_mlp
 
 LIBRARY_FOLDERS = {"site-packages", "dist-packages"}  # what is installed lies below one of them, in any environment
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
+RUN_FROM = ("mnist_mlp", "conf", "hydra_plugins", "run.py")  # where a new file may change a run
 
 
 def environment(device: str, threads: int) -> Mapping[str, Any]:
@@ -34,7 +35,7 @@ def environment(device: str, threads: int) -> Mapping[str, Any]:
     is_cuda = device.startswith("cuda")
     return {
         "package": mnist_mlp.__version__,
-        **_git(),
+        **_git(Path(mnist_mlp.__file__).parents[1]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if is_cuda else None,
@@ -155,9 +156,12 @@ def _digest_and_imports(name: str, file: Path) -> tuple[str, list[str]]:
 
 
 @functools.cache
-def _git() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from, and whether anything in it but reports is changed or new."""
-    top = Path(mnist_mlp.__file__).parents[1]
+def _git(top: Path) -> dict[str, Any]:
+    """Return the commit of a checkout, and whether it is dirty: whether the commit is not the code that runs.
+
+    Changes of tracked files count, except in reports and studies. A new file counts only where a run may use it without
+    naming it; new user-defined modules have digests (see `code`).
+    """
     if not (top / ".git").exists():
         return {"commit": None, "dirty": None}
 
@@ -166,7 +170,11 @@ def _git() -> dict[str, Any]:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", ".", ":!reports"))}
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports", ":!experiments")
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(changed or git("status", "--porcelain", "--untracked-files=all", "--", *RUN_FROM)),
+        }
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 

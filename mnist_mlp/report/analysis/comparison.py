@@ -5,12 +5,13 @@ A cell is one combination of the compared keys, and seeds are its replicates (se
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis import budget, effects, fairness, roles, sources
+from mnist_mlp.report.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
 from mnist_mlp.report.analysis.means import mean_intervals
@@ -31,21 +32,16 @@ from mnist_mlp.report.analysis.roles import (
     varying_keys,
 )
 from mnist_mlp.report.analysis.selection import (
-    CANDIDATE,
     Selected,
     count_selected,
-    number_candidates,
-    rank_candidates,
-    score,
     select,
-    selecting_groups,
-    selection_split,
 )
+from mnist_mlp.report.analysis.values import natural_rank
 from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import COMPARED, LEARNING_RATE
+from mnist_mlp.run.schema import COMPARED
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
@@ -62,10 +58,11 @@ class Comparison:
         selected: Cell to the configurations that it selected, the most frequent first; empty if nothing is tuned.
         varying: all keys that take several values.
         measured: keys whose values are the report's sections, here each of one value.
-        target: accuracy whose time was looked up.
+        target: Accuracy whose time was looked up; None if there is no target.
         runs: one row a run, all of them, with final and best metrics, `chosen` (whether it is scored), and `score`: its
             final test accuracy, 0 where it diverged, NaN where it failed; `at_chance` (see `at_chance`), and
-            `independent` (see `sources.independent`), as intervals and verdicts are by those alone.
+            `independent` (see `sources.independent`), as intervals and verdicts are by those alone; `steps` of the
+            optimizer in the whole run, NaN if unknown.
         summary: One row per cell, the best mean `score` of its scored runs first; means of accuracies, losses and
             seconds are over the `n` of them that completed. A tuned key has the value of the configuration that was
             selected most often, and `selected` says how often.
@@ -89,7 +86,7 @@ class Comparison:
     selected: Mapping[str, Sequence[Selected]]
     varying: Sequence[str]
     measured: Sequence[str]
-    target: float
+    target: float | None
     runs: pd.DataFrame
     summary: pd.DataFrame
     pairs: pd.DataFrame
@@ -132,20 +129,23 @@ class Comparison:
 
 def compare(
     results: Results,
-    target: float,
+    target: float | None,
     by: Sequence[str] = COMPARED,
     measured: Sequence[str] = (),
     how: str = EACH,
+    moving: Mapping[str, int] = MappingProxyType({}),
 ) -> Comparison:
     """Build every table about the runs of one section.
 
     Args:
         results: at least one run, all of them measured on the same terms (see `sections`).
-        target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one.
+        target: Accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one; None for
+            no target.
         by: keys to compare.
         measured: keys whose values are the report's sections.
         how: `EACH` or `ONCE` (see `selection.select`). If sources of randomness vary independently, there is no
             replicate to select for itself, and each cell selects once.
+        moving: See `sections.moving_with_seeds`.
     """
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
@@ -156,7 +156,7 @@ def compare(
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
     of_search = searched(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
-    summary = _summarise(runs, by, tuned, selected)
+    summary = _summarise(runs, by, tuned, selected, target is not None)
     judged = _judge(runs, list(summary[CELL]), results, by, tuned, how)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
@@ -175,13 +175,13 @@ def compare(
         judged=judged.cells,
         effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
         split=sources.split(runs[runs["chosen"]]),
-        curves=_curves(results.metrics, completed),
-        sensitivity=_sensitivity(of_search, tuned, how),
+        curves=curves.learning_curves(results.metrics, completed),
+        sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
             *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
             *fairness.unfinished(results.unfinished),
-            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how),
+            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how, moving),
         ],
     )
 
@@ -255,7 +255,11 @@ def same_size(runs: pd.DataFrame) -> float | None:
 
 
 def _summarise(
-    runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], selected: Mapping[str, Sequence[Selected]]
+    runs: pd.DataFrame,
+    by: Sequence[str],
+    tuned: Sequence[str],
+    selected: Mapping[str, Sequence[Selected]],
+    has_target: bool,
 ) -> pd.DataFrame:
     cells = runs.groupby(CELL, sort=True)
     chosen = runs[runs["chosen"]]
@@ -278,10 +282,12 @@ def _summarise(
     table = table.join(ended(chosen).groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
     table = table.join(chosen.groupby(CELL)["score"].mean())
-    table["reached_target"] = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum()
-    table["reached_target"] = table["reached_target"].fillna(0).astype(int)
+    reached = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum().reindex(table.index, fill_value=0)
+    table["reached_target"] = reached.astype("Int64") if has_target else pd.array([pd.NA] * len(table), "Int64")
     table = table.join(done.groupby(CELL)[list(BEST_EPOCH)].mean().add_suffix("_mean"))
-    table = table.sort_values(["score", "test_accuracy_mean"], ascending=False, na_position="last")
+    table = table.sort_values([*by], key=natural_rank).sort_values(
+        ["score", "test_accuracy_mean"], ascending=False, na_position="last", kind="stable"
+    )
     return table.rename_axis(CELL).reset_index()
 
 
@@ -289,33 +295,3 @@ def _most_frequent(selected: Sequence[Selected]) -> list[Any]:
     """Return the values of the tuned keys, and how often they were selected."""
     most = selected[0]
     return [*most.configuration.values(), f"{most.count}/{most.of}"]
-
-
-def _curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    joined = metrics.join(runs[[CELL, "independent"]], on="run", how="inner")
-    keys = [CELL, "split", "epoch"]
-    curves = mean_intervals(joined, keys, ["loss", "accuracy"]).drop(columns=["loss_std", "accuracy_std"])
-    curves["n"] = joined.groupby(keys, sort=False).size()
-    return curves.reset_index().sort_values(keys, kind="stable").reset_index(drop=True)
-
-
-def _sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFrame:
-    """Return the mean accuracy and its interval per cell and learning rate, the other tuned keys at their best.
-
-    They are selected in each replicate, or once, as the cell's configurations are. The accuracy is that of the
-    selection split, 0 if a run diverged.
-    """
-    if LEARNING_RATE not in tuned:
-        return pd.DataFrame()
-    if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
-        return pd.DataFrame()  # an axis takes numbers
-    within = [*selecting_groups(how), LEARNING_RATE]
-    best = rank_candidates(runs, tuned, within).drop_duplicates(within)[[*within, CANDIDATE]]
-    at_best = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)}).merge(best, on=[*within, CANDIDATE])
-    at_best["accuracy"] = score(at_best, f"{selection_split(runs)}_accuracy")
-    at_best = at_best.rename(columns={LEARNING_RATE: "lr"})
-    keys = [CELL, "lr"]
-    table = mean_intervals(at_best, keys, ["accuracy"])
-    table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()
-    table["diverged"] = (at_best["status"] == DIVERGED).groupby([at_best[key] for key in keys]).sum()
-    return table.reset_index().sort_values(keys).reset_index(drop=True)

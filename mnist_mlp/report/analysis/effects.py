@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.contrasts import FEWEST, judge
-from mnist_mlp.report.analysis.roles import REPLICATE, as_typed
+from mnist_mlp.report.analysis.roles import REPLICATE
+from mnist_mlp.report.analysis.values import as_typed, sort_key
 
 COLUMNS = ("effect", "n", "range", "share", "clearest", "difference", "p")
 
@@ -38,7 +39,7 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
     if len(by) != 2:
         return nothing
     words = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value as any other
-    levels = [sorted(words[key].unique()) for key in by]
+    levels = [sorted(words[key].unique(), key=sort_key) for key in by]
     table = words.pivot_table(index=REPLICATE, columns=list(by), values="score")
     table = table.reindex(columns=pd.MultiIndex.from_product(levels)).dropna()
     if min(map(len, levels)) < 2 or len(table) < FEWEST:

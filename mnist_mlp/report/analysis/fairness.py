@@ -5,25 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from mnist_mlp.report.analysis import sources, tuning
-from mnist_mlp.report.analysis.notes import Note, listed
+from mnist_mlp.report.analysis.contrasts import FEWEST
+from mnist_mlp.report.analysis.notes import Note, listed, shortened
 from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
-from mnist_mlp.report.analysis.roles import (
-    CELL,
-    CODE,
-    REPLICATE,
-    as_said,
-    as_typed,
-    counted,
-    ended,
-    has,
-    scored,
-    tested,
-)
+from mnist_mlp.report.analysis.roles import CELL, CODE, REPLICATE, counted, ended, has, scored, share, tested
+from mnist_mlp.report.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import Role, role_of
 
+LONGEST_FACT = 20  # characters of a fact, such as a commit
 OWN_CODE = f"{ENVIRONMENT}code."
 MAKINGS = {  # what runs should have in common: name, columns
     "code": ("package", "commit"),
@@ -56,6 +48,7 @@ def notes(
     tuned: Sequence[str],
     varying: Sequence[str],
     how: str,
+    moving: Mapping[str, int],
 ) -> list[Note]:
     """Everything to beware of, the gravest first.
 
@@ -67,9 +60,10 @@ def notes(
         tuned: the keys chosen within each cell.
         varying: all keys that take several values.
         how: See `selection.select`.
+        moving: See `sections.moving_with_seeds`.
     """
     return [
-        *_seeds(runs),
+        *_seeds(runs, moving),
         *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
         *_confounded(runs, by, tuned, varying),
         *tuning.notes(runs, summary, pairs, by, tuned, how),
@@ -81,14 +75,22 @@ def notes(
     ]
 
 
-def _seeds(runs: pd.DataFrame) -> Iterator[Note]:
+def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     if runs["looked_in"].notna().any():
         return  # they are unequal by design
     seeds = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
-    counts = seeds.map(len)
+    counts = by_cell(seeds.map(len))
     if counts.empty:
         return  # whatever was run has failed
-    if (counts == 1).all():
+    if moving and counts.max() < FEWEST:
+        keys, are = sources.joined(list(moving)), "is a condition" if len(moving) == 1 else "are conditions"
+        yield Note(
+            "Seeds in sections of their own",
+            f"no seed has two values of {keys}, which {are} of the evaluation, so this section has {counts.max()} of "
+            f"{counted(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them "
+            f"with the same {keys}.",
+        )
+    elif (counts == 1).all():
         yield Note(
             "One seed",
             "each cell has one run that ended, so any difference may be chance; seed=0,1,2,3,4 gives intervals.",
@@ -111,22 +113,27 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
             continue
         runs = of_results[has(of_results, key)]
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
-        values = "; ".join(f"{value} in {listed(sorted(names))}" for value, names in cells.items())
+        values = "; ".join(
+            f"{value} in {listed(sorted(cells[value], key=cell_key))}" for value in sorted(cells.index, key=sort_key)
+        )
         yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with what is compared.")
 
 
 def _endings(runs: pd.DataFrame) -> Iterator[Note]:
-    diverged = runs[runs["status"] == DIVERGED].groupby(CELL).size()
+    diverged = by_cell(runs[runs["status"] == DIVERGED].groupby(CELL).size())
     if len(diverged):
-        cells = listed([f"{cell}: {count}" for cell, count in diverged.sort_values(ascending=False).items()])
+        most_first = diverged.sort_values(ascending=False, kind="stable")
+        cells = listed([f"{cell}: {count}" for cell, count in most_first.items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
         text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
         if at_chosen:
-            text += ", where they count as 0 in the score; means of test accuracy are over the runs that did not"
-        yield Note("Divergences", f"{diverged.sum()} of {len(runs)} runs diverged ({cells}), {text}.")
+            they = "it counts" if at_chosen == 1 else "they count"
+            text += f", where {they} as 0 in the score; means of test accuracy are over the runs that did not"
+        yield Note("Divergences", f"{share(int(diverged.sum()), len(runs), 'run')} diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:
-        yield Note("Failures", f"{failed} of {len(runs)} runs failed and have no numbers.")
+        have = "has" if failed == 1 else "have"
+        yield Note("Failures", f"{share(failed, len(runs), 'run')} failed and {have} no numbers.")
 
 
 def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
@@ -134,14 +141,15 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
     guessing = runs[runs["at_chance"].fillna(False)]
     if guessing.empty:
         return
-    counts = guessing.groupby(CELL).size().sort_values(ascending=False, kind="stable")
+    counts = by_cell(guessing.groupby(CELL).size()).sort_values(ascending=False, kind="stable")
     be = "is" if len(guessing) == 1 else "are"
     completed, at_chosen = int((runs["status"] == COMPLETED).sum()), int(guessing["chosen"].sum())
+    stay = "it stays" if at_chosen == 1 else "they stay"
     yield Note(
         "Not shown to beat chance",
-        f"{len(guessing)} of {completed} completed runs {be} not shown to be better than always naming the commonest "
-        f"class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
-        f"{at_chosen or 'none'} of them {judged_by(runs)}{'; they stay in the means' if at_chosen else ''}.",
+        f"{share(len(guessing), completed, 'completed run')} {be} not shown to be better than always naming the "
+        f"commonest class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
+        f"{at_chosen or 'none'} of them {judged_by(runs)}{f'; {stay} in the means' if at_chosen else ''}.",
     )
 
 
@@ -161,7 +169,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         if name == "code":  # a user's own, of those runs alone that use it
             columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
         different = [
-            f"{column.removeprefix(ENVIRONMENT)} {listed(sorted(as_said(v)[:20] for v in values.unique()))}"
+            f"{column.removeprefix(ENVIRONMENT)} {listed(_facts(values))}"
             for column, values in columns.items()
             if values.nunique(dropna=False) > 1
         ]
@@ -175,7 +183,14 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         yield Note("Different ways to compute", f"{ways}. Seconds do not compare.")
     if (ENVIRONMENT + "dirty") in runs.columns and runs[ENVIRONMENT + "dirty"].eq(True).any():
         count = int(runs[ENVIRONMENT + "dirty"].eq(True).sum())
-        yield Note("Uncommitted code", f"{count} of {len(runs)} runs come from a checkout with uncommitted changes.")
+        come = "comes" if count == 1 else "come"
+        text = f"{share(count, len(runs), 'run')} {come} from a checkout with uncommitted changes."
+        yield Note("Uncommitted code", text)
+
+
+def _facts(values: pd.Series) -> list[str]:
+    """Return different facts in order, as short as they differ."""
+    return shortened(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
 
 
 def _too_many(summary: pd.DataFrame) -> Iterator[Note]:

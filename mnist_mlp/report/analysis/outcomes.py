@@ -1,5 +1,6 @@
 """What became of each run: its final and best numbers, its score, and whether it counts."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,23 +14,27 @@ from mnist_mlp.run.sweep_file import CONFIRM
 
 TARGETS = ("epochs_to_target", "seconds_to_target")
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
+MNIST = re.compile(r"mnist_mlp\.data\.(\w+\.)*mnist")  # the function that loads it, by whichever module
+MNIST_TARGET = 0.97  # AlgoPerf's validation target
 CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
 
 
 def with_outcomes(
-    runs: pd.DataFrame, metrics: pd.DataFrame, target: float, tuned: Sequence[str], select: str
+    runs: pd.DataFrame, metrics: pd.DataFrame, target: float | None, tuned: Sequence[str], select: str
 ) -> pd.DataFrame:
     """The runs of a section with what `Comparison.runs` says of them.
 
     Args:
         runs: with `cell`.
         metrics: theirs.
-        target: accuracy in [0, 1] whose epoch and seconds are looked up, on validation where all runs have one.
+        target: Accuracy in [0, 1] whose epoch and seconds are looked up, on validation where all runs have one; None
+            for no target, whose times are NaN.
         tuned: Tuned keys.
         select: See `selection.select`.
     """
     runs = runs.join(_final_and_best(metrics))
-    runs["validated"] = runs["val_accuracy"].notna()
+    runs["steps"] = _steps(runs["epochs"], metrics)
+    runs["validated"] = runs["val_accuracy"].notna() | (runs["status"] != COMPLETED) & _holds_out(runs)
     timed = "val" if selection_split(tested(runs)) == "val" else "test"
     runs = runs.join(_to_target(metrics, timed, target))
     confirmed = runs["phase"] == CONFIRM
@@ -38,12 +43,30 @@ def with_outcomes(
     runs["chosen"] = confirmed | scored_runs(others, tuned, select).reindex(runs.index, fill_value=False)
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
     runs.loc[runs["status"] != COMPLETED, numbers] = np.nan  # such a run has none, as it did not get there
-    runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
+    if target is not None:
+        runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
     runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
     runs["score"] = score(runs, "test_accuracy")
     runs["at_chance"] = at_chance(runs)
     runs["independent"] = pd.concat([sources.independent(part) for _, part in runs.groupby("phase", dropna=False)])
     return runs
+
+
+def usual_target(runs: pd.DataFrame) -> float | None:
+    """Return the target accuracy of a section whose report asks for none: that of MNIST; None for other data.
+
+    What loads the data decides, or the name of the option in results that do not have it.
+    """
+    loaders = {*runs["data._target_"].dropna()} if "data._target_" in runs else set()
+    is_mnist = all(MNIST.fullmatch(str(loader)) for loader in loaders) if loaders else {*runs["data"]} == {"mnist"}
+    return MNIST_TARGET if is_mnist else None
+
+
+def _holds_out(runs: pd.DataFrame) -> pd.Series:
+    """Return whether each run was to hold out images for validation, though it may have ended before it used them."""
+    if "data.val_size" not in runs:
+        return pd.Series(False, runs.index)
+    return pd.to_numeric(runs["data.val_size"], errors="coerce") > 0
 
 
 def judged_by(runs: pd.DataFrame) -> str:
@@ -83,13 +106,21 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     return final.join(best)
 
 
-def _to_target(metrics: pd.DataFrame, split: str, target: float) -> pd.DataFrame:
+def _steps(epochs: pd.Series, metrics: pd.DataFrame) -> pd.Series:
+    """Return the number of optimizer steps of each whole run; NaN if it ended before its first epoch did."""
+    last = metrics[metrics["epoch"] > 0].groupby("run")[["epoch", "step"]].max()
+    steps: pd.Series = (last["step"] / last["epoch"]).reindex(epochs.index) * epochs
+    return steps.mask(epochs == 0, 0)
+
+
+def _to_target(metrics: pd.DataFrame, split: str, target: float | None) -> pd.DataFrame:
     """Per run: epoch and seconds at which the accuracy on a split, the same for all, first reached the target.
 
     And `highest_accuracy`, the most it reached at all.
     """
     judged = metrics["split"] == split
-    reached = metrics[judged & (metrics["accuracy"] >= target)].sort_values("epoch").groupby("run").first()
-    reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=np.inf)
+    is_there, never = (metrics["accuracy"] >= target, np.inf) if target is not None else (False, np.nan)
+    reached = metrics[judged & is_there].sort_values("epoch").groupby("run").first()
+    reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=never)
     reached.columns = pd.Index(TARGETS)
     return reached.assign(highest_accuracy=metrics[judged].groupby("run")["accuracy"].max())

@@ -7,13 +7,12 @@ cell, the values of the tunable keys are selected on validation (see `selection`
 """
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
+from mnist_mlp.report.analysis.values import as_typed, sort_key
 from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
 from mnist_mlp.run.errors import UserError
@@ -245,37 +244,6 @@ def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
-def as_typed(value: object) -> str:
-    """A configuration value as one types it; NaN stands for null in a column of numbers.
-
-    A text that would be read as another value is in quotes, so that different values have different texts.
-    """
-    if isinstance(value, bool | np.bool_):
-        return str(value).lower()
-    if isinstance(value, float):
-        if np.isnan(value):
-            return "null"
-        return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(float(value))
-    if isinstance(value, str):
-        return f"'{value}'" if value in ("null", "true", "false") or _is_number(value) else value
-    return "null" if value is None else str(value)
-
-
-def as_said(fact: object) -> str:
-    """What is no value of a configuration, such as a version: a text as it is."""
-    return fact if isinstance(fact, str) else as_typed(fact)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return not math.isnan(float(text))  # no value is typed nan
-    except ValueError:
-        return False
-
-
-def sort_key(text: str) -> tuple[int, float, str]:
-    """A key that sorts values, as typed, by number where they are numbers."""
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (1, 0.0, text)
+def share(part: int, of: int, noun: str) -> str:
+    """Return a part of a number with its noun: "1 of 1 run", "1 of 2 runs"."""
+    return f"{part} of {counted(of, noun)}"

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import as_typed, measured_keys, sort_key, tested
+from mnist_mlp.report.analysis.roles import REPLICATE, measured_keys, tested
+from mnist_mlp.report.analysis.values import as_typed, sort_key
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
@@ -31,6 +32,28 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
     return {
         name: replace(results, runs=runs, metrics=results.metrics[results.metrics["run"].isin(runs.index)])
         for name, runs in found.items()
+    }
+
+
+def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -> dict[str, int]:
+    """Return the conditions that have other seeds at each value, so that seeds are apart in sections of their own.
+
+    Args:
+        section: One section.
+        results: All runs.
+        keys: Keys whose values are the sections.
+
+    Returns:
+        Each such key that the seeds of the section's data vary with, and how many seeds there are in all.
+    """
+    runs = tested(results.runs)
+    runs = runs[runs["data"].isin(section.runs["data"])]
+    seeds = runs[REPLICATE].nunique()
+    here = tested(section.runs)[REPLICATE].nunique()
+    return {
+        key: seeds
+        for key in measured_keys(runs, ())
+        if key in keys and here < seeds and (runs[key].map(as_typed).groupby(runs[REPLICATE]).nunique() == 1).all()
     }
 
 

@@ -3,7 +3,7 @@
 A candidate is one combination of a cell's tuned keys. In each replicate (seed), a cell selects the candidate with the
 highest final accuracy on the selection split: validation, or training without such a split. A diverged run counts as
 0; a failed or missing one is no candidate there. Ties go to the lower loss on that split (diverged last), then to the
-value (`optim.lr` first, then the other keys by name; numbers in ascending order; a missing key last).
+value (`optim.lr` first, then the other keys by name; numbers in ascending order, lists by length, a missing key last).
 
 A run must not be scored for the luck that it was selected by. So with seed s a cell is scored at the candidate that its
 previous seed selected, in ascending order, the first after the last. If the selections are confirmed, each is retrained
@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, sort_key
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE
+from mnist_mlp.report.analysis.values import as_typed, natural_rank, sort_key
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import tuning_order
 from mnist_mlp.run.sweep_file import EACH
@@ -36,8 +37,8 @@ def selection_split(runs: pd.DataFrame) -> str:
 
     Completed runs decide, if there are any: others may have ended before they were validated.
     """
-    completed = runs["status"] == COMPLETED
-    validated = runs.loc[completed if completed.any() else runs["status"] != FAILED, "validated"]
+    deciding = (runs["status"] == COMPLETED, runs["status"] != FAILED, pd.Series(True, runs.index))
+    validated = next((runs.loc[rows, "validated"] for rows in deciding if rows.any()), pd.Series())
     return "val" if len(validated) and validated.all() else "train"
 
 
@@ -56,7 +57,7 @@ def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
         runs: Runs with `cell` and the tuned keys.
         tuned: Tuned keys; without any, each cell has one candidate.
     """
-    order = {CELL: runs[CELL], **{f"key {n}": _by_value(runs[key]) for n, key in enumerate(tuning_order(tuned))}}
+    order = {CELL: runs[CELL], **{f"key {n}": natural_rank(runs[key]) for n, key in enumerate(tuning_order(tuned))}}
     numbers: pd.Series = pd.DataFrame(order).groupby(list(order), sort=True).ngroup()
     return numbers
 
@@ -69,19 +70,8 @@ def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -
         loss: Loss on that split.
         configuration: Tuned key to its value; None or NaN if the candidate does not have it.
     """
-    values = [configuration[key] for key in tuning_order(configuration)]
-    places = [(2, 0.0, "") if value is None or value != value else sort_key(as_typed(value)) for value in values]
+    places = [sort_key(as_typed(configuration[key])) for key in tuning_order(configuration)]
     return (-round(accuracy, DECIMALS), round(loss, DECIMALS), places)
-
-
-def _by_value(values: pd.Series) -> pd.Series:
-    """Return the rank of each value: numbers, then texts, then missing ones."""
-    codes, uniques = pd.factorize(values, use_na_sentinel=True)
-    places = [(sort_key(as_typed(value)), code) for code, value in enumerate(uniques)]
-    rank = np.full(len(uniques) + 1, len(uniques))  # the last is that of missing values, whose code is -1
-    for place, (_, code) in enumerate(sorted(places)):
-        rank[code] = place
-    return pd.Series(rank[codes], values.index)
 
 
 def rank_candidates(

@@ -9,17 +9,7 @@ from mnist_mlp.report.analysis import sources
 from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.effort import tuning_efforts
 from mnist_mlp.report.analysis.notes import Note, listed
-from mnist_mlp.report.analysis.roles import (
-    CELL,
-    REPLICATE,
-    STREAMS,
-    as_typed,
-    counted,
-    ended,
-    scored,
-    searched,
-    varying_keys,
-)
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS, counted, ended, scored, searched, varying_keys
 from mnist_mlp.report.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
@@ -28,6 +18,7 @@ from mnist_mlp.report.analysis.selection import (
     selecting_groups,
     selection_split,
 )
+from mnist_mlp.report.analysis.values import as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.run.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE
 
@@ -74,19 +65,19 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if selection_split(runs) != "val":
         yield Note(
             "No validation split",
-            f"{', '.join(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by test; "
-            "data.val_size=N holds N images out to select by.",
+            f"{sources.joined(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by "
+            "test; data.val_size=N holds N images out to select by.",
         )
     for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION):
-        values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of_cell: ", ".join(sorted({*of_cell})))
+        values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of: ", ".join(sorted({*of}, key=sort_key)))
         yield Note(
             f"Searched with different {key}",
-            f"{listed([f'{cell}: {value}' for cell, value in values.items()])}; selections, budget curves and "
+            f"{listed([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves and "
             "sensitivities of such cells do not compare.",
         )
     efforts = tuning_efforts(runs, tuned)
     if len(set(efforts.values())) > 1:
-        each = listed([f"{cell}: {effort}" for cell, effort in efforts.items()])
+        each = listed([f"{cell}: {efforts[cell]}" for cell in sorted(efforts, key=cell_key)])
         yield Note(
             "Unequal tuning budgets",
             f"cells were tuned over different numbers of configurations or seeds ({each}); "
@@ -102,7 +93,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if (uneven > 1).any():
         yield Note(
             "Configurations with unequal seeds",
-            f"within {listed(list(uneven[uneven > 1].index))}, configurations were run with different seeds, "
+            f"within {listed(list(by_cell(uneven[uneven > 1]).index))}, configurations were run with different seeds, "
             + (
                 "so some seeds had fewer to select from."
                 if how == EACH
@@ -121,7 +112,7 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
         table = pd.DataFrame({"tied": tied, "of": sizes.groupby(level=0).size()})
         cells = [
             f"{cell} ({many} of {counted(of, 'seed')})" if how == EACH else str(cell)
-            for cell, many, of in table[table["tied"] > 0].itertuples()
+            for cell, many, of in by_cell(table[table["tied"] > 0]).itertuples()
         ]
         yield Note(
             "Ties in the selection",
@@ -138,7 +129,7 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
     open_cells = runs[~runs[CELL].isin(to_be_confirmed)]
     have_score = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     missing = []
-    for cell, seeds in ended(open_cells).groupby(CELL)[REPLICATE].agg(frozenset).items():
+    for cell, seeds in by_cell(ended(open_cells).groupby(CELL)[REPLICATE].agg(frozenset)).items():
         without = sorted(seeds - have_score.get(cell, frozenset()))
         missing += [f"{cell} with seed {listed(without)}"] if without else []
     if missing:
@@ -152,7 +143,7 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
     """Runs of no search, in cells that have confirmed ones."""
     aside = runs[runs["phase"].isna() & runs[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])]
     if len(aside):
-        counts = aside.groupby(CELL).size()
+        counts = by_cell(aside.groupby(CELL).size())
         yield Note(
             "Runs set aside",
             f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}: they confirm nothing, in cells whose "
@@ -169,34 +160,40 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
     best = ranked[has_best_accuracy(ranked, within) & (ranked["loss"] < np.inf)]
     runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
     selected = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE).loc[best[CANDIDATE]]
+    selected = selected.assign(**{column: best[column].to_numpy() for column in within})
     for key in tuned:
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
         sides = []
-        for side, is_edge in _edges_of(key, selected, ended(runs)).items():
+        for side, is_edge in _edges_of(key, selected, ended(runs), within).items():
             at_edge = pd.Series(is_edge, best.index).groupby([best[column] for column in within]).all()
-            share = at_edge.groupby(level=0).sum() / replicates
-            cells = [
-                f"{cell} ({', '.join(sorted({*selected[is_edge & (selected[CELL] == cell)][key].map(as_typed)}))})"
-                for cell in share.index[share > 1 / 2]
-            ]
+            share = by_cell(at_edge.groupby(level=0).sum() / replicates)
+            values = (
+                selected[is_edge]
+                .groupby(CELL)[key]
+                .agg(lambda of: ", ".join(sorted({*of.map(as_typed)}, key=sort_key)))
+            )
+            cells = [f"{cell} ({values[cell]})" for cell in share.index[share > 1 / 2]]
             sides += [f"try {side} values for {listed(cells)}"] if cells else []
         if sides:
             yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
 
 
-def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return whether each selected value is the smallest or the largest that its cell tried, and not of its range.
+def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return whether each selected value is the smallest or the largest of those it was selected from.
+
+    An end of the key's range is no edge.
 
     Args:
         key: Tuned key whose values are numbers.
-        selected: Configurations, with `cell`.
+        selected: Configurations, with the columns of `within`.
         runs: Runs that were tried; those of the same option count, where options are tuned as well.
+        within: See `selecting_groups`.
     """
     group = key.partition(".")[0]
-    option = [group] if group in GROUPS else []
-    limits = runs.groupby([CELL, *option])[key].agg(["min", "max", "nunique"]).astype(float)
-    of = limits.reindex(pd.MultiIndex.from_frame(selected[[CELL, *option]]) if option else selected[CELL])
+    groups = [*within, group] if group in GROUPS else [*within]
+    limits = runs.groupby(groups)[key].agg(["min", "max", "nunique"]).astype(float)
+    of = limits.reindex(pd.MultiIndex.from_frame(selected[groups]) if len(groups) > 1 else selected[CELL])
     values, several = selected[key].to_numpy(dtype=float), of["nunique"].to_numpy() > 1
     setting = find_setting(key)
     # Nothing beyond its range is allowed; keys that only an option has, such as its momentum, are taken to begin at 0.

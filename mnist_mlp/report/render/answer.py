@@ -12,6 +12,7 @@ from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import NAMED, listed
 from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.roles import CELL, counted, tested
+from mnist_mlp.report.analysis.sources import joined
 from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.report.analysis.winner import winner
 from mnist_mlp.report.render import TEMPLATES, budget, noise
@@ -86,10 +87,10 @@ def _effects(comparison: Comparison) -> str:
         return ""
     *mains, both = table.to_dict("records")
     parts = [_effect(row) for row in mains]
-    keys = ", ".join(comparison.tuned)
     tuned = ""
     if comparison.tuned:
-        tuned = f" once {keys} is tuned" if comparison.select == EACH else f" at the {keys} selected here"
+        keys, are = joined(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
+        tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
     if np.isfinite(both["p"]):
         joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
         joint += f" (p {probability(both['p'])})"
@@ -123,6 +124,8 @@ def _effect(row: Mapping[Any, Any]) -> str:
 
 
 def _speed(comparison: Comparison) -> str:
+    if comparison.target is None:
+        return _without_target(comparison)
     summary = comparison.summary
     target = f"{comparison.target * 100:g} % {timed_split(comparison)} accuracy"
     runs = comparison.scored
@@ -145,17 +148,30 @@ def _speed(comparison: Comparison) -> str:
     )
 
 
+def _without_target(comparison: Comparison) -> str:
+    """Say how to ask for times where there is no target; empty if no target would give times."""
+    target = _target_to_try(comparison)
+    return f"No target accuracy is set for this data set: {_trying(comparison, target)}." if target else ""
+
+
 def _nearer_target(comparison: Comparison) -> str:
-    """The most that was reached, and a rounder, lower target that half of the cells would reach, and two at least."""
-    highest = comparison.scored["highest_accuracy"]
+    """Say the highest accuracy that was reached, and which target to try."""
+    highest, target = comparison.scored["highest_accuracy"].max(), _target_to_try(comparison)
+    return f"; the best reached {_floor(highest)} %" + (f": {_trying(comparison, target)}" if target else "")
+
+
+def _trying(comparison: Comparison, target: float) -> str:
+    return f"--target {target:g} would {'compare' if comparison.scored[CELL].nunique() > 1 else 'give'} times"
+
+
+def _target_to_try(comparison: Comparison) -> float | None:
+    """Return the highest round target that half of the cells would reach, and two at least; None if there is none."""
     of_cells = comparison.scored.groupby(CELL)["highest_accuracy"]
     # Of an even number of runs the lower middle one, as the median time is infinite unless both arrive.
     cells = of_cells.quantile(0.5, interpolation="lower").dropna().sort_values(ascending=False)
     enough = cells.iloc[min(len(cells) - 1, max(1, (len(cells) - 1) // 2))]
     lower = [target for target in TARGETS if target <= enough]
-    return f"; the best reached {_floor(highest.max())} %" + (
-        f": --target {lower[0]:g} would {'compare' if len(cells) > 1 else 'give'} times" if lower else ""
-    )
+    return lower[0] if lower else None
 
 
 def _floor(accuracy: float) -> str:

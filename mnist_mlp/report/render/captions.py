@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, tested
+from mnist_mlp.report.analysis.roles import CELL, share, tested
 from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render.verdicts import explanations
 from mnist_mlp.run.record import COMPLETED, DIVERGED
@@ -50,7 +50,7 @@ def undrawn(comparison: Comparison, cells: Sequence[str]) -> str:
     completed = set(runs.loc[runs["status"] == COMPLETED, CELL])
     gone = [cell for cell in cells if cell not in completed]
     which = f"; no run is left of {listed(gone)}" if gone else ""
-    return f"Curves of diverged runs are not drawn ({lost} of {len(runs)} runs{which})."
+    return f"Curves of diverged runs are not drawn ({share(lost, len(runs), 'run')}{which})."
 
 
 def without_interval(comparison: Comparison) -> str:

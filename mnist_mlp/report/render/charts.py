@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell, searched
+from mnist_mlp.report.analysis.roles import CELL, each_cell, searched
 from mnist_mlp.report.analysis.selection import selection_split
+from mnist_mlp.report.analysis.values import as_typed
 from mnist_mlp.report.load import ENVIRONMENT
-from mnist_mlp.report.render import budget, captions
+from mnist_mlp.report.render import budget, captions, escape
 from mnist_mlp.report.render.scales import least_error, with_errors
 from mnist_mlp.report.render.style import appearance
 from mnist_mlp.run import schema
@@ -35,6 +36,8 @@ def charts(comparison: Comparison) -> dict[str, Any]:
     look, least = appearance(comparison.summary, comparison.by), least_error(comparison.runs)
     best = comparison.summary[:MOST_CELLS]
     cells, completed = list(best[CELL]), list(best.loc[best["n"] > 0, CELL])
+    names = [*look.panels(cells), *look.legend(cells), *look.label.values()]
+    shown = dict(zip(names, escape.compact(names), strict=True))
 
     def cell_charts(frame: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
         parts = dict(each_cell(with_errors(frame, least))) if len(frame) else {}
@@ -42,10 +45,10 @@ def charts(comparison: Comparison) -> dict[str, Any]:
             (
                 {
                     "name": cell,
-                    "label": look.label[cell],
+                    "label": shown[look.label[cell]],
                     "colour": look.style[cell].colour,
                     "dash": _dash(look.style[cell].dash),
-                    "panel": look.panel[cell],
+                    "panel": shown[look.panel[cell]],
                 },
                 parts[cell],
             )
@@ -68,10 +71,10 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         "budget": [
             words | _points(part, "k", ("error",)) for words, part in cell_charts(budget.as_accuracies(comparison))
         ],
-        "panels": list(look.panels(cells))[:MOST_PANELS],
+        "panels": [shown[panel] for panel in look.panels(cells)][:MOST_PANELS],
         "reading": look.reading(completed or cells, MOST_PANELS),
         "judged": selection_split(searched(comparison.runs)),
-        "legend": list(look.legend(cells)),
+        "legend": [shown[label] for label in look.legend(cells)],
         "title": look.title,
         "means": _means(comparison.curves, comparison.scored),
         "search_means": _means(comparison.sensitivity, searched(comparison.runs)),

@@ -8,9 +8,12 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 import pandas as pd
 from markupsafe import Markup
+
+from mnist_mlp.report.analysis.notes import shortened
 
 # What no format can show: controls (they steer a terminal), what turns the direction of writing, line separators,
 # halves of characters (no UTF-8) and what XML forbids.
@@ -125,10 +128,31 @@ def latex(text: object) -> str:
 
 def figure(text: object) -> str:
     """Text that Matplotlib shows to the letter, no formulas between dollar signs; a long one without its middle."""
-    shown = line(text)
-    if len(shown) > LONGEST_LABEL:
-        shown = f"{shown[: LONGEST_LABEL - 15]}…{shown[-14:]}"
-    return shown.replace("$", r"\$")
+    return labels([str(text)])[0]
+
+
+def labels(texts: Sequence[str]) -> list[str]:
+    """Labels of one figure: the same of several texts, whose labels differ as they do.
+
+    Lists are compact, and labels are longer where they would look alike without their middles.
+    """
+    return [text.replace("$", r"\$") for text in shortened(compact(list(map(line, texts))), LONGEST_LABEL)]
+
+
+def compact(texts: Sequence[str]) -> list[str]:
+    """Texts with lists such as [64, 64, 64] as "3 × 64", unless two of them would be the same."""
+    made = [_LIST.sub(_counted, text) for text in texts]
+    return made if len({*made}) == len({*texts}) else list(texts)
+
+
+_LIST = re.compile(r"\[[^\[\]]*, [^\[\]]*\]")
+
+
+def _counted(match: re.Match[str]) -> str:
+    """A list with equal elements in a row counted."""
+    runs = [(value, len(list(same))) for value, same in groupby(match[0][1:-1].split(", "))]
+    words = [f"{count} × {value}" if count > 1 else value for value, count in runs]
+    return words[0] if len(words) == 1 else f"[{', '.join(words)}]"
 
 
 def slugs(names: Sequence[str]) -> list[str]:

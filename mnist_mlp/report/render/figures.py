@@ -172,14 +172,16 @@ def _differences(view: _View) -> _Made | None:
     judged = rivals[rivals["p"].notna()]
     if judged.empty:
         return None
-    figure, ax = plots.strips(len(view.cells))
+    figure, ax = plots.strips(view.cells)
     plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
     significant = judged["verdict"].isin(SIGNIFICANT).sum()
+    be = "is" if significant == 1 else "are"
     rest = f", {len(rivals) - len(judged)} more not tested" if len(judged) < len(rivals) else ""
     return (
         figure,
         ANSWER,
-        f"Difference of each cell from {best} with its interval; {significant} of {len(judged)} are significant{rest}.",
+        f"Difference of each cell from {best} with its interval; "
+        f"{significant} of {len(judged)} {be} significant{rest}.",
         f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
         f"intervals over all pairs of cells: one that crosses 0 is inconclusive.",
         captions.without_interval(view.comparison),
@@ -194,7 +196,7 @@ def _squeezed(ax: Axes) -> str:
 
 
 def _seeds(view: _View) -> _Made:
-    figure, ax = plots.strips(len(view.cells))
+    figure, ax = plots.strips(view.cells)
     plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look)
     return (
         figure,
@@ -209,9 +211,9 @@ def _seeds(view: _View) -> _Made:
 
 def _time_to_target(view: _View) -> _Made | None:
     scored = view.comparison.scored
-    if not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
+    if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
         return None
-    figure, ax = plots.strips(len(view.cells))
+    figure, ax = plots.strips(view.cells)
     plots.plot_time_to_target(ax, scored, view.summary, view.look)
     split = captions.timed_split(view.comparison)
     target = f"{view.comparison.target * 100:g} %"

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, as_typed, has, searched, sort_key
+from mnist_mlp.report.analysis.roles import CELL, has, searched, share
 from mnist_mlp.report.analysis.selection import selection_split
+from mnist_mlp.report.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
+from mnist_mlp.report.render.verdicts import in_points
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.sweep_file import CONFIRM, EACH
 
@@ -25,7 +27,11 @@ def method(comparison: Comparison) -> list[str]:
         *_looks(comparison.looks),
         *noise.method(comparison.split),
         *budget.method(comparison),
-        "Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite.",
+        *(
+            ["Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite."]
+            if comparison.target is not None
+            else []
+        ),
         *_limits(comparison),
     ]
 
@@ -38,7 +44,7 @@ def _selection(comparison: Comparison) -> Iterator[str]:
         having = runs[has(runs, key)]
         values = having[key].map(as_typed).groupby(having[CELL], sort=False)
         values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
-        own = listed([f"{cell}: {of_cell}" for cell, of_cell in values_of.items()])
+        own = listed([f"{cell}: {values_of[cell]}" for cell in sorted(values_of, key=cell_key)])
         among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))
         where = "" if {*values_of} >= {*runs[CELL]} else " that has it"
         yield f"{key} was selected in each cell{where} among {among}. runs.csv has all of them."
@@ -107,9 +113,10 @@ def _limits(comparison: Comparison) -> Iterator[str]:
         "makes up for: differences and intervals hold for this test set."
     )
     if (sizes := comparison.runs["stack_size"]).max() > 1:
+        stacked = int((sizes > 1).sum())
         yield (
-            f"{(sizes > 1).sum()} of {len(sizes)} runs were trained in stacks; their seconds are an equal share of the "
-            "stack's, and say nothing about the optimizer."
+            f"{share(stacked, len(sizes), 'run')} {'was' if stacked == 1 else 'were'} trained in stacks; seconds are "
+            "then an equal share of the stack's, and say nothing about the optimizer."
         )
 
 
@@ -119,7 +126,7 @@ def _looks(looks: Looks | None) -> list[str]:
         return []
     counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
     within = (
-        f", or was shown to differ from it by less than {100 * looks.plan.margin:g} points"
+        f", or was shown to differ from it by less than {in_points(looks.plan.margin)}"
         if looks.plan.margin is not None
         else ""
     )

@@ -16,7 +16,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import as_said
+from mnist_mlp.report.analysis.notes import shortened
+from mnist_mlp.report.analysis.roles import counted
+from mnist_mlp.report.analysis.values import as_said, sort_key
 from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import TEMPLATES, budget, charts, escape, noise, tables
 from mnist_mlp.report.render.answer import answer
@@ -30,6 +32,7 @@ from mnist_mlp.run.schema import EXPERIMENT
 from mnist_mlp.run.sweep_file import SWEEP_FILE, read_sweep
 
 DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
+LONGEST_FACT = 60  # characters of a fact about the origin of runs
 FORMATS = ("png", "svg", "pdf", "eps")
 
 
@@ -105,7 +108,7 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
+    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced, "counted": counted}
     return environment.get_template(f"{name}.jinja").render(
         content,
         plotly=Markup(get_plotlyjs()),
@@ -171,7 +174,8 @@ def sweep_commands(sweep: Path) -> list[str]:
 def makings(runs: pd.DataFrame) -> dict[str, str]:
     """What code, libraries and machines the runs come from."""
     columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
-    values = {c: sorted({as_said(v)[:60] for v in runs[c].dropna()}) for c in columns}
+    values = {c: sorted({as_said(v) for v in runs[c].dropna()}, key=sort_key) for c in columns}
+    values = {c: shortened(of, LONGEST_FACT, tail=0) for c, of in values.items()}
     return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
 
 

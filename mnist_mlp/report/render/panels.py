@@ -28,6 +28,7 @@ FLATNESS = 0.74  # a panel's height by its width
 BESIDE, ABOVE, BELOW = 0.95, 0.3, 0.62  # room for a y axis, a panel's title, an x axis
 GAP = 0.14  # between panels, and at the edge
 LINE, LETTER, HANDLE = 0.23, 0.09, 0.7  # of a legend
+LETTER_PER_POINT = 0.0085  # width of a letter for each point of the font size
 
 
 def learning_curves(curves: pd.DataFrame, look: Appearance) -> Figure:
@@ -94,7 +95,7 @@ def _grid(
     wide = WIDTHS[columns * across]
     high = FLATNESS * wide
     block_width, block_height = BESIDE + columns * (wide + GAP), BELOW + rows * (high + ABOVE)
-    longest = max(map(len, map(escape.figure, legend)), default=0) * LETTER + HANDLE
+    longest = max(map(len, escape.labels(list(legend))), default=0) * LETTER + HANDLE
     width = max(block_width * across, longest)
     in_a_row = max(1, min(len(legend), int(width / longest)))
     top = (1 + math.ceil(len(legend) / in_a_row)) * LINE + 0.1 if legend else 0
@@ -102,10 +103,11 @@ def _grid(
     figure = Figure(figsize=(width, height))
     if legend:
         _add_legend(figure, legend, title, in_a_row)
+    titles = escape.labels(names)
     made: list[list[Axes]] = []
     for block in range(blocks):
         made.append([])
-        for number, name in enumerate(names):
+        for number, text in enumerate(titles):
             row, column = divmod(number, columns)
             left = BESIDE + column * (wide + GAP) + block_width * (block if across > 1 else 0)
             down = top + (row + 1) * (high + ABOVE) + block_height * (0 if across > 1 else block)
@@ -113,11 +115,17 @@ def _grid(
             ax = figure.add_axes(
                 place, sharex=made[0][0] if made[0] else None, sharey=made[-1][0] if made[-1] else None
             )
-            text = escape.figure(name)
-            ax.set_title(text, fontsize="medium" if len(text) * LETTER < wide else "x-small")
+            ax.set_title(text, fontsize=_title_size(text, wide))
             ax.tick_params(labelleft=column == 0, labelbottom=number + columns >= len(names), labelsize="small")
             made[-1].append(ax)
     return figure, made
+
+
+def _title_size(text: str, wide: float) -> str | float:
+    """Return the font size of a title above a panel of this width."""
+    if len(text) * LETTER < wide:
+        return "medium"
+    return "x-small" if len(text) <= escape.LONGEST_LABEL else wide / (len(text) * LETTER_PER_POINT)
 
 
 def _label(block: Sequence[Axes], x: str, y: Scale, ends: tuple[float, float]) -> None:
@@ -131,7 +139,7 @@ def _label(block: Sequence[Axes], x: str, y: Scale, ends: tuple[float, float]) -
 
 def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int) -> None:
     handles = [
-        Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=1.7, label=escape.figure(label))
-        for label, style in legend.items()
+        Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=1.7, label=label)
+        for label, style in zip(escape.labels(list(legend)), legend.values(), strict=True)
     ]
     figure.legend(handles=handles, title=escape.figure(title), loc="upper center", ncols=columns, frameon=False)

@@ -12,7 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mnist_mlp.report.analysis.roles import CELL, as_typed, each_cell
+from mnist_mlp.report.analysis.roles import CELL, each_cell
+from mnist_mlp.report.analysis.values import as_typed
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.scales import SHADE, squeeze
 from mnist_mlp.report.render.style import NAMES, Appearance, in_figure_order
@@ -25,6 +26,7 @@ MOST_CELLS = 40  # in one figure; the best ones
 OTHERS = "#c8c8c8"  # the cells that a panel is not about
 BELOW = "#bdbdbd"  # in a heatmap, what diverged runs pull down below all colours
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
+LETTER = 0.09  # inches of a label
 HALF_BAR = 0.35  # of a row
 COLUMN = (
     0.18  # of the epochs, at least one: from the last one to the column of misses, whose title is some letters wide
@@ -136,7 +138,7 @@ def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], lis
     places = places or [()] * len(summary)
     labels = dict(zip(places, zip(*words.values(), strict=True) if keys else places, strict=True))
     distinct = sorted(labels)
-    return [escape.figure(" / ".join(labels[place])) for place in distinct], [distinct.index(p) for p in places]
+    return escape.labels([" / ".join(labels[place]) for place in distinct]), [distinct.index(p) for p in places]
 
 
 def _ink(colour: np.ndarray) -> str:
@@ -149,7 +151,7 @@ def _ink(colour: np.ndarray) -> str:
 
 def _rows(ax: Axes, cells: Sequence[str], label: str) -> dict[str, int]:
     """A row for each cell from the top, and what is drawn along them."""
-    ax.set_yticks(range(len(cells)), list(map(escape.figure, cells)))
+    ax.set_yticks(range(len(cells)), escape.labels(cells))
     ax.set_ylim(len(cells) - 0.5, -0.5)
     ax.grid(alpha=0.3, axis="x")
     # Where the names of the cells leave little room for the axes, it reaches below the names instead of off the figure.
@@ -259,7 +261,8 @@ def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
     return figure
 
 
-def strips(cells: int) -> tuple[Figure, Axes]:
-    """A figure with a row for each cell."""
-    figure = Figure(figsize=(7.5, 1.2 + 0.26 * cells), layout="constrained")
+def strips(cells: Sequence[str]) -> tuple[Figure, Axes]:
+    """A figure with a row for each of these cells, wider where their labels are long."""
+    longer = max(map(len, escape.labels(cells)), default=0) - escape.LONGEST_LABEL
+    figure = Figure(figsize=(7.5 + LETTER * max(0, longer), 1.2 + 0.26 * len(cells)), layout="constrained")
     return figure, figure.subplots()

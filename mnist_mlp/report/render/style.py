@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, as_typed, sort_key
+from mnist_mlp.report.analysis.roles import CELL
+from mnist_mlp.report.analysis.values import as_typed, sort_key
 from mnist_mlp.run import schema
 
 # These have one colour and one line style in every report; others take what is left, by name.

@@ -10,7 +10,8 @@ from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.report.analysis.pairs import MOST_CELLS
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED, as_typed
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED
+from mnist_mlp.report.analysis.values import as_typed, natural_rank
 from mnist_mlp.report.analysis.verdicts import Verdict
 from mnist_mlp.report.render import escape, verdicts
 from mnist_mlp.report.render.numbers import interval, p_value
@@ -48,12 +49,7 @@ def _keys(comparison: Comparison) -> list[str]:
 
 
 def _sorted_runs(comparison: Comparison) -> pd.DataFrame:
-    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE], key=_sortable)
-
-
-def _sortable(values: pd.Series) -> pd.Series:
-    """Numbers by size, anything mixed by its text."""
-    return values if pd.api.types.is_numeric_dtype(values) else values.map(as_typed)
+    return comparison.runs.sort_values([*comparison.by, *comparison.tuned, REPLICATE], key=natural_rank)
 
 
 def pairs_csv(comparison: Comparison) -> pd.DataFrame:
@@ -104,7 +100,8 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table["against the best"] = _against_the_best(comparison)
     table["test loss (nats)"] = summary["test_loss_mean"].map(_loss)
     table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
-    table["epochs to target"] = summary["epochs_to_target"].map(_reached)
+    if comparison.target is not None:
+        table["epochs to target"] = summary["epochs_to_target"].map(_reached)
     table["n"] = summary["n"]
     table["diverged (all runs)" if comparison.tuned else "diverged"] = summary["diverged"]
     table["failed"] = summary["failed"]

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_mlp.report.analysis.comparison import Comparison
+from mnist_mlp.report.analysis.roles import counted
 from mnist_mlp.report.load import Problem, ProblemKind
 from mnist_mlp.report.render import escape, tables
 from mnist_mlp.report.render.answer import answer
@@ -16,7 +17,10 @@ PLAIN_WIDTH = 200  # columns where the output is no terminal
 SHOWN_PROBLEMS = 20
 SHOWN_CELLS = 50
 # Kinds of problems of which one is shown: they are no loss, and may be many.
-MANY = {ProblemKind.REPEATED: "are there again", ProblemKind.SUPERSEDED: "confirm earlier selections"}
+MANY = {
+    ProblemKind.REPEATED: ("that is there again", "that are there again"),
+    ProblemKind.SUPERSEDED: ("that confirms an earlier selection", "that confirm earlier selections"),
+}
 
 
 def show(
@@ -44,12 +48,13 @@ def show(
         board = tables.leaderboard(comparison)
         table = Table(title=cell(data), title_justify="left")
         for column in board.columns:
-            table.add_column(cell(column))
+            table.add_column(cell(column), overflow="fold")  # else long values lose their ends
         for row in board.head(SHOWN_CELLS).itertuples(index=False):
             table.add_row(*map(cell, row))
         console.print(table)
         if len(board) > SHOWN_CELLS:
-            say(f"{len(board) - SHOWN_CELLS} more cells are in the report")
+            more = len(board) - SHOWN_CELLS
+            say(f"{counted(more, 'more cell')} {'is' if more == 1 else 'are'} in the report")
         for sentence in answer(comparison):
             say(sentence)
         for note in comparison.notes:
@@ -63,9 +68,9 @@ def show(
     named = [*(problem for of in of_kind.values() for problem in of[:1]), *others]
     for problem in named[:SHOWN_PROBLEMS]:
         say(f"left out: {problem.run}: {problem.why}")
-    for kind, what in MANY.items():
+    for kind, (one, several) in MANY.items():
         if (more := len(of_kind[kind]) - 1) > 0:
-            say(f"left out: {more} more that {what}, listed in the report")
+            say(f"left out: {more} more {one if more == 1 else several}, listed in the report")
     if len(named) > SHOWN_PROBLEMS:
         say(f"left out: {len(named) - SHOWN_PROBLEMS} more, listed in the report")
     say(f"report: {directory / 'index.html'}")

@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import as_said, as_typed, searched, tested
+from mnist_mlp.report.analysis.notes import listed, shortened
+from mnist_mlp.report.analysis.roles import searched, tested
+from mnist_mlp.report.analysis.sources import joined
+from mnist_mlp.report.analysis.values import as_said, as_typed
 from mnist_mlp.report.load import ENVIRONMENT
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
+LONGEST_NAME = 60  # characters of a machine's name
 ACTIVATION_NAMES = {
     "relu": "ReLU",
     "leaky_relu": "leaky ReLU",
@@ -27,7 +30,10 @@ ACTIVATION_NAMES = {
 
 
 def trained(comparison: Comparison, search: bool = False) -> str:
-    """As "trained on 55,000 images of mnist for 3 epochs (784-512-256-10 MLP, BatchNorm, ReLU; batch size 32)".
+    """Say what was trained, on what and how.
+
+    Such as "trained on 55,000 images of mnist for 3 epochs (MLP with 784 inputs, 2 hidden layers (512, 256) and 10
+    outputs, BatchNorm, ReLU; batch size 32)".
 
     What the runs differ in is not given a value: it is said to be compared, tuned or to differ.
 
@@ -56,6 +62,14 @@ def trained(comparison: Comparison, search: bool = False) -> str:
     return f"{text} ({given})" if given else text
 
 
+def _layers(widths: Sequence[int]) -> str:
+    """Return hidden layers of these widths in words, apart from inputs and outputs, whose sizes may be the same."""
+    if not widths:
+        return "no hidden layer"
+    units = f" of {number(widths[0], 'unit')}" if len({*widths}) == 1 else f" ({', '.join(map(str, widths))})"
+    return f"{number(len(widths), 'hidden layer')}{units}"
+
+
 def sentence(text: str) -> str:
     """These words as a sentence of their own."""
     return f"{text[0].upper()}{text[1:]}."
@@ -69,7 +83,8 @@ def number(count: float, noun: str) -> str:
 def origin(runs: pd.DataFrame) -> str:
     """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
     facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
-    machines = [as_said(fact)[:60] for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
+    names = [as_said(fact) for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
+    machines = shortened(names, LONGEST_NAME, tail=0)
     days = sorted(
         {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}
     )
@@ -87,12 +102,19 @@ def _one(runs: pd.DataFrame, column: str) -> Any:
 
 
 def _schedule(runs: pd.DataFrame) -> Iterator[str]:
-    """The schedule that all runs have, unless it is the usual one."""
+    """Describe the schedule that all runs have, unless it is the usual one.
+
+    A warm-up of one step starts at the full rate, and a fraction of less than half a step is no step at all.
+    """
     schedule, warmup = _one(runs, "schedule"), _one(runs, "schedule.warmup")
     if schedule not in (None, "constant"):
         yield f"schedule {schedule}"
     if warmup:
-        yield f"warm-up over {100 * warmup:g} % of the steps"
+        is_without = (runs["steps"] * warmup).round() < 2
+        if is_without.all():
+            yield f"no warm-up, as {100 * warmup:g}% of the steps is less than two steps"
+        else:
+            yield f"warm-up over {100 * warmup:g}% of the steps{', in some runs' if is_without.any() else ''}"
 
 
 def _network(runs: pd.DataFrame) -> Iterator[str]:
@@ -106,12 +128,10 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
     widths: list[int] | None = None
     with suppress(TypeError, ValueError):  # not known, or not of this project's making
         widths = [int(width) for width in json.loads(hidden)]
-    if widths is None:
-        yield "MLP"
-    elif inputs is None or classes is None:
-        yield f"MLP with hidden layers {'-'.join(map(str, widths))}" if widths else "MLP without hidden layers"
-    else:
-        yield "-".join(f"{width:.0f}" for width in (inputs, *widths, classes)) + " MLP"
+    parts = [number(inputs, "input")] if inputs is not None else []
+    parts += [_layers(widths)] if widths is not None else []
+    parts += [number(classes, "output")] if classes is not None else []
+    yield f"MLP with {joined(parts)}" if parts else "MLP"
     input_dropout = _one(runs, "model.input_dropout")
     yield from [f"input dropout {as_typed(input_dropout)}"] if input_dropout else []
     if widths != []:

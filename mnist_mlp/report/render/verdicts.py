@@ -60,9 +60,14 @@ def in_full(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:
 
 
 def margin_in_points(comparison: Comparison) -> str:
-    """Return the equivalence margin in percentage points, such as "0.5 points"."""
+    """Return the equivalence margin in percentage points, such as "0.5 points" or "1 point"."""
     margin = comparison.looks.plan.margin if comparison.looks else None
-    return f"{100 * (margin or 0):g} points"
+    return in_points(margin or 0)
+
+
+def in_points(fraction: float) -> str:
+    """Return a fraction in percentage points, such as "1 point", with as many digits as it has."""
+    return counted(float(f"{100 * fraction:g}"), "point")
 
 
 def needed(additional_seeds: float) -> str:

@@ -9,10 +9,18 @@ function numbers(text) {
   return found.every(Number.isFinite) ? found : null;
 }
 
-// One after the other, until two differ; the shorter first.
+// Of lists the shorter first, then number by number.
 function byNumbers(a, b) {
   const at = a.findIndex((value, i) => value !== b[i]);
-  return at === -1 ? a.length - b.length : at in b ? a[at] - b[at] : 1;
+  return a.length - b.length || (at === -1 ? 0 : a[at] - b[at]);
+}
+
+// Names of cells: by the values of one key after the other, which may be numbers or lists.
+function byParts(a, b) {
+  const [x, y] = [a, b].map((text) => text.split(" / ").map((part) => part.slice(part.indexOf("=") + 1)));
+  const at = x.findIndex((part, i) => part !== y[i]);
+  const [p, q] = [numbers(x[at] ?? ""), numbers(y[at] ?? "")];
+  return (p && q && byNumbers(p, q)) || a.localeCompare(b, "en", { numeric: true });
 }
 
 function makeSortable(table) {
@@ -27,7 +35,7 @@ function makeSortable(table) {
       const numeric = filled.every((r) => numbers(r.text) !== null);
       const order = (a, b) => {
         if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1;  // gaps come last either way
-        const way = numeric ? byNumbers(numbers(a.text), numbers(b.text)) : a.text.localeCompare(b.text, "en", { numeric: true });
+        const way = numeric ? byNumbers(numbers(a.text), numbers(b.text)) : byParts(a.text, b.text);
         return up ? way : -way;
       };
       body.append(...rows.sort(order).map((r) => r.row));
@@ -70,9 +78,18 @@ const ends = (list) => list.reduce(([low, high], v) => [Math.min(low, v), Math.m
 const isNarrow = () => window.innerWidth < NARROW;
 const hover = (cell) => plain(cell.name).replaceAll("%", "&#37;");
 // Without its middle, as names that begin alike often differ at their ends.
-function shortened(text, most) {
+function cut(text, most) {
   const letters = [...text], end = Math.floor(most / 3);
   return letters.length <= most ? text : `${letters.slice(0, most - 1 - end).join("")}…${letters.slice(-end).join("")}`;
+}
+
+// All of them cut, but those that would then look alike less so.
+function shortened(texts, most) {
+  const cuts = texts.map((text) => cut(text, most));
+  const isAlone = (text, i) => text === cuts[i] || cuts.indexOf(cuts[i]) === cuts.lastIndexOf(cuts[i]);
+  const alike = texts.filter((text, i) => !isAlone(text, i));
+  const longer = alike.length ? shortened(alike, most + 10) : [];
+  return texts.map((text, i) => isAlone(text, i) ? cuts[i] : longer[alike.indexOf(text)]);
 }
 
 // A cell's line with its interval, of an opacity in two hexadecimal digits, on the axes of its panel.
@@ -154,12 +171,13 @@ function panelLayout(panels, rows, columns, { x, y }) {
   const style = getComputedStyle(document.documentElement);
   const text = style.getPropertyValue("--text"), grid = style.getPropertyValue("--grid");
   const width = Math.min(window.innerWidth, 1180) / columns;
+  const titles = shortened(panels, Math.floor((width - 50) / 8));
   const layout = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: text, size: isNarrow() ? 11 : 12 },
     hovermode: "closest", hoverlabel: { namelength: -1 }, margin: { l: isNarrow() ? 52 : 64, r: 12, t: 30, b: 50 }, showlegend: true,
     grid: { rows, columns, pattern: "independent", xgap: isNarrow() ? 0.1 : 0.06, ygap: isNarrow() ? 0.24 : 0.18 },
-    annotations: panels.map((panel, i) => ({
-      text: plain(shortened(panel, Math.floor((width - 50) / 8))), showarrow: false, font: { size: isNarrow() ? 12 : 14 },
+    annotations: titles.map((title, i) => ({
+      text: plain(title), showarrow: false, font: { size: isNarrow() ? 12 : 14 },
       xref: `x${i + 1} domain`, yref: `y${i + 1} domain`, x: 0.5, y: 1, xanchor: "center", yanchor: "bottom",
     })),
   };

@@ -159,7 +159,7 @@ def test_results_of_another_version_are_not_mixed_in_and_damaged_ones_are_none(
     damaged.write_text('{"status": "completed"}')
     done = command("run.py", *SHORT, "hydra.sweep.dir=here", status=1)
     assert f"{damaged.parent.relative_to(tmp_path)}: its run.json is damaged" in done.stdout
-    assert "1 finished results there are not comparable" in done.stderr
+    assert "1 of 3 finished results there are not comparable" in done.stderr
     assert f"{run.parent.name}: version 0.0." in done.stderr
     assert "force=true" in done.stderr
 

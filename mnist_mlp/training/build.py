@@ -276,8 +276,10 @@ def data_digest(data: Mapping[str, Any]) -> str:
 # The jobs that one process runs mostly share their data, so the last ones used are kept. Keys are JSON, to be hashable.
 @functools.lru_cache(maxsize=2)
 def _dataset(data: str) -> tuple[Dataset, str]:
-    dataset = call_target("data", json.loads(data), Dataset)
-    return dataset, dataset.digest()
+    node = json.loads(data)
+    dataset = call_target("data", node, Dataset)
+    with explained("data", node):
+        return dataset, dataset.digest()
 
 
 @functools.lru_cache(maxsize=2)
@@ -285,7 +287,7 @@ def _splits(data: str) -> Splits:
     node = json.loads(data)
     split = {key: node.pop(key) for key in SPLIT_KEYS}
     dataset, _ = _dataset(json.dumps(node, sort_keys=True))
-    with explained("data", split):
+    with explained("data", split | {"_target_": node["_target_"]}):
         return make_splits(dataset, **split)
 
 

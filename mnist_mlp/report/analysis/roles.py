@@ -49,10 +49,11 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
     """Configuration keys with several values that the choice of their group's option does not explain."""
 
     def varies(key: str) -> bool:
-        if runs[key].nunique(dropna=False) < 2:  # as of most keys, and faster to see
+        values = told_apart(runs[key])
+        if values.nunique(dropna=False) < 2:  # as of most keys, and faster to see
             return False
         group = key.partition(".")[0]
-        parts = runs.groupby(group)[key] if group in schema.GROUPS and group != key else [(None, runs[key])]
+        parts = values.groupby(runs[group]) if group in schema.GROUPS and group != key else [(None, values)]
         return any(part.nunique(dropna=False) > 1 for _, part in parts)
 
     keys = [key for key in runs.columns if key not in FACTS and not key.startswith(ENVIRONMENT)]
@@ -180,8 +181,7 @@ def once(results: Results, by: Sequence[str]) -> Results:
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
     """Those of the varying keys that may be tuned, are not compared, and take several values within one cell."""
     keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in (*by, *CODE)]
-    cells = runs.groupby(CELL)
-    return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
+    return [key for key in keys if (told_apart(runs[key]).groupby(runs[CELL]).nunique(dropna=False) > 1).any()]
 
 
 def has(runs: pd.DataFrame, key: str) -> pd.Series:
@@ -259,6 +259,12 @@ def as_typed(value: object) -> str:
     if isinstance(value, str):
         return f"'{value}'" if value in ("null", "true", "false") or _is_number(value) else value
     return "null" if value is None else str(value)
+
+
+def told_apart(values: pd.Series) -> pd.Series:
+    """Return values as texts if booleans are among numbers, since true equals 1 for pandas; missing ones stay."""
+    kinds = {*map(type, values)} if values.dtype == object else set()
+    return values.map(as_typed).where(values.notna()) if bool in kinds and kinds & {int, float} else values
 
 
 def as_said(fact: object) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, sort_key
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, as_typed, sort_key, told_apart
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import tuning_order
 from mnist_mlp.run.sweep_file import EACH
@@ -76,8 +76,9 @@ def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -
 
 def _by_value(values: pd.Series) -> pd.Series:
     """Return the rank of each value: numbers, then texts, then missing ones."""
-    codes, uniques = pd.factorize(values, use_na_sentinel=True)
-    places = [(sort_key(as_typed(value)), code) for code, value in enumerate(uniques)]
+    codes, uniques = pd.factorize(told_apart(values), use_na_sentinel=True)
+    of_code = dict(zip(codes, values, strict=True))
+    places = [(sort_key(as_typed(of_code[code])), code) for code in range(len(uniques))]
     rank = np.full(len(uniques) + 1, len(uniques))  # the last is that of missing values, whose code is -1
     for place, (_, code) in enumerate(sorted(places)):
         rank[code] = place

@@ -96,7 +96,12 @@ def planned(top: Path, *arguments: str, tree: Any) -> list[Job]:
 
 def test_check_selection_with_another_selection_than_was_analyzed_raises_before_writing(tmp_path: Path) -> None:
     jobs = [[f"optim={optim}", f"optim.lr={lr}", "seed=0"] for optim in ("adam", "sgd") for lr in (0.1, 0.2)]
-    looks = Looks(plan=PLAN, given=[5, 6], jobs=["others"], looks=[Look([5, 6, 7], 0.01, ("he / adam",), "", {})])
+    looks = Looks(
+        plan=PLAN,
+        given=[5, 6],
+        jobs=["others"],
+        looks=[Look([5, 6, 7], 0.01, ["he / adam", "he / sgd"], "he / sgd", {})],
+    )
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, jobs, {"seed": [5, 6]}, PLAN, ONCE)
         write_results(request.search, lambda job: 0.9)
@@ -394,6 +399,10 @@ def test_write_choices_keeps_what_was_confirmed_before(tmp_path: Path) -> None:
     assert written({"x": {"0": replace(one, confirmed={})}})["x"] == {"0": {"5": "a"}, "1": {"5": "c"}}
     assert written({"x": {"0": replace(one, confirmed={7: "d"})}})["x"]["0"] == {"7": "d"}
     assert written({"x": {"0": replace(other, confirmed={})}})["x"]["0"] == {}  # another selection
+    of_one, of_true, of_float = (replace(one, configuration={"optim.x": x}) for x in (1, True, 1.0))
+    assert written({"x": {"1": of_one}})["x"]["1"] == {"5": "a"}
+    assert written({"x": {"1": replace(of_float, confirmed={})}})["x"]["1"] == {"5": "a"}
+    assert written({"x": {"1": replace(of_true, confirmed={})}})["x"]["1"] == {}  # true is another value than 1
     for damaged in ("{", '{"x": {"0": {"candidates": [], "confirmed": ["b"]}}}', '{"x": {"zero": {}}}'):
         (tmp_path / CHOICES_FILE).write_text(damaged)
         assert written({"x": {"0": one}}) == {"x": {"0": {"5": "a"}}}

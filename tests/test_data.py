@@ -1,14 +1,22 @@
 """Data sets, splits and batches."""
 
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from composing import composed, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.datasets import digits
 from mnist_mlp.data.splits import Dataset, Split, make_splits
-from mnist_mlp.run.errors import InvalidArgument
+from mnist_mlp.run.configuration import plain
+from mnist_mlp.run.errors import InvalidArgument, InvalidData
 
 
 def rows(split: Split) -> torch.Tensor:
@@ -91,7 +99,13 @@ def test_an_epoch_has_every_image_once_and_no_batch_of_one(n: int, batch_size: i
     assert all(torch.equal(a, b) for a, b in zip(epoch, again, strict=True))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+REAL = [
+    *(torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64),
+    *(torch.bool, torch.float16, torch.bfloat16, torch.float32, torch.float64),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float32, torch.float64])
 def test_taking_images_leaves_the_data_alone(dtype: torch.dtype) -> None:
     split = Split(torch.arange(6).view(3, 2).to(dtype), torch.zeros(3, dtype=torch.int64), mean=1.0, std=2.0)
     before = split.images.clone()
@@ -111,11 +125,117 @@ def test_taking_images_leaves_the_data_alone(dtype: torch.dtype) -> None:
         ([[0.0]], torch.zeros(1).long(), "images=list"),
         (torch.zeros(4, 2), torch.full((4,), 7), "labels=7 to 7: allowed is 0 to 6"),
         (torch.zeros(4, 2), torch.full((4,), -1), "labels=-1 to -1: allowed is 0 to 6"),
+        (torch.zeros(4, 2, dtype=torch.complex64), torch.zeros(4).long(), "expected images of real numbers"),
+        (torch.zeros(4, 0), torch.zeros(4).long(), "at least one pixel each. They are torch.float32 of shape"),
     ],
 )
 def test_a_malformed_data_set_is_named(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
-    with pytest.raises(InvalidArgument, match=message):
+    with pytest.raises((InvalidArgument, InvalidData), match=message):
         Dataset(Split(images, labels), Split(images, labels), classes=7)
+
+
+def pictures(n: int = 40, pixels: int = 3, **split: Any) -> Split:
+    images = torch.arange(n * pixels).view(n, pixels) % 7
+    return Split(images.float(), torch.arange(n) % 2, **split)
+
+
+def of_images(images: torch.Tensor) -> Dataset:
+    split = replace(pictures(), images=images)
+    return Dataset(split, split, classes=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dataset(pictures(), pictures(pixels=4), classes=2), "images of one size. They have 3 and 4 pixels"),
+        (lambda: Dataset(pictures(), pictures(), classes=2.0), "a whole number of classes. It is 2.0"),  # type: ignore[arg-type]
+        (lambda: pictures(std=0.0), "a std other than 0"),
+        (lambda: pictures(mean=math.nan), "a finite number as mean. It is nan"),
+        (lambda: pictures(std=torch.ones(3)), "a finite number as std. It is torch.float32 of shape"),
+    ],
+)
+def test_data_set_without_usable_numbers_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(InvalidData, match=f"^expected .*{message}"):
+        make()
+
+
+def test_data_set_numbers_of_other_libraries_become_plain() -> None:
+    numbers: Any = {"mean": np.float32(0.5), "std": torch.tensor(2.0)}
+    split = replace(pictures(**numbers), images=pictures().images.requires_grad_())
+    data = Dataset(split, split, classes=np.int64(2))  # type: ignore[arg-type]
+    assert [type(number) for number in (split.mean, split.std, data.classes)] == [float, float, int]
+    assert not make_splits(data, None, 0, 0, normalize=True).train.take(slice(2))[0].requires_grad
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e39])  # the last is beyond float32
+@pytest.mark.parametrize(("part", "row"), [("training", 0), ("validation", 1), ("test", 2)])
+def test_make_splits_pixel_that_is_not_finite_is_refused(bad: float, part: str, row: int) -> None:
+    data = Dataset(pictures(), pictures(), classes=2)
+    whole = make_splits(data, None, val_size=10, split_seed=0, normalize=False)
+    assert whole.val is not None
+    images = pictures().images.double()
+    images[[int(rows(whole.train)[-1]), int(rows(whole.val)[0]), 39][row], 2] = bad
+    damaged = replace(pictures(), images=images)
+    data = replace(data, test=damaged) if part == "test" else replace(data, train=damaged)
+    for normalize in (False, True):
+        with pytest.raises(InvalidData, match=rf"^expected pixels .* Among the \d+ {part} images are pixels"):
+            make_splits(data, None, val_size=10, split_seed=0, normalize=normalize)
+
+
+def test_make_splits_pixel_outside_all_splits_may_be_anything() -> None:
+    images = pictures().images.clone()
+    images[0] = math.nan
+    split = replace(pictures(), images=images, rows=torch.arange(1, 40))
+    make_splits(Dataset(split, split, classes=2), None, val_size=3, split_seed=0, normalize=True)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 60_000.0])
+@pytest.mark.parametrize("dtype", REAL)
+def test_make_splits_images_that_do_not_vary_are_not_normalized(dtype: torch.dtype, value: float) -> None:
+    images = torch.full((40, 3), value).to(dtype)
+    data = Dataset(replace(pictures(), images=images), pictures(), classes=2)
+    make_splits(data, None, val_size=3, split_seed=0, normalize=False)
+    with pytest.raises(InvalidData, match=r"^expected training images that vary"):
+        make_splits(data, None, val_size=3, split_seed=0, normalize=True)
+
+
+def test_make_splits_images_that_vary_beyond_float32_are_not_normalized() -> None:
+    data = of_images(1 + 1e-12 * pictures().images.double())
+    with pytest.raises(InvalidData, match="are all equal in float32"):
+        make_splits(data, None, 3, 0, normalize=True)
+
+
+@pytest.mark.parametrize("dtype", REAL)
+def test_images_of_every_real_type_are_normalized(dtype: torch.dtype) -> None:
+    data = of_images(pictures().images.to(dtype))
+    assert data.digest() == of_images(pictures().images.to(dtype)).digest()
+    images, _ = make_splits(data, None, val_size=0, split_seed=0, normalize=True).train.take(slice(None))
+    assert (images.mean().item(), images.std(correction=0).item()) == pytest.approx((0, 1), abs=1e-5)
+
+
+def black() -> Dataset:
+    return Dataset(pictures(), replace(pictures(), images=torch.full((40, 3), math.nan)), classes=2)
+
+
+def flat() -> Dataset:
+    return of_images(torch.full((40, 3), 0.1))
+
+
+def sparse() -> Dataset:
+    return of_images(pictures().images.to_sparse())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("black", ["data._target_=test_data.black: expected pixels", "Among the 40 test images"]),
+        ("flat", ["data._target_=test_data.flat: expected training images that vary, or data.normalize=false"]),
+        ("sparse", ["data._target_=test_data.sparse: this cannot be used: RuntimeError"]),
+    ],
+)
+def test_check_names_data_set_that_gives_no_result(name: str, words: list[str]) -> None:
+    config = plain(composed("device=cpu", "data=digits", "data.normalize=true", "data.val_size=5"))
+    refused(config | {"data": config["data"] | {"_target_": f"test_data.{name}"}}, words)
 
 
 @given(n=st.integers(1, 300), batch_size=st.integers(1, 64))

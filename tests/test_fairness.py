@@ -485,13 +485,12 @@ def test_values_of_different_kinds_are_different(write_run: Write, summarise: Re
     values = (1, "1", True, "true", None, "null", 0.5, "0.5", "nan")
     for number, value in enumerate(values):
         for seed in (0, 1, 2):
-            write_run(seed=seed, test=[0.1, 0.9 - number / 100], log_interval=number + 1, own=value)
+            write_run(seed=seed, test=[0.1, 0.9 - number / 100], log_interval=number + 1, model={"own": value})
             if value == 1 and value is not True:
-                write_run(seed=seed + 3, test=[0.1, 0.9], own=1.0)  # the same in another guise
-    assert summarise(by=["own"])["n"].tolist() == [6, *[3] * 8]
-    assert compared(tmp_path, by=["own"]).summary["cell"].tolist() == [
-        *("own=1", "own='1'", "own=true", "own='true'", "own=null", "own='null'", "own=0.5", "own='0.5'", "own=nan")
-    ]
+                write_run(seed=seed + 3, test=[0.1, 0.9], model={"own": 1.0})  # the same in another guise
+    assert summarise(by=["model.own"])["n"].tolist() == [6, *[3] * 8]
+    typed = ("1", "'1'", "true", "'true'", "null", "'null'", "0.5", "'0.5'", "nan")
+    assert compared(tmp_path, by=["model.own"]).summary["cell"].tolist() == [f"model.own={value}" for value in typed]
 
 
 def test_a_miss_of_the_target_is_a_miss(write_run: Write, summarise: Report) -> None:

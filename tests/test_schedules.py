@@ -23,7 +23,10 @@ from mnist_mlp.data.splits import Dataset, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.model import MLP
 from mnist_mlp.run.configuration import plain
+from mnist_mlp.run.errors import ConfigError
 from mnist_mlp.run.record import Metrics, StepLoss
+from mnist_mlp.training import build
+from mnist_mlp.training.checks import KindCheck
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates, Schedule, one_cycle
 from mnist_mlp.training.seeds import derive_seeds
@@ -236,3 +239,127 @@ def test_what_is_no_schedule_is_refused_before_training(
 ) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
     refused(plain(composed("device=cpu", *overrides)), words)
+
+
+class Remembering(torch.optim.SGD):
+    """A user-defined optimizer that copies its learning rate when it is made."""
+
+    def __init__(self, params: Any, lr: float, remembers: float = 1.0) -> None:
+        super().__init__(params, lr=lr)
+        self.lr, self.remembers = lr, remembers
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(p.grad, alpha=self.lr if self.remembers else group["lr"])
+
+
+class Wrapping(torch.optim.Optimizer):
+    """A user-defined optimizer around another one, with parameter groups of its own."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+        self.inner = torch.optim.Adam([p for group in self.param_groups for p in group["params"]], lr=lr)
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.inner.step()
+
+
+def rprop(params: Any, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Rprop(params, lr=lr)
+
+
+class Accumulating(torch.optim.SGD):
+    """A user-defined optimizer that moves the parameters in every fourth step only."""
+
+    steps = 0
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.steps += 1
+        if self.steps % 4 == 0:
+            super().step()
+
+
+class Resting(torch.optim.SGD):
+    """A user-defined optimizer that moves nothing at first."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        pass
+
+
+class Langevin(torch.optim.SGD):
+    """A user-defined optimizer that draws random numbers, and ignores its rate."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data.add_(torch.randn_like(p), alpha=1e-3)
+
+
+class Refusing(torch.optim.Rprop):
+    """A user-defined optimizer that refuses what is no gradient of its network."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if any(p.grad.abs().max() > 2 for group in self.param_groups for p in group["params"]):
+            raise ValueError("exploding gradients")
+        super().step()
+
+
+def with_optimizer(target: str, *overrides: str, lr: float = 0.01, **arguments: Any) -> dict[str, Any]:
+    optim = {"_target_": target, "_partial_": True, "lr": lr, **arguments}
+    return plain(composed("device=cpu", "data=digits", "model.hidden=[8]", *overrides)) | {"optim": optim}
+
+
+COSINE = "schedule._target_=mnist_mlp.training.schedules.cosine"
+
+
+@pytest.mark.parametrize(
+    ("target", "overrides", "found"),
+    [
+        ("torch.optim.Rprop", ["schedule=cosine"], COSINE),
+        ("torch.optim.Rprop", ["schedule=cosine", "schedule.warmup=0.1"], COSINE),
+        ("torch.optim.Rprop", ["schedule.warmup=0.1"], "schedule.warmup=0.1"),
+        ("test_schedules.rprop", ["schedule=cosine", "model.batch_norm=true"], COSINE),
+        ("test_schedules.Remembering", ["schedule=cosine"], COSINE),
+        ("test_schedules.Wrapping", ["schedule=cosine"], COSINE),
+    ],
+)
+def test_check_schedule_without_effect_is_refused(target: str, overrides: list[str], found: str) -> None:
+    expected = "expected schedule=constant with schedule.warmup=0"
+    refused(with_optimizer(target, *overrides), [f"{found}: {expected}", f"no effect on optim._target_={target}."])
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments"),
+    [
+        *((f"torch.optim.{name}", {}) for name in ("ASGD", "Adafactor", "Adadelta", "AdamW", "SGD")),
+        ("torch.optim.Adam", {"amsgrad": True, "capturable": False, "maximize": True}),
+        ("mnist_mlp.training.muon.Muon", {}),
+        ("schedulefree.AdamWScheduleFree", {"warmup_steps": 200}),
+        ("schedulefree.RAdamScheduleFree", {}),
+        ("pytorch_optimizer.Prodigy", {}),
+        ("pytorch_optimizer.Lion", {}),
+        *((f"test_schedules.{kind.__name__}", {}) for kind in (Accumulating, Resting, Langevin, Refusing)),
+        ("test_schedules.Remembering", {"remembers": 0.0}),
+    ],
+)
+@pytest.mark.parametrize("lr", [1.0, 1e-7])
+def test_check_schedule_of_optimizer_that_may_follow_it_passes(
+    target: str, arguments: dict[str, Any], lr: float
+) -> None:
+    build.check(with_optimizer(target, "schedule=cosine", lr=lr, **arguments))
+
+
+@pytest.mark.parametrize("overrides", [["schedule=linear", "schedule.final=1"], ["schedule=cosine", "epochs=0"], []])
+def test_check_schedule_that_changes_no_rate_passes(overrides: list[str]) -> None:
+    build.check(with_optimizer("torch.optim.Rprop", *overrides))
+
+
+def test_kind_check_numbers_that_leave_schedule_without_effect_are_refused() -> None:
+    constant = with_optimizer("torch.optim.Rprop")
+    following = with_optimizer("test_schedules.Remembering", "schedule=cosine", remembers=0.0)
+    for config, group, number in ((constant, "schedule", "warmup"), (following, "optim", "remembers")):
+        kind = KindCheck(config)
+        with pytest.raises(ConfigError, match="have no effect on"):
+            kind.check(config | {group: config[group] | {number: 0.5}})

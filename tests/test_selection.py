@@ -1,5 +1,6 @@
 """Selection: by each seed for itself and once, against a plain implementation, and in every place that shows it."""
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import Write
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sweeping import planning, write_result
@@ -20,7 +22,7 @@ from mnist_mlp.app.confirm import read, with_seed
 from mnist_mlp.app.select import jobs_for
 from mnist_mlp.app.state import Request
 from mnist_mlp.report import compared
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE
+from mnist_mlp.report.analysis.roles import CELL, REPLICATE, varying_keys
 from mnist_mlp.report.analysis.selection import (
     number_candidates,
     previous_seeds,
@@ -29,9 +31,10 @@ from mnist_mlp.report.analysis.selection import (
     select,
 )
 from mnist_mlp.report.render.tables import leaderboard
-from mnist_mlp.run.record import Diverged
+from mnist_mlp.run.record import RUN_FILE, Diverged
 from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
+from mnist_mlp.sweeps.names import config_hash
 
 
 def runs(**columns: Any) -> pd.DataFrame:
@@ -65,6 +68,36 @@ def test_number_candidates_orders_by_rate_then_name_then_number() -> None:
     frame = runs(**{"batch": [10, 9, 9, 9], "optim.lr": [0.1, 0.2, 0.1, 0.1], "act": ["b", "a", None, "a"]})
     # optim.lr first, then act (a missing value last), then batch (as numbers, not as text).
     assert number_candidates(frame, ["batch", "optim.lr", "act"]).tolist() == [1, 3, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        ([True, 1, 1.0, True], [1, 0, 0, 1]),
+        ([0, False, 0.5, None], [0, 2, 1, 3]),
+        ([True, False, None, True], [1, 0, 2, 1]),
+        (["true", True, 1, "1"], [2, 3, 0, 1]),
+    ],
+)
+def test_number_candidates_tells_booleans_from_numbers(values: list[object], numbers: list[int]) -> None:
+    frame = runs(x=pd.Series(values, dtype="object"), optim="adam")
+    assert number_candidates(frame, ["x"]).tolist() == numbers
+    assert varying_keys(frame.rename(columns={"x": "optim.x"})) == ["optim.x"]
+
+
+@pytest.mark.parametrize(("one", "other"), [(True, 1), (False, 0), ([1, True], [1, 1]), ({"a": True}, {"a": 1.0})])
+def test_compared_true_and_one_are_two_configurations(
+    write_run: Write, tmp_path: Path, one: object, other: object
+) -> None:
+    hashes = set()
+    for seed, value in product((0, 1), (one, other)):
+        run = write_run(seed=seed, test=[0.1, 0.8], model={"x": value})
+        config = json.loads((run / RUN_FILE).read_text())["config"]
+        hashes.add(config_hash(config | {"seed": 0}, {}))
+    ((_, comparison),) = compared([tmp_path / "sweep"], select=ONCE)[1].items()
+    assert len(hashes) == len({*map(str, comparison.runs[comparison.tuned[0]])}) == 2
+    assert comparison.efforts["he / adam"].counts == ((2, 2),)
+    assert comparison.runs["chosen"].sum() == 2
 
 
 def test_select_counts_divergence_as_zero_and_ignores_failures() -> None:

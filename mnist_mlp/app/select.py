@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from mnist_mlp.app.cells import names, table_with_results
 from mnist_mlp.app.confirm import Confirmation, MakeJobs, Replicates
-from mnist_mlp.run.choices import ALL_SEEDS, Candidate, Choices, Selection, recorded_choices
-from mnist_mlp.run.record import finite
+from mnist_mlp.run.choices import ALL_SEEDS, Candidate, Choices, Selection, recorded_choices, text_of
 from mnist_mlp.run.startup import importing
 from mnist_mlp.run.sweep_file import EACH
 from mnist_mlp.sweeps.jobs import FINISHED, Job, distinct, status_of
@@ -80,8 +79,8 @@ def select(
         ]
         selection = _with_recorded(candidates, recorded.get(cell, {}).get(seed), directory, how)
         choices.setdefault(cell, {})[seed] = selection
-        configurations = [finite(dict(candidate.configuration)) for candidate in candidates]
-        if (selected := finite(dict(selection.configuration))) in configurations:
+        configurations = [text_of(candidate.configuration) for candidate in candidates]
+        if (selected := text_of(selection.configuration)) in configurations:
             job = in_order[rows[configurations.index(selected)][0]]
             wanted += [(cell, seed, fresh, confirmation.retraining(job, fresh)) for fresh in confirming_seeds[seed]]
     jobs = jobs_for(make_jobs, [overrides for *_, overrides in wanted])

@@ -8,6 +8,8 @@ small its workers and copies cost more than the training step.
 import functools
 import hashlib
 import math
+import operator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +17,9 @@ import torch
 from torch import Tensor
 
 from mnist_mlp.data.gather import gather
-from mnist_mlp.run.errors import InvalidArgument
+from mnist_mlp.run.errors import InvalidArgument, InvalidData
+
+PART = 1000  # images that are looked at together, since a copy of all of them may be large
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Split:
 
     Raises:
         InvalidArgument: tensors of other shapes or types than these.
+        InvalidData: Complex images, images without pixels, or a mean or std that scales nothing.
     """
 
     images: Tensor
@@ -44,6 +49,13 @@ class Split:
             raise InvalidArgument("images", _described(images), "a tensor of shape (n, pixels)")
         if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]):
             raise InvalidArgument("labels", _described(labels), f"an int64 tensor of shape ({len(images)},)")
+        if images.is_complex() or images.shape[1] == 0:
+            raise InvalidData("images of real numbers, at least one pixel each", f"They are {_described(images)}.")
+        object.__setattr__(self, "images", images.detach())
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        if not self.std:
+            raise InvalidData("a std other than 0", "Pixels are divided by it.")
         rows = self.rows
         if rows is None:
             return
@@ -71,6 +83,20 @@ class Split:
         rows = np.arange(len(self)) if self.rows is None else self.rows.numpy()
         return self.images.numpy(), self.labels.numpy(), rows
 
+    def parts(self) -> Iterator[Tensor]:
+        """The images as they are stored, in parts."""
+        rows = torch.arange(len(self), device=self.images.device) if self.rows is None else self.rows
+        return (self.images[part] for part in rows.split(PART))
+
+    def extremes(self) -> tuple[float, float]:
+        """Smallest and largest number that may enter the network, NaN if one of the pixels is."""
+        if self.images.dtype == torch.uint8:  # whose pixels need no look
+            stored = torch.tensor([0, 255])
+        else:
+            stored = torch.stack([extreme for part in self.parts() for extreme in part.float().aminmax()])
+        low, high = ((stored.float() - self.mean) / self.std).aminmax()
+        return float(low), float(high)
+
     def to(self, device: torch.device) -> "Split":
         """The same split on a device; on another one than now, without the rows that do not belong to it."""
         if self.images.device == device:
@@ -86,6 +112,10 @@ class Dataset:
     Attributes:
         train, test: the published split; their `mean` and `std` scale pixels to [0, 1].
         classes: number of classes.
+
+    Raises:
+        InvalidArgument: Labels that are none of the classes.
+        InvalidData: A number of classes that is not a whole number, or images of two sizes.
     """
 
     train: Split
@@ -93,6 +123,13 @@ class Dataset:
     classes: int
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "classes", operator.index(self.classes))  # of a NumPy or PyTorch integer, too
+        except TypeError as error:
+            raise InvalidData("a whole number of classes", f"It is {self.classes!r}.") from error
+        sizes = [split.images.shape[1] for split in (self.train, self.test)]
+        if len({*sizes}) > 1:
+            raise InvalidData("training and test images of one size", f"They have {sizes[0]} and {sizes[1]} pixels.")
         for split in (self.train, self.test):
             if split.labels.min() < 0 or split.labels.max() >= self.classes:
                 found = f"{split.labels.min()} to {split.labels.max()}"
@@ -105,7 +142,7 @@ class Dataset:
             rows = [] if split.rows is None else [split.rows]
             for tensor in (split.images, split.labels, *rows):
                 sha.update(f"{tensor.dtype} {tuple(tensor.shape)} {split.mean} {split.std}".encode())
-                sha.update(tensor.contiguous().numpy().data)
+                sha.update(tensor.contiguous().view(torch.uint8).numpy().data)  # NumPy has no bfloat16
         return sha.hexdigest()
 
 
@@ -143,6 +180,7 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
 
     Raises:
         InvalidArgument: more images asked for than there are.
+        InvalidData: A pixel that is not finite; or training images that are to be normalized, and do not vary.
     """
     n = len(dataset.train)
     if not 0 <= val_size < n:
@@ -160,15 +198,31 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
 
     train = subset(order[val_size:][:train_size])
     splits = Splits(train, subset(order[:val_size]) if val_size else None, dataset.test, dataset.classes)
-    return _standardised(splits) if normalize else splits
+    _check_finite(splits)
+    if not normalize:
+        return splits
+    splits = _standardised(splits)
+    _check_finite(splits)
+    return splits
+
+
+def _check_finite(splits: Splits) -> None:
+    """Refuse images from which a network computes no finite loss, which would be recorded as diverged runs."""
+    for name, split in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
+        if split and not all(map(math.isfinite, split.extremes())):
+            scaling = f"(pixel - {split.mean:g}) / {split.std:g}"
+            found = f"Among the {len(split)} {name} images are pixels for which it is infinite or NaN."
+            raise InvalidData(f"pixels whose {scaling} is a finite number in float32", found)
 
 
 def _standardised(splits: Splits) -> Splits:
-    images, _, rows = splits.train._arrays  # NumPy's sums, unlike PyTorch's, do not depend on the number of threads
-    parts = np.array_split(rows, -(-len(rows) // 1000))  # since a copy of all images may be large
-    n = len(rows) * images.shape[1]
-    mean = sum(float(images[part].sum(dtype=np.float64)) for part in parts) / n
-    std = math.sqrt(sum(float(np.square(images[part] - np.float64(mean)).sum()) for part in parts) / n)
+    train, n = splits.train, len(splits.train) * splits.train.images.shape[1]
+    mean = sum(float(_array(part).sum(dtype=np.float64)) for part in train.parts()) / n
+    std = math.sqrt(sum(float(np.square(_array(part) - np.float64(mean)).sum()) for part in train.parts()) / n)
+    low, high = train.extremes()
+    if low == high or std == 0:  # a mean of equal numbers may differ from them by rounding
+        found = f"The pixels of the {len(train)} training images are all equal in float32."
+        raise InvalidData("training images that vary, or data.normalize=false", found)
 
     def scaled(split: Split) -> Split:
         return replace(split, mean=mean, std=std)
@@ -176,5 +230,23 @@ def _standardised(splits: Splits) -> Splits:
     return replace(splits, train=scaled(splits.train), val=splits.val and scaled(splits.val), test=scaled(splits.test))
 
 
+def _array(part: Tensor) -> np.ndarray:
+    """Return images for NumPy, whose sums, unlike PyTorch's, do not depend on the number of threads."""
+    is_small = part.is_floating_point() and part.element_size() <= 2  # such as bfloat16, which NumPy does not have
+    return (part.float() if is_small else part).numpy()
+
+
+def _number(name: str, value: float) -> float:
+    """Return a finite number as float, which one of NumPy or PyTorch may not be."""
+    try:
+        if math.isfinite(value):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # not one number
+        pass
+    raise InvalidData(f"a finite number as {name}", f"It is {_described(value)}.")
+
+
 def _described(value: object) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    if isinstance(value, Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return str(value) if isinstance(value, float) else type(value).__name__

@@ -16,7 +16,7 @@ from mnist_mlp.report.sweeps import Superseded, read_sweep_files
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.directories import find_runs
 from mnist_mlp.run.looks import Looks
-from mnist_mlp.run.reading import Unfinished, Unreadable, defect, read_metrics
+from mnist_mlp.run.reading import Unfinished, Unreadable, defect, read_json, read_metrics
 from mnist_mlp.run.record import FAILED, RUN_FILE, Metrics
 from mnist_mlp.run.sweep_file import SweepRecord
 
@@ -209,7 +209,7 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "overrides": json.dumps(summary.get("overrides")),
             "streams": tuple(map(operator.index, configuration.seeds(summary["config"]).values())),
             **schema.BEFORE,
-            **summary["choices"],
+            **{group: option for group, option in summary["choices"].items() if group in schema.GROUPS},
             **dict(flat(summary.get("environment", {}), ENVIRONMENT)),
             **dict(flat(summary.get("code", {}), f"{ENVIRONMENT}code.")),
             **dict(flat(summary["config"])),
@@ -237,10 +237,10 @@ def _ended(directory: Path, text: str | None) -> float:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise Unfinished(f"unfinished: it has no {RUN_FILE}, so it was killed or still runs") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise Unreadable(f"{RUN_FILE}: {error}") from error
     if why := defect(content):
         raise Unreadable(f"{RUN_FILE}: not one of this project's: {why}")

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_mlp.run.reading import Unreadable, texts
+from mnist_mlp.run.configuration import canonical
+from mnist_mlp.run.reading import Unreadable, job_names, read_json
 from mnist_mlp.run.record import finite, write_atomically
 from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
 
@@ -95,9 +96,14 @@ def write_choices(directory: Path, choices: Choices) -> None:
 
 def _select_the_same(one: Selection, other: Selection) -> bool:
     """Return whether two selections are of one configuration, though one of them may tell it by fewer keys."""
-    if finite(dict(one.configuration)) == finite(dict(other.configuration)):
+    if text_of(one.configuration) == text_of(other.configuration):
         return True
     return bool(one.candidates and other.candidates and {*one.candidates[0].jobs} & {*other.candidates[0].jobs})
+
+
+def text_of(configuration: Mapping[str, Any]) -> str:
+    """Return a text that is the same for equal configurations only: true is not 1."""
+    return json.dumps(canonical(finite(dict(configuration))), sort_keys=True)
 
 
 def _as_json(selection: Selection, searched: set[str]) -> dict[str, Any]:
@@ -112,11 +118,11 @@ def read_choices(path: Path) -> dict[str, dict[str, Selection]]:
         Unreadable: The file is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return {
             cell: {_seed(seed): _selection(of) for seed, of in of_cell.items()} for cell, of_cell in content.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
 
 
@@ -140,20 +146,32 @@ def _seed(text: str) -> str:
 
 def _selection(content: Mapping[str, Any]) -> Selection:
     confirmed = {_number(seed): job for seed, job in content["confirmed"].items()}
-    texts(list(confirmed.values()))
+    job_names(list(confirmed.values()))
     return Selection(
-        configuration=dict(content["configuration"]),
+        configuration=_configuration(content["configuration"]),
         candidates=[
             Candidate(
-                configuration=dict(candidate["configuration"]),
-                accuracy=float(candidate["accuracy"]),
-                loss=math.inf if candidate["loss"] is None else float(candidate["loss"]),
-                jobs=texts(candidate["jobs"]),
+                configuration=_configuration(candidate["configuration"]),
+                accuracy=_float(candidate["accuracy"]),
+                loss=math.inf if candidate["loss"] is None else _float(candidate["loss"]),
+                jobs=job_names(candidate["jobs"]),
             )
             for candidate in content["candidates"]
         ],
         confirmed=confirmed,
     )
+
+
+def _configuration(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise TypeError("a configuration is not an object")
+    return content
+
+
+def _float(content: Any) -> float:
+    if not isinstance(content, int | float) or isinstance(content, bool) or math.isnan(content):
+        raise TypeError("an accuracy or a loss is not a number")
+    return float(content)
 
 
 def read_parts(path: Path) -> dict[str, Part]:

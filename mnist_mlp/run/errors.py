@@ -24,6 +24,18 @@ class InvalidArgument(ValueError):
         super().__init__(f"{name}={value}: allowed is {allowed}")
 
 
+class InvalidData(ValueError):
+    """A data set that gives no result; the message is the rest of a sentence that begins with its name.
+
+    Args:
+        expected: What would have been accepted.
+        found: Sentence that says what was found.
+    """
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"expected {expected}. {found}")
+
+
 def name_of(function: Callable[..., object]) -> str:
     """What a function is called, though some of its arguments are bound."""
     return str(getattr(getattr(function, "func", function), "__name__", function))

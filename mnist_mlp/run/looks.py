@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from mnist_mlp.run.reading import Unreadable
+from mnist_mlp.run.reading import Unreadable, job_names, read_json, seeds, texts
 from mnist_mlp.run.record import finite, write_atomically
 
 LOOKS_FILE = "looks.json"
@@ -77,35 +78,39 @@ def read_looks(path: Path) -> Looks:
         Unreadable: it is none of this project's.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        margin = content["margin"]
-        looks = [
-            Look(
-                [int(seed) for seed in look["seeds"]],
-                float(look["level"]),
-                [str(cell) for cell in look["cells"]],
-                str(look["best"]),
-                {str(cell): str(verdict) for cell, verdict in look["left"].items()},
-            )
-            for look in content["looks"]
-        ]
-        if any(not 0 < look.level < 1 or len(set(look.seeds)) < len(look.seeds) for look in looks):
-            raise ValueError("a look with a seed twice, or a level that is none")
-        if any(len({*look.cells}) < len(look.cells) or not {*look.cells} <= {*looks[0].cells} for look in looks):
-            raise ValueError("a look at a cell twice, or at one that was not there before")
-        if not (content["given"] and content["batch"] >= 1 and 1 <= content["max_seeds"] <= MOST_SEEDS):
+        content = read_json(path)
+        looks = [_look(look) for look in content["looks"]]
+        if looks and (len(looks[0].cells) < 2 or any(not {*look.cells} <= {*looks[0].cells} for look in looks)):
+            raise ValueError("a look at fewer than two cells, or at one that was not there before")
+        margin, numbers = content["margin"], [content["max_seeds"], content["batch"]]
+        if not (margin is None or _is_fraction(margin)) or any(type(number) is not int for number in numbers):
+            raise ValueError("a margin that is not a fraction, or numbers of seeds that are not whole")
+        if not (1 <= content["max_seeds"] <= MOST_SEEDS and content["batch"] >= 1 and seeds(content["given"])):
             raise ValueError("no seeds to begin with, or numbers of seeds that cannot be")
-        if margin is not None and not 0 < float(margin) < 1:
-            raise ValueError(f"margin {margin}")
         return Looks(
-            plan=SequentialPlan(
-                margin=None if margin is None else float(margin),
-                max_seeds=int(content["max_seeds"]),
-                batch=int(content["batch"]),
-            ),
-            given=[int(seed) for seed in content["given"]],
-            jobs=[str(job) for job in content["jobs"]],
+            plan=SequentialPlan(margin=margin, max_seeds=content["max_seeds"], batch=content["batch"]),
+            given=seeds(content["given"]),
+            jobs=job_names(content["jobs"]),
             looks=looks,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable(f"{LOOKS_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+
+
+def _look(content: Mapping[str, Any]) -> Look:
+    look = Look(
+        seeds=seeds(content["seeds"]),
+        level=content["level"],
+        cells=texts(content["cells"]),
+        best=content["best"],
+        left=dict(zip(content["left"], texts(list(content["left"].values())), strict=True)),
+    )
+    if not _is_fraction(look.level):
+        raise ValueError("a look at a level that is not a fraction")
+    if len({*look.cells}) < len(look.cells) or not isinstance(look.best, str):
+        raise ValueError("a look at a cell twice, or without a name for the best one")
+    return look
+
+
+def _is_fraction(number: Any) -> bool:
+    return isinstance(number, float) and 0 < number < 1

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import math
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mnist_mlp.run.record import COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
-from mnist_mlp.run.schema import BEFORE, GROUPS
+from mnist_mlp.run.schema import BEFORE, GROUPS, KEYS
 
 # What every `run.json` has, and what one that ended early, or of an older version, may lack.
 REQUIRED: dict[str, type | tuple[type, ...]] = {
@@ -28,11 +30,16 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "code": dict,
     "step": (str, type(None)),
     "stack_size": int,
+    "parameters": (int, type(None)),
     "overrides": (list, type(None)),
 }
-
+SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  # numbers among the facts about the data
 
 LARGEST = sys.float_info.max
+MOST_EPOCHS = 2**31
+MOST_STEPS = 2**63  # which fits into the integers of a table
+LONGEST_PATH, LONGEST_PART = 2000, 255  # bytes of a job's name, and between its slashes
+MOST_LEVELS = 50  # of lists and objects in each other
 
 
 class Unreadable(Exception):
@@ -50,15 +57,71 @@ def texts(content: Any) -> list[str]:
         ValueError: It is something else.
     """
     if not isinstance(content, list) or not all(isinstance(text, str) for text in content):
-        raise ValueError(f"{json.dumps(content)[:40]} is not a list of texts")
+        raise ValueError(f"{_shown(content)} is not a list of texts")
     return content
+
+
+def seeds(content: Any) -> list[int]:
+    """Return the content of a JSON file that has to be a list of different seeds.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    is_list = isinstance(content, list) and all(type(seed) is int and seed >= 0 for seed in content)
+    if not is_list or len({*content}) < len(content):
+        raise ValueError(f"{_shown(content)} is not a list of seeds")
+    return list(content)
+
+
+def job_names(content: Any) -> list[str]:
+    """Return the content of a JSON file that has to be a list of names of jobs: paths below a sweep's directory.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    for name in texts(content):
+        encoded = os.fsencode(name)
+        is_long = len(encoded) > LONGEST_PATH or any(len(part) > LONGEST_PART for part in encoded.split(b"/"))
+        if is_long or b"\0" in encoded or {"", ".."} & {*name.split("/")}:
+            raise ValueError(f"{_shown(name)} is not the name of a job")
+    return texts(content)
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, which no code that looks through it can stumble over.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not JSON in UTF-8, or has a number or a nesting beyond all that files of this project have.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    level = [content]
+    for _ in range(MOST_LEVELS):
+        level = [child for node in level if isinstance(node, dict | list) for child in _children(node)]
+        if not level:
+            return content
+    raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
+
+
+def _children(node: dict[str, Any] | list[Any]) -> Collection[Any]:
+    return node.values() if isinstance(node, dict) else node
+
+
+def _whole_number(text: str) -> int:
+    number = int(text)
+    if abs(number) > LARGEST:
+        raise ValueError(f"it has a number of {len(text)} digits")
+    return number
 
 
 def read_summary(path: Path) -> Any:
     """The content of a `run.json`, whatever that is; None where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return None
 
 
@@ -70,16 +133,14 @@ def defect(summary: Any) -> str | None:
     for key, kind in kinds.items():
         if key not in summary:
             return f"it has no {key}"
-        if not isinstance(summary[key], kind):
-            return f"its {key} is {json.dumps(summary[key])[:40]}"
+        if not isinstance(summary[key], kind) or isinstance(summary[key], bool):
+            return f"its {key} is {_shown(summary[key])}"
     if summary["status"] not in STATUSES:
-        return f"status {summary['status']!r} is none of {', '.join(STATUSES)}"
-    if not isinstance(summary["config"].get("epochs"), int):
-        return "its config lacks epochs"
-    if not isinstance(digest := summary.get("data", {}).get("digest"), str | None):
-        return f"its data.digest is {json.dumps(digest)[:40]}"
-    if (strange := _strange(summary["config"])) is not None:
-        return f"its config has a {strange} that none can have"
+        return f"status {_shown(summary['status'])} is none of {', '.join(STATUSES)}"
+    if not _is_size(summary["seconds"]):
+        return f"its seconds are {_shown(summary['seconds'])}"
+    if why := _defect_of_config(summary["config"]) or _defect_of_data(summary.get("data", {})):
+        return why
     chosen = BEFORE | summary["choices"]
     if missing := [group for group in GROUPS if not isinstance(chosen.get(group), str)]:
         return f"its choices lack {', '.join(missing)}"
@@ -90,15 +151,49 @@ def defect(summary: Any) -> str | None:
     return None
 
 
+def _defect_of_config(config: Mapping[str, Any]) -> str | None:
+    """Return what keeps an object from being a configuration: none has other keys, or values that no run can take."""
+    for key, value in config.items():
+        is_right = key in KEYS and isinstance(value, dict) == (key in (*GROUPS, "seeds"))
+        strange = _strange({key: value}) if is_right else key
+        if strange is not None:
+            return f"its config has a {_shown(strange)} that none can have"
+    for key, most in (("epochs", MOST_EPOCHS), ("seed", LARGEST)):
+        value = config.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < most:
+            return f"its config lacks {key}" if value is None else f"its config has {key} {_shown(value)}"
+    return None
+
+
+def _defect_of_data(data: Mapping[str, Any]) -> str | None:
+    for key, value in data.items():
+        if not (isinstance(value, str | None) if key == "digest" else key not in SIZES or _is_size(value)):
+            return f"its data.{key} is {_shown(value)}"
+    return None
+
+
+def _is_size(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:40]
+
+
 def _strange(config: Mapping[str, Any], prefix: str = "") -> str | None:
-    """A key whose value no configuration has: a target that is no text, or a number beyond all floats."""
+    """Return a key whose value no configuration has: a target that is no text, or a number that is not finite."""
     for key, value in config.items():
         if isinstance(value, dict):
-            if found := _strange(value, f"{prefix}{key}."):
+            if (found := _strange(value, f"{prefix}{key}.")) is not None:
                 return found
-        elif (key == "_target_" and not isinstance(value, str)) or (isinstance(value, int) and abs(value) > LARGEST):
+        elif not (isinstance(value, str) if key == "_target_" else _is_finite(value)):
             return f"{prefix}{key}"
     return None
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def read_metrics(directory: Path, summary: Mapping[str, Any]) -> list[Metrics]:
@@ -133,9 +228,17 @@ def _rows(path: Path) -> list[Metrics]:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
     if unknown := {row.split for row in rows} - set(SPLITS):
         raise Unreadable(f"{METRICS_FILE}: there is no split {', '.join(map(repr, sorted(unknown)))}")
+    if strange := [row for row in rows if not _can_be(row)]:
+        raise Unreadable(f"{METRICS_FILE}: no epoch has the row {','.join(map(str, strange[0]))[:80]}")
     if len({(row.epoch, row.split) for row in rows}) < len(rows):
         raise Unreadable(f"{METRICS_FILE}: it has two rows of one epoch and split")
     return rows
+
+
+def _can_be(row: Metrics) -> bool:
+    """Return whether a row is within its ranges. A loss may be any number, and so may a rate that an optimizer sets."""
+    counts = 0 <= row.epoch < MOST_EPOCHS and 0 <= row.step < MOST_STEPS
+    return counts and 0 <= row.accuracy <= 1 and _is_size(row.seconds)
 
 
 def _check_complete(rows: Sequence[Metrics], epochs: int, final: Mapping[str, Mapping[str, float]]) -> None:

@@ -5,10 +5,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mnist_mlp.run import schema
-from mnist_mlp.run.reading import Unreadable, texts
+from mnist_mlp.run.reading import Unreadable, job_names, read_json, seeds, texts
 from mnist_mlp.run.record import finite, write_atomically
 
 SWEEP_FILE = "sweep.json"
@@ -99,26 +98,22 @@ def read_sweep(path: Path) -> SweepRecord:
         Unreadable: The file is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         record = SweepRecord(
             compare=texts(content["compare"]),
             tuned=texts(content["tuned"]),
-            replicates={key: _seeds(seeds) for key, seeds in content["replicates"].items()},
+            replicates={key: seeds(values) for key, values in content["replicates"].items()},
             select=content["select"],
             margin=content["margin"],
-            phases={phase: texts(jobs) for phase, jobs in content["phases"].items()},
-            commands=[Command(command=one["command"], jobs=texts(one["jobs"])) for one in list(content["commands"])],
+            phases={phase: job_names(jobs) for phase, jobs in content["phases"].items()},
+            commands=[
+                Command(command=one["command"], jobs=job_names(one["jobs"])) for one in list(content["commands"])
+            ],
         )
         _check(record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable(f"{SWEEP_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
     return record
-
-
-def _seeds(content: Any) -> list[int]:
-    if not isinstance(content, list) or any(type(seed) is not int for seed in content):
-        raise ValueError(f"{json.dumps(content)[:40]} is not a list of seeds")
-    return content
 
 
 def _check(record: SweepRecord) -> None:

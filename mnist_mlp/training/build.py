@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from mnist_mlp.data.batches import batch_sizes
@@ -21,6 +21,7 @@ from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.errors import ConfigError, InvalidArgument
+from mnist_mlp.training.heeded import Values, follows_rates
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
 from mnist_mlp.training.schedules import Schedule, constant
@@ -184,7 +185,7 @@ class Trial(NamedTuple):
 
     parts: Parts
     step: Step
-    parameters: Sequence[tuple[Tensor, Tensor | None]]
+    parameters: Values
 
 
 def tried(config: Mapping[str, Any]) -> Trial:
@@ -197,7 +198,6 @@ def tried(config: Mapping[str, Any]) -> Trial:
 
 def _tried(config: Mapping[str, Any]) -> Trial:
     parts = build(config, torch.device("cpu"))
-    try_schedule(parts.schedule, config, len(parts.data.train))
     images, labels = parts.data.train.take(slice(0, TRIAL_IMAGES))
     with explained("model", config["model"]):
         logits = parts.model(images)
@@ -215,23 +215,33 @@ def _tried(config: Mapping[str, Any]) -> Trial:
     ]
     with explained("optim", config["optim"]):
         step.update()
+    try_schedule(parts.schedule, config, len(parts.data.train), parameters)
     return Trial(parts, step, parameters)
 
 
-def try_schedule(schedule: Schedule | None, config: Mapping[str, Any], images: int) -> None:
-    """Raise what a schedule would raise during the run.
+def try_schedule(schedule: Schedule | None, config: Mapping[str, Any], images: int, parameters: Values) -> None:
+    """Raise what a schedule would raise during the run, and refuse one that the optimizer does not follow.
 
     Args:
         schedule: Schedule; None leaves the optimizer its rates.
         config: Plain configuration.
         images: Number of training images.
+        parameters: Values that the optimizer is tried on, with gradients.
 
     Raises:
-        ConfigError: A factor is no number in [0, 1].
+        ConfigError: A factor is no number in [0, 1], or later rates have no effect on this optimizer.
     """
-    if schedule:
-        with explained("schedule", config["schedule"]):
-            schedule.try_out(steps_of(config, images))
+    if not schedule:
+        return
+    node = config["schedule"]
+    with explained("schedule", node):
+        is_changing = schedule.try_out(steps_of(config, images))
+    if is_changing and not follows_rates(lambda values: make_optimizer(config["optim"], values), parameters):
+        key = "warmup" if getattr(schedule.shape, "func", None) is constant else "_target_"
+        raise ConfigError(
+            f"schedule.{key}={node[key]}: expected schedule=constant with schedule.warmup=0, since changes of the "
+            f"learning rate after the first step have no effect on optim._target_={config['optim']['_target_']}."
+        )
 
 
 def steps_of(config: Mapping[str, Any], images: int) -> int:
@@ -266,8 +276,10 @@ def data_digest(data: Mapping[str, Any]) -> str:
 # The jobs that one process runs mostly share their data, so the last ones used are kept. Keys are JSON, to be hashable.
 @functools.lru_cache(maxsize=2)
 def _dataset(data: str) -> tuple[Dataset, str]:
-    dataset = call_target("data", json.loads(data), Dataset)
-    return dataset, dataset.digest()
+    node = json.loads(data)
+    dataset = call_target("data", node, Dataset)
+    with explained("data", node):
+        return dataset, dataset.digest()
 
 
 @functools.lru_cache(maxsize=2)
@@ -275,7 +287,7 @@ def _splits(data: str) -> Splits:
     node = json.loads(data)
     split = {key: node.pop(key) for key in SPLIT_KEYS}
     dataset, _ = _dataset(json.dumps(node, sort_keys=True))
-    with explained("data", split):
+    with explained("data", split | {"_target_": node["_target_"]}):
         return make_splits(dataset, **split)
 
 

@@ -81,9 +81,9 @@ class KindCheck:
                     self._try_init(config)
                 if "optim" in groups:
                     self._try_optimizer(config)
-                if "schedule" in groups:
+                if "schedule" in groups or not self._is_known:
                     schedule = build.make_schedule(config["schedule"])
-                    build.try_schedule(schedule, config, len(self.parts.data.train))
+                    build.try_schedule(schedule, config, len(self.parts.data.train), self._parameters)
         except Exception:  # of user-defined code, too; `build.check` explains it
             return False
         return True

@@ -125,11 +125,15 @@ class Schedule:
         allowed = "a function of progress in [0, 1] whose factor of the learning rate is a number from 0 to 1, not "
         raise InvalidArgument("_target_", name_of(self.shape), f"{allowed}{factor} at {progress:g}")
 
-    def try_out(self, steps: int) -> None:
-        """Raise what `factor` would raise at one of the run's steps; of a very long run, at one of very many."""
+    def try_out(self, steps: int) -> bool:
+        """Raise what `factor` would raise at one of the run's steps; of a very long run, at one of very many.
+
+        Returns:
+            Whether the rate changes during the run.
+        """
         self._at(0.0)  # whatever is left of the run after a warm-up
-        for step in (*range(1, steps + 1, max(1, steps // TRIED)), *([steps] if steps else [])):
-            self.factor(step, steps)
+        tried = (*range(1, steps + 1, max(1, steps // TRIED)), *([steps] if steps else []))
+        return len({self.factor(step, steps) for step in tried}) > 1
 
 
 class Rates:

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 
 from mnist_mlp.run import schema
 from mnist_mlp.run.environment import extra_with
-from mnist_mlp.run.errors import ConfigError, InvalidArgument, UserError
+from mnist_mlp.run.errors import ConfigError, InvalidArgument, InvalidData, UserError
 
 T = TypeVar("T")
 
@@ -140,6 +140,8 @@ def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
         raise
     except InvalidArgument as error:
         raise ConfigError(f"{group}.{error}") from error
+    except InvalidData as error:
+        raise ConfigError(f"{group}._target_={node['_target_']}: {error}") from error
     except Exception as error:  # a target may be anybody's code; HYDRA_FULL_ERROR=1 shows where in it
         settings = {k: v for k, v in node.items() if not k.startswith("_")} or {"_target_": node.get("_target_")}
         given = ", ".join(f"{group}.{k}={v}" for k, v in settings.items())

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.values import as_typed, sort_key
+from mnist_mlp.report.analysis.values import as_typed, sort_key, told_apart
 from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 from mnist_mlp.run import schema
 from mnist_mlp.run.errors import UserError
@@ -48,10 +48,11 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
     """Configuration keys with several values that the choice of their group's option does not explain."""
 
     def varies(key: str) -> bool:
-        if runs[key].nunique(dropna=False) < 2:  # as of most keys, and faster to see
+        values = told_apart(runs[key])
+        if values.nunique(dropna=False) < 2:  # as of most keys, and faster to see
             return False
         group = key.partition(".")[0]
-        parts = runs.groupby(group)[key] if group in schema.GROUPS and group != key else [(None, runs[key])]
+        parts = values.groupby(runs[group]) if group in schema.GROUPS and group != key else [(None, values)]
         return any(part.nunique(dropna=False) > 1 for _, part in parts)
 
     keys = [key for key in runs.columns if key not in FACTS and not key.startswith(ENVIRONMENT)]
@@ -179,8 +180,7 @@ def once(results: Results, by: Sequence[str]) -> Results:
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
     """Those of the varying keys that may be tuned, are not compared, and take several values within one cell."""
     keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in (*by, *CODE)]
-    cells = runs.groupby(CELL)
-    return [key for key in keys if (cells[key].nunique(dropna=False) > 1).any()]
+    return [key for key in keys if (told_apart(runs[key]).groupby(runs[CELL]).nunique(dropna=False) > 1).any()]
 
 
 def has(runs: pd.DataFrame, key: str) -> pd.Series:

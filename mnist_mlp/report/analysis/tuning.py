@@ -88,7 +88,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
             ),
         )
     yield from _ties(runs, tuned, how)
-    of_setting = ended(runs).groupby([CELL, *tuned], dropna=False)[REPLICATE].agg(frozenset)
+    of_setting = ended(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].agg(frozenset)
     uneven = of_setting.groupby(level=0).nunique()
     if (uneven > 1).any():
         yield Note(

@@ -27,6 +27,12 @@ def as_typed(value: object) -> str:
     return "null" if value is None else str(value)
 
 
+def told_apart(values: pd.Series) -> pd.Series:
+    """Return values as texts if booleans are among numbers, since true equals 1 for pandas; missing ones stay."""
+    kinds = {*map(type, values)} if values.dtype == object else set()
+    return values.map(as_typed).where(values.notna()) if bool in kinds and kinds & {int, float} else values
+
+
 def as_said(fact: object) -> str:
     """What is no value of a configuration, such as a version: a text as it is."""
     return fact if isinstance(fact, str) else as_typed(fact)

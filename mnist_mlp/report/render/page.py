@@ -167,7 +167,7 @@ def sweep_commands(sweep: Path) -> list[str]:
         is_study = EXPERIMENT in map(key_of, overrides["task"])  # which is a sweep without -m
         flags = [] if is_study else ["-m"]
         return [shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
         return []
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mnist_mlp.report import compared
 from mnist_mlp.report.load import Results, load
+from mnist_mlp.report.render.page import sweep_commands
 from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
@@ -298,3 +299,8 @@ def test_read_damaged_file_of_sweep_is_named(sweep: Path, tmp_path: Path, name: 
     (tmp_path / name).write_text(content.replace(before, after, 1))
     with pytest.raises(Unreadable, match=f"^{name}: not one of this project's"):
         read[name](tmp_path / name)
+
+
+def test_deeply_nested_multirun_file_gives_no_command(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text("[" * 3000)
+    assert sweep_commands(tmp_path) == []

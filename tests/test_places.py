@@ -91,13 +91,13 @@ def test_second_command_within_a_second_has_a_directory_of_its_own(
     for taken in (None, RUN_FILE, RUN_FILE):
         checks, config = ChecksAndReport(), composed("data=digits", "hydra.mode=RUN")
         with read_write(config):
-            config.hydra.run.dir = "outputs/13-00-00"
+            config.hydra.run.dir = "outputs/${now:%Y-%m-%d}"  # as if the second lasted
         checks.on_run_start(config)
         tops.append(config.hydra.run.dir)
         if taken:
             (tmp_path / tops[-1] / taken).touch()
             checks.on_run_end(config)
-    assert tops == ["outputs/13-00-00", "outputs/13-00-00_2", "outputs/13-00-00_3"]
+    assert tops == [tops[0], f"{tops[0]}_2", f"{tops[0]}_3"]
 
 
 def test_failure_without_a_log_points_to_what_was_written(command: Command, throwing: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class ChecksAndReport(Callback):
             if config.dry_run:
                 print(f"would train into {_checked(Path(config.hydra.run.dir), config.force)}")
                 sys.exit()
-            if {"hydra.run.dir"}.isdisjoint(map(configuration.key_of, config.hydra.overrides.hydra)):
+            if "${now:" in str(config.hydra.run._get_node("dir")._value()):  # as unless the user names a directory
                 with read_write(config):
                     config.hydra.run.dir = str(self._hold_first(Path(config.hydra.run.dir)))
             else:

@@ -87,17 +87,17 @@ def test_second_command_within_a_second_has_a_directory_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tops = []
-    for taken in (None, RUN_FILE, RUN_FILE):
-        checks, config = ChecksAndReport(), composed("data=digits", "hydra.mode=RUN")
+    commands, tops = [ChecksAndReport() for _ in range(3)], []
+    for command in commands:
+        config = composed("data=digits", "hydra.mode=RUN")
         with read_write(config):
             config.hydra.run.dir = "outputs/${now:%Y-%m-%d}"  # as if the second lasted
-        checks.on_run_start(config)
+        command.on_run_start(config)
         tops.append(config.hydra.run.dir)
-        if taken:
-            (tmp_path / tops[-1] / taken).touch()
-            checks.on_run_end(config)
-    assert tops == [tops[0], f"{tops[0]}_2", f"{tops[0]}_3"]
+        if len(tops) == 2:
+            (tmp_path / tops[1] / RUN_FILE).touch()
+            command.on_run_end(config)
+    assert tops == [tops[0], f"{tops[0]}_2", f"{tops[0]}_3"]  # of which the first is still being trained
 
 
 def test_failure_without_a_log_points_to_what_was_written(command: Command, throwing: Path, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_sort_key_of_any_values_is_their_natural_order() -> None:
 def test_notes_name_cells_and_values_in_their_natural_order(tmp_path: Path, write_run: Write) -> None:
     depths = [[64] * depth for depth in (8, 4, 2)]
     for number, (hidden, lr) in enumerate(product(depths, (0.1, 0.01))):
-        run = {"model": {"hidden": hidden}, "lr": lr, "log_interval": number + 1, "own": 16 - len(hidden)}
+        run = {"model": {"hidden": hidden, "own": 16 - len(hidden)}, "lr": lr, "log_interval": number + 1}
         write_run(**run, test=[0.1, 0.5 + lr])
         write_run(**run | {"optim": "sgd"}, status="diverged", reason="nan")
     said = notes(tmp_path, by=["optim", "model.hidden"])
@@ -203,7 +203,7 @@ def test_notes_name_cells_and_values_in_their_natural_order(tmp_path: Path, writ
     assert f"({', '.join(f'{cell}: 2' for cell in of_sgd)})" in said["Divergences"]
     edges = said["Best optim.lr at the edge of what was tried"]
     assert f"larger values for {', '.join(f'{cell} (0.1)' for cell in of_adam)}" in edges
-    values = [part.split(" in ")[0] for part in said["Cells differ in own too"].split("; ")[:3]]
+    values = [part.split(" in ")[0] for part in said["Cells differ in model.own too"].split("; ")[:3]]
     assert values == ["8", "12", "14"]
 
 

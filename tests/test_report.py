@@ -229,7 +229,8 @@ def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summari
     for number, depth in enumerate(depths):
         for optim in ("adam", "sgd"):
             for seed in (0, 1, 2):
-                more = {"model": {"hidden": [64] * depth}, "own": [None, 16, 128][number], "log_interval": number + 1}
+                own = [None, 16, 128][number]
+                more = {"model": {"hidden": [64] * depth, "own": own}, "log_interval": number + 1}
                 test = [0.1, 0.5 + depth / 100 + (seed + depth * (optim == "sgd")) % 3 / 100]
                 write_run(optim=optim, seed=seed, test=test, **more)
                 write_run(optim=optim, seed=seed + 3, test=test, **more)
@@ -246,8 +247,8 @@ def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summari
 @pytest.mark.parametrize("values", [[None, 128, 16, 2], [[64] * 4, [8], [64, 8]], ["b", "a"], [True, False]])
 def test_cells_of_equal_score_stand_in_natural_order(tmp_path: Path, write_run: Write, values: list[Any]) -> None:
     for number, value in enumerate(values):
-        write_run(own=value, log_interval=number + 1)
-    found = compare(load([tmp_path / "sweep"]), 0.97, ["own"]).summary["own"]
+        write_run(model={"own": value}, log_interval=number + 1)
+    found = compare(load([tmp_path / "sweep"]), 0.97, ["model.own"]).summary["model.own"]
     ordered = sorted((as_typed(value) for value in values if value is not None), key=lambda text: sort_key(text))
     assert list(map(as_typed, found)) == [*map(str, ordered), *(["null"] if None in values else [])]
 

@@ -48,7 +48,7 @@ SMALL = ("data=digits", "data.train_size=300", "data.val_size=100", "epochs=1")
 NO_REPORT = "~hydra.callbacks.checks_and_report"
 CONFIRMED = (
     *("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-3,1e-2,1e-1", "seed=0,1", *SMALL, NO_REPORT),
-    "hydra.sweeper.confirm={seed:[10,11,12],epochs:2}",
+    *("hydra.sweeper.confirm={seed:[10,11,12],epochs:2}", "hydra.sweeper.select=once"),
 )
 SEQUENTIAL = (
     *("-m", "init=he,lecun", "optim=adam,adagrad", "seed=0,1,2", *SMALL, NO_REPORT),
@@ -56,7 +56,7 @@ SEQUENTIAL = (
 )
 BOTH = (
     *("-m", "optim=adam,sgd", "optim.lr=1e-3,1e-1", "seed=0,1", *SMALL, NO_REPORT),
-    "hydra.sweeper.confirm={seed:[10,11,12]}",
+    *("hydra.sweeper.confirm={seed:[10,11,12]}", "hydra.sweeper.select=once"),
     *("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=9", "hydra.sweeper.batch=3"),
 )
 # The sweeps, and the numbers of finished runs at which each is killed: twice in each phase.

@@ -289,7 +289,10 @@ def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
     [
         ("hydra/sweeper=optuna", "it is not installed; pip install -e '.[optuna]' brings it"),
         ("hydra/sweeper=optun", "there is no such option; allowed are basic, grid"),
-        ("init=he,lecun", "several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "),
+        (
+            "init=he,lecun",
+            "several values make a sweep, by -m. A list is written as init=[he,lecun], a text with a comma as ",
+        ),
         ("epochs =3", "allowed is KEY=VALUE, without blanks around the ="),
         ("epochs", "allowed is KEY=VALUE, without blanks around the ="),
         ("experimnt=smoke", "there is no such key (did you mean experiment?); allowed are data, model, "),

@@ -63,6 +63,10 @@ def test_broken_study_leaves_other_commands_alone(study: Plan) -> None:
         ('hydra: {sweeper: {params: {seed: "0,"}}}', "seed=0,: this is none of Hydra's overrides"),
         ('hydra: {sweeper: {params: {optim: "adam,0.1"}}}', "optim=0.1: expected an option of the group optim."),
         ("optim: null", "experiment=mine: optim: allowed is settings"),
+        (
+            "hydra: {sweeper: {gird: 3}}",
+            "experiment=mine: hydra.sweeper.gird: there is no such key (did you mean hydra.",
+        ),
     ],
 )
 def test_wrong_content_of_a_study_ends_with_one_line(study: Plan, content: str, words: str) -> None:
@@ -98,5 +102,6 @@ def test_study_from_a_config_directory_is_a_sweep_or_refused(study: Plan, tmp_pa
     assert study("", *command).err.startswith("error: experiment=theirs: expected -m, as a study from --config-dir")
     assert "multirun/theirs: 2 jobs" in study("", *command, "-m").out
     assert "would train" in study("", *command, "hydra.mode=RUN").out
-    path.write_text(content)
-    assert "# @package _global_" in study("", *command, "-m").err
+    for header in ("", "defaults: [override /hydra/launcher: basic]\n"):
+        path.write_text(header + content)
+        assert "# @package _global_" in study("", *command, "-m").err

@@ -43,7 +43,7 @@ class ChecksAndReport(Callback):
 
             for given in config.hydra.overrides.hydra:
                 if (key := configuration.key_of(given)).startswith(
-                    (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS)
+                    (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS, "hydra.sweep.")
                 ):
                     raise UserError(f"{key}: this makes a sweep, by -m")
             study = config.hydra.runtime.choices.get(EXPERIMENT)
@@ -51,6 +51,8 @@ class ChecksAndReport(Callback):
                 raise UserError(
                     f"{EXPERIMENT}={study}: expected -m, as a study from --config-dir is a sweep that does not say so"
                 )
+            if not config.hydra.run.dir:
+                raise UserError("hydra.run.dir=: expected a directory, such as outputs/mine")
             build.check(configuration.plain(config))
             if config.dry_run:
                 print(f"would train into {_checked(Path(config.hydra.run.dir), config.force)}")

@@ -85,14 +85,14 @@ def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingPr
     if not __debug__:
         sys.exit("error: PYTHONOPTIMIZE, python -O: expected neither, as Hydra's parser relies on assertions")
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
+    sys.argv[1:] = flags_first(sys.argv[1:])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
     for study in (one.partition("=")[2] for one in sys.argv[1:] if configuration.key_of(one) == schema.EXPERIMENT):
         if "," in study:  # Hydra would compose them over one another and sweep over neither's parameters
-            sys.exit("error: experiment=A,B: allowed is one study at a time, as each has parameters of its own")
+            sys.exit(f"error: experiment={study}: expected one study at a time, as each has parameters of its own")
         if study in broken_studies:
             sys.exit(f"error: {schema.EXPERIMENT}={study}: {broken_studies[study]}")
-    sys.argv[1:] = flags_first(sys.argv[1:])
     try:
         messages.check_groups(sys.argv[1:])
         with environment_variables(HYDRA_FULL_ERROR="1"):  # Hydra lets exceptions through, to be explained here

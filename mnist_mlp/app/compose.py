@@ -150,6 +150,8 @@ def sweep_directory(sweep: DictConfig, job: DictConfig | None = None) -> str:
         raise _several_directories(sweep, "one depends on a job's number") from error
     if of_job != directory:
         raise _several_directories(sweep, f"{directory} and {of_job}")
+    if not directory:
+        raise ConfigError("hydra.sweep.dir=: expected a directory, such as multirun/mine")
     return directory
 
 

@@ -24,8 +24,10 @@ SWEEPER_KEYS = tuple(
     f"hydra.sweeper.{key}"
     for key in ("grids", "trials", "compare", "confirm", "select", "until_decided", "max_seeds", "batch", "margin")
 )
+PARAMS = "hydra.sweeper.params"
 CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # by options
 LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (hydra, omegaconf, yaml) if module.__file__)
+HEADER = "expected settings at the top. A study in --config-dir begins with the line # @package _global_"
 LONGEST = 400  # characters of an explanation that is a library's own
 
 
@@ -43,12 +45,16 @@ def check_groups(overrides: Iterable[str]) -> None:
         overrides: Overrides of a command or a job; what Hydra cannot parse is left to Hydra.
 
     Raises:
-        ConfigError: One gives a group a number, a list or nothing.
+        ConfigError: One gives a group a number, a list, a file or nothing, or adds or removes it.
     """
     for given in overrides:
-        group = configuration.key_of(given)
-        if group not in CHOSEN or given.startswith("~"):
+        group, value = configuration.key_of(given), given.partition("=")[2]
+        if group.startswith(PARAMS):
+            raise ConfigError(f"{given}: expected values without {PARAMS}, as in seed=0,1, since only studies have it")
+        if group not in CHOSEN:
             continue
+        if given[0] in "+~" and not value.startswith("{"):  # a mapping changes settings of the option
+            raise ConfigError(f"{given}: expected {group}=OPTION, as no group can be added or removed")
         try:
             parsed = OverridesParser.create().parse_override(given)
         except HydraException:
@@ -58,10 +64,12 @@ def check_groups(overrides: Iterable[str]) -> None:
                 f"{given}: expected an option of the group {group}. python run.py --help lists the options of each "
                 "group."
             )
+        if value.endswith((".yaml", ".yml")):
+            raise ConfigError(f"{given}: expected the name of the option, {group}={value.rpartition('.')[0]}")
 
 
 def _values(parsed: Override) -> list[Any]:
-    """Return the values of an override, as far as Hydra has parsed them; a mapping changes settings of an option."""
+    """Return the values of an override, as far as Hydra has parsed them."""
     value = parsed.value()
     if isinstance(value, ChoiceSweep):
         return list(value.list)
@@ -93,10 +101,11 @@ def _explanation(error: Exception) -> str:
     if wrong := re.match(r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'", text):
         key, value = wrong.groups()
         return f"{key}={value}: expected one value. A list is written in brackets, as in '{key}=[{value}]'"
-    if wrong := re.match(r"Ambiguous value for argument '(.*)'", text):
+    if wrong := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
+        key, value = wrong.groups()
         return (
-            f"{wrong.group(1)}: several values make a sweep, by -m; --help, --cfg and --info go with one value a key; "
-            "a list is written as key=[a,b], a text with a comma as key=\\'a,b\\'"
+            f"{key}={value}: several values make a sweep, by -m. A list is written as {key}=[{value}], a text with a "
+            f"comma as {key}=\\'{value}\\'; --help, --cfg and --info take one value for each key"
         )
     if re.match(r"(mismatched|extraneous|no viable alternative at) input|token recognition error", text):
         subject = getattr(error, "override", None) or text.splitlines()[0]
@@ -114,7 +123,9 @@ def _explanation(error: Exception) -> str:
     if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
         key, value = wrong.groups()
         if setting := schema.find_setting(key):
-            return f"{key}={value}: allowed is {schema.allowed(setting)}"
+            values = value[1:-1] if value.startswith("[") and setting.type != list[int] else ""
+            hint = f". Several values to sweep over are written as {key}={values}" if values else ""
+            return f"{key}={value}: allowed is {schema.allowed(setting)}{hint}"
         if error.__cause__:
             why = str(error.__cause__).splitlines()[0]
             why = why.replace("Cannot merge DictConfig with ListConfig", "allowed is {key:value}, and no list")
@@ -124,18 +135,17 @@ def _explanation(error: Exception) -> str:
         return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
     if wrong := re.match(r"Could not override '([^'@]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
         key, value = wrong.groups()
-        if key.startswith("hydra."):
-            hint = schema.nearest(key, SWEEPER_KEYS)
-            return f"{key}={value}: there is no such key{hint}; python run.py --cfg hydra lists what Hydra has"
-        return schema.unknown_key(key, value, _beside(key))
+        return _unknown(key, value)
+    if wrong := re.match(rf"In '({schema.EXPERIMENT}/\S+)': Could not override '\S+@{schema.EXPERIMENT}\.", text):
+        return f"{wrong.group(1).replace('/', '=', 1)}: {HEADER}"
     if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study, or an option of a group
         place, why, key = wrong.groups()
         if setting := schema.find_setting(key):
             why = f"{key}: allowed is {schema.allowed(setting)}"
         elif key.partition(".")[0] == schema.EXPERIMENT:
-            why = "expected settings at the top. A study in --config-dir begins with the line # @package _global_"
+            why = HEADER
         elif re.match("Key '.*' not in", why):
-            why = schema.unknown_key(key, MISSING, _beside(key))
+            why = _unknown(key, MISSING)
         elif key and key not in why:
             why = f"{key}: {why}"
         return f"{place.replace('/', '=')}: {why}"
@@ -169,6 +179,14 @@ def _subject(error: BaseException) -> str:
             return str(found.input_line)
     files = [of_frame.get("config_path") for of_frame in variables]
     return next((file for file in reversed(files) if isinstance(file, str) and not Path(file).is_absolute()), "")
+
+
+def _unknown(key: str, value: str) -> str:
+    if key.startswith("hydra."):
+        given = key if value == MISSING else f"{key}={value}"
+        hint = schema.nearest(key, SWEEPER_KEYS)
+        return f"{given}: there is no such key{hint}; python run.py --cfg hydra lists what Hydra has"
+    return schema.unknown_key(key, value, _beside(key))
 
 
 def _beside(key: str) -> Sequence[str]:

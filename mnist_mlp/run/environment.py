@@ -137,6 +137,11 @@ def _is_own(name: str) -> bool:
     return not LIBRARY_FOLDERS & set(file.parts) and not file.is_relative_to(STANDARD_LIBRARY)
 
 
+def is_users(name: str) -> bool:
+    """Return whether a file is user-defined code: neither a library's nor this package's."""
+    return Path(name).is_file() and _is_own(name) and not Path(name).is_relative_to(Path(mnist_mlp.__file__).parent)
+
+
 @functools.cache
 def _digest_and_imports(name: str, file: Path) -> tuple[str, list[str]]:
     """SHA-256, hexadecimal, of a module's file, and the dotted names that may be modules it imports."""

@@ -5,15 +5,17 @@ import inspect
 import math
 import pydoc
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from mnist_mlp.run import schema
-from mnist_mlp.run.environment import extra_with
+from mnist_mlp.run.environment import extra_with, is_users
 from mnist_mlp.run.errors import ConfigError, InvalidArgument, InvalidData, UserError
 
 T = TypeVar("T")
@@ -145,4 +147,10 @@ def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
     except Exception as error:  # a target may be anybody's code; HYDRA_FULL_ERROR=1 shows where in it
         settings = {k: v for k, v in node.items() if not k.startswith("_")} or {"_target_": node.get("_target_")}
         given = ", ".join(f"{group}.{k}={v}" for k, v in settings.items())
-        raise ConfigError(f"{given}: this cannot be used: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{given}: this cannot be used: {type(error).__name__}{_place(error)}: {error}") from error
+
+
+def _place(error: Exception) -> str:
+    """Return the last line of user-defined code that an exception went through; empty if there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
+    return f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -168,14 +168,16 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
         if name == "code":  # a user's own, of those runs alone that use it
             columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
-        different = [
-            f"{column.removeprefix(ENVIRONMENT)} {listed(_facts(values))}"
+        different = {
+            column: f"{column.removeprefix(ENVIRONMENT)} {listed(_facts(values))}"
             for column, values in columns.items()
             if values.nunique(dropna=False) > 1
-        ]
+        }
         if different:
-            slow = " Seconds do not compare." if name == "hardware" else ""
-            yield Note(f"Different {name}", f"the runs come from {'; '.join(different)}.{slow}")
+            advice = " Seconds do not compare." if name == "hardware" else ""
+            if any(column.startswith(OWN_CODE) for column in different):
+                advice = " The sweep's command with force=changed trains the runs of the older code again."
+            yield Note(f"Different {name}", f"the runs come from {'; '.join(different.values())}.{advice}")
     # Where every cell has some of each, as when a sweep was resumed under another launcher, cells still compare.
     steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
     if steps.nunique() > 1:

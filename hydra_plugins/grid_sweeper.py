@@ -9,6 +9,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import II, DictConfig, OmegaConf, read_write
 
@@ -92,7 +93,7 @@ class GridSweeper(BasicSweeper):
         last = {key: (given.get_key_element(), found) for given, key, found in ranges}  # the command line's counts
         searched = {as_given: found for as_given, found in last.values() if found is not None}
         crossed = [given for given, key, found in ranges if found is None and last[key][1] is None]
-        check_counts(crossed)
+        check_counts({given.get_key_element(): given for given in crossed}.values())
         (combinations,) = self.split_arguments(crossed, max_batch_size=None)
         grids = self._as_written("grids")
         chosen = hydra.runtime.choices[GROUP]
@@ -128,15 +129,17 @@ class GridSweeper(BasicSweeper):
         directory = Path(sweep_directory(config))
 
         def launch(jobs: Sequence[Job]) -> None:
-            OmegaConf.save(config, directory / "multirun.yaml")
-            if HOLDER not in map(key_of, config.hydra.overrides.hydra) and (holder := holder_of(directory)):
-                with read_write(config):
-                    config.hydra.overrides.hydra.append(f"{HOLDER}={holder}")  # so that each job's configuration has it
+            given = [one for one in config.hydra.overrides.hydra if key_of(one) != HOLDER]
+            with read_write(config):
+                config.hydra.overrides.hydra = given
+                OmegaConf.save(config, directory / "multirun.yaml")
+                config.hydra.overrides.hydra = [*given, f"{HOLDER}={holder_of(directory)}"]  # for the jobs to read
             size = self.max_batch_size or len(jobs)
             for first in range(0, len(jobs), size):
                 batch = jobs[first : first + size]
                 for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
                     _ = result.return_value  # raises what kept a job from starting
+                configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # a job here has silenced the console
 
         compositions, kinds = Compositions(loader), dict[str, Kind]()
 

@@ -59,5 +59,8 @@ def _as_program(arguments: list[str], directory: Path) -> Iterator[None]:
         finally:
             GlobalHydra.instance().clear()
             HydraConfig.instance().cfg = None
+            for handler in root.handlers:
+                if handler not in handlers:
+                    handler.close()
             root.handlers[:], sys.path[:] = handlers, path
             root.setLevel(level)

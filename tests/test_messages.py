@@ -45,6 +45,8 @@ OPTION = "expected an option of the group"
         ("hydra.sweep.dir=multirun/mine", "hydra.sweep.dir: this makes a sweep, by -m"),
         ("hydra.run.dir=", "hydra.run.dir=: expected a directory"),
         ("-m hydra.sweep.dir= seed=0,1", "hydra.sweep.dir=: expected a directory"),
+        ("force=changed", "force=changed: expected true or false, as only a sweep keeps some of its runs"),
+        ("force='true'", "force=true: allowed is false or true or changed, and no text such as 'true'"),
         ("~seed", "~seed: expected a key that a run can do without"),
         ("~data.val_size", "~data.val_size: expected a key that a run can do without"),
         ("=3", "=3: Config group override must be a string"),
@@ -65,6 +67,13 @@ def test_wrong_command_ends_with_one_line(tmp_path: Path, command: str, words: s
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dry_run_trains_nothing_under_any_sweeper(tmp_path: Path) -> None:
+    basic = ("hydra/sweeper=basic", "hydra/launcher=basic", "~hydra.callbacks.checks_and_report")
+    for flags in (("-m", "seed=0,1"), ()):
+        assert planned(*flags, *basic, *SMALLER, directory=tmp_path).status == 0
+    assert list(tmp_path.rglob("metrics.csv")) == []
+
+
 def test_flag_between_overrides_counts(tmp_path: Path) -> None:
     answer = planned("optim=adam,sgd", "-m", "seed=0,1", *SMALLER, directory=tmp_path)
     assert "4 jobs, 0 skipped" in answer.out
@@ -79,6 +88,8 @@ def test_flag_between_overrides_counts(tmp_path: Path) -> None:
         ("a=1 --info b=2", "--info=all a=1 b=2"),
         ("~a --cfg job -p b", "--cfg job -p b ~a"),
         ("a=1 --cfg", "--cfg a=1"),
+        ("a=1 --config-di x b=2", "--config-di x a=1 b=2"),
+        ("a=1 --config-dir=x b=2", "--config-dir=x a=1 b=2"),
     ],
 )
 def test_flags_first_keeps_values_and_order(given_: str, ordered: str) -> None:

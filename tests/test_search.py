@@ -171,6 +171,7 @@ def test_search_of_a_key_given_twice_counts_once_whatever_its_prefix(combination
     [
         (["-m", "++hydra.sweep.dir=mine", "++force=true"], "-m ++hydra.sweep.dir=mine"),
         (["+experiment=smoke"], "+experiment=smoke"),
+        (["experiment=smoke", "force=changed"], "experiment=smoke force=changed"),
         (["-m", "++seed=0,1"], "-m ++seed=0,1 hydra.sweep.dir=here"),
     ],
 )
@@ -179,3 +180,7 @@ def test_resume_command_looks_at_keys_without_their_prefix(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["run.py", *arguments])
     assert resume_command(Path("here")) == f"python run.py {resumed}"
+
+
+def test_key_given_twice_counts_by_its_last_values(combinations: Combinations) -> None:
+    assert combinations("seed=range(0,2000000)", "seed=5") == [["seed=5"]]

@@ -112,6 +112,16 @@ def test_other_values_extend_the_search(tmp_path: Path) -> None:
     assert comparison.runs["phase"].value_counts().to_dict() == {"search": 12, "confirm": 4}
 
 
+@pytest.mark.parametrize("select", [EACH, ONCE])
+def test_candidates_of_older_code_are_no_longer_selected(tmp_path: Path, select: str) -> None:
+    with sweep(tmp_path) as here:
+        here.run(jobs((0.05, 0.1, 0.2), (0, 1)), select=select)
+        for path in tmp_path.glob(f"*lr0.2_*/{RUN_FILE}"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"code": {"mine": "a" * 64}}))
+        here.run(jobs((0.05, 0.1), (0, 1)), select=select)
+        assert {*here.rates().values()} == {0.1}
+
+
 def test_listed_seeds_stay_paired(tmp_path: Path) -> None:
     with sweep(tmp_path) as here:
         here.run(jobs((0.1, 0.2), (1, 2)), {"seed": [10, 11]})

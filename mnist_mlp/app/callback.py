@@ -3,8 +3,8 @@
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import chain, count
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from mnist_mlp.app.sweep import command_line
 from mnist_mlp.run import configuration
 from mnist_mlp.run.errors import UserError, in_words
 from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.schema import EXPERIMENT
+from mnist_mlp.run.schema import CHANGED, EXPERIMENT
 from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.holding import InUse, holding
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
@@ -54,25 +54,36 @@ class ChecksAndReport(Callback):
             if not config.hydra.run.dir:
                 raise UserError("hydra.run.dir=: expected a directory, such as outputs/mine")
             build.check(configuration.plain(config))
+            directory = Path(config.hydra.run.dir)
+            is_dated = "${now:" in str(config.hydra.run._get_node("dir")._value())  # as unless the user names one
+            if config.force == CHANGED:
+                raise UserError(f"force={CHANGED}: expected true or false, as only a sweep keeps some of its runs")
+            if not is_dated and _has_run(directory) and not config.force:
+                raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
+            places = _numbered(directory) if is_dated and not config.force else iter([directory])
             if config.dry_run:
-                print(f"would train into {_checked(Path(config.hydra.run.dir), config.force)}")
+                print(f"would train into {next(place for place in places if config.force or not _has_run(place))}")
                 sys.exit()
-            if "${now:" in str(config.hydra.run._get_node("dir")._value()):  # as unless the user names a directory
-                with read_write(config):
-                    config.hydra.run.dir = str(self._hold_first(Path(config.hydra.run.dir)))
-            else:
-                self.held.enter_context(holding(_checked(Path(config.hydra.run.dir), config.force)))
+            with read_write(config):
+                config.hydra.run.dir = str(self._hold_first(places, config.force))
 
-    def _hold_first(self, directory: Path) -> Path:
-        """Hold, and return, this directory; another if another command given within the same second has it."""
-        places = chain([directory], (directory.with_name(f"{directory.name}_{number}") for number in count(2)))
+    def _hold_first(self, places: Iterator[Path], force: bool) -> Path:
+        """Hold, and return, the first of these directories that no run is in.
+
+        Raises:
+            InUse: Another process holds the last one.
+        """
+        in_use: InUse | None = None
         for place in places:
-            with suppress(InUse), ExitStack() as held:
-                held.enter_context(holding(place))
-                if not (place / RUN_FILE).exists():
-                    self.held = held.pop_all()
-                    return place
-        raise AssertionError("there is always another number")
+            try:
+                with ExitStack() as held:
+                    held.enter_context(holding(place))
+                    if force or not _has_run(place):
+                        self.held = held.pop_all()
+                        return place
+            except InUse as error:
+                in_use = error
+        raise in_use or UserError("no directory is left")
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
         """Let go of the run's directory."""
@@ -94,15 +105,15 @@ class ChecksAndReport(Callback):
             sys.exit(1)
 
 
-def _checked(directory: Path, force: bool | str) -> Path:
-    """Return the directory of a run, unless it has a result that would be lost.
+def _has_run(directory: Path) -> bool:
+    return (directory / RUN_FILE).exists()
 
-    Raises:
-        UserError: It has.
-    """
-    if (directory / RUN_FILE).exists() and not force:
-        raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
-    return directory
+
+def _numbered(directory: Path) -> Iterator[Path]:
+    """Return a directory, and then others for commands that were given within the same second."""
+    yield directory
+    for number in count(2):
+        yield directory.with_name(f"{directory.name}_{number}")
 
 
 @contextmanager

@@ -46,6 +46,8 @@ def run_job(config: DictConfig) -> float | None:
     Raises:
         JobFailed: it failed, and nobody else would notice.
     """
+    if config.dry_run:  # under another sweeper than ours, or without the callback, which end before
+        return None
     hydra, job = HydraConfig.get(), assignment(config)
     # Again, as this may be another process than the one that took the command.
     find_modules_in(hydra.runtime.cwd)

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import MISSING
-from omegaconf.errors import InterpolationResolutionError
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from mnist_mlp.run import configuration, schema
 from mnist_mlp.run.environment import STANDARD_LIBRARY, extra_with
@@ -28,6 +28,7 @@ PARAMS = "hydra.sweeper.params"
 CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # by options
 LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (hydra, omegaconf, yaml) if module.__file__)
 HEADER = "expected settings at the top. A study in --config-dir begins with the line # @package _global_"
+TRACEBACK = " (HYDRA_FULL_ERROR=1 in the environment shows where)"
 LONGEST = 400  # characters of an explanation that is a library's own
 
 
@@ -168,7 +169,8 @@ def _shortened(error: Exception) -> str:
     about = getattr(error, "full_key", None) or getattr(error, "override", None) or _subject(error)
     cause = str(error.__cause__ or "").partition("\n")[0] if isinstance(error, HydraException) else ""
     parts = [about if about not in first else "", first, cause if cause not in first else ""]
-    return ": ".join(part for part in parts if part)[:LONGEST]
+    is_odd = not isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)
+    return ": ".join(part for part in parts if part)[:LONGEST] + (TRACEBACK if is_odd else "")
 
 
 def _subject(error: BaseException) -> str:

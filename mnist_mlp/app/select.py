@@ -1,16 +1,17 @@
 """Selection of configurations by the results of a search, and the jobs that confirm the selections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import mnist_mlp
 from mnist_mlp.app.cells import names, table_with_results
 from mnist_mlp.app.confirm import Confirmation, MakeJobs, Replicates
 from mnist_mlp.run.choices import ALL_SEEDS, Candidate, Choices, Selection, recorded_choices, text_of
 from mnist_mlp.run.startup import importing
 from mnist_mlp.run.sweep_file import EACH
-from mnist_mlp.sweeps.jobs import FINISHED, Job, distinct, status_of
+from mnist_mlp.sweeps.jobs import Job, distinct, is_current
 
 
 class Confirmed(NamedTuple):
@@ -99,7 +100,7 @@ def _tuned_keys(choices: Choices) -> set[str]:
 
 
 def _with_recorded(candidates: Sequence[Candidate], recorded: Selection | None, directory: Path, how: str) -> Selection:
-    """Select among the candidates of a search and those on record that still have a result.
+    """Select among the candidates of a search and those on record that still have a result, of the code of today.
 
     Args:
         candidates: Candidates of the search, the best first.
@@ -110,17 +111,20 @@ def _with_recorded(candidates: Sequence[Candidate], recorded: Selection | None, 
     """
     from mnist_mlp.report.analysis.selection import preference
 
+    def has_results(jobs: Iterable[str]) -> bool:
+        return all(is_current(directory / job, mnist_mlp.__version__) for job in jobs)
+
     ours = {job for candidate in candidates for job in candidate.jobs}
     others = [
         candidate
         for candidate in (recorded.candidates if recorded else ())
-        if not ours & {*candidate.jobs} and all(status_of(directory / job) in FINISHED for job in candidate.jobs)
+        if not ours & {*candidate.jobs} and has_results(candidate.jobs)
     ]
     if how == EACH:
         ranked = sorted([*candidates, *others], key=lambda of: preference(of.accuracy, of.loss, of.configuration))
         return Selection(configuration=ranked[0].configuration, candidates=ranked, confirmed={})
     theirs = {*recorded.searched} if recorded else set()
-    if recorded and theirs > ours and all(status_of(directory / job) in FINISHED for job in theirs - ours):
+    if recorded and theirs > ours and has_results(theirs - ours):
         return replace(recorded, confirmed={})
     return Selection(configuration=candidates[0].configuration, candidates=candidates, confirmed={})
 

@@ -219,7 +219,8 @@ def command_line() -> str:
 
 def resume_command(directory: Path) -> str:
     """Return the command line that goes on with this sweep."""
-    arguments = [argument for argument in sys.argv[1:] if key_of(argument) != "force"]
+    repeatable = f"={schema.CHANGED}"  # what has been trained again is as it would be now
+    arguments = [one for one in sys.argv[1:] if key_of(one) != "force" or one.endswith(repeatable)]
     if {schema.EXPERIMENT, "hydra.sweep.dir"}.isdisjoint(map(key_of, arguments)):
         arguments.append(f"hydra.sweep.dir={directory}")
     return shlex.join(["python", sys.argv[0], *arguments])

@@ -96,10 +96,12 @@ def load(directories: Sequence[Path]) -> Results:
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
     of_sweep: dict[Path, Path | None] = {}
+    loops: dict[Path, None] = {}
     for top in directories:
         there = find_runs(top)
         of_sweep |= there.runs
-        problems += [Problem(str(link), f"not followed: it leads back to {link.resolve()}") for link in there.loops]
+        loops |= dict.fromkeys(there.loops)
+    problems += [Problem(str(link), f"not followed: it leads back to {link.resolve()}") for link in loops]
     files = read_sweep_files(sorted(filter(None, set(of_sweep.values()))))
     problems += [Problem(str(sweep), why) for sweep, why in files.defects]
     for directory, sweep in sorted(of_sweep.items(), key=lambda pair: pair[0]):

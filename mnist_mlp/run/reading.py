@@ -39,7 +39,7 @@ LARGEST = sys.float_info.max
 MOST_EPOCHS = 2**31
 MOST_STEPS = 2**63  # which fits into the integers of a table
 LONGEST_PATH, LONGEST_PART = 2000, 255  # bytes of a job's name, and between its slashes
-MOST_LEVELS = 50  # of lists and objects in each other
+MOST_LEVELS = 200  # of lists and objects in each other
 
 
 class Unreadable(Exception):

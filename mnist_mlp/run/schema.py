@@ -261,7 +261,8 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         among = f.metadata.get("among") or elements
         is_listed = all(any(type(e) is type(one) and e == one for one in among) for e in elements)
         if is_nested or not is_listed or not all(_within(number, f.metadata) for number in numbers):
-            raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}")
+            hint = f", and no text such as {value!r}" if not is_listed and isinstance(value, str) else ""
+            raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}{hint}")
     if prefix in ("", "data."):  # other groups may lack keys that go without saying
         required = (f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory))
         if missing := [name for name in required if name not in config]:

@@ -34,7 +34,12 @@ def holding(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = _acquire(directory / LOCK_FILE)
-        holder = {"process": os.getpid(), "host": platform.node(), "command": " ".join(sys.argv), "id": uuid4().hex}
+        holder = {
+            "process": os.getpid(),
+            "host": platform.node(),
+            "command": " ".join(sys.argv),
+            "id": f"h{uuid4().hex}",
+        }
         write_atomically(directory / HOLDER_FILE, json.dumps(holder) + "\n")
     except Timeout:
         raise InUse(f"{directory} is in use by another sweep: {_holder(directory)}") from None

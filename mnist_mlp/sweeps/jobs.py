@@ -78,6 +78,19 @@ def status_of(directory: Path) -> str | None:
     return summary.get("status") if isinstance(summary, dict) else None
 
 
+def is_current(directory: Path, version: str) -> bool:
+    """Return whether a run has a result that its configuration would have today, as far as code is concerned.
+
+    Args:
+        directory: Directory of the run.
+        version: Version of this package.
+    """
+    summary = read_summary(directory / RUN_FILE)
+    if _no_result(summary) or summary["status"] not in FINISHED:
+        return False
+    return bool(summary["environment"]["package"] == version and summary.get("code", {}) == code(summary["config"]))
+
+
 @dataclass(frozen=True)
 class Assignment:
     """What one job is to do, and where.

@@ -14,7 +14,7 @@ from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.rules import rule_of
 from mnist_mlp.training.schedules import Rates, Schedule, exponential
 
-MOST_STEPS = 100  # by which a changed rate must show: it may count from a later step, or in every so many steps only
+MOST_STEPS = 500  # by which a changed rate must show: it may count from a later step, or in every so many steps only
 
 Make = Callable[[list[nn.Parameter]], Optimizer]
 Values = Sequence[tuple[Tensor, Tensor | None]]  # of each parameter, and a gradient, which may be missing

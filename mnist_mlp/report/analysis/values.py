@@ -21,7 +21,7 @@ def as_typed(value: object) -> str:
     if isinstance(value, float):
         if np.isnan(value):
             return "null"
-        return str(int(value)) if value.is_integer() and abs(value) < 1e9 else repr(float(value))
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(float(value))
     if isinstance(value, str):
         return f"'{value}'" if value in ("null", "true", "false") or _is_number(value) else value
     return "null" if value is None else str(value)

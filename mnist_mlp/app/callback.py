@@ -4,7 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from mnist_mlp.run.startup import importing
 from mnist_mlp.sweeps.holding import InUse, holding
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
 
+OF_SWEEPS = (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS, "hydra.sweep.")  # keys
+
 
 class ChecksAndReport(Callback):
     """Checks a single run before anything is written; sums up a sweep after its last job."""
@@ -41,49 +43,33 @@ class ChecksAndReport(Callback):
             with importing():
                 from mnist_mlp.training import build
 
-            for given in config.hydra.overrides.hydra:
-                if (key := configuration.key_of(given)).startswith(
-                    (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS, "hydra.sweep.")
-                ):
-                    raise UserError(f"{key}: this makes a sweep, by -m")
-            study = config.hydra.runtime.choices.get(EXPERIMENT)
-            if study and "hydra.mode" not in map(configuration.key_of, sys.argv):
-                raise UserError(
-                    f"{EXPERIMENT}={study}: expected -m, as a study from --config-dir is a sweep that does not say so"
-                )
-            if not config.hydra.run.dir:
-                raise UserError("hydra.run.dir=: expected a directory, such as outputs/mine")
+            _check_single(config)
             build.check(configuration.plain(config))
-            directory = Path(config.hydra.run.dir)
-            is_dated = "${now:" in str(config.hydra.run._get_node("dir")._value())  # as unless the user names one
-            if config.force == CHANGED:
-                raise UserError(f"force={CHANGED}: expected true or false, as only a sweep keeps some of its runs")
-            if not is_dated and _has_run(directory) and not config.force:
-                raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
-            places = _numbered(directory) if is_dated and not config.force else iter([directory])
+            places = _places(config)
             if config.dry_run:
-                print(f"would train into {next(place for place in places if config.force or not _has_run(place))}")
+                print(f"would train into {next(places)}")
                 sys.exit()
             with read_write(config):
                 config.hydra.run.dir = str(self._hold_first(places, config.force))
 
     def _hold_first(self, places: Iterator[Path], force: bool) -> Path:
-        """Hold, and return, the first of these directories that no run is in.
+        """Hold, and return, the first directory that no other process holds.
 
         Raises:
-            InUse: Another process holds the last one.
+            UserError: Another process holds the only one, or has just left a run there.
         """
-        in_use: InUse | None = None
+        why = UserError("no directory is left")
         for place in places:
             try:
-                with ExitStack() as held:
-                    held.enter_context(holding(place))
-                    if force or not _has_run(place):
-                        self.held = held.pop_all()
-                        return place
+                self.held.enter_context(holding(place))
             except InUse as error:
-                in_use = error
-        raise in_use or UserError("no directory is left")
+                why = error
+                continue
+            if force or not (place / RUN_FILE).exists():
+                return place
+            self.held.close()
+            why = UserError(f"{place}: another command has just finished a run there")
+        raise why
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
         """Let go of the run's directory."""
@@ -105,15 +91,42 @@ class ChecksAndReport(Callback):
             sys.exit(1)
 
 
-def _has_run(directory: Path) -> bool:
-    return (directory / RUN_FILE).exists()
+def _check_single(config: DictConfig) -> None:
+    """Check that nothing in the configuration of a single run is meant for a sweep.
+
+    Raises:
+        UserError: Something is.
+    """
+    for given in config.hydra.overrides.hydra:
+        if (key := configuration.key_of(given)).startswith(OF_SWEEPS):
+            raise UserError(f"{key}: this makes a sweep, by -m")
+    study = config.hydra.runtime.choices.get(EXPERIMENT)
+    if study and "hydra.mode" not in map(configuration.key_of, sys.argv):
+        raise UserError(
+            f"{EXPERIMENT}={study}: expected -m, as a study from --config-dir is a sweep that does not say so"
+        )
+    if config.force == CHANGED:
+        raise UserError(f"force={CHANGED}: expected true or false, as only a sweep keeps some of its runs")
 
 
-def _numbered(directory: Path) -> Iterator[Path]:
-    """Return a directory, and then others for commands that were given within the same second."""
+def _places(config: DictConfig) -> Iterator[Path]:
+    """Yield the directories that a single run may go to, the first one first.
+
+    A directory that is named by the time has numbered ones after it, for commands given within the same second.
+
+    Raises:
+        UserError: The directory that the user has named holds a run.
+    """
+    directory = Path(config.hydra.run.dir)
+    is_dated = "${now:" in str(config.hydra.run._get_node("dir")._value())
+    if not config.hydra.run.dir:
+        raise UserError("hydra.run.dir=: expected a directory, such as outputs/mine")
+    if is_dated and not config.force:
+        numbered = (directory.with_name(f"{directory.name}_{number}") for number in count(2))
+        yield from (place for place in chain([directory], numbered) if not (place / RUN_FILE).exists())
+    elif (directory / RUN_FILE).exists() and not config.force:
+        raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
     yield directory
-    for number in count(2):
-        yield directory.with_name(f"{directory.name}_{number}")
 
 
 @contextmanager

@@ -1,8 +1,5 @@
-"""Optimizers without a formula: in a stack as alone, whether they step for all runs of a setting or for one."""
+"""Optimizers without an update function: in a stack as alone."""
 
-import gc
-import logging
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -23,8 +20,7 @@ from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Schedule, linear
 from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.blueprint import Blueprint, is_elementwise
-from mnist_mlp.training.stack.optimizers import ALONE, BY_FORMULA, TOGETHER, kind_of
+from mnist_mlp.training.stack.optimizers import ALONE, BY_FORMULA, kind_of
 from mnist_mlp.training.stack.parameters import groups_of
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.step import path
@@ -82,9 +78,21 @@ class Denying(Moving):
 
 
 class Claiming(Normalised):
-    """It says what is not so."""
+    """It says that it acts on each element alone, which is not so."""
 
     elementwise = True
+
+
+class Shaped(Signs):
+    """It treats vectors otherwise than matrices, which a claim does not rule out."""
+
+    elementwise = True
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(p.grad, alpha=-group["lr"] * (100 if p.ndim > 1 else 0))
 
 
 class Eager(Adagrad):
@@ -168,22 +176,24 @@ def of_groups(parameters: Iterable[nn.Parameter], make: Callable[[Any], Optimize
 
 # How each is trained alone, and in a stack.
 CASES: dict[str, tuple[Make, str, str]] = {
-    "maximize": (lambda p: SGD(p, lr=1e-3, maximize=True, momentum=0.9), OWN_STEP, TOGETHER),
-    "asgd": (lambda p: ASGD(p, lr=0.05), OWN_STEP, TOGETHER),
-    "rprop": (lambda p: Rprop(p, lr=1e-4), OWN_STEP, TOGETHER),
+    "maximize": (lambda p: SGD(p, lr=1e-3, maximize=True, momentum=0.9), OWN_STEP, ALONE),
+    "asgd": (lambda p: ASGD(p, lr=0.05), OWN_STEP, ALONE),
+    "rprop": (lambda p: Rprop(p, lr=1e-4), OWN_STEP, ALONE),
     "adafactor": (lambda p: Adafactor(p, lr=0.01), OWN_STEP, ALONE),
     "muon": (lambda p: Muon(p, lr=1e-3), OWN_STEP, ALONE),
     "muon without decay of biases": (lambda p: of_groups(p, Muon), OWN_STEP, ALONE),
-    "lion": (lambda p: Lion(p, lr=1e-4), OWN_STEP, TOGETHER),
+    "lion": (lambda p: Lion(p, lr=1e-4), OWN_STEP, ALONE),
     "prodigy": (lambda p: Prodigy(p), OWN_STEP, ALONE),
-    "schedule_free": (lambda p: ScheduleFreeAdamW(p, lr=0.01), OWN_STEP, TOGETHER),
+    "schedule_free": (lambda p: ScheduleFreeAdamW(p, lr=0.01), OWN_STEP, ALONE),
     "adam without decay of biases": (
         lambda p: of_groups(p, lambda g: Adam(g, weight_decay=0.1)),
         "single passes",
         BY_FORMULA,
     ),
-    "one's own, elementwise": (Signs, OWN_STEP, TOGETHER),
-    "one's own, moving": (lambda p: Moving(p, lr=0.1), OWN_STEP, TOGETHER),
+    "one's own, elementwise": (Signs, OWN_STEP, ALONE),
+    "one's own, moving": (lambda p: Moving(p, lr=0.1), OWN_STEP, ALONE),
+    "one's own, claiming": (Claiming, OWN_STEP, ALONE),
+    "one's own, looking at shapes": (Shaped, OWN_STEP, ALONE),
     "one's own, denying": (lambda p: Denying(p, lr=0.1), "autograd", ALONE),
     "one's own": (Normalised, "autograd", ALONE),
     "one's own, with a memory": (Eager, OWN_STEP, ALONE),
@@ -280,7 +290,7 @@ def test_any_optimizer_does_in_a_stack_what_it_does_alone(case: str, data: Split
 
 
 def test_optimizers_of_all_kinds_share_a_stack(data: Splits) -> None:
-    """Formulas, steps for all runs of a setting, and steps for one; of one grouping of the parameters."""
+    """Update functions and steps of their own, of one grouping of the parameters."""
     kinds = ["maximize", "one's own, elementwise", "one's own", "prodigy", "schedule_free"]
     makes = [*(CASES[case][0] for case in kinds), lambda p: Adam(p, lr=0.01), lambda p: SGD(p, lr=0.1)]
 
@@ -291,51 +301,10 @@ def test_optimizers_of_all_kinds_share_a_stack(data: Splits) -> None:
         compare(records, alone(one, data, epochs=2))
 
 
-def test_a_claim_that_is_not_so_is_found_out(data: Splits, caplog: pytest.LogCaptureFixture) -> None:
-    runs = [run(Claiming, seed, dropout=0.0) for seed in (0, 1)]
-    assert all(kind_of(one).how == ALONE for one in runs)
-    expected = [alone(run(Normalised, seed, dropout=0.0), data, epochs=1) for seed in (0, 1)]
-    for records, wanted in zip(in_a_stack(runs, data, epochs=1), expected, strict=True):
-        compare(records, wanted)
-    (message,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert message.startswith("Claiming: 20 steps of two runs at once differ from those of each run alone")
-
-
-def test_kind_of_equal_optimizers_verifies_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Blueprint] = []
-    make = Blueprint.make
-
-    def counted(self: Blueprint, parameters: Sequence[nn.Parameter]) -> Optimizer:
-        made.append(self)
-        return make(self, parameters)
-
-    monkeypatch.setattr(Blueprint, "make", counted)
-    is_elementwise.cache_clear()
-    for seed, power in ((0, 0.5), (1, 0.5), (0, 1.0)):
-        assert kind_of(run(lambda p, power=power: Powered(p, power), seed)).how == TOGETHER  # type: ignore[misc]
-    assert len(made) == 2 * 3  # settings; two runs at once and each alone
-
-
-def test_blueprint_does_not_keep_parameters() -> None:
-    model = nn.Linear(2, 3)
-    weight = weakref.ref(model.weight)
-    blueprint = Blueprint(Signs(model.parameters()))
-    assert is_elementwise(blueprint)
-    del model
-    gc.collect()
-    assert weight() is None
-    other = nn.Parameter(torch.ones(4))
-    made = blueprint.make([other])
-    assert isinstance(made, Signs)
-    assert made.param_groups == [{"lr": 1e-3, "momentum": 0.9, "params": [other]}]
-
-
 def test_settings_that_an_optimizer_keeps_to_itself_count(data: Splits) -> None:
     def runs() -> list[Run]:
         return [run(lambda p, power=power: Powered(p, power), 0) for power in (0.5, 1.0, 0.5)]  # type: ignore[misc]
 
-    kinds = [kind_of(one) for one in runs()]
-    assert kinds[0] == kinds[2] != kinds[1]
     for records, one in zip(in_a_stack(runs(), data, epochs=1), runs(), strict=True):
         compare(records, alone(one, data, epochs=1))
 
@@ -375,8 +344,9 @@ def test_a_claim_is_not_inherited() -> None:
     class Derived(Signs):
         pass
 
-    assert kind_of(run(Signs, 0)).how == TOGETHER
-    assert kind_of(run(Derived, 0)).how == ALONE
+    for optimizer, step in ((Signs, OWN_STEP), (Derived, "autograd")):
+        one = run(optimizer, 0)
+        assert path(one.model, one.optimizer) == step
 
 
 def test_an_optimizer_that_is_watched_takes_its_own_steps() -> None:

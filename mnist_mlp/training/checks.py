@@ -21,7 +21,7 @@ from mnist_mlp.run.configuration import NUMBERED, seeds
 from mnist_mlp.training import build
 from mnist_mlp.training.build import Parts
 from mnist_mlp.training.cpu import backprop, updates
-from mnist_mlp.training.optimizers import acts_elementwise, set_mode
+from mnist_mlp.training.optimizers import needs_only_gradients, set_mode
 from mnist_mlp.training.process import prepared_to_train
 from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.targets import OPTIONAL, find_target
@@ -49,7 +49,7 @@ class KindCheck:
         self._init = _text(config["init"])
         self._suits_backprop = backprop.suits(self.parts.model)
         # A known optimizer does with a few elements what it does with many. Others may depend on sizes.
-        self._is_known = acts_elementwise(self.parts.optimizer) is not None
+        self._is_known = needs_only_gradients(self.parts.optimizer)
         self._parameters = list(map(_few, parameters)) if self._is_known else parameters
         self._passed = {*self._texts(config).items()}
 
@@ -145,7 +145,7 @@ def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
     Raises:
         mnist_mlp.run.errors.UserError: The optimizer cannot be made.
     """
-    if acts_elementwise(parts.optimizer) is None:  # it may have changed the network
+    if not needs_only_gradients(parts.optimizer):  # it may have changed the network
         return build.build(config, torch.device("cpu"))
     return replace(parts, optimizer=build.make_optimizer(config["optim"], list(parts.model.parameters())))
 

@@ -20,32 +20,26 @@ from mnist_mlp.training.rules import RULES
 
 STATISTICS_BATCH = 500  # images at a time
 
-# Optimizers that look at nothing of a parameter but its values and its `grad`, and whether they act on each element
-# alone. By package and name, as not everybody has them.
+# Optimizers that use nothing of a parameter but its values, its `grad` and their own state. By package and name, since
+# some packages are optional.
 KNOWN = {
-    **{f"torch.{kind.__name__}": True for kind in RULES},
-    "torch.ASGD": True,
-    "torch.Adafactor": False,
-    "torch.Muon": False,
-    "torch.Rprop": True,
-    "mnist_mlp.Muon": False,
-    "pytorch_optimizer.Lion": True,
-    "pytorch_optimizer.Prodigy": False,
-    "pytorch_optimizer.ScheduleFreeAdamW": True,
-    "schedulefree.AdamWScheduleFree": True,
+    *(f"torch.{kind.__name__}" for kind in RULES),
+    *("torch.ASGD", "torch.Adafactor", "torch.Muon", "torch.Rprop"),
+    "mnist_mlp.Muon",
+    *("pytorch_optimizer.Lion", "pytorch_optimizer.Prodigy", "pytorch_optimizer.ScheduleFreeAdamW"),
+    "schedulefree.AdamWScheduleFree",
 }
 
 
-def acts_elementwise(optimizer: Optimizer) -> bool | None:
-    """Whether an optimizer acts on each element alone; None where nothing is known of it.
+def needs_only_gradients(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer uses nothing of a parameter but its values, its `grad` and its own state.
 
-    An optimizer of one's own says so by the class attribute `elementwise`: what becomes of an element depends on it,
-    its gradient, what is remembered of it, and numbers that are the same for all elements.
+    A user-defined optimizer says so by the class attribute `elementwise = True`, which is not inherited, since a
+    subclass may do anything.
     """
     kind = type(optimizer)
-    if vars(kind).get("elementwise") is True:  # not inherited, as a subclass may do anything
-        return True
-    return KNOWN.get(f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}")
+    is_known = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" in KNOWN
+    return is_known or vars(kind).get("elementwise") is True
 
 
 def put_back(places: Iterable[tuple[nn.Parameter, Tensor, Tensor | None]]) -> None:

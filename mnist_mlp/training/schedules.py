@@ -150,10 +150,6 @@ class Rates:
         self._schedule = schedule
         self._highest = [float(group["lr"]) for group in optimizer.param_groups] if self._schedule else []
 
-    def of(self, optimizer: Optimizer) -> "Rates":
-        """The same of another optimizer, as it was made."""
-        return Rates(optimizer, self._schedule, self._steps)
-
     def set(self, step: int) -> None:
         """Give the optimizer the rates of a step, counted from 1."""
         if self._schedule is None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mnist_mlp.training.cpu import backprop, updates
-from mnist_mlp.training.optimizers import Statistics, acts_elementwise, check_optimizer, put_back
+from mnist_mlp.training.optimizers import Statistics, check_optimizer, needs_only_gradients, put_back
 from mnist_mlp.training.seeds import Seeds, seed_default_generators
 
 Loss = Tensor | float
@@ -91,7 +91,7 @@ def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]
     Somebody's optimizer may do with the gradients, and somebody's model with the parameters, what the other half would
     not notice, such as putting another tensor in their place.
     """
-    is_safe = updates.suits(optimizer) or (acts_elementwise(optimizer) is not None and not updates.has_hooks(optimizer))
+    is_safe = updates.suits(optimizer) or (needs_only_gradients(optimizer) and not updates.has_hooks(optimizer))
     return backprop.suits(model) and is_safe and has_all(model, optimizer)
 
 

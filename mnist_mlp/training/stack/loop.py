@@ -25,7 +25,7 @@ from mnist_mlp.training.loop import (
     first_non_finite,
 )
 from mnist_mlp.training.process import prepared
-from mnist_mlp.training.stack.optimizers import kind_of, warn_of_refuted
+from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import CHUNK_BYTES, Stack
 from mnist_mlp.training.stack.toolchain import Toolchain
@@ -104,16 +104,11 @@ def _train(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     kinds = [kind_of(run) for run in runs]
-    warn_of_refuted(kinds)
-    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs whose optimizers step together are neighbors
+    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs of the same update functions are neighbors
     data = data.to(device)
     stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs, toolchain=toolchain)
     going = set(range(len(rows)))  # rows that have not ended
     seconds = 0.0
-
-    def end(row: int) -> None:
-        going.discard(row)
-        stack.end(row)
 
     def failures() -> Iterator[tuple[int, BaseException]]:
         for row in sorted(going & stack.failed.keys()):
@@ -135,7 +130,7 @@ def _train(
                     Metrics(epoch, stack.steps, name, loss, accuracies[row], stack.lr(row, stack.steps), seconds),
                 )
                 if not math.isfinite(loss):
-                    end(row)
+                    going.discard(row)
                     yield rows[row], diverged_in_evaluation(name, loss, epoch)
 
     yield from evaluations(0)
@@ -157,7 +152,7 @@ def _train(
                 if step % log_interval == 0 or number == bad:
                     yield rows[row], StepLoss(step, epoch, losses[number, row].item(), stack.lr(row, step))
             if bad is not None:
-                end(row)
+                going.discard(row)
                 yield rows[row], diverged_in_training(losses[bad, row].item(), before + bad + 1, epoch)
                 continue
             accuracy = int(correct[row]) / len(data.train)

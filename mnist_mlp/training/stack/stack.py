@@ -101,7 +101,7 @@ class Stack:
         self.rates = [Rates(run.optimizer, run.schedule, epochs * len(self.sizes)) for run in runs]
         self.failed: dict[int, BaseException] = {}  # rows whose optimizer has raised
         self.blocks, self.own = steps_of(runs, self.rates, self.parameters, kinds, wrap)
-        self.own_of = {row: own for own in self.own for row in own.rows}
+        self.own_of = {own.row: own for own in self.own}
         self.threads = cpu_count() if device.type == "cuda" else 1  # that prepare what a GPU needs
         self.loss = wrap(mean_cross_entropy)
         self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
@@ -164,11 +164,6 @@ class Stack:
         own = self.own_of.get(row)
         return own.lrs[min(step, len(own.lrs) - 1)] if own else self.rates[row].at(step)
 
-    def end(self, row: int) -> None:
-        """Have those that step together with a run know that it has ended."""
-        if own := self.own_of.get(row):
-            own.ended.append(own.rows.index(row))
-
     def ready_to_evaluate(self) -> None:
         """Put optimizers that have modes into that for evaluation, and have BatchNorm know its weights."""
         self._set_mode(training=False)
@@ -179,7 +174,7 @@ class Stack:
         self._each_own(lambda own: set_mode(own.optimizer, training))
 
     def _each_own(self, do: Callable[[OwnSteps], object]) -> None:
-        """Do something with each optimizer that takes its own steps; one that raises has ended its runs alone."""
+        """Do something with each optimizer that takes its own steps; one that raises has ended only its run."""
         for own in list(self.own):
             try:
                 do(own)
@@ -187,7 +182,7 @@ class Stack:
                 raise
             except (Exception, SystemExit) as error:  # somebody's code
                 self.own.remove(own)
-                self.failed |= dict.fromkeys(own.rows, error)
+                self.failed[own.row] = error
 
     def prepare(self, chunk: Chunk, images: Tensor) -> None:
         """Draw what the next steps need, and have the device take it when it gets there.

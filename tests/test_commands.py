@@ -31,7 +31,8 @@ def test_one_run(fresh: Command, tmp_path: Path) -> None:
     assert [line for line in done.stdout.splitlines() if "epoch 2/2" in line and "test" in line]
     rows = metrics(run)
     assert list(zip(rows["epoch"], rows["split"], strict=True)) == [(e, s) for e in range(3) for s in ("train", "test")]
-    assert {path.name for path in run.iterdir()} == {"metrics.csv", "steps.csv", "run.json", "run.log", ".hydra"}
+    files = {"metrics.csv", "steps.csv", "run.json", "run.log", ".hydra", ".lock"}
+    assert {path.name for path in run.iterdir()} == files
     assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
     summary = json.loads((run / "run.json").read_text())
     assert summary["choices"] == {

@@ -33,7 +33,8 @@ def holding(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = _acquire(directory / LOCK_FILE)
+        lock = FileLock(directory / LOCK_FILE, timeout=LOCK_SECONDS)  # the file stays: a new one could be locked twice
+        lock.acquire()
         holder = {
             "process": os.getpid(),
             "host": platform.node(),
@@ -48,9 +49,8 @@ def holding(directory: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # the directory may be gone, and some systems keep a file that is open
+        with suppress(OSError):  # the directory may be gone
             (directory / HOLDER_FILE).unlink(missing_ok=True)
-            (directory / LOCK_FILE).unlink(missing_ok=True)  # last, and while it is held: see `_acquire`
         lock.release()
 
 
@@ -80,25 +80,6 @@ def holder_of(directory: Path) -> str | None:
         return str(json.loads((directory / HOLDER_FILE).read_text(encoding="utf-8"))["id"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _acquire(path: Path) -> FileLock:
-    """Lock the file of this name, which its last holder removes.
-
-    Between opening and locking a file, it may have been removed and another process have locked a new one of its name.
-    So it is compared with what has the name after it was locked.
-
-    Raises:
-        Timeout: another process holds it.
-    """
-    while True:
-        with path.open("ab") as file:
-            lock = FileLock(path, timeout=LOCK_SECONDS)
-            lock.acquire()
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    return lock
-        lock.release()
 
 
 def _holder(directory: Path) -> str:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mnist_mlp.run.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.run.schema import SOURCES
 
 INITS = ("lecun", "he", "default")
 OPTIMS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
@@ -40,7 +41,9 @@ def write_run(
         "model": {"_target_": "mnist_mlp.network.MLP", "hidden": [512, 256], "batch_norm": True, "dropout": 0.5},
         "init": {"_target_": "mnist_mlp.network.variance_scaling_", "bias": "default"},
         "optim": {"_target_": f"torch.optim.{optim}", "lr": lr},
+        "schedule": {"_target_": "mnist_mlp.training.schedules.constant", "warmup": 0.0},
         "seed": seed,
+        "seeds": dict.fromkeys(SOURCES),
         "epochs": epochs,
         "batch_size": 32,
     }
@@ -49,8 +52,11 @@ def write_run(
         "reason": None if finals else "the loss of a batch is nan",
         "final": {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows[-len(SPLITS) :]},
         "seconds": 1.5 * epochs,
+        "wall_seconds": 2.0 * epochs,
+        "ended": "2026-01-01T00:00:00+00:00",
         "config_hash": hashlib.sha256(json.dumps([config, init, optim]).encode()).hexdigest(),
-        "choices": {"data": "mnist", "model": "mlp", "init": init, "optim": optim},
+        "choices": {"data": "mnist", "model": "mlp", "init": init, "optim": optim, "schedule": "constant"},
+        "code": {},
         "overrides": [f"init={init}", f"optim={optim}", f"optim.lr={lr}", f"seed={seed}"],
         "config": config,
         "environment": {"package": "0.3.0", "commit": "0" * 40, "device": "cpu", "cpu": "simulated", "threads": 1},

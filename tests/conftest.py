@@ -275,6 +275,7 @@ def throwing(checkout: Path) -> Path:
 def run_writer(tmp_path: Path) -> Write:
     """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
     from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
+    from mnist_mlp.run.schema import SOURCES
 
     def write(
         init: str = "he",
@@ -314,10 +315,13 @@ def run_writer(tmp_path: Path) -> Write:
         last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
         config = {
             "seed": seed,
+            "seeds": dict.fromkeys(SOURCES),
             "epochs": len(test) - 1,
+            "tf32": False,
             "data": data_config or {},
-            "optim": {"lr": lr, **(optim_config or {})},
-            "init": {"bias": "default"},
+            "optim": {"lr": lr, "decay_biases": True, **(optim_config or {})},
+            "init": {"bias": "default", "bias_std": None},
+            "schedule": {"_target_": "mnist_mlp.training.schedules.constant", "warmup": 0.0},
         } | more
         summary: dict[str, Any] = {
             "status": status,
@@ -325,9 +329,12 @@ def run_writer(tmp_path: Path) -> Write:
             "final": last,
             "seconds": 2.0 * (len(test) - 1),
             "config_hash": directory.name,
-            "choices": {"data": data, "model": "mlp", "init": init, "optim": optim},
+            "ended": "2026-01-01T00:00:00+00:00",
+            "wall_seconds": 2.0 * (len(test) - 1),
+            "choices": {"data": data, "model": "mlp", "init": init, "optim": optim, "schedule": "constant"},
             "config": config,
             "environment": environment or {},
+            "code": {},
             "overrides": [f"init={init}", f"optim={optim}", f"seed={seed}"],
             "data": {"digest": digest, **(data_facts or {})},
         }

@@ -134,14 +134,6 @@ class Narrow(torch.nn.Linear):
         super().__init__(in_features - 1, out_features)
 
 
-def test_a_network_without_the_later_settings_is_what_it_was(built: Callable[..., Any]) -> None:
-    config = plain(composed("device=cpu"))
-    del config["model"]["input_dropout"], config["init"]["bias_std"]
-    old, new = build(config).model, built().model
-    assert repr(old) == repr(new)
-    assert all(torch.equal(value, new.state_dict()[name]) for name, value in old.state_dict().items())
-
-
 @pytest.mark.parametrize("optim", ["adam", "nadam"])
 def test_dropout_of_the_inputs_passes_the_check_in_single_passes_and_by_autograd(
     monkeypatch: pytest.MonkeyPatch, optim: str

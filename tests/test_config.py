@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from composing import _composed, composed, job_name
-from conftest import DATA, ROOT, Command, Write
+from conftest import DATA, ROOT, Command
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from hypothesis import given
@@ -17,8 +17,6 @@ from omegaconf import OmegaConf
 
 from mnist_mlp.app.messages import explain
 from mnist_mlp.app.register import register
-from mnist_mlp.report.analysis.roles import varying_keys
-from mnist_mlp.report.load import load
 from mnist_mlp.run.configuration import plain
 from mnist_mlp.run.errors import ConfigError
 from mnist_mlp.run.schema import EXPERIMENT, GROUPS, Role, check, describe, role_of
@@ -349,10 +347,3 @@ def test_a_sweep_has_no_one_configuration_to_show(command: Command) -> None:
     done = command("run.py", "-m", "init=he,lecun", "--cfg", "hydra", status=1)
     assert done.stderr.startswith("error: --cfg and --info show a single run: leave out -m and give each key one value")
     assert done.stderr.count("\n") == 1
-
-
-def test_a_setting_that_came_later_leaves_older_results_what_they_are(write_run: Write, tmp_path: Path) -> None:
-    later = {key: plain(composed())[key] for key in ("tf32", "schedule")}
-    for seed in range(4):
-        write_run(seed=seed, **(later if seed % 2 else {}))
-    assert varying_keys(load([tmp_path / "sweep"]).runs) == ["seed"]

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import importlib
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -192,16 +191,6 @@ def test_the_newest_of_equal_runs_counts_whatever_became_of_it(
     results = load([tmp_path / "sweep"])
     assert list(results.runs.index) == [str(newer)]
     assert {problem.run for problem in results.problems} == {str(older), str(failure)}
-
-
-def test_runs_that_do_not_say_when_they_ended_go_by_their_files(tmp_path: Path, write_run: Write, amend: Amend) -> None:
-    unknown, known = write_run(), write_run(status="diverged", test=[0.1])
-    for run, entries in ((unknown, {}), (known, {"ended": "2026-11-24T10:00:00+00:00"})):
-        amend(run, config_hash="same", **entries)
-    for days, counts in ((-1, known), (1, unknown)):
-        time = datetime(2026, 11, 24, 10, tzinfo=UTC) + timedelta(days=days)
-        os.utime(unknown / RUN_FILE, (time.timestamp(), time.timestamp()))
-        assert list(load([tmp_path / "sweep"]).runs.index) == [str(counts)]
 
 
 def test_the_digests_of_a_users_own_code_are_columns(tmp_path: Path, write_run: Write, amend: Amend) -> None:

@@ -196,8 +196,8 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "status": summary["status"],
             "reason": summary["reason"],
             "seconds": float(summary["seconds"]),
-            "wall_seconds": _finite(summary.get("wall_seconds")),
-            "ended": _ended(directory, summary.get("ended")),
+            "wall_seconds": float(summary["wall_seconds"]),
+            "ended": _seconds(summary["ended"]),
             "config_hash": str(summary["config_hash"]),
             "digest": data.get("digest"),  # a run that failed early has none
             "train_size": float(data.get("train", math.nan)),
@@ -208,12 +208,11 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "parameters": summary.get("parameters"),
             "step": summary.get("step"),
             "stack_size": summary.get("stack_size", 1),
-            "overrides": json.dumps(summary.get("overrides")),
+            "overrides": json.dumps(summary["overrides"]),
             "streams": tuple(map(operator.index, configuration.seeds(summary["config"]).values())),
-            **schema.BEFORE,
             **{group: option for group, option in summary["choices"].items() if group in schema.GROUPS},
             **dict(flat(summary.get("environment", {}), ENVIRONMENT)),
-            **dict(flat(summary.get("code", {}), f"{ENVIRONMENT}code.")),
+            **dict(flat(summary["code"], f"{ENVIRONMENT}code.")),
             **dict(flat(summary["config"])),
         }
         rows = read_metrics(directory, summary)
@@ -222,18 +221,15 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
     return run, rows
 
 
-def _finite(number: Any) -> float:
-    """A number that is one, or NaN."""
-    return float(number) if isinstance(number, int | float) and math.isfinite(number) else math.nan
+def _seconds(text: str) -> float:
+    """Return a time, as `run.json` has it, in seconds since 1970.
 
-
-def _ended(directory: Path, text: str | None) -> float:
-    """When a run ended, in seconds since 1970; by its file, where it is of a version that did not write it down."""
-    if text is None:
-        return (directory / RUN_FILE).stat().st_mtime
+    Raises:
+        ValueError: It is none, or no calendar has its day.
+    """
     time = datetime.fromisoformat(text)
     seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    datetime.fromtimestamp(seconds, UTC)  # raises where no calendar has that day
+    datetime.fromtimestamp(seconds, UTC)
     return seconds
 
 

@@ -10,28 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from mnist_mlp.run.record import COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
-from mnist_mlp.run.schema import BEFORE, GROUPS, KEYS
+from mnist_mlp.run.schema import GROUPS, KEYS
 
-# What every `run.json` has, and what one that ended early, or of an older version, may lack.
+# What every `run.json` has, and what one may lack whose run failed early.
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "status": str,
     "reason": (str, type(None)),
     "final": dict,
     "seconds": (int, float),
+    "ended": str,
+    "wall_seconds": (int, float),
     "config_hash": str,
     "choices": dict,
     "config": dict,
+    "code": dict,
+    "overrides": list,
 }
 OPTIONAL: dict[str, type | tuple[type, ...]] = {
-    "ended": str,
-    "wall_seconds": (int, float),
     "environment": dict,
     "data": dict,
-    "code": dict,
     "step": (str, type(None)),
     "stack_size": int,
     "parameters": (int, type(None)),
-    "overrides": (list, type(None)),
 }
 SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  # numbers among the facts about the data
 
@@ -141,8 +141,7 @@ def defect(summary: Any) -> str | None:
         return f"its seconds are {_shown(summary['seconds'])}"
     if why := _defect_of_config(summary["config"]) or _defect_of_data(summary.get("data", {})):
         return why
-    chosen = BEFORE | summary["choices"]
-    if missing := [group for group in GROUPS if not isinstance(chosen.get(group), str)]:
+    if missing := [group for group in GROUPS if not isinstance(summary["choices"].get(group), str)]:
         return f"its choices lack {', '.join(missing)}"
     if not all(isinstance(last, dict) and {"loss", "accuracy"} <= last.keys() for last in summary["final"].values()):
         return "its final lacks losses or accuracies"

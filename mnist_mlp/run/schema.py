@@ -43,7 +43,6 @@ def setting(
     lt: float | None = None,
     among: Sequence[Any] = (),
     role: Role | None = None,
-    before: Any = MISSING,
 ) -> Any:
     """A dataclass field with its meaning and range; for a list, the range holds for each element.
 
@@ -57,9 +56,8 @@ def setting(
         among: All values that are allowed; empty if the type and the range say so.
         role: None for its group's, which is tunable but for `data`. Irrelevant keys (paths, display, hardware; the
             rounding of sums over threads or on another device aside) are no part of a job's identity.
-        before: what it was in results from before the setting existed, where there are such.
     """
-    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "among": among, "role": role, "before": before}
+    metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "among": among, "role": role}
     return field(default=default, metadata=metadata)
 
 
@@ -86,7 +84,7 @@ class ModelConfig:
     activation: str = setting(MISSING, "activation after each hidden layer")
     batch_norm: bool = setting(MISSING, "batch normalisation before each activation")
     dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
-    input_dropout: float = setting(MISSING, "probability of dropping an input pixel", ge=0, lt=1, before=0.0)
+    input_dropout: float = setting(MISSING, "probability of dropping an input pixel", ge=0, lt=1)
 
 
 @dataclass
@@ -96,9 +94,7 @@ class InitConfig:
     _target_: str = setting(MISSING, "in-place initialiser, as those of torch.nn.init")
     _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
     bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own), zeros or normal")
-    bias_std: float | None = setting(
-        None, "standard deviation of the biases, where init.bias=normal", gt=0, before=None
-    )
+    bias_std: float | None = setting(None, "standard deviation of the biases, where init.bias=normal", gt=0)
     distribution: str = setting(MISSING, "uniform or normal")
     std: float = setting(MISSING, "standard deviation of the weights", gt=0)
 
@@ -111,7 +107,7 @@ class OptimConfig:
     _partial_: bool = setting(True, "always true: the parameters come later", role=Role.IRRELEVANT)
     lr: float = setting(MISSING, "learning rate", gt=0)
     decay_biases: bool = setting(
-        True, "whether weight decay is for biases and BatchNorm's scales too, or for matrices alone", before=True
+        True, "whether weight decay is for biases and BatchNorm's scales too, or for matrices alone"
     )
 
 
@@ -119,25 +115,19 @@ class OptimConfig:
 class ScheduleConfig:
     """How the learning rate changes over a run; further keys are arguments of the target."""
 
-    _target_: str = setting(
-        MISSING,
-        "function of progress in [0, 1] to the factor of the learning rate",
-        before="mnist_mlp.training.schedules.constant",
-    )
+    _target_: str = setting(MISSING, "function of progress in [0, 1] to the factor of the learning rate")
     _partial_: bool = setting(True, "always true: the progress comes later", role=Role.IRRELEVANT)
-    warmup: float = setting(
-        0.0, "fraction of the run in which the rate rises to that of the optimizer", ge=0, le=1, before=0.0
-    )
+    warmup: float = setting(0.0, "fraction of the run in which the rate rises to that of the optimizer", ge=0, le=1)
 
 
 @dataclass
 class SeedsConfig:
     """A seed of its own for one of a run's random streams, which is then the stream that this seed alone gives."""
 
-    weights: int | None = setting(None, "seed of the weights alone; null: from `seed`", ge=0, before=None)
-    batches: int | None = setting(None, "seed of the batch order alone; null: from `seed`", ge=0, before=None)
-    dropout: int | None = setting(None, "seed of dropout alone; null: from `seed`", ge=0, before=None)
-    modules: int | None = setting(None, "seed of what else a network draws; null: from `seed`", ge=0, before=None)
+    weights: int | None = setting(None, "seed of the weights alone; null: from `seed`", ge=0)
+    batches: int | None = setting(None, "seed of the batch order alone; null: from `seed`", ge=0)
+    dropout: int | None = setting(None, "seed of dropout alone; null: from `seed`", ge=0)
+    modules: int | None = setting(None, "seed of what else a network draws; null: from `seed`", ge=0)
 
 
 @dataclass
@@ -148,7 +138,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig, metadata={"before": "constant"})
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     seed: int = setting(0, "seed of the weights, the batch order, dropout and modules", ge=0, role=Role.REPLICATE)
     seeds: SeedsConfig = field(default_factory=SeedsConfig, metadata={"role": Role.REPLICATE})
     epochs: int = setting(10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.CONDITION)
@@ -160,7 +150,6 @@ class Config:
         False,
         "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
         role=Role.CONDITION,
-        before=False,
     )
     progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)
     force: bool | str = setting(
@@ -179,18 +168,6 @@ COMPARED = ("init", "optim")  # whose combinations are the cells of a comparison
 GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # chosen by GROUP=OPTION
 LEARNING_RATE = "optim.lr"
 EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
-
-
-def _before(schema: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for f in fields(schema):
-        if f.metadata.get("before", MISSING) != MISSING:
-            yield f"{prefix}{f.name}", f.metadata["before"]
-        if is_dataclass(f.default_factory):
-            yield from _before(f.default_factory, f"{f.name}.")
-
-
-# What keys, and options of groups, were in results from before they existed.
-BEFORE = dict(_before(Config))
 
 
 def allowed(setting_: Field[Any]) -> str:

@@ -161,14 +161,14 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
 
 
 def once(results: Results, by: Sequence[str]) -> Results:
-    """The results with each setting and seed of a cell once, as a replicate that was repeated is still one.
+    """Return the results with each configuration and seed of a cell once, since a repeated replicate is still one.
 
-    Versions of the package may hash one configuration in several ways, or have its classes in other places; the newest
-    counts. To compare the code of an option nonetheless, `by` names its target.
+    The class of an option may have changed its place between two runs; the newest counts. To compare both, `by` names
+    the target.
 
     Args:
-        results: at least one run.
-        by: the compared keys.
+        results: Results of at least one run.
+        by: Compared keys.
     """
     runs = results.runs
     keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]

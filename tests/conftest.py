@@ -313,7 +313,7 @@ def run_writer(tmp_path: Path) -> Write:
         with (directory / METRICS_FILE).open("w", newline="") as file:
             csv.writer(file).writerows([Metrics._fields, *rows])
         last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
-        config = {
+        config: dict[str, Any] = {
             "seed": seed,
             "seeds": dict.fromkeys(SOURCES),
             "epochs": len(test) - 1,
@@ -322,7 +322,9 @@ def run_writer(tmp_path: Path) -> Write:
             "optim": {"lr": lr, "decay_biases": True, **(optim_config or {})},
             "init": {"bias": "default", "bias_std": None},
             "schedule": {"_target_": "mnist_mlp.training.schedules.constant", "warmup": 0.0},
-        } | more
+        }
+        for key, value in more.items():
+            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
         summary: dict[str, Any] = {
             "status": status,
             "reason": reason,

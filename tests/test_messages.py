@@ -12,7 +12,7 @@ from in_process import planned
 from mnist_mlp.app.cli import flags_first
 from mnist_mlp.run.schema import GROUPS, describe
 
-COMMAND_LINES = int(os.environ.get("COMMAND_LINES", "40"))  # of the property test; 400 take a minute or two
+COMMAND_LINES = int(os.environ.get("COMMAND_LINES", "25"))  # of the property test; 400 take a minute or two
 OPTION = "expected an option of the group"
 
 

@@ -607,11 +607,9 @@ def test_the_head_says_what_made_it(write_run: Write, tmp_path: Path) -> None:
     )
 
 
-def test_times_that_are_none_are_left_out(write_run: Write, tmp_path: Path) -> None:
+def test_load_run_with_times_that_none_can_have_is_named(write_run: Write, tmp_path: Path) -> None:
     for seed, facts in enumerate(({"ended": "9999-12-31T23:59:59-23:59"}, {"wall_seconds": math.inf}, {})):
         file = write_run(seed=seed) / RUN_FILE
         file.write_text(json.dumps(json.loads(file.read_text()) | facts))
     results = load([tmp_path / "sweep"])
-    assert len(results.problems) == 1
-    assert "ended" not in origin(results.runs).partition(", ")[0]
-    assert not origin(results.runs).endswith("hours of work.")
+    assert (len(results.problems), len(results.runs)) == (2, 1)

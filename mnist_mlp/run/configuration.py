@@ -58,10 +58,10 @@ def seeds(config: Mapping[str, Any]) -> dict[str, int]:
     """The seed that each random stream of a run comes from: its own, or that of the run.
 
     Args:
-        config: Plain configuration.
+        config: Plain configuration; seeds that are left out are those of the run.
     """
-    own = config["seeds"]
-    return {source: config["seed"] if own[source] is None else own[source] for source in SOURCES}
+    own = config.get("seeds") or {}
+    return {source: config["seed"] if own.get(source) is None else own[source] for source in SOURCES}
 
 
 def kind(config: Mapping[str, Any]) -> str:

@@ -137,8 +137,9 @@ def defect(summary: Any) -> str | None:
             return f"its {key} is {_shown(summary[key])}"
     if summary["status"] not in STATUSES:
         return f"status {_shown(summary['status'])} is none of {', '.join(STATUSES)}"
-    if not _is_size(summary["seconds"]):
-        return f"its seconds are {_shown(summary['seconds'])}"
+    for key in ("seconds", "wall_seconds"):
+        if not _is_size(summary[key]):
+            return f"its {key} are {_shown(summary[key])}"
     if why := _defect_of_config(summary["config"]) or _defect_of_data(summary.get("data", {})):
         return why
     if missing := [group for group in GROUPS if not isinstance(summary["choices"].get(group), str)]:

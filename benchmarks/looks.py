@@ -21,9 +21,9 @@ from joblib import Parallel, delayed
 
 from benchmarks.printing import say
 from mnist_mlp.report.analysis.looks import look_at, schedule
-from mnist_mlp.report.analysis.pairs import compare_pairs
-from mnist_mlp.report.analysis.verdicts import SIGNIFICANT, Verdict
 from mnist_mlp.run.looks import Look, SequentialPlan
+from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 NOISE, IMAGES = 0.002, 10000  # standard deviation of a run's accuracy; test images
 POWER = 0.9

@@ -12,10 +12,10 @@ from benchmarks.tuned_cells import LRS, TUNED, Simulated, compare, scores, simul
 from mnist_mlp.report import compared
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE
 from mnist_mlp.report.analysis.selection import CANDIDATE, rank_candidates
-from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.run.choices import Candidate, Selection, write_choices
 from mnist_mlp.run.schema import COMPARED, LEARNING_RATE
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, Command, SweepRecord, write_sweep
+from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 INIT, OPTIMS = "he", ("adam", "sgd")  # the cells, in alphabetical order
 FRESH = 1_000_000  # added to a search seed, it is the seed that confirms the selection

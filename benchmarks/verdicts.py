@@ -22,9 +22,9 @@ from benchmarks.designs import Design, designs, noisy, share
 from benchmarks.printing import say
 from benchmarks.rivals import paired_holm, pooled_tukey
 from mnist_mlp.report.analysis.effects import main_effects
-from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import REPLICATE
-from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
+from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 DOUBTFUL, REPEATED = 0.055, 4000  # above this share of false verdicts, so many sweeps
 LEVEL = 0.05

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_mlp.report.analysis.contrasts import judge, moderate
+from mnist_mlp.stats.moderated_t import judge, moderate
 
 
 def test_moderated_variances_are_the_mixture_of_smyths() -> None:

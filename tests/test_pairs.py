@@ -15,12 +15,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.designs import Design, designs
-from mnist_mlp.report.analysis.contrasts import Noise
 from mnist_mlp.report.analysis.effort import TuningEffort
-from mnist_mlp.report.analysis.pairs import MOST_CELLS, compare_pairs
-from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.verdicts import needed
+from mnist_mlp.stats.moderated_t import Noise
+from mnist_mlp.stats.pairs import MOST_CELLS, compare_pairs
+from mnist_mlp.stats.verdicts import Reason, Verdict
 
 
 def simulated(cells: int, seeds: int, number: int = 0, scale: float = 1.0, effect: float = 0.0) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from mnist_mlp.report import compared as report_compared
 from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.sections import sections
-from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.captions import undrawn
@@ -26,6 +25,7 @@ from mnist_mlp.report.render.training import trained
 from mnist_mlp.report.render.verdicts import in_points
 from mnist_mlp.run.choices import Candidate, Selection, write_choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
+from mnist_mlp.stats.verdicts import Reason, Verdict
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {

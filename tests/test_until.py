@@ -21,10 +21,7 @@ from mnist_mlp.app.sequential import check_same_jobs, read
 from mnist_mlp.app.state import Request, state_of
 from mnist_mlp.app.sweep import check
 from mnist_mlp.report import compared, report_on
-from mnist_mlp.report.analysis import spending
 from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
-from mnist_mlp.report.analysis.pairs import compare_pairs
-from mnist_mlp.report.analysis.spending import levels, spent
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full
@@ -33,6 +30,9 @@ from mnist_mlp.run.errors import ConfigError, UserError
 from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
 from mnist_mlp.run.record import RUN_FILE
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
+from mnist_mlp.stats import alpha_spending
+from mnist_mlp.stats.alpha_spending import levels, spent
+from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.sweeps.jobs import Job
 
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
@@ -77,7 +77,7 @@ def test_tests_that_share_a_look_are_corrected_as_sidak_does() -> None:
 def test_levels_of_many_looks_are_those_of_a_finer_integration(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [seeds / 150 for seeds in range(3, 151)]
     usual = levels(shares, 0.05)
-    monkeypatch.setattr(spending, "SPACING", 2 * spending.SPACING)
+    monkeypatch.setattr(alpha_spending, "SPACING", 2 * alpha_spending.SPACING)
     assert usual == pytest.approx(levels(shares, 0.05), rel=1e-6)
 
 

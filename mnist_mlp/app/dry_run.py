@@ -40,7 +40,7 @@ def _outline(request: Request, state: State, undone: set[Job], confirming: int) 
     import pandas as pd
 
     from mnist_mlp.report.analysis import sources
-    from mnist_mlp.report.analysis.contrasts import FEWEST
+    from mnist_mlp.stats.moderated_t import FEWEST
 
     cells = cells_of(request.search, request.compare)
     values = table(request.search, request.compare)

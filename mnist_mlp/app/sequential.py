@@ -296,7 +296,7 @@ def described(look: Look, max_seeds: int, is_decided: bool) -> str:
 def _check_jobs(
     jobs: Sequence[Job], compare: Sequence[str], cells: int, plan: SequentialPlan, confirmation: Confirmation | None
 ) -> None:
-    from mnist_mlp.report.analysis.pairs import MOST_CELLS
+    from mnist_mlp.stats.pairs import MOST_CELLS
 
     if not 2 <= cells <= MOST_CELLS:
         raise UserError(f"{PLACE}: cells={cells}; allowed are 2 to {MOST_CELLS}, each compared with each")
@@ -335,7 +335,7 @@ def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) 
 
 
 def _check_maximum(seeds: Seeds, plan: SequentialPlan) -> None:
-    from mnist_mlp.report.analysis.contrasts import FEWEST
+    from mnist_mlp.stats.moderated_t import FEWEST
 
     least = max(len(seeds.initial) + 1, FEWEST)
     if plan.max_seeds < least:

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.contrasts import DECIMALS
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE
 from mnist_mlp.report.analysis.selection import (
     CANDIDATE,
@@ -30,6 +29,7 @@ from mnist_mlp.report.analysis.selection import (
     selection_split,
 )
 from mnist_mlp.run.sweep_file import EACH
+from mnist_mlp.stats.moderated_t import DECIMALS
 
 FEWEST = 3  # candidates of a cell that has a curve; of two it is no more than a line between a mean and a maximum
 # Of the draws, between the low and the high end: of a dozen candidates, 95 % would reach from the worst to the best.

@@ -17,7 +17,6 @@ from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results,
 from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.notes import Note
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
-from mnist_mlp.report.analysis.pairs import compare_pairs
 from mnist_mlp.report.analysis.roles import (
     CELL,
     REPLICATE,
@@ -37,12 +36,13 @@ from mnist_mlp.report.analysis.selection import (
     select,
 )
 from mnist_mlp.report.analysis.values import natural_rank
-from mnist_mlp.report.analysis.verdicts import Reason, Verdict
 from mnist_mlp.report.load import Results
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
+from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.verdicts import Reason, Verdict
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 

@@ -1,9 +1,9 @@
 """Does a compared key matter at all, once the others are averaged out? And does its effect depend on the other?
 
-The tests are those of pairs of cells (see `contrasts`), of other differences. A key matters if two of its values differ
-when averaged, within each seed, over the other key. Its effect depends on the other key if a difference between two of
-its values is not the same at two values of the other. An average has less noise than a cell, so an effect may be found
-where no pair of cells can be told apart.
+The tests are those of pairs of cells (see `mnist_mlp.stats.moderated_t`), of other differences. A key matters if two
+of its values differ when averaged, within each seed, over the other key. Its effect depends on the other key if a
+difference between two of its values is not the same at two values of the other. An average has less noise than a cell,
+so an effect may be found where no pair of cells can be told apart.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.contrasts import FEWEST, judge
 from mnist_mlp.report.analysis.roles import REPLICATE
 from mnist_mlp.report.analysis.values import as_typed, sort_key
+from mnist_mlp.stats.moderated_t import FEWEST, judge
 
 COLUMNS = ("effect", "n", "range", "share", "clearest", "difference", "p")
 

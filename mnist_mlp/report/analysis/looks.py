@@ -2,10 +2,10 @@
 
 Between the looks, seeds are added to the cells in play: all at first, and later those that are not yet worse than the
 best of them. A pair is judged at the looks at which both its cells are in play, by the seeds and at the level of that
-look (see `spending`), and never again once it is decided. So no pair has more chances to be told apart by luck than its
-levels allow, whenever cells leave. And its simultaneous intervals hold at whatever look the sweep ends (repeated
-confidence intervals: Jennison and Turnbull 1989, Journal of the Royal Statistical Society B 51:305), which makes a
-verdict of equivalence fair.
+look (see `mnist_mlp.stats.alpha_spending`), and never again once it is decided. So no pair has more chances to be told
+apart by luck than its levels allow, whenever cells leave. And its simultaneous intervals hold at any look where the
+sweep ends (repeated confidence intervals: Jennison and Turnbull 1989, Journal of the Royal Statistical Society B
+51:305), which makes a verdict of equivalence fair.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE, FEWEST
-from mnist_mlp.report.analysis.pairs import NUMBERS, compare_pairs
-from mnist_mlp.report.analysis.spending import levels
-from mnist_mlp.report.analysis.verdicts import UNDECIDED, Reason, Verdict
 from mnist_mlp.run.looks import Look, Looks, SequentialPlan
+from mnist_mlp.stats.alpha_spending import levels
+from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST
+from mnist_mlp.stats.pairs import NUMBERS, compare_pairs
+from mnist_mlp.stats.verdicts import UNDECIDED, Reason, Verdict
 
 
 def judge_looks(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE
+from mnist_mlp.stats.moderated_t import CONFIDENCE
 
 BOUNDS = {"accuracy": (0.0, 1.0), "loss": (0.0, None)}  # by a measure's last word
 

@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE, DECIMALS
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.run.record import COMPLETED
 from mnist_mlp.run.schema import SOURCES
+from mnist_mlp.stats.moderated_t import CONFIDENCE, DECIMALS
 
 CROSSED, ONE_AT_A_TIME = "crossed", "one at a time"  # designs
 INTERACTION, INTERACTIONS, TOTAL = "interaction", "interactions", "all together"  # rows besides those of the sources

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis import sources
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.effort import tuning_efforts
 from mnist_mlp.report.analysis.notes import Note, listed
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS, counted, ended, scored, searched, varying_keys
@@ -21,6 +20,7 @@ from mnist_mlp.report.analysis.selection import (
 from mnist_mlp.report.analysis.values import as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.run.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE
+from mnist_mlp.stats.moderated_t import CONFIDENCE
 
 
 def notes(

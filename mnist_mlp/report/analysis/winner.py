@@ -9,9 +9,9 @@ import pandas as pd
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, ended, searched
 from mnist_mlp.report.analysis.values import as_typed
-from mnist_mlp.report.analysis.verdicts import SIGNIFICANT, Verdict
 from mnist_mlp.run.record import DIVERGED
 from mnist_mlp.run.sweep_file import CONFIRM, ONCE
+from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from mnist_mlp.report.analysis.notes import NAMED, listed
 from mnist_mlp.report.analysis.outcomes import judged_by
 from mnist_mlp.report.analysis.roles import CELL, counted, tested
 from mnist_mlp.report.analysis.sources import joined
-from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.report.analysis.winner import winner
 from mnist_mlp.report.render import TEMPLATES, budget, noise
 from mnist_mlp.report.render.captions import timed_split
@@ -24,6 +23,7 @@ from mnist_mlp.report.render.verdicts import explanations, margin_in_points, nee
 from mnist_mlp.run.record import DIVERGED, FAILED
 from mnist_mlp.run.schema import GROUPS
 from mnist_mlp.run.sweep_file import EACH
+from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
 

@@ -14,15 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE
 from mnist_mlp.report.analysis.roles import CELL, counted, searched
 from mnist_mlp.report.analysis.selection import selection_split
-from mnist_mlp.report.analysis.verdicts import SIGNIFICANT
 from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.render.style import Appearance, appearance
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import COMPLETED, write_atomically
+from mnist_mlp.stats.moderated_t import CONFIDENCE
+from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 OF_SEARCH = ("sensitivity", "budget")  # show the runs that settings are chosen by
 ANSWER = "differences"  # stands below the answer, as it is the answer in a picture

@@ -13,7 +13,7 @@ from mnist_mlp.report.render.verdicts import in_points
 from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.sweep_file import CONFIRM, EACH
 
-FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `contrasts.moderate`)
+FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `mnist_mlp.stats.moderated_t.moderate`)
 
 
 def method(comparison: Comparison) -> list[str]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE
+from mnist_mlp.stats.moderated_t import CONFIDENCE
 
 MATTERS = 1 - CONFIDENCE
 SMALLEST = 0.001  # p-value that is given as a number

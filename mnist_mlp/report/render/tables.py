@@ -9,14 +9,14 @@ import pandas as pd
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
-from mnist_mlp.report.analysis.pairs import MOST_CELLS
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED
 from mnist_mlp.report.analysis.values import as_typed, natural_rank
-from mnist_mlp.report.analysis.verdicts import Verdict
 from mnist_mlp.report.render import escape, verdicts
 from mnist_mlp.report.render.numbers import interval, p_value
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.run.record import DIVERGED
+from mnist_mlp.stats.pairs import MOST_CELLS
+from mnist_mlp.stats.verdicts import Verdict
 
 MOST_PAIRS = 300  # shown in a page
 MOST_ROWS = 40  # of a LaTeX table, which must fit on a page

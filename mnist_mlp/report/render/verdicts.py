@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.contrasts import FEWEST
 from mnist_mlp.report.analysis.effort import TuningEffort
 from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.pairs import MOST_SEEDS
 from mnist_mlp.report.analysis.roles import counted
-from mnist_mlp.report.analysis.verdicts import Reason, Verdict
+from mnist_mlp.stats.moderated_t import FEWEST
+from mnist_mlp.stats.pairs import MOST_SEEDS
+from mnist_mlp.stats.verdicts import Reason, Verdict
 
 REASONS = {
     Reason.TOO_FEW_SEEDS: f"fewer than {FEWEST} seeds in common",

@@ -1,4 +1,4 @@
-"""Comparison of every pair of cells: simultaneous intervals, corrected p-values and verdicts (see `contrasts`)."""
+"""Comparison of every pair of cells: simultaneous intervals, corrected p-values and verdicts (see `moderated_t`)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from mnist_mlp.report.analysis.contrasts import CONFIDENCE, FEWEST, Judged, judge
-from mnist_mlp.report.analysis.effort import TuningEffort
-from mnist_mlp.report.analysis.verdicts import Reason, Verdict
+from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST, Judged, judge
+from mnist_mlp.stats.verdicts import Reason, Verdict
 
 POWER = 0.8  # of the number of additional seeds
 MOST_SEEDS = 1000  # beyond it, additional seeds are not counted
@@ -20,7 +19,7 @@ NUMBERS = ("ci_low", "ci_high", "p", "p_corrected", "additional_seeds")  # NaN i
 def compare_pairs(
     table: pd.DataFrame,
     images: float | None = None,
-    efforts: Mapping[str, TuningEffort] = MappingProxyType({}),
+    efforts: Mapping[str, object] = MappingProxyType({}),
     level: float | None = None,
     margin: float | None = None,
 ) -> tuple[pd.DataFrame, int]:
@@ -28,10 +27,10 @@ def compare_pairs(
 
     Args:
         table: accuracies, cells x seeds, the best cell first; NaN where there is none.
-        images: that each accuracy is measured on (see `contrasts.judge`); None where it is not known.
+        images: that each accuracy is measured on (see `moderated_t.judge`); None where it is not known.
         efforts: Tuning effort of each cell; empty if nothing was tuned. The best of more configurations looks better
             by chance alone, and by how much is unknown, so pairs of unequal effort are not tested.
-        level: Significance level of each test (see `contrasts.judge`).
+        level: Significance level of each test (see `moderated_t.judge`).
         margin: Equivalence margin, a fraction: cells are equivalent if the interval of their difference lies within
             it, to either side. None disables equivalence testing.
 

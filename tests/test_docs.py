@@ -105,6 +105,16 @@ def test_the_core_works_as_a_library(real_mnist: Dataset, capsys: pytest.Capture
     assert last.startswith("Metrics(epoch=1, step=4, split='test', ")
 
 
+def test_statistics_of_a_table_of_losses_run(capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = blocks(PAGES["docs/own_tables.md"], "python")
+    exec(program, {})
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "better",
+        "better",
+        "inconclusive",
+    ]
+
+
 def anchors(path: Path) -> set[str]:
     """The names of a page's headings in links, as GitHub and Sphinx make them."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", path.read_text()), flags=re.MULTILINE)

@@ -96,17 +96,26 @@ class Noise(NamedTuple):
         return sizes
 
 
-def judge(differences: np.ndarray, rank: int, images: float | None = None, level: float | None = None) -> Judged:
+def judge(
+    differences: np.ndarray,
+    rank: int,
+    images: float | None = None,
+    level: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> Judged:
     """Test that the mean of each row is zero.
 
     Args:
-        differences: of accuracies, (differences, seeds), each of at least three seeds; NaN where there is none.
-        rank: how many of the rows are linearly independent, were all complete: one less than there are cells.
-        images: that an accuracy is measured on. Two accuracies of the same m images that differ by d differ on at
-            least m |d| of them, so the variance of d is at least max(|d|, 1/m)/m (that of McNemar 1947, Psychometrika
-            12:153), however much alike a few seeds may be. None where it is not known.
-        level: of each test, greater than 0; by default that of Šidák's correction, with which one in twenty families
-            has any false one. Corrected p-values are those of as many tests as would have this level.
+        differences: Differences of two scores, (differences, seeds), each of at least three seeds; NaN if missing.
+            They are rounded to 12 decimals, below which there is rounding rather than noise.
+        rank: Number of rows that are linearly independent if all are complete: one less than the number of cells.
+        images: Number of test images of an accuracy; None for other scores, or if unknown. Two accuracies of the same
+            m images that differ by d differ on at least m |d| of them, so the variance of d is at least
+            max(|d|, 1/m)/m (that of McNemar 1947, Psychometrika 12:153), however much alike a few seeds may be.
+        level: Level of each test, greater than 0; by default that of Šidák's correction, with which one in twenty
+            families has any false one. Corrected p-values are those of as many tests as would have this level.
+        bounds: Least and largest score, (0, 1) for accuracies: intervals end where differences do. None for scores
+            without bounds.
     """
     rounded = np.round(differences, DECIMALS)
     n = np.isfinite(rounded).sum(axis=1)
@@ -124,7 +133,10 @@ def judge(differences: np.ndarray, rank: int, images: float | None = None, level
         corrected = -np.expm1(tests * np.log1p(-p))
     half = np.full(len(n), np.nan)
     half[known] = noise.quantile(level, np.flatnonzero(known)) / np.sqrt(n[known])
-    low, high = np.clip(mean - half, -1, 1), np.clip(mean + half, -1, 1)
+    low, high = mean - half, mean + half
+    if bounds is not None:
+        widest = bounds[1] - bounds[0]
+        low, high = np.clip(low, -widest, widest), np.clip(high, -widest, widest)
     variance, freedom = noise.weights @ noise.variance, noise.weights @ noise.freedom
     return Judged(n, mean, variance, freedom, low, high, p, corrected, level)
 

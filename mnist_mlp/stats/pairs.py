@@ -22,17 +22,20 @@ def compare_pairs(
     efforts: Mapping[str, object] = MappingProxyType({}),
     level: float | None = None,
     margin: float | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> tuple[pd.DataFrame, int]:
     """Compare every pair of rows, paired by column.
 
     Args:
-        table: accuracies, cells x seeds, the best cell first; NaN where there is none.
-        images: that each accuracy is measured on (see `moderated_t.judge`); None where it is not known.
+        table: Scores, cells x seeds, the best cell first; NaN if missing. Larger scores are better: give losses with
+            a minus sign.
+        images: Number of test images of each accuracy (see `moderated_t.judge`); None for other scores.
         efforts: Tuning effort of each cell; empty if nothing was tuned. The best of more configurations looks better
             by chance alone, and by how much is unknown, so pairs of unequal effort are not tested.
         level: Significance level of each test (see `moderated_t.judge`).
-        margin: Equivalence margin, a fraction: cells are equivalent if the interval of their difference lies within
-            it, to either side. None disables equivalence testing.
+        margin: Equivalence margin, in the unit of the scores: cells are equivalent if the interval of their difference
+            lies within it, to either side. None disables equivalence testing.
+        bounds: Least and largest score, (0, 1) for accuracies, at whose difference intervals end; None for none.
 
     Returns:
         One row per pair: `a`, `b` (cells, a before b), `n` (seeds in common), `difference` (mean of a minus b),
@@ -52,7 +55,7 @@ def compare_pairs(
     reasons = np.where(enough, "", str(Reason.TOO_FEW_SEEDS)).astype(object)
     cells = len({*first[enough], *second[enough]})
     if cells:
-        judged = judge(differences[enough], cells - 1, images, level)
+        judged = judge(differences[enough], cells - 1, images, level, bounds)
         real = judged.p_corrected < 1 - CONFIDENCE
         # A significant difference needs none.
         additional = np.where(real | np.isnan(judged.p), np.nan, _additional_seeds(judged))

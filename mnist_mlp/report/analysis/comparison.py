@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_mlp.report.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
-from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.means import ACCURACY, mean_intervals
 from mnist_mlp.report.analysis.notes import Note
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
 from mnist_mlp.report.analysis.roles import (
@@ -227,7 +227,7 @@ def _judge(
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
     efforts = tuning_efforts(searched(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
-    pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts)
+    pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, bounds=ACCURACY)
     if len(independent) < len(scored):  # there may be enough seeds
         pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
     if len(sweeps):

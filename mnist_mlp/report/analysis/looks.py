@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.report.analysis.means import ACCURACY
 from mnist_mlp.run.looks import Look, Looks, SequentialPlan
 from mnist_mlp.stats.alpha_spending import levels
 from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST
@@ -48,7 +49,8 @@ def judge_look(
 ) -> tuple[pd.DataFrame, int]:
     """The pairs after a look, from those after the last one; see `judge_looks`."""
     playing = table.loc[[cell for cell in table.index if cell in look.cells]]
-    pairs, judged = compare_pairs(playing.reindex(columns=list(look.seeds)), images, level=look.level, margin=margin)
+    table = playing.reindex(columns=list(look.seeds))
+    pairs, judged = compare_pairs(table, images, level=look.level, margin=margin, bounds=ACCURACY)
     if told is None:
         return pairs, judged
     now, before = pairs.set_index(["a", "b"]), told.set_index(["a", "b"])

@@ -1,6 +1,6 @@
 """Means over replicates, and how sure they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,11 @@ from scipy import stats
 
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 
-BOUNDS = {"accuracy": (0.0, 1.0), "loss": (0.0, None)}  # by a measure's last word
+ACCURACY = (0.0, 1.0)  # the least and the largest
+BOUNDS: Mapping[str, tuple[float, float | None]] = {
+    "accuracy": ACCURACY,
+    "loss": (0.0, None),
+}  # by a measure's last word
 
 
 def mean_intervals(frame: pd.DataFrame, keys: Sequence[str], measures: Sequence[str]) -> pd.DataFrame:

@@ -106,13 +106,10 @@ def test_the_core_works_as_a_library(real_mnist: Dataset, capsys: pytest.Capture
 
 
 def test_statistics_of_a_table_of_losses_run(capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = blocks(PAGES["docs/own_tables.md"], "python")
+    (program,) = blocks("docs/own_tables.md", "python")
     exec(program, {})
-    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]] == [
-        "better",
-        "better",
-        "inconclusive",
-    ]
+    verdicts = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert verdicts == ["better", "better", "inconclusive"]
 
 
 def anchors(path: Path) -> set[str]:

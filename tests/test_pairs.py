@@ -187,7 +187,7 @@ def test_rounding_is_no_noise() -> None:
 
 def test_intervals_stay_within_what_accuracies_can_differ_by() -> None:
     table = pd.DataFrame([[0.98, 0.0, 0.97], [0.97, 0.96, 0.0], [0.2, 0.9, 0.4]], index=["a", "b", "c"])
-    pairs, _ = compare_pairs(table)
+    pairs, _ = compare_pairs(table, bounds=(0, 1))
     assert pairs["ci_low"].ge(-1).all()
     assert pairs["ci_high"].le(1).all()
 

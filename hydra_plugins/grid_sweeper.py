@@ -137,9 +137,11 @@ class GridSweeper(BasicSweeper):
             size = self.max_batch_size or len(jobs)
             for first in range(0, len(jobs), size):
                 batch = jobs[first : first + size]
-                for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
-                    _ = result.return_value  # raises what kept a job from starting
-                configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # a job here has silenced the console
+                try:
+                    for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
+                        _ = result.return_value  # raises what kept a job from starting
+                finally:  # a job in this process has silenced the console
+                    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
 
         compositions, kinds = Compositions(loader), dict[str, Kind]()
 

@@ -126,7 +126,7 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
             overrides.append(argument)
             continue
         flags.append(argument)
-        is_short = argument.startswith("--c") or argument.startswith("--pa")  # which argparse completes
+        is_short = argument.startswith(("--c", "--pa"))  # which argparse completes
         if waiting and (argument in FLAGS_WITH_VALUE or (is_short and "=" not in argument)):
             flags.append(waiting.pop(0))
         elif argument in ("--info", "-i"):  # whose value may be left out

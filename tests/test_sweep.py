@@ -170,6 +170,11 @@ def test_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
     assert len(results(tmp_path / "here")) == 1
 
 
+def test_sweep_with_a_worker_in_its_own_process_logs_to_the_end(command: Command) -> None:
+    done = command("run.py", "-m", "seed=0,1", "epochs=1", *SMALLER, NO_REPORT, "hydra.launcher.n_jobs=1")
+    assert "2 of 2 finished" in done.stdout
+
+
 def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_path: Path) -> None:
     arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALLER, IN_PROCESS, "hydra.sweep.dir=here")
     command("run.py", *arguments, "fail_fast=true", top=throwing, status=1)

@@ -16,7 +16,6 @@ from scipy import stats as scipy_stats
 
 from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
 from mnist_mlp.report.analysis.comparison import compare
-from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.values import as_typed, sort_key
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
@@ -28,6 +27,7 @@ from mnist_mlp.report.render.style import appearance
 from mnist_mlp.report.render.training import origin
 from mnist_mlp.run.errors import UserError
 from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.stats.means import mean_intervals
 
 
 def test_mean_interval_is_students() -> None:

@@ -12,7 +12,6 @@ from scipy import stats
 
 from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.means import mean_intervals
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.report.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
 from mnist_mlp.report.load import replicates
@@ -21,6 +20,7 @@ from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.charts import charts
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.run.errors import UserError
+from mnist_mlp.stats.means import mean_intervals
 
 Streams = list[tuple[int, int, int, int]]
 ALL = "weights, batches, dropout and modules"

@@ -8,10 +8,13 @@ import pytest
 from scipy import stats
 
 from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
-from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.measures import bounds_of
 from mnist_mlp.report.analysis.outcomes import at_chance
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE
 from mnist_mlp.report.analysis.selection import score
+from mnist_mlp.stats.means import mean_intervals
+
+MEASURES = ["test_accuracy", "test_loss"]
 
 
 def runs(**columns: Sequence[object]) -> pd.DataFrame:
@@ -29,7 +32,7 @@ def test_a_mean_has_students_interval_within_its_bounds() -> None:
             "test_loss": [0.3, np.nan, 0.1, 1.0, 0.0, 5.0],
         }
     )
-    table = mean_intervals(frame, ["cell"], ["test_accuracy", "test_loss"])
+    table = mean_intervals(frame, ["cell"], MEASURES, bounds_of(MEASURES))
     assert list(table.index) == ["b", "a", "c"]
     low, high = stats.t.interval(0.95, 2, loc=0.93, scale=stats.sem([0.90, 0.92, 0.97]))
     assert table.loc["b", "test_accuracy_mean"] == pytest.approx(0.93)
@@ -40,9 +43,9 @@ def test_a_mean_has_students_interval_within_its_bounds() -> None:
     assert table.loc["b", "test_loss_ci_high"] == pytest.approx(0.2 + 12.706 * 0.1, rel=1e-4)  # t of one degree
     assert table.loc["b", "test_loss_ci_low"] == 0
     assert table.loc["a", "test_accuracy_mean"] == 0.5
-    plain = mean_intervals(
-        frame.rename(columns={"test_accuracy": "accuracy", "test_loss": "minutes"}), ["cell"], ["accuracy", "minutes"]
-    )
+    measures = ["accuracy", "minutes"]
+    renamed = frame.rename(columns={"test_accuracy": "accuracy", "test_loss": "minutes"})
+    plain = mean_intervals(renamed, ["cell"], measures, bounds_of(measures))
     assert plain.loc["c", "accuracy_ci_high"] == 1
     assert plain.loc["b", "minutes_ci_low"] == pytest.approx(0.2 - 12.706 * 0.1, rel=1e-4)  # of no known bounds
     around = table[["test_accuracy_std", "test_accuracy_ci_low", "test_accuracy_ci_high"]]

@@ -13,7 +13,7 @@ from conftest import Report, Write
 
 from mnist_mlp.report import compared as report_compared
 from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.measures import bounds_of
 from mnist_mlp.report.analysis.sections import sections
 from mnist_mlp.report.load import load
 from mnist_mlp.report.render.answer import answer
@@ -25,7 +25,10 @@ from mnist_mlp.report.render.training import trained
 from mnist_mlp.report.render.verdicts import in_points
 from mnist_mlp.run.choices import Candidate, Selection, write_choices
 from mnist_mlp.run.looks import Looks, SequentialPlan
+from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.verdicts import Reason, Verdict
+
+MEASURES = ["test_accuracy", "test_loss"]
 
 FACTS = {"train": 55000, "val": 5000, "test": 10000, "inputs": 784, "classes": 10}
 MODEL = {
@@ -164,7 +167,7 @@ def test_trained_says_which_runs_have_a_warmup(tmp_path: Path, write_run: Write)
 
 def test_intervals_end_where_their_measure_does() -> None:
     frame = pd.DataFrame({"cell": "a", "test_accuracy": [0.99, 1.0, 0.9], "test_loss": [0.0, 0.1, 2.0]})
-    (row,) = mean_intervals(frame, ["cell"], ["test_accuracy", "test_loss"]).to_dict("records")
+    (row,) = mean_intervals(frame, ["cell"], MEASURES, bounds_of(MEASURES)).to_dict("records")
     assert (row["test_accuracy_ci_high"], row["test_loss_ci_low"]) == (1, 0)
     assert row["test_accuracy_ci_low"] < 0.9
     assert row["test_loss_ci_high"] > 2

@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_mlp.report.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
-from mnist_mlp.report.analysis.means import ACCURACY, mean_intervals
+from mnist_mlp.report.analysis.measures import ACCURACY, bounds_of
 from mnist_mlp.report.analysis.notes import Note
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
 from mnist_mlp.report.analysis.roles import (
@@ -41,6 +41,7 @@ from mnist_mlp.run.looks import Looks
 from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.run.schema import COMPARED
 from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
+from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import Reason, Verdict
 
@@ -277,7 +278,7 @@ def _summarise(
     table = table.reindex(list(cells.groups)).join(
         pd.DataFrame(counts).reindex(list(cells.groups)).fillna(0).astype(int)
     )
-    table = table.join(mean_intervals(done, [CELL], MEASURES))
+    table = table.join(mean_intervals(done, [CELL], MEASURES, bounds_of(MEASURES)))
     # The median, as a run that misses the target took infinitely long and must not be left out.
     table = table.join(ended(chosen).groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.means import mean_intervals
+from mnist_mlp.report.analysis.measures import bounds_of
 from mnist_mlp.report.analysis.roles import CELL
 from mnist_mlp.report.analysis.selection import (
     CANDIDATE,
@@ -16,6 +16,7 @@ from mnist_mlp.report.analysis.selection import (
 )
 from mnist_mlp.run.record import DIVERGED
 from mnist_mlp.run.schema import LEARNING_RATE
+from mnist_mlp.stats.means import mean_intervals
 
 
 def learning_curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -27,7 +28,8 @@ def learning_curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """
     joined = metrics.join(runs[[CELL, "independent"]], on="run", how="inner")
     keys = [CELL, "split", "epoch"]
-    curves = mean_intervals(joined, keys, ["loss", "accuracy"]).drop(columns=["loss_std", "accuracy_std"])
+    measures = ["loss", "accuracy"]
+    curves = mean_intervals(joined, keys, measures, bounds_of(measures)).drop(columns=["loss_std", "accuracy_std"])
     curves["n"] = joined.groupby(keys, sort=False).size()
     return curves.reset_index().sort_values(keys, kind="stable").reset_index(drop=True)
 
@@ -48,7 +50,7 @@ def sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFr
     at_best["accuracy"] = score(at_best, f"{selection_split(runs)}_accuracy")
     at_best = at_best.rename(columns={LEARNING_RATE: "lr"})
     keys = [CELL, "lr"]
-    table = mean_intervals(at_best, keys, ["accuracy"])
+    table = mean_intervals(at_best, keys, ["accuracy"], bounds_of(["accuracy"]))
     table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()
     table["diverged"] = (at_best["status"] == DIVERGED).groupby([at_best[key] for key in keys]).sum()
     return table.reset_index().sort_values(keys).reset_index(drop=True)

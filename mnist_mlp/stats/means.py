@@ -1,0 +1,44 @@
+"""Means over replicates, and their intervals."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from mnist_mlp.stats.moderated_t import CONFIDENCE
+
+Bounds = tuple[float | None, float | None]  # the least and the largest value, None if there is none
+
+
+def mean_intervals(
+    frame: pd.DataFrame,
+    keys: Sequence[str],
+    measures: Sequence[str],
+    bounds: Mapping[str, Bounds] = MappingProxyType({}),
+) -> pd.DataFrame:
+    """Return means with Student's 95% interval, per group.
+
+    Args:
+        frame: One row per replicate. With a column `independent`, the spread is that of these replicates only, since
+            all of them together would look too certain.
+        keys: Columns that make the groups, which keep their order of appearance.
+        measures: Columns to average; NaN is missing.
+        bounds: Bounds of a measure, at which its interval ends; a measure that is left out has none.
+
+    Returns:
+        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN if n < 2 or all
+        values are equal, which show no noise to make an interval of.
+    """
+    groups = frame.groupby(list(keys), sort=False)[list(measures)]
+    mean, std = groups.mean(), groups.std()
+    if "independent" in frame:
+        groups = frame[frame["independent"]].groupby(list(keys), sort=False)[list(measures)]
+    n, spread = (of.reindex(mean.index) for of in (groups.count(), groups.std()))
+    half = spread.where(spread > 0) / np.sqrt(n) * stats.t.ppf((1 + CONFIDENCE) / 2, (n - 1).where(n > 1))
+    low, high = mean - half, mean + half
+    for measure, (least, most) in bounds.items():
+        low[measure], high[measure] = low[measure].clip(least, most), high[measure].clip(least, most)
+    parts = {"mean": mean, "std": std, "ci_low": low, "ci_high": high}
+    return pd.DataFrame({f"{m}_{name}": part[m] for m in measures for name, part in parts.items()}, index=mean.index)

@@ -114,7 +114,7 @@ class GridSweeper(BasicSweeper):
         """Compose and check every job, and launch those that have no result yet."""
         from mnist_mlp.app import confirm, sequential
         from mnist_mlp.app.cells import read_select
-        from mnist_mlp.app.compose import Compositions, compose, sweep_directory
+        from mnist_mlp.app.compose import Compositions, check_sweep_directory, compose, sweep_directory
         from mnist_mlp.app.plan import Kind, plan
         from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
@@ -126,7 +126,8 @@ class GridSweeper(BasicSweeper):
         assert self.config is not None
         assert self.launcher is not None
         loader, config, launcher = self.hydra_context.config_loader, self.config, self.launcher
-        directory = Path(sweep_directory(config))
+        top = sweep_directory(config)
+        directory = Path(top)
 
         def launch(jobs: Sequence[Job]) -> None:
             given = [one for one in config.hydra.overrides.hydra if key_of(one) != HOLDER]
@@ -153,7 +154,7 @@ class GridSweeper(BasicSweeper):
 
         def composed(jobs: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], DictConfig]]:
             for number, job_config in compose(compositions, config, jobs):
-                sweep_directory(config, job_config)
+                check_sweep_directory(job_config, top)
                 yield jobs[number], job_config
 
         def make_jobs(jobs: Sequence[Sequence[str]]) -> list[Job]:

@@ -161,7 +161,7 @@ def test_search_of_a_key_with_a_prefix_tries_the_same_values(combinations: Combi
     assert all(job[0].startswith(f"{prefix}optim.lr=") for job in added)
 
 
-def test_search_of_a_key_given_twice_counts_once_whatever_its_prefix(combinations: Combinations) -> None:
+def test_search_of_a_key_given_twice_counts_once_with_any_prefix(combinations: Combinations) -> None:
     jobs = combinations("optim.lr=0.1,0.2,0.3", "++optim.lr=interval(0.01,1)", "hydra.sweeper.trials=2")
     assert [len(job) for job in jobs] == [1, 1]
 

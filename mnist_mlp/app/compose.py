@@ -133,30 +133,33 @@ def has_default_name(config: DictConfig) -> bool:
     return bool(config.hydra.sweep._get_node("subdir")._value() == SUBDIR)
 
 
-def sweep_directory(sweep: DictConfig, job: DictConfig | None = None) -> str:
-    """Return `hydra.sweep.dir`.
-
-    Args:
-        sweep: Configuration of the sweep.
-        job: Configuration of one of its jobs, which must have the same; None if no job is composed yet.
+def sweep_directory(config: DictConfig) -> str:
+    """Return `hydra.sweep.dir` of a sweep or of one of its jobs.
 
     Raises:
-        ConfigError: The directory depends on what sets jobs apart.
+        ConfigError: It is empty, or depends on a job's number.
     """
     try:
-        directory = str(sweep.hydra.sweep.dir)
-        of_job = str(job.hydra.sweep.dir) if job is not None else directory
+        directory = str(config.hydra.sweep.dir)
     except InterpolationToMissingValueError as error:
-        raise _several_directories(sweep, "one depends on a job's number") from error
-    if of_job != directory:
-        raise _several_directories(sweep, f"{directory} and {of_job}")
+        raise _several_directories(config, "one depends on a job's number") from error
     if not directory:
         raise ConfigError("hydra.sweep.dir=: expected a directory, such as multirun/mine")
     return directory
 
 
-def _several_directories(sweep: DictConfig, found: str) -> ConfigError:
-    pattern = sweep.hydra.sweep._get_node("dir")._value()
+def check_sweep_directory(job: DictConfig, directory: str) -> None:
+    """Check that the configuration of a job has the directory of its sweep.
+
+    Raises:
+        ConfigError: The directory depends on what sets jobs apart.
+    """
+    if (of_job := sweep_directory(job)) != directory:
+        raise _several_directories(job, f"{directory} and {of_job}")
+
+
+def _several_directories(config: DictConfig, found: str) -> ConfigError:
+    pattern = config.hydra.sweep._get_node("dir")._value()
     return ConfigError(
         f"hydra.sweep.dir={pattern}: expected one directory for all jobs ({found}). Run one sweep per directory, or "
         "name a directory that no varying key is part of."

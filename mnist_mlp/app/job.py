@@ -183,17 +183,20 @@ class _ClosingHandler(logging.FileHandler):
 
 
 def log_file() -> Path | None:
-    """Return the file that Hydra has set up for the current job's log; None if there is none, or it was not written."""
-    files = [Path(h.baseFilename) for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
+    """Return the file of the current job's log, as Hydra has set it up; None if nothing was written to one."""
+    files = (Path(handler.baseFilename) for handler in _file_handlers())
     return next((file for file in files if file.exists()), None)
 
 
 def log_of_job() -> logging.Logger:
     """A logger into the files that Hydra has just set up for the current job, whatever is set up after."""
     own = logging.Logger("job", logging.INFO)
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
-            writer = _ClosingHandler(handler.baseFilename, delay=True, encoding=handler.encoding)
-            writer.setFormatter(handler.formatter)
-            own.addHandler(writer)
+    for handler in _file_handlers():
+        writer = _ClosingHandler(handler.baseFilename, delay=True, encoding=handler.encoding)
+        writer.setFormatter(handler.formatter)
+        own.addHandler(writer)
     return own
+
+
+def _file_handlers() -> list[logging.FileHandler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler)]

@@ -114,7 +114,7 @@ class Dataset:
         classes: number of classes.
 
     Raises:
-        InvalidArgument: Labels that are none of the classes.
+        InvalidArgument: Labels outside the classes.
         InvalidData: A number of classes that is not a whole number, or images of two sizes.
     """
 

@@ -176,7 +176,7 @@ def newest_sweep(root: Path = SWEEPS) -> Path:
     """Return the sweep below a directory that was launched last.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no sweep.
     """
     marks = [folder.path / MARK for folder in walk(root) if MARK in folder.names]
     if not marks:

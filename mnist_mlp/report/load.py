@@ -225,7 +225,7 @@ def _seconds(text: str) -> float:
     """Return a time, as `run.json` has it, in seconds since 1970.
 
     Raises:
-        ValueError: It is none, or no calendar has its day.
+        ValueError: The text is not a time, or no calendar has its day.
     """
     time = datetime.fromisoformat(text)
     seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

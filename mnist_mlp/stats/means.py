@@ -9,7 +9,7 @@ from scipy import stats
 
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 
-Bounds = tuple[float | None, float | None]  # the least and the largest value, None if there is none
+Bounds = tuple[float | None, float | None]  # the least and the largest value; None is unbounded
 
 
 def mean_intervals(

@@ -85,10 +85,10 @@ def is_current(directory: Path, version: str) -> bool:
         directory: Directory of the run.
         version: Version of this package.
     """
-    summary = read_summary(directory / RUN_FILE)
-    if _no_result(summary) or summary["status"] not in FINISHED:
+    summary = _result_of(directory)
+    if summary is None or summary["environment"]["package"] != version:
         return False
-    return bool(summary["environment"]["package"] == version and summary.get("code", {}) == code(summary["config"]))
+    return bool(summary["code"] == code(summary["config"]))
 
 
 @dataclass(frozen=True)
@@ -217,16 +217,19 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
     for directory in find_runs(top, is_sweep=True).runs:
         if directory in ours:
             continue
-        summary = read_summary(directory / RUN_FILE)
-        if _no_result(summary) or summary["status"] not in FINISHED:
-            continue
-        theirs = summary["environment"]["package"]
-        if theirs != version:
+        summary = _result_of(directory)
+        if summary and (theirs := summary["environment"]["package"]) != version:
             raise UserError(
                 f"{top} holds results of version {theirs}, such as {directory.name}; this is version {version}, "
                 "which names its jobs differently and would train them all again. To resume, install that version; "
                 "to start again, give another hydra.sweep.dir=DIR or force=true"
             )
+
+
+def _result_of(directory: Path) -> Mapping[str, Any] | None:
+    """Return the `run.json` of a run that has a result; None if it has no result."""
+    summary = read_summary(directory / RUN_FILE)
+    return None if _no_result(summary) or summary["status"] not in FINISHED else summary
 
 
 def _no_result(summary: Any) -> str | None:
@@ -250,7 +253,7 @@ def _differences(job: Job, summary: Mapping[str, Any], version: str) -> list[str
     }
     ours = {"version": version, "data": job.data_digest, "configuration": job.config_hash}
     different = [f"{name} {theirs[name]} instead of {ours[name]}" for name in ours if theirs[name] != ours[name]]
-    before = summary.get("code", {})
+    before = summary["code"]
     return different + [
         f"the code of {name} ({file_of(name)}) has changed since"
         for name in sorted(before.keys() | job.code.keys())

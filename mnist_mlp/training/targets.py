@@ -151,6 +151,6 @@ def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _place(error: Exception) -> str:
-    """Return the last line of user-defined code that an exception went through; empty if there is none."""
+    """Return the last line of user-defined code that an exception went through; empty without any."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     return f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -3,7 +3,7 @@
 The tests are those of pairs of cells (see `mnist_mlp.stats.moderated_t`), of other differences. A key matters if two
 of its values differ when averaged, within each seed, over the other key. Its effect depends on the other key if a
 difference between two of its values is not the same at two values of the other. An average has less noise than a cell,
-so an effect may be found where no pair of cells can be told apart.
+so an effect may be found where no pair of cells differs significantly.
 """
 
 from collections.abc import Sequence

@@ -165,7 +165,7 @@ def _trying(comparison: Comparison, target: float) -> str:
 
 
 def _target_to_try(comparison: Comparison) -> float | None:
-    """Return the highest round target that half of the cells would reach, and two at least; None if there is none."""
+    """Return the highest round target that half of the cells would reach, and at least two; None without any."""
     of_cells = comparison.scored.groupby(CELL)["highest_accuracy"]
     # Of an even number of runs the lower middle one, as the median time is infinite unless both arrive.
     cells = of_cells.quantile(0.5, interpolation="lower").dropna().sort_values(ascending=False)

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from mnist_mlp.base.errors import UserError, in_words
+from mnist_mlp.base.startup import print_anything
 from mnist_mlp.report import newest_sweep, report_on
-from mnist_mlp.run.errors import UserError, in_words
-from mnist_mlp.run.startup import print_anything
 
 
 def main() -> None:

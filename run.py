@@ -1,11 +1,11 @@
 """Train one network, or with -m a sweep of them."""
 
-from mnist_mlp.run.interrupts import end_on_interrupt
+from mnist_mlp.base.interrupts import end_on_interrupt
 
 if __name__ == "__main__":
     end_on_interrupt()
 
-from mnist_mlp.run.startup import importing
+from mnist_mlp.base.startup import importing
 
 with importing():
     from pathlib import Path

@@ -34,7 +34,7 @@ def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
     from mnist_mlp.app.register import register
-    from mnist_mlp.run.configuration import plain
+    from mnist_mlp.base.configuration import plain
 
     top = Path(__file__).parents[1]
     register(top / "experiments")

@@ -5,8 +5,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from mnist_mlp.run.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, Metrics
-from mnist_mlp.run.schema import SOURCES
+from mnist_mlp.base.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.base.schema import SOURCES
 
 INITS = ("lecun", "he", "default")
 OPTIMS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")

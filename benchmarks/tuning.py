@@ -19,7 +19,7 @@ from benchmarks.designs import DIRECTORY_DESIGNS, TUNED_DESIGNS, TunedDesign
 from benchmarks.printing import say
 from benchmarks.tuned_cells import column, judge
 from benchmarks.tuned_directories import judge_directory
-from mnist_mlp.run.sweep_file import EACH, ONCE
+from mnist_mlp.base.sweep_file import EACH, ONCE
 
 MOST = 0.06  # share of sweeps with a false verdict
 BATCH = 20  # sweeps in one table

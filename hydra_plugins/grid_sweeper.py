@@ -13,8 +13,8 @@ from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import II, DictConfig, OmegaConf, read_write
 
-from mnist_mlp.run.schema import COMPARED
-from mnist_mlp.run.sweep_file import EACH
+from mnist_mlp.base.schema import COMPARED
+from mnist_mlp.base.sweep_file import EACH
 
 HOLDER = "hydra.sweeper.holder"
 HERE = ("basic", "stacked")  # launchers that compose in this process
@@ -82,7 +82,7 @@ class GridSweeper(BasicSweeper):
         """The overrides of every job, from those of the sweep."""
         from mnist_mlp.app.grids import GROUP, check_counts, expand, options_of
         from mnist_mlp.app.search import dimension
-        from mnist_mlp.run.configuration import key_of
+        from mnist_mlp.base.configuration import key_of
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -118,7 +118,7 @@ class GridSweeper(BasicSweeper):
         from mnist_mlp.app.plan import Kind, plan
         from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
-        from mnist_mlp.run.configuration import key_of
+        from mnist_mlp.base.configuration import key_of
         from mnist_mlp.sweeps.holding import holder_of
         from mnist_mlp.sweeps.jobs import Job
 

@@ -53,7 +53,7 @@ class StackLauncher(BasicLauncher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Refuse a limit that is none before anything is done."""
-        from mnist_mlp.run.errors import ConfigError
+        from mnist_mlp.base.errors import ConfigError
 
         if self.memory is not None and not 0 < self.memory < float("inf"):
             raise ConfigError(
@@ -66,8 +66,8 @@ class StackLauncher(BasicLauncher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train the jobs; each ends with a directory as any other launcher leaves it."""
         from mnist_mlp.app.compose import as_job, compose
-        from mnist_mlp.run.configuration import plain
-        from mnist_mlp.run.startup import importing
+        from mnist_mlp.base.configuration import plain
+        from mnist_mlp.base.startup import importing
 
         with importing():
             from mnist_mlp.training.stack.plan import pack

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from mnist_mlp.app.register import register
-from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.sweeps import names
 from mnist_mlp.training import build
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from warm import Started, Warm
 
-from mnist_mlp.run.startup import importing
+from mnist_mlp.base.startup import importing
 
 if TYPE_CHECKING:  # else imported where it is used: the process that hands out the tests uses none of it
     import pandas as pd
@@ -274,8 +274,8 @@ def throwing(checkout: Path) -> Path:
 
 def run_writer(tmp_path: Path) -> Write:
     """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
-    from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
-    from mnist_mlp.run.schema import SOURCES
+    from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
+    from mnist_mlp.base.schema import SOURCES
 
     def write(
         init: str = "he",

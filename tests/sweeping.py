@@ -16,10 +16,10 @@ from mnist_mlp.app.plan import Kind, plan
 from mnist_mlp.app.register import register
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.app.sweep import run_sweep
-from mnist_mlp.run.looks import SequentialPlan
-from mnist_mlp.run.record import SPLITS, Metrics
-from mnist_mlp.run.schema import COMPARED
-from mnist_mlp.run.sweep_file import EACH
+from mnist_mlp.base.looks import SequentialPlan
+from mnist_mlp.base.record import SPLITS, Metrics
+from mnist_mlp.base.schema import COMPARED
+from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.sweeps.jobs import FINISHED, Assignment, Job
 
 register(ROOT / "experiments")

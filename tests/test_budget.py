@@ -15,6 +15,7 @@ from conftest import Report, Write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report.analysis.budget import Lead, best_of, curves, leads
 from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE
@@ -24,7 +25,6 @@ from mnist_mlp.report.render import panels
 from mnist_mlp.report.render.budget import answer, as_accuracies, reading
 from mnist_mlp.report.render.scales import with_errors
 from mnist_mlp.report.render.style import appearance
-from mnist_mlp.run.sweep_file import ONCE
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
 EXACT = 1e-12

@@ -13,10 +13,10 @@ from composing import composed
 from conftest import DATA, ROOT
 from test_config import OPTIONS
 
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.startup import enter_directory
 from mnist_mlp.data.splits import Dataset, Split
-from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.startup import enter_directory
 from mnist_mlp.training.build import build, check, find_device
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.step import is_known

@@ -12,11 +12,11 @@ from sweeping import planning, requested, state_by_disk, write_results
 from mnist_mlp.app import dry_run, records
 from mnist_mlp.app.cells import check_compared, read_compare
 from mnist_mlp.app.sweep import check
+from mnist_mlp.base.choices import CHOICES_FILE, read_choices
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.looks import Look, Looks, SequentialPlan, write_looks
+from mnist_mlp.base.sweep_file import CONFIRM, SEARCH, SWEEP_FILE, read_sweep
 from mnist_mlp.report import compared
-from mnist_mlp.run.choices import CHOICES_FILE, read_choices
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.looks import Look, Looks, SequentialPlan, write_looks
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SWEEP_FILE, read_sweep
 from mnist_mlp.sweeps.jobs import Job
 
 BY = ["optim", "model.hidden"]

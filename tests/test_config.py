@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 
 from mnist_mlp.app.messages import explain
 from mnist_mlp.app.register import register
-from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.schema import EXPERIMENT, GROUPS, Role, check, describe, role_of
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.schema import EXPERIMENT, GROUPS, Role, check, describe, role_of
 from mnist_mlp.sweeps import names
 from mnist_mlp.training import build
 

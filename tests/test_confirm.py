@@ -16,18 +16,18 @@ from sweeping import planning, requested, state_by_disk, write_results
 from mnist_mlp.app import records
 from mnist_mlp.app.confirm import Confirmation, read, with_seed
 from mnist_mlp.app.sweep import check
+from mnist_mlp.base.choices import ALL_SEEDS, CHOICES_FILE, Candidate, Selection, read_choices, write_choices
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.looks import Look, Looks, SequentialPlan, write_looks
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import EACH, ONCE, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
+from mnist_mlp.base.sweep_file import Command as GivenCommand
 from mnist_mlp.report import compared
 from mnist_mlp.report.load import ProblemKind
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full
-from mnist_mlp.run.choices import ALL_SEEDS, CHOICES_FILE, Candidate, Selection, read_choices, write_choices
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.looks import Look, Looks, SequentialPlan, write_looks
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import EACH, ONCE, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
-from mnist_mlp.run.sweep_file import Command as GivenCommand
 from mnist_mlp.sweeps.jobs import Job
 
 SEARCH = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-1", "seed=0,1", "epochs=1", *SMALLER, IN_PROCESS)

@@ -11,15 +11,12 @@ from conftest import Write, run_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_mlp.report import compared
-from mnist_mlp.report.load import Results, load
-from mnist_mlp.report.render.page import sweep_commands
-from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.run.sweep_file import (
+from mnist_mlp.base.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.base.sweep_file import (
     CONFIRM,
     SEARCH,
     SEQUENTIAL,
@@ -29,6 +26,9 @@ from mnist_mlp.run.sweep_file import (
     read_sweep,
     write_sweep,
 )
+from mnist_mlp.report import compared
+from mnist_mlp.report.load import Results, load
+from mnist_mlp.report.render.page import sweep_commands
 
 FACTS = {"train": 100, "val": 10, "test": 100, "inputs": 4, "classes": 10, "commonest_test_share": 0.1}
 OPTIMIZERS, SEEDS, FRESH = ("adam", "sgd"), (0, 1), 1_000_000

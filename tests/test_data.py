@@ -12,11 +12,11 @@ from composing import composed, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.errors import InvalidArgument, InvalidData
 from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.datasets import digits
 from mnist_mlp.data.splits import Dataset, Split, make_splits
-from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.errors import InvalidArgument, InvalidData
 
 
 def rows(split: Split) -> torch.Tensor:

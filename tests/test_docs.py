@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import DATA, IN_PROCESS, NO_REPORT, ROOT, Command
 
+from mnist_mlp.base.schema import GROUPS
 from mnist_mlp.data.splits import Dataset
-from mnist_mlp.run.schema import GROUPS
 
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
 OWN_PARTS = "docs/extending.md"  # whose commands need the files that it shows

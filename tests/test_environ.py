@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_mlp.run.environ import environment_variables, prepend_path
+from mnist_mlp.base.environ import environment_variables, prepend_path
 
 NAME = "MNIST_MLP_TEST_VARIABLE"
 

@@ -20,9 +20,9 @@ from mnist_mlp.app import grids
 from mnist_mlp.app.compose import Kept, compose
 from mnist_mlp.app.messages import explain
 from mnist_mlp.app.register import register
-from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.schema import EXPERIMENT
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.schema import EXPERIMENT
 
 register(ROOT / "experiments")
 OPTIONS = ("adam", "radam", "sgd")

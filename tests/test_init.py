@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.data.splits import Dataset
 from mnist_mlp.network.init import fans, initialise, lsuv_, truncated_normal_, variance_scaling_
 from mnist_mlp.network.model import MLP
-from mnist_mlp.run.errors import InvalidArgument
 
 FAN_IN, FAN_OUT = 784, 512
 VARIANCES = {

@@ -21,9 +21,9 @@ from mnist_mlp.app.callback import ChecksAndReport
 from mnist_mlp.app.cells import names
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
-from mnist_mlp.run.errors import UserError, in_words
-from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.run.schema import SOURCES
+from mnist_mlp.base.errors import UserError, in_words
+from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.base.schema import SOURCES
 from mnist_mlp.sweeps.holding import HOLDER_FILE, LOCK_FILE, Held, holder_of, holding
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, distinct, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress
@@ -117,7 +117,7 @@ def test_a_lock_is_never_held_twice(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.run.errors import UserError\n"
+        "from mnist_mlp.base.errors import UserError\n"
         "from mnist_mlp.sweeps.holding import holding\n"
         "top, turns = Path(sys.argv[1]), 0\n"
         "while turns < 100:\n"

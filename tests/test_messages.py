@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from in_process import planned
 
 from mnist_mlp.app.cli import flags_first
-from mnist_mlp.run.schema import GROUPS, describe
+from mnist_mlp.base.schema import GROUPS, describe
 
 COMMAND_LINES = int(os.environ.get("COMMAND_LINES", "25"))  # of the property test; 400 take a minute or two
 OPTION = "expected an option of the group"

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.network.model import ACTIVATIONS, MLP
 from mnist_mlp.network.products import Linear
-from mnist_mlp.run.errors import InvalidArgument
 
 
 def test_the_tutorial_network() -> None:

@@ -14,7 +14,7 @@ from in_process import planned
 from omegaconf import read_write
 
 from mnist_mlp.app.callback import ChecksAndReport
-from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
 
 CONFIRMED = ("optim.lr=0.1,0.2", "hydra.sweeper.confirm={epochs:2}", "epochs=1")
 
@@ -72,7 +72,7 @@ def test_python_without_assertions_is_refused() -> None:
 
 
 def test_output_without_utf8_is_escaped() -> None:
-    program = "from mnist_mlp.run.startup import print_anything; print_anything(); print('\\xe9 \\ud800')"
+    program = "from mnist_mlp.base.startup import print_anything; print_anything(); print('\\xe9 \\ud800')"
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | plain, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"\\xe9 \\ud800\n")

@@ -25,8 +25,8 @@ from mnist_mlp.app.compose import Compositions, as_job, compose
 from mnist_mlp.app.messages import explain
 from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import register
-from mnist_mlp.run.configuration import kind, plain
-from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.base.configuration import kind, plain
+from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.sweeps import progress
 from mnist_mlp.sweeps.jobs import Job
 from mnist_mlp.training import build

@@ -14,9 +14,9 @@ from test_train import adam, timeless
 from test_train import run as trained
 from torch import Tensor, nn
 
+from mnist_mlp.base.record import Metrics, Record, StepLoss
 from mnist_mlp.data import gather
 from mnist_mlp.data.splits import Dataset, Splits
-from mnist_mlp.run.record import Metrics, Record, StepLoss
 from mnist_mlp.training import formulas, rehearsal
 from mnist_mlp.training import loop as core
 from mnist_mlp.training.cpu import kernels

@@ -14,6 +14,8 @@ from conftest import Report, Write
 from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
 from mnist_mlp.report.analysis.comparison import compare
 from mnist_mlp.report.analysis.values import as_typed, sort_key
@@ -25,8 +27,6 @@ from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.page import sweep_commands
 from mnist_mlp.report.render.style import appearance
 from mnist_mlp.report.render.training import origin
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.stats.means import mean_intervals
 
 

@@ -18,13 +18,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.record import Metrics, StepLoss
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.model import MLP
-from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.record import Metrics, StepLoss
 from mnist_mlp.training import build
 from mnist_mlp.training.checks import KindCheck
 from mnist_mlp.training.loop import train

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mnist_mlp.app.search import Choice, Interval, places
 from mnist_mlp.app.sweep import resume_command
-from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.base.errors import ConfigError
 
 ADAM, SGD = "optim=adam", "optim=sgd"
 

@@ -11,9 +11,9 @@ from composing import composed
 from conftest import DATA
 from torch import Tensor, nn
 
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.schema import SOURCES
 from mnist_mlp.data.batches import order
-from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.schema import SOURCES
 from mnist_mlp.training.build import Parts, build
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.seeds import derive_seeds, seed_default_generators

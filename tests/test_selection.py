@@ -21,6 +21,8 @@ from sweeping import planning, write_result
 from mnist_mlp.app.confirm import read, with_seed
 from mnist_mlp.app.select import jobs_for
 from mnist_mlp.app.state import Request
+from mnist_mlp.base.record import RUN_FILE, Diverged
+from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.report import compared
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, varying_keys
 from mnist_mlp.report.analysis.selection import (
@@ -31,8 +33,6 @@ from mnist_mlp.report.analysis.selection import (
     select,
 )
 from mnist_mlp.report.render.tables import leaderboard
-from mnist_mlp.run.record import RUN_FILE, Diverged
-from mnist_mlp.run.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
 from mnist_mlp.sweeps.names import config_hash
 

@@ -15,14 +15,14 @@ from mnist_mlp.app.confirm import Confirmation, MakeJobs, read
 from mnist_mlp.app.sequential import seeds_of
 from mnist_mlp.app.state import Request, State
 from mnist_mlp.app.sweep import check
+from mnist_mlp.base.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.looks import SequentialPlan
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.report import compared
 from mnist_mlp.report.render.answer import answer
-from mnist_mlp.run.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.looks import SequentialPlan
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.sweeps.jobs import Job
 
 SIX = SequentialPlan(margin=None, max_seeds=6, batch=2)

@@ -10,6 +10,7 @@ import pytest
 from conftest import Report, Write
 from scipy import stats
 
+from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
@@ -19,7 +20,6 @@ from mnist_mlp.report.render import noise, tables
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.charts import charts
 from mnist_mlp.report.render.figures import draw
-from mnist_mlp.run.errors import UserError
 from mnist_mlp.stats.means import mean_intervals
 
 Streams = list[tuple[int, int, int, int]]

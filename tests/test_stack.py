@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from test_step import HYPERPARAMETERS, OPTIMIZERS, TOLERANCE, optimizer
 from torch import nn
 
+from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batches, order
 from mnist_mlp.data.splits import Dataset, Splits, make_splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.model import ACTIVATIONS, MLP
-from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates

@@ -21,9 +21,9 @@ from yaml import safe_load
 
 from mnist_mlp.app.job import log_of_job
 from mnist_mlp.app.sweep import stacking_hint
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.data.splits import Dataset
-from mnist_mlp.run.configuration import plain
-from mnist_mlp.run.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.sweeps import stacks
 from mnist_mlp.sweeps.jobs import Assignment, Job
 from mnist_mlp.training.build import build

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from mnist_mlp.base.compiled import compiled
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, make_splits
 from mnist_mlp.network import products
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.model import ACTIVATIONS, MLP
-from mnist_mlp.run.compiled import compiled
 from mnist_mlp.training.cpu import backprop, updates
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.cpu.updates import Update

@@ -7,7 +7,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from in_process import Answer, planned
 
-from mnist_mlp.run.schema import EXPERIMENT
+from mnist_mlp.base.schema import EXPERIMENT
 
 SMALL = ("data=digits", "data.train_size=64", "epochs=1")
 Plan = Callable[..., Answer]

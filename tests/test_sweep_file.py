@@ -16,15 +16,15 @@ from sweeping import planning, requested, state_by_disk, swept
 from mnist_mlp import __version__
 from mnist_mlp.app import records
 from mnist_mlp.app.sweep import check
+from mnist_mlp.base import sweep_file
+from mnist_mlp.base.choices import CHOICES_FILE
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.looks import LOOKS_FILE
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import CONFIRM, PHASES, SEARCH, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 from mnist_mlp.report import compared, newest_sweep, report_on
 from mnist_mlp.report.render.page import sweep_commands
-from mnist_mlp.run import sweep_file
-from mnist_mlp.run.choices import CHOICES_FILE
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.looks import LOOKS_FILE
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import CONFIRM, PHASES, SEARCH, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 from mnist_mlp.sweeps.jobs import refuse_other_versions
 
 RECORD = SweepRecord(

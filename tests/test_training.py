@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp.base.choices import Candidate, Selection, write_choices
+from mnist_mlp.base.looks import Looks, SequentialPlan
 from mnist_mlp.report import compared as report_compared
 from mnist_mlp.report.analysis.comparison import Comparison, compare
 from mnist_mlp.report.analysis.measures import bounds_of
@@ -23,8 +25,6 @@ from mnist_mlp.report.render.numbers import probability
 from mnist_mlp.report.render.tables import effects, leaderboard
 from mnist_mlp.report.render.training import trained
 from mnist_mlp.report.render.verdicts import in_points
-from mnist_mlp.run.choices import Candidate, Selection, write_choices
-from mnist_mlp.run.looks import Looks, SequentialPlan
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.verdicts import Reason, Verdict
 

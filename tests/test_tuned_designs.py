@@ -6,7 +6,7 @@ import pytest
 from benchmarks.designs import DIRECTORY_DESIGNS, TUNED_DESIGNS, TunedDesign
 from benchmarks.tuned_cells import column, judge, scores, simulate
 from benchmarks.tuned_directories import judge_directory
-from mnist_mlp.run.sweep_file import EACH, ONCE
+from mnist_mlp.base.sweep_file import EACH, ONCE
 
 DESIGN = TunedDesign(
     name="all factors", cells=3, seeds=3, curve=0.05, collapse=1, diverging=0.5, noisy=2, split_error=1

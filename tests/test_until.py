@@ -20,16 +20,16 @@ from mnist_mlp.app import records
 from mnist_mlp.app.sequential import check_same_jobs, read
 from mnist_mlp.app.state import Request, state_of
 from mnist_mlp.app.sweep import check
+from mnist_mlp.base.choices import CHOICES_FILE
+from mnist_mlp.base.errors import ConfigError, UserError
+from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
 from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full
-from mnist_mlp.run.choices import CHOICES_FILE
-from mnist_mlp.run.errors import ConfigError, UserError
-from mnist_mlp.run.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
-from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
 from mnist_mlp.stats import alpha_spending
 from mnist_mlp.stats.alpha_spending import levels, spent
 from mnist_mlp.stats.pairs import compare_pairs

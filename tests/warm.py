@@ -166,7 +166,7 @@ def _kill_session(pid: int) -> None:
 def import_all() -> None:
     """Import the package, and with it all that it uses."""
     import mnist_mlp
-    from mnist_mlp.run.startup import importing
+    from mnist_mlp.base.startup import importing
 
     with importing():
         for module in pkgutil.walk_packages(mnist_mlp.__path__, "mnist_mlp."):

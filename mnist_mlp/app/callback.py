@@ -20,11 +20,11 @@ from mnist_mlp.app.job import sweeps_by_grid
 from mnist_mlp.app.messages import explain
 from mnist_mlp.app.search import TRIALS
 from mnist_mlp.app.sweep import command_line
-from mnist_mlp.run import configuration
-from mnist_mlp.run.errors import UserError, in_words
-from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.schema import CHANGED, EXPERIMENT
-from mnist_mlp.run.startup import importing
+from mnist_mlp.base import configuration
+from mnist_mlp.base.errors import UserError, in_words
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.schema import CHANGED, EXPERIMENT
+from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.holding import InUse, holding
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_mlp.run.errors import ConfigError, UserError
-from mnist_mlp.run.record import SPLITS
-from mnist_mlp.run.schema import COMPARED, KEYS, SOURCES, Role, describe, nearest, role_of
-from mnist_mlp.run.startup import importing
-from mnist_mlp.run.sweep_file import EACH, ONCE
+from mnist_mlp.base.errors import ConfigError, UserError
+from mnist_mlp.base.record import SPLITS
+from mnist_mlp.base.schema import COMPARED, KEYS, SOURCES, Role, describe, nearest, role_of
+from mnist_mlp.base.startup import importing
+from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
 
 if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second

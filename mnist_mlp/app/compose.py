@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from mnist_mlp.app.messages import check_groups
-from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.schema import SOURCES
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.schema import SOURCES
 
 MOST_KEPT = 100  # compositions that are kept; each takes up to a megabyte
 SEED = re.compile(rf"(seed|seeds\.(?:{'|'.join(SOURCES)}))=(\d+)")  # an override that gives a seed as a plain number

@@ -20,11 +20,11 @@ from mnist_mlp.app.cells import (
     varying_sources,
 )
 from mnist_mlp.app.grids import check_known, override
-from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.choices import ALL_SEEDS, Choices, recorded_choices
-from mnist_mlp.run.errors import ConfigError, UserError
-from mnist_mlp.run.schema import Role
-from mnist_mlp.run.sweep_file import EACH, ONCE
+from mnist_mlp.base import configuration, schema
+from mnist_mlp.base.choices import ALL_SEEDS, Choices, recorded_choices
+from mnist_mlp.base.errors import ConfigError, UserError
+from mnist_mlp.base.schema import Role
+from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job, distinct
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from mnist_mlp.app.cells import COMPARE, cells_of, check_compared, replicates_of
 from mnist_mlp.app.confirm import likely_jobs
 from mnist_mlp.app.sequential import seeds_of
 from mnist_mlp.app.state import Request, State
-from mnist_mlp.run import configuration
-from mnist_mlp.run.configuration import key_of
-from mnist_mlp.run.schema import Role, role_of
-from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
+from mnist_mlp.base import configuration
+from mnist_mlp.base.configuration import key_of
+from mnist_mlp.base.schema import Role, role_of
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
 
 SHOWN_SEEDS = 6

@@ -20,9 +20,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote,
 from hydra.errors import HydraException
 
 from mnist_mlp.app.search import Dimension, check_trials, dimension, places
-from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.schema import Role
+from mnist_mlp.base import configuration, schema
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.schema import Role
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mnist_mlp.run import configuration
-from mnist_mlp.run.environment import environment, find_modules_in
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.interrupts import leave_interrupts_to_the_parent
-from mnist_mlp.run.record import RUN_FILE, Diverged, Metrics, Record, RunWriter
-from mnist_mlp.run.startup import importing
+from mnist_mlp.base import configuration
+from mnist_mlp.base.environment import environment, find_modules_in
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.interrupts import leave_interrupts_to_the_parent
+from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, Record, RunWriter
+from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.holding import Held
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
 from mnist_mlp.sweeps.names import choices, config_hash
@@ -109,7 +109,7 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
     Where another sweep has taken over the directory (see `Held`), the process ends at once, and writes nothing more.
 
     Raises:
-        mnist_mlp.run.record.Diverged: a loss was not finite.
+        mnist_mlp.base.record.Diverged: a loss was not finite.
     """
     with importing():  # late, as it takes seconds that `--help` need not wait for
         import torch

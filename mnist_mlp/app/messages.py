@@ -16,9 +16,9 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import MISSING
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.environment import STANDARD_LIBRARY, extra_with
-from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.base import configuration, schema
+from mnist_mlp.base.environment import STANDARD_LIBRARY, extra_with
+from mnist_mlp.base.errors import ConfigError
 
 SWEEPER_KEYS = tuple(
     f"hydra.sweeper.{key}"

@@ -8,11 +8,11 @@ from pathlib import Path
 from mnist_mlp.app import confirm, sequential
 from mnist_mlp.app.cells import names, replicates_of
 from mnist_mlp.app.state import Request, State
-from mnist_mlp.run.choices import CHOICES_FILE, write_choices
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.looks import LOOKS_FILE, Looks, write_looks
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.sweep_file import (
+from mnist_mlp.base.choices import CHOICES_FILE, write_choices
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.looks import LOOKS_FILE, Looks, write_looks
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.sweep_file import (
     CONFIRM,
     SEQUENTIAL,
     SWEEP_FILE,

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app.cli import usage
-from mnist_mlp.run import schema
+from mnist_mlp.base import schema
 from mnist_mlp.sweeps.names import job_name
 
 MESSAGE_LENGTH = 300  # characters of a library's explanation

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override
 
-from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.errors import ConfigError
-from mnist_mlp.run.schema import Role
+from mnist_mlp.base import configuration, schema
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.schema import Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import mnist_mlp
 from mnist_mlp.app.cells import names, table_with_results
 from mnist_mlp.app.confirm import Confirmation, MakeJobs, Replicates
-from mnist_mlp.run.choices import ALL_SEEDS, Candidate, Choices, Selection, recorded_choices, text_of
-from mnist_mlp.run.startup import importing
-from mnist_mlp.run.sweep_file import EACH
+from mnist_mlp.base.choices import ALL_SEEDS, Candidate, Choices, Selection, recorded_choices, text_of
+from mnist_mlp.base.startup import importing
+from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.sweeps.jobs import Job, distinct, is_current
 
 

@@ -22,13 +22,13 @@ from mnist_mlp.app.cells import (
     varying_sources,
 )
 from mnist_mlp.app.confirm import EXAMPLE, FRESH, Confirmation, Replicates, search_seeds
-from mnist_mlp.run import configuration
-from mnist_mlp.run.choices import ALL_SEEDS, Choices, recorded_choices
-from mnist_mlp.run.errors import ConfigError, UserError
-from mnist_mlp.run.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, SequentialPlan, read_looks
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.startup import importing
-from mnist_mlp.run.sweep_file import EACH, ONCE
+from mnist_mlp.base import configuration
+from mnist_mlp.base.choices import ALL_SEEDS, Choices, recorded_choices
+from mnist_mlp.base.errors import ConfigError, UserError
+from mnist_mlp.base.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, SequentialPlan, read_looks
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.startup import importing
+from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
 
 if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second

@@ -16,10 +16,10 @@ from mnist_mlp.app.cells import SEED, cells_of, names, tuned_keys_of
 from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, recorded_pairs, search_seeds, with_seed
 from mnist_mlp.app.select import Confirmed, jobs_for, select
 from mnist_mlp.app.sequential import Added, merge_choices
-from mnist_mlp.run.choices import ALL_SEEDS, Choices, recorded_choices
-from mnist_mlp.run.looks import Looks, SequentialPlan
-from mnist_mlp.run.schema import COMPARED
-from mnist_mlp.run.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
+from mnist_mlp.base.choices import ALL_SEEDS, Choices, recorded_choices
+from mnist_mlp.base.looks import Looks, SequentialPlan
+from mnist_mlp.base.schema import COMPARED
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
 
 

@@ -14,11 +14,11 @@ import mnist_mlp
 from mnist_mlp.app import confirm, dry_run, records, sequential
 from mnist_mlp.app.cells import check_compared
 from mnist_mlp.app.state import Request, State, state_of
-from mnist_mlp.run import schema
-from mnist_mlp.run.configuration import key_of
-from mnist_mlp.run.environ import prepend_path
-from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import SEARCH
+from mnist_mlp.base import schema
+from mnist_mlp.base.configuration import key_of
+from mnist_mlp.base.environ import prepend_path
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import SEARCH
 from mnist_mlp.sweeps.holding import holding
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
 from mnist_mlp.sweeps.progress import Progress

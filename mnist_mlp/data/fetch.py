@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from mnist_mlp.run.errors import UserError
+from mnist_mlp.base.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnist_mlp.base.errors import InvalidArgument, InvalidData
 from mnist_mlp.data.gather import gather
-from mnist_mlp.run.errors import InvalidArgument, InvalidData
 
 PART = 1000  # images that are looked at together, since a copy of all of them may be large
 

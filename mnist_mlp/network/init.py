@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mnist_mlp.run.errors import InvalidArgument, name_of
+from mnist_mlp.base.errors import InvalidArgument, name_of
 
 BIASES = ("default", "zeros", "normal")
 # Layers that compute weight @ x + bias. BatchNorm's scale and shift are not among them: they keep their ones and zeros.

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_mlp.run.choices import CHOICES_FILE
-from mnist_mlp.run.directories import SWEEP_FILES, walk
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.looks import LOOKS_FILE
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import FAILED
-from mnist_mlp.run.sweep_file import SEARCH, SWEEP_FILE, read_sweep
+from mnist_mlp.base.choices import CHOICES_FILE
+from mnist_mlp.base.directories import SWEEP_FILES, walk
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.looks import LOOKS_FILE
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.record import FAILED
+from mnist_mlp.base.sweep_file import SEARCH, SWEEP_FILE, read_sweep
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
     from mnist_mlp.report.analysis.comparison import Comparison

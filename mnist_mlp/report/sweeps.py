@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mnist_mlp.run.choices import CHOICES_FILE, Part, read_parts
-from mnist_mlp.run.looks import LOOKS_FILE, Looks, read_looks
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import FAILED, RUN_FILE
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE, SweepRecord, read_sweep
+from mnist_mlp.base.choices import CHOICES_FILE, Part, read_parts
+from mnist_mlp.base.looks import LOOKS_FILE, Looks, read_looks
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.record import FAILED, RUN_FILE
+from mnist_mlp.base.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE, SweepRecord, read_sweep
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.record import write_atomically
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.record import write_atomically
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"

@@ -16,13 +16,13 @@ from typing import Any
 
 import psutil
 
-from mnist_mlp.run import schema
-from mnist_mlp.run.directories import find_runs
-from mnist_mlp.run.environment import code, file_of
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.interrupts import INTERRUPTED, kept_from_workers
-from mnist_mlp.run.reading import Unreadable, defect, read_metrics, read_summary
-from mnist_mlp.run.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
+from mnist_mlp.base import schema
+from mnist_mlp.base.directories import find_runs
+from mnist_mlp.base.environment import code, file_of
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.interrupts import INTERRUPTED, kept_from_workers
+from mnist_mlp.base.reading import Unreadable, defect, read_metrics, read_summary
+from mnist_mlp.base.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,9 @@ class Job:
         epochs: that it trains for.
         stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.training.stack.plan`); None for one
             that could not, or has no GPU.
-        code: the user's own that it runs (see `mnist_mlp.run.environment.code`).
+        code: the user's own that it runs (see `mnist_mlp.base.environment.code`).
         choices: group to option.
-        config: plain (see `mnist_mlp.run.configuration.plain`).
+        config: plain (see `mnist_mlp.base.configuration.plain`).
         test_images: that its accuracy will be measured on.
         steps: Number of training steps of the run.
         step_seconds: Time of a training step on the CPU, as measured; None if unknown.
@@ -96,7 +96,7 @@ class Assignment:
     """What one job is to do, and where.
 
     Attributes:
-        config: plain (see `mnist_mlp.run.configuration.plain`).
+        config: plain (see `mnist_mlp.base.configuration.plain`).
         directory: of the run.
         choices: group to option.
         overrides: what sets it apart on the command line.

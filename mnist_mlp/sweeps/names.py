@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from mnist_mlp.run import configuration, schema
+from mnist_mlp.base import configuration, schema
 
 PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 255 bytes a name
 
@@ -26,7 +26,7 @@ def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
     the options count, as two options of equal content are still two cells of a comparison.
 
     Args:
-        config: plain (see `mnist_mlp.run.configuration.plain`).
+        config: plain (see `mnist_mlp.base.configuration.plain`).
         chosen: group to option.
     """
     decisive = {"choices": dict(chosen), "config": configuration.identity(config)}

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, Metrics, Record
+from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED, METRICS_FILE, Metrics, Record
 from mnist_mlp.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)

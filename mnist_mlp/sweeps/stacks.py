@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from mnist_mlp.run.environment import environment
-from mnist_mlp.run.record import Diverged, Record, RunWriter
+from mnist_mlp.base.environment import environment
+from mnist_mlp.base.record import Diverged, Record, RunWriter
 from mnist_mlp.sweeps.jobs import Assignment
 from mnist_mlp.sweeps.progress import EpochLines
 from mnist_mlp.training.build import build, find_device

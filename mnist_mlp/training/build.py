@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from mnist_mlp.base import configuration, schema
+from mnist_mlp.base.errors import ConfigError, InvalidArgument
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
-from mnist_mlp.run import configuration, schema
-from mnist_mlp.run.errors import ConfigError, InvalidArgument
 from mnist_mlp.training.heeded import Values, follows_rates
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
@@ -64,12 +64,12 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     """Build the parts of a run.
 
     Args:
-        config: plain (see `mnist_mlp.run.configuration.plain`).
+        config: plain (see `mnist_mlp.base.configuration.plain`).
         device: instead of the configured one.
 
     Raises:
         ConfigError: the configuration cannot work.
-        mnist_mlp.run.errors.UserError: the data cannot be had.
+        mnist_mlp.base.errors.UserError: the data cannot be had.
     """
     tree = copy.deepcopy(dict(config))
     schema.check(tree)
@@ -169,7 +169,7 @@ def check(config: Mapping[str, Any]) -> Parts:
         What was built and tried, on the CPU.
 
     Raises:
-        mnist_mlp.run.errors.UserError: as `build`, or the parts do not fit together.
+        mnist_mlp.base.errors.UserError: as `build`, or the parts do not fit together.
     """
     return tried(config).parts
 
@@ -268,7 +268,7 @@ def data_digest(data: Mapping[str, Any]) -> str:
     """The digest of the data set that this plain configuration of the group `data` names.
 
     Raises:
-        mnist_mlp.run.errors.UserError: it cannot be had.
+        mnist_mlp.base.errors.UserError: it cannot be had.
     """
     return _dataset(json.dumps({k: v for k, v in data.items() if k not in SPLIT_KEYS}, sort_keys=True))[1]
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_mlp.base.configuration import NUMBERED, seeds
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.network.init import asks_for_batch
-from mnist_mlp.run.configuration import NUMBERED, seeds
 from mnist_mlp.training import build
 from mnist_mlp.training.build import Parts
 from mnist_mlp.training.cpu import backprop, updates
@@ -32,7 +32,7 @@ WARM_UP_STEPS = 3
 
 
 class KindCheck:
-    """Check of configurations of one kind (see `mnist_mlp.run.configuration.kind`).
+    """Check of configurations of one kind (see `mnist_mlp.base.configuration.kind`).
 
     Args:
         config: Plain configuration of the first job, which is tried as a whole.
@@ -41,7 +41,7 @@ class KindCheck:
         parts: Parts of the first job, on the CPU.
 
     Raises:
-        mnist_mlp.run.errors.UserError: The first job could not work.
+        mnist_mlp.base.errors.UserError: The first job could not work.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ class KindCheck:
         """Check another configuration of the kind, whose numbers are within the ranges of the schema.
 
         Raises:
-            mnist_mlp.run.errors.UserError: The job could not work.
+            mnist_mlp.base.errors.UserError: The job could not work.
         """
         new = {*self._texts(config).items()} - self._passed
         if new and not self._is_right(config, {group for group, _ in new}):
@@ -143,7 +143,7 @@ def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
         config: Plain configuration.
 
     Raises:
-        mnist_mlp.run.errors.UserError: The optimizer cannot be made.
+        mnist_mlp.base.errors.UserError: The optimizer cannot be made.
     """
     if not needs_only_gradients(parts.optimizer):  # it may have changed the network
         return build.build(config, torch.device("cpu"))

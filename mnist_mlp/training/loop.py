@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.splits import Split, Splits
-from mnist_mlp.run.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.process import prepared
 from mnist_mlp.training.rehearsal import rehearse

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from mnist_mlp.run.errors import InvalidArgument
+from mnist_mlp.base.errors import InvalidArgument
 
 COEFFICIENTS = 3.4445, -4.775, 2.0315  # Jordan et al.'s, for singular values that soon are near 1
 SMALLEST = 1e-7  # norm of a gradient that is divided by

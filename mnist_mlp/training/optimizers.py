@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 
+from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Split
-from mnist_mlp.run.errors import InvalidArgument
 from mnist_mlp.training.rules import RULES
 
 STATISTICS_BATCH = 500  # images at a time

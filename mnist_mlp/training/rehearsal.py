@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.data.splits import Split
-from mnist_mlp.run.errors import InvalidArgument
 from mnist_mlp.training.cpu.backprop import GLOBAL_HOOKS, has_hooks
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.seeds import derive_seeds

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mnist_mlp.run.errors import InvalidArgument, name_of
+from mnist_mlp.base.errors import InvalidArgument, name_of
 
 Shape = Callable[[float], float]
 

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from mnist_mlp.run import schema
-from mnist_mlp.run.environment import extra_with, is_users
-from mnist_mlp.run.errors import ConfigError, InvalidArgument, InvalidData, UserError
+from mnist_mlp.base import schema
+from mnist_mlp.base.environment import extra_with, is_users
+from mnist_mlp.base.errors import ConfigError, InvalidArgument, InvalidData, UserError
 
 T = TypeVar("T")
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE
 from mnist_mlp.report.analysis.selection import (
     CANDIDATE,
@@ -28,7 +29,6 @@ from mnist_mlp.report.analysis.selection import (
     score,
     selection_split,
 )
-from mnist_mlp.run.sweep_file import EACH
 from mnist_mlp.stats.moderated_t import DECIMALS
 
 FEWEST = 3  # candidates of a cell that has a curve; of two it is no more than a line between a mean and a maximum

@@ -11,6 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.base.looks import Looks
+from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.base.schema import COMPARED
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.report.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
@@ -37,10 +41,6 @@ from mnist_mlp.report.analysis.selection import (
 )
 from mnist_mlp.report.analysis.values import natural_rank
 from mnist_mlp.report.load import Results
-from mnist_mlp.run.looks import Looks
-from mnist_mlp.run.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.run.schema import COMPARED
-from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import Reason, Verdict

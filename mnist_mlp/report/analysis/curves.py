@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from mnist_mlp.base.record import DIVERGED
+from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.report.analysis.measures import bounds_of
 from mnist_mlp.report.analysis.roles import CELL
 from mnist_mlp.report.analysis.selection import (
@@ -14,8 +16,6 @@ from mnist_mlp.report.analysis.selection import (
     selecting_groups,
     selection_split,
 )
-from mnist_mlp.run.record import DIVERGED
-from mnist_mlp.run.schema import LEARNING_RATE
 from mnist_mlp.stats.means import mean_intervals
 
 

@@ -1,6 +1,6 @@
 """Which keys are compared, which are tuned, and which split the report into sections.
 
-The schema says what a key is for (see `mnist_mlp.run.schema.Role`), the runs' configurations which of them vary, and
+The schema says what a key is for (see `mnist_mlp.base.schema.Role`), the runs' configurations which of them vary, and
 the user which to compare. A section is one combination of the keys that say what was measured, less compared ones.
 Within it, a cell is one combination of the compared keys; by default, one initialization with one optimizer. Within a
 cell, the values of the tunable keys are selected on validation (see `selection`); no test result takes part in it.
@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from mnist_mlp.base import schema
+from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.record import FAILED
+from mnist_mlp.base.schema import COMPARED, Role
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SweepRecord
 from mnist_mlp.report.analysis.values import as_typed, sort_key, told_apart
 from mnist_mlp.report.load import ENVIRONMENT, Results, newest
-from mnist_mlp.run import schema
-from mnist_mlp.run.errors import UserError
-from mnist_mlp.run.record import FAILED
-from mnist_mlp.run.schema import COMPARED, Role
-from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SweepRecord
 
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
 STREAMS, SEED, SEARCH_SEED = "streams", "seed", "search_seed"

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
+from mnist_mlp.base.record import COMPLETED
+from mnist_mlp.base.schema import SOURCES
 from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
-from mnist_mlp.run.record import COMPLETED
-from mnist_mlp.run.schema import SOURCES
 from mnist_mlp.stats.moderated_t import CONFIDENCE, DECIMALS
 
 CROSSED, ONE_AT_A_TIME = "crossed", "one at a time"  # designs

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.base.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE
 from mnist_mlp.report.analysis import sources
 from mnist_mlp.report.analysis.effort import tuning_efforts
 from mnist_mlp.report.analysis.notes import Note, listed
@@ -18,8 +20,6 @@ from mnist_mlp.report.analysis.selection import (
     selection_split,
 )
 from mnist_mlp.report.analysis.values import as_typed, by_cell, cell_key, sort_key
-from mnist_mlp.run.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
-from mnist_mlp.run.sweep_file import CONFIRM, EACH, ONCE
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from mnist_mlp.base.record import DIVERGED, FAILED
+from mnist_mlp.base.schema import GROUPS
+from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import NAMED, listed
 from mnist_mlp.report.analysis.outcomes import judged_by
@@ -20,9 +23,6 @@ from mnist_mlp.report.render.numbers import MATTERS, interval, points, probabili
 from mnist_mlp.report.render.style import NAMES
 from mnist_mlp.report.render.training import sentence, trained
 from mnist_mlp.report.render.verdicts import explanations, margin_in_points, needed
-from mnist_mlp.run.record import DIVERGED, FAILED
-from mnist_mlp.run.schema import GROUPS
-from mnist_mlp.run.sweep_file import EACH
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested

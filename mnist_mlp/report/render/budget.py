@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.analysis.budget import FEWEST, SPREAD, Lead, leads
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, counted, searched
 from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render.captions import SPLIT_NAMES
-from mnist_mlp.run.sweep_file import EACH
 
 
 def as_accuracies(comparison: Comparison) -> pd.DataFrame:

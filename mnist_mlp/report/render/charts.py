@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from mnist_mlp.base import schema
+from mnist_mlp.base.record import SPLITS
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import CELL, each_cell, searched
 from mnist_mlp.report.analysis.selection import selection_split
@@ -15,8 +17,6 @@ from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions, escape
 from mnist_mlp.report.render.scales import least_error, with_errors
 from mnist_mlp.report.render.style import appearance
-from mnist_mlp.run import schema
-from mnist_mlp.run.record import SPLITS
 
 MOST_CELLS = 60  # in one chart; the best ones
 MOST_PANELS = 24  # of them; the cells of further ones are grey

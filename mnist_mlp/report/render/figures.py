@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mnist_mlp.base.record import COMPLETED, write_atomically
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.roles import CELL, counted, searched
 from mnist_mlp.report.analysis.selection import selection_split
@@ -20,7 +21,6 @@ from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.render.style import Appearance, appearance
 from mnist_mlp.report.render.training import sentence, trained
-from mnist_mlp.run.record import COMPLETED, write_atomically
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 

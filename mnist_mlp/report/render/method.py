@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from mnist_mlp.base.looks import Looks
+from mnist_mlp.base.sweep_file import CONFIRM, EACH
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.roles import CELL, has, searched, share
@@ -10,8 +12,6 @@ from mnist_mlp.report.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.report.render.verdicts import in_points
-from mnist_mlp.run.looks import Looks
-from mnist_mlp.run.sweep_file import CONFIRM, EACH
 
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `mnist_mlp.stats.moderated_t.moderate`)
 

@@ -15,6 +15,11 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from mnist_mlp.base.configuration import key_of
+from mnist_mlp.base.reading import Unreadable
+from mnist_mlp.base.record import finite, write_atomically
+from mnist_mlp.base.schema import EXPERIMENT
+from mnist_mlp.base.sweep_file import SWEEP_FILE, read_sweep
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import shortened
 from mnist_mlp.report.analysis.roles import counted
@@ -25,11 +30,6 @@ from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.figures import draw
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.training import origin, sentence, trained
-from mnist_mlp.run.configuration import key_of
-from mnist_mlp.run.reading import Unreadable
-from mnist_mlp.run.record import finite, write_atomically
-from mnist_mlp.run.schema import EXPERIMENT
-from mnist_mlp.run.sweep_file import SWEEP_FILE, read_sweep
 
 DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
 LONGEST_FACT = 60  # characters of a fact about the origin of runs

@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mnist_mlp.base.record import SPLITS
+from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.report.analysis.roles import CELL, each_cell
 from mnist_mlp.report.render import escape, plots
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.report.render.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
 from mnist_mlp.report.render.style import Appearance, Style
-from mnist_mlp.run.record import SPLITS
-from mnist_mlp.run.schema import LEARNING_RATE
 
 MOST_PANELS = 12  # in one figure; the cells of further ones are grey
 MOST_COLUMNS = 4

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.report.analysis.comparison import Comparison
 from mnist_mlp.report.analysis.notes import listed
 from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
@@ -14,7 +15,6 @@ from mnist_mlp.report.analysis.values import as_typed, natural_rank
 from mnist_mlp.report.render import escape, verdicts
 from mnist_mlp.report.render.numbers import interval, p_value
 from mnist_mlp.report.render.training import sentence, trained
-from mnist_mlp.run.record import DIVERGED
 from mnist_mlp.stats.pairs import MOST_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from mnist_mlp.base.record import Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Splits
-from mnist_mlp.run.record import Metrics, Record, StepLoss
 from mnist_mlp.training.cpu import backprop
 from mnist_mlp.training.loop import (
     EVALUATION_BATCH,

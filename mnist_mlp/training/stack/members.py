@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mnist_mlp.run.record import Record
+from mnist_mlp.base.record import Record
 from mnist_mlp.training.build import Parts
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.optimizers import kind_of

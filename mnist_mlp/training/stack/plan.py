@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import torch
 
-from mnist_mlp.run.configuration import identity, kind, seeds
-from mnist_mlp.run.errors import UserError
+from mnist_mlp.base.configuration import identity, kind, seeds
+from mnist_mlp.base.errors import UserError
 from mnist_mlp.training.build import Parts, build, find_device
 from mnist_mlp.training.checks import parts_like
 from mnist_mlp.training.stack import loop

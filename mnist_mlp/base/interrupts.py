@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from mnist_mlp.run.environ import environment_variables
+from mnist_mlp.base.environ import environment_variables
 
 INTERRUPTED = 130  # exit status, as shells have it for SIGINT
 

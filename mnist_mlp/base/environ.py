@@ -1,6 +1,6 @@
 """Temporary changes of environment variables, which child processes inherit.
 
-The only module that changes `os.environ`. Imports next to nothing: `mnist_mlp.run.interrupts` is loaded first of all.
+The only module that changes `os.environ`. Imports next to nothing: `mnist_mlp.base.interrupts` is loaded first of all.
 """
 
 import os

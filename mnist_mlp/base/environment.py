@@ -73,7 +73,7 @@ def code(config: Mapping[str, Any]) -> dict[str, str]:
     asked, which is about when it imported it. What cannot be imported is left for others to report.
 
     Args:
-        config: plain (see `mnist_mlp.run.configuration.plain`).
+        config: plain (see `mnist_mlp.base.configuration.plain`).
     """
     waiting = [name for path in _targets(config) for name in _modules_behind(path)]
     found: dict[str, str] = {}

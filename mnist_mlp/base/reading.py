@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.run.record import COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
-from mnist_mlp.run.schema import GROUPS, KEYS
+from mnist_mlp.base.record import COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
+from mnist_mlp.base.schema import GROUPS, KEYS
 
 # What every `run.json` has, and what one may lack whose run failed early.
 REQUIRED: dict[str, type | tuple[type, ...]] = {

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from mnist_mlp.run.choices import CHOICES_FILE
-from mnist_mlp.run.looks import LOOKS_FILE
-from mnist_mlp.run.record import RUN_FILE
-from mnist_mlp.run.sweep_file import SWEEP_FILE
+from mnist_mlp.base.choices import CHOICES_FILE
+from mnist_mlp.base.looks import LOOKS_FILE
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import SWEEP_FILE
 
 SWEEP_FILES = (SWEEP_FILE, CHOICES_FILE, LOOKS_FILE)
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_mlp.run.configuration import canonical
-from mnist_mlp.run.reading import Unreadable, job_names, read_json
-from mnist_mlp.run.record import finite, write_atomically
-from mnist_mlp.run.sweep_file import CONFIRM, SEARCH
+from mnist_mlp.base.configuration import canonical
+from mnist_mlp.base.reading import Unreadable, job_names, read_json
+from mnist_mlp.base.record import finite, write_atomically
+from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
 
 CHOICES_FILE = "choices.json"
 ALL_SEEDS = "all"  # in place of a search seed, for the one selection by the mean over all of them

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from mnist_mlp.run.schema import EXPERIMENT, SOURCES, Config, Role
+from mnist_mlp.base.schema import EXPERIMENT, SOURCES, Config, Role
 
 NUMBERED = ("init", "optim", "schedule")  # groups whose numbers change no type and no shape of what a run builds
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from mnist_mlp.run.errors import ConfigError
+from mnist_mlp.base.errors import ConfigError
 
 BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}  # also the operators' names
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.run.reading import Unreadable, job_names, read_json, seeds, texts
-from mnist_mlp.run.record import finite, write_atomically
+from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, texts
+from mnist_mlp.base.record import finite, write_atomically
 
 LOOKS_FILE = "looks.json"
 MOST_SEEDS = 1000  # of a cell; to tell what takes more is not worth it

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mnist_mlp.run import schema
-from mnist_mlp.run.reading import Unreadable, job_names, read_json, seeds, texts
-from mnist_mlp.run.record import finite, write_atomically
+from mnist_mlp.base import schema
+from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, texts
+from mnist_mlp.base.record import finite, write_atomically
 
 SWEEP_FILE = "sweep.json"
 SEARCH, CONFIRM, SEQUENTIAL = "search", "confirm", "sequential"  # phases

@@ -13,7 +13,7 @@ import pandas as pd
 
 from benchmarks import contenders, epochs, planning, products, sweeps
 from benchmarks.printing import say, show
-from mnist_mlp.base.environment import cpu_model
+from mnist_mlp.base.provenance import cpu_model
 
 
 def epochs_part() -> None:

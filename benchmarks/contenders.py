@@ -76,7 +76,7 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     """The matrix products of our step and its update of the parameters, in place, and nothing else."""
     import torch
 
-    from mnist_mlp.network.products import products_for
+    from mnist_mlp.network.matmul import products_for
     from mnist_mlp.training.build import build
     from mnist_mlp.training.cpu.updates import Update
     from mnist_mlp.training.process import prepare_to_train

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.contenders import configuration, fetch
 from benchmarks.printing import say
-from mnist_mlp.base.environment import cpu_model
+from mnist_mlp.base.provenance import cpu_model
 from mnist_mlp.data.batches import batches
 from mnist_mlp.training.build import Parts, build
 from mnist_mlp.training.optimizers import set_mode

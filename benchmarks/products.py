@@ -1,4 +1,4 @@
-"""Microseconds of each matrix product of a step, by MKL and by oneDNN: what `mnist_mlp.network.products` chooses by."""
+"""Microseconds of each matrix product of a step, by MKL and by oneDNN: what `mnist_mlp.network.matmul` chooses by."""
 
 import statistics
 import time

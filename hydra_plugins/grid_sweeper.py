@@ -119,8 +119,8 @@ class GridSweeper(BasicSweeper):
         from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
         from mnist_mlp.base.configuration import key_of
-        from mnist_mlp.sweeps.holding import holder_of
         from mnist_mlp.sweeps.jobs import Job
+        from mnist_mlp.sweeps.lock import holder_of
 
         assert self.hydra_context is not None
         assert self.config is not None

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from mnist_mlp.app.register import register
 from mnist_mlp.base.errors import ConfigError
-from mnist_mlp.sweeps import names
+from mnist_mlp.sweeps import job_id
 from mnist_mlp.training import build
 
 register(ROOT / "experiments")
@@ -30,7 +30,7 @@ def _composed(*overrides: str) -> DictConfig:
 
 
 def job_name(*overrides: str) -> str:
-    return names.job_name(composed(*overrides))
+    return job_id.job_name(composed(*overrides))
 
 
 def refused(config: dict[str, Any], words: Iterable[str]) -> None:

@@ -234,7 +234,7 @@ def mine(tmp_path: Path) -> None:
         "from dataclasses import replace\n"
         "import torch\n"
         "from mnist_mlp.data import mnist\n"
-        "from mnist_mlp.network.model import MLP\n"
+        "from mnist_mlp.network.mlp import MLP\n"
         "def few(root):\n"
         "    data = mnist(root)\n"
         "    return replace(data, test=replace(data.test, rows=torch.arange(300)))\n"

@@ -20,7 +20,7 @@ from mnist_mlp.app.register import register
 from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.schema import EXPERIMENT, GROUPS, Role, check, describe, role_of
-from mnist_mlp.sweeps import names
+from mnist_mlp.sweeps import job_id
 from mnist_mlp.training import build
 
 register(ROOT / "experiments")
@@ -269,7 +269,7 @@ def test_every_value_lands_in_a_sane_directory(value: str) -> None:
     whole = composed()
     whole.hydra.runtime.choices.optim = value
     whole.model.activation = value
-    name = names.job_name(whole)
+    name = job_id.job_name(whole)
     assert len(name) <= 100
     assert set(name) <= set(string.ascii_letters + string.digits + "-_.")
     assert name[0] in string.ascii_letters + string.digits

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from mnist_mlp.training.stack.graph import WARM_UP, GraphCapture, Repeated
+from mnist_mlp.training.stack.cuda_graph import WARM_UP, GraphCapture, Repeated
 
 
 class Gpu:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.data.splits import Dataset
 from mnist_mlp.network.init import fans, initialise, lsuv_, truncated_normal_, variance_scaling_
-from mnist_mlp.network.model import MLP
+from mnist_mlp.network.mlp import MLP
 
 FAN_IN, FAN_OUT = 784, 512
 VARIANCES = {

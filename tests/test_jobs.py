@@ -24,8 +24,8 @@ from mnist_mlp.app.plan import plan
 from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.base.schema import SOURCES
-from mnist_mlp.sweeps.holding import HOLDER_FILE, LOCK_FILE, Held, holder_of, holding
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, distinct, finished_jobs, refuse_other_versions
+from mnist_mlp.sweeps.lock import HOLDER_FILE, LOCK_FILE, Held, holder_of, holding
 from mnist_mlp.sweeps.progress import Progress
 
 
@@ -100,7 +100,7 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.sweeps.holding import holding\n"
+        "from mnist_mlp.sweeps.lock import holding\n"
         "with holding(Path(sys.argv[1])):\n"
         "    time.sleep(60)\n"
     )
@@ -118,7 +118,7 @@ def test_a_lock_is_never_held_twice(tmp_path: Path) -> None:
         "import os, sys\n"
         "from pathlib import Path\n"
         "from mnist_mlp.base.errors import UserError\n"
-        "from mnist_mlp.sweeps.holding import holding\n"
+        "from mnist_mlp.sweeps.lock import holding\n"
         "top, turns = Path(sys.argv[1]), 0\n"
         "while turns < 100:\n"
         "    try:\n"

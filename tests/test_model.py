@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from mnist_mlp.base.errors import InvalidArgument
-from mnist_mlp.network.model import ACTIVATIONS, MLP
-from mnist_mlp.network.products import Linear
+from mnist_mlp.network.matmul import Linear
+from mnist_mlp.network.mlp import ACTIVATIONS, MLP
 
 
 def test_the_tutorial_network() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Write
 
-from mnist_mlp.base.environment import _git, code, environment
+from mnist_mlp.base.provenance import _git, code, environment
 from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, RunWriter, StepLoss, write_atomically
 from mnist_mlp.report.load import load
 
@@ -207,7 +207,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "import json\n"
         "import torch\n"
         "from torch.optim import SGD\n"
-        "from mnist_mlp.network.model import MLP\n"
+        "from mnist_mlp.network.mlp import MLP\n"
         "from own_helper import value\n"
         "def flat_(weight, *, generator):\n"
         "    weight.fill_(value())\n"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mnist_mlp.base.record import Metrics, Record, StepLoss
 from mnist_mlp.data import gather
 from mnist_mlp.data.splits import Dataset, Splits
-from mnist_mlp.training import formulas, rehearsal
+from mnist_mlp.training import formulas, warmup
 from mnist_mlp.training import loop as core
 from mnist_mlp.training.cpu import kernels
 from mnist_mlp.training.cpu.updates import kernel_of
@@ -135,9 +135,9 @@ def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pyte
             super().__init__(784, 10)
             self.lock = threading.Lock()
 
-    with caplog.at_level(logging.INFO, "mnist_mlp.training.rehearsal"):
+    with caplog.at_level(logging.INFO, "mnist_mlp.training.warmup"):
         assert len(trained(few, epochs=1, model=Locked())) > 3
-    (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.training.rehearsal"]
+    (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.training.warmup"]
     assert message.startswith("the column seconds includes compilation, as the first step could not be rehearsed: ")
     assert "TypeError: " in message
 
@@ -166,7 +166,7 @@ def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_
     torch.manual_seed(0)
     model = network_of_ones_own()
     before = {name: tensor.clone() for name, tensor in state(model).items()}
-    rehearsal.rehearse(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
+    warmup.rehearse(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
     torch.testing.assert_close(state(model), before, rtol=0, atol=0)
     assert len(trained(few, epochs=1, model=model)) > 3
 

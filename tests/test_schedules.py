@@ -24,7 +24,7 @@ from mnist_mlp.base.record import Metrics, StepLoss
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
-from mnist_mlp.network.model import MLP
+from mnist_mlp.network.mlp import MLP
 from mnist_mlp.training import build
 from mnist_mlp.training.checks import KindCheck
 from mnist_mlp.training.loop import train

@@ -33,8 +33,8 @@ from mnist_mlp.report.analysis.selection import (
     select,
 )
 from mnist_mlp.report.render.tables import leaderboard
+from mnist_mlp.sweeps.job_id import config_hash
 from mnist_mlp.sweeps.jobs import Job
-from mnist_mlp.sweeps.names import config_hash
 
 
 def runs(**columns: Any) -> pd.DataFrame:

@@ -19,12 +19,12 @@ from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batches, order
 from mnist_mlp.data.splits import Dataset, Splits, make_splits
 from mnist_mlp.network.init import initialise, variance_scaling_
-from mnist_mlp.network.model import ACTIVATIONS, MLP
+from mnist_mlp.network.mlp import ACTIVATIONS, MLP
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.seeds import Seeds
-from mnist_mlp.training.stack import compiled, loop
+from mnist_mlp.training.stack import loop, torch_compile
 from mnist_mlp.training.stack.optimizers import kind_of, steps_of
 from mnist_mlp.training.stack.parameters import ALIGNMENT, Parameters
 from mnist_mlp.training.stack.runs import Run
@@ -254,7 +254,7 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
     references = [references[row] for row in rows]
     parameters = Parameters([run.model for run in runs], CPU)
     rates = [Rates(run.optimizer, None, 12) for run in runs]
-    blocks, own = steps_of(runs, rates, parameters, [kind_of(run) for run in runs], compiled.eager)
+    blocks, own = steps_of(runs, rates, parameters, [kind_of(run) for run in runs], torch_compile.eager)
     assert not own
     for t in range(1, 13):
         parameters.gradients.zero_()
@@ -285,7 +285,7 @@ def test_a_step_can_be_compiled_whole(
         made = [run("he", seed, optim, torch.float64, **options) for optim in optims for seed in range(seeds)]
         return sorted(made, key=kind_of)
 
-    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    monkeypatch.setattr(torch_compile, "BACKEND", "aot_eager")
     for optims, seeds in ((OPTIMIZERS, 2), (("sgd", "adam"), 3)):  # stacks of other sizes, as one sweep may have
         expected = steps_of_stack(Stack(runs(optims, seeds), data, BATCH, CPU), (3,))[3]
         made = Stack(runs(optims, seeds), data, BATCH, CPU, compile=True)
@@ -302,8 +302,8 @@ def test_what_cannot_be_compiled_is_done_all_the_same(
     def broken(graph: object, inputs: object) -> None:
         raise RuntimeError("there is no C compiler")
 
-    monkeypatch.setattr(compiled, "BACKEND", broken)
-    compiler = compiled.Compiler()
+    monkeypatch.setattr(torch_compile, "BACKEND", broken)
+    compiler = torch_compile.Compiler()
     double = compiler(lambda x: x.mul_(2))
     x = torch.tensor(21.0)
     double(x)
@@ -319,7 +319,7 @@ def test_what_cannot_be_compiled_is_done_all_the_same(
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the module that compiles has logged."""
-    return [record.getMessage() for record in caplog.records if record.name == compiled.__name__]
+    return [record.getMessage() for record in caplog.records if record.name == torch_compile.__name__]
 
 
 def test_a_run_that_diverges_leaves_the_others_alone(real_mnist: Dataset) -> None:

@@ -14,7 +14,7 @@ from torch.optim import ASGD, SGD, Adafactor, Adagrad, Adam, Optimizer, Rprop
 from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.splits import Dataset, Split, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
-from mnist_mlp.network.model import MLP
+from mnist_mlp.network.mlp import MLP
 from mnist_mlp.training import Muon
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Schedule, linear

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from mnist_mlp.base.compiled import compiled
+from mnist_mlp.base.numba_jit import compiled
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, make_splits
-from mnist_mlp.network import products
+from mnist_mlp.network import matmul
 from mnist_mlp.network.init import initialise, variance_scaling_
-from mnist_mlp.network.model import ACTIVATIONS, MLP
+from mnist_mlp.network.mlp import ACTIVATIONS, MLP
 from mnist_mlp.training.cpu import backprop, updates
 from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.cpu.updates import Update
@@ -355,19 +355,19 @@ def test_models_and_optimizers_of_one_s_own_are_trained_as_by_a_plain_loop(real_
 
 def test_both_products_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     weight, x, gradient = torch.randn(64, 48), torch.rand(48, 32), torch.randn(64, 32)
-    layer = products.Linear(48, 64)
+    layer = matmul.Linear(48, 64)
     with torch.no_grad():
         expected = layer(x.t())
         for chosen in ("oneDNN", "PyTorch"):
-            monkeypatch.setattr(products, "library", lambda chosen=chosen: chosen)
-            found = products.products_for(weight)
-            assert found is (products.ONEDNN if chosen == "oneDNN" else products.PYTORCH)
+            monkeypatch.setattr(matmul, "library", lambda chosen=chosen: chosen)
+            found = matmul.products_for(weight)
+            assert found is (matmul.ONEDNN if chosen == "oneDNN" else matmul.PYTORCH)
             torch.testing.assert_close(found.forward(weight, x), weight @ x)
             torch.testing.assert_close(found.by_weight(gradient, x), gradient @ x.t())
             torch.testing.assert_close(found.by_input(weight, gradient), weight.t() @ gradient)
             torch.testing.assert_close(layer(x.t()), expected)
-            assert products.products_for(weight[:10]) is products.PYTORCH  # too small
-            assert products.products_for(weight.double()) is products.PYTORCH
+            assert matmul.products_for(weight[:10]) is matmul.PYTORCH  # too small
+            assert matmul.products_for(weight.double()) is matmul.PYTORCH
 
 
 def test_batch_norm_refuses_what_it_cannot_normalise() -> None:

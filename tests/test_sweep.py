@@ -24,7 +24,7 @@ from omegaconf import OmegaConf
 
 from mnist_mlp.base.configuration import identity, plain
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.sweeps import names as job_names
+from mnist_mlp.sweeps import job_id as job_names
 
 LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=3000", "data.val_size=100", NO_REPORT)
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALLER, NO_REPORT)

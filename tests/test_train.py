@@ -13,7 +13,7 @@ from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import initialise, variance_scaling_
-from mnist_mlp.network.model import MLP
+from mnist_mlp.network.mlp import MLP
 from mnist_mlp.training.loop import evaluate, train
 from mnist_mlp.training.seeds import derive_seeds
 

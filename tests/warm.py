@@ -181,7 +181,7 @@ def practise() -> None:
     from matplotlib.figure import Figure
 
     from mnist_mlp.data.splits import Split, Splits
-    from mnist_mlp.network.model import MLP
+    from mnist_mlp.network.mlp import MLP
     from mnist_mlp.training.loop import train
     from mnist_mlp.training.process import spare_the_compiler
     from mnist_mlp.training.seeds import derive_seeds

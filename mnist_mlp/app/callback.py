@@ -25,8 +25,8 @@ from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.schema import CHANGED, EXPERIMENT
 from mnist_mlp.base.startup import importing
-from mnist_mlp.sweeps.holding import InUse, holding
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
+from mnist_mlp.sweeps.lock import InUse, holding
 
 OF_SWEEPS = (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS, "hydra.sweep.")  # keys
 

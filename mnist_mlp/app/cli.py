@@ -14,9 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_mlp.app import messages
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.environ import environment_variables
-from mnist_mlp.base.environment import find_modules_in
 from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.interrupts import INTERRUPTED
+from mnist_mlp.base.provenance import find_modules_in
 from mnist_mlp.base.startup import print_anything
 
 FLAGS_WITH_VALUE = (

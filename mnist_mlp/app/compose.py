@@ -129,7 +129,7 @@ class Kept:
 
 
 def has_default_name(config: DictConfig) -> bool:
-    """Return whether `hydra.sweep.subdir` is what `mnist_mlp.sweeps.names` calls a job."""
+    """Return whether `hydra.sweep.subdir` is what `mnist_mlp.sweeps.job_id` calls a job."""
     return bool(config.hydra.sweep._get_node("subdir")._value() == SUBDIR)
 
 

@@ -11,14 +11,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mnist_mlp.base import configuration
-from mnist_mlp.base.environment import environment, find_modules_in
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interrupts import leave_interrupts_to_the_parent
+from mnist_mlp.base.provenance import environment, find_modules_in
 from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, Record, RunWriter
 from mnist_mlp.base.startup import importing
-from mnist_mlp.sweeps.holding import Held
+from mnist_mlp.sweeps.job_id import choices, config_hash
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
-from mnist_mlp.sweeps.names import choices, config_hash
+from mnist_mlp.sweeps.lock import Held
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
     import torch
@@ -133,7 +133,7 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
 def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", writer: RunWriter) -> Iterator[Record]:
     """Train these parts, built on the CPU, on a device, in whichever way is the fastest; and describe it."""
     with importing():
-        from mnist_mlp.network.products import library
+        from mnist_mlp.network.matmul import library
         from mnist_mlp.training.build import build
         from mnist_mlp.training.loop import train
         from mnist_mlp.training.stack.loop import suits

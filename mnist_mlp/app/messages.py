@@ -17,8 +17,8 @@ from omegaconf import MISSING
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from mnist_mlp.base import configuration, schema
-from mnist_mlp.base.environment import STANDARD_LIBRARY, extra_with
 from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.provenance import STANDARD_LIBRARY, extra_with
 
 SWEEPER_KEYS = tuple(
     f"hydra.sweeper.{key}"

@@ -8,10 +8,10 @@ from omegaconf import DictConfig
 
 from mnist_mlp.app.compose import directory_name, has_default_name
 from mnist_mlp.base import configuration, schema
-from mnist_mlp.base.environment import code
+from mnist_mlp.base.provenance import code
 from mnist_mlp.base.startup import importing
+from mnist_mlp.sweeps.job_id import choices, config_hash, name_of
 from mnist_mlp.sweeps.jobs import Job, distinct
-from mnist_mlp.sweeps.names import choices, config_hash, name_of
 from mnist_mlp.sweeps.progress import counted
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed

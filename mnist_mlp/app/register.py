@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app.cli import usage
 from mnist_mlp.base import schema
-from mnist_mlp.sweeps.names import job_name
+from mnist_mlp.sweeps.job_id import job_name
 
 MESSAGE_LENGTH = 300  # characters of a library's explanation
 

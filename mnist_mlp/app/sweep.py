@@ -19,8 +19,8 @@ from mnist_mlp.base.configuration import key_of
 from mnist_mlp.base.environ import prepend_path
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import SEARCH
-from mnist_mlp.sweeps.holding import holding
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
+from mnist_mlp.sweeps.lock import holding
 from mnist_mlp.sweeps.progress import Progress
 
 log = logging.getLogger(__name__)

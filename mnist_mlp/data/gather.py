@@ -4,7 +4,7 @@
 
 from typing import Any
 
-from mnist_mlp.base.compiled import compiled
+from mnist_mlp.base.numba_jit import compiled
 
 Array = Any  # np.ndarray to the caller; Numba compiles the function for each type that it meets
 

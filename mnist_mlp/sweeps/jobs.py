@@ -18,9 +18,9 @@ import psutil
 
 from mnist_mlp.base import schema
 from mnist_mlp.base.directories import find_runs
-from mnist_mlp.base.environment import code, file_of
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interrupts import INTERRUPTED, kept_from_workers
+from mnist_mlp.base.provenance import code, file_of
 from mnist_mlp.base.reading import Unreadable, defect, read_metrics, read_summary
 from mnist_mlp.base.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
 
@@ -42,7 +42,7 @@ class Job:
         epochs: that it trains for.
         stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.training.stack.plan`); None for one
             that could not, or has no GPU.
-        code: the user's own that it runs (see `mnist_mlp.base.environment.code`).
+        code: the user's own that it runs (see `mnist_mlp.base.provenance.code`).
         choices: group to option.
         config: plain (see `mnist_mlp.base.configuration.plain`).
         test_images: that its accuracy will be measured on.
@@ -100,7 +100,7 @@ class Assignment:
         directory: of the run.
         choices: group to option.
         overrides: what sets it apart on the command line.
-        config_hash: of the configuration (see `mnist_mlp.sweeps.names.config_hash`).
+        config_hash: of the configuration (see `mnist_mlp.sweeps.job_id.config_hash`).
     """
 
     config: Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mnist_mlp.base.environment import environment
+from mnist_mlp.base.provenance import environment
 from mnist_mlp.base.record import Diverged, Record, RunWriter
 from mnist_mlp.sweeps.jobs import Assignment
 from mnist_mlp.sweeps.progress import EpochLines

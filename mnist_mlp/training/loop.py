@@ -19,10 +19,10 @@ from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.splits import Split, Splits
 from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.process import prepared
-from mnist_mlp.training.rehearsal import rehearse
 from mnist_mlp.training.schedules import Rates, Schedule
 from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.step import make_step
+from mnist_mlp.training.warmup import rehearse
 
 EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
 

@@ -15,8 +15,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from mnist_mlp.base import schema
-from mnist_mlp.base.environment import extra_with, is_users
 from mnist_mlp.base.errors import ConfigError, InvalidArgument, InvalidData, UserError
+from mnist_mlp.base.provenance import extra_with, is_users
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mnist_mlp.network import dropout
-from mnist_mlp.network.model import ACTIVATIONS
-from mnist_mlp.network.products import Linear, products_for
+from mnist_mlp.network.matmul import Linear, products_for
+from mnist_mlp.network.mlp import ACTIVATIONS
 from mnist_mlp.training.cpu import kernels
 
 Array = np.ndarray

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.base.compiled import compiled
+from mnist_mlp.base.numba_jit import compiled
 
 Array = Any  # np.ndarray to the caller; Numba compiles a kernel for each type that it meets
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from mnist_mlp.base.compiled import OPTIONS, compiled
+from mnist_mlp.base.numba_jit import OPTIONS, compiled
 from mnist_mlp.training.formulas import Formula, over_elements
 from mnist_mlp.training.rules import Rule, rule_of
 

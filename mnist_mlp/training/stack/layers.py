@@ -16,9 +16,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from mnist_mlp.training.stack.compiled import Wrap, eager
 from mnist_mlp.training.stack.parameters import Parameter, Parameters
 from mnist_mlp.training.stack.parts import PARTS, Part, Tensors
+from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
 
 class Layer(Protocol):

@@ -18,9 +18,9 @@ from mnist_mlp.training.optimizers import put_back
 from mnist_mlp.training.rules import Rule, rule_of
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.seeds import default_state
-from mnist_mlp.training.stack.compiled import Wrap
 from mnist_mlp.training.stack.parameters import Parameters
 from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.torch_compile import Wrap
 from mnist_mlp.training.stack.updates import Block
 
 BY_FORMULA, ALONE = "by formula", "by an optimizer of its own"

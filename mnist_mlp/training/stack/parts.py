@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_mlp.network import dropout
-from mnist_mlp.network.model import ACTIVATIONS
+from mnist_mlp.network.mlp import ACTIVATIONS
 from mnist_mlp.training.stack.parameters import Parameter
 
 Tensors = tuple[Tensor, ...]

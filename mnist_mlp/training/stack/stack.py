@@ -14,14 +14,14 @@ from mnist_mlp.network import dropout
 from mnist_mlp.training.loop import EVALUATION_BATCH
 from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.schedules import Rates
-from mnist_mlp.training.stack.compiled import Wrap, eager
-from mnist_mlp.training.stack.graph import Repeated
+from mnist_mlp.training.stack.cuda_graph import Repeated
 from mnist_mlp.training.stack.layers import Segment, layers_of, trained
 from mnist_mlp.training.stack.optimizers import OwnSteps, kind_of, steps_of
 from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.toolchain import Toolchain
+from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
 CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
 COMPILE_FROM = 16  # runs; for fewer, on paper, compiling takes longer than it saves in ten epochs

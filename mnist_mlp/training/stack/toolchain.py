@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from mnist_mlp.training.stack.compiled import Compiler
-from mnist_mlp.training.stack.graph import GraphCapture
+from mnist_mlp.training.stack.cuda_graph import GraphCapture
+from mnist_mlp.training.stack.torch_compile import Compiler
 
 
 @dataclass(frozen=True)

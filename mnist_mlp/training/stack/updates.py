@@ -15,8 +15,8 @@ from torch import Tensor
 from mnist_mlp.training.formulas import Formula
 from mnist_mlp.training.rules import Numbers, Rule
 from mnist_mlp.training.schedules import Rates
-from mnist_mlp.training.stack.compiled import Wrap, eager
 from mnist_mlp.training.stack.parameters import Parameters
+from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
 CACHED = 2**14  # elements of each array that are updated at a time where an operation is a pass
 

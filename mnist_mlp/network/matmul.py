@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnist_mlp.base.environment import cpu_model
+from mnist_mlp.base.provenance import cpu_model
 
 SMALLEST = 16  # inputs or outputs of a layer; below, starting oneDNN takes longer than the product
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from mnist_mlp.training.stack.compiled import in_short
+from mnist_mlp.training.stack.torch_compile import in_short
 
 log = logging.getLogger(__name__)
 

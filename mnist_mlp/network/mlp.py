@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mnist_mlp.base.errors import InvalidArgument
-from mnist_mlp.network.products import Linear
+from mnist_mlp.network.matmul import Linear
 
 # Each acts on every element alone and has no parameters, which `mnist_mlp.training.cpu.backprop` relies on.
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -30,9 +30,9 @@ docs: $(INSTALLED)
 # Of the last two modules, what computes; the rest of them arranges tables.
 mutants: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
-	$(VENV)/bin/mutmut run $(foreach module,contrasts pairs effects means spending looks sources budget,'mnist_mlp.report.analysis.$(module).*') \
-		'mnist_mlp.report.analysis.outcomes.x_at_chance*' \
-		'mnist_mlp.report.analysis.roles.x_score*' 'mnist_mlp.report.analysis.roles.x_choose*' 'mnist_mlp.report.analysis.effort.x_tuning_efforts*'
+	$(VENV)/bin/mutmut run $(foreach module,contrasts pairs effects means spending looks sources budget,'mnist_mlp.analysis.$(module).*') \
+		'mnist_mlp.analysis.outcomes.x_at_chance*' \
+		'mnist_mlp.analysis.roles.x_score*' 'mnist_mlp.analysis.roles.x_choose*' 'mnist_mlp.analysis.effort.x_tuning_efforts*'
 	$(VENV)/bin/mutmut results
 
 bench: $(INSTALLED)

@@ -33,11 +33,11 @@ import pandas as pd
 
 from benchmarks.designs import designs
 from benchmarks.printing import say
+from mnist_mlp.analysis.effects import main_effects
+from mnist_mlp.analysis.roles import REPLICATE
 from mnist_mlp.base.choices import CHOICES_FILE
 from mnist_mlp.base.looks import LOOKS_FILE
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.report.analysis.effects import main_effects
-from mnist_mlp.report.analysis.roles import REPLICATE
 from mnist_mlp.stats.pairs import compare_pairs
 
 ROOT = Path(__file__).parents[1]

@@ -20,8 +20,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from benchmarks.printing import say
+from mnist_mlp.analysis.looks import look_at, schedule
 from mnist_mlp.base.looks import Look, SequentialPlan
-from mnist_mlp.report.analysis.looks import look_at, schedule
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.designs import BETTER, CANDIDATES, EDGE, MEAN, OPTIMUM, RATES, TunedDesign, share
+from mnist_mlp.analysis.effort import TuningEffort, tuning_efforts
+from mnist_mlp.analysis.roles import CELL, REPLICATE
+from mnist_mlp.analysis.selection import CANDIDATE, score, scored_runs, select
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.base.sweep_file import EACH, ONCE
-from mnist_mlp.report.analysis.effort import TuningEffort, tuning_efforts
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE
-from mnist_mlp.report.analysis.selection import CANDIDATE, score, scored_runs, select
 from mnist_mlp.stats.moderated_t import Noise
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict

@@ -9,12 +9,12 @@ import pandas as pd
 from benchmarks.designs import TunedDesign
 from benchmarks.synthetic import write_run
 from benchmarks.tuned_cells import LRS, TUNED, Simulated, compare, scores, simulate
+from mnist_mlp.analysis.roles import CELL, REPLICATE
+from mnist_mlp.analysis.selection import CANDIDATE, rank_candidates
 from mnist_mlp.base.choices import Candidate, Selection, write_choices
 from mnist_mlp.base.schema import COMPARED, LEARNING_RATE
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, SEARCH, Command, SweepRecord, write_sweep
 from mnist_mlp.report import compared
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE
-from mnist_mlp.report.analysis.selection import CANDIDATE, rank_candidates
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 INIT, OPTIMS = "he", ("adam", "sgd")  # the cells, in alphabetical order

@@ -21,8 +21,8 @@ from joblib import Parallel, delayed
 from benchmarks.designs import Design, designs, noisy, share
 from benchmarks.printing import say
 from benchmarks.rivals import paired_holm, pooled_tukey
-from mnist_mlp.report.analysis.effects import main_effects
-from mnist_mlp.report.analysis.roles import REPLICATE
+from mnist_mlp.analysis.effects import main_effects
+from mnist_mlp.analysis.roles import REPLICATE
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 

@@ -15,12 +15,12 @@ from conftest import Report, Write
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mnist_mlp.analysis.budget import Lead, best_of, curves, leads
+from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.load import load
+from mnist_mlp.analysis.roles import CELL, REPLICATE
+from mnist_mlp.analysis.selection import scored_runs
 from mnist_mlp.base.sweep_file import ONCE
-from mnist_mlp.report.analysis.budget import Lead, best_of, curves, leads
-from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE
-from mnist_mlp.report.analysis.selection import scored_runs
-from mnist_mlp.report.load import load
 from mnist_mlp.report.render import panels
 from mnist_mlp.report.render.budget import answer, as_accuracies, reading
 from mnist_mlp.report.render.scales import with_errors

@@ -13,6 +13,7 @@ import pytest
 from conftest import IN_PROCESS, NO_REPORT, SMALLER, Command, Report, Write, run_writer
 from sweeping import planning, requested, state_by_disk, write_results
 
+from mnist_mlp.analysis.load import ProblemKind
 from mnist_mlp.app import records
 from mnist_mlp.app.confirm import Confirmation, read, with_seed
 from mnist_mlp.app.sweep import check
@@ -24,7 +25,6 @@ from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import EACH, ONCE, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 from mnist_mlp.base.sweep_file import Command as GivenCommand
 from mnist_mlp.report import compared
-from mnist_mlp.report.load import ProblemKind
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full

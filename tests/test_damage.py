@@ -11,6 +11,7 @@ from conftest import Write, run_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnist_mlp.analysis.load import Results, load
 from mnist_mlp.base.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
@@ -27,7 +28,6 @@ from mnist_mlp.base.sweep_file import (
     write_sweep,
 )
 from mnist_mlp.report import compared
-from mnist_mlp.report.load import Results, load
 from mnist_mlp.report.render.page import sweep_commands
 
 FACTS = {"train": 100, "val": 10, "test": 100, "inputs": 4, "classes": 10, "commonest_test_share": 0.1}

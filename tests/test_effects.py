@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mnist_mlp.report.analysis.effects import COLUMNS, main_effects
-from mnist_mlp.report.analysis.roles import REPLICATE
+from mnist_mlp.analysis.effects import COLUMNS, main_effects
+from mnist_mlp.analysis.roles import REPLICATE
 
 BY = ["init", "optim"]
 Y = np.array(  # init x optim x seeds

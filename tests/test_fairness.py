@@ -11,11 +11,11 @@ import pytest
 from conftest import Report, Write
 
 from mnist_mlp import report
+from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.load import load
+from mnist_mlp.analysis.values import sort_key
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.analysis.values import sort_key
-from mnist_mlp.report.load import load
 from mnist_mlp.report.render.captions import timed_split
 from mnist_mlp.report.render.method import method
 

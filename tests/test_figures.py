@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.analysis.roles import each_cell
-from mnist_mlp.report.load import load
+from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.load import load
+from mnist_mlp.analysis.roles import each_cell
 from mnist_mlp.report.render import panels, plots
 from mnist_mlp.report.render.scales import bounds, least_error, ticks, with_errors
 from mnist_mlp.report.render.style import Appearance, appearance

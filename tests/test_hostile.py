@@ -17,11 +17,11 @@ from conftest import Open, run_writer
 from playwright.sync_api import expect
 from test_escape import HOSTILE, inline, rendered, shown
 
+from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.load import Results, load
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report import report_on
-from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.load import Results, load
 from mnist_mlp.report.render import escape, tables
 from mnist_mlp.report.render.charts import MOST_PANELS
 

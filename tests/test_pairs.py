@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.designs import Design, designs
-from mnist_mlp.report.analysis.effort import TuningEffort
+from mnist_mlp.analysis.effort import TuningEffort
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.verdicts import needed
 from mnist_mlp.stats.moderated_t import Noise

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.load import load
+from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.load import load
 from mnist_mlp.report.render import captions, plots
 from mnist_mlp.report.render.figures import Drawing, draw
 from mnist_mlp.report.render.style import appearance

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Write
 
+from mnist_mlp.analysis.load import load
 from mnist_mlp.base.provenance import _git, code, environment
 from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, RunWriter, StepLoss, write_atomically
-from mnist_mlp.report.load import load
 
 ROW = Metrics(epoch=1, step=10, split="val", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
 

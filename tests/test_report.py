@@ -14,12 +14,12 @@ from conftest import Report, Write
 from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
+from mnist_mlp.analysis.comparison import compare
+from mnist_mlp.analysis.load import load
+from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
-from mnist_mlp.report.analysis.comparison import compare
-from mnist_mlp.report.analysis.values import as_typed, sort_key
-from mnist_mlp.report.load import load
 from mnist_mlp.report.render import plots
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.charts import charts

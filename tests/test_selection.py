@@ -18,20 +18,20 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sweeping import planning, write_result
 
-from mnist_mlp.app.confirm import read, with_seed
-from mnist_mlp.app.select import jobs_for
-from mnist_mlp.app.state import Request
-from mnist_mlp.base.record import RUN_FILE, Diverged
-from mnist_mlp.base.sweep_file import EACH, ONCE
-from mnist_mlp.report import compared
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, varying_keys
-from mnist_mlp.report.analysis.selection import (
+from mnist_mlp.analysis.roles import CELL, REPLICATE, varying_keys
+from mnist_mlp.analysis.selection import (
     number_candidates,
     previous_seeds,
     rank_candidates,
     scored_runs,
     select,
 )
+from mnist_mlp.app.confirm import read, with_seed
+from mnist_mlp.app.select import jobs_for
+from mnist_mlp.app.state import Request
+from mnist_mlp.base.record import RUN_FILE, Diverged
+from mnist_mlp.base.sweep_file import EACH, ONCE
+from mnist_mlp.report import compared
 from mnist_mlp.report.render.tables import leaderboard
 from mnist_mlp.sweeps.job_id import config_hash
 from mnist_mlp.sweeps.jobs import Job

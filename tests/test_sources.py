@@ -10,12 +10,12 @@ import pytest
 from conftest import Report, Write
 from scipy import stats
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.load import replicates
+from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
+from mnist_mlp.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
-from mnist_mlp.report.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
-from mnist_mlp.report.load import replicates
 from mnist_mlp.report.render import noise, tables
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.charts import charts

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
-from mnist_mlp.report.analysis.measures import bounds_of
-from mnist_mlp.report.analysis.outcomes import at_chance
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE
-from mnist_mlp.report.analysis.selection import score
+from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
+from mnist_mlp.analysis.measures import bounds_of
+from mnist_mlp.analysis.outcomes import at_chance
+from mnist_mlp.analysis.roles import CELL, REPLICATE
+from mnist_mlp.analysis.selection import score
 from mnist_mlp.stats.means import mean_intervals
 
 MEASURES = ["test_accuracy", "test_loss"]

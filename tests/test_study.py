@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
+from mnist_mlp.analysis.effects import main_effects
+from mnist_mlp.analysis.roles import REPLICATE, cell_names
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
-from mnist_mlp.report.analysis.effects import main_effects
-from mnist_mlp.report.analysis.roles import REPLICATE, cell_names
 from mnist_mlp.report.render.numbers import interval, probability
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import Verdict

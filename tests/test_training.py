@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from conftest import Report, Write
 
+from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.load import load
+from mnist_mlp.analysis.measures import bounds_of
+from mnist_mlp.analysis.sections import sections
 from mnist_mlp.base.choices import Candidate, Selection, write_choices
 from mnist_mlp.base.looks import Looks, SequentialPlan
 from mnist_mlp.report import compared as report_compared
-from mnist_mlp.report.analysis.comparison import Comparison, compare
-from mnist_mlp.report.analysis.measures import bounds_of
-from mnist_mlp.report.analysis.sections import sections
-from mnist_mlp.report.load import load
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.captions import undrawn
 from mnist_mlp.report.render.method import method

@@ -16,6 +16,7 @@ from conftest import IN_PROCESS, NO_REPORT, SMALLER, Command, Write
 from scipy.special import ndtri
 from sweeping import planning, requested, state_by_disk, swept, write_results
 
+from mnist_mlp.analysis.looks import judge_looks, look_at, schedule
 from mnist_mlp.app import records
 from mnist_mlp.app.sequential import check_same_jobs, read
 from mnist_mlp.app.state import Request, state_of
@@ -26,7 +27,6 @@ from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_l
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
 from mnist_mlp.report import compared, report_on
-from mnist_mlp.report.analysis.looks import judge_looks, look_at, schedule
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.method import method
 from mnist_mlp.report.render.verdicts import in_full

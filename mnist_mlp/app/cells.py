@@ -55,7 +55,7 @@ def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
         key: Unknown key.
         columns: Keys that the jobs have; those of the schema are known in any case.
     """
-    from mnist_mlp.report.analysis.roles import CODE
+    from mnist_mlp.analysis.roles import CODE
 
     keys = dict.fromkeys([*KEYS, *(path for path, _ in describe()), *columns])
     is_known = {Role.TUNABLE, Role.CONDITION}
@@ -105,7 +105,7 @@ def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
 
 def cells_of(jobs: Sequence[Job], compare: Sequence[str]) -> dict[str, list[Job]]:
     """Return the jobs of each cell, by the cell's name."""
-    from mnist_mlp.report.analysis.roles import CELL
+    from mnist_mlp.analysis.roles import CELL
 
     cells: dict[str, list[Job]] = {}
     for cell, job in zip(table(jobs, compare)[CELL] if jobs else (), jobs, strict=True):
@@ -125,7 +125,7 @@ def check_conditions(jobs: Sequence[Job], compare: Sequence[str], place: str) ->
         UserError: They do not.
     """
     runs = table(jobs, compare)
-    from mnist_mlp.report.analysis.roles import measured_keys
+    from mnist_mlp.analysis.roles import measured_keys
 
     several = [DATA] if runs[DATA].nunique() > 1 else measured_keys(runs, compare)
     if several:
@@ -135,7 +135,7 @@ def check_conditions(jobs: Sequence[Job], compare: Sequence[str], place: str) ->
 def tuned_keys_of(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
     """Return the keys whose values are selected within a cell."""
     runs = table(jobs, compare)
-    from mnist_mlp.report.analysis.roles import tuned_keys, varying_keys
+    from mnist_mlp.analysis.roles import tuned_keys, varying_keys
 
     return tuned_keys(runs, varying_keys(runs), compare)
 
@@ -179,8 +179,8 @@ def table(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
     with importing():
         import pandas as pd
 
-        from mnist_mlp.report.analysis.roles import CELL, REPLICATE, cell_names
-        from mnist_mlp.report.load import flat
+        from mnist_mlp.analysis.load import flat
+        from mnist_mlp.analysis.roles import CELL, REPLICATE, cell_names
 
     runs = pd.DataFrame([{**job.choices, **dict(flat(job.config))} for job in jobs])
     runs[[key for key in compare if key not in runs and "." in key]] = None
@@ -194,7 +194,7 @@ def table_with_results(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataF
     runs = table(jobs, compare)
     import numpy as np
 
-    from mnist_mlp.report.analysis.selection import score
+    from mnist_mlp.analysis.selection import score
 
     summaries = [job.summary() for job in jobs]
     runs["status"] = [summary["status"] for summary in summaries]

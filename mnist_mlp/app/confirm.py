@@ -2,7 +2,7 @@
 
 The runs that a configuration is selected by flatter it, the more configurations were tried the more. So with
 `hydra.sweeper.confirm=true` each seed's selection is retrained with a fresh seed, and the report scores these runs only
-(see `mnist_mlp.report.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` changes conditions as well.
+(see `mnist_mlp.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` changes conditions as well.
 """
 
 import logging

@@ -39,7 +39,7 @@ def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[st
 def _outline(request: Request, state: State, undone: set[Job], confirming: int) -> Iterator[tuple[str, str]]:
     import pandas as pd
 
-    from mnist_mlp.report.analysis import sources
+    from mnist_mlp.analysis import sources
     from mnist_mlp.stats.moderated_t import FEWEST
 
     cells = cells_of(request.search, request.compare)

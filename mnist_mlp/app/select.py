@@ -54,7 +54,7 @@ def select(
         how: `EACH` or `ONCE`.
     """
     with importing():
-        from mnist_mlp.report.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selecting_groups
+        from mnist_mlp.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selecting_groups
 
     in_order = sorted(search, key=lambda job: str(job.directory))  # as the report reads them
     recorded = recorded_choices(directory)
@@ -109,7 +109,7 @@ def _with_recorded(candidates: Sequence[Candidate], recorded: Selection | None, 
         how: `EACH` or `ONCE`. With `ONCE`, means over other seeds do not compare, so the selection on record counts
             as a whole if it was made among these jobs and others.
     """
-    from mnist_mlp.report.analysis.selection import preference
+    from mnist_mlp.analysis.selection import preference
 
     def has_results(jobs: Iterable[str]) -> bool:
         return all(is_current(directory / job, mnist_mlp.__version__) for job in jobs)

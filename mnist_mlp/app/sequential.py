@@ -1,7 +1,7 @@
 """Interim analyses: more seeds for all cells except those that are worse than the best, until it is decided.
 
 With `hydra.sweeper.until_decided=true`, a sweep analyzes its results, adds seeds if these leave something undecided,
-and analyzes again, at significance levels that all analyses share (see `mnist_mlp.report.analysis.looks`, which also
+and analyzes again, at significance levels that all analyses share (see `mnist_mlp.analysis.looks`, which also
 judges them).
 """
 
@@ -222,8 +222,8 @@ def analyze(
     with importing():
         import pandas as pd
 
-        from mnist_mlp.report.analysis.comparison import score_table
-        from mnist_mlp.report.analysis.looks import look_at, schedule
+        from mnist_mlp.analysis.comparison import score_table
+        from mnist_mlp.analysis.looks import look_at, schedule
 
     cells = {cell: dict(of_cell) for cell, of_cell in initial.items()}
     added, used = list[Job](), _jobs_of(initial)
@@ -261,7 +261,7 @@ def _jobs_of(replicates: Replicates) -> list[Job]:
 
 def _table_of(replicates: Replicates, compare: Sequence[str]) -> "pd.DataFrame":
     """Return the table of finished jobs, each with the seed of its replicate."""
-    from mnist_mlp.report.analysis.roles import REPLICATE
+    from mnist_mlp.analysis.roles import REPLICATE
 
     runs = table_with_results(_jobs_of(replicates), compare)
     runs[REPLICATE] = [seed for of_cell in replicates.values() for seed in of_cell]

@@ -18,8 +18,8 @@ from mnist_mlp.base.record import FAILED
 from mnist_mlp.base.sweep_file import SEARCH, SWEEP_FILE, read_sweep
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
-    from mnist_mlp.report.analysis.comparison import Comparison
-    from mnist_mlp.report.load import Results
+    from mnist_mlp.analysis.comparison import Comparison
+    from mnist_mlp.analysis.load import Results
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
@@ -65,7 +65,7 @@ def report_on(
         UserError: Nothing to report on, a target out of range, a key that cannot be compared, or a selection that
             cannot be asked for.
     """
-    from mnist_mlp.report import load
+    from mnist_mlp.analysis import load
     from mnist_mlp.report.render import page, terminal
 
     _refuse_parts(sweeps)
@@ -91,8 +91,7 @@ def compared(
 
     Args and errors are those of `report_on`.
     """
-    from mnist_mlp.report import load
-    from mnist_mlp.report.analysis import comparison, outcomes, roles, sections
+    from mnist_mlp.analysis import comparison, load, outcomes, roles, sections
 
     if target is not None and not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")

@@ -8,15 +8,15 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.notes import NAMED, listed
+from mnist_mlp.analysis.outcomes import judged_by
+from mnist_mlp.analysis.roles import CELL, counted, tested
+from mnist_mlp.analysis.sources import joined
+from mnist_mlp.analysis.winner import winner
 from mnist_mlp.base.record import DIVERGED, FAILED
 from mnist_mlp.base.schema import GROUPS
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import NAMED, listed
-from mnist_mlp.report.analysis.outcomes import judged_by
-from mnist_mlp.report.analysis.roles import CELL, counted, tested
-from mnist_mlp.report.analysis.sources import joined
-from mnist_mlp.report.analysis.winner import winner
 from mnist_mlp.report.render import TEMPLATES, budget, noise
 from mnist_mlp.report.render.captions import timed_split
 from mnist_mlp.report.render.numbers import MATTERS, interval, points, probability

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from mnist_mlp.analysis.budget import FEWEST, SPREAD, Lead, leads
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.roles import CELL, counted, searched
+from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.report.analysis.budget import FEWEST, SPREAD, Lead, leads
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, counted, searched
-from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 
 

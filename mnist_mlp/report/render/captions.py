@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.roles import CELL, share, tested
+from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, share, tested
-from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render.verdicts import explanations
 
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.load import ENVIRONMENT
+from mnist_mlp.analysis.roles import CELL, each_cell, searched
+from mnist_mlp.analysis.selection import selection_split
+from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base import schema
 from mnist_mlp.base.record import SPLITS
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, each_cell, searched
-from mnist_mlp.report.analysis.selection import selection_split
-from mnist_mlp.report.analysis.values import as_typed
-from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.report.render import budget, captions, escape
 from mnist_mlp.report.render.scales import least_error, with_errors
 from mnist_mlp.report.render.style import appearance

@@ -13,7 +13,7 @@ from itertools import groupby
 import pandas as pd
 from markupsafe import Markup
 
-from mnist_mlp.report.analysis.notes import shortened
+from mnist_mlp.analysis.notes import shortened
 
 # What no format can show: controls (they steer a terminal), what turns the direction of writing, line separators,
 # halves of characters (no UTF-8) and what XML forbids.

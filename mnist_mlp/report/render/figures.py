@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.roles import CELL, counted, searched
+from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, write_atomically
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, counted, searched
-from mnist_mlp.report.analysis.selection import selection_split
 from mnist_mlp.report.render import budget, captions, panels, plots
 from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.render.style import Appearance, appearance

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.roles import CELL, has, searched, share
+from mnist_mlp.analysis.selection import selection_split
+from mnist_mlp.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.base.looks import Looks
 from mnist_mlp.base.sweep_file import CONFIRM, EACH
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import CELL, has, searched, share
-from mnist_mlp.report.analysis.selection import selection_split
-from mnist_mlp.report.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.report.render import budget, noise
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.report.render.verdicts import in_points

@@ -4,8 +4,8 @@ import re
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import counted
-from mnist_mlp.report.analysis.sources import CROSSED, INTERACTION, INTERACTIONS, TOTAL, Split, joined
+from mnist_mlp.analysis.roles import counted
+from mnist_mlp.analysis.sources import CROSSED, INTERACTION, INTERACTIONS, TOTAL, Split, joined
 
 ARTICLE = "weights|batches"  # have one in a sentence
 

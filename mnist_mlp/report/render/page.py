@@ -15,16 +15,16 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.load import ENVIRONMENT, Problem
+from mnist_mlp.analysis.notes import shortened
+from mnist_mlp.analysis.roles import counted
+from mnist_mlp.analysis.values import as_said, sort_key
 from mnist_mlp.base.configuration import key_of
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import finite, write_atomically
 from mnist_mlp.base.schema import EXPERIMENT
 from mnist_mlp.base.sweep_file import SWEEP_FILE, read_sweep
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import shortened
-from mnist_mlp.report.analysis.roles import counted
-from mnist_mlp.report.analysis.values import as_said, sort_key
-from mnist_mlp.report.load import ENVIRONMENT, Problem
 from mnist_mlp.report.render import TEMPLATES, budget, charts, escape, noise, tables
 from mnist_mlp.report.render.answer import answer
 from mnist_mlp.report.render.figures import draw

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.base.record import SPLITS
 from mnist_mlp.base.schema import LEARNING_RATE
-from mnist_mlp.report.analysis.roles import CELL, each_cell
 from mnist_mlp.report.render import escape, plots
 from mnist_mlp.report.render.captions import SPLIT_NAMES
 from mnist_mlp.report.render.scales import Scale, bounds, bounds_with_intervals, set_logarithmic

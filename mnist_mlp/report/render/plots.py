@@ -12,9 +12,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mnist_mlp.analysis.roles import CELL, each_cell
+from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import COMPLETED
-from mnist_mlp.report.analysis.roles import CELL, each_cell
-from mnist_mlp.report.analysis.values import as_typed
 from mnist_mlp.report.render import escape
 from mnist_mlp.report.render.scales import SHADE, squeeze
 from mnist_mlp.report.render.style import NAMES, Appearance, in_figure_order

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from mnist_mlp.analysis.roles import CELL
+from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base import schema
-from mnist_mlp.report.analysis.roles import CELL
-from mnist_mlp.report.analysis.values import as_typed, sort_key
 
 # These have one colour and one line style in every report; others take what is left, by name.
 INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS
+from mnist_mlp.analysis.roles import CELL, REPLICATE, SEED
+from mnist_mlp.analysis.values import as_typed, natural_rank
 from mnist_mlp.base.record import DIVERGED
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, SEED
-from mnist_mlp.report.analysis.values import as_typed, natural_rank
 from mnist_mlp.report.render import escape, verdicts
 from mnist_mlp.report.render.numbers import interval, p_value
 from mnist_mlp.report.render.training import sentence, trained

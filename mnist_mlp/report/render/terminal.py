@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import counted
-from mnist_mlp.report.load import Problem, ProblemKind
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.load import Problem, ProblemKind
+from mnist_mlp.analysis.roles import counted
 from mnist_mlp.report.render import escape, tables
 from mnist_mlp.report.render.answer import answer
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.notes import listed, shortened
-from mnist_mlp.report.analysis.roles import searched, tested
-from mnist_mlp.report.analysis.sources import joined
-from mnist_mlp.report.analysis.values import as_said, as_typed
-from mnist_mlp.report.load import ENVIRONMENT
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.load import ENVIRONMENT
+from mnist_mlp.analysis.notes import listed, shortened
+from mnist_mlp.analysis.roles import searched, tested
+from mnist_mlp.analysis.sources import joined
+from mnist_mlp.analysis.values import as_said, as_typed
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
 LONGEST_NAME = 60  # characters of a machine's name

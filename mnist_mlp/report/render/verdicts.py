@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.effort import TuningEffort
-from mnist_mlp.report.analysis.notes import listed
-from mnist_mlp.report.analysis.roles import counted
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.effort import TuningEffort
+from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.roles import counted
 from mnist_mlp.stats.moderated_t import FEWEST
 from mnist_mlp.stats.pairs import MOST_SEEDS
 from mnist_mlp.stats.verdicts import Reason, Verdict

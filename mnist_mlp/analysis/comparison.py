@@ -11,17 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.base.looks import Looks
-from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.base.schema import COMPARED
-from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
-from mnist_mlp.report.analysis import budget, curves, effects, fairness, roles, sources
-from mnist_mlp.report.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
-from mnist_mlp.report.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
-from mnist_mlp.report.analysis.measures import ACCURACY, bounds_of
-from mnist_mlp.report.analysis.notes import Note
-from mnist_mlp.report.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
-from mnist_mlp.report.analysis.roles import (
+from mnist_mlp.analysis import budget, curves, effects, fairness, roles, sources
+from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
+from mnist_mlp.analysis.load import Results
+from mnist_mlp.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
+from mnist_mlp.analysis.measures import ACCURACY, bounds_of
+from mnist_mlp.analysis.notes import Note
+from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
+from mnist_mlp.analysis.roles import (
     CELL,
     REPLICATE,
     SEARCH_SEED,
@@ -34,13 +31,16 @@ from mnist_mlp.report.analysis.roles import (
     tuned_keys,
     varying_keys,
 )
-from mnist_mlp.report.analysis.selection import (
+from mnist_mlp.analysis.selection import (
     Selected,
     count_selected,
     select,
 )
-from mnist_mlp.report.analysis.values import natural_rank
-from mnist_mlp.report.load import Results
+from mnist_mlp.analysis.values import natural_rank
+from mnist_mlp.base.looks import Looks
+from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
+from mnist_mlp.base.schema import COMPARED
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import Reason, Verdict

@@ -12,8 +12,8 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import REPLICATE
-from mnist_mlp.report.analysis.values import as_typed, sort_key
+from mnist_mlp.analysis.roles import REPLICATE
+from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.stats.moderated_t import FEWEST, judge
 
 COLUMNS = ("effect", "n", "range", "share", "clearest", "difference", "p")

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from mnist_mlp.analysis.load import ENVIRONMENT, Results, newest
+from mnist_mlp.analysis.values import as_typed, sort_key, told_apart
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import FAILED
 from mnist_mlp.base.schema import COMPARED, Role
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SweepRecord
-from mnist_mlp.report.analysis.values import as_typed, sort_key, told_apart
-from mnist_mlp.report.load import ENVIRONMENT, Results, newest
 
 REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
 STREAMS, SEED, SEARCH_SEED = "streams", "seed", "search_seed"

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pandas as pd
 
+from mnist_mlp.analysis.load import Results
+from mnist_mlp.analysis.roles import REPLICATE, measured_keys, tested
+from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
-from mnist_mlp.report.analysis.roles import REPLICATE, measured_keys, tested
-from mnist_mlp.report.analysis.values import as_typed, sort_key
-from mnist_mlp.report.load import Results
 
 
 def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:

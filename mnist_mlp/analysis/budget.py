@@ -19,9 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE
-from mnist_mlp.report.analysis.selection import (
+from mnist_mlp.analysis.roles import CELL, REPLICATE
+from mnist_mlp.analysis.selection import (
     CANDIDATE,
     number_candidates,
     previous_seeds,
@@ -29,6 +28,7 @@ from mnist_mlp.report.analysis.selection import (
     score,
     selection_split,
 )
+from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.stats.moderated_t import DECIMALS
 
 FEWEST = 3  # candidates of a cell that has a curve; of two it is no more than a line between a mean and a maximum

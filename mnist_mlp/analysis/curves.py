@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mnist_mlp.base.record import DIVERGED
-from mnist_mlp.base.schema import LEARNING_RATE
-from mnist_mlp.report.analysis.measures import bounds_of
-from mnist_mlp.report.analysis.roles import CELL
-from mnist_mlp.report.analysis.selection import (
+from mnist_mlp.analysis.measures import bounds_of
+from mnist_mlp.analysis.roles import CELL
+from mnist_mlp.analysis.selection import (
     CANDIDATE,
     number_candidates,
     rank_candidates,
@@ -16,6 +14,8 @@ from mnist_mlp.report.analysis.selection import (
     selecting_groups,
     selection_split,
 )
+from mnist_mlp.base.record import DIVERGED
+from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.stats.means import mean_intervals
 
 

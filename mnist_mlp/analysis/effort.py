@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, counted, ended
-from mnist_mlp.report.analysis.selection import number_candidates
+from mnist_mlp.analysis.roles import CELL, REPLICATE, counted, ended
+from mnist_mlp.analysis.selection import number_candidates
 
 
 @dataclass(frozen=True)

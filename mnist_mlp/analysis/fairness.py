@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from mnist_mlp.analysis import sources, tuning
+from mnist_mlp.analysis.load import ENVIRONMENT
+from mnist_mlp.analysis.notes import Note, listed, shortened
+from mnist_mlp.analysis.outcomes import judged_by
+from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, counted, ended, has, scored, share, tested
+from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
-from mnist_mlp.report.analysis import sources, tuning
-from mnist_mlp.report.analysis.notes import Note, listed, shortened
-from mnist_mlp.report.analysis.outcomes import judged_by
-from mnist_mlp.report.analysis.roles import CELL, CODE, REPLICATE, counted, ended, has, scored, share, tested
-from mnist_mlp.report.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
-from mnist_mlp.report.load import ENVIRONMENT
 from mnist_mlp.stats.moderated_t import FEWEST
 from mnist_mlp.stats.pairs import MOST_CELLS
 

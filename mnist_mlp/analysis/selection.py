@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.analysis.roles import CELL, REPLICATE
+from mnist_mlp.analysis.values import as_typed, natural_rank, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import tuning_order
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE
-from mnist_mlp.report.analysis.values import as_typed, natural_rank, sort_key
 
 CANDIDATE = "candidate"  # column with the number of a candidate; the numbers of all cells differ
 DECIMALS = 12  # of a mean: sums in another order are equal

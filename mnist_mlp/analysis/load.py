@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_mlp.analysis.sweep_files import Superseded, read_sweep_files
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.directories import find_runs
 from mnist_mlp.base.looks import Looks
 from mnist_mlp.base.reading import Unfinished, Unreadable, defect, read_json, read_metrics
 from mnist_mlp.base.record import FAILED, RUN_FILE, Metrics
 from mnist_mlp.base.sweep_file import SweepRecord
-from mnist_mlp.report.sweeps import Superseded, read_sweep_files
 
 OWN_SEEDS = tuple(f"seeds.{source}" for source in schema.SOURCES)
 ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made

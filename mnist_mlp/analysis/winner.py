@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.roles import CELL, REPLICATE, ended, searched
+from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.base.sweep_file import CONFIRM, ONCE
-from mnist_mlp.report.analysis.comparison import Comparison
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, ended, searched
-from mnist_mlp.report.analysis.values import as_typed
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 

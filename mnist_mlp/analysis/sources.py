@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri
 
+from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.base.record import COMPLETED
 from mnist_mlp.base.schema import SOURCES
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.stats.moderated_t import CONFIDENCE, DECIMALS
 
 CROSSED, ONE_AT_A_TIME = "crossed", "one at a time"  # designs
@@ -63,7 +63,7 @@ def apart(streams: pd.Series) -> dict[str, np.ndarray]:
     """The sources whose seeds vary: a name, such as "batches and dropout", to the number of each run's seed.
 
     Args:
-        streams: of the runs (see `mnist_mlp.report.load.Results`).
+        streams: of the runs (see `mnist_mlp.analysis.load.Results`).
     """
     together: dict[tuple[int, ...], list[str]] = {}
     for source, seeds in zip(SOURCES, zip(*streams, strict=True), strict=True):

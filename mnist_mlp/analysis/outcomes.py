@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.analysis import sources
+from mnist_mlp.analysis.roles import CELL, tested
+from mnist_mlp.analysis.selection import score, scored_runs, selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.base.sweep_file import CONFIRM
-from mnist_mlp.report.analysis import sources
-from mnist_mlp.report.analysis.roles import CELL, tested
-from mnist_mlp.report.analysis.selection import score, scored_runs, selection_split
 
 TARGETS = ("epochs_to_target", "seconds_to_target")
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")

@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.base.looks import Look, Looks, SequentialPlan
-from mnist_mlp.report.analysis.measures import ACCURACY
 from mnist_mlp.stats.alpha_spending import levels
 from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST
 from mnist_mlp.stats.pairs import NUMBERS, compare_pairs

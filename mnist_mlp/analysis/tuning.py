@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.base.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
-from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE
-from mnist_mlp.report.analysis import sources
-from mnist_mlp.report.analysis.effort import tuning_efforts
-from mnist_mlp.report.analysis.notes import Note, listed
-from mnist_mlp.report.analysis.roles import CELL, REPLICATE, STREAMS, counted, ended, scored, searched, varying_keys
-from mnist_mlp.report.analysis.selection import (
+from mnist_mlp.analysis import sources
+from mnist_mlp.analysis.effort import tuning_efforts
+from mnist_mlp.analysis.notes import Note, listed
+from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, counted, ended, scored, searched, varying_keys
+from mnist_mlp.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
     number_candidates,
@@ -19,7 +17,9 @@ from mnist_mlp.report.analysis.selection import (
     selecting_groups,
     selection_split,
 )
-from mnist_mlp.report.analysis.values import as_typed, by_cell, cell_key, sort_key
+from mnist_mlp.analysis.values import as_typed, by_cell, cell_key, sort_key
+from mnist_mlp.base.schema import GROUPS, LEARNING_RATE, Role, find_setting, role_of
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 
 

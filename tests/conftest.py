@@ -358,7 +358,7 @@ def summarise(tmp_path: Path) -> Report:
     import pandas as pd
 
     from mnist_mlp.report import compared
-    from mnist_mlp.report.render.page import write_tables
+    from mnist_mlp.report.write import write_tables
 
     def make(**kwargs: Any) -> "pd.DataFrame":
         (tmp_path / "report").mkdir(exist_ok=True)

@@ -21,10 +21,10 @@ from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.roles import CELL, REPLICATE
 from mnist_mlp.analysis.selection import scored_runs
 from mnist_mlp.base.sweep_file import ONCE
-from mnist_mlp.report.render import panels
-from mnist_mlp.report.render.budget import answer, as_accuracies, reading
-from mnist_mlp.report.render.scales import with_errors
-from mnist_mlp.report.render.style import appearance
+from mnist_mlp.report.figures import panels
+from mnist_mlp.report.figures.scales import with_errors
+from mnist_mlp.report.figures.style import appearance
+from mnist_mlp.report.text.budget import answer, as_accuracies, reading
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
 EXACT = 1e-12

@@ -25,9 +25,9 @@ from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import EACH, ONCE, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 from mnist_mlp.base.sweep_file import Command as GivenCommand
 from mnist_mlp.report import compared
-from mnist_mlp.report.render.answer import answer
-from mnist_mlp.report.render.method import method
-from mnist_mlp.report.render.verdicts import in_full
+from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.method import method
+from mnist_mlp.report.text.verdicts import in_full
 from mnist_mlp.sweeps.jobs import Job
 
 SEARCH = ("-m", "optim=adam,sgd", "optim.lr=1e-4,1e-1", "seed=0,1", "epochs=1", *SMALLER, IN_PROCESS)

@@ -28,7 +28,7 @@ from mnist_mlp.base.sweep_file import (
     write_sweep,
 )
 from mnist_mlp.report import compared
-from mnist_mlp.report.render.page import sweep_commands
+from mnist_mlp.report.write import sweep_commands
 
 FACTS = {"train": 100, "val": 10, "test": 100, "inputs": 4, "classes": 10, "commonest_test_share": 0.1}
 OPTIMIZERS, SEEDS, FRESH = ("adam", "sgd"), (0, 1), 1_000_000

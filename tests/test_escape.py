@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from mnist_mlp.report.render import escape
+from mnist_mlp.report.text import escape
 
 HOSTILE = (
     *(

@@ -16,8 +16,8 @@ from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.values import sort_key
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
-from mnist_mlp.report.render.captions import timed_split
-from mnist_mlp.report.render.method import method
+from mnist_mlp.report.text.captions import timed_split
+from mnist_mlp.report.text.method import method
 
 SGD = {"_target_": "torch.optim.SGD", "momentum": 0.0}
 MOMENTUM = {"_target_": "torch.optim.SGD", "momentum": 0.9}

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.roles import each_cell
-from mnist_mlp.report.render import panels, plots
-from mnist_mlp.report.render.scales import bounds, least_error, ticks, with_errors
-from mnist_mlp.report.render.style import Appearance, appearance
+from mnist_mlp.report.figures import panels, plots
+from mnist_mlp.report.figures.scales import bounds, least_error, ticks, with_errors
+from mnist_mlp.report.figures.style import Appearance, appearance
 
 
 def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim")) -> Comparison:

@@ -21,9 +21,9 @@ from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.load import Results, load
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import ONCE
-from mnist_mlp.report import report_on
-from mnist_mlp.report.render import escape, tables
-from mnist_mlp.report.render.charts import MOST_PANELS
+from mnist_mlp.report import report_on, tables
+from mnist_mlp.report.page.charts import MOST_PANELS
+from mnist_mlp.report.text import escape
 
 
 class Written(NamedTuple):

@@ -12,7 +12,7 @@ from conftest import Open, Report, Write, opening, run_writer
 from playwright.sync_api import Browser, Page, expect
 
 from mnist_mlp.report import report_on
-from mnist_mlp.report.render.style import OPTIMIZERS
+from mnist_mlp.report.figures.style import OPTIMIZERS
 
 EVIL = "<img src=x onerror=alert(1)>"
 

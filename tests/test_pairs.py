@@ -16,8 +16,8 @@ from statsmodels.stats.power import TTestPower
 
 from benchmarks.designs import Design, designs
 from mnist_mlp.analysis.effort import TuningEffort
-from mnist_mlp.report.render import plots
-from mnist_mlp.report.render.verdicts import needed
+from mnist_mlp.report.figures import plots
+from mnist_mlp.report.text.verdicts import needed
 from mnist_mlp.stats.moderated_t import Noise
 from mnist_mlp.stats.pairs import MOST_CELLS, compare_pairs
 from mnist_mlp.stats.verdicts import Reason, Verdict

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.load import load
-from mnist_mlp.report.render import captions, plots
-from mnist_mlp.report.render.figures import Drawing, draw
-from mnist_mlp.report.render.style import appearance
+from mnist_mlp.report.figures import plots
+from mnist_mlp.report.figures.draw import Drawing, draw
+from mnist_mlp.report.figures.style import appearance
+from mnist_mlp.report.text import captions
 
 LONG = "an_initialisation_with_a_name_that_is_too_long_for_any_axis"
 

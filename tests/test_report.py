@@ -20,13 +20,13 @@ from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
-from mnist_mlp.report.render import plots
-from mnist_mlp.report.render.answer import answer
-from mnist_mlp.report.render.charts import charts
-from mnist_mlp.report.render.method import method
-from mnist_mlp.report.render.page import sweep_commands
-from mnist_mlp.report.render.style import appearance
-from mnist_mlp.report.render.training import origin
+from mnist_mlp.report.figures import plots
+from mnist_mlp.report.figures.style import appearance
+from mnist_mlp.report.page.charts import charts
+from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.method import method
+from mnist_mlp.report.text.training import origin
+from mnist_mlp.report.write import sweep_commands
 from mnist_mlp.stats.means import mean_intervals
 
 

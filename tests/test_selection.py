@@ -32,7 +32,7 @@ from mnist_mlp.app.state import Request
 from mnist_mlp.base.record import RUN_FILE, Diverged
 from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.report import compared
-from mnist_mlp.report.render.tables import leaderboard
+from mnist_mlp.report.tables import leaderboard
 from mnist_mlp.sweeps.job_id import config_hash
 from mnist_mlp.sweeps.jobs import Job
 

@@ -22,7 +22,7 @@ from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.report import compared
-from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report.text.answer import answer
 from mnist_mlp.sweeps.jobs import Job
 
 SIX = SequentialPlan(margin=None, max_seeds=6, batch=2)

@@ -15,11 +15,11 @@ from mnist_mlp.analysis.load import replicates
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.report import compared, report_on
-from mnist_mlp.report.render import noise, tables
-from mnist_mlp.report.render.answer import answer
-from mnist_mlp.report.render.charts import charts
-from mnist_mlp.report.render.figures import draw
+from mnist_mlp.report import compared, report_on, tables
+from mnist_mlp.report.figures.draw import draw
+from mnist_mlp.report.page.charts import charts
+from mnist_mlp.report.text import noise
+from mnist_mlp.report.text.answer import answer
 from mnist_mlp.stats.means import mean_intervals
 
 Streams = list[tuple[int, int, int, int]]

@@ -12,7 +12,7 @@ from mnist_mlp.analysis.effects import main_effects
 from mnist_mlp.analysis.roles import REPLICATE, cell_names
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
-from mnist_mlp.report.render.numbers import interval, probability
+from mnist_mlp.report.text.numbers import interval, probability
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import Verdict
 

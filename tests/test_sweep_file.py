@@ -24,7 +24,7 @@ from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, PHASES, SEARCH, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 from mnist_mlp.report import compared, newest_sweep, report_on
-from mnist_mlp.report.render.page import sweep_commands
+from mnist_mlp.report.write import sweep_commands
 from mnist_mlp.sweeps.jobs import refuse_other_versions
 
 RECORD = SweepRecord(

@@ -18,13 +18,13 @@ from mnist_mlp.analysis.sections import sections
 from mnist_mlp.base.choices import Candidate, Selection, write_choices
 from mnist_mlp.base.looks import Looks, SequentialPlan
 from mnist_mlp.report import compared as report_compared
-from mnist_mlp.report.render.answer import answer
-from mnist_mlp.report.render.captions import undrawn
-from mnist_mlp.report.render.method import method
-from mnist_mlp.report.render.numbers import probability
-from mnist_mlp.report.render.tables import effects, leaderboard
-from mnist_mlp.report.render.training import trained
-from mnist_mlp.report.render.verdicts import in_points
+from mnist_mlp.report.tables import effects, leaderboard
+from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.captions import undrawn
+from mnist_mlp.report.text.method import method
+from mnist_mlp.report.text.numbers import probability
+from mnist_mlp.report.text.training import trained
+from mnist_mlp.report.text.verdicts import in_points
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.verdicts import Reason, Verdict
 

@@ -27,9 +27,9 @@ from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_l
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
 from mnist_mlp.report import compared, report_on
-from mnist_mlp.report.render.answer import answer
-from mnist_mlp.report.render.method import method
-from mnist_mlp.report.render.verdicts import in_full
+from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.method import method
+from mnist_mlp.report.text.verdicts import in_full
 from mnist_mlp.stats import alpha_spending
 from mnist_mlp.stats.alpha_spending import levels, spent
 from mnist_mlp.stats.pairs import compare_pairs

@@ -66,13 +66,13 @@ def report_on(
             cannot be asked for.
     """
     from mnist_mlp.analysis import load
-    from mnist_mlp.report.render import page, terminal
+    from mnist_mlp.report import terminal, write
 
     _refuse_parts(sweeps)
     results, comparisons = compared(sweeps, target, by, about, select)
     directory = out or default_directory(sweeps)
     command = _command(sweeps, out, target, by, formats, select)
-    page.write_report(directory, comparisons, results.problems, sweeps, command, formats)
+    write.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
     terminal.show(comparisons, failures, results.problems, directory)

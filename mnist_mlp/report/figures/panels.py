@@ -11,10 +11,11 @@ from matplotlib.lines import Line2D
 from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.base.record import SPLITS
 from mnist_mlp.base.schema import LEARNING_RATE
-from mnist_mlp.report.render import escape, plots
-from mnist_mlp.report.render.captions import SPLIT_NAMES
-from mnist_mlp.report.render.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
-from mnist_mlp.report.render.style import Appearance, Style
+from mnist_mlp.report.figures import plots
+from mnist_mlp.report.figures.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
+from mnist_mlp.report.figures.style import Appearance, Style
+from mnist_mlp.report.text import escape
+from mnist_mlp.report.text.captions import SPLIT_NAMES
 
 MOST_PANELS = 12  # in one figure; the cells of further ones are grey
 MOST_COLUMNS = 4

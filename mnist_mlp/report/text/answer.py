@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -17,12 +18,11 @@ from mnist_mlp.analysis.winner import winner
 from mnist_mlp.base.record import DIVERGED, FAILED
 from mnist_mlp.base.schema import GROUPS
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.report.render import TEMPLATES, budget, noise
-from mnist_mlp.report.render.captions import timed_split
-from mnist_mlp.report.render.numbers import MATTERS, interval, points, probability
-from mnist_mlp.report.render.style import NAMES
-from mnist_mlp.report.render.training import sentence, trained
-from mnist_mlp.report.render.verdicts import explanations, margin_in_points, needed
+from mnist_mlp.report.text import budget, noise
+from mnist_mlp.report.text.captions import KEY_NAMES, timed_split
+from mnist_mlp.report.text.numbers import MATTERS, interval, points, probability
+from mnist_mlp.report.text.training import sentence, trained
+from mnist_mlp.report.text.verdicts import explanations, margin_in_points, needed
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
@@ -61,7 +61,9 @@ def _winner(comparison: Comparison) -> str:
 
 @cache  # as compiling it takes longer than all else about an answer
 def _winner_template() -> jinja2.Template:
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
+    )
     environment.filters |= {
         "counted": counted,
         "diverged": _diverged,
@@ -115,7 +117,7 @@ def _effects(comparison: Comparison) -> str:
 def _effect(row: Mapping[Any, Any]) -> str:
     """Say whether a key matters."""
     key, p, size = row["effect"], row["p"], points(row["range"])
-    name = f"the {NAMES.get(key, key)}" if key in GROUPS else key
+    name = f"the {KEY_NAMES.get(key, key)}" if key in GROUPS else key
     if not np.isfinite(p):
         return f"whether {name} matters was not tested (its values are {size} apart in every seed)"
     if p < MATTERS:

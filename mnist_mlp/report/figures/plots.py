@@ -15,9 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import COMPLETED
-from mnist_mlp.report.render import escape
-from mnist_mlp.report.render.scales import SHADE, squeeze
-from mnist_mlp.report.render.style import NAMES, Appearance, in_figure_order
+from mnist_mlp.report.figures.scales import SHADE, squeeze
+from mnist_mlp.report.figures.style import Appearance, in_figure_order
+from mnist_mlp.report.text import escape
+from mnist_mlp.report.text.captions import KEY_NAMES
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
@@ -115,7 +116,7 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)
     for axis, keys in zip((ax.yaxis, ax.xaxis), _sides(by), strict=True):
-        axis.set_label_text(escape.figure(" / ".join(NAMES.get(key, key) for key in keys)))
+        axis.set_label_text(escape.figure(" / ".join(KEY_NAMES.get(key, key) for key in keys)))
     for (row, column), value in np.ndenumerate(values):
         text, ink = "none", "black"
         if np.isfinite(value):

@@ -14,9 +14,9 @@ from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base import schema
 from mnist_mlp.base.record import SPLITS
-from mnist_mlp.report.render import budget, captions, escape
-from mnist_mlp.report.render.scales import least_error, with_errors
-from mnist_mlp.report.render.style import appearance
+from mnist_mlp.report.figures.scales import least_error, with_errors
+from mnist_mlp.report.figures.style import appearance
+from mnist_mlp.report.text import budget, captions, escape
 
 MOST_CELLS = 60  # in one chart; the best ones
 MOST_PANELS = 24  # of them; the cells of further ones are grey

@@ -12,9 +12,9 @@ from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.analysis.roles import CELL, REPLICATE, SEED
 from mnist_mlp.analysis.values import as_typed, natural_rank
 from mnist_mlp.base.record import DIVERGED
-from mnist_mlp.report.render import escape, verdicts
-from mnist_mlp.report.render.numbers import interval, p_value
-from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.report.text import escape, verdicts
+from mnist_mlp.report.text.numbers import interval, p_value
+from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.pairs import MOST_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 

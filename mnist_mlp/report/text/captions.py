@@ -9,8 +9,9 @@ from mnist_mlp.analysis.notes import listed
 from mnist_mlp.analysis.roles import CELL, share, tested
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
-from mnist_mlp.report.render.verdicts import explanations
+from mnist_mlp.report.text.verdicts import explanations
 
+KEY_NAMES = {"init": "initialisation", "optim": "optimizer"}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 

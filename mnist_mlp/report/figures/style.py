@@ -9,6 +9,7 @@ import pandas as pd
 from mnist_mlp.analysis.roles import CELL
 from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base import schema
+from mnist_mlp.report.text.captions import KEY_NAMES
 
 # These have one colour and one line style in every report; others take what is left, by name.
 INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")
@@ -22,7 +23,6 @@ LINE_STYLES = (
     *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
 )
 MOST_LINES = 8  # in one panel, where they can be had in several
-NAMES = {"init": "initialisation", "optim": "optimizer"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def appearance(summary: pd.DataFrame, by: Sequence[str]) -> Appearance:
 
 
 def _title(keys: Sequence[str]) -> str:
-    return " / ".join(NAMES.get(key, key) for key in keys)
+    return " / ".join(KEY_NAMES.get(key, key) for key in keys)
 
 
 def styles(values: Collection[str]) -> dict[str, Style]:

@@ -10,8 +10,9 @@ from rich.text import Text
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import Problem, ProblemKind
 from mnist_mlp.analysis.roles import counted
-from mnist_mlp.report.render import escape, tables
-from mnist_mlp.report.render.answer import answer
+from mnist_mlp.report import tables
+from mnist_mlp.report.text import escape
+from mnist_mlp.report.text.answer import answer
 
 PLAIN_WIDTH = 200  # columns where the output is no terminal
 SHOWN_PROBLEMS = 20

@@ -9,9 +9,9 @@ from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.base.looks import Looks
 from mnist_mlp.base.sweep_file import CONFIRM, EACH
-from mnist_mlp.report.render import budget, noise
-from mnist_mlp.report.render.captions import SPLIT_NAMES
-from mnist_mlp.report.render.verdicts import in_points
+from mnist_mlp.report.text import budget, noise
+from mnist_mlp.report.text.captions import SPLIT_NAMES
+from mnist_mlp.report.text.verdicts import in_points
 
 FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `mnist_mlp.stats.moderated_t.moderate`)
 

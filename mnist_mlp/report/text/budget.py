@@ -10,7 +10,7 @@ from mnist_mlp.analysis.notes import listed
 from mnist_mlp.analysis.roles import CELL, counted, searched
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.report.render.captions import SPLIT_NAMES
+from mnist_mlp.report.text.captions import SPLIT_NAMES
 
 
 def as_accuracies(comparison: Comparison) -> pd.DataFrame:

@@ -17,10 +17,11 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.roles import CELL, counted, searched
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, write_atomically
-from mnist_mlp.report.render import budget, captions, panels, plots
-from mnist_mlp.report.render.scales import is_squeezed, least_error, with_errors
-from mnist_mlp.report.render.style import Appearance, appearance
-from mnist_mlp.report.render.training import sentence, trained
+from mnist_mlp.report.figures import panels, plots
+from mnist_mlp.report.figures.scales import is_squeezed, least_error, with_errors
+from mnist_mlp.report.figures.style import Appearance, appearance
+from mnist_mlp.report.text import budget, captions
+from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 

@@ -25,14 +25,17 @@ from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import finite, write_atomically
 from mnist_mlp.base.schema import EXPERIMENT
 from mnist_mlp.base.sweep_file import SWEEP_FILE, read_sweep
-from mnist_mlp.report.render import TEMPLATES, budget, charts, escape, noise, tables
-from mnist_mlp.report.render.answer import answer
-from mnist_mlp.report.render.figures import draw
-from mnist_mlp.report.render.method import method
-from mnist_mlp.report.render.training import origin, sentence, trained
+from mnist_mlp.report import tables
+from mnist_mlp.report.figures.draw import draw
+from mnist_mlp.report.page import charts
+from mnist_mlp.report.text import budget, escape, noise
+from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.method import method
+from mnist_mlp.report.text.training import origin, sentence, trained
 
 DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
 LONGEST_FACT = 60  # characters of a fact about the origin of runs
+TEMPLATES = Path(__file__).parent / "page"
 FORMATS = ("png", "svg", "pdf", "eps")
 
 

@@ -1,0 +1,1 @@
+"""Page of a report: templates, styles, script, and the data that the script shows."""

@@ -1,0 +1,1 @@
+"""Words of a report: answer, method, captions, and escaping for each format."""

@@ -54,8 +54,8 @@ def ours(optimizer: str, seed: int = 0) -> Loop:
     """The steps of our training core; what else `train` does, records and checks, takes 1 % more."""
     import torch
 
+    from mnist_mlp.build.from_config import build
     from mnist_mlp.data.batches import batches
-    from mnist_mlp.training.build import build
     from mnist_mlp.training.process import prepare_to_train
     from mnist_mlp.training.step import make_step
 
@@ -76,8 +76,8 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     """The matrix products of our step and its update of the parameters, in place, and nothing else."""
     import torch
 
+    from mnist_mlp.build.from_config import build
     from mnist_mlp.network.matmul import products_for
-    from mnist_mlp.training.build import build
     from mnist_mlp.training.cpu.updates import Update
     from mnist_mlp.training.process import prepare_to_train
 
@@ -112,7 +112,7 @@ def tutorial(optimizer: str, seed: int = 0) -> Loop:
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    from mnist_mlp.training.build import build
+    from mnist_mlp.build.from_config import build
 
     config = configuration(optimizer)
     train, test = (
@@ -193,8 +193,8 @@ def alone(optimizer: str, images: int, device: str) -> Loop:
     import torch
     from torch.nn import functional as F
 
+    from mnist_mlp.build.from_config import build
     from mnist_mlp.data.batches import batches
-    from mnist_mlp.training.build import build
     from mnist_mlp.training.process import prepare_to_train
 
     prepare_to_train(threads=1)
@@ -218,9 +218,9 @@ def stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = Fa
     """So many seeds of one configuration as one stack of ours."""
     import torch
 
-    from mnist_mlp.training.build import build
+    from mnist_mlp.build.from_config import build
+    from mnist_mlp.build.stack_members import run_of
     from mnist_mlp.training.process import prepare_to_train
-    from mnist_mlp.training.stack.members import run_of
     from mnist_mlp.training.stack.stack import Stack
 
     prepare_to_train(threads=1, tf32=tf32)

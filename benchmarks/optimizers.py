@@ -15,12 +15,12 @@ import torch
 from benchmarks.contenders import configuration, fetch
 from benchmarks.printing import say
 from mnist_mlp.base.provenance import cpu_model
+from mnist_mlp.build.from_config import Parts, build
+from mnist_mlp.build.stack_members import run_of
 from mnist_mlp.data.batches import batches
-from mnist_mlp.training.build import Parts, build
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepare_to_train
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.members import run_of
 from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.step import Step, make_step, path
 

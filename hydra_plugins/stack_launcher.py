@@ -70,7 +70,7 @@ class StackLauncher(BasicLauncher):
         from mnist_mlp.base.startup import importing
 
         with importing():
-            from mnist_mlp.training.stack.plan import pack
+            from mnist_mlp.build.stack_plan import pack
 
         setup_globals()
         assert self.config is not None

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from mnist_mlp.app.register import register
 from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.build import trial
 from mnist_mlp.sweeps import job_id
-from mnist_mlp.training import build
 
 register(ROOT / "experiments")
 
@@ -36,7 +36,7 @@ def job_name(*overrides: str) -> str:
 def refused(config: dict[str, Any], words: Iterable[str]) -> None:
     """A job of this configuration is refused before any training, in one line that has all these words."""
     with pytest.raises(ConfigError) as caught:
-        build.check(config)
+        trial.check(config)
     message = str(caught.value)
     assert [word for word in words if word not in message] == [], message
     assert "\n" not in message

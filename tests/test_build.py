@@ -16,8 +16,9 @@ from test_config import OPTIONS
 from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.startup import enter_directory
+from mnist_mlp.build.from_config import build, find_device
+from mnist_mlp.build.trial import check
 from mnist_mlp.data.splits import Dataset, Split
-from mnist_mlp.training.build import build, check, find_device
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.step import is_known
 

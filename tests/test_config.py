@@ -20,8 +20,8 @@ from mnist_mlp.app.register import register
 from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.schema import EXPERIMENT, GROUPS, Role, check, describe, role_of
+from mnist_mlp.build import trial
 from mnist_mlp.sweeps import job_id
-from mnist_mlp.training import build
 
 register(ROOT / "experiments")
 OPTIONS = [(path.parent.name, path.stem) for group in GROUPS for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
@@ -59,7 +59,7 @@ def test_a_wrong_setting_has_one_message(monkeypatch: pytest.MonkeyPatch, overri
     with pytest.raises((ConfigError, HydraException)) as caught:  # noqa: PT012  # by which of them is not the point
         tried = plain(_composed.__wrapped__(override))
         check(tried)
-        build.check(tried)
+        trial.check(tried)
     message = explain(caught.value)
     assert message
     assert [word for word in words if word not in message] == []
@@ -112,7 +112,7 @@ def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path,
 def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
     with pytest.raises(ConfigError) as caught:
-        build.check(plain(composed(override)))
+        trial.check(plain(composed(override)))
     for word in words:
         assert word in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, ov
 def test_a_normal_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
     with pytest.raises(ConfigError, match=rf"^{override}.*: allowed is a (finite )?number"):
-        build.check(plain(composed("init=normal", override)))
+        trial.check(plain(composed("init=normal", override)))
 
 
 def test_cuda_is_refused_where_there_is_none(command: Command) -> None:

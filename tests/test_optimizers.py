@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.errors import ConfigError, InvalidArgument
 from mnist_mlp.base.record import Metrics
+from mnist_mlp.build.instantiate import find_target
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Splits
 from mnist_mlp.training.loop import evaluate
 from mnist_mlp.training.seeds import derive_seeds
-from mnist_mlp.training.targets import find_target
 
 
 def schedule_free(parameters: Any) -> torch.optim.Optimizer:

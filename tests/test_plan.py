@@ -27,11 +27,11 @@ from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import register
 from mnist_mlp.base.configuration import kind, plain
 from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.build import from_config, trial
+from mnist_mlp.build import stack_plan as stack_plan
+from mnist_mlp.build.instantiate import find_target
 from mnist_mlp.sweeps import progress
 from mnist_mlp.sweeps.jobs import Job
-from mnist_mlp.training import build
-from mnist_mlp.training.stack import plan as stack_plan
-from mnist_mlp.training.targets import find_target
 
 register(ROOT / "experiments")
 DIGITS = "data=digits"
@@ -133,7 +133,7 @@ def test_compose_more_patterns_than_are_kept_still_equals_hydra(
 def test_plan_bad_number_among_many_raises_as_alone(tmp_path: Path, pattern: list[str], bad: str) -> None:
     jobs = [[text.format(value) for text in pattern] for value in ("1", "0.5" if "." in bad else "2", bad, "1")]
     with pytest.raises((ConfigError, HydraException)) as alone:
-        build.check(plain(composed(DIGITS, *jobs[2])))
+        trial.check(plain(composed(DIGITS, *jobs[2])))
     with pytest.raises(type(alone.value)) as among_many:
         planned(tmp_path, jobs)
     assert explain(among_many.value) == explain(alone.value)
@@ -209,7 +209,7 @@ def test_plan_rate_wrong_with_another_init_raises(tmp_path: Path) -> None:
 
 
 def test_plan_on_gpu_gives_stacks_as_of_each_job_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (build, stack_plan):
+    for module in (from_config, trial, stack_plan):
         monkeypatch.setattr(module, "find_device", lambda name: torch.device("cuda"))
     own = "optim._target_=test_plan.GroupsByNumber"
     jobs, _ = planned(
@@ -224,7 +224,7 @@ def test_plan_on_gpu_gives_stacks_as_of_each_job_alone(tmp_path: Path, monkeypat
             ["optim=sgd", own, "+optim.several=0.5", "optim.lr=3"],
         ],
     )
-    alone = [stack_plan.stack_key(job.config, build.check(job.config)) for job in jobs]
+    alone = [stack_plan.stack_key(job.config, trial.check(job.config)) for job in jobs]
     assert [job.stack for job in jobs] == alone
     assert len(set(alone)) == 3
     assert None not in alone
@@ -240,7 +240,7 @@ def test_plan_timed_measures_steps_on_the_cpu_alone(tmp_path: Path, monkeypatch:
     assert 0 < (timed[0].step_seconds or 0) < 1
     assert [job.step_seconds for job in planned(tmp_path, jobs)[0]] == [None, None]
     assert timed == [replace(job, step_seconds=7.0) for job in timed]
-    monkeypatch.setattr(build, "find_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(from_config, "find_device", lambda name: torch.device("meta"))
     assert [job.step_seconds for job in planned(tmp_path, jobs, timed=True)[0]] == [None, None]
 
 

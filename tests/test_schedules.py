@@ -21,12 +21,12 @@ from torch.optim import lr_scheduler
 from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.record import Metrics, StepLoss
+from mnist_mlp.build import trial
+from mnist_mlp.build.kinds import KindCheck
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.mlp import MLP
-from mnist_mlp.training import build
-from mnist_mlp.training.checks import KindCheck
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates, Schedule, one_cycle
 from mnist_mlp.training.seeds import derive_seeds
@@ -348,12 +348,12 @@ def test_check_schedule_without_effect_is_refused(target: str, overrides: list[s
 def test_check_schedule_of_optimizer_that_may_follow_it_passes(
     target: str, arguments: dict[str, Any], lr: float
 ) -> None:
-    build.check(with_optimizer(target, "schedule=cosine", lr=lr, **arguments))
+    trial.check(with_optimizer(target, "schedule=cosine", lr=lr, **arguments))
 
 
 @pytest.mark.parametrize("overrides", [["schedule=linear", "schedule.final=1"], ["schedule=cosine", "epochs=0"], []])
 def test_check_schedule_that_changes_no_rate_passes(overrides: list[str]) -> None:
-    build.check(with_optimizer("torch.optim.Rprop", *overrides))
+    trial.check(with_optimizer("torch.optim.Rprop", *overrides))
 
 
 def test_kind_check_numbers_that_leave_schedule_without_effect_are_refused() -> None:

@@ -23,12 +23,12 @@ from mnist_mlp.app.job import log_of_job
 from mnist_mlp.app.sweep import stacking_hint
 from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.build.from_config import build
+from mnist_mlp.build.stack_plan import NO_LIKE, NO_MEMORY, UNKNOWN, pack, stack_key
 from mnist_mlp.data.splits import Dataset
 from mnist_mlp.sweeps import stacks
 from mnist_mlp.sweeps.jobs import Assignment, Job
-from mnist_mlp.training.build import build
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.plan import NO_LIKE, NO_MEMORY, UNKNOWN, pack, stack_key
 from mnist_mlp.training.stack.toolchain import Toolchain
 
 STACKED = "hydra/launcher=stacked"
@@ -232,9 +232,9 @@ def test_a_run_takes_no_more_memory_than_is_reckoned_with(command: Command, tmp_
         "import json, re, sys, torch\n"
         "from dataclasses import replace\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.training.build import build\n"
+        "from mnist_mlp.build.from_config import build\n"
         "from mnist_mlp.training.stack import loop\n"
-        "from mnist_mlp.training.stack.members import run_of\n"
+        "from mnist_mlp.build.stack_members import run_of\n"
         "one = json.loads(sys.argv[1])\n"
         "parts = [build(one | {'seed': i}) for i in range(int(sys.argv[2]))]\n"
         "runs = [run_of(part) for part in parts]\n"

@@ -41,10 +41,10 @@ class ChecksAndReport(Callback):
         """End at once, with a message, where the configuration cannot work or a result would be overwritten."""
         with _ending_on_errors():
             with importing():
-                from mnist_mlp.training import build
+                from mnist_mlp.build import trial
 
             _check_single(config)
-            build.check(configuration.plain(config))
+            trial.check(configuration.plain(config))
             places = _places(config)
             if config.dry_run:
                 print(f"would train into {next(places)}")

@@ -23,7 +23,7 @@ from mnist_mlp.sweeps.lock import Held
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
     import torch
 
-    from mnist_mlp.training.build import Parts
+    from mnist_mlp.build.from_config import Parts
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +114,9 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
     with importing():  # late, as it takes seconds that `--help` need not wait for
         import torch
 
+        from mnist_mlp.build.from_config import build, find_device
         from mnist_mlp.data.batches import batch_sizes
         from mnist_mlp.sweeps.progress import shown
-        from mnist_mlp.training.build import build, find_device
 
     device = find_device(config["device"])
     writer.describe(environment=environment(str(device), config["threads"]))
@@ -133,11 +133,11 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
 def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", writer: RunWriter) -> Iterator[Record]:
     """Train these parts, built on the CPU, on a device, in whichever way is the fastest; and describe it."""
     with importing():
+        from mnist_mlp.build.from_config import build
+        from mnist_mlp.build.stack_members import facts, run_of, train_alone
         from mnist_mlp.network.matmul import library
-        from mnist_mlp.training.build import build
         from mnist_mlp.training.loop import train
         from mnist_mlp.training.stack.loop import suits
-        from mnist_mlp.training.stack.members import facts, run_of, train_alone
         from mnist_mlp.training.step import StepPath, path
 
     if device.type == "cuda" and suits(parts.model, parts.optimizer):

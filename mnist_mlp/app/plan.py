@@ -15,7 +15,7 @@ from mnist_mlp.sweeps.jobs import Job, distinct
 from mnist_mlp.sweeps.progress import counted
 
 if TYPE_CHECKING:  # else what takes long to import is left until it is needed
-    from mnist_mlp.training.checks import KindCheck
+    from mnist_mlp.build.kinds import KindCheck
 
 
 class Kind(NamedTuple):
@@ -40,7 +40,7 @@ def plan(
 ) -> list[Job]:
     """Check and return the jobs of a sweep; configurations that cannot give different results are one job.
 
-    The first job of each kind is tried as a whole, others by their numbers (see `mnist_mlp.training.checks`).
+    The first job of each kind is tried as a whole, others by their numbers (see `mnist_mlp.build.kinds`).
 
     Args:
         directory: Sweep directory.
@@ -54,9 +54,9 @@ def plan(
         UserError: A job could not work, or two would write into one directory.
     """
     with importing():
-        from mnist_mlp.training import build
-        from mnist_mlp.training.checks import KindCheck, parts_like
-        from mnist_mlp.training.stack.plan import stack_key
+        from mnist_mlp.build import from_config
+        from mnist_mlp.build.kinds import KindCheck, parts_like
+        from mnist_mlp.build.stack_plan import stack_key
 
     jobs: list[Job] = []
     kinds = {} if kinds is None else kinds
@@ -70,10 +70,10 @@ def plan(
             check = KindCheck(plain)
             kinds[key] = Kind(
                 check=check,
-                on_gpu=build.find_device(plain["device"]).type == "cuda",
+                on_gpu=from_config.find_device(plain["device"]).type == "cuda",
                 code=code(plain),
                 test_images=len(check.parts.data.test),
-                steps=build.steps_of(plain, len(check.parts.data.train)),
+                steps=from_config.steps_of(plain, len(check.parts.data.train)),
                 step_seconds=check.step_seconds(plain) if timed else None,
             )
         kind = kinds[key]
@@ -83,7 +83,7 @@ def plan(
             overrides=tuple(overrides),
             directory=directory / name,
             config_hash=of,
-            data_digest=build.data_digest(plain["data"]),
+            data_digest=from_config.data_digest(plain["data"]),
             epochs=plain["epochs"],
             stack=stack_key(plain, parts_like(kind.check.parts, plain)) if kind.on_gpu else None,
             code=kind.code,

@@ -2,7 +2,7 @@
 
 The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) stay
 open: besides the keys listed here they take whatever arguments their own `_target_` takes, so that a user's optimizer
-needs no schema. `mnist_mlp.training.build` checks those arguments against the target's signature.
+needs no schema. `mnist_mlp.build.from_config` checks those arguments against the target's signature.
 """
 
 import difflib

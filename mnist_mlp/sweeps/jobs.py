@@ -40,7 +40,7 @@ class Job:
         config_hash: of its configuration.
         data_digest: of its data.
         epochs: that it trains for.
-        stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.training.stack.plan`); None for one
+        stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.build.stack_plan`); None for one
             that could not, or has no GPU.
         code: the user's own that it runs (see `mnist_mlp.base.provenance.code`).
         choices: group to option.

@@ -8,10 +8,10 @@ import torch
 
 from mnist_mlp.base.provenance import environment
 from mnist_mlp.base.record import Diverged, Record, RunWriter
+from mnist_mlp.build.from_config import build, find_device
+from mnist_mlp.build.stack_members import facts, records, run_of
 from mnist_mlp.sweeps.jobs import Assignment
 from mnist_mlp.sweeps.progress import EpochLines
-from mnist_mlp.training.build import build, find_device
-from mnist_mlp.training.stack.members import facts, records, run_of
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.toolchain import Toolchain
 

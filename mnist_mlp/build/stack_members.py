@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mnist_mlp.base.record import Record
-from mnist_mlp.training.build import Parts
+from mnist_mlp.build.from_config import Parts
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.stack.runs import Run

@@ -2,7 +2,7 @@
 
 A number can be out of range, or be refused by the initializer, the optimizer or the schedule that it is for. That is
 found without the network's training step, which takes most of the time. Whatever is not found to be right this way is
-tried as a whole, so messages are those of `mnist_mlp.training.build.check`.
+tried as a whole, so messages are those of `mnist_mlp.build.trial.check`.
 """
 
 import json
@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from mnist_mlp.base.configuration import NUMBERED, seeds
+from mnist_mlp.build import from_config, trial
+from mnist_mlp.build.from_config import Parts
+from mnist_mlp.build.instantiate import OPTIONAL, find_target
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.network.init import asks_for_batch
-from mnist_mlp.training import build
-from mnist_mlp.training.build import Parts
 from mnist_mlp.training.cpu import backprop, updates
 from mnist_mlp.training.optimizers import needs_only_gradients, set_mode
 from mnist_mlp.training.process import prepared_to_train
 from mnist_mlp.training.seeds import derive_seeds
-from mnist_mlp.training.targets import OPTIONAL, find_target
 
 SMALL = 4  # elements along each dimension of the parameters that optimizers are tried on
 TIMED_STEPS = 10
@@ -45,7 +45,7 @@ class KindCheck:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.parts, self._step, parameters = build.tried(config)
+        self.parts, self._step, parameters = trial.tried(config)
         self._init = _text(config["init"])
         self._suits_backprop = backprop.suits(self.parts.model)
         # A known optimizer does with a few elements what it does with many. Others may depend on sizes.
@@ -61,7 +61,7 @@ class KindCheck:
         """
         new = {*self._texts(config).items()} - self._passed
         if new and not self._is_right(config, {group for group, _ in new}):
-            build.check(config)
+            trial.check(config)
         self._passed |= new
 
     def _texts(self, config: Mapping[str, Any]) -> dict[str, str]:
@@ -82,9 +82,9 @@ class KindCheck:
                 if "optim" in groups:
                     self._try_optimizer(config)
                 if "schedule" in groups or not self._is_known:
-                    schedule = build.make_schedule(config["schedule"])
-                    build.try_schedule(schedule, config, len(self.parts.data.train), self._parameters)
-        except Exception:  # of user-defined code, too; `build.check` explains it
+                    schedule = from_config.make_schedule(config["schedule"])
+                    trial.try_schedule(schedule, config, len(self.parts.data.train), self._parameters)
+        except Exception:  # of user-defined code, too; `trial.check` explains it
             return False
         return True
 
@@ -93,7 +93,7 @@ class KindCheck:
         node = {key: value for key, value in config["init"].items() if key not in ("bias", "bias_std")}
         if asks_for_batch(find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))):
             raise ValueError("the statistics of BatchNorm are no longer the initial ones")
-        build.initialize_model(
+        from_config.initialize_model(
             self.parts.model, config, self.parts.data.train, derive_seeds(config["seed"], **seeds(config))
         )
 
@@ -103,7 +103,7 @@ class KindCheck:
         for p, of_model, (_, gradient) in zip(parameters, self.parts.model.parameters(), self._parameters, strict=True):
             p.requires_grad_(of_model.requires_grad)
             p.grad = None if gradient is None else gradient.clone()
-        optimizer = build.make_optimizer(config["optim"], parameters)
+        optimizer = from_config.make_optimizer(config["optim"], parameters)
         if type(optimizer) is not type(self.parts.optimizer):
             raise TypeError(f"{type(optimizer).__name__} is not the optimizer that has been tried")
         if {p for group in optimizer.param_groups for p in group["params"]} != set(parameters):
@@ -122,7 +122,7 @@ class KindCheck:
         Args:
             config: Plain configuration of the first job.
         """
-        if build.find_device(config["device"]).type != "cpu":
+        if from_config.find_device(config["device"]).type != "cpu":
             return None
         train = self.parts.data.train
         size, seconds = max(batch_sizes(len(train), config["batch_size"])), []
@@ -146,8 +146,8 @@ def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
         mnist_mlp.base.errors.UserError: The optimizer cannot be made.
     """
     if not needs_only_gradients(parts.optimizer):  # it may have changed the network
-        return build.build(config, torch.device("cpu"))
-    return replace(parts, optimizer=build.make_optimizer(config["optim"], list(parts.model.parameters())))
+        return from_config.build(config, torch.device("cpu"))
+    return replace(parts, optimizer=from_config.make_optimizer(config["optim"], list(parts.model.parameters())))
 
 
 def _few(parameter: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:

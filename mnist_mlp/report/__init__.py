@@ -1,14 +1,13 @@
-"""Reports on sweeps: load, compare, draw, write. Reads run directories only; never trains, never changes a run."""
+"""Reports on sweeps: text, figures and a page, of what `mnist_mlp.analysis` finds in their run directories."""
 
 import hashlib
-import math
 import os
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from mnist_mlp.analysis import compared
 from mnist_mlp.base.choices import CHOICES_FILE
 from mnist_mlp.base.directories import SWEEP_FILES, walk
 from mnist_mlp.base.errors import UserError
@@ -17,9 +16,7 @@ from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import FAILED
 from mnist_mlp.base.sweep_file import SEARCH, SWEEP_FILE, read_sweep
 
-if TYPE_CHECKING:  # else what takes long to import is left until it is needed
-    from mnist_mlp.analysis.comparison import Comparison
-    from mnist_mlp.analysis.load import Results
+__all__ = ["Outcome", "compared", "default_directory", "newest_sweep", "report_on"]
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
@@ -54,18 +51,16 @@ def report_on(
     Args:
         sweeps: sweep or run directories.
         out: the report's directory; by default below `reports/`, under the sweeps' own name.
-        target: Accuracy in (0, 1] whose time is reported; None for 0.97 on MNIST and none on other data.
-        by: Keys to compare; None for those that the sweeps compare (initialization and optimizer unless said).
+        target: As in `compared`.
+        by: As in `compared`.
         formats: of the figures, besides PNG and SVG.
-        about: run directories that are asked about, whatever else lies there; sections with one of them come first.
-        select: How configurations are selected, "each" or "once" (see `analysis.selection`); None for what is on
-            record. Sweeps that have confirmed their selections keep theirs.
+        about: As in `compared`.
+        select: As in `compared`.
 
     Raises:
-        UserError: Nothing to report on, a target out of range, a key that cannot be compared, or a selection that
-            cannot be asked for.
+        UserError: As in `compared`, or one of the directories is a part of a sweep.
     """
-    from mnist_mlp.analysis import load
+    from mnist_mlp.analysis.load import ProblemKind
     from mnist_mlp.report import terminal, write
 
     _refuse_parts(sweeps)
@@ -76,55 +71,8 @@ def report_on(
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
     terminal.show(comparisons, failures, results.problems, directory)
-    unfinished = len(failures) + sum(p.kind is load.ProblemKind.UNFINISHED for p in results.problems)
+    unfinished = len(failures) + sum(p.kind is ProblemKind.UNFINISHED for p in results.problems)
     return Outcome(directory, unfinished)
-
-
-def compared(
-    sweeps: Sequence[Path],
-    target: float | None = None,
-    by: Sequence[str] | None = None,
-    about: Collection[Path] = (),
-    select: str | None = None,
-) -> "tuple[Results, dict[str, Comparison]]":
-    """What a report is written from: the runs, and what each section says of them, by its title.
-
-    Args and errors are those of `report_on`.
-    """
-    from mnist_mlp.analysis import comparison, load, outcomes, roles, sections
-
-    if target is not None and not (math.isfinite(target) and 0 < target <= 1):
-        raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
-    for sweep in sweeps:
-        if not sweep.is_dir():
-            raise UserError(f"{sweep}: there is no such directory")
-    results = load.load(sweeps)
-    if results.runs.empty:
-        listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
-        raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
-    on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
-    varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
-    keys = roles.compared_keys(varying, by, results.records)
-    how = roles.selection_of(results.records, select)
-    results.runs[[key for key in keys if key not in results.runs]] = None  # no option that was run has them
-    results = roles.once(results, keys)
-    on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
-    measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
-    parts, own = sections.sections(results, keys), set(map(str, about))
-    ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))
-    comparisons = {
-        name: comparison.compare(
-            part,
-            outcomes.usual_target(part.runs) if target is None else target,
-            keys,
-            measured,
-            how,
-            sections.moving_with_seeds(part, results, measured),
-        )
-        for name, part in ordered
-    }
-    told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.tuned))
-    return results, {name: replace(section, told=told) for name, section in comparisons.items()}
 
 
 def _refuse_parts(sweeps: Sequence[Path]) -> None:

@@ -78,13 +78,13 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
 
     from mnist_mlp.build.from_config import build
     from mnist_mlp.network.matmul import products_for
-    from mnist_mlp.training.cpu.updates import Update
     from mnist_mlp.training.process import prepare_to_train
+    from mnist_mlp.training.updates.fused import FusedUpdate
 
     prepare_to_train(threads=1)
     parts = build(configuration(optimizer, seed=seed))
     weights = [p for p in parts.model.parameters() if p.ndim == 2]
-    update = Update(parts.optimizer)
+    update = FusedUpdate(parts.optimizer)
     activations = [torch.rand(size, BATCH) for size in SIZES]
     gradients = [torch.randn(size, BATCH) * 1e-4 for size in SIZES]
     for p in parts.model.parameters():

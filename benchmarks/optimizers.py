@@ -21,7 +21,7 @@ from mnist_mlp.data.batches import batches
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import prepare_to_train
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.optimizers import kind_of
+from mnist_mlp.training.stack.steps import kind_of
 from mnist_mlp.training.step import Step, make_step, path
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -53,7 +53,7 @@ def main() -> None:
     rows = {
         name: {
             "alone": path(made.model, made.optimizer),
-            "in a stack": kind_of(run_of(made)).how if loop.suits(made.model, made.optimizer) else "not at all",
+            "in a stack": kind_of(run_of(made)).how if loop.supports(made.model, made.optimizer) else "not at all",
         }
         for name, made in parts.items()
     }

@@ -17,18 +17,22 @@ from torch import Tensor, nn
 from mnist_mlp.base.record import Metrics, Record, StepLoss
 from mnist_mlp.data import gather
 from mnist_mlp.data.splits import Dataset, Splits
-from mnist_mlp.training import formulas, warmup
 from mnist_mlp.training import loop as core
-from mnist_mlp.training.cpu import kernels
-from mnist_mlp.training.cpu.updates import kernel_of
+from mnist_mlp.training import warmup
+from mnist_mlp.training.fused import kernels
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.stack import Stack
+from mnist_mlp.training.updates import functions
+from mnist_mlp.training.updates.fused import kernel_of
 
 KERNELS = [
     *(kernel for module in (gather, kernels) for kernel in vars(module).values() if hasattr(kernel, "signatures")),
-    *(kernel_of(formula, 1) for formula in (formulas.momentum, formulas.adagrad, formulas.rmsprop)),
-    *(kernel_of(formula, 2) for formula in (formulas.adadelta, formulas.adam)),
-    kernel_of(formulas.sgd, 0),
+    kernel_of(functions.sgd, functions.SGDCoefficients, 0),
+    kernel_of(functions.momentum, functions.MomentumCoefficients, 1),
+    kernel_of(functions.adagrad, functions.AdagradCoefficients, 1),
+    kernel_of(functions.rmsprop, functions.RMSpropCoefficients, 1),
+    kernel_of(functions.adadelta, functions.AdadeltaCoefficients, 2),
+    kernel_of(functions.adam, functions.AdamCoefficients, 2),
 ]
 
 

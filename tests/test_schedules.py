@@ -30,9 +30,9 @@ from mnist_mlp.network.mlp import MLP
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates, Schedule, one_cycle
 from mnist_mlp.training.seeds import derive_seeds
-from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import Stack
+from mnist_mlp.training.stack.steps import kind_of
 from mnist_mlp.training.step import make_step, path
 
 STEPS, BATCH = 60, 4
@@ -335,7 +335,7 @@ def test_check_schedule_without_effect_is_refused(target: str, overrides: list[s
     [
         *((f"torch.optim.{name}", {}) for name in ("ASGD", "Adafactor", "Adadelta", "AdamW", "SGD")),
         ("torch.optim.Adam", {"amsgrad": True, "capturable": False, "maximize": True}),
-        ("mnist_mlp.training.muon.Muon", {}),
+        ("mnist_mlp.training.updates.muon.Muon", {}),
         ("schedulefree.AdamWScheduleFree", {"warmup_steps": 200}),
         ("schedulefree.RAdamScheduleFree", {}),
         ("pytorch_optimizer.Prodigy", {}),

@@ -15,7 +15,7 @@ from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.schema import SOURCES
 from mnist_mlp.build.from_config import Parts, build
 from mnist_mlp.data.batches import order
-from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
+from mnist_mlp.training.fused.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.seeds import derive_seeds, seed_default_generators
 from mnist_mlp.training.step import make_step
 

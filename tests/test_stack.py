@@ -20,15 +20,15 @@ from mnist_mlp.data.batches import batches, order
 from mnist_mlp.data.splits import Dataset, Splits, make_splits
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.mlp import ACTIVATIONS, MLP
-from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
+from mnist_mlp.training.fused.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.stack import loop, torch_compile
-from mnist_mlp.training.stack.optimizers import kind_of, steps_of
 from mnist_mlp.training.stack.parameters import ALIGNMENT, Parameters
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import Stack
+from mnist_mlp.training.stack.steps import kind_of, steps_of
 from mnist_mlp.training.step import make_step
 
 CPU = torch.device("cpu")
@@ -265,7 +265,7 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
                 row[start : start + p.numel()] = p.grad.flatten()
                 start += ALIGNMENT
         for block in blocks:
-            block.numbers = torch.from_numpy(block.table(range(t, t + 1))[0])
+            block.coefficients = torch.from_numpy(block.table(range(t, t + 1))[0])
             block.update()
         for model, expected, reference in zip(ours, theirs, references, strict=True):
             reference.step()
@@ -359,10 +359,10 @@ def test_a_stack_in_which_all_have_diverged_ends(real_mnist: Dataset) -> None:
 
 def test_what_cannot_be_part_of_a_stack() -> None:
     model = network("he", 0)
-    assert not loop.suits(model, torch.optim.SGD(list(model.parameters())[1:], lr=0.1))
+    assert not loop.supports(model, torch.optim.SGD(list(model.parameters())[1:], lr=0.1))
     residual = nn.Sequential(nn.Linear(784, 784), nn.LayerNorm(784))
-    assert not loop.suits(residual, optimizer("sgd", residual.parameters()))
-    assert loop.suits(model, optimizer("sgd", model.parameters()))
+    assert not loop.supports(residual, optimizer("sgd", residual.parameters()))
+    assert loop.supports(model, optimizer("sgd", model.parameters()))
     kinds = [
         network("he", 0, **options)
         for options in ({}, {"dropout": 0.4}, {"input_dropout": 0.4}, {"activation": "tanh"}, {"hidden": [64]})

@@ -20,9 +20,9 @@ from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Schedule, linear
 from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.optimizers import ALONE, BY_FORMULA, kind_of
 from mnist_mlp.training.stack.parameters import groups_of
 from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.steps import ALONE, BY_FUNCTION, kind_of
 from mnist_mlp.training.step import path
 
 Make = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -188,7 +188,7 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "adam without decay of biases": (
         lambda p: of_groups(p, lambda g: Adam(g, weight_decay=0.1)),
         "single passes",
-        BY_FORMULA,
+        BY_FUNCTION,
     ),
     "one's own, elementwise": (Signs, OWN_STEP, ALONE),
     "one's own, moving": (lambda p: Moving(p, lr=0.1), OWN_STEP, ALONE),

@@ -22,11 +22,12 @@ from mnist_mlp.data.splits import Dataset, make_splits
 from mnist_mlp.network import matmul
 from mnist_mlp.network.init import initialise, variance_scaling_
 from mnist_mlp.network.mlp import ACTIVATIONS, MLP
-from mnist_mlp.training.cpu import backprop, updates
-from mnist_mlp.training.cpu.backprop import Backprop, DropoutLayer
-from mnist_mlp.training.cpu.updates import Update
+from mnist_mlp.training.fused import backprop
+from mnist_mlp.training.fused.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.step import is_known, make_step
+from mnist_mlp.training.updates import fused
+from mnist_mlp.training.updates.fused import FusedUpdate
 
 Make = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -45,7 +46,7 @@ def optimizer(name: str, parameters: Iterable[nn.Parameter], **changed: Any) -> 
 
 
 def has_formula(name: str) -> bool:
-    return updates.suits(optimizer(name, [nn.Parameter(torch.zeros(2, 2)) for _ in range(2)]))
+    return fused.supports(optimizer(name, [nn.Parameter(torch.zeros(2, 2)) for _ in range(2)]))
 
 
 OPTIMIZERS = sorted(filter(has_formula, (path.stem for path in (ROOT / "conf/optim").glob("*.yaml"))))
@@ -83,8 +84,8 @@ def batches_of(data: Dataset, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]
 def train_both(model: nn.Sequential, make: Make, data: Dataset) -> tuple[nn.Sequential, nn.Sequential]:
     """Both networks after the same steps; every loss on the way has been compared."""
     dtype = next(model.parameters()).dtype
-    assert backprop.suits(model)
-    gradients, update = Backprop(model, seed=3), Update(make(model.parameters()))
+    assert backprop.supports(model)
+    gradients, update = Backprop(model, seed=3), FusedUpdate(make(model.parameters()))
     plain = plain_copy(model, gradients)
     optimizer = make(plain.parameters())
     for images, labels in batches_of(data, dtype):
@@ -218,7 +219,7 @@ def test_updates_with_any_hyperparameters(data: st.DataObject, name: str, lr: fl
         ]
         for _ in range(2)
     )
-    update = Update(optimizer(name, ours, lr=lr, **chosen))
+    update = FusedUpdate(optimizer(name, ours, lr=lr, **chosen))
     reference = optimizer(name, theirs, lr=lr, **chosen)
     for _ in range(12):
         for a, b in zip(ours, theirs, strict=True):
@@ -234,7 +235,7 @@ def test_updates_with_any_hyperparameters(data: st.DataObject, name: str, lr: fl
 def test_the_learning_rate_may_change_on_the_way() -> None:
     parameter = nn.Parameter(torch.zeros(3))
     sgd = optimizer("sgd", [parameter], lr=0.1)
-    update = Update(sgd)
+    update = FusedUpdate(sgd)
     parameter.grad = torch.ones(3)
     update()
     sgd.param_groups[0]["lr"] = 1.0
@@ -253,16 +254,16 @@ def test_what_is_not_known_is_left_to_pytorch() -> None:
         torch.optim.Rprop(parameters),
         Mine(parameters),
     ):
-        assert not updates.suits(made), made
-        with pytest.raises(ValueError, match="no single-pass update"):
-            Update(made)
+        assert not fused.supports(made), made
+        with pytest.raises(ValueError, match="no update function"):
+            FusedUpdate(made)
     hooked = optimizer("sgd", parameters)
     hooked.register_step_pre_hook(lambda *_: None)
-    assert not updates.suits(hooked)
+    assert not fused.supports(hooked)
     used = optimizer("adam", parameters)
     parameters[0].grad = torch.zeros_like(parameters[0])
     used.step()
-    assert not updates.suits(used)
+    assert not fused.supports(used)
 
     class Residual(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:
@@ -299,7 +300,7 @@ def test_what_is_not_known_is_left_to_pytorch() -> None:
         nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8, dtype=torch.float64)),
         nn.Sequential(nn.Linear(8, 8, dtype=torch.bfloat16)),
     ):
-        assert not backprop.suits(model), model
+        assert not backprop.supports(model), model
 
 
 class Rebinding(torch.optim.SGD):

@@ -137,10 +137,10 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
         from mnist_mlp.build.stack_members import facts, run_of, train_alone
         from mnist_mlp.network.matmul import library
         from mnist_mlp.training.loop import train
-        from mnist_mlp.training.stack.loop import suits
+        from mnist_mlp.training.stack.loop import supports
         from mnist_mlp.training.step import StepPath, path
 
-    if device.type == "cuda" and suits(parts.model, parts.optimizer):
+    if device.type == "cuda" and supports(parts.model, parts.optimizer):
         writer.describe(**parts.facts(), **facts(run_of(parts), 1))
         return train_alone(parts, config, device)
     if device.type != "cpu":

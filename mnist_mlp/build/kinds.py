@@ -21,10 +21,11 @@ from mnist_mlp.build.from_config import Parts
 from mnist_mlp.build.instantiate import OPTIONAL, find_target
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.network.init import asks_for_batch
-from mnist_mlp.training.cpu import backprop, updates
+from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.optimizers import needs_only_gradients, set_mode
 from mnist_mlp.training.process import prepared_to_train
 from mnist_mlp.training.seeds import derive_seeds
+from mnist_mlp.training.updates import fused
 
 SMALL = 4  # elements along each dimension of the parameters that optimizers are tried on
 TIMED_STEPS = 10
@@ -47,7 +48,7 @@ class KindCheck:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.parts, self._step, parameters = trial.tried(config)
         self._init = _text(config["init"])
-        self._suits_backprop = backprop.suits(self.parts.model)
+        self._suits_backprop = backprop.supports(self.parts.model)
         # A known optimizer does with a few elements what it does with many. Others may depend on sizes.
         self._is_known = needs_only_gradients(self.parts.optimizer)
         self._parameters = list(map(_few, parameters)) if self._is_known else parameters
@@ -111,8 +112,8 @@ class KindCheck:
         if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters):
             raise ValueError("the optimizer takes part in the backward pass")
         set_mode(optimizer, training=True)
-        is_fused = self._suits_backprop and updates.suits(optimizer)
-        (updates.Update(optimizer) if is_fused else optimizer.step)()
+        is_fused = self._suits_backprop and fused.supports(optimizer)
+        (fused.FusedUpdate(optimizer) if is_fused else optimizer.step)()
 
     def step_seconds(self, config: Mapping[str, Any]) -> float | None:
         """Return the median time of a training step on the CPU; None on another device.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mnist_mlp.training.optimizers import set_mode
-from mnist_mlp.training.rules import rule_of
 from mnist_mlp.training.schedules import Rates, Schedule, exponential
+from mnist_mlp.training.updates.functions import spec_of
 
 MOST_STEPS = 500  # by which a changed rate must show: it may count from a later step, or in every so many steps only
 
@@ -40,7 +40,7 @@ def follows_rates(make: Make, values: Values) -> bool:
 def _follows_rates(make: Make, values: Values) -> bool:
     usual, scheduled = ([nn.Parameter(value.clone(), gradient is not None) for value, gradient in values] for _ in "ab")
     optimizers = make(usual), make(scheduled)
-    if all(rule_of(optimizers[0], group) for group in optimizers[0].param_groups):
+    if all(spec_of(optimizers[0], group) for group in optimizers[0].param_groups):
         return True  # update functions read the rate at every step
     for optimizer in optimizers:
         set_mode(optimizer, training=True)

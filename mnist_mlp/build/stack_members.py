@@ -10,14 +10,14 @@ from torch import nn
 from mnist_mlp.base.record import Record
 from mnist_mlp.build.from_config import Parts
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.steps import kind_of
 from mnist_mlp.training.stack.toolchain import Toolchain
 
 
 def run_of(parts: Parts) -> Run:
     """These parts, built on the CPU, as a run of a stack."""
-    assert isinstance(parts.model, nn.Sequential)  # as `loop.suits` has found
+    assert isinstance(parts.model, nn.Sequential)  # as `loop.supports` has found
     return Run(parts.model, parts.optimizer, parts.seeds, parts.schedule)
 
 
@@ -30,7 +30,7 @@ def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -
     """Train a stack of one, which draws and computes what a run of any stack does.
 
     Args:
-        parts: built from the configuration, on the CPU; `loop.suits` accepts its model and optimizer.
+        parts: built from the configuration, on the CPU; `loop.supports` accepts its model and optimizer.
         config: plain.
         device: where to train.
 

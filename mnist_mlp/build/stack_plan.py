@@ -54,7 +54,7 @@ def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
         parts: built from it, on the CPU.
     """
     on = find_device(config["device"]).type
-    if on not in ("cpu", "cuda") or not loop.suits(parts.model, parts.optimizer):
+    if on not in ("cpu", "cuda") or not loop.supports(parts.model, parts.optimizer):
         return None
     groups = groups_of(parts.model, parts.optimizer)
     common = {key: value for key, value in identity(config).items() if key not in OF_STACK}

@@ -7,7 +7,7 @@ from torch import nn
 from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.network.matmul import Linear
 
-# Each acts on every element alone and has no parameters, which `mnist_mlp.training.cpu.backprop` relies on.
+# Each acts on every element alone and has no parameters, which `mnist_mlp.training.fused.backprop` relies on.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,

@@ -16,14 +16,14 @@ from torch.optim import Optimizer
 from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Split
-from mnist_mlp.training.rules import RULES
+from mnist_mlp.training.updates.functions import UPDATE_SPECS
 
 STATISTICS_BATCH = 500  # images at a time
 
 # Optimizers that use nothing of a parameter but its values, its `grad` and their own state. By package and name, since
 # some packages are optional.
 KNOWN = {
-    *(f"torch.{kind.__name__}" for kind in RULES),
+    *(f"torch.{kind.__name__}" for kind in UPDATE_SPECS),
     *("torch.ASGD", "torch.Adafactor", "torch.Muon", "torch.Rprop"),
     "mnist_mlp.Muon",
     *("pytorch_optimizer.Lion", "pytorch_optimizer.Prodigy", "pytorch_optimizer.ScheduleFreeAdamW"),

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from mnist_mlp.training.cpu import backprop, updates
+from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.optimizers import Statistics, check_optimizer, needs_only_gradients, put_back
 from mnist_mlp.training.seeds import Seeds, seed_default_generators
+from mnist_mlp.training.updates import fused
 
 Loss = Tensor | float
 Count = Tensor | int
@@ -40,9 +41,9 @@ class Step:
 def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
     """The training step of any model and optimizer.
 
-    On the CPU, networks of known layers under an optimizer that uses a parameter's values and gradient alone have
-    their gradients from `mnist_mlp.training.cpu`, which also takes the usual optimizers' steps. Everything else is left
-    to autograd and `optimizer.step`.
+    On the CPU, `mnist_mlp.training.fused` computes the gradients of networks of known layers, if the optimizer uses
+    only a parameter's values and gradient, and `mnist_mlp.training.updates.fused` takes the steps of optimizers that
+    have an update function. Everything else is left to autograd and `optimizer.step`.
 
     Args:
         model: in training mode whenever a step is taken.
@@ -59,8 +60,8 @@ def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
     seed_default_generators(seeds.dropout, seeds.modules)
     if is_known(model, optimizer):
         single_pass = backprop.Backprop(model, seeds.dropout)
-        if updates.suits(optimizer):
-            return Step(single_pass, updates.Update(optimizer))
+        if fused.supports(optimizer):
+            return Step(single_pass, fused.FusedUpdate(optimizer))
         own = [(p, p.detach()) for p in model.parameters()]
 
         def in_place() -> None:
@@ -91,8 +92,8 @@ def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]
     Somebody's optimizer may do with the gradients, and somebody's model with the parameters, what the other half would
     not notice, such as putting another tensor in their place.
     """
-    is_safe = updates.suits(optimizer) or (needs_only_gradients(optimizer) and not updates.has_hooks(optimizer))
-    return backprop.suits(model) and is_safe and has_all(model, optimizer)
+    is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.has_hooks(optimizer))
+    return backprop.supports(model) and is_safe and has_all(model, optimizer)
 
 
 def has_all(model: nn.Module, optimizer: Optimizer) -> bool:
@@ -112,4 +113,4 @@ def path(model: nn.Module, optimizer: Optimizer) -> StepPath:
     """Return how a step is computed."""
     if not is_known(model, optimizer):
         return StepPath.AUTOGRAD
-    return StepPath.FUSED if updates.suits(optimizer) else StepPath.FUSED_GRADIENTS
+    return StepPath.FUSED if fused.supports(optimizer) else StepPath.FUSED_GRADIENTS

@@ -11,7 +11,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.data.splits import Split
-from mnist_mlp.training.cpu.backprop import GLOBAL_HOOKS, has_hooks
+from mnist_mlp.training.fused.backprop import GLOBAL_HOOKS, has_hooks
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.step import make_step

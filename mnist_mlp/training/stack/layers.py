@@ -1,6 +1,6 @@
 """The layers of R networks of one architecture at once: products batched over the runs, backward passes written out.
 
-Activations have shape (R, features, batch), one image a column, as in `mnist_mlp.training.cpu.backprop`. No operation
+Activations have shape (R, features, batch), one image a column, as in `mnist_mlp.training.fused.backprop`. No operation
 mixes two runs, so what becomes of one (a loss that is not finite) leaves the others alone. Tensors have the same shapes
 at every step and nothing is read back, so that a step can be captured as a CUDA graph.
 

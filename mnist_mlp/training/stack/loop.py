@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from mnist_mlp.base.record import Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Splits
-from mnist_mlp.training.cpu import backprop
+from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.loop import (
     EVALUATION_BATCH,
     diverged_in_evaluation,
@@ -25,18 +25,18 @@ from mnist_mlp.training.loop import (
     first_non_finite,
 )
 from mnist_mlp.training.process import prepared
-from mnist_mlp.training.stack.optimizers import kind_of
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import CHUNK_BYTES, Stack
+from mnist_mlp.training.stack.steps import kind_of
 from mnist_mlp.training.stack.toolchain import Toolchain
 from mnist_mlp.training.step import has_all
 
 SHARED_BYTES = 2 * CHUNK_BYTES  # that a stack takes whatever its size
 
 
-def suits(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
+def supports(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
     """Whether a run of these, on the CPU so far, can be part of a stack of its like."""
-    return backprop.suits(model) and has_all(model, optimizer)
+    return backprop.supports(model) and has_all(model, optimizer)
 
 
 def architecture(model: nn.Sequential) -> str:

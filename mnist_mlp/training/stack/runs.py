@@ -14,8 +14,8 @@ class Run:
     """One run of a stack.
 
     Attributes:
-        model: a network that `suits` accepts, on the CPU; its parameters and running statistics become views into the
-            stack, and are trained.
+        model: Network that `supports` accepts, on the CPU. Its parameters and running statistics become views into
+            the stack, and are trained.
         optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
         seeds: of the batch order, of dropout, and (`modules`) of whatever the optimizer draws from PyTorch's default
             generator.

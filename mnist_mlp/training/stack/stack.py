@@ -16,10 +16,10 @@ from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.stack.cuda_graph import Repeated
 from mnist_mlp.training.stack.layers import Segment, layers_of, trained
-from mnist_mlp.training.stack.optimizers import OwnSteps, kind_of, steps_of
 from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
 from mnist_mlp.training.stack.runs import Run
+from mnist_mlp.training.stack.steps import OwnSteps, kind_of, steps_of
 from mnist_mlp.training.stack.toolchain import Toolchain
 from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
@@ -36,7 +36,7 @@ class Chunk:
         position: (1,), int64: the step to come.
         images: (capacity, streams, batch), int64: rows of the training split.
         kept: for each dropout layer (capacity, streams, features, batch), bool.
-        numbers: for each block of the optimizers (capacity, count, runs).
+        coefficients: for each block of the optimizers (capacity, count, runs).
         losses: (capacity, R), in nats, before each step.
         correct: (capacity, R), int64.
     """
@@ -53,7 +53,7 @@ class Chunk:
             torch.zeros(self.capacity, streams, features, batch, dtype=torch.bool, device=device)
             for features, _ in stack.dropouts
         ]
-        self.numbers = [
+        self.coefficients = [
             torch.zeros(self.capacity, *block.table(range(1, 2)).shape[1:], dtype=dtype, device=device)
             for block in stack.blocks
         ]
@@ -124,7 +124,7 @@ class Stack:
 
         The steps taken for it, of images, masks and numbers that nobody has drawn, are taken back.
         """
-        kept = [self.parameters.values, *(array for block in self.blocks for array in block.remembered)]
+        kept = [self.parameters.values, *(array for block in self.blocks for array in block.state)]
         kept += [buffer for run in self.runs for buffer in run.model.buffers()]  # views into the stack's
         before = [tensor.clone() for tensor in kept]
         for chunk in self.chunks.values():
@@ -198,7 +198,7 @@ class Stack:
             list(threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
         for there, here in zip(chunk.kept, kept, strict=True):
             put(there, here)
-        for block, table in zip(self.blocks, chunk.numbers, strict=True):
+        for block, table in zip(self.blocks, chunk.coefficients, strict=True):
             values = block.table(range(self.steps + 1, self.steps + count + 1))
             put(table, torch.from_numpy(values).to(table.dtype))
         chunk.position.zero_()
@@ -232,8 +232,8 @@ class Stack:
         x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
         labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
         self._bind(chunk)
-        for block, table in zip(self.blocks, chunk.numbers, strict=True):
-            block.numbers = here(table)
+        for block, table in zip(self.blocks, chunk.coefficients, strict=True):
+            block.coefficients = here(table)
 
         for layer in self.layers:
             x = layer.forward(x)

@@ -1,7 +1,7 @@
-"""How the optimizers of a stack's runs take their steps: by an update function, or each by its own `step`.
+"""Optimizer steps of the runs of a stack: by an update function, or each by its own `step`.
 
-The optimizers that `mnist_mlp.training.rules` knows share passes over the parameters of many runs (see
-`mnist_mlp.training.stack.updates`). Any other optimizer steps on the parameters of its own run, which are views into
+Optimizers that have an update function share passes over the parameters of many runs (see
+`mnist_mlp.training.updates.stacked`). Any other optimizer steps on the parameters of its own run, which are views into
 the stack.
 """
 
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mnist_mlp.training.cpu import updates
 from mnist_mlp.training.optimizers import put_back
-from mnist_mlp.training.rules import Rule, rule_of
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.seeds import default_state
 from mnist_mlp.training.stack.parameters import Parameters
 from mnist_mlp.training.stack.runs import Run
-from mnist_mlp.training.stack.torch_compile import Wrap
-from mnist_mlp.training.stack.updates import Block
+from mnist_mlp.training.stack.torch_compile import Wrap, eager
+from mnist_mlp.training.updates import fused
+from mnist_mlp.training.updates.functions import UpdateSpec, spec_of
+from mnist_mlp.training.updates.stacked import StackedUpdate
 
-BY_FORMULA, ALONE = "by formula", "by an optimizer of its own"
+BY_FUNCTION, ALONE = "by formula", "by an optimizer of its own"
+CACHED = 2**14  # elements of each array that are updated at a time where each operation is a pass over memory
 
 
 class OwnSteps:
@@ -79,7 +80,7 @@ class Kind(NamedTuple):
     """How the optimizer of one run takes its steps. Runs of equal kinds are neighbors in a stack.
 
     Attributes:
-        how: `BY_FORMULA` or `ALONE`.
+        how: `BY_FUNCTION` or `ALONE`.
         what: Names of the update functions; empty for `ALONE`.
     """
 
@@ -89,10 +90,10 @@ class Kind(NamedTuple):
 
 def kind_of(run: Run) -> Kind:
     """Return how the optimizer of a run takes its steps in a stack."""
-    if not updates.suits(run.optimizer):
+    if not fused.supports(run.optimizer):
         return Kind(ALONE, "")
-    rules = [_rule(group, run.optimizer) for group in groups_with_parameters(run.optimizer)]
-    return Kind(BY_FORMULA, " ".join(rule.formula.__name__ for rule in rules))
+    specs = [_spec(group, run.optimizer) for group in groups_with_parameters(run.optimizer)]
+    return Kind(BY_FUNCTION, " ".join(spec.function.__name__ for spec in specs))
 
 
 def groups_with_parameters(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -132,7 +133,7 @@ def steps_of(
     parameters: Parameters,
     kinds: Sequence[Kind],
     wrap: Wrap,
-) -> tuple[list[Block], list[OwnSteps]]:
+) -> tuple[list[StackedUpdate], list[OwnSteps]]:
     """What moves the parameters of a stack at every step; all sequences are in the order of its rows.
 
     Args:
@@ -140,24 +141,28 @@ def steps_of(
         rates: of each run.
         parameters: of the stack.
         kinds: of each run; equal ones stand together.
-        wrap: makes formulas faster.
+        wrap: Function that makes update functions faster.
     """
-    blocks: list[Block] = []
+    blocks: list[StackedUpdate] = []
     own: list[OwnSteps] = []
     for kind, numbers in groupby(range(len(kinds)), lambda number: kinds[number]):
         rows = list(numbers)
         here = slice(rows[0], rows[-1] + 1)
-        if kind.how == BY_FORMULA:
+        if kind.how == BY_FUNCTION:
+            by_chunks = wrap is eager and parameters.values.device.type == "cpu"
+            chunk = max(1, CACHED // len(rows)) if by_chunks else None
             settings = {row: settings_of(runs[row]) or str(row) for row in rows}
             first = {settings[row]: row for row in reversed(rows)}
-            alike = [first[settings[row]] for row in rows]  # which share their rules, so that numbers are computed once
+            alike = [first[settings[row]] for row in rows]  # which share their specs, so that numbers are computed once
             for number, columns in enumerate(parameters.columns):
-                rules = {
-                    row: _rule(groups_with_parameters(runs[row].optimizer)[number], runs[row].optimizer)
+                specs = {
+                    row: _spec(groups_with_parameters(runs[row].optimizer)[number], runs[row].optimizer)
                     for row in set(alike)
                 }
                 of_rows = [rates[row] for row in alike]
-                blocks.append(Block([rules[row] for row in alike], of_rows, parameters, here, columns, wrap))
+                values, gradients = parameters.values[here, columns], parameters.gradients[here, columns]
+                block = StackedUpdate([specs[row] for row in alike], of_rows, values, gradients, wrap, chunk)
+                blocks.append(block)
         else:
             for row in rows:
                 random = default_state(runs[row].seeds.dropout, runs[row].seeds.modules)
@@ -166,7 +171,7 @@ def steps_of(
     return blocks, own
 
 
-def _rule(group: dict[str, object], optimizer: Optimizer) -> Rule:
-    rule = rule_of(optimizer, group)
-    assert rule is not None
-    return rule
+def _spec(group: dict[str, object], optimizer: Optimizer) -> UpdateSpec:
+    spec = spec_of(optimizer, group)
+    assert spec is not None
+    return spec

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mnist_mlp.network import dropout
 from mnist_mlp.network.matmul import Linear, products_for
 from mnist_mlp.network.mlp import ACTIVATIONS
-from mnist_mlp.training.cpu import kernels
+from mnist_mlp.training.fused import kernels
 
 Array = np.ndarray
 
@@ -73,7 +73,7 @@ class BatchNormLayer:
     """Batch normalisation by the batch's own statistics."""
 
     def __init__(self, module: nn.BatchNorm1d, random: np.random.BitGenerator) -> None:
-        assert module.running_mean is not None  # `suits` has seen to these
+        assert module.running_mean is not None  # `supports` has seen to these
         assert module.running_var is not None
         assert module.num_batches_tracked is not None
         self.weight, self.bias = Vector(module.weight), Vector(module.bias)
@@ -192,7 +192,7 @@ class Backprop:
     """Sets the gradients of a network's parameters to those of a batch's mean cross-entropy.
 
     Args:
-        model: one that `suits` accepts.
+        model: one that `supports` accepts.
         seed: of dropout, in 0..2**32-1.
     """
 
@@ -227,7 +227,7 @@ class Backprop:
         return loss, correct
 
 
-def suits(model: nn.Module) -> TypeGuard[nn.Sequential]:
+def supports(model: nn.Module) -> TypeGuard[nn.Sequential]:
     """Whether these layers compute what autograd would, but for rounding, and no more is asked of the model."""
     if not isinstance(model, nn.Sequential) or any(
         getattr(type(model), name) is not getattr(nn.Sequential, name)

@@ -75,7 +75,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Import the test modules as a command imports the package, and spare the optimizers of tests the compiler, too."""
     with importing():
         if session.config.option.dist == "no":  # a process that runs tests
-            from mnist_mlp.training.process import spare_the_compiler
+            from mnist_mlp.base.torch_internals import spare_the_compiler
 
             spare_the_compiler()
         return (yield)

@@ -180,10 +180,10 @@ def practise() -> None:
     import torch
     from matplotlib.figure import Figure
 
+    from mnist_mlp.base.torch_internals import spare_the_compiler
     from mnist_mlp.data.splits import Split, Splits
     from mnist_mlp.network.mlp import MLP
     from mnist_mlp.training.loop import train
-    from mnist_mlp.training.process import spare_the_compiler
     from mnist_mlp.training.seeds import derive_seeds
 
     spare_the_compiler()

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app import confirm, records, sequential
 from mnist_mlp.app.cells import COMPARE
+from mnist_mlp.app.compose import written
 from mnist_mlp.app.grids import PLACE
 from mnist_mlp.app.job import sweeps_by_grid
 from mnist_mlp.app.messages import explain
@@ -118,7 +119,7 @@ def _places(config: DictConfig) -> Iterator[Path]:
         UserError: The directory that the user has named holds a run.
     """
     directory = Path(config.hydra.run.dir)
-    is_dated = "${now:" in str(config.hydra.run._get_node("dir")._value())
+    is_dated = "${now:" in str(written(config.hydra.run, "dir"))
     if not config.hydra.run.dir:
         raise UserError("hydra.run.dir=: expected a directory, such as outputs/mine")
     if is_dated and not config.force:

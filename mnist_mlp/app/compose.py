@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, ValueType
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
+from mnist_mlp.app.hydra_internals import get_overrides_dirname
 from mnist_mlp.app.messages import check_groups
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.schema import SOURCES
@@ -128,9 +128,16 @@ class Kept:
         return getattr(self._loader, name)
 
 
+def written(config: DictConfig, key: str) -> Any:
+    """Return a value as it is written, interpolations not resolved."""
+    content = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(content, dict)
+    return content[key]
+
+
 def has_default_name(config: DictConfig) -> bool:
     """Return whether `hydra.sweep.subdir` is what `mnist_mlp.sweeps.job_id` calls a job."""
-    return bool(config.hydra.sweep._get_node("subdir")._value() == SUBDIR)
+    return bool(written(config.hydra.sweep, "subdir") == SUBDIR)
 
 
 def sweep_directory(config: DictConfig) -> str:
@@ -159,7 +166,7 @@ def check_sweep_directory(job: DictConfig, directory: str) -> None:
 
 
 def _several_directories(config: DictConfig, found: str) -> ConfigError:
-    pattern = config.hydra.sweep._get_node("dir")._value()
+    pattern = written(config.hydra.sweep, "dir")
     return ConfigError(
         f"hydra.sweep.dir={pattern}: expected one directory for all jobs ({found}). Run one sweep per directory, or "
         "name a directory that no varying key is part of."
@@ -175,7 +182,7 @@ def directory_name(config: DictConfig) -> str:
     try:
         return str(config.hydra.sweep.subdir)
     except InterpolationToMissingValueError as error:
-        pattern = config.hydra.sweep._get_node("subdir")._value()
+        pattern = written(config.hydra.sweep, "subdir")
         raise ConfigError(
             f"hydra.sweep.subdir={pattern}: allowed is a name that depends on the job's configuration alone; a "
             "job's number changes when the sweep is resumed or widened"
@@ -222,12 +229,10 @@ def _number_at(config: DictConfig, key: str) -> Any:
     """Return the number that a dotted key has in a configuration; None if it has none, or an interpolation gives it."""
     node: Any = config
     for part in key.split("."):
-        if not isinstance(node, DictConfig) or node._is_interpolation():
+        if not isinstance(node, DictConfig) or part not in node or OmegaConf.is_interpolation(node, part):
             return None
-        node = node._get_node(part)
-    if node is None or OmegaConf.is_config(node) or node._is_interpolation():
-        return None
-    return node._value() if isinstance(node._value(), int | float) else None
+        node = node[part]
+    return node if isinstance(node, int | float) else None
 
 
 def _numbers(overrides: Sequence[str]) -> Iterator[tuple[str, int | float]]:

@@ -18,11 +18,13 @@ from torch.optim import Optimizer
 
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.torch_internals import spare_the_compiler
 from mnist_mlp.build.instantiate import OPTIONAL, call_target, explained, find_target
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
-from mnist_mlp.training.process import prepared_to_train, spare_the_compiler
+from mnist_mlp.training.optimizers import BatchNorm
+from mnist_mlp.training.process import prepared_to_train
 from mnist_mlp.training.schedules import Schedule, constant
 from mnist_mlp.training.seeds import Seeds, derive_seeds, seed_default_generators
 
@@ -205,7 +207,7 @@ def _splits(data: str) -> Splits:
 
 
 def _check_batches(model: nn.Module, batch_size: int, images: int) -> None:
-    has_batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    has_batch_norm = any(isinstance(m, BatchNorm) for m in model.modules())
     if has_batch_norm and min(batch_size, images) < 2:
         key, value = ("batch_size", batch_size) if batch_size < 2 else ("data.train_size", images)
         raise ConfigError(f"{key}={value}: BatchNorm needs at least 2 images a batch; or set model.batch_norm=false")

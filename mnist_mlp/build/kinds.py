@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_mlp.base.configuration import NUMBERED, seeds
+from mnist_mlp.base.torch_internals import has_gradient_hooks
 from mnist_mlp.build import from_config, trial
 from mnist_mlp.build.from_config import Parts
 from mnist_mlp.build.instantiate import OPTIONAL, find_target
@@ -109,7 +110,7 @@ class KindCheck:
             raise TypeError(f"{type(optimizer).__name__} is not the optimizer that has been tried")
         if {p for group in optimizer.param_groups for p in group["params"]} != set(parameters):
             raise ValueError("the optimizer leaves out parameters")
-        if any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters):
+        if any(map(has_gradient_hooks, parameters)):
             raise ValueError("the optimizer takes part in the backward pass")
         set_mode(optimizer, training=True)
         is_fused = self._suits_backprop and fused.supports(optimizer)

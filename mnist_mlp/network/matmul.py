@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnist_mlp.base.provenance import cpu_model
+from mnist_mlp.base.torch_internals import has_onednn_linear, onednn_linear
 
 SMALLEST = 16  # inputs or outputs of a layer; below, starting oneDNN takes longer than the product
 
@@ -24,9 +25,8 @@ Product = Callable[[Tensor, Tensor], Tensor]
 @functools.cache
 def library() -> str:
     """Which library multiplies larger float32 matrices here: "oneDNN", or "PyTorch" for its own choice."""
-    has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return "oneDNN" if has_onednn and has_avx512 and cpu_model().startswith("AMD") else "PyTorch"
+    return "oneDNN" if has_onednn_linear() and has_avx512 and cpu_model().startswith("AMD") else "PyTorch"
 
 
 class Products(NamedTuple):
@@ -43,11 +43,6 @@ class Products(NamedTuple):
     by_input: Product
 
 
-def _linear_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
-    return out
-
-
 PYTORCH = Products(
     forward=torch.mm,
     by_weight=lambda gradient, x: torch.mm(gradient, x.t()),
@@ -57,9 +52,9 @@ PYTORCH = Products(
 # oneDNN multiplies x @ weight.T. Any of the two may be its weight; the one that has more rows is faster as its x. It
 # takes longer to turn a large matrix round than to multiply by it, so the last product has the images as its rows.
 ONEDNN = Products(
-    forward=lambda weight, x: _linear_by_onednn(weight, x.t()),
-    by_weight=_linear_by_onednn,
-    by_input=lambda weight, gradient: _linear_by_onednn(gradient.t(), weight.t()).t().contiguous(),
+    forward=lambda weight, x: onednn_linear(weight, x.t()),
+    by_weight=onednn_linear,
+    by_input=lambda weight, gradient: onednn_linear(gradient.t(), weight.t()).t().contiguous(),
 )
 
 
@@ -79,4 +74,4 @@ class Linear(nn.Linear):
         """Map (batch, in_features) to (batch, out_features)."""
         if torch.is_grad_enabled() or x.device.type != "cpu" or not _suits_onednn(self.weight):
             return F.linear(x, self.weight, self.bias)
-        return _linear_by_onednn(x, self.weight, self.bias)
+        return onednn_linear(x, self.weight, self.bias)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.optim import Optimizer
 
 from mnist_mlp.base.errors import InvalidArgument
@@ -18,6 +17,7 @@ from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Split
 from mnist_mlp.training.updates.functions import UPDATE_SPECS
 
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 STATISTICS_BATCH = 500  # images at a time
 
 # Optimizers that use nothing of a parameter but its values, its `grad` and their own state. By package and name, since

@@ -9,20 +9,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def spare_the_compiler() -> None:
-    """Keep PyTorch's optimizers from importing its compiler only to be told to leave them alone: a second, 150 MB.
-
-    Some of their methods are wrapped so that compiled graphs leave them out. The wrapper looks for this attribute
-    before it asks the compiler for such a function. Where PyTorch goes about it differently, this does nothing.
-    """
-    from torch.optim import Optimizer
-
-    for method in vars(Optimizer).values():
-        wrapped = getattr(method, "__wrapped__", None)
-        if wrapped is not None:
-            vars(wrapped).setdefault("__dynamo_disable", wrapped)
-
-
 def prepare_to_train(threads: int, tf32: bool = False) -> None:
     """Set up this process for training.
 

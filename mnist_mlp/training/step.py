@@ -92,7 +92,7 @@ def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]
     Somebody's optimizer may do with the gradients, and somebody's model with the parameters, what the other half would
     not notice, such as putting another tensor in their place.
     """
-    is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.has_hooks(optimizer))
+    is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.is_watched(optimizer))
     return backprop.supports(model) and is_safe and has_all(model, optimizer)
 
 

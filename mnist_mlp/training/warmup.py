@@ -7,11 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from mnist_mlp.base.errors import InvalidArgument
+from mnist_mlp.base.torch_internals import has_global_module_hooks, has_global_step_hooks, has_hooks
 from mnist_mlp.data.splits import Split
-from mnist_mlp.training.fused.backprop import GLOBAL_HOOKS, has_hooks
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.step import make_step
@@ -74,8 +73,8 @@ def _copied(model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimize
 
 def _is_watched(model: nn.Module, optimizer: Optimizer) -> bool:
     return (
-        any(vars(nn.modules.module)[name] for name in GLOBAL_HOOKS)
-        or bool(_global_optimizer_pre_hooks or _global_optimizer_post_hooks)
-        or any(has_hooks(module) for module in model.modules())
-        or any(hooks for name, hooks in vars(optimizer).items() if name.endswith("_hooks"))
+        has_global_module_hooks()
+        or has_global_step_hooks()
+        or any(map(has_hooks, model.modules()))
+        or has_hooks(optimizer)
     )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnist_mlp.base.torch_internals import has_global_module_hooks, has_gradient_hooks, has_hooks
 from mnist_mlp.network import dropout
 from mnist_mlp.network.matmul import Linear, products_for
 from mnist_mlp.network.mlp import ACTIVATIONS
@@ -176,8 +177,6 @@ def _like(x: Array, buffer: Array) -> Array:
     return torch.empty_like(torch.from_numpy(x)).numpy()
 
 
-GLOBAL_HOOKS = [name for name in vars(nn.modules.module) if name.startswith("_global_") and name.endswith("_hooks")]
-
 LAYERS: dict[type[nn.Module], Callable[[Any, np.random.BitGenerator], Layer]] = {
     **dict.fromkeys(ACTIVATIONS.values(), ActivationLayer),
     nn.Linear: LinearLayer,
@@ -240,9 +239,9 @@ def supports(model: nn.Module) -> TypeGuard[nn.Sequential]:
         and len(modules) == len(set(modules))
         and all(type(module) in LAYERS and _is_usual(module) for module in modules)
         and len(parameters) == sum(len(list(module.parameters())) for module in modules)
-        and not any(vars(nn.modules.module)[name] for name in GLOBAL_HOOKS)
+        and not has_global_module_hooks()
         and not any("forward" in vars(module) or has_hooks(module) for module in model.modules())
-        and not any(p._backward_hooks or p._post_accumulate_grad_hooks for p in parameters)
+        and not any(map(has_gradient_hooks, parameters))
         and len({p.dtype for p in parameters}) == 1
         and all(p.dtype in (torch.float32, torch.float64) for p in parameters)
         and all(p.device.type == "cpu" and p.requires_grad and p.is_contiguous() for p in parameters)
@@ -258,8 +257,3 @@ def _is_usual(module: nn.Module) -> bool:
         case nn.Dropout():
             return 0 <= module.p < 1 - 2**-16
     return not getattr(module, "inplace", False) and not list(module.parameters())
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether somebody has asked to be called when the module is."""
-    return any(value for name, value in vars(module).items() if name.endswith("_hooks"))

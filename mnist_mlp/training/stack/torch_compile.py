@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from mnist_mlp.base.torch_internals import allow_recompilations
+
 log = logging.getLogger(__name__)
 
 BACKEND = "inductor"
@@ -43,7 +45,7 @@ class Compiled:
     """
 
     def __init__(self, function: Callable[..., Any], compiler: Compiler) -> None:
-        torch._dynamo.config.recompile_limit = max(RECOMPILES, torch._dynamo.config.recompile_limit)
+        allow_recompilations(RECOMPILES)
         self.function, self.compiler = function, compiler
         self._compiled = torch.compile(function, fullgraph=True, backend=BACKEND)
         self._is_first = True

@@ -13,9 +13,9 @@ import torch
 from numba.extending import register_jitable
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from mnist_mlp.base.numba_jit import OPTIONS, compiled
+from mnist_mlp.base.torch_internals import has_step_hooks
 from mnist_mlp.training.updates.functions import UpdateFunction, UpdateSpec, loop_over, spec_of
 
 
@@ -81,15 +81,9 @@ def _flat(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy().reshape(-1)
 
 
-def has_hooks(optimizer: Optimizer) -> bool:
+def is_watched(optimizer: Optimizer) -> bool:
     """Return whether the optimizer has step hooks or an overridden `step`."""
-    hooks = (
-        optimizer._optimizer_step_pre_hooks,
-        optimizer._optimizer_step_post_hooks,
-        _global_optimizer_pre_hooks,
-        _global_optimizer_post_hooks,
-    )
-    return any(hooks) or "step" in vars(optimizer)
+    return has_step_hooks(optimizer) or "step" in vars(optimizer)
 
 
 def supports(optimizer: Optimizer) -> bool:
@@ -97,7 +91,7 @@ def supports(optimizer: Optimizer) -> bool:
     has_stepped = any(float(state.get("step", 1)) > 0 for state in optimizer.state.values())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return (
-        not has_hooks(optimizer)
+        not is_watched(optimizer)
         and not has_stepped
         and all(spec_of(optimizer, group) is not None for group in optimizer.param_groups)
         and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in parameters)

@@ -1,0 +1,87 @@
+"""Private parts of PyTorch, each with the reason for its use and what replaces it.
+
+Everything that PyTorch does not document is used here only, so that a new version needs one look at one file.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim import optimizer as optimizer_module
+
+_GLOBAL_MODULE_HOOKS = [name for name in vars(nn.modules.module) if name.startswith("_global_") and "_hooks" in name]
+
+
+def has_global_module_hooks() -> bool:
+    """Return whether hooks are registered for all modules.
+
+    Reason: hand-written passes would not call them. Replacement: none is public; give up on them, and say so.
+    """
+    return any(vars(nn.modules.module)[name] for name in _GLOBAL_MODULE_HOOKS)
+
+
+def has_hooks(watched: nn.Module | Optimizer) -> bool:
+    """Return whether hooks are registered for a module or an optimizer.
+
+    Reason and replacement: as for `has_global_module_hooks`.
+    """
+    return any(hooks for name, hooks in vars(watched).items() if name.endswith("_hooks"))
+
+
+def has_global_step_hooks() -> bool:
+    """Return whether hooks are registered for the steps of all optimizers.
+
+    Reason and replacement: as for `has_global_module_hooks`.
+    """
+    return bool(optimizer_module._global_optimizer_pre_hooks or optimizer_module._global_optimizer_post_hooks)
+
+
+def has_step_hooks(optimizer: Optimizer) -> bool:
+    """Return whether hooks are registered for the steps of an optimizer.
+
+    Reason and replacement: as for `has_global_module_hooks`.
+    """
+    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    return bool(hooks) or has_global_step_hooks()
+
+
+def has_gradient_hooks(parameter: Tensor) -> bool:
+    """Return whether hooks are registered for the gradient of a parameter.
+
+    Reason and replacement: as for `has_global_module_hooks`.
+    """
+    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
+
+
+def has_onednn_linear() -> bool:
+    """Return whether `onednn_linear` works here."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Map x (batch, in) to x @ weight.T + bias (batch, out), computed by oneDNN.
+
+    Reason: twice as fast as MKL on AMD processors with AVX-512. Replacement: `torch.nn.functional.linear`.
+    """
+    out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
+    return out
+
+
+def allow_recompilations(count: int) -> None:
+    """Let `torch.compile` compile one function for at least so many shapes.
+
+    Reason: stacks of other sizes and networks need their own; PyTorch's limit is 8. Replacement: none is public.
+    """
+    torch._dynamo.config.recompile_limit = max(count, torch._dynamo.config.recompile_limit)
+
+
+def spare_the_compiler() -> None:
+    """Keep PyTorch's optimizers from importing its compiler only to exempt some methods from it: a second, 150 MB.
+
+    Reason: these methods are wrapped so that compiled graphs leave them out. The wrapper looks for this attribute
+    before it asks the compiler for such a function. Replacement: to wait a second; in a PyTorch that does it
+    differently, this has no effect.
+    """
+    for method in vars(Optimizer).values():
+        wrapped = getattr(method, "__wrapped__", None)
+        if wrapped is not None:
+            vars(wrapped).setdefault("__dynamo_disable", wrapped)

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf  # see app/hydra_internals.py
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import II, DictConfig, OmegaConf, read_write
 
-from mnist_mlp.app.hydra_internals import BasicSweeper, BasicSweeperConf
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import EACH
 

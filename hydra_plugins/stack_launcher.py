@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.callbacks import Callbacks  # see app/hydra_internals.py
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-from mnist_mlp.app.hydra_internals import BasicLauncher, Callbacks
 
 if TYPE_CHECKING:
     from mnist_mlp.training.stack.toolchain import Toolchain

@@ -6,23 +6,23 @@ optimizer.
 """
 
 import math
-import time
 from collections.abc import Generator, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
+from mnist_mlp.base.record import Metrics, Record
 from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.splits import Split, Splits
+from mnist_mlp.training.epoch_log import EpochLog, caught, diverged_in_evaluation
 from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.process import prepared
 from mnist_mlp.training.schedules import Rates, Schedule
 from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.step import make_step
-from mnist_mlp.training.warmup import rehearse
+from mnist_mlp.training.warmup import warm_up
 
 EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
 
@@ -92,7 +92,7 @@ def _train(
     log_interval: int,
 ) -> Iterator[Record]:
     if epochs > 0:
-        rehearse(model, optimizer, data.train, batch_sizes(len(data.train), batch_size))
+        warm_up(model, optimizer, data.train, batch_sizes(len(data.train), batch_size))
     train_step = make_step(model, optimizer, seeds)
     generator = torch.Generator().manual_seed(seeds.batches)
     device = data.train.labels.device
@@ -103,38 +103,17 @@ def _train(
         model.train()
         set_mode(optimizer, training=True)
         order = batches(len(data.train), batch_size, generator)
-        sizes = torch.tensor([len(index) for index in order])
-        losses = torch.zeros(len(order), device=device)  # kept on the device, so that no step waits for it
-        loss_of = losses.numpy() if device.type == "cpu" else losses  # the same memory; NumPy writes a number sooner
-        correct: Tensor | int = 0
-        started = time.perf_counter()
-        for number, index in enumerate(order):
+        log = EpochLog(epoch, step, order, device, rates)
+        for index in order:
+            rates.set(log.step + 1)
             images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
-            step += 1
-            rates.set(step)
-            loss_of[number], correct_here = train_step.gradients(images, labels)
-            correct += correct_here
-            raised = None
-            try:
-                train_step.update()
-            except Exception as error:  # which is divergence, if somebody's optimizer complains of such a loss
-                raised = error
-            if raised or step % log_interval == 0 or number == len(order) - 1:
-                bad = first_non_finite(losses[: number + 1])  # by which a GPU has done all that it was told to
-                seconds += time.perf_counter() - started
-                if bad is not None:
-                    step += bad - number
-                    yield StepLoss(step, epoch, losses[bad].item(), rates.at(step))
-                    raise diverged_in_training(losses[bad].item(), step, epoch) from raised
-                if raised:
-                    raise raised
-                if step % log_interval == 0:
-                    yield StepLoss(step, epoch, losses[number].item(), rates.at(step))
-                started = time.perf_counter()  # whoever takes the records may need time
+            log.add(*train_step.gradients(images, labels))
+            error = caught(train_step.update)  # an optimizer may complain of a loss that is not finite
+            if error or log.is_complete or log.step % log_interval == 0:
+                yield from log.read(log_interval, error)
 
-        mean_loss = (losses.cpu().double() @ sizes.double()).item() / len(data.train)
-        accuracy = int(correct) / len(data.train)
-        yield Metrics(epoch, step, "train", mean_loss, accuracy, rates.at(step), seconds)
+        step, seconds = log.step, seconds + log.seconds
+        yield log.metrics(seconds)
         yield from _evaluations(model, optimizer, rates, data, epoch, step, seconds)
 
 
@@ -166,19 +145,3 @@ def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(dim=1) == labels).sum()
     return loss.item() / len(split), correct.item() / len(split)
-
-
-def first_non_finite(losses: Tensor) -> int | None:
-    """Where the first loss is that is infinite or not a number; None where all are finite."""
-    finite = losses.isfinite()
-    return None if finite.all() else int(finite.int().argmin())
-
-
-def diverged_in_training(loss: float, step: int, epoch: int) -> Diverged:
-    """The end of a run whose loss on a training batch is not finite."""
-    return Diverged(f"the training loss is {loss:g} at step {step}, in epoch {epoch}")
-
-
-def diverged_in_evaluation(split: str, loss: float, epoch: int) -> Diverged:
-    """The end of a run whose loss on a whole split is not finite."""
-    return Diverged(f"the {split} loss is {loss:g} after epoch {epoch}")

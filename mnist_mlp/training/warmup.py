@@ -1,4 +1,4 @@
-"""What is compiled, loaded or made at a first step, done before the first step that counts."""
+"""Warm-up: trigger compilation and lazy loading before the training clock starts."""
 
 import copy
 import logging
@@ -18,7 +18,7 @@ from mnist_mlp.training.step import make_step
 log = logging.getLogger(__name__)
 
 
-def rehearse(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterable[int]) -> None:
+def warm_up(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterable[int]) -> None:
     """Train a copy of the network for one step of each batch size; the network and its optimizer stay as they are.
 
     The first step in a process loads or compiles its kernels, and the first of each size has libraries prepare for it,

@@ -17,13 +17,9 @@ from torch.optim import Optimizer
 from mnist_mlp.base.record import Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Splits
+from mnist_mlp.training.epoch_log import diverged_in_evaluation, diverged_in_training, first_non_finite
 from mnist_mlp.training.fused import backprop
-from mnist_mlp.training.loop import (
-    EVALUATION_BATCH,
-    diverged_in_evaluation,
-    diverged_in_training,
-    first_non_finite,
-)
+from mnist_mlp.training.loop import EVALUATION_BATCH
 from mnist_mlp.training.process import prepared
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import CHUNK_BYTES, Stack

@@ -116,10 +116,10 @@ class Stack:
 
         counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
         self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
-        self._rehearse()
+        self._warm_up()
 
     @torch.no_grad()
-    def _rehearse(self) -> None:
+    def _warm_up(self) -> None:
         """Have all compiled and captured before the first step, so that it does not count as training.
 
         The steps taken for it, of images, masks and numbers that nobody has drawn, are taken back.

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from mnist_mlp.base.record import Metrics, Record, StepLoss
 from mnist_mlp.data import gather
 from mnist_mlp.data.splits import Dataset, Splits
+from mnist_mlp.training import epoch_log, warmup
 from mnist_mlp.training import loop as core
-from mnist_mlp.training import warmup
 from mnist_mlp.training.fused import kernels
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.stack import Stack
@@ -58,7 +58,7 @@ def test_every_kernel_is_there_before_the_clock_starts(few: Splits, monkeypatch:
         if isinstance(module, nn.BatchNorm1d):
             module.momentum = 1
     before = compiled()
-    seen = at_each_reading(monkeypatch, core, compiled)
+    seen = at_each_reading(monkeypatch, epoch_log, compiled)
     trained(few, epochs=1, model=model)
     assert before < compiled()
     assert set(seen) == {compiled()}
@@ -82,7 +82,7 @@ class Lazy(nn.Module):
 
 def test_a_network_of_one_s_own_is_ready_too(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     Lazy.ready = set()
-    seen = at_each_reading(monkeypatch, core, lambda: sorted(Lazy.ready))
+    seen = at_each_reading(monkeypatch, epoch_log, lambda: sorted(Lazy.ready))
     trained(few, epochs=1, model=Lazy())
     assert seen
     assert all(sizes == [16, 32] for sizes in seen)
@@ -126,7 +126,7 @@ def test_no_number_changes(
         return timeless(found), state(made), [optimizer.state_dict()["state"], vars(optimizer).get("steps")]
 
     rehearsed = records()
-    monkeypatch.setattr(core, "rehearse", lambda *_: None)
+    monkeypatch.setattr(core, "warm_up", lambda *_: None)
     plain = records()
     assert rehearsed[0] == plain[0]
     torch.testing.assert_close(rehearsed[1:], plain[1:], rtol=0, atol=0)
@@ -170,7 +170,7 @@ def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_
     torch.manual_seed(0)
     model = network_of_ones_own()
     before = {name: tensor.clone() for name, tensor in state(model).items()}
-    warmup.rehearse(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
+    warmup.warm_up(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
     torch.testing.assert_close(state(model), before, rtol=0, atol=0)
     assert len(trained(few, epochs=1, model=model)) > 3
 
@@ -205,7 +205,7 @@ def test_a_stack_is_ready_before_its_clock_starts_and_as_it_was(
     seen = at_each_reading(monkeypatch, loop, lambda: list(taken))
     rehearsed = records()
     assert seen[0] == [32, 8]
-    monkeypatch.setattr(Stack, "_rehearse", lambda stack: None)
+    monkeypatch.setattr(Stack, "_warm_up", lambda stack: None)
     plain = records()
     assert rehearsed[0] == plain[0]
     torch.testing.assert_close(rehearsed[1], plain[1], rtol=0, atol=0)

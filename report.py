@@ -1,4 +1,4 @@
-"""Report on sweeps: tables, figures and a page that opens offline."""
+"""Report on sweeps: tables, figures, and a page that opens offline."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Train one network, or with -m a sweep of them."""
+"""Train one network, or a sweep of them with -m."""
 
 from mnist_mlp.base.interrupts import end_on_interrupt
 

@@ -1,4 +1,4 @@
-"""Hydra's basic sweeper, made safe: every job is checked first, finished ones are skipped, none is lost."""
+"""Sweeper of the project: checks every job first, skips finished jobs, and goes in rounds until none is left."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

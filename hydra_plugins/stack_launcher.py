@@ -1,4 +1,4 @@
-"""`hydra/launcher=stacked`: trains many jobs at once, as one batch of networks."""
+"""Launcher `stacked`: trains many jobs at once, as one batch of networks."""
 
 import logging
 from collections.abc import Sequence

@@ -1,3 +1,3 @@
-"""Sweeps over weight initialisation and optimizer on small image classifiers."""
+"""Sweeps over weight initialization and optimizer on small image classifiers."""
 
 __version__ = "0.5.0"

@@ -1,1 +1,1 @@
-"""Everything that knows Hydra: from the command line to jobs, and back to the user in words."""
+"""Everything that uses Hydra: from the command line to jobs, and messages back to the user."""

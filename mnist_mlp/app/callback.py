@@ -1,4 +1,4 @@
-"""What happens around the jobs: checks before a single run, the report after a sweep. Hydra calls it."""
+"""Hydra callback: checks before a single run, the report after a sweep."""
 
 import sys
 import traceback

@@ -1,4 +1,4 @@
-"""The command line of `run.py`: the text of `--help`, and the call that ends with one message where it cannot work."""
+"""Command line of `run.py`: text of `--help`, and one message for every wrong command."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Compose the jobs of a sweep: Hydra takes 0.1 s per composition, and most jobs differ in numbers alone.
+"""Composition of a sweep's jobs: one per set of options, into which the numbers of the other jobs are put.
 
 Hydra composes one job of each set of overrides; the numbers of the others are put into that configuration. A launcher
 composes each job once more. One that does so in this process is given what was composed for the checks.

@@ -1,4 +1,4 @@
-"""Confirmation: what a search selects is retrained with seeds that took no part in the selection.
+"""Confirmation: retraining of the selected configurations with seeds that took no part in the selection.
 
 The runs that a configuration is selected by flatter it, the more configurations were tried the more. So with
 `hydra.sweeper.confirm=true` each seed's selection is retrained with a fresh seed, and the report scores these runs only

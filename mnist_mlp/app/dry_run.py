@@ -1,4 +1,4 @@
-"""What a dry run prints: the jobs by now, and an outline of the sweep with all its phases."""
+"""Output of a dry run: the jobs so far, and an outline of the sweep with all its phases."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What multiplies the jobs of a sweep: the trials of a search, and the grids of single optimizers.
+"""Jobs of a sweep from its overrides: products of values, grids of single optimizers, trials of a search.
 
 `hydra.sweeper.grids` has values that multiply the jobs of one optimizer alone, or ranges that are searched for it.
 """

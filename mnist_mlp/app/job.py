@@ -1,4 +1,4 @@
-"""One job, as Hydra has prepared it: trained into its directory, with a record of how it ended."""
+"""One job as Hydra has prepared it: training into its directory, with a record of its end."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Explanations of what Hydra refuses, in this project's words: one line each."""
+"""Messages for what Hydra refuses, in this project's words: one line each."""
 
 import os
 import re

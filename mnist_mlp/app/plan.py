@@ -1,4 +1,4 @@
-"""The jobs of a sweep, each checked before any is trained."""
+"""Check of every job of a sweep before any is trained."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a sweep writes down before it launches jobs: `sweep.json`, then `choices.json`, then `looks.json`.
+"""Records of a sweep, written before jobs are launched: `sweep.json`, `choices.json`, `looks.json`.
 
 What is there already is never cut back: other cells and jobs, and interim analyses that came later.
 """

@@ -1,4 +1,4 @@
-"""What Hydra is told before it composes: the schema, the studies, and the resolvers that `conf/` uses."""
+"""Registration with Hydra before it composes: schema, studies, and the resolvers that `conf/` uses."""
 
 import warnings
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A search by trials: settings at the same places of every cell's own ranges, so that all have the same luck.
+"""Search by trials: quasi-random configurations at the same places of every cell's own ranges.
 
 What is searched is written in Hydra's grammar: `interval(1e-4,1)`, on a logarithmic scale as
 `tag(log,interval(1e-4,1))`, whole numbers as `int(interval(16,256))`, and `tag(search,choice(relu,tanh))` for one of

@@ -1,4 +1,4 @@
-"""How far a sweep is: which jobs it has by now, and what its results have decided.
+"""State of a sweep: the jobs it has so far, and the decisions that its results have made.
 
 Everything follows from the request and from what the directory holds: the results, and the selections of earlier and
 wider commands (see `mnist_mlp.app.select`). So a sweep that runs and one that is resumed take the same way.

@@ -1,4 +1,4 @@
-"""A sweep: as long as it has jobs that have no result and were not launched yet, launch them."""
+"""Loop of a sweep: launch the jobs that have no result and were not launched yet, until there are none."""
 
 import logging
 import shlex

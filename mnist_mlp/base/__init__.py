@@ -1,1 +1,1 @@
-"""What a run is asked, what it leaves behind, and what it may depend on: the ground that every room stands on."""
+"""Foundation of all packages: schema, errors, the files of runs and sweeps, provenance."""

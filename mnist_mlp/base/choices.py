@@ -1,4 +1,4 @@
-"""Selections of a sweep that are retrained with fresh seeds: `choices.json` in its directory."""
+"""Selections of a sweep that are retrained with new seeds: `choices.json` in its directory."""
 
 import json
 import math

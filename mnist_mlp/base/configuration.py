@@ -1,4 +1,4 @@
-"""A composed configuration as plain containers: what it says, and the part of it that decides a result."""
+"""Composed configurations as plain containers, and the part of them that decides a result."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Runs and sweeps below a directory: the one way in which a sweep and a report find them."""
+"""Search for runs and sweeps below a directory, for sweeps and reports alike."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a user can put right, and how it is said."""
+"""Errors that a user can correct, and their messages."""
 
 from collections.abc import Callable
 

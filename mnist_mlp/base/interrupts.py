@@ -1,4 +1,4 @@
-"""What Ctrl-C does. Imports next to nothing, as it has to be there before all else."""
+"""Ctrl-C: handlers for this process and its workers. Imports little, since it has to be there first."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The looks that a sweep took at its results while it added seeds: `looks.json` in its directory."""
+"""Interim analyses of a sweep that adds seeds: `looks.json` in its directory."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How the kernels are compiled."""
+"""Compilation of kernels by Numba, cached on disk."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a result may depend on besides its configuration: the machine, the libraries, the state of the code."""
+"""Provenance of a result: machine, libraries, and the state of the code."""
 
 import ast
 import functools

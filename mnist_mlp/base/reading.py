@@ -1,4 +1,4 @@
-"""Reading what a run has left behind; whatever is damaged is named."""
+"""Strict reading of the files of runs and sweeps; damaged ones are named."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What a run leaves behind: `metrics.csv`, `steps.csv`, `run.json`. Their columns and keys are defined here alone."""
+"""Files of a run directory: `metrics.csv`, `steps.csv`, `run.json`, their columns and keys."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The configuration's schema: types, ranges, units, and the check that names what is wrong.
+"""Schema of the configuration: types, ranges, units, roles, and the check that names a mistake.
 
 The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) stay
 open: besides the keys listed here they take whatever arguments their own `_target_` takes, so that a user's optimizer

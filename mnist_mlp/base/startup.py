@@ -1,4 +1,4 @@
-"""What makes a process start and train sooner, without changing what it computes."""
+"""Faster start of a process, without changing what it computes."""
 
 import atexit
 import gc

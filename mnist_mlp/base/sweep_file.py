@@ -1,4 +1,4 @@
-"""What was asked of a sweep: `sweep.json` in its directory, written before any job is launched."""
+"""Content of `sweep.json`: what was asked of a sweep, written before any job is launched."""
 
 import json
 import re

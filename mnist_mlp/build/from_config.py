@@ -1,4 +1,4 @@
-"""From a configuration to the objects of a run, with every mistake named.
+"""Objects of a run from its configuration, with every mistake named.
 
 Group files name their object by `_target_`. Whatever can be wrong with one (no such name, an argument it does not
 take, a value it refuses) ends in one `ConfigError` with the key, the value and what is allowed. Building is also the

@@ -1,4 +1,4 @@
-"""What a group's `_target_` names, called with the group's arguments; whatever is wrong with it, in one message."""
+"""Call of a group's `_target_` with the group's arguments, with one message for every mistake."""
 
 import contextlib
 import inspect

@@ -1,4 +1,4 @@
-"""Checks of many configurations that differ in numbers: the first one is tried as a whole, others by their numbers.
+"""Check of many configurations that differ in numbers: the first as a whole, others by their numbers.
 
 A number can be out of range, or be refused by the initializer, the optimizer or the schedule that it is for. That is
 found without the network's training step, which takes most of the time. Whatever is not found to be right this way is

@@ -1,4 +1,4 @@
-"""The runs of a stack, from the parts that a configuration names."""
+"""Runs of a stack from the objects that their configurations name."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence

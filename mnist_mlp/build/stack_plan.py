@@ -1,4 +1,4 @@
-"""Which runs are trained together, and how many at a time."""
+"""Assignment of runs to stacks, and the number of runs that fit into memory."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Data sets, their splits and batches, and where their bytes come from."""
+"""Data sets, their splits and batches, and their downloads."""
 
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.datasets import digits, fashion_mnist, mnist

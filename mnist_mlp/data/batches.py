@@ -1,4 +1,4 @@
-"""The order in which an epoch shows the images, and where it is cut into batches."""
+"""Order of the images in an epoch, and its division into batches."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The data sets that come with the package: functions that return a `Dataset`, as those named in `conf/data/` do."""
+"""Data sets of the package: functions that return a `Dataset`, named in `conf/data/`."""
 
 from pathlib import Path
 

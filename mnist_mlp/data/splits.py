@@ -1,4 +1,4 @@
-"""Images with their labels, and the parts of a data set: training, validation, test.
+"""Images with their labels, and the splits of a data set: training, validation, test.
 
 A data set stays whole, as the integers it is stored in, in files that all processes map into the same memory. A split
 is a choice of its rows; a batch is gathered by index and turned into floats. There is no DataLoader: for images this

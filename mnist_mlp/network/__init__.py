@@ -1,4 +1,4 @@
-"""The network: its layers, how their weights begin, and what is dropped."""
+"""The multi-layer perceptron, weight initializers, dropout and matrix products."""
 
 from mnist_mlp.network.init import initialise, lsuv_, truncated_normal_, variance_scaling_
 from mnist_mlp.network.mlp import MLP

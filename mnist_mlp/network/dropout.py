@@ -1,4 +1,4 @@
-"""Which units dropout zeroes: one stream of random bits a run, whatever computes the run."""
+"""Mask sampler of dropout: one stream of random bits per run, whatever computes the run."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Weight initialisers: in-place functions of a weight and a generator, in the manner of `torch.nn.init`.
+"""Weight initializers: in-place functions of a weight and a generator, in the manner of `torch.nn.init`.
 
 LeCun, He, Xavier and PyTorch's default differ in one number, the variance they ask for, so all are `variance_scaling_`
 with other arguments (see `conf/init/`). `initialise` applies any such function to a whole network.

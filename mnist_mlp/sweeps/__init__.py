@@ -1,1 +1,1 @@
-"""The jobs of a sweep as directories: which have a result, who holds them, how far they are. There is no Hydra here."""
+"""Jobs of a sweep as directories, their ids, locks and progress. Hydra is not imported here."""

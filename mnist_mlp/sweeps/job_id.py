@@ -1,4 +1,4 @@
-"""What tells two jobs apart: the options chosen, the hash of a configuration, the name of a job's directory."""
+"""Identity of a job: its options, the hash of its configuration, the name of its directory."""
 
 import hashlib
 import json

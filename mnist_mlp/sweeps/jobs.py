@@ -1,4 +1,4 @@
-"""The jobs of a sweep as directories: which have a result, and how far the sweep is.
+"""Jobs of a sweep as directories: their states, and the work that is left.
 
 All state is in the files that the jobs write, so it is right under every launcher, in this process or on another host,
 and survives whatever kills a process. There is no Hydra here.

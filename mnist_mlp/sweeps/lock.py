@@ -1,4 +1,4 @@
-"""Who writes to a directory: one process at a time, whatever becomes of it. There is no Hydra here."""
+"""Lock of a directory: one writing process at a time, also after a kill."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a run and a sweep show while they are under way."""
+"""Progress of a run and of a sweep."""
 
 import logging
 import sys

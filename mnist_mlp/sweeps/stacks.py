@@ -1,4 +1,4 @@
-"""Jobs trained as one stack: what each of them leaves behind, whatever becomes of the others."""
+"""Jobs trained as one stack: the files of each, also if others fail."""
 
 import gc
 import logging

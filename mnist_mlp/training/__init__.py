@@ -1,4 +1,4 @@
-"""What becomes of one run: plain objects in, records out."""
+"""Training of one run, or of a stack of runs: plain objects in, records out."""
 
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.seeds import derive_seeds

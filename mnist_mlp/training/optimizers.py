@@ -1,4 +1,4 @@
-"""What the training loop and an optimizer ask of each other; what the loop cannot give is refused, never approximated.
+"""Contract between training loop and optimizer; an optimizer that the loop cannot serve is refused.
 
 The loop computes the gradients of a batch once, and calls `step()`. Optimizers that train some weights and have others
 evaluated, as ScheduleFree's do (Defazio et al. 2024, "The Road Less Scheduled"), have methods `train` and `eval` for

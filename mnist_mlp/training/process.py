@@ -1,4 +1,4 @@
-"""The settings of a process that trains, threads, subnormal numbers, TensorFloat-32 and memory; given back after it."""
+"""Settings of a process that trains: threads, subnormal numbers, TensorFloat-32, memory."""
 
 import functools
 import sys

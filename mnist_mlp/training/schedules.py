@@ -1,4 +1,4 @@
-"""How the learning rate changes over a run.
+"""Learning-rate schedules.
 
 A shape is a function of progress, which goes from 0 towards 1 over what a warm-up leaves of the run, to the factor in
 [0, 1] by which the optimizer's learning rate is multiplied; so `optim.lr` is the highest rate of a run. Somebody's own

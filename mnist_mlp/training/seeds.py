@@ -1,4 +1,4 @@
-"""The random streams of a run, each derived from its one seed, or from one of its own."""
+"""Random streams of a run, derived from its seed or from seeds of their own."""
 
 import random
 from typing import NamedTuple

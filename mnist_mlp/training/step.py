@@ -1,4 +1,4 @@
-"""One training step: loss, gradients, update; by whatever computes it fastest for the model and optimizer at hand."""
+"""One training step, by the fastest path that the network and the optimizer allow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

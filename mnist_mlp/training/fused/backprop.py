@@ -1,4 +1,4 @@
-"""Gradients of a feed-forward network on the CPU, its layers' backward passes written out.
+"""Gradients of a feed-forward network on the CPU, by hand-written backward passes.
 
 At this size a step through autograd spends more time between operations than in them. Activations here have shape
 (features, batch), one image a column: the weight is then the first factor of a layer's product, and oneDNN takes a

@@ -1,4 +1,4 @@
-"""The elementwise work of a training step, each kernel a single pass over memory.
+"""Elementwise work of a training step, each kernel a single pass over memory.
 
 At a batch of 32 a PyTorch operation takes longer to start than to compute, and some draw and write what is read once.
 Here a pass does all there is to do with an element while it is in a register. Arrays of activations have shape

@@ -1,1 +1,1 @@
-"""The training loop for R runs at once: which go together, their tensors, their steps."""
+"""Training of R runs at once."""

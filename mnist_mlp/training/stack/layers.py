@@ -1,4 +1,4 @@
-"""The layers of R networks of one architecture at once: products batched over the runs, backward passes written out.
+"""Layers of R networks of one architecture: batched matrix products, hand-written backward passes.
 
 Activations have shape (R, features, batch), one image a column, as in `mnist_mlp.training.fused.backprop`. No operation
 mixes two runs, so what becomes of one (a loss that is not finite) leaves the others alone. Tensors have the same shapes

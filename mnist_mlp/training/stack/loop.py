@@ -1,4 +1,4 @@
-"""R runs trained as one: the training core's loop over a stack of networks, for devices that one network leaves idle.
+"""Training loop of a stack: R runs as one, for devices that one network leaves idle.
 
 All runs of a stack take each step together, through products batched over the runs. Each keeps what it has alone: its
 weights, its order of the images, its dropout stream, its hyperparameters, and its numbers but for rounding. On a CUDA

@@ -1,4 +1,4 @@
-"""Where the parameters of a stack lie: one row a run, so that an update goes through all of them in one pass."""
+"""Storage of a stack's parameters: one row per run, so that an update is one pass."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple

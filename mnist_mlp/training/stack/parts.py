@@ -1,4 +1,4 @@
-"""What lies between the products of R networks: their BatchNorm, activations and dropout, as functions of tensors.
+"""Elementwise parts of R networks between matrix products: BatchNorm, activations, dropout.
 
 Activations have shape (R, features, batch). No function keeps anything or reads a tensor back, so that PyTorch's
 compiler can make few passes of many.

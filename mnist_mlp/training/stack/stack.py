@@ -1,4 +1,4 @@
-"""R networks on a device and the steps that they take together."""
+"""R networks on a device, and the steps that they take together."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

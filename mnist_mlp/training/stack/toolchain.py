@@ -1,4 +1,4 @@
-"""Compilation and CUDA-graph capture, as the stacks of one sweep share them."""
+"""Compilation and CUDA-graph capture, shared by the stacks of a sweep."""
 
 from dataclasses import dataclass, field
 

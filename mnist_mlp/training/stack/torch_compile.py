@@ -1,4 +1,4 @@
-"""Elementwise work in a pass or two over memory, where eager PyTorch takes one an operation."""
+"""Compilation of elementwise functions by `torch.compile`, with a fallback."""
 
 import logging
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Muon for what it is meant for, and AdamW for the rest."""
+"""Muon: hidden matrices with orthogonalized updates, everything else with AdamW."""
 
 import math
 from collections.abc import Callable, Iterable

@@ -51,7 +51,7 @@ def fetch() -> None:
 
 
 def ours(optimizer: str, seed: int = 0) -> Loop:
-    """The steps of our training core; what else `train` does, records and checks, takes 1 % more."""
+    """The steps of our training core; what else `train` does, records and checks, takes 1% more."""
     import torch
 
     from mnist_mlp.build.from_config import build

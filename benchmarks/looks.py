@@ -3,7 +3,7 @@
 Accuracies are simulated as in `benchmarks.verdicts`, and given to the report's own `look_at`, just as a sweep with
 `hydra.sweeper.until_decided=true` does: cells get seeds until they are told from the best. Where all cells are equal,
 any "better" is false; where one is worse than all others by just the margin, any "equivalent" of it and another is. A
-design with more than 5.5 % of them is simulated again, with 2,000 sweeps. Where one cell is better, a design with a
+design with more than 5.5% of them is simulated again, with 2,000 sweeps. Where one cell is better, a design with a
 fixed number of seeds that finds nine in ten of its differences is looked for, then the least `max_seeds` that finds as
 many; the table has the seeds that the sweep took, over those of the fixed design.
 

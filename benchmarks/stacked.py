@@ -88,7 +88,7 @@ def copy_speed(device: str) -> float:
 
 
 def study() -> None:
-    """The study of 3 initialisations, 8 optimizers, 10 seeds, by its command: seconds of training, and in all."""
+    """The study of 3 initializations, 8 optimizers, 10 seeds, by its command: seconds of training, and in all."""
     top = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as directory:
         data = Path(contenders.configuration("sgd")["data"]["root"]).absolute()

@@ -2,7 +2,7 @@
 
 Accuracies are simulated, cells x seeds, with a seed effect as large as the noise, and given to the report's own
 `compare_pairs` and `main_effects`. Where all cells are equal, any "better" or "worse" is a false verdict; a design in
-which more than 5.5 % of the sweeps have one is simulated again with 4,000 sweeps. Where one cell is better by three
+which more than 5.5% of the sweeps have one is simulated again with 4,000 sweeps. Where one cell is better by three
 standard deviations, the share of its differences that are found is counted. Rivals on the same numbers, where no value
 is missing: paired t-tests with Holm's correction, and Tukey's test with one pooled error whatever the cells look like.
 

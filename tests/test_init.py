@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.data.splits import Dataset
-from mnist_mlp.network.init import fans, initialise, lsuv_, truncated_normal_, variance_scaling_
+from mnist_mlp.network.init import fans, initialize, lsuv_, truncated_normal_, variance_scaling_
 from mnist_mlp.network.mlp import MLP
 
 FAN_IN, FAN_OUT = 784, 512
@@ -34,7 +34,7 @@ def test_variance_agrees_with_theory(name: str, distribution: str) -> None:
     option = OmegaConf.load(ROOT / "conf" / "init" / f"{name}.yaml")
     weight = torch.empty(FAN_OUT, FAN_IN)
     variance_scaling_(weight, option.scale, option.mode, distribution, generator=generator())
-    # 401,408 values: the sample variance has a relative standard error of 0.14 % (uniform) and 0.22 % (normal).
+    # 401,408 values: the sample variance has a relative standard error of 0.14% (uniform) and 0.22% (normal).
     assert weight.var().item() == pytest.approx(VARIANCES[name], rel=0.02)
     assert weight.mean().item() == pytest.approx(0, abs=5 * math.sqrt(VARIANCES[name] / weight.numel()))
 
@@ -48,7 +48,7 @@ def test_default_is_what_pytorch_does() -> None:
     def init(weight: Tensor, generator: torch.Generator) -> Tensor:
         return variance_scaling_(weight, option.scale, option.mode, option.distribution, generator=generator)
 
-    initialise(ours, init, "default", generator(7))
+    initialize(ours, init, "default", generator(7))
     torch.testing.assert_close(ours.weight, theirs.weight)
     torch.testing.assert_close(ours.bias, theirs.bias)
 
@@ -97,10 +97,10 @@ def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> N
 def test_biases_and_batch_norm() -> None:
     model = MLP(20, 10, hidden=[30])
     values = dict(model.named_parameters())
-    initialise(model, variance_scaling_, "zeros", generator())
+    initialize(model, variance_scaling_, "zeros", generator())
     assert not values["linear1.bias"].any()
     assert not values["output.bias"].any()
-    initialise(model, variance_scaling_, "default", generator())
+    initialize(model, variance_scaling_, "default", generator())
     assert 0 < values["linear1.bias"].abs().max().item() <= 1 / math.sqrt(20)
     assert torch.equal(values["norm1.weight"], torch.ones(30))
     assert torch.equal(values["norm1.bias"], torch.zeros(30))
@@ -109,7 +109,7 @@ def test_biases_and_batch_norm() -> None:
 def test_layers_are_drawn_in_turn_from_one_generator() -> None:
     models = [MLP(20, 10, hidden=[30]), MLP(20, 10, hidden=[30])]
     for model in models:
-        initialise(model, variance_scaling_, "default", generator(3))
+        initialize(model, variance_scaling_, "default", generator(3))
     ours, again = (dict(model.named_parameters()) for model in models)
     assert all(torch.equal(ours[name], again[name]) for name in ours)
     assert ours["linear1.weight"][0, :10].tolist() != ours["output.weight"][0, :10].tolist()
@@ -117,20 +117,20 @@ def test_layers_are_drawn_in_turn_from_one_generator() -> None:
 
 def test_an_initialiser_without_a_generator_is_called_without_one() -> None:
     model = nn.Linear(4, 4)
-    initialise(model, nn.init.eye_, "zeros", generator())
+    initialize(model, nn.init.eye_, "zeros", generator())
     assert torch.equal(model.weight, torch.eye(4))
 
 
 def test_a_function_that_does_not_fill_in_place_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="fills the weight in place"):
-        initialise(nn.Linear(4, 4), lambda weight: torch.ones_like(weight), "zeros", generator())
+        initialize(nn.Linear(4, 4), lambda weight: torch.ones_like(weight), "zeros", generator())
 
 
 @pytest.mark.parametrize("bias", ["zeros", "normal"])
 def test_the_weights_are_the_same_whatever_the_biases(bias: str) -> None:
     models = {kind: MLP(20, 10, hidden=[30, 7]) for kind in ("default", bias)}
     for kind, model in models.items():
-        initialise(model, variance_scaling_, kind, generator(3), bias_std=0.1 if kind == "normal" else None)
+        initialize(model, variance_scaling_, kind, generator(3), bias_std=0.1 if kind == "normal" else None)
     for name, value in models["default"].named_parameters():
         other = models[bias].get_parameter(name)
         assert torch.equal(value, other) != (name.startswith(("linear", "output")) and name.endswith("bias")), name
@@ -138,10 +138,10 @@ def test_the_weights_are_the_same_whatever_the_biases(bias: str) -> None:
 
 def test_normal_biases_are_normal() -> None:
     layer = nn.Linear(1, 100_000)
-    initialise(layer, nn.init.zeros_, "normal", generator(), bias_std=0.2)
+    initialize(layer, nn.init.zeros_, "normal", generator(), bias_std=0.2)
     values = layer.bias.detach()
     assert values.mean().item() == pytest.approx(0, abs=5 * 0.2 / math.sqrt(100_000))
-    assert values.std().item() == pytest.approx(0.2, rel=0.01)  # a standard error of 0.22 %
+    assert values.std().item() == pytest.approx(0.2, rel=0.01)  # a standard error of 0.22%
     for z, beyond in ((1, 0.3173), (2, 0.0455), (3, 0.0027)):  # of the standard normal distribution
         share = (values.abs() > z * 0.2).double().mean().item()
         assert share == pytest.approx(beyond, abs=4 * math.sqrt(beyond / 100_000))
@@ -153,7 +153,7 @@ def test_no_bias_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
 
     layer = nn.Linear(4, 4)
     monkeypatch.setattr(Tensor, "uniform_", lowest)
-    initialise(layer, nn.init.zeros_, "normal", generator(), bias_std=1.0)
+    initialize(layer, nn.init.zeros_, "normal", generator(), bias_std=1.0)
     assert layer.bias.tolist() == pytest.approx([-5.4] * 4, abs=0.3)
 
 
@@ -169,7 +169,7 @@ def test_no_bias_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_wrong_biases_are_named(bias: str, bias_std: float | None, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
-        initialise(nn.Linear(4, 4), variance_scaling_, bias, generator(), bias_std=bias_std)
+        initialize(nn.Linear(4, 4), variance_scaling_, bias, generator(), bias_std=bias_std)
 
 
 @pytest.fixture
@@ -214,8 +214,8 @@ NETWORKS = {
 def test_after_lsuv_the_outputs_of_every_layer_have_a_variance_of_one(name: str, images: Tensor) -> None:
     """Mishkin and Matas 2016, algorithm 1, over real images; without biases, as there."""
     made, before = NETWORKS[name](), NETWORKS[name]()
-    initialise(made, lsuv_, "zeros", generator(), images=images)
-    initialise(before, nn.init.orthogonal_, "zeros", generator())
+    initialize(made, lsuv_, "zeros", generator(), images=images)
+    initialize(before, nn.init.orthogonal_, "zeros", generator())
     after = variances(made, images)
     assert list(after.values()) == pytest.approx([1.0] * len(after), rel=2e-3)  # var() divides by n - 1
     assert all(abs(variance - 1) > 0.1 for variance in variances(before, images).values())
@@ -229,7 +229,7 @@ def test_after_lsuv_the_outputs_of_every_layer_have_a_variance_of_one(name: str,
 
 def test_biases_come_on_top_of_what_lsuv_scales(images: Tensor) -> None:
     model = MLP(784, 10, batch_norm=False)
-    initialise(model, lsuv_, "normal", generator(), bias_std=0.5, images=images)
+    initialize(model, lsuv_, "normal", generator(), bias_std=0.5, images=images)
     inputs: list[Tensor] = []
     layers = [layer for layer in model if isinstance(layer, nn.Linear)]
     for layer in layers:
@@ -242,7 +242,7 @@ def test_biases_come_on_top_of_what_lsuv_scales(images: Tensor) -> None:
 
 
 def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
-    """From initialised layers before it, with nothing dropped and BatchNorm as it begins; all modes stay."""
+    """From initialized layers before it, with nothing dropped and BatchNorm as it begins; all modes stay."""
     model = MLP(784, 10, hidden=[30, 20], input_dropout=0.5)
     model.get_submodule("norm1").eval()
     before = {name: value.clone() for name, value in model.named_buffers()}
@@ -252,7 +252,7 @@ def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
         given.append(batch)
         return variance_scaling_(weight, generator=generator)
 
-    initialise(model, init, "default", generator(), images=images)
+    initialize(model, init, "default", generator(), images=images)
     modes = {name for name, module in model.named_modules() if not module.training}
     assert modes == {"norm1"}
     assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
@@ -268,19 +268,19 @@ def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
     assert all(torch.equal(found, wanted) for found, wanted in zip(given, expected, strict=True))
 
     plain = MLP(784, 10, hidden=[30, 20])  # the same numbers, whether or not there is a batch
-    initialise(plain, variance_scaling_, "default", generator())
+    initialize(plain, variance_scaling_, "default", generator())
     assert all(torch.equal(value, plain.get_parameter(name)) for name, value in model.named_parameters())
 
 
 def test_a_batch_that_cannot_serve_is_named(images: Tensor) -> None:
     with pytest.raises(InvalidArgument, match=r"outputs of Linear.* vary, which here have a standard deviation of 0"):
-        initialise(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.zeros(100, 784))
+        initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.zeros(100, 784))
     with pytest.raises(InvalidArgument, match="here have a standard deviation of nan"):
-        initialise(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.full((100, 784), math.inf))
+        initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.full((100, 784), math.inf))
     with pytest.raises(InvalidArgument, match=r"images=None: allowed is images .* as lsuv_ asks for a batch"):
-        initialise(MLP(784, 10), lsuv_, "zeros", generator())
+        initialize(MLP(784, 10), lsuv_, "zeros", generator())
     model = MLP(784, 10)
     model.get_submodule("output").add_module("aside", nn.Linear(3, 3))
     with pytest.raises(InvalidArgument, match=r"lsuv_: allowed is one without a batch .* its layer output\.aside"):
-        initialise(model, lsuv_, "zeros", generator(), images=images)
+        initialize(model, lsuv_, "zeros", generator(), images=images)
     assert not any(module._forward_pre_hooks for module in model.modules())

@@ -63,7 +63,7 @@ def test_an_optimizer_with_modes_is_left_for_evaluation_whatever_ends_the_run(fe
     assert not optimizer.param_groups[0]["train_mode"]
 
 
-class Normalising(nn.Sequential):
+class Normalizing(nn.Sequential):
     """Somebody's own statistics of what is trained."""
 
     average: Tensor
@@ -80,7 +80,7 @@ class Normalising(nn.Sequential):
 
 
 def test_statistics_of_other_weights_than_are_evaluated_are_refused(few: Splits) -> None:
-    model = Normalising()
+    model = Normalizing()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(InvalidArgument, match=r"AdamWScheduleFree: .*average"):
         run(few, schedule_free, model=model)
@@ -108,7 +108,7 @@ def test_batch_norm_knows_the_weights_that_are_evaluated(few: Splits) -> None:
 
 
 class Sharp(torch.optim.SGD):
-    """As sharpness-aware minimisation is mostly written."""
+    """As sharpness-aware minimization is mostly written."""
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         if closure is None:

@@ -25,7 +25,7 @@ from mnist_mlp.build import trial
 from mnist_mlp.build.kinds import KindCheck
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Splits
-from mnist_mlp.network.init import initialise, variance_scaling_
+from mnist_mlp.network.init import initialize, variance_scaling_
 from mnist_mlp.network.mlp import MLP
 from mnist_mlp.training.loop import train
 from mnist_mlp.training.schedules import Rates, Schedule, one_cycle
@@ -109,7 +109,7 @@ def test_one_cycle_at_its_ends_and_corners() -> None:
 
 def network(dtype: torch.dtype = torch.float64) -> MLP:
     model = MLP(784, 10, hidden=[16], batch_norm=False, dropout=0.0).to(dtype)
-    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(0))
+    initialize(model, variance_scaling_, "default", torch.Generator().manual_seed(0))
     return model
 
 

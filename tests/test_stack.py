@@ -18,7 +18,7 @@ from torch import nn
 from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batches, order
 from mnist_mlp.data.splits import Dataset, Splits, make_splits
-from mnist_mlp.network.init import initialise, variance_scaling_
+from mnist_mlp.network.init import initialize, variance_scaling_
 from mnist_mlp.network.mlp import ACTIVATIONS, MLP
 from mnist_mlp.training.fused.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.loop import train
@@ -44,7 +44,7 @@ Records = dict[int, list[Record | BaseException]]
 def network(init: str, seed: int, **options: Any) -> MLP:
     model = MLP(784, 10, **{"hidden": [64, 32], **options})
     generator = torch.Generator().manual_seed(seed)
-    initialise(
+    initialize(
         model, lambda w, *, generator: variance_scaling_(w, INITS[init], generator=generator), "default", generator
     )
     return model

@@ -94,7 +94,7 @@ def test_a_sweep_goes_on_under_another_launcher_and_is_reported_on_as_one(comman
 
 @pytest.fixture
 def picky(throwing: Path) -> Path:
-    """A checkout with an initialisation that refuses seed 1, and a network that does not stack."""
+    """A checkout with an initialization that refuses seed 1, and a network that does not stack."""
     (throwing / "conf/model/alone.yaml").write_text("_target_: picky.Alone\n")
     (throwing / "picky.py").write_text(
         "import torch\n"

@@ -13,7 +13,7 @@ from torch.optim import ASGD, SGD, Adafactor, Adagrad, Adam, Optimizer, Rprop
 
 from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.splits import Dataset, Split, Splits
-from mnist_mlp.network.init import initialise, variance_scaling_
+from mnist_mlp.network.init import initialize, variance_scaling_
 from mnist_mlp.network.mlp import MLP
 from mnist_mlp.training import Muon
 from mnist_mlp.training.loop import train
@@ -47,7 +47,7 @@ class Signs(Optimizer):
                 p.add_(velocity.sign(), alpha=-group["lr"])
 
 
-class Normalised(Signs):
+class Normalized(Signs):
     """It looks at all of a parameter, which it does not hide; and it puts other tensors in place of what it has."""
 
     @torch.no_grad()
@@ -77,7 +77,7 @@ class Denying(Moving):
     elementwise = False
 
 
-class Claiming(Normalised):
+class Claiming(Normalized):
     """It says that it acts on each element alone, which is not so."""
 
     elementwise = True
@@ -195,7 +195,7 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "one's own, claiming": (Claiming, OWN_STEP, ALONE),
     "one's own, looking at shapes": (Shaped, OWN_STEP, ALONE),
     "one's own, denying": (lambda p: Denying(p, lr=0.1), "autograd", ALONE),
-    "one's own": (Normalised, "autograd", ALONE),
+    "one's own": (Normalized, "autograd", ALONE),
     "one's own, with a memory": (Eager, OWN_STEP, ALONE),
     "one's own, around another": (Wrapped, OWN_STEP, ALONE),
     "one's own, noisy": (lambda p: Noisy(p, lr=0.1), "autograd", ALONE),
@@ -207,7 +207,7 @@ OF_SIGNS = ("rprop", "adafactor", "lion", "one's own, elementwise")
 
 def run(make: Make, seed: int, schedule: Schedule | None = None, **options: Any) -> Run:
     model = MLP(784, 10, **{"hidden": [32, 16], "dropout": 0.3, **options}).double()
-    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))
+    initialize(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))
     return Run(model, make(model.parameters()), Seeds(seed, 10 + seed, 20 + seed, modules=0), schedule)
 
 

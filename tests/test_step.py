@@ -20,7 +20,7 @@ from mnist_mlp.base.numba_jit import compiled
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, make_splits
 from mnist_mlp.network import matmul
-from mnist_mlp.network.init import initialise, variance_scaling_
+from mnist_mlp.network.init import initialize, variance_scaling_
 from mnist_mlp.network.mlp import ACTIVATIONS, MLP
 from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.fused.backprop import Backprop, DropoutLayer
@@ -71,7 +71,7 @@ def plain_copy(model: nn.Sequential, backprop: Backprop) -> nn.Sequential:
 
 def network(dtype: torch.dtype = torch.float32, **settings: Any) -> MLP:
     model = MLP(784, 10, **{"hidden": [64, 32], **settings}).to(dtype)
-    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(0))
+    initialize(model, variance_scaling_, "default", torch.Generator().manual_seed(0))
     return model
 
 

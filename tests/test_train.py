@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mnist_mlp.base.record import Diverged, Metrics, Record, StepLoss
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
-from mnist_mlp.network.init import initialise, variance_scaling_
+from mnist_mlp.network.init import initialize, variance_scaling_
 from mnist_mlp.network.mlp import MLP
 from mnist_mlp.training.loop import evaluate, train
 from mnist_mlp.training.seeds import derive_seeds
@@ -22,7 +22,7 @@ Make = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 def network(seed: int = 0, **kwargs: object) -> MLP:
     model = MLP(784, 10, hidden=[32, 16], **kwargs)  # type: ignore[arg-type]
-    initialise(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))
+    initialize(model, variance_scaling_, "default", torch.Generator().manual_seed(seed))
     return model
 
 

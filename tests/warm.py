@@ -175,7 +175,7 @@ def import_all() -> None:
             import_module(name)
 
 
-def practise() -> None:
+def practice() -> None:
     """Load the kernels, and what Matplotlib looks up for its first figure; on one thread, as a fork has one."""
     import torch
     from matplotlib.figure import Figure
@@ -282,7 +282,7 @@ def run_to_the_end(script: str) -> Never:
 if __name__ == "__main__":
     sys.path[0] = sys.argv[1]
     import_all()
-    practise()
+    practice()
     if connection := become_the_next_server():
         if script := become_the_next_command(connection):
             run_to_the_end(script)

@@ -33,7 +33,7 @@ def usage(_root_: DictConfig) -> str:
     width = max(len(assignment) for assignment, _ in rows)
     settings = "\n".join(f"  {assignment:<{width}}  {text}" for assignment, text in rows)
     return f"""\
-Train a multi-layer perceptron; compare weight initialisations and optimizers.
+Train a multi-layer perceptron; compare weight initializations and optimizers.
 
   python run.py optim=radam seed=3                      one run, under outputs/
   python run.py -m init=he,lecun optim=adam,sgd         every combination, under multirun/, with a report

@@ -41,7 +41,7 @@ def run_job(config: DictConfig) -> float | None:
         config: the composed configuration.
 
     Returns:
-        What a sweeper that searches, such as Optuna's, maximises (see `RunWriter.end`).
+        What a sweeper that searches, such as Optuna's, maximizes (see `RunWriter.end`).
 
     Raises:
         JobFailed: it failed, and nobody else would notice.

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 from filelock import FileLock
 
-# The error model is C's, as Python's check for a division by zero keeps loops from being vectorised. Of the freedoms of
+# The error model is C's, as Python's check for a division by zero keeps loops from being vectorized. Of the freedoms of
 # fast mathematics, sums may be taken in another order and a product and a sum may become one operation; infinities and
 # NaN stay what they are, as a run that diverges must show it.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}

@@ -127,7 +127,7 @@ class RunWriter:
             error: what ended it; `Diverged` is a result, anything else a failure. None if it is completed.
 
         Returns:
-            How good it is, to be maximised: its final accuracy on validation (training, where there is none), 0 if it
+            How good it is, to be maximized: its final accuracy on validation (training, where there is none), 0 if it
             diverged, None if it failed.
         """
         if error is None:

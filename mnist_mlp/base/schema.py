@@ -82,16 +82,16 @@ class ModelConfig:
     _target_: str = setting(MISSING, "torch.nn.Module class, or function that returns one")
     hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1, lt=2**20)  # noqa: RUF009
     activation: str = setting(MISSING, "activation after each hidden layer")
-    batch_norm: bool = setting(MISSING, "batch normalisation before each activation")
+    batch_norm: bool = setting(MISSING, "batch normalization before each activation")
     dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
     input_dropout: float = setting(MISSING, "probability of dropping an input pixel", ge=0, lt=1)
 
 
 @dataclass
 class InitConfig:
-    """A weight initialiser, called as `mnist_mlp.network.initialise` says; further keys are its own arguments."""
+    """A weight initializer, called as `mnist_mlp.network.initialize` says; further keys are its own arguments."""
 
-    _target_: str = setting(MISSING, "in-place initialiser, as those of torch.nn.init")
+    _target_: str = setting(MISSING, "in-place initializer, as those of torch.nn.init")
     _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
     bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own), zeros or normal")
     bias_std: float | None = setting(None, "standard deviation of the biases, where init.bias=normal", gt=0)

@@ -22,14 +22,14 @@ from mnist_mlp.base.torch_internals import spare_the_compiler
 from mnist_mlp.build.instantiate import OPTIONAL, call_target, explained, find_target
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
-from mnist_mlp.network.init import asks_for_batch, evaluating, initialise
+from mnist_mlp.network.init import asks_for_batch, evaluating, initialize
 from mnist_mlp.training.optimizers import BatchNorm
 from mnist_mlp.training.process import prepared_to_train
 from mnist_mlp.training.schedules import Schedule, constant
 from mnist_mlp.training.seeds import Seeds, derive_seeds, seed_default_generators
 
 TRIAL_IMAGES = 4
-INIT_IMAGES = 1000  # at most, for an initialisation that asks for a batch
+INIT_IMAGES = 1000  # at most, for an initialization that asks for a batch
 SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
 
 
@@ -76,7 +76,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     seeds = derive_seeds(tree["seed"], **configuration.seeds(tree))
 
     digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
-    # A model may draw weights that `initialise` does not know; they too must depend on nothing but the seed.
+    # A model may draw weights that `initialize` does not know; they too must depend on nothing but the seed.
     seed_default_generators(seeds.modules)
     features = splits.train.images.shape[1:].numel()
     model = call_target("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
@@ -142,7 +142,7 @@ def initialize_model(model: nn.Module, tree: Mapping[str, Any], train: Split, se
             with explained("model", tree["model"]), evaluating(model):
                 model(images[:TRIAL_IMAGES])  # so that what is wrong with the network is not taken for the init's
         with explained("init", node):
-            initialise(model, init, bias, generator, bias_std=bias_std, images=images)
+            initialize(model, init, bias, generator, bias_std=bias_std, images=images)
 
 
 def make_schedule(node: Mapping[str, Any]) -> Schedule | None:

@@ -1,6 +1,6 @@
 """The multi-layer perceptron, weight initializers, dropout and matrix products."""
 
-from mnist_mlp.network.init import initialise, lsuv_, truncated_normal_, variance_scaling_
+from mnist_mlp.network.init import initialize, lsuv_, truncated_normal_, variance_scaling_
 from mnist_mlp.network.mlp import MLP
 
-__all__ = ["MLP", "initialise", "lsuv_", "truncated_normal_", "variance_scaling_"]
+__all__ = ["MLP", "initialize", "lsuv_", "truncated_normal_", "variance_scaling_"]

@@ -1,7 +1,7 @@
 """Weight initializers: in-place functions of a weight and a generator, in the manner of `torch.nn.init`.
 
 LeCun, He, Xavier and PyTorch's default differ in one number, the variance they ask for, so all are `variance_scaling_`
-with other arguments (see `conf/init/`). `initialise` applies any such function to a whole network.
+with other arguments (see `conf/init/`). `initialize` applies any such function to a whole network.
 """
 
 import inspect
@@ -126,12 +126,12 @@ def lsuv_(weight: Tensor, batch: Tensor, layer: nn.Module, *, generator: torch.G
 
 
 def asks_for_batch(init: Callable[..., object]) -> bool:
-    """Whether an initialiser is to be called with what reaches the layer."""
+    """Whether an initializer is to be called with what reaches the layer."""
     return "batch" in inspect.signature(init).parameters
 
 
 @torch.no_grad()
-def initialise(
+def initialize(
     model: nn.Module,
     init: Callable[..., object],
     bias: str,
@@ -208,7 +208,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _fill(layer: Any, init: Callable[..., object], inputs: Mapping[str, Any], generator: torch.Generator) -> None:
-    """Have an initialiser fill a layer's weight, which must then be filled."""
+    """Have an initializer fill a layer's weight, which must then be filled."""
     # A function that returns a new tensor, as in JAX, would leave PyTorch's default behind under its own name.
     layer.weight.fill_(math.nan)
     parameters = inspect.signature(init).parameters

@@ -35,7 +35,7 @@ class MLP(nn.Sequential):
         out_features: classes, at least 1.
         hidden: widths of the hidden layers; empty for a linear classifier.
         activation: a key of `ACTIVATIONS`.
-        batch_norm: normalise over the batch before each activation (Ioffe and Szegedy 2015, section 3.2).
+        batch_norm: normalize over the batch before each activation (Ioffe and Szegedy 2015, section 3.2).
         dropout: probability of zeroing a hidden unit, 0 <= dropout < 1.
         input_dropout: probability of zeroing an input, 0 <= input_dropout < 1 (Srivastava et al. 2014, appendix A.4).
 

@@ -14,7 +14,7 @@ PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 
 
 
 def choices(hydra: Any) -> dict[str, str]:
-    """The option chosen in each group: what a report calls the run's initialisation, optimizer, model and so on."""
+    """The option chosen in each group: what a report calls the run's initialization, optimizer, model and so on."""
     options = hydra.runtime.choices
     return {group: options[group] for group in schema.GROUPS}
 

@@ -1,7 +1,7 @@
 """Training loop and evaluation.
 
 Everything random in a run comes from four seeds: of the weights, set before; of the batch order; of dropout; and of
-whatever else a network draws. So runs of one seed see the same batches whatever their network, initialisation or
+whatever else a network draws. So runs of one seed see the same batches whatever their network, initialization or
 optimizer.
 """
 

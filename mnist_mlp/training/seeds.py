@@ -11,7 +11,7 @@ class Seeds(NamedTuple):
     """One seed for each source of randomness, so that changing one part of a run leaves the others alone.
 
     Attributes:
-        weights: of the weights and biases of linear and convolutional layers (`mnist_mlp.network.init.initialise`).
+        weights: of the weights and biases of linear and convolutional layers (`mnist_mlp.network.init.initialize`).
         batches: of the order of the images.
         dropout: of the units that dropout zeroes.
         modules: of whatever else a network's modules draw, when they are made and while they are trained.

@@ -71,7 +71,7 @@ class LinearLayer:
 
 
 class BatchNormLayer:
-    """Batch normalisation by the batch's own statistics."""
+    """Batch normalization by the batch's own statistics."""
 
     def __init__(self, module: nn.BatchNorm1d, random: np.random.BitGenerator) -> None:
         assert module.running_mean is not None  # `supports` has seen to these
@@ -82,16 +82,16 @@ class BatchNormLayer:
         self.running_mean, self.running_var = module.running_mean.numpy(), module.running_var.numpy()
         self.steps = module.num_batches_tracked.view(1).numpy()
         self.inverse_std = np.empty_like(self.weight.value)
-        self.out = self.normalised = np.empty((0, 0))
+        self.out = self.normalized = np.empty((0, 0))
 
     def forward(self, x: Array) -> Array:
         if len(x) != self.features or x.shape[1] < 2:
             raise ValueError(f"BatchNorm of {self.features} features cannot take {x.shape[1]} images of {len(x)}")
-        self.out, self.normalised = _like(x, self.out), _like(x, self.normalised)
+        self.out, self.normalized = _like(x, self.out), _like(x, self.normalized)
         self.steps += 1
         kernels.batch_norm(
             self.out,
-            self.normalised,
+            self.normalized,
             self.inverse_std,
             self.running_mean,
             self.running_var,
@@ -108,7 +108,7 @@ class BatchNormLayer:
             gradient,
             self.weight.gradient,
             self.bias.gradient,
-            self.normalised,
+            self.normalized,
             self.inverse_std,
             self.weight.value,
         )

@@ -38,7 +38,7 @@ def add_bias_backward(bias_gradient: Array, gradient: Array) -> None:
 @compiled
 def batch_norm(
     out: Array,
-    normalised: Array,
+    normalized: Array,
     inverse_std: Array,
     running_mean: Array,
     running_var: Array,
@@ -48,11 +48,11 @@ def batch_norm(
     momentum: float,
     eps: float,
 ) -> None:
-    """Batch normalisation in training mode (Ioffe and Szegedy 2015, algorithm 1), with PyTorch's running averages.
+    """Batch normalization in training mode (Ioffe and Szegedy 2015, algorithm 1), with PyTorch's running averages.
 
     Args:
-        out: (features, batch), normalised * weight + bias.
-        normalised: (features, batch), (x - mean) / sqrt(var + eps): for the backward pass.
+        out: (features, batch), normalized * weight + bias.
+        normalized: (features, batch), (x - mean) / sqrt(var + eps): for the backward pass.
         inverse_std: (features,), 1 / sqrt(var + eps): for the backward pass.
         running_mean, running_var: (features,), moved by `momentum` towards the batch's mean and unbiased variance.
         x: (features, batch), of at least two columns.
@@ -75,8 +75,8 @@ def batch_norm(
         inverse = kind(1 / np.sqrt(squares / n + eps))
         inverse_std[i] = inverse
         for b in range(n):
-            normalised[i, b] = (x[i, b] - mean) * inverse
-            out[i, b] = normalised[i, b] * weight[i] + bias[i]
+            normalized[i, b] = (x[i, b] - mean) * inverse
+            out[i, b] = normalized[i, b] * weight[i] + bias[i]
 
 
 @compiled
@@ -84,7 +84,7 @@ def batch_norm_backward(
     gradient: Array,
     weight_gradient: Array,
     bias_gradient: Array,
-    normalised: Array,
+    normalized: Array,
     inverse_std: Array,
     weight: Array,
 ) -> None:
@@ -93,7 +93,7 @@ def batch_norm_backward(
     Args:
         gradient: (features, batch).
         weight_gradient, bias_gradient: (features,).
-        normalised, inverse_std, weight: as `batch_norm` had them.
+        normalized, inverse_std, weight: as `batch_norm` had them.
     """
     features, n = gradient.shape
     kind = gradient.dtype.type
@@ -101,11 +101,11 @@ def batch_norm_backward(
         by_bias, by_weight = 0.0, 0.0
         for b in range(n):
             by_bias += gradient[i, b]
-            by_weight += gradient[i, b] * normalised[i, b]
+            by_weight += gradient[i, b] * normalized[i, b]
         bias_gradient[i], weight_gradient[i] = by_bias, by_weight
         mean, slope, scale = kind(by_bias / n), kind(by_weight / n), weight[i] * inverse_std[i]
         for b in range(n):
-            gradient[i, b] = (gradient[i, b] - mean - normalised[i, b] * slope) * scale
+            gradient[i, b] = (gradient[i, b] - mean - normalized[i, b] * slope) * scale
 
 
 @compiled

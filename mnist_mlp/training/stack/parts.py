@@ -44,7 +44,7 @@ class Part(Protocol):
 
 
 class BatchNorm:
-    """Batch normalisation, in training by the batch's own statistics, with PyTorch's running averages."""
+    """Batch normalization, in training by the batch's own statistics, with PyTorch's running averages."""
 
     can_compile = True
     running_mean: Tensor  # (R, features)
@@ -76,15 +76,15 @@ class BatchNorm:
         running_mean.lerp_(mean, self.momentum)
         running_var.lerp_(var * (n / (n - 1)), self.momentum)
         inverse_std = torch.rsqrt(var + self.eps)
-        normalised = (x - mean[:, :, None]) * inverse_std[:, :, None]
-        return torch.addcmul(bias[:, :, None], normalised, weight[:, :, None]), (normalised, inverse_std)
+        normalized = (x - mean[:, :, None]) * inverse_std[:, :, None]
+        return torch.addcmul(bias[:, :, None], normalized, weight[:, :, None]), (normalized, inverse_std)
 
     def backward(self, gradient: Tensor, tensors: Tensors, saved: Tensors) -> tuple[Tensor, Tensors]:
-        normalised, inverse_std = saved
+        normalized, inverse_std = saved
         n = gradient.shape[2]
-        by_weight, by_bias = (gradient * normalised).sum(dim=2), gradient.sum(dim=2)
+        by_weight, by_bias = (gradient * normalized).sum(dim=2), gradient.sum(dim=2)
         scale = (tensors[0] * inverse_std)[:, :, None]
-        by_input = (gradient - by_bias[:, :, None] / n - normalised * (by_weight[:, :, None] / n)) * scale
+        by_input = (gradient - by_bias[:, :, None] / n - normalized * (by_weight[:, :, None] / n)) * scale
         return by_input, (by_weight, by_bias)
 
     def evaluate(self, x: Tensor) -> Tensor:

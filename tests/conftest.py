@@ -1,57 +1,40 @@
 """Real MNIST, and the program as its users start it."""
 
-import csv
 import gc
-import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from warm import Started, Warm
 
 from mnist_mlp.base.startup import importing
+from tests.helpers.commands import IN_PROCESS, Command, Start, StartFresh, running
+from tests.helpers.hydra_config import Combinations, config_loader, sweep_config
+from tests.helpers.pages import CHROMIUM, Open, opening
+from tests.helpers.paths import DATA, ROOT
+from tests.helpers.runs import Report, Write, run_writer
+from tests.helpers.warm import Started, Warm
 
 if TYPE_CHECKING:  # else imported where it is used: the process that hands out the tests uses none of it
     import pandas as pd
     from hydra.core.config_loader import ConfigLoader
-    from omegaconf import DictConfig
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
     from mnist_mlp.data.splits import Dataset, Splits
     from mnist_mlp.report import Outcome
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("MNIST_MLP_DATA", ROOT / "data"))
-IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes where they are not the point
-NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, where nobody reads it
-SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
-SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
-MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
 LONGEST = (  # the files whose tests take most of the time, each about as long as the one after it, or longer
-    *("test_sweep", "test_docs", "test_commands", "test_page", "test_stack_jobs", "test_until"),
+    *("test_sweep", "test_docs", "test_commands", "test_page", "test_stacked_launcher", "test_sequential"),
     *("test_stack", "test_grids", "test_confirm"),
 )
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is started inherits it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-Write = Callable[..., Path]
-Report = Callable[..., "pd.DataFrame"]
-Command = Callable[..., subprocess.CompletedProcess[str]]
-Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., Started]
-StartFresh = Callable[..., subprocess.Popen[str]]
-Combinations = Callable[..., list[list[str]]]
-Open = Callable[..., "Page"]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -119,23 +102,6 @@ def loader() -> "Iterator[ConfigLoader]":
         yield made
 
 
-@contextmanager
-def config_loader() -> "Iterator[ConfigLoader]":
-    """Initialize Hydra for this project, and yield its loader."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
-
-
-def sweep_config(loader: "ConfigLoader", *arguments: str) -> "DictConfig":
-    """What Hydra makes of `python run.py -m ARGUMENTS`, before any job."""
-    from hydra.types import RunMode
-
-    return loader.load_configuration("config", list(arguments), run_mode=RunMode.MULTIRUN)
-
-
 @pytest.fixture
 def combinations(loader: "ConfigLoader") -> Combinations:
     """The jobs that the sweeper makes of `python run.py -m ARGUMENTS`."""
@@ -159,23 +125,6 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     top = tmp_path_factory.getbasetemp()
     with Warm(ROOT, (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / "warm") as process:
         yield process
-
-
-def running(run: Run, tmp_path: Path) -> Command:
-    """Runs `python ARGUMENTS`, scripts being the project's, in a fresh working directory, with MNIST at hand."""
-
-    def call(*arguments: str, status: int = 0, top: Path = ROOT) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-        done = run(
-            [str(top / a) if a in ("run.py", "report.py") else a for a in arguments],
-            cwd=tmp_path,
-            env=environment | {"MNIST_MLP_DATA": str(DATA)},
-            timeout=300,
-        )
-        assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    return call
 
 
 @pytest.fixture
@@ -272,80 +221,6 @@ def throwing(checkout: Path) -> Path:
     return checkout
 
 
-def run_writer(tmp_path: Path) -> Write:
-    """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
-    from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
-    from mnist_mlp.base.schema import SOURCES
-
-    def write(
-        init: str = "he",
-        optim: str = "adam",
-        seed: int = 0,
-        test: list[float] | None = None,
-        val: list[float] | None = None,
-        train: list[float] | None = None,
-        lr: float = 0.01,
-        status: str = "completed",
-        reason: str | None = None,
-        data: str = "mnist",
-        digest: str | None = "d" * 64,
-        optim_config: Mapping[str, Any] | None = None,
-        environment: Mapping[str, Any] | None = None,
-        data_facts: Mapping[str, Any] | None = None,
-        data_config: Mapping[str, Any] | None = None,
-        **more: Any,
-    ) -> Path:
-        test = test or [0.1, 0.5, 0.9]
-        curves = {"train": train or [a / 2 for a in test], "test": test}
-        if val != []:
-            curves["val"] = val or [a * 0.9 for a in test]
-        rows = [
-            Metrics(epoch, 10 * epoch, split, 1 - accuracy[epoch], accuracy[epoch], lr, 2.0 * epoch)
-            for epoch in range(len(test))
-            for split, accuracy in curves.items()
-        ]
-        directory = (
-            tmp_path
-            / "sweep"
-            / re.sub(r"\W", "-", f"{data}-{init}-{optim}-{lr}-{seed}-{more}-{data_config}-{len(test)}")
-        )
-        (directory / ".hydra").mkdir(parents=True)
-        with (directory / METRICS_FILE).open("w", newline="") as file:
-            csv.writer(file).writerows([Metrics._fields, *rows])
-        last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
-        config: dict[str, Any] = {
-            "seed": seed,
-            "seeds": dict.fromkeys(SOURCES),
-            "epochs": len(test) - 1,
-            "tf32": False,
-            "data": data_config or {},
-            "optim": {"lr": lr, "decay_biases": True, **(optim_config or {})},
-            "init": {"bias": "default", "bias_std": None},
-            "schedule": {"_target_": "mnist_mlp.training.schedules.constant", "warmup": 0.0},
-        }
-        for key, value in more.items():
-            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
-        summary: dict[str, Any] = {
-            "status": status,
-            "reason": reason,
-            "final": last,
-            "seconds": 2.0 * (len(test) - 1),
-            "config_hash": directory.name,
-            "ended": "2026-01-01T00:00:00+00:00",
-            "wall_seconds": 2.0 * (len(test) - 1),
-            "choices": {"data": data, "model": "mlp", "init": init, "optim": optim, "schedule": "constant"},
-            "config": config,
-            "environment": environment or {},
-            "code": {},
-            "overrides": [f"init={init}", f"optim={optim}", f"seed={seed}"],
-            "data": {"digest": digest, **(data_facts or {})},
-        }
-        (directory / RUN_FILE).write_text(json.dumps(summary))
-        return directory
-
-    return write
-
-
 @pytest.fixture
 def write_run(tmp_path: Path) -> Write:
     """Writes runs for a test of its own."""
@@ -392,31 +267,6 @@ def browser() -> "Iterator[Browser]":
         pytest.skip("needs Chromium")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-
-
-@contextmanager
-def opening(browser: "Browser") -> Iterator[Open]:
-    """Opens reports; at the end, nothing was complained of, asked for over the network or put in a dialog."""
-    complaints: list[str] = []
-    requests: list[str] = []
-    pages = []
-
-    def call(directory: Path, width: int = 1200, scheme: str = "light") -> "Page":
-        page = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()  # type: ignore[arg-type]
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((directory / "index.html").as_uri())
-        pages.append(page)
-        return page
-
-    yield call
-    for page in pages:
-        page.context.close()
-    assert complaints == []
-    assert {url.split(":")[0] for url in requests} <= {"file", "data", "blob"}
-    assert len([url for url in requests if url.startswith("file")]) == len(pages)
 
 
 @pytest.fixture

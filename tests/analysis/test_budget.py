@@ -1,0 +1,279 @@
+"""Budget curves against an enumeration of every draw, by hand, by rule, and as the report shows them."""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mnist_mlp.analysis.budget import Lead, best_of, curves, leads
+from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.load import load
+from mnist_mlp.analysis.roles import CELL, REPLICATE
+from mnist_mlp.analysis.selection import scored_runs
+from mnist_mlp.base.sweep_file import ONCE
+from mnist_mlp.report.figures import panels
+from mnist_mlp.report.figures.scales import with_errors
+from mnist_mlp.report.figures.style import appearance
+from mnist_mlp.report.text.budget import answer, as_accuracies, reading
+from tests.helpers.runs import Report, Write
+
+Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
+EXACT = 1e-12
+
+
+def tried(cells: Mapping[str, Scores]) -> pd.DataFrame:
+    """One completed run a setting, whose tuned key is called lr."""
+    rows = [(cell, lr, val, test) for cell, scores in cells.items() for lr, (val, test) in enumerate(scores)]
+    frame = pd.DataFrame(rows, columns=[CELL, "lr", "val_accuracy", "test_accuracy"])
+    return frame.assign(status="completed", validated=True, val_loss=1.0, **{REPLICATE: 0})
+
+
+def curves_of(cells: Mapping[str, Scores]) -> pd.DataFrame:
+    return curves(tried(cells), ["lr"], list(cells)).set_index([CELL, "k"])
+
+
+def draws(scores: Scores, k: int) -> list[tuple[float, float]]:
+    """Validation and test accuracy of what the report itself chooses from every draw of k settings."""
+    return _draws(tuple(scores), k)
+
+
+@cache  # as choosing takes the time
+def _draws(scores: tuple[tuple[float, float], ...], k: int) -> list[tuple[float, float]]:
+    runs = tried({"a": scores})
+    drawn = [runs.loc[list(places)] for places in combinations(range(len(scores)), k)]
+    chosen = [part[scored_runs(part, ["lr"])] for part in drawn]
+    return [(float(run["val_accuracy"].iloc[0]), float(run["test_accuracy"].iloc[0])) for run in chosen]
+
+
+def least(values: Sequence[float], share: Fraction) -> float:
+    """The smallest value that at least this share of them does not exceed."""
+    return sorted(values)[math.ceil(share * len(values)) - 1]
+
+
+ENUMERATED: dict[str, dict[str, Scores]] = {
+    "no ties": {
+        "a": [(0.91, 0.90), (0.97, 0.93), (0.50, 0.55), (0.96, 0.96), (0.80, 0.79)],
+        "b": [(0.92, 0.91), (0.95, 0.94), (0.10, 0.20), (0.94, 0.95), (0.93, 0.89)],
+    },
+    "ties everywhere": {
+        "a": [(0.9, 0.8), (0.9, 0.7), (0.0, 0.0), (0.8, 0.9), (0.8, 0.8)],
+        "b": [(0.9, 0.7), (0.8, 0.8), (0.9, 0.9), (0.0, 0.0)],
+        "c": [(0.0, 0.0), (0.9, 0.8), (0.9, 0.8), (0.8, 0.9)],
+    },
+    "unequal numbers": {
+        "a": [(0.7, 0.7), (0.8, 0.75), (0.9, 0.8)],
+        "b": [(0.6, 0.9), (0.9, 0.6), (0.8, 0.7), (0.5, 0.5), (0.7, 0.8)],
+        "c": [(0.65, 0.7), (0.7, 0.6), (0.8, 0.75), (0.6, 0.8)],
+    },
+    "all alike": {cell: [(0.9, 0.9)] * 3 for cell in "abcd"},
+}
+
+
+@pytest.mark.parametrize("name", ENUMERATED)
+def test_curves_are_those_of_every_draw(name: str) -> None:
+    cells = ENUMERATED[name]
+    table = curves_of(cells)
+    assert list(table.index) == [(cell, k) for cell, scores in cells.items() for k in range(1, len(scores) + 1)]
+    for cell, k in table.index:
+        row, taken = table.loc[(cell, k)], draws(cells[cell], k)
+        for of, values in zip(("val", "test"), zip(*taken, strict=True), strict=True):
+            assert row[f"{of}_expected"] == pytest.approx(math.fsum(values) / len(values), abs=EXACT)
+            ends = [least(values, Fraction(share, 10)) for share in (1, 9)]
+            assert [row[f"{of}_low"], row[f"{of}_high"]] == ends
+
+
+def test_three_settings_by_hand() -> None:
+    # a's preference, worst first: 0.5, 0.8, 0.9. Of two, the best is the second in one draw of three, the third in two.
+    table = curves_of({"a": [(0.8, 0.7), (0.5, 0.6), (0.9, 0.5)], "b": [(0.2, 0.3), (0.3, 0.55), (0.4, 0.65)]})
+    a, b = table.loc["a"], table.loc["b"]
+    assert a["val_expected"].tolist() == pytest.approx([2.2 / 3, 2.6 / 3, 0.9])
+    assert a["test_expected"].tolist() == pytest.approx([0.6, 1.7 / 3, 0.5])
+    assert b["test_expected"].tolist() == pytest.approx([0.5, 1.85 / 3, 0.65])
+    assert a[["test_low", "test_high"]].to_numpy().tolist() == [[0.5, 0.7], [0.5, 0.7], [0.5, 0.5]]
+
+
+def test_ends_are_of_nine_draws_in_ten() -> None:
+    scores = [(level / 100, level / 100) for level in range(10)]  # of ten, one is the lowest tenth exactly
+    table = curves_of({"a": scores, "b": scores}).loc["a"]
+    assert table[["val_low", "val_high"]].to_numpy().tolist()[0] == [0.0, 0.08]
+    assert table[["val_low", "val_high"]].to_numpy().tolist()[-1] == [0.09, 0.09]
+
+
+accuracies = st.integers(0, 8).map(lambda eighths: eighths / 8)
+some_cells = st.lists(st.lists(st.tuples(accuracies, accuracies), min_size=3, max_size=12), min_size=2, max_size=6)
+
+
+@settings(deadline=None, max_examples=20)
+@given(some_cells)
+@example([[(0.0, 0.0)] * 3] * 5)
+def test_curves_keep_their_rules(cells: list[list[tuple[float, float]]]) -> None:
+    named = {f"c{number}": scores for number, scores in enumerate(cells)}
+    runs = tried(named)
+    table, chosen = curves_of(named), runs[scored_runs(runs, ["lr"])].set_index(CELL)
+    for cell, scores in named.items():
+        curve, means = table.loc[cell], np.mean(scores, axis=0)
+        assert curve[["val_expected", "test_expected"]].iloc[0].tolist() == pytest.approx(means.tolist())
+        assert np.diff(curve["val_expected"].to_numpy()).min() >= -EXACT
+        for of in ("val", "test"):  # with all settings there is one draw: what the report shows
+            end = curve[[f"{of}_expected", f"{of}_low", f"{of}_high"]].iloc[-1]
+            assert end.tolist() == [chosen.loc[cell, f"{of}_accuracy"]] * 3
+            assert (curve[f"{of}_high"] - curve[f"{of}_low"] >= 0).all()
+    ahead = leads(table.reset_index())
+    assert [lead.first for lead in ahead] == [1, *(lead.last + 1 for lead in ahead[:-1])]
+    assert ahead[-1].last == min(map(len, cells))
+    assert all(one.cell != other.cell for one, other in pairwise(ahead))
+
+
+def test_thousands_of_settings_are_no_trouble() -> None:
+    masses: Iterator[np.ndarray] = best_of(4000)
+    for k, mass in enumerate(masses, start=1):
+        assert mass.sum() == pytest.approx(1, abs=1e-10)
+        # The best of k numbers out of 1, 2, …, N is k (N + 1) / (k + 1) on average.
+        assert mass @ np.arange(1, 4001) == pytest.approx(k * 4001 / (k + 1), rel=1e-10)
+
+
+def test_a_setting_is_its_mean_with_divergences_as_zero_and_without_failures() -> None:
+    runs = tried({"a": [(0.9, 0.8)] * 4, "b": [(0.5, 0.5)] * 3})
+    more = tried({"a": [(0.7, 0.6)] * 4}).assign(replicate=1, status=["completed", "diverged", "failed", "completed"])
+    runs.loc[3, "status"] = more.loc[3, "status"] = "failed"
+    table = curves(pd.concat([runs, more], ignore_index=True), ["lr"], ["b", "a"], ONCE)
+    assert table[CELL].tolist() == ["b"] * 3 + ["a"] * 3  # the fourth setting of a can be had again
+    first = table[table["k"] == 1].iloc[1]
+    assert first["val_expected"] == pytest.approx((0.8 + 0.45 + 0.9) / 3)
+    assert first["test_expected"] == pytest.approx((0.7 + 0.4 + 0.8) / 3)
+
+
+def test_equal_means_are_level_whatever_their_rounding() -> None:
+    table = curves_of({"b": [(0.5, 0.3)] * 3, "a": [(0.5, 0.1 + 0.2)] * 3})
+    assert leads(table.reset_index()) == [Lead("b", 1, 3)]
+
+
+def test_two_cells_of_three_settings_are_the_least() -> None:
+    three, two = [(0.9, 0.9), (0.8, 0.8), (0.7, 0.7)], [(0.9, 0.9), (0.8, 0.8)]
+    assert curves_of({"a": three, "b": two}).empty
+    assert curves(tried({"a": three, "b": three}), [], ["a", "b"]).empty
+    assert set(curves_of({"a": three, "b": two, "c": three}).index.get_level_values(CELL)) == {"a", "c"}
+
+
+def test_where_the_winner_changes() -> None:
+    table = pd.DataFrame(
+        {
+            CELL: ["a"] * 5 + ["b"] * 4,
+            "k": [1, 2, 3, 4, 5, 1, 2, 3, 4],
+            "test_expected": [0.5, 0.7, 0.8, 0.9, 0.0, 0.6, 0.7, 0.7, 1.0],
+        }
+    )
+    assert leads(table) == [Lead("b", 1, 2), Lead("a", 3, 3), Lead("b", 4, 4)]
+    assert leads(table[table["k"] == 2]) == [Lead("a", 2, 2)]  # level: the first
+    assert leads(table[table["k"] == 2].iloc[::-1]) == [Lead("b", 2, 2)]
+
+
+def write_tuned(write_run: Write) -> None:
+    """Adam is good at any rate; SGD is better at one, diverges at another, and is rarely lucky with few settings."""
+    for lr, test in ((0.001, 0.93), (0.01, 0.94), (0.1, 0.92)):
+        write_run(optim="adam", lr=lr, test=[0.1, test])
+    write_run(optim="sgd", lr=0.1, test=[0.1, 0.97])
+    write_run(optim="sgd", lr=0.01, test=[0.1, 0.9])
+    write_run(optim="sgd", lr=1.0, test=[0.1], epochs=1, status="diverged", reason="nan")
+
+
+def compared(tmp_path: Path) -> Comparison:
+    return compare(load([tmp_path / "sweep"]), target=0.9)
+
+
+EXPECTED = {"adam": [0.93, (0.93 + 2 * 0.94) / 3, 0.94], "sgd": [1.87 / 3, (0.9 + 2 * 0.97) / 3, 0.97]}
+
+
+def test_a_report_says_with_how_many_settings_which_cell_is_ahead(
+    write_run: Write, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tuned(write_run)
+    report()
+    sentence = (
+        "Which cell is ahead depends on how many configurations are tried: by expected test accuracy, he / adam with "
+        "1, he / sgd with 2 or 3. "
+    )
+    text, page = ((tmp_path / "report" / name).read_text() for name in ("report.md", "index.html"))
+    assert sentence in capsys.readouterr().out
+    assert sentence in text
+    assert "whether a lead is more than chance over seeds is not tested" in text
+    assert "Band: the middle 80% of the draws of all seeds" in text
+    assert "![Expected test error against the number of settings tried for 2 cells.](figures/budget.png)" in text
+    assert "- Budget curves: k of a cell's configurations are drawn without replacement" in text
+    assert '<a href="budget.csv">' in page
+    assert (tmp_path / "report/figures/budget.svg").exists()
+    table = pd.read_csv(tmp_path / "report" / "budget.csv")
+    ends = [f"{of}_{what}" for of in ("val", "test") for what in ("expected", "low", "high")]
+    assert list(table.columns) == ["init", "optim", "k", *ends]
+    assert table["optim"].tolist() == ["sgd"] * 3 + ["adam"] * 3  # in the order of the leaderboard
+    assert table["test_expected"].tolist() == pytest.approx(EXPECTED["sgd"] + EXPECTED["adam"])
+    assert table["val_expected"].tolist() == pytest.approx([0.9 * value for value in table["test_expected"]])
+
+
+def test_the_figure_shows_expected_errors(write_run: Write, tmp_path: Path) -> None:
+    write_tuned(write_run)
+    comparison = compared(tmp_path)
+    table = with_errors(as_accuracies(comparison), 1e-4)
+    (ax,) = panels.budget(table, appearance(comparison.summary, comparison.by)).axes
+    lines = sorted(np.asarray(line.get_xydata()).tolist() for line in ax.lines)
+    errors = [[[k, 1 - value] for k, value in enumerate(EXPECTED[optim], start=1)] for optim in ("adam", "sgd")]
+    assert lines == [pytest.approx(np.array(curve)) for curve in errors]
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlim()) == ("log", "log", (1, 3))
+    low, high = zip(*(band.get_paths()[0].get_extents().get_points()[:, 1] for band in ax.collections[1:]), strict=True)
+    assert sorted(low) == pytest.approx([0.03, 0.06])
+    assert sorted(high) == pytest.approx([0.08, 1])
+
+
+def test_without_a_change_or_a_curve_there_is_no_sentence(write_run: Write, tmp_path: Path) -> None:
+    for lr in (0.001, 0.01):
+        for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
+            write_run(optim=optim, lr=lr, test=[0.1, 0.9 - worse - lr])
+    assert compared(tmp_path).budget.empty
+    assert answer(compared(tmp_path)) == ""
+    for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
+        write_run(optim=optim, lr=0.1, test=[0.1, 0.9 - worse])
+    assert leads(compared(tmp_path).budget) == [Lead("he / adam", 1, 3)]
+    assert answer(compared(tmp_path)) == ""
+
+
+def test_cells_without_a_curve_are_counted_in_words(write_run: Write, tmp_path: Path) -> None:
+    write_tuned(write_run)
+    write_run(optim="nag", test=[0.1, 0.99])
+    assert answer(compared(tmp_path)).startswith(
+        "Of the 2 cells with at least 3 configurations, which is ahead depends on"
+    )
+    assert reading(compared(tmp_path)).endswith(" 1 cell with fewer than 3 configurations left out.")
+
+
+def test_a_table_of_curves_is_there_only_with_curves(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+    write_tuned(write_run)
+    write_run(data="digits", digest="e" * 64)
+    summarise()
+    table = pd.read_csv(tmp_path / "report/budget.csv")
+    assert table.columns[0] == "data"
+    assert table["data"].tolist() == ["mnist"] * 6
+    shutil.rmtree(next((tmp_path / "sweep").glob("*adam-0-1-*")))
+    summarise()
+    assert not (tmp_path / "report/budget.csv").exists()
+    (tmp_path / "report/budget.csv").write_text("month,euros\n")  # somebody's own
+    summarise()
+    assert (tmp_path / "report/budget.csv").read_text() == "month,euros\n"
+
+
+def test_without_validation_the_columns_are_of_training(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+    for optim in ("adam", "sgd"):
+        for lr in (0.001, 0.01, 0.1):
+            write_run(optim=optim, lr=lr, test=[0.1, 0.9], train=[0.1, 0.5 + lr], val=[])
+    summarise()
+    table = pd.read_csv(tmp_path / "report/budget.csv")
+    assert list(table.columns[3:6]) == ["train_expected", "train_low", "train_high"]
+    assert table["train_expected"][0] == pytest.approx(0.5 + 0.111 / 3)

@@ -1,0 +1,642 @@
+"""Seeds until it is decided: levels, verdicts by looks, which cells get seeds, and the sweep that does so."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import ndtri
+
+from mnist_mlp.analysis.looks import judge_looks, look_at, schedule
+from mnist_mlp.app import records
+from mnist_mlp.app.sequential import check_same_jobs, read
+from mnist_mlp.app.state import Request, state_of
+from mnist_mlp.app.sweep import check
+from mnist_mlp.base.choices import CHOICES_FILE
+from mnist_mlp.base.errors import ConfigError, UserError
+from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
+from mnist_mlp.report import compared, report_on
+from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.method import method
+from mnist_mlp.report.text.verdicts import in_full
+from mnist_mlp.stats import alpha_spending
+from mnist_mlp.stats.alpha_spending import levels, spent
+from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.sweeps.jobs import Job
+from tests.helpers.commands import IN_PROCESS, NO_REPORT, SMALLER, Command
+from tests.helpers.runs import Write
+from tests.helpers.sweeping import planning, requested, state_by_disk, swept, write_results
+
+UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
+LEVEL = 0.01
+SIX, NINE, TWENTY = (
+    SequentialPlan(margin=None, max_seeds=most, batch=batch) for most, batch in ((6, 3), (9, 2), (20, 5))
+)
+
+
+def looks_of(plan: SequentialPlan, given: Sequence[int], jobs: Sequence[str], looks: Sequence[Look]) -> Looks:
+    return Looks(plan=plan, given=given, jobs=jobs, looks=looks)
+
+
+@pytest.mark.parametrize(
+    ("shares", "bounds"),
+    [
+        # Five looks at equal distances, two-sided 5 %: the bounds that every program for this prints.
+        ((0.2, 0.4, 0.6, 0.8, 1), (4.877, 3.357, 2.680, 2.290, 2.031)),
+        ((1,), (1.960,)),
+    ],
+)
+def test_levels_are_those_of_lan_and_demets(shares: Sequence[float], bounds: Sequence[float]) -> None:
+    assert [-ndtri(level / 2) for level in levels(shares, 0.05)] == pytest.approx(bounds, abs=5e-4)
+
+
+@pytest.mark.parametrize(("looks", "tests"), [(10, 1), (4, 6), (46, 1)])
+def test_all_looks_together_spend_what_one_would(looks: int, tests: int) -> None:
+    shares = [0.1 + 0.9 * look / (looks - 1) for look in range(looks)]
+    steps = np.random.default_rng(0).normal(size=(40_000, looks)) * np.sqrt(np.diff(shares, prepend=0))
+    z = np.abs(steps.cumsum(axis=1)) / np.sqrt(shares)
+    bounds = -ndtri(np.asarray(levels(shares, 0.2, tests), dtype=float) / 2)
+    for look in {0, looks // 2, looks - 1}:
+        expected = 1 - (1 - spent(shares[look], 0.2)) ** (1 / tests)
+        crossed = (z[:, : look + 1] > bounds[: look + 1]).any(axis=1).mean()
+        assert crossed == pytest.approx(expected, abs=4 * np.sqrt(expected / len(z)))
+
+
+def test_tests_that_share_a_look_are_corrected_as_sidak_does() -> None:
+    assert levels([1], 0.05, 6) == pytest.approx([1 - 0.95 ** (1 / 6)])
+
+
+def test_levels_of_many_looks_are_those_of_a_finer_integration(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = [seeds / 150 for seeds in range(3, 151)]
+    usual = levels(shares, 0.05)
+    monkeypatch.setattr(alpha_spending, "SPACING", 2 * alpha_spending.SPACING)
+    assert usual == pytest.approx(levels(shares, 0.05), rel=1e-6)
+
+
+def test_the_strictest_look_has_a_level() -> None:
+    level = levels([k / 1000 for k in (3, 4, 1000)], 0.05)[0]
+    assert 0 < level < 1e-30
+    pairs, _ = compare_pairs(
+        scores(a=NOISE, b=NOISE[::-1], c=NOISE[1:] + NOISE[:1], d=[1 + n for n in NOISE]), 10_000, level=level
+    )
+    assert np.isfinite(pairs[["ci_low", "ci_high", "p_corrected"]]).all(axis=None)
+
+
+def test_looks_begin_with_what_is_given_and_end_with_the_most() -> None:
+    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=50, batch=5), 5, 2)] == list(
+        range(5, 51, 5)
+    )
+    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=5, batch=1), 1, 2)] == [3, 4, 5]
+    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=7, batch=10), 2, 2)] == [7]
+    # Of three cells, each of three pairs gets its share of what two cells have for one.
+    one, three = (np.array([level for _, level in schedule(TWENTY, 5, cells)]) for cells in (2, 3))
+    assert one[-1] / 4 < three[-1] < one[-1] / 2
+
+
+def scores(**cells: Sequence[float]) -> pd.DataFrame:
+    """Accuracies in points above 90 %; fewer seeds than others have are the first ones."""
+    longest = max(map(len, cells.values()))
+    rows = {cell: [*(0.9 + value / 100 for value in of), *[np.nan] * (longest - len(of))] for cell, of in cells.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def look(seeds: int, level: float = LEVEL, cells: Sequence[str] = ("a", "b")) -> Look:
+    return Look(list(range(seeds)), level, cells, "", {})
+
+
+NOISE = (0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08)
+
+
+def test_a_pair_stays_as_it_was_decided() -> None:
+    first = [3 + noise for noise in NOISE[:4]]
+    table = scores(a=[*first, *[-3 + noise for noise in NOISE[4:]]], b=[0.0] * 8)
+    assert compare_pairs(table)[0]["verdict"].tolist() != ["better"]
+    pairs, judged = judge_looks(table, [look(4), look(8)])
+    assert (pairs["verdict"].tolist(), pairs["n"].tolist(), judged) == (["better"], [4], 2)
+    assert pairs["difference"].tolist() == pytest.approx([0.03])
+    pairs, _ = judge_looks(table, [look(4, 1e-9), look(8)])
+    assert pairs["n"].tolist() == [8]
+    assert pairs["verdict"].tolist() == ["inconclusive"]
+
+
+def test_a_pair_is_judged_at_the_level_of_the_look() -> None:
+    table = scores(a=[0.2 + noise for noise in NOISE], b=[0.0] * 8)
+    (p,) = compare_pairs(table)[0]["p"]
+    for level, verdict in ((p * 1.01, "better"), (p * 0.99, "inconclusive")):
+        pairs, _ = judge_looks(table, [look(8, level)])
+        assert pairs["verdict"].tolist() == [verdict]
+        assert (pairs["p_corrected"] < 0.05).tolist() == [verdict == "better"]
+        assert (pairs["ci_low"] > 0).tolist() == [verdict == "better"]
+
+
+def test_seeds_that_one_of_two_lacks_are_no_look_at_them() -> None:
+    table = scores(a=[1 + 10 * noise for noise in NOISE], b=[0.0] * 4)
+    strict, lax = judge_looks(table, [look(4, 1e-9), look(8, 0.9)])[0], judge_looks(table, [look(4, 0.9)])[0]
+    assert strict[["verdict", "n"]].to_numpy().tolist() == [["inconclusive", 4]]
+    assert lax["verdict"].tolist() == ["better"]
+
+
+def test_a_chance_tie_is_measured_by_the_images() -> None:
+    table = scores(a=[0.0] * 8, b=[2.0] * 8)
+    assert judge_looks(table, [look(8)])[0]["reason"].tolist() == ["no variance"]
+    assert judge_looks(table, [look(8)], images=10_000)[0]["verdict"].tolist() == ["worse"]
+    found, on, _ = look_at(table, look(8), None, images=10_000)
+    assert (found.best, found.left, on) == ("b", {"a": "worse"}, [])
+
+
+def test_all_pairs_of_cells_share_a_level() -> None:
+    assert [level for _, level in schedule(TWENTY, 5, 4)] == levels([0.25, 0.5, 0.75, 1], 0.05, 6)
+
+
+def test_equivalent_is_what_lies_within_the_margin() -> None:
+    table = scores(a=NOISE, b=[0.0] * 8)
+    pairs, _ = judge_looks(table, [look(8)])
+    assert pairs["verdict"].tolist() == ["inconclusive"]
+    farthest = float(max(-pairs["ci_low"].min(), pairs["ci_high"].max()))
+    for margin, verdict in (
+        (farthest * 1.001, "equivalent"),
+        (farthest * 0.999, "inconclusive"),
+    ):
+        assert judge_looks(table, [look(8)], margin=margin)[0]["verdict"].tolist() == [verdict]
+    real = scores(a=[1 + noise for noise in NOISE], b=[0.0] * 8)
+    assert judge_looks(real, [look(8)], margin=0.5)[0]["verdict"].tolist() == ["better"]  # however small
+
+
+def test_all_but_what_is_worse_go_on_while_anything_is_open() -> None:
+    table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
+    found, on, told = look_at(table, look(8, cells=("a", "b", "c")), None, 10_000)
+    assert (found.best, found.left, on) == ("a", {"c": "worse"}, ["a", "b"])
+    # What has left keeps its verdicts, whatever follows; the best is one of those in play.
+    later = scores(a=[*[0.05] * 8, -0.5, -0.5], b=[*NOISE, 0.1, 0.1], c=[9.0] * 10)
+    found, on, told = look_at(later, look(10, cells=("a", "b")), told, 10_000)
+    assert (found.best, on) == ("b", ["a", "b"])
+    verdicts = told.set_index(["a", "b"])["verdict"]
+    assert (verdicts["a", "c"], verdicts["b", "c"]) == ("better", "better")
+    # What is equivalent to the best may yet be the best: it goes on as long as there is another.
+    wide = scores(a=NOISE, b=NOISE[::-1], c=[30 * noise for noise in NOISE])
+    found, on, _ = look_at(wide, look(8, cells=("a", "b", "c")), None, 10_000, margin=0.01)
+    assert (found.left, on) == ({}, ["a", "b", "c"])
+    found, on, _ = look_at(scores(a=NOISE, b=NOISE[::-1]), look(8), None, 10_000, margin=0.05)
+    assert (found.left, on) == ({}, [])
+    # Without any noise nothing can be told, and so nothing is decided.
+    found, on, told = look_at(scores(a=[1.0] * 8, b=[0.0] * 8), look(8), None)
+    assert told["reason"].eq("no variance").all()
+    assert (found.left, on) == ({}, ["a", "b"])
+
+
+def test_a_look_is_at_its_own_seeds() -> None:
+    table = scores(a=[*NOISE[:4], 5, 5, 5, 5], b=[1 + noise for noise in NOISE[3::-1]] + [0.0] * 4)
+    assert look_at(table, look(4), None, 10_000)[0].best == "b"
+    assert look_at(table, look(8), None, 10_000)[0].best == "a"
+
+
+def test_only_cells_in_play_are_judged() -> None:
+    table = scores(a=[0.3 + noise for noise in NOISE], b=[0.0] * 8, c=[0.1 - noise for noise in NOISE])
+    pairs, judged = judge_looks(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
+    assert judged == 3  # whatever has left since
+    assert pairs.set_index(["a", "b"])["n"].to_dict() == {("a", "b"): 8, ("a", "c"): 4, ("b", "c"): 4}
+
+
+def noisy(job: Job) -> float:
+    """A higher learning rate is better; the optimizers are too much alike to be told apart."""
+    is_sgd = job.choices["optim"] == "sgd"
+    return float(0.8 + job.config["optim"]["lr"] / 10 + NOISE[job.config["seed"] % 8] * (1 + is_sgd) / 100)
+
+
+def test_state_adds_seeds_that_the_search_did_not_use_and_writes_nothing(tmp_path: Path) -> None:
+    search = [[*job, f"optim.lr={lr}", "seeds.weights=8"] for job in TWO for lr in (0.1, 0.2)]
+    with planning(tmp_path) as plan:
+        request = requested(tmp_path, plan, search, {"seed": [5, 6, 7]}, NINE, ONCE)
+        for phase in (SEARCH, CONFIRM):
+            write_results(state_by_disk(request).phases[phase], noisy)
+        state = state_by_disk(request)
+        assert {job.config["seed"] for job in state.phases[SEQUENTIAL]} == {9, 10}  # the search has had 8
+    assert all(path.is_dir() for path in tmp_path.iterdir())  # of the jobs
+    assert state.choices is not None
+    confirmed = [job for of in state.choices.values() for one in of.values() for job in one.confirmed.values()]
+    assert sorted(confirmed) == sorted(job.directory.name for job in state.jobs if job not in request.search)
+
+
+def test_check_same_jobs_after_an_analysis_refuses_other_configurations(tmp_path: Path) -> None:
+    anew = {"seed": [5, 6, 7]}
+    with planning(tmp_path) as plan:
+        before, now = (
+            plan([[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for seed in anew["seed"]])
+            for lr in (0.1, 0.2)
+        )
+        taken = Look(anew["seed"], LEVEL, ("he / adam", "he / sgd"), "", {})
+        write_looks(tmp_path, looks_of(NINE, anew["seed"], [job.directory.name for job in before], [taken]))
+        check_same_jobs(tmp_path, before)
+        with pytest.raises(UserError, match=r"6 jobs are others than those that were looked at, .* he_.*_lr0\.2_"):
+            check_same_jobs(tmp_path, now)
+
+
+def test_sweep_with_jobs_without_result_takes_no_look_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = [[*job, f"seed={seed}"] for job in TWO for seed in range(3)]
+    search = [[*job, f"optim.lr={lr}", "seed=5"] for job in TWO for lr in (0.1, 0.2)]
+    for name, overrides, confirmation, expected in (
+        ("plain", jobs, {}, "6 jobs have no result; no look is taken before they have"),
+        (
+            "search",
+            search,
+            {"seed": [0, 1]},
+            "4 jobs of the search have no result; nothing is selected before they have",
+        ),
+    ):
+        with planning(tmp_path / name) as plan:
+            swept(requested(tmp_path / name, plan, overrides, confirmation, NINE, ONCE), lambda job: None)
+        assert expected in caplog.text
+        assert "To go on: " in caplog.text
+    assert read_looks(tmp_path / "plain" / LOOKS_FILE).looks == []  # from now on no report tests without an analysis
+    assert not (tmp_path / "search" / LOOKS_FILE).exists()
+    assert not (tmp_path / "search" / CHOICES_FILE).exists()
+
+
+def test_report_before_the_first_analysis_tests_nothing(tmp_path: Path) -> None:
+    with planning(tmp_path) as plan:
+        request = requested(tmp_path, plan, [[*job, f"seed={seed}"] for job in TWO for seed in range(3)], {}, NINE)
+        write_results(request.search, lambda job: 0.9 + (job.config["seed"] / 99 if is_sgd(job) else -0.5))
+        assert compared([tmp_path])[1]["digits"].pairs["verdict"].tolist() == ["better"]
+        looks = looks_of(NINE, [0, 1, 2], [job.directory.name for job in request.search], [])
+        write_looks(tmp_path, looks)
+        assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
+        (tmp_path / LOOKS_FILE).unlink()  # as after a kill between two files
+        records.write(request, state_of(request, lambda jobs: False), "a command")
+        (tmp_path / LOOKS_FILE).unlink()
+        assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
+
+
+def is_sgd(job: Job) -> bool:
+    return job.choices["optim"] == "sgd"
+
+
+class Killed(BaseException):
+    """As by kill -9: nothing of the sweep goes on."""
+
+
+@pytest.mark.parametrize(("select", "confirmation"), [(EACH, True), (ONCE, {"seed": [5, 6, 7]})])
+def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(
+    tmp_path: Path, select: str, confirmation: Any
+) -> None:
+    """Searched, confirmed and with added seeds; killed after every third result, in whatever phase that is."""
+    search = [[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for lr in (0.1, 0.2) for seed in (0, 1)]
+
+    def swept_until_killed(request: Request, results: int) -> bool:
+        left = iter(range(results))
+
+        def result(job: Job) -> float:
+            if next(left, None) is None:
+                raise Killed
+            return noisy(job)
+
+        with suppress(Killed):
+            swept(request, result)
+            return False
+        return True
+
+    found, kills = [], 0
+    for top, results in ((tmp_path / "undisturbed", 10**6), (tmp_path / "killed", 3)):
+        with planning(top) as plan:
+            request = requested(top, plan, search, confirmation, replace(NINE, max_seeds=5, batch=1), select)
+            while swept_until_killed(request, results):
+                kills += 1
+        runs = sorted(path.parent.name for path in top.glob(f"*/{RUN_FILE}"))
+        found.append({path.name: json.loads(path.read_text()) for path in top.glob("*.json")} | {"runs": runs})
+    undisturbed, killed = found
+    assert killed == undisturbed
+    assert kills >= 5
+    assert {SWEEP_FILE, CHOICES_FILE, LOOKS_FILE} < killed.keys()
+    assert killed[SWEEP_FILE]["phases"].keys() == {SEARCH, CONFIRM, SEQUENTIAL}
+    assert sum(map(len, killed[SWEEP_FILE]["phases"].values())) == len(killed["runs"])
+    assert len(killed[LOOKS_FILE]["looks"]) == 3
+    selections = killed[CHOICES_FILE]["he / adam"]
+    assert list(selections) == (["0", "1", "2", "3", "4"] if select == EACH else ["all"])
+    assert sum(len(one["confirmed"]) for one in selections.values()) == 5
+
+
+def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
+    usual, turned = (compared([looked], by=by)[1]["mnist"] for by in (["init", "optim"], ["optim", "init"]))
+    assert turned.pairs["verdict"].tolist() == usual.pairs["verdict"].tolist()
+    assert turned.pairs["a"].tolist()[0] == "adam / lecun"
+
+
+def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) -> None:
+    arguments = (
+        "-m",
+        "optim=adam,sgd",
+        "optim.lr=1e-4,1e-2",
+        "seed=12",
+        "epochs=1",
+        *SMALLER,
+        IN_PROCESS,
+        "hydra.sweeper.select=once",
+    )
+    confirm = "hydra.sweeper.confirm={seed:[10,11],epochs:1}"
+    done = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here").stdout
+    here = tmp_path / "multirun/here"
+    found = read_looks(here / LOOKS_FILE)
+    assert list(found.looks[0].seeds) == [10, 11, 13, 14]  # the search has had 12
+    assert [len(of.seeds) for of in found.looks] == [4, 6, 7][: len(found.looks)]
+    assert [of.level for of in found.looks] == pytest.approx(
+        [level for _, level in schedule(SequentialPlan(margin=None, max_seeds=7, batch=2), 2, 2)][: len(found.looks)]
+    )
+    for before, after in zip(found.looks, found.looks[1:], strict=False):
+        assert set(before.cells) - set(after.cells) == set(before.left)
+    assert re.findall(r"look at (\d+) seeds", done) == [str(len(of.seeds)) for of in found.looks]
+    made: dict[str, list[int]] = {}
+    for job in found.jobs:
+        run = json.loads((here / job / RUN_FILE).read_text())
+        made.setdefault(f"{run['choices']['init']} / {run['choices']['optim']}", []).append(run["config"]["seed"])
+    for cell, seeds in made.items():
+        assert sorted(seeds) == list([of for of in found.looks if cell in of.cells][-1].seeds)
+    choices = json.loads((here / CHOICES_FILE).read_text())
+    assert sorted(job for of in choices.values() for job in of["all"]["confirmed"].values()) == sorted(found.jobs)
+    summary = pd.read_csv(tmp_path / "reports/here/summary.csv").set_index("optim")
+    assert {f"he / {optim}": n for optim, n in summary["n"].items()} == {cell: len(of) for cell, of in made.items()}
+    assert "Seeds were added to all cells but those that are worse" in (tmp_path / "reports/here/report.md").read_text()
+    # Killed in the middle of a batch, it goes on to the same end.
+    last = {name: (here / name).read_text() for name in (LOOKS_FILE, CHOICES_FILE)}
+    early = [job for job in found.jobs if json.loads((here / job / RUN_FILE).read_text())["config"]["seed"] < 15]
+    (here / found.jobs[-1] / RUN_FILE).unlink()
+    write_looks(here, replace(found, jobs=early, looks=found.looks[:1]))
+    again = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here", NO_REPORT).stdout
+    assert {name: (here / name).read_text() for name in last} == last
+    assert [int(n) for n in re.findall(r"(\d+) to do", again)].count(1) == 1
+
+
+SETTINGS = {"until_decided": True, "max_seeds": 50, "batch": 5, "margin": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"until_decided": "yes"}, "until_decided=yes: allowed are true, false"),
+        ({"max_seeds": 0}, "max_seeds=0: allowed are whole numbers from 1 to 1,000"),
+        ({"max_seeds": 10**9}, "max_seeds=1000000000: allowed are whole numbers from 1 to 1,000"),
+        ({"batch": 2.5}, "batch=2.5: allowed are whole numbers"),
+        ({"margin": 0}, "margin=0: allowed are null and percentage points, greater than 0"),
+        ({"margin": "wide"}, "margin=wide: allowed are null and percentage points"),
+        ({"margin": 1, "until_decided": False}, "allowed with it is hydra.sweeper.until_decided=true"),
+    ],
+)
+def test_settings_that_are_none_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read(SETTINGS | given)
+
+
+def test_settings_are_read() -> None:
+    assert read(SETTINGS | {"margin": 0.5}) == SequentialPlan(margin=0.005, max_seeds=50, batch=5)
+    assert read(SETTINGS | {"until_decided": False}) is None
+
+
+TWO = (["optim=adam"], ["optim=sgd"])
+
+
+@pytest.mark.parametrize(
+    ("jobs", "sequential", "words"),
+    [
+        ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], NINE, "several settings in a cell"),
+        ([["seed=0"], ["seed=1"]], NINE, "cells=1; allowed are 2 to 150"),
+        ([[*job, f"seeds.weights={n}"] for job in TWO for n in (3, 4)], NINE, "seeds.weights varies: further seeds"),
+        ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], NINE, "epochs takes several values"),
+        (
+            [[*job, f"seed={n}"] for job in TWO for n in range(4)],
+            SequentialPlan(margin=None, max_seeds=4, batch=2),
+            "allowed are 5 and more",
+        ),
+        (
+            TWO,
+            SequentialPlan(margin=None, max_seeds=2, batch=2),
+            "max_seeds=2: each cell is given 1 to begin with; allowed are 3 and more",
+        ),
+        (
+            TWO,
+            SequentialPlan(margin=0.003, max_seeds=9, batch=2),
+            "margin=0.3: less than one of 299 test images; allowed are 0.3345 points and more",
+        ),
+    ],
+)
+def test_what_cannot_be_decided_is_said_before_training(
+    tmp_path: Path, jobs: Sequence[Sequence[str]], sequential: SequentialPlan, words: str
+) -> None:
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)) as caught:
+        check(requested(tmp_path, plan, jobs, {}, sequential), force=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_over_data_sets_is_not_one_to_decide(tmp_path: Path) -> None:
+    with planning(tmp_path) as plan:
+        jobs = plan(TWO)
+        others = [replace(job, choices={**job.choices, "data": "mnist"}) for job in jobs]
+        with pytest.raises(UserError, match="data takes several values; allowed is a sweep on the same terms"):
+            check(replace(requested(tmp_path, plan, TWO, {}, NINE), search=[*jobs, *others]), force=False)
+
+
+def test_a_margin_of_one_image_is_wide_enough(tmp_path: Path) -> None:
+    with planning(tmp_path) as plan:
+        jobs = [replace(job, test_images=300) for job in plan(TWO)]
+        until = read(SETTINGS | {"margin": 100 / 300})  # a third, which no number has exactly
+        check(replace(requested(tmp_path, plan, TWO, {}, until), search=jobs), force=False)
+
+
+@pytest.mark.parametrize(
+    ("confirmation", "words"),
+    [
+        ({"seed": [5, 6, 7, 8]}, "max_seeds=4: each cell is given 4 to begin with; allowed are 5 and more"),
+        ({"seed": [5, 6], "seeds.weights": [1]}, "seeds.weights=[1]: expected one seed"),
+    ],
+)
+def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
+    tmp_path: Path, confirmation: dict[str, list[int]], words: str
+) -> None:
+    jobs = [[*job, f"optim.lr={lr}"] for job in TWO for lr in (0.1, 0.2)]
+    sequential = SequentialPlan(margin=None, max_seeds=4, batch=2)
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)):
+        check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
+
+
+def test_check_after_an_analysis_refuses_another_plan(tmp_path: Path) -> None:
+    same = replace(NINE, margin=0.005)
+    more, wider = replace(same, max_seeds=12), replace(same, margin=0.01)
+    with planning(tmp_path) as plan:
+
+        def checked(
+            jobs: Sequence[Sequence[str]], sequential: SequentialPlan | None, **confirmation: Sequence[int]
+        ) -> None:
+            check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
+
+        here = [job.directory.name for job in plan(TWO)]
+        write_looks(tmp_path, looks_of(same, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))
+        checked(TWO, same)
+        two_seeds = [[*job, f"seed={n}"] for job in TWO for n in (0, 1)]
+        cells = "cells=he / adam, he / radam, he / sgd: .* looked at with he / adam, he / sgd"
+        for others, sequential, words in (
+            (TWO, more, "max_seeds=12: .* looked at with 9"),
+            (TWO, replace(same, batch=3), "batch=3: .* looked at with 2"),
+            (TWO, wider, "margin=1.0: .* looked at with 0.5"),
+            (two_seeds, same, r"seed=\[0, 1\]: .* looked at with \[0\]"),
+            ([*TWO, ["optim=radam"]], same, cells),
+            (
+                [[*job, "epochs=3"] for job in TWO],
+                same,
+                "2 jobs are others than those that were looked at, such as he_",
+            ),
+            (TWO, None, "until it was decided; allowed is hydra.sweeper.until_decided=true again"),
+        ):
+            with pytest.raises(UserError, match=words):
+                checked(others, sequential)
+        taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
+        write_looks(tmp_path, looks_of(NINE, [5, 6], here, [taken]))
+        searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
+        with pytest.raises(UserError, match=r"\[5, 6, 8, 9\]: .* looked at with \[5, 6, 7, 8\]"):  # 7 has chosen
+            checked(searched, NINE, seed=[5, 6])
+        write_looks(tmp_path, looks_of(NINE, [0], [], []))  # before the first look, too
+        with pytest.raises(UserError, match=r"max_seeds=12: .* looked at with 9"):
+            checked(TWO, replace(NINE, max_seeds=12))
+        (tmp_path / LOOKS_FILE).write_text("{}")
+        with pytest.raises(UserError, match=r"looks.json: not one of this project's .* allowed is to remove it"):
+            checked(TWO, same)
+
+
+@pytest.fixture
+def looked(write_run: Write, tmp_path: Path) -> Path:
+    """Two initialisations of two optimizers, looked at with three seeds and with six; sgd left after the first look."""
+    jobs = []
+    for init, best in (("he", 0.95), ("lecun", 0.9501)):
+        for optim, seeds in (("adam", 6), ("sgd", 3)):
+            for seed in range(seeds):
+                accuracy = best - 0.9 * (optim == "sgd") + NOISE[seed] * (1 + (init == "he")) / 1000
+                jobs.append(write_run(init=init, optim=optim, seed=seed, test=[0.1, accuracy]).name)
+    cells = [f"{init} / {optim}" for init in ("he", "lecun") for optim in ("adam", "sgd")]
+    (few, first), (many, second) = schedule(SIX, 3, len(cells))
+    looks = [look(few, first, cells), look(many, second, ["he / adam", "lecun / adam"])]
+    write_looks(
+        tmp_path / "sweep", looks_of(SequentialPlan(margin=0.0004, max_seeds=6, batch=3), [0, 1, 2], jobs, looks)
+    )
+    return tmp_path / "sweep"
+
+
+def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
+    stray = write_run(init="he", optim="adam", seed=99, test=[0.1, 0.2])
+    results, sections = compared([looked])
+    assert [(p.run, "none of the jobs in looks.json" in p.why) for p in results.problems] == [(str(stray), True)]
+    (comparison,) = sections.values()
+    assert comparison.looks is not None
+    pairs = comparison.pairs.set_index(["a", "b"])
+    assert list(pairs.loc[("lecun / adam", "he / adam"), ["verdict", "n"]]) == ["equivalent", 6]
+    assert pairs["verdict"]["lecun / adam", "lecun / sgd"] == "better"
+    assert "equivalent within 0.04 points" in in_full(comparison, comparison.pairs)
+    said = answer(comparison)[0]
+    assert "It is better than 2 of 3 other cells, and equivalent within 0.04 points to he / adam (n = 6)." in said
+    (_, first), (_, second) = schedule(SIX, 3, 4)
+    how = f"or had 6. Looks were taken at this many seeds: 3 (p below {first:.2g}), 6 (p below {second:.2g})."
+    assert how in " ".join(method(comparison))
+    assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all have, whatever they showed
+    assert "Unequal seeds" not in [note.topic for note in comparison.notes]
+
+
+def test_a_look_that_has_lost_a_run_judges_nothing(looked: Path) -> None:
+    (min(looked.glob("*/")) / RUN_FILE).write_text("{")
+    (comparison,) = compared([looked])[1].values()
+    assert set(comparison.pairs["reason"]) == {"lost run"}
+
+
+def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_path: Path) -> None:
+    ((_, by_optim),) = compared([looked], by=["optim"])[1].items()
+    assert by_optim.pairs["reason"].tolist() == ["outside the sequential plan"]
+    assert by_optim.pairs[["p", "ci_low"]].isna().all(axis=None)
+    other = write_run(init="he", optim="radam", seed=0, test=[0.1, 0.9]).rename(tmp_path / "other")
+    ((_, both),) = compared([looked, other])[1].items()
+    assert both.pairs["reason"].eq("outside the sequential plan").all()
+    assert both.effects.empty
+
+
+EMPTY = {"margin": None, "max_seeds": 6, "batch": 3, "given": [0, 1, 2], "jobs": [], "looks": []}
+FIRST = {"seeds": [0, 1, 2], "level": 0.1, "cells": ["a", "b"], "best": "a", "left": {}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"margin": "wide"},
+        EMPTY | {"margin": 2},
+        EMPTY | {"batch": math.inf},
+        EMPTY | {"batch": 0},
+        EMPTY | {"max_seeds": 10**9},
+        EMPTY | {"given": []},
+        EMPTY | {"looks": [FIRST | {"cells": ["a", "a"]}]},
+        EMPTY | {"looks": [FIRST | {"seeds": [0, 1, 1]}]},
+        EMPTY | {"looks": [FIRST | {"level": 0}]},
+        EMPTY | {"looks": [FIRST | {"level": 1}]},
+    ],
+)
+def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path, content: dict[str, Any]) -> None:
+    (looked / LOOKS_FILE).write_text(json.dumps(content))
+    results, ((_, comparison),) = compared([looked])[0], compared([looked])[1].items()
+    assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(looked), LOOKS_FILE)]
+    assert comparison.pairs["reason"].eq("no interim analysis").all()
+    assert comparison.pairs["p"].isna().all()
+
+
+def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
+    found = read_looks(looked / LOOKS_FILE)
+    first, last = found.looks
+    ((_, alone),) = schedule(replace(SIX, max_seeds=3), 3, len(first.cells))
+    for others in (
+        replace(found, looks=[]),
+        replace(found, looks=[replace(first, level=0.04)]),
+        replace(found, looks=[replace(first, level=1.01 * first.level)]),
+        replace(found, looks=[first, last, last]),
+        replace(
+            found, looks=[replace(first, level=alone)], plan=replace(found.plan, max_seeds=3)
+        ),  # as many as were given
+    ):
+        write_looks(looked, others)
+        ((_, comparison),) = compared([looked])[1].items()
+        assert comparison.pairs["reason"].eq("no interim analysis").all()
+
+
+def test_looks_find_their_seeds_whatever_else_is_numbered(looked: Path, write_run: Write, tmp_path: Path) -> None:
+    before = compared([looked])[1]["mnist"].pairs
+    other = write_run(data="digits", seed=5, more_seeds={"weights": 1}).rename(tmp_path / "other")
+    run = json.loads((other / RUN_FILE).read_text())
+    run["config"]["seeds"] = {"weights": 1}
+    (other / RUN_FILE).write_text(json.dumps(run))
+    pd.testing.assert_frame_equal(compared([looked, other])[1]["mnist"].pairs, before)
+
+
+def test_jobs_are_not_taken_out_of_such_a_sweep(looked: Path) -> None:
+    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(looked))}"):
+        report_on(sorted(looked.glob("*/")))
+    (looked / "deep/er").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(looked))}"):
+        report_on([looked / "deep/er"])
+
+
+def test_a_sweep_that_was_stopped_is_said_to_go_on(looked: Path) -> None:
+    def notes() -> list[str]:
+        (comparison,) = compared([looked])[1].values()
+        return [note.topic for note in comparison.notes]
+
+    assert "Stopped before it was decided" not in notes()
+    found = read_looks(looked / LOOKS_FILE)
+    write_looks(looked, replace(found, looks=[replace(found.looks[0], best="lecun / adam")]))
+    assert "Stopped before it was decided" in notes()
+
+
+def test_a_failed_run_is_said_to_have_failed_before_any_look(looked: Path, write_run: Write) -> None:
+    write_run(seed=7, test=[0.1, 0.2], status="failed", reason="OutOfMemory: no more")
+    results, _ = compared([looked])
+    assert results.problems == []
+    assert (results.runs["status"] == "failed").sum() == 1

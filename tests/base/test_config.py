@@ -1,0 +1,350 @@
+"""The configuration: what is refused and in which words, and which settings make two jobs the same."""
+
+import re
+import string
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from mnist_mlp.app.messages import explain
+from mnist_mlp.app.register import register
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.schema import EXPERIMENT, Role, check, describe, role_of
+from mnist_mlp.build import trial
+from mnist_mlp.sweeps import job_id
+from tests.helpers.commands import Command
+from tests.helpers.composing import _composed, composed, job_name
+from tests.helpers.options import OPTIONS
+from tests.helpers.paths import DATA, ROOT
+
+register(ROOT / "experiments")
+
+
+DEFAULTS: dict[str, Any] = plain(composed())
+NO_SEED = "there is no such key"
+SEEDS = "allowed are seeds.weights, seeds.batches, seeds.dropout, seeds.modules"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optim=adamm", ["optim=adamm", "adagrad", "radam", "sgd"]),
+        ("optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
+        ("+optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
+        ("lr=0.1", ["lr=0.1", "did you mean optim.lr?"]),
+        ("epochs=abc", ["epochs=abc", "a whole number, at least 0"]),
+        ("epochs=-1", ["epochs=-1", "a whole number, at least 0"]),
+        ("batch_size=0", ["batch_size=0", "a whole number, at least 1"]),
+        ("data.val_size=70000", ["data.val_size=70000", "0 to 59999"]),
+        ("model.dropout=1.5", ["model.dropout=1.5", "at least 0 and less than 1"]),
+        ("model.activation=reluu", ["model.activation=reluu", "relu", "softsign"]),
+        ("init.distribution=gaussian", ["init.distribution=gaussian", "uniform, normal"]),
+        ("seed=-1", ["seed=-1", "a whole number, at least 0"]),
+        ("optim._target_=torch.optim.Nothing", ["optim._target_=torch.optim.Nothing", "dotted path"]),
+        ("epoch=3", ["epoch=3", "did you mean epochs?", "batch_size"]),
+        ("force=some", ["force=some: allowed is false or true or changed"]),
+        ("force=1", ["force=1: allowed is false or true or changed"]),
+    ],
+)
+@pytest.mark.usefixtures("real_mnist")
+def test_a_wrong_setting_has_one_message(monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    with pytest.raises((ConfigError, HydraException)) as caught:  # noqa: PT012  # by which of them is not the point
+        tried = plain(_composed.__wrapped__(override))
+        check(tried)
+        trial.check(tried)
+    message = explain(caught.value)
+    assert message
+    assert [word for word in words if word not in message] == []
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optim.lrr=1", "did you mean lr?"),  # of the program
+        ("epochs=abc", "a whole number, at least 0"),  # of Hydra
+        ("optim=null", "optim"),  # of Python
+    ],
+)
+def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path, override: str, words: str) -> None:
+    done = command("run.py", override, status=1)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert re.fullmatch(f"error: .*{re.escape(words)}.*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []  # nothing was started
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
+        ("init.bias=uniform", ["init.bias=uniform", "default, zeros, normal"]),
+        ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 where bias=normal"]),
+        ("init.bias_std=0.1", ["init.bias_std=0.1", "null where bias=default"]),
+        ("init.bias_std=0", ["init.bias_std=0.0", "null or a number, greater than 0"]),
+        ("+init.batch=3", ["init.batch=3", "there is no such key", "scale"]),
+        ("+init.bia=zeros", ["init.bia=zeros", "there is no such key (did you mean bias?)", "bias, bias_std"]),
+        ("+init.std=0.1", ["init.std=0.1: there is no such key; allowed are scale, mode, distribution, bias"]),
+        ("+schedule.warmupp=0.1", ["schedule.warmupp", "(did you mean warmup?); allowed are warmup (with"]),
+        ("+optim.decay_biasses=false", ["optim.decay_biasses", "(did you mean decay_biases?); allowed are lr"]),
+        ("model.input_dropout=1", ["model.input_dropout=1.0", "at least 0 and less than 1"]),
+        ("device=tpu", ["device=tpu", "auto", "cpu"]),
+        ("optim.betas=[0.9,1.5]", ["optim.betas=[0.9, 1.5]", "Invalid beta parameter at index 1"]),
+        ("optim.amsgrad=maybe", ["optim.amsgrad=maybe", "true or false"]),
+        ("optim.fused=maybe", ["optim.fused=maybe", "true or false"]),
+        ("optim.weight_decay=nan", ["optim.weight_decay=nan", "a finite number"]),
+        ("optim.betas=[0.9]", ["optim.betas=[0.9]", "a list of 2 finite numbers"]),
+        ("init.scale=true", ["init.scale=True", "a finite number"]),
+        ("threads=100000", ["threads=100000", "at least 1 and less than"]),
+        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "allowed is a Dataset"]),
+        ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers, at least 1"]),
+        ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    with pytest.raises(ConfigError) as caught:
+        trial.check(plain(composed(override)))
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize("override", ["init.std=-1", "init.std=0", "init.mean=nan"])
+def test_a_normal_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    with pytest.raises(ConfigError, match=rf"^{override}.*: allowed is a (finite )?number"):
+        trial.check(plain(composed("init=normal", override)))
+
+
+def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        assert "cuda:99" in command("run.py", "device=cuda:99", status=1).stderr
+    else:
+        assert (
+            "device=cuda: this machine has no such device; allowed are auto, "
+            in command("run.py", "device=cuda", status=1).stderr
+        )
+
+
+@pytest.mark.parametrize(
+    "sweep_over", ["seed=0,-1", "optim=sgd,adamm", "optim.momentum=0.9 optim=sgd,adam", "epochs=1,x"]
+)
+def test_one_wrong_job_refuses_the_whole_sweep(command: Command, tmp_path: Path, sweep_over: str) -> None:
+    done = command("run.py", "-m", *sweep_over.split(), status=1)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_does_not_wait_for_torch(fresh: Command) -> None:
+    done = fresh("-X", "importtime", "run.py", "--help")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "hydra" in imported
+    assert not imported & {"torch", "pandas", "matplotlib", "scipy", "sklearn"}
+
+
+def test_help_lists_every_option_and_setting(command: Command) -> None:
+    text = command("run.py", "--help").stdout
+    for group, option in OPTIONS:
+        line = next(line for line in text.splitlines() if line.startswith(f"{group}:"))
+        assert option in line.replace(",", "").split()
+    assignments = {line.split()[0] for line in text.splitlines() if re.match(r"  [a-z_.0-9]+=", line)}
+    assert {assignment.partition("=")[0] for assignment in assignments} >= {key for key, _ in describe()}
+    assert {"seed=0", "epochs=10", "batch_size=32", "device=auto", "optim.lr=0.01", "data.val_size=5000"} <= assignments
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_passes_the_check(group: str, option: str) -> None:
+    tree = plain(composed(f"{group}={option}"))
+    check(tree)
+    assert tree[group]["_target_"]
+
+
+def test_the_defaults_are_the_tutorial() -> None:
+    tree = plain(composed())
+    assert tree["model"] == {
+        "_target_": "mnist_mlp.network.MLP",
+        "hidden": [512, 256],
+        "activation": "relu",
+        "batch_norm": True,
+        "dropout": 0.5,
+        "input_dropout": 0.0,
+    }
+    assert (tree["optim"]["_target_"], tree["optim"]["lr"]) == ("torch.optim.Adam", 0.01)
+    assert (tree["init"]["scale"], tree["init"]["distribution"]) == (2.0, "uniform")
+    assert (tree["epochs"], tree["batch_size"]) == (10, 32)
+
+
+@pytest.mark.parametrize(
+    "override", ["device=cpu", "threads=2", "progress=false", "data.root=/elsewhere", "log_interval=7"]
+)
+def test_settings_without_influence_share_a_name(override: str) -> None:
+    assert role_of(override.partition("=")[0]) is Role.IRRELEVANT
+    assert job_name(override) == job_name()
+
+
+def test_every_key_has_one_role() -> None:
+    roles = {key: role_of(key) for key, _ in describe()}
+    measured = {"train_size", "val_size", "split_seed"}
+    assert {key for key, role in roles.items() if role is Role.REPLICATE} == {
+        *("seed", "seeds.weights", "seeds.batches", "seeds.dropout", "seeds.modules")
+    }
+    assert {key for key, role in roles.items() if role is Role.CONDITION} == {
+        *("epochs", "tf32"),
+        *(f"data.{key}" for key in measured),
+    }
+    assert {key for key, role in roles.items() if role is Role.IRRELEVANT} == {
+        *("data.root", "log_interval", "device", "threads", "progress", "force", "fail_fast", "dry_run")
+    }
+    # What a user's own target takes: of the data it makes other data, of anything else it may be tuned.
+    own = {
+        "optim.mine": Role.TUNABLE,
+        "init.mine.deep": Role.TUNABLE,
+        "model.mine": Role.TUNABLE,
+        "model": Role.TUNABLE,
+    }
+    assert {key: role_of(key) for key in own} == own
+    assert role_of("data.mine") is role_of("data._target_") is Role.CONDITION
+
+
+def test_a_default_stated_or_not_is_one_job() -> None:
+    assert job_name("optim=adam", "seed=0", "optim.lr=1e-2") == job_name()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "seeds.modules=1",
+        "optim=sgd",
+        "optim.lr=0.1",
+        "optim.betas=[0.9,0.98]",
+        "init.bias=zeros",
+        "data.split_seed=1",
+        "epochs=3",
+    ],
+)
+def test_settings_with_influence_change_the_name(override: str) -> None:
+    assert role_of(override.partition("=")[0]) is not Role.IRRELEVANT
+    assert job_name(override) != job_name()
+
+
+def test_equal_numbers_are_one_job_however_they_are_typed() -> None:
+    assert job_name("optim.weight_decay=0", "init.scale=2") == job_name("optim.weight_decay=0.0", "init.scale=2.0")
+    assert job_name("optim._partial_=false") == job_name()
+    assert job_name("seed=9007199254740993") != job_name("seed=9007199254740992")
+
+
+def test_options_of_equal_content_are_two_cells() -> None:
+    plain_sgd, no_momentum = composed("optim=sgd"), composed("optim=momentum", "optim.momentum=0")
+    assert plain(plain_sgd) == plain(no_momentum)
+    assert job_name("optim=sgd") != job_name("optim=momentum", "optim.momentum=0")
+
+
+@given(st.integers(max_value=-1))
+def test_every_negative_seed_is_refused(seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^seed={seed}: allowed is a whole number, at least 0$"):
+        check(DEFAULTS | {"seed": seed})
+
+
+@given(st.one_of(st.floats(max_value=-1e-9), st.floats(min_value=1), st.just(float("nan"))))
+def test_every_dropout_outside_its_range_is_refused(dropout: float) -> None:
+    with pytest.raises(ConfigError, match=r"^model\.dropout="):
+        check(DEFAULTS | {"model": DEFAULTS["model"] | {"dropout": dropout}})
+
+
+@pytest.mark.parametrize("value", ["a/b", "a b", "it's", '"quoted"', "[1,2,3]", "../..", "x" * 300, "ä€😀", ".", "-"])
+def test_every_value_lands_in_a_sane_directory(value: str) -> None:
+    whole = composed()
+    whole.hydra.runtime.choices.optim = value
+    whole.model.activation = value
+    name = job_id.job_name(whole)
+    assert len(name) <= 100
+    assert set(name) <= set(string.ascii_letters + string.digits + "-_.")
+    assert name[0] in string.ascii_letters + string.digits
+    assert name != job_name()
+
+
+def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
+    absent = "hydra.launcher._target_=hydra_plugins.hydra_absent_launcher.absent_launcher.AbsentLauncher"
+    message = command("run.py", "-m", "seed=0,1", absent, status=1).stderr
+    assert message == "error: hydra/launcher: absent is not installed; pip install -e '.[absent]' brings it\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("hydra/sweeper=optuna", "it is not installed; pip install -e '.[optuna]' brings it"),
+        ("hydra/sweeper=optun", "there is no such option; allowed are basic, grid"),
+        (
+            "init=he,lecun",
+            "several values make a sweep, by -m. A list is written as init=[he,lecun], a text with a comma as ",
+        ),
+        ("epochs =3", "allowed is KEY=VALUE, without blanks around the ="),
+        ("epochs", "allowed is KEY=VALUE, without blanks around the ="),
+        ("experimnt=smoke", "there is no such key (did you mean experiment?); allowed are data, model, "),
+        ("optm.lr=3", "there is no such key (did you mean optim.lr?); allowed are data, model, "),
+        ("optm.betas=3", "there is no such key (did you mean optim?); allowed are data, model, "),
+        ("seeds.weight=3", f"{NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
+        ("seeds.weights=x", "allowed is null or a whole number, at least 0"),
+        ("seeds=3", "allowed is {KEY:SEED}, with any of the keys weights, batches, dropout, modules"),
+        (
+            "hydra.swepeer.trials=3",
+            "there is no such key (did you mean hydra.sweeper.trials?); python run.py --cfg hydra",
+        ),
+    ],
+)
+def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None:
+    if override == "hydra/sweeper=optuna" and find_spec("hydra_plugins.hydra_optuna_sweeper"):
+        pytest.skip("it is installed")
+    with pytest.raises(HydraException) as caught:
+        composed(override)
+    assert explain(caught.value).startswith(f"{override}: {words}")
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        ("epoch: 3", "epoch: there is no such key (did you mean epochs?); allowed are data, "),
+        ("seeds: {weight: 3}", f"seeds.weight: {NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
+        ("seeds: {weights: x}", "seeds.weights: allowed is null or a whole number, at least 0"),
+        ("seeds: 3", "Merge error: int is not a subclass of SeedsConfig. value: 3"),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_put_into_words(study: str, words: str) -> None:
+    node = OmegaConf.create(study)
+    ConfigStore.instance().store(group=EXPERIMENT, name="wrong", node=node, package="_global_", provider="test")
+    with pytest.raises(HydraException) as caught:
+        composed("experiment=wrong")
+    assert explain(caught.value).startswith(f"experiment=wrong: {words}")
+    assert "\n" not in explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ({"weight": 3}, f"seeds.weight=3: {NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
+        ({"batches": -1}, "seeds.batches=-1: allowed is null or a whole number, at least 0"),
+    ],
+)
+def test_a_wrong_seed_of_a_stream_is_refused(seeds: dict[str, int], words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(words)}$"):
+        check(DEFAULTS | {"seeds": seeds})
+
+
+def test_a_sweep_has_no_one_configuration_to_show(command: Command) -> None:
+    done = command("run.py", "-m", "init=he,lecun", "--cfg", "hydra", status=1)
+    assert done.stderr.startswith("error: --cfg and --info show a single run: leave out -m and give each key one value")
+    assert done.stderr.count("\n") == 1

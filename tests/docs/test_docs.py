@@ -1,0 +1,159 @@
+"""What the README and the pages of docs/ show: every command, on a few images, every example, every link."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from mnist_mlp.base.schema import GROUPS
+from mnist_mlp.data.splits import Dataset
+from tests.helpers.commands import IN_PROCESS, NO_REPORT, Command
+from tests.helpers.documents import PAGES, blocks
+from tests.helpers.paths import DATA, ROOT
+
+OWN_PARTS = "docs/extending.md"  # whose commands need the files that it shows
+QUICK = ["epochs=1", "data.train_size=100", "data.val_size=100"]
+DIGITS = ["data=digits"]  # of which a sweep evaluates 299 in place of 10,000; single runs and stacks have MNIST's
+MOST_LINES = 150  # of the README
+FENCE = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """The commands of each block, without comments."""
+    for block in blocks(page, "sh"):
+        yield [line.partition("#")[0].strip() for line in block.splitlines()]
+
+
+def runs() -> dict[str, list[str]]:
+    """Every run command once, by itself or with those that its block reports on together; and the reports."""
+    found: dict[str, list[str]] = {}
+    for lines in (lines for page in PAGES if page != OWN_PARTS for lines in commands(page)):
+        ran: list[str] = []
+        for line in lines:
+            if line.startswith("python run.py"):
+                ran.append(line)
+                found.setdefault(line, [])
+            elif line.startswith("python report.py"):
+                named = [run for run in ran if f" {run.partition('hydra.sweep.dir=')[2]}" in line and "dir=" in run]
+                *others, last = named or ran[-1:]
+                for run in others:
+                    del found[run]
+                found[last] += [*others, line]
+    return found
+
+
+def quickly(line: str, others: Sequence[str]) -> list[str]:
+    """The words of a run command that is followed by these others, so that it takes seconds."""
+    _, script, *arguments = shlex.split(line)
+    quick = [*QUICK, *([NO_REPORT] if others else [])]  # until the commands that follow report on it
+    if not any(a.startswith("hydra/launcher=") for a in arguments):
+        quick.append(IN_PROCESS)
+        if {"-m", "experiment=smoke"} & {*arguments} and not any(a.startswith("data=") for a in arguments):
+            quick += DIGITS
+    return [script, *arguments, *quick]
+
+
+@pytest.mark.parametrize(("line", "others"), runs().items(), ids=runs())
+def test_a_run_command_works(command: Command, line: str, others: list[str]) -> None:
+    _, _, *arguments = shlex.split(line)
+    done = command(*quickly(line, others))
+    for other in others:
+        if other.startswith("python run.py"):
+            command(*quickly(other, others))
+        else:
+            assert "report: reports/" in command(*shlex.split(other)[1:]).stdout
+    if "dry_run=true" in arguments:
+        assert "to do  " in done.stdout
+    elif "-m" not in arguments and "experiment=smoke" not in arguments:
+        assert "epoch 1/1" in done.stdout
+    elif not others:
+        assert "report: reports/" in done.stdout
+
+
+def test_all_other_commands_are_of_make() -> None:
+    shown = {line for page in PAGES for lines in commands(page) for line in lines}
+    others = {line for line in shown if not line.startswith(("python run.py", "python report.py"))}
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)) - {"clean"}
+    assert others == {f"make {target}" for target in targets}
+
+
+def test_the_examples_of_ones_own_parts_work(command: Command, checkout: Path, tmp_path: Path) -> None:
+    for block in blocks(OWN_PARTS, r"(?:yaml|python)"):
+        if name := re.match(r"# (\S+)\n", block):
+            (checkout / name[1]).parent.mkdir(exist_ok=True)
+            (checkout / name[1]).write_text(block)
+    parts, study = (line for lines in commands(OWN_PARTS) for line in lines)
+    for line, directory, jobs in ((parts, "parts", 2), (study, "study", 12)):
+        _, script, *arguments = shlex.split(line)
+        small = [*QUICK, *DIGITS] if line == study else ["epochs=1"]
+        command(script, *arguments, *small, IN_PROCESS, NO_REPORT, f"hydra.sweep.dir={directory}", top=checkout)
+        assert len(list((tmp_path / directory).glob("*/run.json"))) == jobs
+
+
+def test_the_core_works_as_a_library(real_mnist: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    *_, program = blocks(OWN_PARTS, "python")
+    for shown, quick in (('mnist("data")', f'mnist("{DATA}")'), ("train_size=None", "train_size=100")):
+        assert shown in program
+        program = program.replace(shown, quick)
+    exec(program, {})
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("Metrics(epoch=1, step=4, split='test', ")
+
+
+def test_statistics_of_a_table_of_losses_run(capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = blocks("docs/own_tables.md", "python")
+    exec(program, {})
+    verdicts = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert verdicts == ["better", "better", "inconclusive"]
+
+
+def anchors(path: Path) -> set[str]:
+    """The names of a page's headings in links, as GitHub and Sphinx make them."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", path.read_text()), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\((?!http)([^)]+)\)", FENCE.sub("", PAGES[page]))
+    assert links
+    for link in links:
+        place, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / place if place else ROOT / page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_files_named_are_there() -> None:
+    """In prose, code and tables: what looks like a file or folder of the project is one."""
+    tops = "|".join(("conf", "experiments", "mnist_mlp", "hydra_plugins", "benchmarks", "docs", "tests"))
+    own = {"docs/_build", *re.findall(r"^# (\S+)$", PAGES[OWN_PARTS], flags=re.MULTILINE)}
+    for page, text in PAGES.items():
+        for name in re.findall(rf"`((?:{tops})/[\w/.]*)`", text):
+            if "NAME" not in name and name not in own:
+                assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+def test_module_map_in_design_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs/module_map.py"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= MOST_LINES
+
+
+def test_every_option_is_listed() -> None:
+    for group in GROUPS:
+        (row,) = re.findall(rf"^\| `{group}` \| (.*) \|$", PAGES["docs/sweeps.md"], flags=re.MULTILINE)
+        options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+        assert options <= set(re.findall(r"`(\w+)`", row))
+
+
+def test_the_error_shown_is_the_error_given(fresh: Command) -> None:
+    (shown,) = re.findall(r"^(error: .*), …$", PAGES["docs/sweeps.md"], flags=re.MULTILINE)
+    assert fresh("run.py", "optim.lrr=1", status=1).stderr.startswith(shown)

@@ -1,0 +1,102 @@
+"""The study in the README: its report is of its command, and every number of the answer is in its tables."""
+
+import re
+from typing import Any
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from mnist_mlp.analysis.effects import main_effects
+from mnist_mlp.analysis.roles import REPLICATE, cell_names
+from mnist_mlp.base.schema import COMPARED
+from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
+from mnist_mlp.report.text.numbers import interval, probability
+from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.verdicts import Verdict
+from tests.helpers.paths import ROOT
+
+REPORT = ROOT / "reports/init_by_optim"
+IMAGES = 10_000
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return pd.read_csv(REPORT / "runs.csv", keep_default_na=False, na_values=[""])
+
+
+@pytest.fixture(scope="module")
+def summary() -> pd.DataFrame:
+    return pd.read_csv(REPORT / "summary.csv")
+
+
+@pytest.fixture(scope="module")
+def study() -> Any:
+    return OmegaConf.to_container(OmegaConf.load(ROOT / "experiments/init_by_optim.yaml"))
+
+
+def test_the_report_is_of_the_study(runs: pd.DataFrame, study: Any) -> None:
+    sweeper = study["hydra"]["sweeper"]
+    params = sweeper["params"]
+    assert (REPORT / "report.md").read_text().splitlines()[2].startswith("`python run.py experiment=init_by_optim`: ")
+    searched, confirmed = (runs[runs["phase"] == phase] for phase in (SEARCH, CONFIRM))
+    tried = {optim: set(of["optim.lr"]) for optim, of in sweeper["grids"].items()}
+    cells = {(init, optim) for init in params["init"].split(",") for optim in tried}
+    assert {*searched.groupby(["init", "optim"]).groups} == {*confirmed.groupby(["init", "optim"]).groups} == cells
+    for (_, optim), of in searched.groupby(["init", "optim"]):
+        assert set(of["optim.lr"]) == tried[optim]
+        assert {*of.groupby("optim.lr")["seed"].agg(lambda seeds: ",".join(map(str, sorted(seeds))))} == {
+            params["seed"]
+        }
+    for (_, optim), of in confirmed.groupby(["init", "optim"]):
+        assert sorted(of["seed"]) == sweeper["confirm"]["seed"]
+        (rate,) = of["optim.lr"].unique()
+        assert min(tried[optim]) < rate < max(tried[optim])  # no chosen rate is at an edge of what was tried
+    assert set(searched["seed"]).isdisjoint(confirmed["seed"])
+
+
+def test_the_tables_are_of_the_runs(runs: pd.DataFrame, summary: pd.DataFrame) -> None:
+    confirmed = runs[runs["phase"] == CONFIRM]
+    means = confirmed.groupby(["init", "optim"])["test_accuracy"].mean()
+    for row in summary.to_dict("records"):
+        assert row["test_accuracy_mean"] == pytest.approx(means[row["init"], row["optim"]], abs=1e-12)
+    table = confirmed.assign(cell=cell_names(confirmed, COMPARED)).pivot(
+        index="cell", columns="seed", values="test_accuracy"
+    )
+    expected, _ = compare_pairs(table.reindex(cell_names(summary, COMPARED)), IMAGES)
+    pairs = pd.read_csv(REPORT / "pairs.csv")
+    assert pairs["verdict"].tolist() == expected["verdict"].tolist()
+    assert pairs["p_corrected"].tolist() == pytest.approx(expected["p_corrected"].tolist(), rel=1e-6)
+
+
+def test_the_readme_says_what_the_tables_say(runs: pd.DataFrame, summary: pd.DataFrame) -> None:
+    (answer,) = re.findall(
+        r"^## The answer so far\n(.*?)^## ", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE
+    )
+    said = " ".join(answer.split())
+    best = summary.iloc[0]
+    name = f"{best['init']} / {best['optim']}"
+    scored = f"{interval(*(best[f'test_accuracy_{part}'] for part in ('mean', 'ci_low', 'ci_high')))} %"
+    pairs = pd.read_csv(REPORT / "pairs.csv")
+    rivals = pairs[(pairs["init_a"] == best["init"]) & (pairs["optim_a"] == best["optim"])]
+    better, alike = (int((rivals["verdict"] == kind).sum()) for kind in (Verdict.BETTER, Verdict.INCONCLUSIVE))
+    confirmed = runs[runs["phase"] == CONFIRM].rename(columns={"test_accuracy": "score", "seed": REPLICATE})
+    effects = main_effects(confirmed, COMPARED, IMAGES).set_index("effect")
+    points = {key: f"{100 * effects['range'][key]:.2f} points" for key in COMPARED}
+    by_optim = confirmed.groupby("optim")["score"].mean()
+    best_optim, worst_optim = by_optim.idxmax(), by_optim.idxmin()
+    facts = [
+        f"**{name}** (learning rate {best['optim.lr']:g})",
+        f"{scored} test accuracy",
+        f"better than {better} of the {len(rivals)} other combinations",
+        f"comparisons with the other {alike} are inconclusive",
+        f"(p {probability(effects['p']['init'])}; its best and worst are {points['init']} apart)",
+        f"(p {probability(effects['p']['optim'])}; its best, {best_optim}, and its worst, {worst_optim}, are "
+        f"{points['optim']} apart)",
+        f"interaction (p {probability(effects['p'].iloc[-1])})",
+        f"each of the {len(summary)} combinations",
+        f"{len(runs)} runs",
+    ]
+    assert [fact for fact in facts if fact not in said] == []
+    numbers = re.findall(r"\d+(?:[.,]\d+)*", re.sub(r"\(reports/[^)]*\)|`[^`]*`", "", said))
+    assert [number for number in numbers if number not in " ".join(facts)] == []

@@ -1,0 +1,44 @@
+"""Commands of the program: usual arguments, types of the fixtures that run them, and their results."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.helpers.paths import DATA, ROOT
+from tests.helpers.warm import Started
+
+IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes where they are not the point
+
+NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, where nobody reads it
+
+SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
+
+SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
+
+MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+Start = Callable[..., Started]
+
+StartFresh = Callable[..., subprocess.Popen[str]]
+
+
+def running(run: Run, tmp_path: Path) -> Command:
+    """Runs `python ARGUMENTS`, scripts being the project's, in a fresh working directory, with MNIST at hand."""
+
+    def call(*arguments: str, status: int = 0, top: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+        done = run(
+            [str(top / a) if a in ("run.py", "report.py") else a for a in arguments],
+            cwd=tmp_path,
+            env=environment | {"MNIST_MLP_DATA": str(DATA)},
+            timeout=300,
+        )
+        assert done.returncode == status, f"{done.args}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return call

@@ -1,0 +1,11 @@
+"""Pages of the documentation, and their code blocks."""
+
+import re
+
+from tests.helpers.paths import ROOT
+
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], flags=re.DOTALL | re.MULTILINE)

@@ -1,0 +1,190 @@
+"""What an optimizer may ask of the loop: modes are set, and what the loop has not is refused before any training."""
+
+import pydoc
+from typing import Any
+
+import pytest
+import torch
+from schedulefree import AdamWScheduleFree, SGDScheduleFreeClosure
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnist_mlp.base.configuration import plain
+from mnist_mlp.base.errors import ConfigError, InvalidArgument
+from mnist_mlp.base.record import Metrics
+from mnist_mlp.build.instantiate import find_target
+from mnist_mlp.data.batches import batches
+from mnist_mlp.data.splits import Splits
+from mnist_mlp.training.loop import evaluate
+from mnist_mlp.training.seeds import derive_seeds
+from tests.helpers.composing import composed, refused
+from tests.helpers.paths import DATA
+from tests.helpers.training import network, run, started
+
+
+def schedule_free(parameters: Any) -> torch.optim.Optimizer:
+    made: torch.optim.Optimizer = AdamWScheduleFree(parameters, lr=0.01, warmup_steps=5)
+    return made
+
+
+def test_an_optimizer_with_modes_is_trained_in_one_and_evaluated_in_the_other(few: Splits) -> None:
+    ours = network(batch_norm=False, dropout=0.0)
+    found = [r for r in run(few, schedule_free, epochs=3, model=ours) if isinstance(r, Metrics) and r.split == "test"]
+
+    theirs = network(batch_norm=False, dropout=0.0)
+    optimizer: Any = schedule_free(theirs.parameters())
+    expected = [evaluate(theirs, few.test)]
+    order = torch.Generator().manual_seed(derive_seeds(0).batches)
+    for _ in range(3):
+        optimizer.train()  # as its authors' README has it
+        theirs.train()
+        for index in batches(len(few.train), 32, order):
+            images, labels = few.train.take(index)
+            optimizer.zero_grad()
+            F.cross_entropy(theirs(images), labels).backward()
+            optimizer.step()
+        optimizer.eval()
+        expected.append(evaluate(theirs, few.test))
+    for ours_, (loss, accuracy) in zip(found, expected, strict=True):
+        assert ours_.loss == pytest.approx(loss, rel=1e-5)
+        assert ours_.accuracy == pytest.approx(accuracy, abs=1e-3)
+    assert evaluate(ours, few.test) == pytest.approx(expected[-1], rel=1e-5)  # the network is left as evaluated
+    optimizer.train()
+    assert abs(evaluate(theirs, few.test)[0] - expected[-1][0]) > 1e-3  # the weights that are trained are others
+
+
+def test_an_optimizer_with_modes_is_left_for_evaluation_whatever_ends_the_run(few: Splits) -> None:
+    model = network(batch_norm=False)
+    optimizer: Any = schedule_free(model.parameters())
+    records: Any = started(few, lambda _: optimizer, model=model)
+    while not optimizer.param_groups[0]["train_mode"]:
+        next(records)
+    records.close()
+    assert not optimizer.param_groups[0]["train_mode"]
+
+
+class Normalizing(nn.Sequential):
+    """Somebody's own statistics of what is trained."""
+
+    average: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(784, 10))
+        self.register_buffer("average", torch.zeros(10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self[0](images)
+        if self.training:
+            self.average += 0.1 * logits.detach().mean(dim=0)
+        return logits - self.average
+
+
+def test_statistics_of_other_weights_than_are_evaluated_are_refused(few: Splits) -> None:
+    model = Normalizing()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(InvalidArgument, match=r"AdamWScheduleFree: .*average"):
+        run(few, schedule_free, model=model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    run(few, epochs=1, model=model)  # under an optimizer without modes they are what is evaluated
+
+
+def test_batch_norm_knows_the_weights_that_are_evaluated(few: Splits) -> None:
+    """Its statistics are those of these weights, layer after layer, and training goes on as if nothing had been."""
+    model = network(dropout=0.5)
+    found = [r for r in run(few, schedule_free, epochs=2, model=model) if isinstance(r, Metrics) and r.split == "test"]
+    assert found[-1].loss == pytest.approx(evaluate(model, few.test)[0], rel=1e-6)
+    images = few.train.take(slice(None))[0]
+    layers = list(model.eval())
+    for number, layer in enumerate(layers):
+        if isinstance(layer, nn.BatchNorm1d):
+            with torch.no_grad():
+                inputs = nn.Sequential(*layers[:number])(images)
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            torch.testing.assert_close(layer.running_mean, inputs.mean(dim=0), rtol=0.01, atol=3e-3)
+            torch.testing.assert_close(layer.running_var, inputs.var(dim=0), rtol=0.05, atol=1e-4)
+            assert layer.momentum == 0.1
+            assert layer.num_batches_tracked == 2 * len(batches(len(few.train), 32, torch.Generator()))
+
+
+class Sharp(torch.optim.SGD):
+    """As sharpness-aware minimization is mostly written."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if closure is None:
+            raise RuntimeError("it needs a closure")
+
+
+class OfTheLoss(torch.optim.SGD):
+    def step(self, loss: Tensor) -> None:  # type: ignore[override]
+        pass
+
+
+class LastLayer(torch.optim.SGD):
+    def __init__(self, params: list[nn.Parameter], lr: float) -> None:
+        super().__init__(params[-2:], lr=lr)
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("torch.optim.LBFGS", ["optim._target_=LBFGS", "whose step needs no arguments", "not closure"]),
+        ("schedulefree.SGDScheduleFreeClosure", ["optim._target_=SGDScheduleFreeClosure", "not closure"]),
+        (f"{__name__}.OfTheLoss", ["optim._target_=OfTheLoss", "not loss"]),
+        (f"{__name__}.Sharp", ["optim.lr=0.01", "it needs a closure"]),
+        (
+            f"{__name__}.LastLayer",
+            ["optim._target_=LastLayer", "not without linear1.weight, linear1.bias"],
+        ),
+        ("torch.optim.SparseAdam", ["optim.lr=0.01", "does not support dense gradients"]),
+        ("torch.optim.Muon", ["optim.lr=0.01", "only supports 2D parameters"]),
+    ],
+)
+def test_what_an_optimizer_cannot_be_given_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, target: str, words: list[str]
+) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    config = plain(composed("device=cpu")) | {"optim": {"_target_": target, "_partial_": True, "lr": 0.01}}
+    refused(config, words)
+
+
+@pytest.mark.usefixtures("real_mnist")
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["optim=muon", "model.hidden=[]"], ["optim._target_=Muon", "a network with a hidden layer"]),
+        (["optim=lion", "optim._target_=pytorch_optimizer_of_nobody.Lion"], ["optim._target_=", "no such class"]),
+    ],
+)
+def test_options_that_cannot_serve_are_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, overrides: list[str], words: list[str]
+) -> None:
+    monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
+    refused(plain(composed("device=cpu", *overrides)), words)
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pydoc, "locate", lambda path: None)  # as where it is not
+    with pytest.raises(ConfigError) as caught:
+        find_target("optim", {"_target_": "pytorch_optimizer.Lion", "_partial_": True}, [])
+    expected = "optim._target_=pytorch_optimizer.Lion: it is not installed; pip install -e '.[optimizers]' brings it"
+    assert str(caught.value) == expected
+    with pytest.raises(ConfigError, match="there is no such class or function"):
+        find_target("optim", {"_target_": "pytorch.Lion", "_partial_": True}, [])
+
+
+def test_in_a_program_of_one_s_own_they_are_refused_too(few: Splits) -> None:
+    for make in (torch.optim.LBFGS, lambda p: SGDScheduleFreeClosure(p, lr=0.1)):
+        with pytest.raises(InvalidArgument, match="whose step needs no arguments"):
+            run(few, make)
+    with pytest.raises(InvalidArgument, match=r"not without norm1\.bias"):
+        run(few, lambda p: torch.optim.SGD([q for number, q in enumerate(p) if number != 3], lr=0.1))
+
+
+def test_parameters_that_want_no_gradients_may_be_left_out(few: Splits) -> None:
+    model = network(batch_norm=False)
+    frozen = model.get_parameter("linear1.weight").requires_grad_(False)
+    before = frozen.clone()
+    run(few, lambda p: torch.optim.SGD([q for q in p if q.requires_grad], lr=0.1), model=model)
+    assert torch.equal(frozen, before)

@@ -1,0 +1,211 @@
+"""What the first step of a run needs is ready before the clock starts, and nothing that counts has changed by it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mnist_mlp.base.record import Metrics, Record, StepLoss
+from mnist_mlp.data import gather
+from mnist_mlp.data.splits import Dataset, Splits
+from mnist_mlp.training import epoch_log, warmup
+from mnist_mlp.training import loop as core
+from mnist_mlp.training.fused import kernels
+from mnist_mlp.training.stack import loop
+from mnist_mlp.training.stack.stack import Stack
+from mnist_mlp.training.updates import functions
+from mnist_mlp.training.updates.fused import kernel_of
+from tests.helpers.stacks import CPU, network, run, splits_of, state
+from tests.helpers.training import adam, timeless
+from tests.helpers.training import run as trained
+
+KERNELS = [
+    *(kernel for module in (gather, kernels) for kernel in vars(module).values() if hasattr(kernel, "signatures")),
+    kernel_of(functions.sgd, functions.SGDCoefficients, 0),
+    kernel_of(functions.momentum, functions.MomentumCoefficients, 1),
+    kernel_of(functions.adagrad, functions.AdagradCoefficients, 1),
+    kernel_of(functions.rmsprop, functions.RMSpropCoefficients, 1),
+    kernel_of(functions.adadelta, functions.AdadeltaCoefficients, 2),
+    kernel_of(functions.adam, functions.AdamCoefficients, 2),
+]
+
+
+def at_each_reading(monkeypatch: pytest.MonkeyPatch, module: Any, look: Callable[[], Any]) -> list[Any]:
+    """What is seen whenever a module reads the clock."""
+    seen: list[Any] = []
+
+    def clock() -> float:
+        seen.append(look())
+        return time.perf_counter()
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=clock))
+    return seen
+
+
+def test_every_kernel_is_there_before_the_clock_starts(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled() -> int:
+        return sum(len(kernel.signatures) for kernel in KERNELS)
+
+    # Numba compiles a kernel for each type that it meets: a whole number as BatchNorm's momentum is met nowhere else.
+    model = network("he", 0)
+    for module in model:
+        if isinstance(module, nn.BatchNorm1d):
+            module.momentum = 1
+    before = compiled()
+    seen = at_each_reading(monkeypatch, epoch_log, compiled)
+    trained(few, epochs=1, model=model)
+    assert before < compiled()
+    assert set(seen) == {compiled()}
+
+
+class Lazy(nn.Module):
+    """Somebody's network that prepares itself, once in a process for each batch size."""
+
+    ready: set[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(784, 10), nn.Dropout(0.3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            Lazy.ready.add(len(images))
+        logits: Tensor = self.linear(self.dropout(images)) + 0.1 * torch.rand(10)
+        return logits
+
+
+def test_a_network_of_one_s_own_is_ready_too(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    Lazy.ready = set()
+    seen = at_each_reading(monkeypatch, epoch_log, lambda: sorted(Lazy.ready))
+    trained(few, epochs=1, model=Lazy())
+    assert seen
+    assert all(sizes == [16, 32] for sizes in seen)
+
+
+class Counting(torch.optim.SGD):
+    """Somebody's optimizer that remembers something of its own."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, lr=lr)
+        self.steps = 0
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.steps += 1
+        for group in self.param_groups:
+            group["lr"] = 0.1 / self.steps
+        super().step()
+
+
+@pytest.mark.parametrize(
+    ("model", "make"),
+    [
+        (lambda: network("he", 0), adam),
+        (lambda: network("he", 0), torch.optim.NAdam),
+        (Lazy, lambda p: Counting(p, lr=0.1)),
+    ],
+)
+def test_no_number_changes(
+    few: Splits,
+    monkeypatch: pytest.MonkeyPatch,
+    model: Callable[[], nn.Module],
+    make: Any,
+) -> None:
+    Lazy.ready = set()
+
+    def records() -> tuple[list[Record], dict[str, Tensor], list[Any]]:
+        torch.manual_seed(0)
+        made = model()
+        optimizer: Any = make(made.parameters())
+        found = trained(few, lambda _: optimizer, model=made)
+        return timeless(found), state(made), [optimizer.state_dict()["state"], vars(optimizer).get("steps")]
+
+    rehearsed = records()
+    monkeypatch.setattr(core, "warm_up", lambda *_: None)
+    plain = records()
+    assert rehearsed[0] == plain[0]
+    torch.testing.assert_close(rehearsed[1:], plain[1:], rtol=0, atol=0)
+    assert plain[2][1] in (None, 26)
+
+
+def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pytest.LogCaptureFixture) -> None:
+    class Locked(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(784, 10)
+            self.lock = threading.Lock()
+
+    with caplog.at_level(logging.INFO, "mnist_mlp.training.warmup"):
+        assert len(trained(few, epochs=1, model=Locked())) > 3
+    (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.training.warmup"]
+    assert message.startswith("the column seconds includes compilation, as the first step could not be rehearsed: ")
+    assert "TypeError: " in message
+
+
+class Uncopied(nn.Linear):
+    """Somebody's network of which a copy is the network itself."""
+
+    def __init__(self) -> None:
+        super().__init__(784, 10)
+
+    def __deepcopy__(self, copies: object) -> "Uncopied":
+        return self
+
+
+class Wrapped(nn.Sequential):
+    """Somebody's network of which a copy calls the network that it was copied from."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.BatchNorm1d(784), nn.Linear(784, 10))
+        inner = super().forward
+        self.forward = lambda images: inner(images)  # type: ignore[method-assign, no-untyped-call]
+
+
+@pytest.mark.parametrize("network_of_ones_own", [Uncopied, Wrapped])
+def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_of_ones_own: Any) -> None:
+    torch.manual_seed(0)
+    model = network_of_ones_own()
+    before = {name: tensor.clone() for name, tensor in state(model).items()}
+    warmup.warm_up(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
+    torch.testing.assert_close(state(model), before, rtol=0, atol=0)
+    assert len(trained(few, epochs=1, model=model)) > 3
+
+
+def test_hooks_are_called_for_steps_that_count_alone(few: Splits) -> None:
+    model, calls = nn.Linear(784, 10), []
+    model.register_forward_hook(lambda module, *_: calls.append(module.training))
+    trained(few, epochs=1, model=model)
+    assert calls.count(True) == 13
+
+
+def test_a_stack_is_ready_before_its_clock_starts_and_as_it_was(
+    real_mnist: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = splits_of(real_mnist, 200)  # six batches of 32 and one of 8
+    jobs = [("he", seed, optim) for seed in (0, 1) for optim in ("adam", "adagrad", "sgd")]
+    taken: list[int] = []
+    step = Stack.step
+
+    def watched(stack: Stack, chunk: Any) -> None:
+        taken.append(chunk.batch)
+        step(stack, chunk)
+
+    def records() -> tuple[list[tuple[int, Record]], list[dict[str, Tensor]]]:
+        runs = [run(*job) for job in jobs]
+        found = list(loop.train(runs, data, epochs=1, batch_size=32, log_interval=3, device=CPU))
+        rows = [(number, timeless([record])[0]) for number, record in found if isinstance(record, Metrics | StepLoss)]
+        assert len(rows) == len(found)
+        return rows, [state(one.model) for one in runs]
+
+    monkeypatch.setattr(Stack, "step", watched)
+    seen = at_each_reading(monkeypatch, loop, lambda: list(taken))
+    rehearsed = records()
+    assert seen[0] == [32, 8]
+    monkeypatch.setattr(Stack, "_warm_up", lambda stack: None)
+    plain = records()
+    assert rehearsed[0] == plain[0]
+    torch.testing.assert_close(rehearsed[1], plain[1], rtol=0, atol=0)

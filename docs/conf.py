@@ -1,4 +1,4 @@
-"""How Sphinx makes a site of the pages: `make docs`. The pages are plain Markdown, which also reads well unbuilt."""
+"""Settings of Sphinx, which `make docs` runs. The pages are plain Markdown, which also reads well unbuilt."""
 
 from mnist_mlp import __version__
 
@@ -11,9 +11,11 @@ project = "mnist-mlp"
 version = release = __version__
 copyright = "the authors of mnist-mlp; MIT licence"
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3  # headings that links may name, by the same rule as on GitHub
 nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # names in signatures and docstrings, most of them of other projects
+autodoc_typehints = "signature"
 
 html_theme = "furo"
 html_title = f"mnist-mlp {release}"

@@ -1,1 +1,1 @@
-"""The measurements behind every figure of speed in docs/speed.md: `make bench`."""
+"""Measurements of speed and simulations of error rates: every figure that the documentation quotes."""

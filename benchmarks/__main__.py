@@ -93,7 +93,7 @@ def main() -> None:
     chosen = arguments.parts or list(PARTS)
     unknown = [part for part in chosen if part not in PARTS]
     if unknown:
-        parser.error(f"there is no part {', '.join(unknown)}; allowed are {', '.join(PARTS)}")
+        parser.error(f"unknown part {', '.join(unknown)}. Known parts: {', '.join(PARTS)}")
     installed = [name for name in ("torch", "jax", "optax", "numba") if importlib.util.find_spec(name)]
     versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in installed)
     print(

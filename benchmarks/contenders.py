@@ -1,4 +1,4 @@
-"""The loops that are compared: each, built for one optimizer and seed, trains an epoch whenever it is asked to.
+"""Training loops to compare: ours, the floor, the tutorial's, JAX's, and plain PyTorch's.
 
 All train the tutorial's network (784 inputs, two hidden layers (512, 256), 10 outputs, BatchNorm, ReLU, dropout
 0.5, He-uniform weights) on MNIST's 60,000 training images in batches of 32, with the learning rates of `conf/optim/`.
@@ -18,11 +18,11 @@ OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam"
 
 @dataclass
 class Loop:
-    """A loop, ready to start.
+    """Training loop of one optimizer and seed, ready to start.
 
     Attributes:
-        epoch: trains an epoch.
-        test: accuracy on the test images, in [0, 1]; where the loop has such a thing.
+        epoch: Train an epoch.
+        test: Return the accuracy on the test images, in [0, 1]; None if not measured.
     """
 
     epoch: Callable[[], None]
@@ -30,7 +30,7 @@ class Loop:
 
 
 def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
-    """What `run.py optim=OPTIMIZER data.val_size=0` would train, as a plain configuration."""
+    """Return the plain configuration of `run.py optim=OPTIMIZER data.val_size=0`."""
     from hydra import compose, initialize_config_dir
 
     from mnist_mlp.app.register import register
@@ -44,14 +44,14 @@ def configuration(optimizer: str, **settings: Any) -> dict[str, Any]:
 
 
 def fetch() -> None:
-    """Have the data at hand before anything is timed."""
+    """Download the data before anything is timed."""
     from mnist_mlp.data.datasets import mnist
 
     mnist(configuration("sgd")["data"]["root"])
 
 
 def ours(optimizer: str, seed: int = 0) -> Loop:
-    """The steps of our training core; what else `train` does, records and checks, takes 1% more."""
+    """Return the steps of our training core; records and checks, which `train` adds, take 1% more."""
     import torch
 
     from mnist_mlp.build.from_config import build
@@ -73,7 +73,7 @@ def ours(optimizer: str, seed: int = 0) -> Loop:
 
 
 def floor(optimizer: str, seed: int = 0) -> Loop:
-    """The matrix products of our step and its update of the parameters, in place, and nothing else."""
+    """Return the floor: matrix products of our step and its update of the parameters, and nothing else."""
     import torch
 
     from mnist_mlp.build.from_config import build
@@ -105,7 +105,7 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
 
 
 def tutorial(optimizer: str, seed: int = 0) -> Loop:
-    """The tutorial's loop, written anew: DataLoader, ToTensor, PyTorch's optimizer with our settings, no trick."""
+    """Return the tutorial's loop, rewritten: DataLoader, ToTensor, PyTorch's optimizer with our settings."""
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -164,14 +164,14 @@ def tutorial(optimizer: str, seed: int = 0) -> Loop:
 
 
 def jax(optimizer: str, seed: int = 0) -> Loop:
-    """JAX and optax: a jitted `lax.scan` over the epoch, its carry donated."""
+    """Return a loop in JAX and optax: a jitted `lax.scan` over the epoch, its carry donated."""
     from benchmarks import jax_loop
 
     return jax_loop.make(optimizer, lambda f: f, lambda keys: keys[0], [seed], None)
 
 
 def jax_stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = False) -> Loop:
-    """The same epoch of so many seeds at once, by `jax.vmap`, on the first images only."""
+    """Return the same loop for several seeds at once, by `jax.vmap`, on the first images only."""
     import jax
 
     from benchmarks import jax_loop
@@ -189,7 +189,7 @@ def jax_stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool 
 
 
 def alone(optimizer: str, images: int, device: str) -> Loop:
-    """One run by plain PyTorch on a device: the data there as tensors, autograd, the optimizer with its defaults."""
+    """Return one run in plain PyTorch on a device: data as tensors, autograd, the optimizer with its defaults."""
     import torch
     from torch.nn import functional as F
 
@@ -215,7 +215,7 @@ def alone(optimizer: str, images: int, device: str) -> Loop:
 
 
 def stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = False) -> Loop:
-    """So many seeds of one configuration as one stack of ours."""
+    """Return several seeds of one configuration as one stack of ours."""
     import torch
 
     from mnist_mlp.build.from_config import build

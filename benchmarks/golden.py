@@ -1,4 +1,4 @@
-"""Golden files: what a change of structure must leave as it is, stored before the change and compared after it.
+"""Golden files: results that a change of structure must not change, stored before and compared after it.
 
     python -m benchmarks.golden store DIR      before the change
     python -m benchmarks.golden compare DIR    after it; lists what differs and ends with status 1 if anything does
@@ -85,7 +85,7 @@ def _without_seconds(path: Path) -> str:
 
 
 def commands() -> dict[str, dict[str, list[str]]]:
-    """What each command of the documentation leaves, by the command."""
+    """Return the records that each command of the documentation leaves, by command."""
     sys.path.insert(0, str(ROOT))
     from warm import Warm
 
@@ -136,7 +136,7 @@ def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def sweeps() -> dict[str, Any]:
-    """What each sweep leaves; killed and resumed ones are compared with it at once."""
+    """Return the records of each sweep; killed and resumed sweeps are compared with them at once."""
     found = {}
     for name, (arguments, kills) in SWEEPS.items():
         say(f"{name}: undisturbed")
@@ -182,7 +182,7 @@ def _sweep(arguments: Sequence[str], top: Path, kill_at: int | None = None) -> i
 
 
 def _differences(golden: Any, now: Any, place: str) -> Iterator[str]:
-    """Where two trees differ, numbers by more than the tolerance; each in a line."""
+    """Return one line for each difference of two trees; numbers may differ by the tolerance."""
     if isinstance(golden, Mapping) and isinstance(now, Mapping):
         for key in golden.keys() | now.keys():
             if key in golden and key in now:

@@ -1,7 +1,8 @@
-"""What it costs to look while seeds are added: how often verdicts are false, and how many seeds are spared.
+"""Error rates of interim analyses while seeds are added, and the seeds that they save.
 
 Accuracies are simulated as in `benchmarks.verdicts`, and given to the report's own `look_at`, just as a sweep with
-`hydra.sweeper.until_decided=true` does: cells get seeds until they are told from the best. Where all cells are equal,
+`hydra.sweeper.until_decided=true` does: cells get seeds until
+their comparison with the best cell is decided. Where all cells are equal,
 any "better" is false; where one is worse than all others by just the margin, any "equivalent" of it and another is. A
 design with more than 5.5% of them is simulated again, with 2,000 sweeps. Where one cell is better, a design with a
 fixed number of seeds that finds nine in ten of its differences is looked for, then the least `max_seeds` that finds as
@@ -36,12 +37,12 @@ TRIED = range(1, 13)  # seeds more than the fixed design has, that the most may 
 
 
 class Ended(NamedTuple):
-    """What one sweep came to.
+    """Outcome of one sweep.
 
     Attributes:
-        pairs: as the report has them.
-        seeds: of all cells together.
-        looks: how many were taken.
+        pairs: Pairs, as in the report.
+        seeds: Number of seeds of all cells together.
+        looks: Number of interim analyses.
     """
 
     pairs: pd.DataFrame
@@ -50,7 +51,7 @@ class Ended(NamedTuple):
 
 
 def accuracies(number: int, cells: int, seeds: int, shift: float) -> pd.DataFrame:
-    """A simulated sweep, cells x seeds, the first cell better by a shift; a seed's effect is as large as the noise."""
+    """Simulate a sweep, cells x seeds, whose first cell is better by a shift; seeds matter as much as noise."""
     generator = np.random.default_rng([cells, number])
     y = 0.97 + NOISE * (generator.normal(size=(seeds, 1)) + generator.normal(size=(seeds, cells)))
     y[:, 0] += shift
@@ -59,56 +60,56 @@ def accuracies(number: int, cells: int, seeds: int, shift: float) -> pd.DataFram
 
 def sweep(y: pd.DataFrame, plan: SequentialPlan) -> Ended:
     """Add seeds until it is decided."""
-    looks, told, playing = 0, None, list(y.index)
+    looks, judged, playing = 0, None, list(y.index)
     seen = pd.DataFrame(np.nan, y.index, y.columns)
     for size, level in schedule(plan, INITIAL, len(y)):
         seen.loc[playing, seen.columns[:size]] = y.loc[playing, seen.columns[:size]]
         seeds = [int(seed) for seed in seen.columns[:size]]
         looks += 1
-        _, playing, told = look_at(seen, Look(seeds, level, playing, "", {}), told, IMAGES, plan.margin)
+        _, playing, judged = look_at(seen, Look(seeds, level, playing, "", {}), judged, IMAGES, plan.margin)
         if not playing:
             break
-    assert told is not None
-    return Ended(told, int(seen.notna().to_numpy().sum()), looks)
+    assert judged is not None
+    return Ended(judged, int(seen.notna().to_numpy().sum()), looks)
 
 
 def of_first(pairs: pd.DataFrame) -> pd.Series:
-    """The verdicts on the first cell beside the others."""
+    """Return the verdicts on the first cell against the others."""
     return pairs.loc[pairs["a"] == "c00", "verdict"]
 
 
 def false_better(number: int, cells: int, plan: SequentialPlan) -> list[float]:
-    """Of equal cells: whether any is said to be better; and the seeds and looks taken."""
+    """Simulate equal cells: any false `better`, the seeds and the analyses used."""
     ended = sweep(accuracies(number, cells, plan.max_seeds, 0.0), plan)
     return [float(ended.pairs["verdict"].isin(SIGNIFICANT).any()), ended.seeds, ended.looks]
 
 
 def false_equivalent(number: int, cells: int, plan: SequentialPlan) -> list[float]:
-    """Of cells one of which is worse by the margin: whether it is said to be equivalent to any."""
+    """Simulate cells, one of which is worse by the margin: any false `equivalent`."""
     ended = sweep(accuracies(number, cells, plan.max_seeds, -MARGIN), replace(plan, margin=MARGIN))
     return [float(of_first(ended.pairs).eq(Verdict.EQUIVALENT).any()), ended.seeds, ended.looks]
 
 
 def fixed_power(number: int, cells: int, seeds: int, shift: float) -> list[float]:
-    """The share of the first cell's differences that a design without looks finds."""
+    """Return the share of the first cell's differences that a design without interim analyses finds."""
     pairs, _ = compare_pairs(accuracies(number, cells, seeds, shift), IMAGES)
     return [float(of_first(pairs).eq(Verdict.BETTER).mean())]
 
 
 def power(number: int, cells: int, plan: SequentialPlan, shift: float) -> list[float]:
-    """The share of the first cell's differences that are found, and the seeds and looks taken."""
+    """Return the share of the first cell's differences that are found, the seeds and the analyses used."""
     ended = sweep(accuracies(number, cells, plan.max_seeds, shift), plan)
     return [float(of_first(ended.pairs).eq(Verdict.BETTER).mean()), ended.seeds, ended.looks]
 
 
 def mean(workers: Parallel, work: Callable[..., list[float]], sweeps: int, *arguments: object) -> Sequence[float]:
-    """Means over sweeps, computed on all cores."""
+    """Return means over sweeps, computed on all cores."""
     rows = workers(delayed(work)(number, *arguments) for number in range(sweeps))
     return [float(value) for value in np.mean(rows, axis=0)]
 
 
 def least(found: Callable[[int], float], low: int, high: int) -> int:
-    """The smallest number in [low, high] with enough power, which grows with it."""
+    """Return the smallest number in [low, high] with enough power, which grows with the number."""
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if found(middle) >= POWER else (middle + 1, high)
@@ -147,7 +148,7 @@ def main() -> None:
 
 
 def row(cells: int, plan: SequentialPlan, what: str, found: Sequence[float], ratio: str = "") -> list[str]:
-    """One of the table, in words."""
+    """Return one row of the table as text."""
     share, seeds, looks = found
     return [
         str(cells),

@@ -1,4 +1,4 @@
-"""What the benchmarks print: progress to standard error, tables in Markdown to standard output."""
+"""Output of the benchmarks: progress to standard error, tables in Markdown to standard output."""
 
 import datetime
 import sys
@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def say(text: str) -> None:
-    """Show on standard error how far this is."""
+    """Show progress on standard error."""
     print(f"{datetime.datetime.now():%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 

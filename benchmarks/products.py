@@ -1,4 +1,4 @@
-"""Microseconds of each matrix product of a step, by MKL and by oneDNN: what `mnist_mlp.network.matmul` chooses by."""
+"""Microseconds of each matrix product of a step, by MKL and by oneDNN, between which `network.matmul` chooses."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""What else is used to tell cells apart, measured beside the report: complete tables of accuracies, cells x seeds."""
+"""Other common tests of all pairs, measured beside the report, on complete tables of accuracies, cells x seeds."""
 
 import functools
 
@@ -9,7 +9,7 @@ LEVEL = 0.05
 
 
 def paired_holm(y: np.ndarray) -> np.ndarray:
-    """Which pairs differ by paired t-tests with Holm's correction."""
+    """Return the significant pairs of paired t-tests with Holm's correction."""
     i, j = np.triu_indices(len(y), 1)
     d = y[i] - y[j]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -24,12 +24,12 @@ def paired_holm(y: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def critical(cells: int, seeds: int) -> float:
-    """Tukey's critical value."""
+    """Return Tukey's critical value."""
     return float(stats.studentized_range.isf(LEVEL, cells, (cells - 1) * (seeds - 1)))
 
 
 def pooled_tukey(y: np.ndarray) -> np.ndarray:
-    """Which pairs differ by Tukey's test in randomized blocks."""
+    """Return the significant pairs of Tukey's test in randomized blocks."""
     i, j = np.triu_indices(len(y), 1)
     residual = y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()
     error = np.sqrt((residual**2).sum() / ((len(y) - 1) * (y.shape[1] - 1)) / y.shape[1])

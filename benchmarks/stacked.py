@@ -1,4 +1,4 @@
-"""How the throughput of a stack grows with its runs, beside one run at a time and `jax.vmap`, on one device.
+"""Throughput of a stack against its number of runs, beside one run at a time and `jax.vmap`, on one device.
 
     python -m benchmarks.stacked                     on the GPU; some minutes
     python -m benchmarks.stacked --study             the whole study of 240 runs as well, as a user starts it
@@ -116,7 +116,7 @@ def main() -> None:
     import torch
 
     if arguments.device != "cpu" and not torch.cuda.is_available():
-        parser.error(f"--device {arguments.device}: there is no GPU here; allowed is cpu")
+        parser.error(f"--device {arguments.device}: expected cpu, since there is no GPU here")
     contenders.fetch()
     where = torch.cuda.get_device_name() if arguments.device != "cpu" else f"{os.cpu_count()} CPU cores"
     versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "jax", "optax"))

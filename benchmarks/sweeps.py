@@ -1,4 +1,4 @@
-"""What a user waits for: whole commands, with everything that they import, check, write and report."""
+"""Time of whole commands, with everything that they import, check, write and report."""
 
 import json
 import os

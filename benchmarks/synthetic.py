@@ -1,4 +1,4 @@
-"""Run directories as the trainer writes them, with simulated accuracies: what the report's own benchmarks read."""
+"""Run directories with simulated accuracies, as the trainer writes them, for benchmarks of the report."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""How often verdicts on tuned cells are wrong, and what they find: simulated sweeps, selected and judged for real.
+"""Error rates and power of verdicts on tuned cells: simulated sweeps, selected and judged by the report's functions.
 
 `TUNED_DESIGNS` in `benchmarks/designs.py` says what is simulated. Each sweep selects learning rates with `select=each`
 and with `select=once`, without and with confirmation, by the report's own functions. If the cells are equal, any

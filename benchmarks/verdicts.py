@@ -1,10 +1,10 @@
-"""How often a report finds a difference where there is none, and where there is one: simulated sweeps, judged for real.
+"""Error rates and power of a report's verdicts: simulated sweeps, judged by the report's functions.
 
 Accuracies are simulated, cells x seeds, with a seed effect as large as the noise, and given to the report's own
 `compare_pairs` and `main_effects`. Where all cells are equal, any "better" or "worse" is a false verdict; a design in
 which more than 5.5% of the sweeps have one is simulated again with 4,000 sweeps. Where one cell is better by three
 standard deviations, the share of its differences that are found is counted. Rivals on the same numbers, where no value
-is missing: paired t-tests with Holm's correction, and Tukey's test with one pooled error whatever the cells look like.
+is missing: paired t-tests with Holm's correction, and Tukey's test with one pooled error for all cells.
 
     python -m benchmarks.verdicts [--sweeps 600] [--designs WORDS]
 """
@@ -33,7 +33,7 @@ EFFECTS = (((2, 2), 3, 1), ((2, 2), 5, 4), ((3, 8), 3, 1), ((3, 8), 5, 1), ((3, 
 
 
 def ours(y: np.ndarray, images: int | None) -> np.ndarray:
-    """Which pairs differ by this project's report."""
+    """Return the significant pairs of this project's report."""
     verdicts = compare_pairs(pd.DataFrame(y, index=[f"c{number}" for number in range(len(y))]), images)[0]["verdict"]
     return verdicts.isin(SIGNIFICANT).to_numpy()
 

@@ -121,7 +121,7 @@ def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, ov
 @pytest.mark.parametrize("override", ["init.std=-1", "init.std=0", "init.mean=nan"])
 def test_a_normal_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    with pytest.raises(ConfigError, match=rf"^{override}.*: allowed is a (finite )?number"):
+    with pytest.raises(ConfigError, match=rf"^{override}.*: .* a (finite )?number"):
         trial.check(plain(composed("init=normal", override)))
 
 
@@ -131,10 +131,7 @@ def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
     if torch.cuda.is_available():
         assert "cuda:99" in command("run.py", "device=cuda:99", status=1).stderr
     else:
-        assert (
-            "device=cuda: this machine has no such device; allowed are auto, "
-            in command("run.py", "device=cuda", status=1).stderr
-        )
+        assert "device=cuda: expected one of auto, " in command("run.py", "device=cuda", status=1).stderr
 
 
 @pytest.mark.parametrize(

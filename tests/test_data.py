@@ -230,7 +230,7 @@ def sparse() -> Dataset:
     [
         ("black", ["data._target_=test_data.black: expected pixels", "Among the 40 test images"]),
         ("flat", ["data._target_=test_data.flat: expected training images that vary, or data.normalize=false"]),
-        ("sparse", ["data._target_=test_data.sparse: this cannot be used: RuntimeError"]),
+        ("sparse", ["data._target_=test_data.sparse: failed with RuntimeError"]),
     ],
 )
 def test_check_names_data_set_that_gives_no_result(name: str, words: list[str]) -> None:

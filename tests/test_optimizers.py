@@ -165,7 +165,9 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch: py
     monkeypatch.setattr(pydoc, "locate", lambda path: None)  # as where it is not
     with pytest.raises(ConfigError) as caught:
         find_target("optim", {"_target_": "pytorch_optimizer.Lion", "_partial_": True}, [])
-    expected = "optim._target_=pytorch_optimizer.Lion: it is not installed; pip install -e '.[optimizers]' brings it"
+    expected = (
+        "optim._target_=pytorch_optimizer.Lion: expected an installed package. Run: pip install -e '.[optimizers]'"
+    )
     assert str(caught.value) == expected
     with pytest.raises(ConfigError, match="there is no such class or function"):
         find_target("optim", {"_target_": "pytorch.Lion", "_partial_": True}, [])

@@ -113,7 +113,7 @@ def _decayed(parameters: Sequence[nn.Parameter], biases: bool, optim: Mapping[st
     if biases:
         return list(parameters)
     if "weight_decay" not in optim:
-        raise ConfigError("optim.decay_biases=false: this optimizer is given no weight_decay; allowed is true")
+        raise ConfigError("optim.decay_biases=false: expected true, since no weight_decay is set for this optimizer")
     matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
@@ -175,7 +175,7 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(here[0])
     if name not in here and not (name == "cuda" and "cuda:0" in here):
-        raise ConfigError(f"device={name}: this machine has no such device; allowed are auto, {', '.join(here)}")
+        raise ConfigError(f"device={name}: expected one of auto, {', '.join(here)}. This machine has no such device.")
     return torch.device("cuda:0" if name == "cuda" else name)
 
 
@@ -213,4 +213,7 @@ def _check_batches(model: nn.Module, batch_size: int, images: int) -> None:
     has_batch_norm = any(isinstance(m, BatchNorm) for m in model.modules())
     if has_batch_norm and min(batch_size, images) < 2:
         key, value = ("batch_size", batch_size) if batch_size < 2 else ("data.train_size", images)
-        raise ConfigError(f"{key}={value}: BatchNorm needs at least 2 images a batch; or set model.batch_norm=false")
+        raise ConfigError(
+            f"{key}={value}: expected at least 2, since BatchNorm needs at least 2 images per batch. "
+            f"model.batch_norm=false removes BatchNorm."
+        )

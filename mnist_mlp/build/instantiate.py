@@ -63,18 +63,20 @@ def find_target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) 
     """
     path = node.get("_target_")
     if not isinstance(path, str):
-        raise ConfigError(f"{group}: it has no _target_; allowed is the dotted path of a class or function")
+        raise ConfigError(f"{group}: expected a key _target_ with the dotted path of a class or function")
     try:
         target = pydoc.locate(path)  # Hydra's lookup would log a traceback before it raises
         if target is None and (extra := extra_with(path.partition(".")[0])):
-            raise ConfigError(f"{group}._target_={path}: it is not installed; pip install -e '.[{extra}]' brings it")
+            raise ConfigError(
+                f"{group}._target_={path}: expected an installed package. Run: pip install -e '.[{extra}]'"
+            )
         if not callable(target):
             raise ImportError("there is no such class or function")
         made = _with_arguments(path, target, node)
     except (ImportError, pydoc.ErrorDuringImport, InstantiationException) as error:
         raise ConfigError(
-            f"{group}._target_={path}: {str(error).splitlines()[0]}; allowed is the dotted path of a class or function "
-            f"that Python can import from here"
+            f"{group}._target_={path}: expected the dotted path of a class or function that Python can import. "
+            f"Error: {str(error).splitlines()[0]}"
         ) from error
     _check_arguments(group, path, target, made.keywords, args, kwargs)
     return made
@@ -124,7 +126,8 @@ def _check_arguments(
         signature.bind(*args, **kwargs, **ours)
     except TypeError as error:
         raise ConfigError(
-            f"{group}._target_={path}: it cannot be called with the arguments that a {group} is given: {error}"
+            f"{group}._target_={path}: expected a class or function that accepts the arguments of the group {group}. "
+            f"TypeError: {error}"
         ) from error
 
 
@@ -149,8 +152,8 @@ def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:
     if not fits:
         hint = ""
         if isinstance(value, str):
-            hint = f". {value!r} is a text; \"{key}='${{oc.decode:${{oc.env:NAME}}}}'\" reads a variable as a number"
-        raise ConfigError(f"{key}={value}: allowed is {allowed}{hint}")
+            hint = f". {value!r} is text. \"{key}='${{oc.decode:${{oc.env:NAME}}}}'\" reads an environment variable."
+        raise ConfigError(f"{key}={value}: expected {allowed}{hint}")
 
 
 def _is_finite_number(value: Any) -> bool:
@@ -176,7 +179,7 @@ def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
     except Exception as error:  # a target may be user-defined code; HYDRA_FULL_ERROR=1 shows the traceback
         settings = {k: v for k, v in node.items() if not k.startswith("_")} or {"_target_": node.get("_target_")}
         given = ", ".join(f"{group}.{k}={v}" for k, v in settings.items())
-        raise ConfigError(f"{given}: this cannot be used: {type(error).__name__}{_place(error)}: {error}") from error
+        raise ConfigError(f"{given}: failed with {type(error).__name__}{_place(error)}: {error}") from error
 
 
 def _place(error: Exception) -> str:

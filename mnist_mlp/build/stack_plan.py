@@ -22,9 +22,9 @@ SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # limits of a stack without a given one, 
 CPU = torch.device("cpu")
 
 # Reasons for training a job alone.
-UNKNOWN = "its network is not among those that stack"
+UNKNOWN = "the network, optimizer or device does not support stacks"
 NO_LIKE = "no other job has the same network, data and batch size"
-NO_MEMORY = "two runs would take more memory than is allowed"
+NO_MEMORY = "two runs would exceed the memory limit"
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def _tried(config: Mapping[str, Any]) -> Trial:
         logits = parts.model(images)
         shape, expected = tuple(getattr(logits, "shape", ())), (len(labels), parts.data.classes)
         if shape != expected:
-            allowed = f"one that gives logits of shape {expected} for {len(labels)} images, not {shape}"
+            allowed = f"a model that returns logits of shape {expected} for {len(labels)} images, not {shape}"
             raise InvalidArgument("_target_", config["model"]["_target_"], allowed)
     with explained("optim", config["optim"]):
         step = make_step(parts.model, parts.optimizer, parts.seeds)

@@ -44,7 +44,8 @@ def call_target(group: str, node: Mapping[str, Any], kind: type[T], *args: Any, 
         made = target(*args, **kwargs)
     if not isinstance(made, kind):
         raise ConfigError(
-            f"{group}._target_={node['_target_']}: it returns a {type(made).__name__}; allowed is a {kind.__name__}"
+            f"{group}._target_={node['_target_']}: expected a class or function that returns {kind.__name__}, "
+            f"not {type(made).__name__}"
         )
     return made
 

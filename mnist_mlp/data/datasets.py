@@ -32,7 +32,7 @@ FASHION_MNIST = fetch.FileSet(
     sources=(
         fetch.torchvision_download("FashionMNIST"),
         fetch.directory(
-            "/usr/share/datasets/fashion-mnist", "Debian and Ubuntu have it in the package dataset-fashion-mnist"
+            "/usr/share/datasets/fashion-mnist", "on Debian and Ubuntu, install the package dataset-fashion-mnist"
         ),
     ),
 )

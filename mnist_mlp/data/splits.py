@@ -137,7 +137,9 @@ class Dataset:
         for split in (self.train, self.test):
             if split.labels.min() < 0 or split.labels.max() >= self.classes:
                 found = f"{split.labels.min()} to {split.labels.max()}"
-                raise InvalidArgument("labels", found, f"0 to {self.classes - 1}, as there are {self.classes} classes")
+                raise InvalidArgument(
+                    "labels", found, f"0 to {self.classes - 1}, since there are {self.classes} classes"
+                )
 
     def digest(self) -> str:
         """Return the SHA-256 digest of all images and labels with their shapes and scaling, in hexadecimal."""
@@ -195,12 +197,12 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
     """
     n = len(dataset.train)
     if not 0 <= val_size < n:
-        raise InvalidArgument("val_size", val_size, f"0 to {n - 1}, as there are {n} training images")
+        raise InvalidArgument("val_size", val_size, f"0 to {n - 1}, since there are {n} training images")
     if train_size is not None and not 1 <= train_size <= n - val_size:
         raise InvalidArgument(
             "train_size",
             train_size,
-            f"1 to {n - val_size}, as {val_size} of the {n} training images are held out for validation",
+            f"1 to {n - val_size}, since {val_size} of the {n} training images are held out for validation",
         )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(split_seed))
 

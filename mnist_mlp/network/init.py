@@ -71,7 +71,7 @@ def variance_scaling_(
             return weight.uniform_(-bound, bound, generator=generator)
         if distribution == "normal":
             return weight.normal_(0.0, std, generator=generator)
-    raise InvalidArgument("distribution", distribution, "uniform, normal")
+    raise InvalidArgument("distribution", distribution, "one of uniform, normal")
 
 
 def truncated_normal_(weight: Tensor, std: float = 0.05, *, generator: torch.Generator | None = None) -> Tensor:
@@ -123,7 +123,7 @@ def lsuv_(weight: Tensor, batch: Tensor, layer: nn.Module, *, generator: torch.G
         outputs: Tensor = torch.func.functional_call(layer, given, (batch,))
         std = outputs.double().std(correction=0).item()
         if not 0 < std < math.inf:
-            allowed = f"images from which the outputs of {layer} vary, which here have a standard deviation of {std:g}"
+            allowed = f"images for which the outputs of {layer} vary. Their standard deviation is {std:g}."
             raise InvalidArgument("_target_", "lsuv_", allowed)
         return weight.div_(std)
 
@@ -177,7 +177,7 @@ def initialize(
             _fill_bias(layer, bias, bias_std, generator)
         return
     if images is None:
-        raise InvalidArgument("images", None, f"images (n, pixels), as {name_of(init)} asks for a batch")
+        raise InvalidArgument("images", None, f"images of shape (n, pixels), since {name_of(init)} needs a batch")
 
     def reached(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         hooks.pop(layer).remove()  # first, since `init` may call the layer; a layer that is called twice is filled once
@@ -191,7 +191,7 @@ def initialize(
         with evaluating(model):
             model(images)
         if hooks:
-            allowed = f"one without a batch for this network, which does not call its layer {layers[next(iter(hooks))]}"
+            allowed = f"an initializer without a batch, since the model does not call {layers[next(iter(hooks))]}"
             raise InvalidArgument("_target_", name_of(init), allowed)
     finally:
         for hook in hooks.values():
@@ -230,9 +230,9 @@ def _check_bias(bias: str, std: float | None) -> None:
     if bias not in BIASES:
         raise InvalidArgument("bias", bias, ", ".join(BIASES))
     if bias != "normal" and std is not None:
-        raise InvalidArgument("bias_std", std, f"null where bias={bias}, which has no use for it")
+        raise InvalidArgument("bias_std", std, f"null for bias={bias}, which ignores it")
     if bias == "normal" and not (std is not None and 0 < std < math.inf):
-        raise InvalidArgument("bias_std", "null" if std is None else std, "a number greater than 0 where bias=normal")
+        raise InvalidArgument("bias_std", "null" if std is None else std, "a number greater than 0 for bias=normal")
 
 
 def _fill_bias(layer: Any, kind: str, std: float | None, generator: torch.Generator) -> None:

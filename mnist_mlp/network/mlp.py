@@ -59,7 +59,7 @@ class MLP(nn.Sequential):
             raise InvalidArgument("hidden", list(hidden), "whole numbers, each at least 1")
         for name, p in (("dropout", dropout), ("input_dropout", input_dropout)):
             if not 0 <= p < 1:
-                raise InvalidArgument(name, p, "a number, at least 0 and less than 1")
+                raise InvalidArgument(name, p, "a number in [0, 1)")
         super().__init__()
         if input_dropout:
             self.add_module("input_dropout", nn.Dropout(input_dropout))

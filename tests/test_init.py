@@ -85,7 +85,7 @@ def test_truncated_normal_is_cut_at_two_std() -> None:
     ("kwargs", "message"),
     [
         ({"distribution": "gaussian"}, "distribution=gaussian: allowed is one of uniform, normal"),
-        ({"mode": "fan"}, "mode=fan: allowed is fan_in, fan_out, fan_avg"),
+        ({"mode": "fan"}, "mode=fan: allowed is one of fan_in, fan_out, fan_avg"),
         ({"scale": 0.0}, "scale=0.0: allowed is a number greater than 0"),
     ],
 )
@@ -160,7 +160,7 @@ def test_no_bias_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("bias", "bias_std", "message"),
     [
-        ("uniform", None, "bias=uniform: allowed is default, zeros, normal"),
+        ("uniform", None, "bias=uniform: allowed is one of default, zeros, normal"),
         ("normal", None, "bias_std=null: allowed is a number greater than 0"),
         ("normal", -1.0, "bias_std=-1.0: allowed is a number greater than 0"),
         ("default", 0.1, "bias_std=0.1: allowed is null for bias=default"),

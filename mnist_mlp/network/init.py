@@ -61,7 +61,7 @@ def variance_scaling_(
     fan_in, fan_out = fans(weight)
     counts = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     if mode not in counts:
-        raise InvalidArgument("mode", mode, ", ".join(counts))
+        raise InvalidArgument("mode", mode, f"one of {', '.join(counts)}")
     if not 0 < scale < math.inf:
         raise InvalidArgument("scale", scale, "a number greater than 0")
     std = math.sqrt(scale / counts[mode])
@@ -228,7 +228,7 @@ def _fill(layer: Any, init: Callable[..., object], inputs: Mapping[str, Any], ge
 
 def _check_bias(bias: str, std: float | None) -> None:
     if bias not in BIASES:
-        raise InvalidArgument("bias", bias, ", ".join(BIASES))
+        raise InvalidArgument("bias", bias, f"one of {', '.join(BIASES)}")
     if bias != "normal" and std is not None:
         raise InvalidArgument("bias_std", std, f"null for bias={bias}, which ignores it")
     if bias == "normal" and not (std is not None and 0 < std < math.inf):

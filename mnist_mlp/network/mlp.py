@@ -54,7 +54,7 @@ class MLP(nn.Sequential):
         input_dropout: float = 0.0,
     ) -> None:
         if activation not in ACTIVATIONS:
-            raise InvalidArgument("activation", activation, ", ".join(ACTIVATIONS))
+            raise InvalidArgument("activation", activation, f"one of {', '.join(ACTIVATIONS)}")
         if not all(width >= 1 for width in hidden):
             raise InvalidArgument("hidden", list(hidden), "whole numbers, each at least 1")
         for name, p in (("dropout", dropout), ("input_dropout", input_dropout)):

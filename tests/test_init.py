@@ -275,7 +275,7 @@ def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
 def test_a_batch_that_cannot_serve_is_named(images: Tensor) -> None:
     with pytest.raises(InvalidArgument, match=r"outputs of Linear.* vary\. Their standard deviation is 0"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.zeros(100, 784))
-    with pytest.raises(InvalidArgument, match="here have a standard deviation of nan"):
+    with pytest.raises(InvalidArgument, match="Their standard deviation is nan"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.full((100, 784), math.inf))
     with pytest.raises(InvalidArgument, match=r"images=None: allowed is images .* since lsuv_ needs a batch"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator())

@@ -133,7 +133,7 @@ class LastLayer(torch.optim.SGD):
         ("schedulefree.SGDScheduleFreeClosure", ["optim._target_=SGDScheduleFreeClosure", "not closure"]),
         ("test_optimizers.OfTheLoss", ["optim._target_=OfTheLoss", "not loss"]),
         ("test_optimizers.Sharp", ["optim.lr=0.01", "it needs a closure"]),
-        ("test_optimizers.LastLayer", ["optim._target_=LastLayer", "not without linear1.weight, linear1.bias"]),
+        ("test_optimizers.LastLayer", ["optim._target_=LastLayer", "Missing: linear1.weight, linear1.bias"]),
         ("torch.optim.SparseAdam", ["optim.lr=0.01", "does not support dense gradients"]),
         ("torch.optim.Muon", ["optim.lr=0.01", "only supports 2D parameters"]),
     ],
@@ -177,7 +177,7 @@ def test_in_a_program_of_one_s_own_they_are_refused_too(few: Splits) -> None:
     for make in (torch.optim.LBFGS, lambda p: SGDScheduleFreeClosure(p, lr=0.1)):
         with pytest.raises(InvalidArgument, match="whose step needs no arguments"):
             run(few, make)
-    with pytest.raises(InvalidArgument, match=r"not without norm1\.bias"):
+    with pytest.raises(InvalidArgument, match=r"Missing: norm1\.bias"):
         run(few, lambda p: torch.optim.SGD([q for number, q in enumerate(p) if number != 3], lr=0.1))
 
 

@@ -146,7 +146,7 @@ def test_sixty_single_pass_steps_are_pytorchs(data: Splits, by_pytorch: Any) -> 
     for (optim, name, warmup), wanted in by_pytorch.items():
         model = network()
         ours = optimizer(optim, model.parameters())
-        assert path(model, ours) == "single passes"
+        assert path(model, ours) == "fused kernels"
         step, rates = make_step(model, ours, derive_seeds(0)), Rates(ours, schedule(name, warmup), STEPS)
         for number, (images, labels) in enumerate(images_of(data), start=1):
             rates.set(number)

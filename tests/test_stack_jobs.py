@@ -76,7 +76,7 @@ def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: 
     for run in summaries(tmp_path / "stacked").values():
         assert run["status"] == "completed"
         assert run["stack_size"] == 4
-        assert run["step"] == "stacked, updated by formula"
+        assert run["step"] == "stacked, updated by update function"
         assert run["final"].keys() == {"train", "val", "test"}
         assert run["seconds"] > 0
 

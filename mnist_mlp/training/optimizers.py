@@ -76,15 +76,15 @@ def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
     """
     needs = _needed(optimizer.step)
     if needs:
-        allowed = f"an optimizer whose step needs no arguments, as gradients are computed once a step, not {needs}"
+        allowed = f"an optimizer whose step needs no arguments, since gradients are computed once per step, not {needs}"
         raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
     if not all("lr" in group for group in optimizer.param_groups):
-        allowed = "an optimizer whose groups of parameters each have a learning rate, lr"
+        allowed = "an optimizer with a learning rate, lr, in each parameter group"
         raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
     moved = {p for group in optimizer.param_groups for p in group["params"]}
     left = [name for name, p in model.named_parameters() if p.requires_grad and p not in moved]
     if left:
-        allowed = f"an optimizer of all parameters that require gradients, not without {', '.join(left)}"
+        allowed = f"an optimizer of all parameters that require gradients. Missing: {', '.join(left)}"
         raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
 
 
@@ -127,8 +127,8 @@ class Statistics:
         changed = [name for name, before in self._before.items() if not torch.equal(before, buffers[name])]
         if changed:
             allowed = (
-                "an optimizer without a mode for evaluation, as this network has statistics of the weights that are "
-                f"trained ({', '.join(changed)}); or a network that has none"
+                "an optimizer without an evaluation mode, since the model collects statistics during training "
+                f"({', '.join(changed)}); or a model without such statistics"
             )
             raise InvalidArgument("_target_", type(self._optimizer).__name__, allowed)
 

@@ -85,7 +85,7 @@ def one_cycle(progress: float, rise: float = 0.3, initial: float = 0.04, final: 
 
 def _check_fraction(name: str, value: float, zero: bool = True) -> None:
     if not isinstance(value, int | float) or not (0 <= value <= 1 if zero else 0 < value <= 1):
-        raise InvalidArgument(name, value, f"a fraction {'of at least' if zero else 'greater than'} 0 and at most 1")
+        raise InvalidArgument(name, value, f"a number in {'[' if zero else '('}0, 1]")
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class Schedule:
                 return float(factor)
         except (TypeError, ValueError):  # not a number
             pass
-        allowed = "a function of progress in [0, 1] whose factor of the learning rate is a number from 0 to 1, not "
-        raise InvalidArgument("_target_", name_of(self.shape), f"{allowed}{factor} at {progress:g}")
+        allowed = "a function of progress that returns a factor of the learning rate in [0, 1], not "
+        raise InvalidArgument("_target_", name_of(self.shape), f"{allowed}{factor} at progress {progress:g}")
 
     def try_out(self, steps: int) -> bool:
         """Check that the schedule is valid at all steps of a run, or at many steps of a very long run.

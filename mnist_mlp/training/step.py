@@ -107,8 +107,8 @@ class StepPath(StrEnum):
     """Computation of a training step, as recorded in `run.json`."""
 
     AUTOGRAD = "autograd"
-    FUSED = "single passes"
-    FUSED_GRADIENTS = "gradients in single passes, the optimizer's own step"
+    FUSED = "fused kernels"
+    FUSED_GRADIENTS = "fused gradients, optimizer.step"
 
 
 def path(model: nn.Module, optimizer: Optimizer) -> StepPath:

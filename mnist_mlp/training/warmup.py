@@ -50,7 +50,7 @@ def warm_up(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterabl
         raise
     except Exception as error:  # user-defined code may not support copies; training will raise any other error
         log.info(
-            "the column seconds includes compilation, as the first step could not be rehearsed: %s: %s",
+            "the column seconds includes compilation, since the warm-up failed: %s: %s",
             type(error).__name__,
             error,
         )

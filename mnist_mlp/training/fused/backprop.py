@@ -86,7 +86,7 @@ class BatchNormLayer:
 
     def forward(self, x: Array) -> Array:
         if len(x) != self.features or x.shape[1] < 2:
-            raise ValueError(f"BatchNorm of {self.features} features cannot take {x.shape[1]} images of {len(x)}")
+            raise ValueError(f"BatchNorm of {self.features} features: got {x.shape[1]} images of {len(x)} features")
         self.out, self.normalized = _like(x, self.out), _like(x, self.normalized)
         self.steps += 1
         kernels.batch_norm(

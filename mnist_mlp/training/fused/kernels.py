@@ -178,7 +178,7 @@ def cross_entropy(gradient: Array, logits: Array, labels: Array) -> tuple[float,
     loss, correct = 0.0, 0
     for b in range(n):
         if not 0 <= labels[b] < classes:
-            raise IndexError("a label has no logit")
+            raise IndexError("a label is not in 0..classes-1")
         top = 0
         for i in range(1, classes):
             if logits[i, b] > logits[top, b]:

@@ -70,7 +70,7 @@ class BatchNorm:
         weight, bias, running_mean, running_var, num_batches_tracked = tensors
         n = x.shape[2]
         if n < 2:
-            raise ValueError(f"BatchNorm cannot take {n} images")
+            raise ValueError(f"BatchNorm needs at least 2 images, got {n}")
         var, mean = torch.var_mean(x, dim=2, correction=0)
         num_batches_tracked.add_(1)
         running_mean.lerp_(mean, self.momentum)

@@ -23,7 +23,7 @@ from mnist_mlp.training.updates import fused
 from mnist_mlp.training.updates.functions import UpdateSpec, spec_of
 from mnist_mlp.training.updates.stacked import StackedUpdate
 
-BY_FUNCTION, ALONE = "by formula", "by an optimizer of its own"
+BY_FUNCTION, ALONE = "by update function", "by one optimizer per run"
 CACHED = 2**14  # elements of each array that are updated at a time without compilation, to stay in the cache
 
 

@@ -49,7 +49,7 @@ class Muon(Optimizer):
         eps: float = 1e-8,
     ) -> None:
         if not 0 <= momentum < 1:
-            raise InvalidArgument("momentum", momentum, "a number, at least 0 and less than 1")
+            raise InvalidArgument("momentum", momentum, "a number in [0, 1)")
         if not isinstance(ns_steps, int) or ns_steps < 1:
             raise InvalidArgument("ns_steps", ns_steps, "a whole number, at least 1")
         given = list(params)
@@ -57,7 +57,7 @@ class Muon(Optimizer):
         matrices = [p for group in groups for p in group["params"] if p.ndim == 2]
         hidden = set(matrices[:-1])
         if not hidden:
-            allowed = "a network with a hidden layer, as Muon is for hidden matrices alone"
+            allowed = "a model with a hidden layer, since Muon updates hidden matrices only"
             raise InvalidArgument("_target_", "Muon", allowed)
         muons = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
         both = {"lr": lr, "weight_decay": weight_decay}

@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     Attributes:
         parts: Parts of the run, on the CPU.
         step: Function that has taken one training step.
-        parameters: Values of each parameter before the update, and its gradient; None without one.
+        parameters: Values and gradient (None without one) of each parameter before the update.
     """
 
     parts: Parts

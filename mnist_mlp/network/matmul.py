@@ -33,10 +33,10 @@ class Products(NamedTuple):
     """Three matmuls of a linear layer in training, for CPU tensors without autograd.
 
     Attributes:
-        forward: Map weight (out, in) and input (in, batch) to the output, weight @ input.
-        by_weight: Map the gradient with respect to the output (out, batch) and the input to the gradient with respect
-            to the weight, gradient @ input.T.
-        by_input: Map the weight and the gradient with respect to the output to the gradient with respect to the input,
+        forward: Output from weight (out, in) and input (in, batch): weight @ input.
+        by_weight: Gradient with respect to the weight, from the gradient with respect to the output (out, batch) and
+            the input: gradient @ input.T.
+        by_input: Gradient with respect to the input, from the weight and the gradient with respect to the output:
             weight.T @ gradient, contiguous.
     """
 

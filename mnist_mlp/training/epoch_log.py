@@ -11,7 +11,7 @@ from mnist_mlp.training.schedules import Rates
 
 
 class EpochLog:
-    """Log of one epoch's steps, whose clock runs except while records are read.
+    """Log of one epoch's steps. Its clock stops while the caller handles records.
 
     Losses are kept on the device, so that no step waits for them.
 

@@ -1,7 +1,7 @@
 """Training loop and evaluation.
 
 All randomness of a run comes from four seeds: of the weights, which are set before; of the batch order; of dropout; and
-of other random modules. Runs of one seed therefore see the same batches, also if they differ in the model, the
+of other random modules. Runs of one seed therefore see the same batches, even if they differ in the model, the
 initialization or the optimizer.
 """
 

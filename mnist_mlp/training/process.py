@@ -72,7 +72,7 @@ def flushes_denormals() -> bool:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory that a training step frees, for the next step. Other C libraries stay unchanged.
+    """Let glibc keep the memory that a training step frees, for the next step. No effect with other C libraries.
 
     By default, glibc often returns the memory of gradients to the system and requests it again, a thousand pages at a
     time. It depends on earlier imports whether this happens; if so, a step with autograd takes twice the time.

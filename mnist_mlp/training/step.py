@@ -23,9 +23,10 @@ class Step:
     """Training step in two halves.
 
     Attributes:
-        gradients: Map images (batch, pixels) and labels (batch,), on the model's device, to their mean cross-entropy in
-            nats and the number of images that are classified correctly. Sets the gradients of the parameters.
-        update: Update the parameters from their gradients.
+        gradients: Function that maps images (batch, pixels) and labels (batch,), on the model's device, to their mean
+            cross-entropy in nats and the number of correctly classified images. It sets the gradients of the
+            parameters.
+        update: Function that updates the parameters, using their gradients.
     """
 
     gradients: Callable[[Tensor, Tensor], tuple[Loss, Count]]

@@ -107,7 +107,7 @@ def _train(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     kinds = [kind_of(run) for run in runs]
-    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs of the same update functions are neighbors
+    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs with the same update functions become adjacent
     data = data.to(device)
     stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs, toolchain=toolchain)
     going = set(range(len(rows)))  # rows of runs that have not ended

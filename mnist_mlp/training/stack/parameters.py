@@ -60,7 +60,7 @@ class Parameters:
                 p.data = values
 
     def by_module(self, model: nn.Sequential) -> Iterator[Mapping[str, Parameter]]:
-        """Yield the parameters of each module, by their names, as those of all runs.
+        """Yield the parameters of each module by their names, as views for all runs.
 
         Args:
             model: Model of any run.

@@ -171,7 +171,7 @@ class Stack:
         return losses.cpu(), correct.cpu()
 
     def lr(self, row: int, step: int) -> float:
-        """Return the learning rate to record for a run at a past step; for a failed run, at most at its last step."""
+        """Return the learning rate to record for a run at a past step; a failed run keeps that of its last step."""
         own = self.own_of.get(row)
         return own.lrs[min(step, len(own.lrs) - 1)] if own else self.rates[row].at(step)
 

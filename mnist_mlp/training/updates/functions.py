@@ -33,8 +33,8 @@ class UpdateSpec(NamedTuple):
     Attributes:
         function: Update function.
         initial: Initial value of each array of the optimizer state.
-        coefficients: Map a step, counted from 1, to the coefficients. Reads the hyperparameters from the parameter
-            group at every call, so that schedules have an effect.
+        coefficients: Function that maps a step, counted from 1, to the coefficients. It reads the hyperparameters from
+            the parameter group at every call, so that schedules have an effect.
     """
 
     function: UpdateFunction

@@ -1,4 +1,4 @@
-"""Optimizer steps of many runs at once, each with its own learning rate and other coefficients.
+"""Optimizer steps of many runs at once, with a learning rate and other coefficients per run.
 
 Parameters have shape (runs, P), each coefficient (runs, 1). Such a step is memory-bound. Compiled, it is one pass;
 uncompiled on a CPU, it processes the parameters in chunks that fit into the cache.

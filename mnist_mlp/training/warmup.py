@@ -65,7 +65,7 @@ def _copied(model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimize
     copies: dict[int, object] = {}
     twin = copy.deepcopy(model, copies)
     if not set(model.parameters()).isdisjoint(twin.parameters()):
-        raise TypeError("a copy of the network has some of its parameters")
+        raise TypeError("a copy of the network shares parameters with it")
     its_optimizer = object.__new__(type(optimizer))  # `copy.deepcopy` of an optimizer loses attributes of subclasses
     vars(its_optimizer).update(copy.deepcopy(vars(optimizer), copies))
     return twin, its_optimizer

@@ -150,7 +150,7 @@ def test_what_an_optimizer_cannot_be_given_is_refused_before_training(
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["optim=muon", "model.hidden=[]"], ["optim._target_=Muon", "a network with a hidden layer"]),
+        (["optim=muon", "model.hidden=[]"], ["optim._target_=Muon", "a model with a hidden layer"]),
         (["optim=lion", "optim._target_=pytorch_optimizer_of_nobody.Lion"], ["optim._target_=", "no such class"]),
     ],
 )

@@ -1,1 +1,1 @@
-"""From a configuration to the objects of a run, or of a stack of runs; the only importer of Hydra beside `app`."""
+"""Objects of a run or a stack, built from a configuration; the only importer of Hydra besides `app`."""

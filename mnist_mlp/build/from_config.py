@@ -1,8 +1,8 @@
-"""Objects of a run from its configuration, with every mistake named.
+"""Objects of a run, built from its configuration, with one error message for every mistake.
 
-Group files name their object by `_target_`. Whatever can be wrong with one (no such name, an argument it does not
-take, a value it refuses) ends in one `ConfigError` with the key, the value and what is allowed. Building is also the
-check: what a job would build is built before any job starts, so no check can disagree with the run.
+A group's file names its object by `_target_`. An unknown name, an unknown argument or a rejected value raises
+`ConfigError` with the key, the value and the expectation. Building is also the check: the objects of a job are built
+before any job starts, so the check cannot disagree with the run.
 """
 
 import copy
@@ -29,24 +29,24 @@ from mnist_mlp.training.schedules import Schedule, constant
 from mnist_mlp.training.seeds import Seeds, derive_seeds, seed_default_generators
 
 TRIAL_IMAGES = 4
-INIT_IMAGES = 1000  # at most, for an initialization that asks for a batch
+INIT_IMAGES = 1000  # maximum, for an initializer that needs a batch
 SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What one run trains: plain objects, all on `device`."""
+    """Objects of one run, with the data and the model on `device`."""
 
     data: Splits
     data_digest: str
     model: nn.Module
     optimizer: Optimizer
-    schedule: Schedule | None  # None leaves the optimizer its rates
+    schedule: Schedule | None  # None does not change the optimizer's learning rates
     device: torch.device
     seeds: Seeds
 
     def facts(self) -> dict[str, Any]:
-        """What `run.json` tells of them."""
+        """Return the entries of `run.json` that describe the model and the data."""
         return {
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "data": {
@@ -63,12 +63,12 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     """Build the parts of a run.
 
     Args:
-        config: plain (see `mnist_mlp.base.configuration.plain`).
-        device: instead of the configured one.
+        config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
+        device: Device that replaces the configured one.
 
     Raises:
-        ConfigError: the configuration cannot work.
-        mnist_mlp.base.errors.UserError: the data cannot be had.
+        ConfigError: The configuration is invalid.
+        mnist_mlp.base.errors.UserError: The data are not available.
     """
     tree = copy.deepcopy(dict(config))
     schema.check(tree)
@@ -76,7 +76,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     seeds = derive_seeds(tree["seed"], **configuration.seeds(tree))
 
     digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
-    # A model may draw weights that `initialize` does not know; they too must depend on nothing but the seed.
+    # A user-defined model may draw weights that `initialize` does not set. They, too, depend on the seed only.
     seed_default_generators(seeds.modules)
     features = splits.train.images.shape[1:].numel()
     model = call_target("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
@@ -91,14 +91,14 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
 
 
 def make_optimizer(node: Mapping[str, Any], parameters: Sequence[nn.Parameter]) -> Optimizer:
-    """Make the configured optimizer.
+    """Create the configured optimizer.
 
     Args:
         node: Plain configuration of the group `optim`.
-        parameters: Parameters of the network, in its order.
+        parameters: Parameters of the model, in its order.
 
     Raises:
-        ConfigError: The optimizer cannot be made.
+        ConfigError: The optimizer cannot be created.
     """
     arguments = dict(node)
     decays_biases = arguments.pop("decay_biases", True)
@@ -106,29 +106,29 @@ def make_optimizer(node: Mapping[str, Any], parameters: Sequence[nn.Parameter]) 
 
 
 def _decayed(parameters: Sequence[nn.Parameter], biases: bool, optim: Mapping[str, Any]) -> list[Any]:
-    """A network's parameters for an optimizer; in two groups where its weight decay leaves biases alone.
+    """Return the parameters, or two parameter groups if weight decay does not apply to biases.
 
-    Whatever has fewer than two dimensions counts as a bias, as BatchNorm's scales and shifts do, in the usual manner.
+    As usual, every parameter with fewer than two dimensions counts as a bias, including BatchNorm's scale and shift.
     """
     if biases:
         return list(parameters)
     if "weight_decay" not in optim:
-        raise ConfigError("optim.decay_biases=false: this optimizer is given no weight_decay; allowed is true")
+        raise ConfigError("optim.decay_biases=false: expected true, since no weight_decay is set for this optimizer")
     matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
 
 
 def initialize_model(model: nn.Module, tree: Mapping[str, Any], train: Split, seeds: Seeds) -> None:
-    """Set the weights and biases of a network on the CPU.
+    """Set the weights and biases of a model on the CPU.
 
     Args:
-        model: Network.
+        model: Model, changed in place.
         tree: Plain configuration.
-        train: Training images, for an initialization that asks for a batch.
+        train: Training split, from which an initializer that needs a batch gets its images.
         seeds: Seeds of the run.
 
     Raises:
-        ConfigError: The initialization does not work with this network.
+        ConfigError: The initializer does not work with this model.
     """
     node, images = dict(tree["init"]), None
     generator = torch.Generator().manual_seed(seeds.weights)
@@ -140,13 +140,13 @@ def initialize_model(model: nn.Module, tree: Mapping[str, Any], train: Split, se
         if needs_images:
             images, _ = train.take(slice(INIT_IMAGES))
             with explained("model", tree["model"]), evaluating(model):
-                model(images[:TRIAL_IMAGES])  # so that what is wrong with the network is not taken for the init's
+                model(images[:TRIAL_IMAGES])  # an error of the model is not blamed on the initializer
         with explained("init", node):
             initialize(model, init, bias, generator, bias_std=bias_std, images=images)
 
 
 def make_schedule(node: Mapping[str, Any]) -> Schedule | None:
-    """The configured schedule; None where the rate is left as it is."""
+    """Return the configured schedule; None for a constant learning rate without a warm-up."""
     arguments = dict(node)
     warmup = arguments.pop("warmup")
     shape = find_target("schedule", arguments, 0.0)
@@ -154,7 +154,7 @@ def make_schedule(node: Mapping[str, Any]) -> Schedule | None:
 
 
 def _commonest_share(split: Split) -> float:
-    """The share of the commonest class, which is the accuracy of always naming it."""
+    """Return the share of the most frequent class, the accuracy of a constant prediction."""
     labels = split.labels if split.rows is None else split.labels[split.rows]
     return int(labels.bincount().max()) / len(split)
 
@@ -165,30 +165,33 @@ def steps_of(config: Mapping[str, Any], images: int) -> int:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of this name; auto takes the first of cuda, mps and cpu that is there.
+    """Return the device of this name; `auto` selects the first available one of cuda, mps and cpu.
 
     Raises:
-        ConfigError: no such device here.
+        ConfigError: This machine has no such device.
     """
     here = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + ["mps"] * torch.backends.mps.is_available()
     here.append("cpu")
     if name == "auto":
         return torch.device(here[0])
     if name not in here and not (name == "cuda" and "cuda:0" in here):
-        raise ConfigError(f"device={name}: this machine has no such device; allowed are auto, {', '.join(here)}")
+        raise ConfigError(f"device={name}: expected one of auto, {', '.join(here)}. This machine has no such device.")
     return torch.device("cuda:0" if name == "cuda" else name)
 
 
 def data_digest(data: Mapping[str, Any]) -> str:
-    """The digest of the data set that this plain configuration of the group `data` names.
+    """Return the SHA-256 digest of the configured data set, in hexadecimal.
+
+    Args:
+        data: Plain configuration of the group `data`.
 
     Raises:
-        mnist_mlp.base.errors.UserError: it cannot be had.
+        mnist_mlp.base.errors.UserError: The data set is not available.
     """
     return _dataset(json.dumps({k: v for k, v in data.items() if k not in SPLIT_KEYS}, sort_keys=True))[1]
 
 
-# The jobs that one process runs mostly share their data, so the last ones used are kept. Keys are JSON, to be hashable.
+# Jobs of one process mostly share their data, so the most recent data sets are cached. JSON keys are hashable.
 @functools.lru_cache(maxsize=2)
 def _dataset(data: str) -> tuple[Dataset, str]:
     node = json.loads(data)
@@ -210,4 +213,7 @@ def _check_batches(model: nn.Module, batch_size: int, images: int) -> None:
     has_batch_norm = any(isinstance(m, BatchNorm) for m in model.modules())
     if has_batch_norm and min(batch_size, images) < 2:
         key, value = ("batch_size", batch_size) if batch_size < 2 else ("data.train_size", images)
-        raise ConfigError(f"{key}={value}: BatchNorm needs at least 2 images a batch; or set model.batch_norm=false")
+        raise ConfigError(
+            f"{key}={value}: expected at least 2, since BatchNorm needs at least 2 images per batch. "
+            f"model.batch_norm=false removes BatchNorm."
+        )

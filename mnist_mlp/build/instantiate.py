@@ -1,4 +1,4 @@
-"""Call of a group's `_target_` with the group's arguments, with one message for every mistake."""
+"""Call of a group's `_target_` with the group's arguments, with one error message for every mistake."""
 
 import contextlib
 import inspect
@@ -21,49 +21,73 @@ from mnist_mlp.base.provenance import extra_with, is_users
 T = TypeVar("T")
 
 RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_")  # keys of a node that Hydra reads itself
-_found: dict[str, Callable[..., Any]] = {}  # dotted path to what Hydra finds there
+_found: dict[str, Callable[..., Any]] = {}  # objects that Hydra has found, by dotted path
 
-OPTIONAL = ("generator", "batch", "layer")  # arguments that the program gives only to targets that have them
+OPTIONAL = ("generator", "batch", "layer")  # arguments that are passed only to targets that accept them
 
 
 def call_target(group: str, node: Mapping[str, Any], kind: type[T], *args: Any, **kwargs: Any) -> T:
-    """What the group's target returns, which must be of this kind."""
+    """Call a group's target.
+
+    Args:
+        group: Name of the group, for messages.
+        node: Plain configuration of the group.
+        kind: Type that the result must have.
+        *args: Positional arguments besides those of the node.
+        **kwargs: Keyword arguments besides those of the node.
+
+    Raises:
+        ConfigError: The target does not exist, does not accept its arguments, or returns an object of another type.
+    """
     target = find_target(group, node, *args, **kwargs)
     with explained(group, node):
         made = target(*args, **kwargs)
     if not isinstance(made, kind):
         raise ConfigError(
-            f"{group}._target_={node['_target_']}: it returns a {type(made).__name__}; allowed is a {kind.__name__}"
+            f"{group}._target_={node['_target_']}: expected a class or function that returns {kind.__name__}, "
+            f"not {type(made).__name__}"
         )
     return made
 
 
 def find_target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> partial[Any]:
-    """The group's target with the node's arguments, after checking that it takes them beside `args` and `kwargs`."""
+    """Return a group's target with the node's arguments bound, without calling it.
+
+    Args:
+        group: Name of the group, for messages.
+        node: Plain configuration of the group.
+        *args: Positional arguments of the later call, to check that the target accepts them.
+        **kwargs: Keyword arguments of the later call, likewise. Those in `OPTIONAL` need not be accepted.
+
+    Raises:
+        ConfigError: The target does not exist, or does not accept its arguments.
+    """
     path = node.get("_target_")
     if not isinstance(path, str):
-        raise ConfigError(f"{group}: it has no _target_; allowed is the dotted path of a class or function")
+        raise ConfigError(f"{group}: expected a key _target_ with the dotted path of a class or function")
     try:
-        target = pydoc.locate(path)  # Hydra's own look-up logs a traceback before it raises
+        target = pydoc.locate(path)  # Hydra's lookup would log a traceback before it raises
         if target is None and (extra := extra_with(path.partition(".")[0])):
-            raise ConfigError(f"{group}._target_={path}: it is not installed; pip install -e '.[{extra}]' brings it")
+            raise ConfigError(
+                f"{group}._target_={path}: expected an installed package. Run: pip install -e '.[{extra}]'"
+            )
         if not callable(target):
             raise ImportError("there is no such class or function")
         made = _with_arguments(path, target, node)
     except (ImportError, pydoc.ErrorDuringImport, InstantiationException) as error:
         raise ConfigError(
-            f"{group}._target_={path}: {str(error).splitlines()[0]}; allowed is the dotted path of a class or function "
-            f"that Python can import from here"
+            f"{group}._target_={path}: expected the dotted path of a class or function that Python can import. "
+            f"Error: {str(error).splitlines()[0]}"
         ) from error
     _check_arguments(group, path, target, made.keywords, args, kwargs)
     return made
 
 
 def _with_arguments(path: str, target: Callable[..., Any], node: Mapping[str, Any]) -> partial[Any]:
-    """Return what Hydra's `instantiate` makes of a node with `_partial_`.
+    """Return what Hydra's `instantiate` returns for a node with `_partial_`.
 
-    That takes milliseconds. It is not needed again for a target that Hydra has found before, unless the node has
-    arguments that Hydra would change.
+    Hydra takes milliseconds. It is skipped for a target that Hydra has found before, unless the node has arguments
+    that Hydra would convert.
     """
     arguments = {key: value for key, value in node.items() if key not in RESERVED}
     if _found.get(path) is target and "_args_" not in arguments and all(map(_is_plain, arguments.values())):
@@ -89,7 +113,7 @@ def _check_arguments(
 ) -> None:
     try:
         signature = inspect.signature(target)
-    except ValueError:  # some built-in functions have none to look at
+    except ValueError:  # some built-in functions have no signature
         return
     kwargs = {k: v for k, v in kwargs.items() if k in signature.parameters or k not in OPTIONAL}
     names = [name for name in signature.parameters if name not in kwargs][len(args) :]
@@ -103,12 +127,16 @@ def _check_arguments(
         signature.bind(*args, **kwargs, **ours)
     except TypeError as error:
         raise ConfigError(
-            f"{group}._target_={path}: it cannot be called with the arguments that a {group} is given: {error}"
+            f"{group}._target_={path}: expected a class or function that accepts the arguments of the group {group}. "
+            f"TypeError: {error}"
         ) from error
 
 
 def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:
-    """Refuse a value of another kind than the parameter's default; of a default None, than its annotation names."""
+    """Raise `ConfigError` if a value does not have the type of the parameter's default.
+
+    If the default is None, the annotation decides.
+    """
     default = parameter.default
     words = set(re.findall(r"\w+", str(parameter.annotation)))
     if value is None and (default is None or "None" in words):
@@ -125,8 +153,8 @@ def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:
     if not fits:
         hint = ""
         if isinstance(value, str):
-            hint = f". {value!r} is a text; \"{key}='${{oc.decode:${{oc.env:NAME}}}}'\" reads a variable as a number"
-        raise ConfigError(f"{key}={value}: allowed is {allowed}{hint}")
+            hint = f". {value!r} is text. \"{key}='${{oc.decode:${{oc.env:NAME}}}}'\" reads an environment variable."
+        raise ConfigError(f"{key}={value}: expected {allowed}{hint}")
 
 
 def _is_finite_number(value: Any) -> bool:
@@ -135,7 +163,12 @@ def _is_finite_number(value: Any) -> bool:
 
 @contextlib.contextmanager
 def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
-    """Name the keys and their values where a target refuses them."""
+    """Turn errors of a target into `ConfigError`, which names the keys and values of its group.
+
+    Args:
+        group: Name of the group.
+        node: Plain configuration of the group.
+    """
     try:
         yield
     except UserError:
@@ -144,13 +177,13 @@ def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
         raise ConfigError(f"{group}.{error}") from error
     except InvalidData as error:
         raise ConfigError(f"{group}._target_={node['_target_']}: {error}") from error
-    except Exception as error:  # a target may be anybody's code; HYDRA_FULL_ERROR=1 shows where in it
+    except Exception as error:  # a target may be user-defined code; HYDRA_FULL_ERROR=1 shows the traceback
         settings = {k: v for k, v in node.items() if not k.startswith("_")} or {"_target_": node.get("_target_")}
         given = ", ".join(f"{group}.{k}={v}" for k, v in settings.items())
-        raise ConfigError(f"{given}: this cannot be used: {type(error).__name__}{_place(error)}: {error}") from error
+        raise ConfigError(f"{given}: failed with {type(error).__name__}{_place(error)}: {error}") from error
 
 
 def _place(error: Exception) -> str:
-    """Return the last line of user-defined code that an exception went through; empty without any."""
+    """Return the innermost line of user-defined code in the traceback, as " in FILE:LINE"; empty without any."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
     return f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -1,8 +1,8 @@
-"""Check of many configurations that differ in numbers: the first as a whole, others by their numbers.
+"""Check of many configurations that differ in numbers: the first as a whole, the others by their numbers.
 
-A number can be out of range, or be refused by the initializer, the optimizer or the schedule that it is for. That is
-found without the network's training step, which takes most of the time. Whatever is not found to be right this way is
-tried as a whole, so messages are those of `mnist_mlp.build.trial.check`.
+A number can be out of range, or be rejected by the initializer, the optimizer or the schedule. Checking for this does
+not need a training step, which takes most of the time. A configuration that does not pass this quick check is tried as
+a whole, so messages are those of `mnist_mlp.build.trial.check`.
 """
 
 import json
@@ -43,14 +43,14 @@ class KindCheck:
         parts: Parts of the first job, on the CPU.
 
     Raises:
-        mnist_mlp.base.errors.UserError: The first job could not work.
+        mnist_mlp.base.errors.UserError: The first job cannot run.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.parts, self._step, parameters = trial.tried(config)
         self._init = _text(config["init"])
         self._suits_backprop = backprop.supports(self.parts.model)
-        # A known optimizer does with a few elements what it does with many. Others may depend on sizes.
+        # A known optimizer treats few elements as it treats many. A user-defined one may depend on shapes.
         self._is_known = needs_only_gradients(self.parts.optimizer)
         self._parameters = list(map(_few, parameters)) if self._is_known else parameters
         self._passed = {*self._texts(config).items()}
@@ -59,7 +59,7 @@ class KindCheck:
         """Check another configuration of the kind, whose numbers are within the ranges of the schema.
 
         Raises:
-            mnist_mlp.base.errors.UserError: The job could not work.
+            mnist_mlp.base.errors.UserError: The job cannot run.
         """
         new = {*self._texts(config).items()} - self._passed
         if new and not self._is_right(config, {group for group, _ in new}):
@@ -67,15 +67,15 @@ class KindCheck:
         self._passed |= new
 
     def _texts(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Return, for each group with numbers, a text of all that its check depends on."""
+        """Return a text per group with numbers, which contains everything that the check of the group depends on."""
         texts = {group: _text(config[group]) for group in NUMBERED}
-        if not self._is_known and texts["init"] != self._init:  # other gradients than those of the first job
+        if not self._is_known and texts["init"] != self._init:  # the gradients differ from those of the first job
             texts["init"] = texts["optim"] = texts["init"] + texts["optim"]
         return texts
 
     def _is_right(self, config: Mapping[str, Any], groups: set[str]) -> bool:
-        """Return whether the numbers of these groups are right for certain."""
-        if "init" in groups and not (self._is_known and self._suits_backprop):  # user-defined code may refuse weights
+        """Return whether the numbers of these groups are certain to be valid."""
+        if "init" in groups and not (self._is_known and self._suits_backprop):  # user-defined code may reject weights
             return False
         try:
             with prepared_to_train(config["threads"]):
@@ -86,7 +86,7 @@ class KindCheck:
                 if "schedule" in groups or not self._is_known:
                     schedule = from_config.make_schedule(config["schedule"])
                     trial.try_schedule(schedule, config, len(self.parts.data.train), self._parameters)
-        except Exception:  # of user-defined code, too; `trial.check` explains it
+        except Exception:  # possibly from user-defined code; `trial.check` explains it
             return False
         return True
 
@@ -100,7 +100,7 @@ class KindCheck:
         )
 
     def _try_optimizer(self, config: Mapping[str, Any]) -> None:
-        """Make the optimizer, and have it take a step, on parameters like those of the network."""
+        """Create the optimizer and take one step, on parameters like those of the model."""
         parameters = [nn.Parameter(value.clone()) for value, _ in self._parameters]
         for p, of_model, (_, gradient) in zip(parameters, self.parts.model.parameters(), self._parameters, strict=True):
             p.requires_grad_(of_model.requires_grad)
@@ -117,9 +117,9 @@ class KindCheck:
         (fused.FusedUpdate(optimizer) if is_fused else optimizer.step)()
 
     def step_seconds(self, config: Mapping[str, Any]) -> float | None:
-        """Return the median time of a training step on the CPU; None on another device.
+        """Return the median time of a training step in seconds; None if the device is not a CPU.
 
-        It is measured with the weights and the optimizer of the first job.
+        The steps change the weights of the first job.
 
         Args:
             config: Plain configuration of the first job.
@@ -138,22 +138,22 @@ class KindCheck:
 
 
 def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
-    """Return parts, on the CPU, that have the optimizer of another configuration; its weights may not be there.
+    """Return parts on the CPU with the optimizer of a configuration. Their weights may be those of the given parts.
 
     Args:
         parts: Parts of a configuration of the same kind, on the CPU.
         config: Plain configuration.
 
     Raises:
-        mnist_mlp.base.errors.UserError: The optimizer cannot be made.
+        mnist_mlp.base.errors.UserError: The optimizer cannot be created.
     """
-    if not needs_only_gradients(parts.optimizer):  # it may have changed the network
+    if not needs_only_gradients(parts.optimizer):  # it may have changed the model
         return from_config.build(config, torch.device("cpu"))
     return replace(parts, optimizer=from_config.make_optimizer(config["optim"], list(parts.model.parameters())))
 
 
 def _few(parameter: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-    """Return random values, and a gradient if there is one, of a parameter of as many dimensions but few elements."""
+    """Return random values, with a gradient if given, of a small parameter with the same number of dimensions."""
     value, gradient = parameter
     shape, random = [min(n, SMALL) for n in value.shape], torch.Generator().manual_seed(0)
     few, few_gradient = (torch.randn(shape, generator=random).to(value.dtype) for _ in range(2))

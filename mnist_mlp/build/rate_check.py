@@ -1,7 +1,7 @@
-"""Trial of whether an optimizer follows the learning rates that a schedule sets during a run.
+"""Check whether an optimizer follows a learning rate that changes during a run.
 
-Some read their rate once, as `torch.optim.Rprop` does at its first step. A schedule would then be recorded, and have
-no effect.
+Some optimizers read the learning rate once, as `torch.optim.Rprop` does at its first step. A schedule would be
+recorded, but have no effect.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,26 +14,26 @@ from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.schedules import Rates, Schedule, exponential
 from mnist_mlp.training.updates.functions import spec_of
 
-MOST_STEPS = 500  # by which a changed rate must show: it may count from a later step, or in every so many steps only
+MOST_STEPS = 500  # an optimizer may apply a new rate late, or only every n-th step
 
 Make = Callable[[list[nn.Parameter]], Optimizer]
-Values = Sequence[tuple[Tensor, Tensor | None]]  # of each parameter, and a gradient, which may be missing
+Values = Sequence[tuple[Tensor, Tensor | None]]  # values and gradient of each parameter
 
 
 def follows_rates(make: Make, values: Values) -> bool:
     """Return whether learning rates that are set after an optimizer's first step have an effect.
 
-    Two equal optimizers take equal steps, except that the rate of one of them falls. Only if both move the parameters
-    after the first step, and always to the same values, does the optimizer ignore later rates. An optimizer that draws
-    random numbers, or that cannot be tried in this way, counts as one that follows them.
+    Two optimizers of equal hyperparameters get equal gradients, while the learning rate of one of them falls. The
+    optimizer ignores later rates only if both move the parameters after the first step, and always to the same values.
+    An optimizer that draws random numbers, or that cannot be tried this way, counts as one that follows them.
 
     Args:
         make: Factory of the optimizer.
-        values: Values of each parameter, and a gradient, which may be missing.
+        values: Values and gradient of each parameter. A parameter without a gradient (None) is not trained.
     """
     try:
         return _follows_rates(make, values)
-    except Exception:  # of user-defined code, which may refuse these gradients though it works in training
+    except Exception:  # user-defined code may reject random gradients though it works in training
         return True
 
 

@@ -1,4 +1,4 @@
-"""Runs of a stack from the objects that their configurations name."""
+"""Runs of a stack, built from configurations, and their training."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,26 +16,32 @@ from mnist_mlp.training.stack.toolchain import Toolchain
 
 
 def run_of(parts: Parts) -> Run:
-    """These parts, built on the CPU, as a run of a stack."""
-    assert isinstance(parts.model, nn.Sequential)  # as `loop.supports` has found
+    """Return the run of a stack with these parts, which must be on the CPU."""
+    assert isinstance(parts.model, nn.Sequential)  # checked by `loop.supports`
     return Run(parts.model, parts.optimizer, parts.seeds, parts.schedule)
 
 
 def facts(run: Run, size: int) -> dict[str, Any]:
-    """What `run.json` tells of a run's being one of so many in a stack."""
+    """Return the entries of `run.json` that describe the stack of a run.
+
+    Args:
+        run: Run.
+        size: Number of runs of its stack.
+    """
     return {"step": f"stacked, updated {kind_of(run).how}", "stack_size": size}
 
 
 def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:
-    """Train a stack of one, which draws and computes what a run of any stack does.
+    """Train a stack of one run, which draws and computes the same as in any larger stack.
 
     Args:
-        parts: built from the configuration, on the CPU; `loop.supports` accepts its model and optimizer.
-        config: plain.
-        device: where to train.
+        parts: Parts built from the configuration, on the CPU; `loop.supports` accepts the model and optimizer.
+        config: Plain configuration.
+        device: Device to train on.
 
     Raises:
-        Diverged, or what the optimizer raises: as `mnist_mlp.training.loop.train` does.
+        Diverged: A loss is not finite.
+        BaseException: The optimizer has raised it.
     """
     for _, record in records([run_of(parts)], parts, config, device):
         if isinstance(record, BaseException):
@@ -50,13 +56,13 @@ def records(
     device: torch.device,
     toolchain: Toolchain | None = None,
 ) -> Iterator[tuple[int, Record | BaseException]]:
-    """What `mnist_mlp.training.stack.loop.train` yields for these runs; their memory is free again afterwards.
+    """Yield the records of `mnist_mlp.training.stack.loop.train`, and free the stack's memory afterwards.
 
     Args:
-        runs: of one stack.
-        parts: of one of them.
-        config: of one of them, plain.
-        device: where to train.
+        runs: Runs of one stack.
+        parts: Parts of one of the runs.
+        config: Plain configuration of one of the runs.
+        device: Device to train on.
         toolchain: Compiler and CUDA-graph capture that several stacks share; None creates them for this stack.
     """
     try:
@@ -72,5 +78,5 @@ def records(
             toolchain=toolchain,
         )
     finally:
-        gc.collect()  # a stack and its steps refer to each other
+        gc.collect()  # a stack and its steps form a reference cycle
         torch.cuda.empty_cache()

@@ -17,23 +17,23 @@ from mnist_mlp.build.kinds import parts_like
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of
 
-OF_STACK = ("seeds", "init", "optim", "schedule")  # what the runs of a stack may differ in
-SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # of what is free, where no limit is given
+OF_STACK = ("seeds", "init", "optim", "schedule")  # groups that may differ between the runs of a stack
+SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # limits of a stack without a given one, as fractions of the free memory
 CPU = torch.device("cpu")
 
-# Why a job is trained alone.
-UNKNOWN = "its network is not among those that stack"
+# Reasons for training a job alone.
+UNKNOWN = "the network, optimizer or device does not support stacks"
 NO_LIKE = "no other job has the same network, data and batch size"
-NO_MEMORY = "two runs would take more memory than is allowed"
+NO_MEMORY = "two runs would exceed the memory limit"
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How jobs are to be trained; they are meant by their numbers.
+    """Assignment of jobs to stacks. A job is identified by its index.
 
     Attributes:
-        stacks: those that are trained together.
-        alone: the others, and why each is.
+        stacks: Jobs of each stack.
+        alone: Jobs that are trained alone, each with the reason.
     """
 
     stacks: Sequence[Sequence[int]]
@@ -47,11 +47,11 @@ class Packing:
 
 
 def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
-    """What jobs must have in common to be trained together; None for one that can only be trained alone.
+    """Return a key that is equal for jobs that can be trained together; None if a job can only be trained alone.
 
     Args:
-        config: plain.
-        parts: built from it, on the CPU.
+        config: Plain configuration of the job.
+        parts: Parts built from it, on the CPU.
     """
     on = find_device(config["device"]).type
     if on not in ("cpu", "cuda") or not loop.supports(parts.model, parts.optimizer):
@@ -64,11 +64,11 @@ def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
 
 
 def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
-    """Put together what can be trained together, in stacks of nearly equal sizes that fit the memory.
+    """Assign jobs to stacks of nearly equal sizes that fit into memory.
 
     Args:
-        configs: of the jobs, plain.
-        memory: that a stack may take, in GiB; None for most of what its device has free.
+        configs: Plain configurations of the jobs.
+        memory: Memory limit of a stack in GiB; None for a fixed share of the device's free memory.
     """
     keys: dict[tuple[str, str], str | None] = {}  # by kind and optimizer
     first: dict[str, Parts] = {}  # by kind
@@ -82,7 +82,7 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
                 parts = parts_like(first[of_kind], config) if of_kind in first else build(config, CPU)
                 first.setdefault(of_kind, parts)
                 keys[of] = stack_key(config, parts)
-            except UserError:  # it will say so itself
+            except UserError:  # the job will raise it again
                 keys[of] = None
         key = keys[of]
         if key is None:
@@ -97,7 +97,7 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
         if count == len(numbers):
             alone |= dict.fromkeys(numbers, NO_LIKE if count == 1 else NO_MEMORY)
             continue
-        # Runs of the same batches and dropout share what is drawn for them, which weights and modules are not.
+        # Runs with equal seeds of batches and dropout share batches and masks, so they go into one stack if possible.
         numbers = sorted(numbers, key=lambda number: [seeds(configs[number])[of] for of in ("batches", "dropout")])
         bounds = [len(numbers) * part // count for part in range(count + 1)]
         stacks += [numbers[first:end] for first, end in pairwise(bounds)]
@@ -105,12 +105,12 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
 
 
 def max_runs(parts: Parts, config: Mapping[str, Any], memory: float | None) -> int:
-    """How many runs like this one a stack may have, at least 1.
+    """Return the maximum number of runs of a stack, at least 1.
 
     Args:
-        parts: of one of the runs, on the CPU.
-        config: of that run, plain.
-        memory: that the stack may take, in GiB; None for most of what its device has free.
+        parts: Parts of one of the runs, on the CPU.
+        config: Plain configuration of that run.
+        memory: Memory limit of the stack in GiB; None for a fixed share of the device's free memory.
     """
     device = find_device(config["device"])
     if memory is not None:

@@ -1,4 +1,4 @@
-"""Trial of a configuration: its objects are built, and one training step is taken on a few images."""
+"""Trial of a configuration: build its objects, and take one training step on a few images."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,26 +17,27 @@ from mnist_mlp.training.step import Step, make_step
 
 
 def check(config: Mapping[str, Any]) -> Parts:
-    """Raise what `build` would raise, and try the schedule, and one training step on a few images.
+    """Build the parts of a run on the CPU, and try the schedule and one training step.
 
-    An accelerator is left alone.
+    Args:
+        config: Plain configuration.
 
     Returns:
-        What was built and tried, on the CPU.
+        The parts, after the step.
 
     Raises:
-        mnist_mlp.base.errors.UserError: as `build`, or the parts do not fit together.
+        mnist_mlp.base.errors.UserError: The parts cannot be built, or do not work together.
     """
     return tried(config).parts
 
 
 class Trial(NamedTuple):
-    """What `check` has built and tried.
+    """Result of a trial.
 
     Attributes:
         parts: Parts of the run, on the CPU.
-        step: Training step that was taken.
-        parameters: Values of each parameter before the update, and the gradient, which may be missing.
+        step: Function that has taken one training step.
+        parameters: Values and gradient (None without one) of each parameter before the update.
     """
 
     parts: Parts
@@ -45,10 +46,10 @@ class Trial(NamedTuple):
 
 
 def tried(config: Mapping[str, Any]) -> Trial:
-    """Check as `check` does, and return all that was tried."""
+    """Check a configuration as `check` does, and return the whole trial."""
     find_device(config["device"])
     schema.check(config)
-    with prepared_to_train(config["threads"]):  # with more threads than a run has, the step takes longer
+    with prepared_to_train(config["threads"]):  # with more threads than in a run, the step would take longer
         return _tried(config)
 
 
@@ -59,7 +60,7 @@ def _tried(config: Mapping[str, Any]) -> Trial:
         logits = parts.model(images)
         shape, expected = tuple(getattr(logits, "shape", ())), (len(labels), parts.data.classes)
         if shape != expected:
-            allowed = f"one that gives logits of shape {expected} for {len(labels)} images, not {shape}"
+            allowed = f"a model that returns logits of shape {expected} for {len(labels)} images, not {shape}"
             raise InvalidArgument("_target_", config["model"]["_target_"], allowed)
     with explained("optim", config["optim"]):
         step = make_step(parts.model, parts.optimizer, parts.seeds)
@@ -76,16 +77,16 @@ def _tried(config: Mapping[str, Any]) -> Trial:
 
 
 def try_schedule(schedule: Schedule | None, config: Mapping[str, Any], images: int, parameters: Values) -> None:
-    """Raise what a schedule would raise during the run, and refuse one that the optimizer does not follow.
+    """Check that a schedule is valid throughout the run, and that the optimizer follows it.
 
     Args:
-        schedule: Schedule; None leaves the optimizer its rates.
+        schedule: Schedule; None skips the check.
         config: Plain configuration.
         images: Number of training images.
-        parameters: Values that the optimizer is tried on, with gradients.
+        parameters: Values and gradient of each parameter, to try the optimizer on.
 
     Raises:
-        ConfigError: A factor is no number in [0, 1], or later rates have no effect on this optimizer.
+        ConfigError: A factor is not a number in [0, 1], or the optimizer ignores changes of the learning rate.
     """
     if not schedule:
         return

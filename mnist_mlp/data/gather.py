@@ -6,18 +6,18 @@ from typing import Any
 
 from mnist_mlp.base.numba_jit import compiled
 
-Array = Any  # np.ndarray to the caller; Numba compiles the function for each type that it meets
+Array = Any  # np.ndarray for callers; Numba compiles the function for each dtype
 
 
 @compiled
 def gather(out: Array, images: Array, rows: Array, mean: float, std: float) -> None:
-    """Take a batch: `(images[rows] - mean) / std`.
+    """Write `(images[rows] - mean) / std` into `out`.
 
     Args:
-        out: (batch, pixels).
-        images: (n, pixels), of any real type.
-        rows: (batch,), each in 0..n-1.
-        mean, std: in the images' units.
+        out: Batch, shape (batch, pixels); its dtype is that of the arithmetic.
+        images: Stored images, shape (n, pixels), of any real dtype.
+        rows: Image indices, shape (batch,), each in 0..n-1.
+        mean, std: Scaling, in the units of the images.
     """
     kind = out.dtype.type
     mean, std = kind(mean), kind(std)

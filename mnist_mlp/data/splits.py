@@ -1,8 +1,8 @@
 """Images with their labels, and the splits of a data set: training, validation, test.
 
-A data set stays whole, as the integers it is stored in, in files that all processes map into the same memory. A split
-is a choice of its rows; a batch is gathered by index and turned into floats. There is no DataLoader: for images this
-small its workers and copies cost more than the training step.
+A data set stays as it is stored, in files that all processes map into the same memory. A split is a list of row
+indices; a batch is gathered by index and converted to float32. There is no DataLoader: for images this small, its
+workers and copies cost more than the training step.
 """
 
 import functools
@@ -19,22 +19,22 @@ from torch import Tensor
 from mnist_mlp.base.errors import InvalidArgument, InvalidData
 from mnist_mlp.data.gather import gather
 
-PART = 1000  # images that are looked at together, since a copy of all of them may be large
+PART = 1000  # images per pass over a split, since a copy of the whole split may be large
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images with their labels; pixels enter the network as (pixel - mean) / std.
+    """Images with their labels. The model gets each pixel as (pixel - mean) / std.
 
     Attributes:
-        images: shape (rows, pixels), of any real dtype; MNIST's are uint8 in 0..255.
-        labels: shape (rows,), int64 in 0..classes-1.
-        mean, std: of the pixels, in the images' own units; 0 and 255 give MNIST in [0, 1].
-        rows: shape (n,), int64: those that belong to the split, in its order; all, where it is not given.
+        images: Stored images, shape (rows, pixels), of any real dtype; MNIST has uint8 in 0..255.
+        labels: Class of each stored image, int64 of shape (rows,), each in 0..classes-1.
+        mean, std: Scaling of the pixels, in the units of the images; 0 and 255 scale MNIST to [0, 1].
+        rows: Indices of the images in the split, int64 of shape (n,); None for all stored images.
 
     Raises:
-        InvalidArgument: tensors of other shapes or types than these.
-        InvalidData: Complex images, images without pixels, or a mean or std that scales nothing.
+        InvalidArgument: A tensor has another shape or dtype.
+        InvalidData: Images are complex or have no pixels, mean or std is not finite, or std is 0.
     """
 
     images: Tensor
@@ -68,7 +68,11 @@ class Split:
         return len(self.labels) if self.rows is None else len(self.rows)
 
     def take(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """The chosen images as float32 (batch, pixels) ready for the network, and their labels (batch,)."""
+        """Return a batch: scaled images, float32 of shape (batch, pixels), and labels of shape (batch,).
+
+        Args:
+            index: Positions in the split, int64 of shape (batch,) on its device; or a slice of them.
+        """
         if self.images.device.type == "cpu" and self.images.dtype == torch.uint8:
             images, labels, rows = self._arrays
             chosen = rows[index.numpy() if isinstance(index, Tensor) else index]
@@ -84,13 +88,13 @@ class Split:
         return self.images.numpy(), self.labels.numpy(), rows
 
     def parts(self) -> Iterator[Tensor]:
-        """The images as they are stored, in parts."""
+        """Return the stored images of the split, in parts of shape (at most `PART`, pixels)."""
         rows = torch.arange(len(self), device=self.images.device) if self.rows is None else self.rows
         return (self.images[part] for part in rows.split(PART))
 
     def extremes(self) -> tuple[float, float]:
-        """Smallest and largest number that may enter the network, NaN if one of the pixels is."""
-        if self.images.dtype == torch.uint8:  # whose pixels need no look
+        """Return bounds of the scaled pixels, smallest and largest; NaN if any pixel is NaN."""
+        if self.images.dtype == torch.uint8:  # the range of the dtype suffices
             stored = torch.tensor([0, 255])
         else:
             stored = torch.stack([extreme for part in self.parts() for extreme in part.float().aminmax()])
@@ -98,7 +102,7 @@ class Split:
         return float(low), float(high)
 
     def to(self, device: torch.device) -> "Split":
-        """The same split on a device; on another one than now, without the rows that do not belong to it."""
+        """Return the split on a device. A copy to another device contains only the images of the split."""
         if self.images.device == device:
             return self
         rows = slice(None) if self.rows is None else self.rows
@@ -107,15 +111,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A whole data set: what a function named in `conf/data/` returns.
+    """Complete data set, as returned by the functions named in `conf/data/`.
 
     Attributes:
-        train, test: the published split; their `mean` and `std` scale pixels to [0, 1].
-        classes: number of classes.
+        train, test: Published split; `mean` and `std` scale pixels to [0, 1].
+        classes: Number of classes.
 
     Raises:
-        InvalidArgument: Labels outside the classes.
-        InvalidData: A number of classes that is not a whole number, or images of two sizes.
+        InvalidArgument: A label is not in 0..classes-1.
+        InvalidData: The number of classes is not a whole number, or training and test images differ in size.
     """
 
     train: Split
@@ -124,7 +128,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         try:
-            object.__setattr__(self, "classes", operator.index(self.classes))  # of a NumPy or PyTorch integer, too
+            object.__setattr__(self, "classes", operator.index(self.classes))  # accepts NumPy and PyTorch integers
         except TypeError as error:
             raise InvalidData("a whole number of classes", f"It is {self.classes!r}.") from error
         sizes = [split.images.shape[1] for split in (self.train, self.test)]
@@ -133,10 +137,12 @@ class Dataset:
         for split in (self.train, self.test):
             if split.labels.min() < 0 or split.labels.max() >= self.classes:
                 found = f"{split.labels.min()} to {split.labels.max()}"
-                raise InvalidArgument("labels", found, f"0 to {self.classes - 1}, as there are {self.classes} classes")
+                raise InvalidArgument(
+                    "labels", found, f"0 to {self.classes - 1}, since there are {self.classes} classes"
+                )
 
     def digest(self) -> str:
-        """SHA-256 over all images and labels with their shapes and scaling, hexadecimal."""
+        """Return the SHA-256 digest of all images and labels with their shapes and scaling, in hexadecimal."""
         sha = hashlib.sha256()
         for split in (self.train, self.test):
             rows = [] if split.rows is None else [split.rows]
@@ -148,7 +154,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run sees: training, validation (None where `val_size` is 0) and test images."""
+    """Splits of a run.
+
+    Attributes:
+        train: Training split.
+        val: Validation split; None without validation images.
+        test: Test split.
+        classes: Number of classes.
+    """
 
     train: Split
     val: Split | None
@@ -156,11 +169,11 @@ class Splits:
     classes: int
 
     def sizes(self) -> dict[str, int]:
-        """Number of images in each split."""
+        """Return the number of images in each split, by its name."""
         return {"train": len(self.train), "val": len(self.val) if self.val else 0, "test": len(self.test)}
 
     def to(self, device: torch.device) -> "Splits":
-        """The same splits on a device."""
+        """Return the splits on a device."""
         val = self.val and self.val.to(device)
         return replace(self, train=self.train.to(device), val=val, test=self.test.to(device))
 
@@ -168,28 +181,28 @@ class Splits:
 def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_seed: int, normalize: bool) -> Splits:
     """Hold out validation images, then keep `train_size` of the others for training.
 
-    The validation images depend on `val_size` and `split_seed` alone, so that a subset for a quick look is judged on
-    the same images as a full run.
+    The validation images depend on `val_size` and `split_seed` only. A run with a small `train_size` is thus evaluated
+    on the same images as a full run.
 
     Args:
-        dataset: the whole.
-        train_size: at least 1; None keeps all.
-        val_size: at least 0.
-        split_seed: seed of the split.
-        normalize: standardise by mean and standard deviation over all pixels of the training images kept.
+        dataset: Complete data set.
+        train_size: Number of training images, at least 1; None keeps all.
+        val_size: Number of validation images, at least 0.
+        split_seed: Seed of the split.
+        normalize: Standardize all splits by the mean and standard deviation over all pixels of the training split.
 
     Raises:
-        InvalidArgument: more images asked for than there are.
-        InvalidData: A pixel that is not finite; or training images that are to be normalized, and do not vary.
+        InvalidArgument: A size exceeds the number of available images.
+        InvalidData: A scaled pixel is not finite, or the training images to normalize do not vary.
     """
     n = len(dataset.train)
     if not 0 <= val_size < n:
-        raise InvalidArgument("val_size", val_size, f"0 to {n - 1}, as there are {n} training images")
+        raise InvalidArgument("val_size", val_size, f"0 to {n - 1}, since there are {n} training images")
     if train_size is not None and not 1 <= train_size <= n - val_size:
         raise InvalidArgument(
             "train_size",
             train_size,
-            f"1 to {n - val_size}, as {val_size} of the {n} training images are held out for validation",
+            f"1 to {n - val_size}, since {val_size} of the {n} training images are held out for validation",
         )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(split_seed))
 
@@ -207,7 +220,7 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
 
 
 def _check_finite(splits: Splits) -> None:
-    """Refuse images from which a network computes no finite loss, which would be recorded as diverged runs."""
+    """Raise `InvalidData` for scaled pixels that are not finite. Training on them would be recorded as diverged."""
     for name, split in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
         if split and not all(map(math.isfinite, split.extremes())):
             scaling = f"(pixel - {split.mean:g}) / {split.std:g}"
@@ -231,17 +244,17 @@ def _standardised(splits: Splits) -> Splits:
 
 
 def _array(part: Tensor) -> np.ndarray:
-    """Return images for NumPy, whose sums, unlike PyTorch's, do not depend on the number of threads."""
-    is_small = part.is_floating_point() and part.element_size() <= 2  # such as bfloat16, which NumPy does not have
+    """Return images as a NumPy array. Sums in NumPy, unlike in PyTorch, do not depend on the number of threads."""
+    is_small = part.is_floating_point() and part.element_size() <= 2  # float16, and bfloat16, which NumPy lacks
     return (part.float() if is_small else part).numpy()
 
 
 def _number(name: str, value: float) -> float:
-    """Return a finite number as float, which one of NumPy or PyTorch may not be."""
+    """Convert a finite number, also of NumPy or PyTorch, to float."""
     try:
         if math.isfinite(value):
             return float(value)
-    except (TypeError, ValueError, RuntimeError, OverflowError):  # not one number
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # not a single number
         pass
     raise InvalidData(f"a finite number as {name}", f"It is {_described(value)}.")
 

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron, weight initializers, dropout and matrix products."""
+"""Multi-layer perceptron, weight initializers, dropout and matrix multiplication."""
 
 from mnist_mlp.network.init import initialize, lsuv_, truncated_normal_, variance_scaling_
 from mnist_mlp.network.mlp import MLP

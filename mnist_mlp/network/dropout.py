@@ -1,4 +1,4 @@
-"""Mask sampler of dropout: one stream of random bits per run, whatever computes the run."""
+"""Mask sampler of dropout: one stream of random bits per run, for fused kernels and stacks alike."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 class Drawing(NamedTuple):
-    """How raw random bits become the decisions of one dropout layer.
+    """Mask sampler of one dropout layer, which turns raw random bits into a keep mask.
 
-    A unit is dropped where its number, of 8 random bits if p is a multiple of 1/256, as 0.5 is, else of 16, is below
-    the threshold. So p is met to 2**-17, and what is divided by is exactly the share that is kept (Srivastava et al.
-    2014, section 10).
+    Each unit gets an unsigned random integer: of 8 bits if p is a multiple of 1/256 (such as 0.5), else of 16 bits. The
+    unit is kept if the integer is at least the threshold. The drop probability is thus within 2**-17 of p, and kept
+    units are divided by the exact keep probability (Srivastava et al. 2014, section 10).
 
     Attributes:
-        kind: NumPy's type of the numbers.
-        threshold: what a kept unit's number is at least.
-        scale: what a kept unit is multiplied by.
+        kind: NumPy type of the random integers.
+        threshold: Smallest integer of a kept unit.
+        scale: Factor of a kept unit.
     """
 
     kind: type[np.uint8] | type[np.uint16]
@@ -23,12 +23,12 @@ class Drawing(NamedTuple):
     scale: float
 
     def words(self, units: int) -> int:
-        """How many 64-bit words of the stream the decisions about so many units take."""
+        """Return the number of 64-bit words of the stream that the mask of this many units needs."""
         return -(-units * np.iinfo(self.kind).bits // 64)
 
 
 def drawing(p: float) -> Drawing:
-    """How a layer that drops with probability p, 0 <= p < 1 - 2**-16, draws."""
+    """Return the mask sampler of a layer that drops units with probability p, 0 <= p < 1 - 2**-16."""
     kind = np.uint8 if float(256 * p).is_integer() else np.uint16
     values = int(np.iinfo(kind).max) + 1
     threshold = round(p * values)
@@ -36,5 +36,11 @@ def drawing(p: float) -> Drawing:
 
 
 def stream(seed: int) -> np.random.SFC64:
-    """The random bits of a run, by the layers in their order and then by the steps; seed in 0..2**32-1."""
+    """Return the stream of random bits of a run.
+
+    Each step draws the masks of the layers in their order.
+
+    Args:
+        seed: Seed in 0..2**32-1.
+    """
     return np.random.SFC64(seed)

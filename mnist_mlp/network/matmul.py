@@ -1,9 +1,9 @@
-"""Matrix products on the CPU, by the faster of the two libraries that PyTorch brings.
+"""Matrix multiplication on the CPU, by the faster of the two libraries in PyTorch.
 
-PyTorch multiplies float32 matrices by MKL. On AMD's processors MKL leaves half of the vector unit unused: on one with
-AVX-512, oneDNN takes half of its time for the products of this project (`benchmarks/README.md`). The choice
-depends on the processor alone, never on a timing: a choice that could come out differently the next time would change
-the last digit of results.
+PyTorch multiplies float32 matrices by MKL. On AMD processors with AVX-512, MKL uses half of the vector width, and
+oneDNN takes half of its time for the matmuls of this project (`benchmarks/README.md`). The library is selected by
+processor, never by a timing: a timing may differ between runs, and a different library changes the last digits of
+results.
 """
 
 import functools
@@ -17,25 +17,27 @@ from torch.nn import functional as F
 from mnist_mlp.base.provenance import cpu_model
 from mnist_mlp.base.torch_internals import has_onednn_linear, onednn_linear
 
-SMALLEST = 16  # inputs or outputs of a layer; below, starting oneDNN takes longer than the product
+SMALLEST = 16  # inputs or outputs of a layer; for fewer, the overhead of oneDNN exceeds the gain
 
 Product = Callable[[Tensor, Tensor], Tensor]
 
 
 @functools.cache
 def library() -> str:
-    """Which library multiplies larger float32 matrices here: "oneDNN", or "PyTorch" for its own choice."""
+    """Return the library that multiplies larger float32 matrices: "oneDNN", or "PyTorch" for PyTorch's default."""
     has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     return "oneDNN" if has_onednn_linear() and has_avx512 and cpu_model().startswith("AMD") else "PyTorch"
 
 
 class Products(NamedTuple):
-    """The three products of a linear layer in training, of CPU tensors without gradients.
+    """Three matmuls of a linear layer in training, for CPU tensors without autograd.
 
     Attributes:
-        forward: from the weight (out, in) and the input (in, batch), weight @ input.
-        by_weight: from the gradient by the output (out, batch) and the input, gradient @ input.T.
-        by_input: from the weight and the gradient by the output, weight.T @ gradient, contiguous.
+        forward: Output from weight (out, in) and input (in, batch): weight @ input.
+        by_weight: Gradient with respect to the weight, from the gradient with respect to the output (out, batch) and
+            the input: gradient @ input.T.
+        by_input: Gradient with respect to the input, from the weight and the gradient with respect to the output:
+            weight.T @ gradient, contiguous.
     """
 
     forward: Product
@@ -49,8 +51,9 @@ PYTORCH = Products(
     by_input=lambda weight, gradient: torch.mm(weight.t(), gradient),
 )
 
-# oneDNN multiplies x @ weight.T. Any of the two may be its weight; the one that has more rows is faster as its x. It
-# takes longer to turn a large matrix round than to multiply by it, so the last product has the images as its rows.
+# oneDNN computes x @ weight.T. Either factor of a product can be its weight; it is faster if x has more rows.
+# Transposing a large matrix takes longer than the matmul, so `by_input` has the images as rows, and transposes its
+# small result.
 ONEDNN = Products(
     forward=lambda weight, x: onednn_linear(weight, x.t()),
     by_weight=onednn_linear,
@@ -59,7 +62,7 @@ ONEDNN = Products(
 
 
 def products_for(weight: Tensor) -> Products:
-    """The faster ones for a layer of this weight, of shape (out, in)."""
+    """Return the faster matmuls for a layer with this weight, of shape (out, in)."""
     return ONEDNN if _suits_onednn(weight) else PYTORCH
 
 
@@ -68,7 +71,7 @@ def _suits_onednn(weight: Tensor) -> bool:
 
 
 class Linear(nn.Linear):
-    """PyTorch's linear layer; where no gradient is wanted on a CPU, by the faster library."""
+    """Linear layer of PyTorch that uses the faster library on the CPU if no gradients are enabled."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, in_features) to (batch, out_features)."""

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron."""
+"""Multi-layer perceptron."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import nn
 from mnist_mlp.base.errors import InvalidArgument
 from mnist_mlp.network.matmul import Linear
 
-# Each acts on every element alone and has no parameters, which `mnist_mlp.training.fused.backprop` relies on.
+# All are elementwise and have no parameters; `mnist_mlp.training.fused.backprop` relies on this.
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
@@ -26,21 +26,21 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Sequential):
-    """Fully connected layers; each hidden one is linear, BatchNorm, activation, dropout, in this order.
+    """Fully connected network; each hidden layer is linear, BatchNorm, activation, dropout, in this order.
 
     Maps (batch, in_features) to logits (batch, out_features).
 
     Args:
-        in_features: inputs, at least 1.
-        out_features: classes, at least 1.
-        hidden: widths of the hidden layers; empty for a linear classifier.
-        activation: a key of `ACTIVATIONS`.
-        batch_norm: normalize over the batch before each activation (Ioffe and Szegedy 2015, section 3.2).
-        dropout: probability of zeroing a hidden unit, 0 <= dropout < 1.
-        input_dropout: probability of zeroing an input, 0 <= input_dropout < 1 (Srivastava et al. 2014, appendix A.4).
+        in_features: Number of inputs, at least 1.
+        out_features: Number of classes, at least 1.
+        hidden: Widths of the hidden layers; empty for a linear classifier.
+        activation: Key of `ACTIVATIONS`.
+        batch_norm: Normalize over the batch before each activation (Ioffe and Szegedy 2015, section 3.2).
+        dropout: Probability of zeroing a hidden unit, 0 <= dropout < 1.
+        input_dropout: Probability of zeroing an input, 0 <= input_dropout < 1 (Srivastava et al. 2014, appendix A.4).
 
     Raises:
-        InvalidArgument: an activation, width or dropout outside these.
+        InvalidArgument: The activation is unknown, or a width or dropout probability is out of range.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class MLP(nn.Sequential):
         input_dropout: float = 0.0,
     ) -> None:
         if activation not in ACTIVATIONS:
-            raise InvalidArgument("activation", activation, ", ".join(ACTIVATIONS))
+            raise InvalidArgument("activation", activation, f"one of {', '.join(ACTIVATIONS)}")
         if not all(width >= 1 for width in hidden):
             raise InvalidArgument("hidden", list(hidden), "whole numbers, each at least 1")
         for name, p in (("dropout", dropout), ("input_dropout", input_dropout)):
             if not 0 <= p < 1:
-                raise InvalidArgument(name, p, "a number, at least 0 and less than 1")
+                raise InvalidArgument(name, p, "a number in [0, 1)")
         super().__init__()
         if input_dropout:
             self.add_module("input_dropout", nn.Dropout(input_dropout))

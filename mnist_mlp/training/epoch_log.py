@@ -1,4 +1,4 @@
-"""Losses, accuracy and training time of one epoch, and the end of runs that diverge."""
+"""Losses, accuracy and training time of one epoch, and the detection of divergence."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from mnist_mlp.training.schedules import Rates
 
 
 class EpochLog:
-    """Log of one epoch's steps, whose clock runs except while records are read.
+    """Log of one epoch's steps. Its clock stops while the caller handles records.
 
     Losses are kept on the device, so that no step waits for them.
 
@@ -33,35 +33,40 @@ class EpochLog:
         self.step, self.seconds = first_step, 0.0
         self._epoch, self._first_step, self._order, self._rates = epoch, first_step, order, rates
         self._losses = torch.zeros(len(order), device=device)
-        # The same memory on the CPU; NumPy writes a number sooner.
+        # On the CPU, a NumPy view of the same memory: writing a number to it is faster.
         self._write_losses = self._losses.numpy() if device.type == "cpu" else self._losses
         self._correct: Tensor | int = 0
         self._started = time.perf_counter()
 
     def add(self, loss: Tensor | float, correct: Tensor | int) -> None:
-        """Take down a step: its mean loss in nats, and the number of images that were classified right."""
+        """Record a step.
+
+        Args:
+            loss: Mean loss of the batch in nats.
+            correct: Number of images that are classified correctly.
+        """
         self._write_losses[self.step - self._first_step] = loss
         self._correct += correct
         self.step += 1
 
     @property
     def is_complete(self) -> bool:
-        """Return whether all steps of the epoch are taken down."""
+        """Return whether all steps of the epoch are recorded."""
         return self.step - self._first_step == len(self._order)
 
     def read(self, log_interval: int, error: Exception | None) -> Iterator[StepLoss]:
-        """Yield the record of the last step if it is due. The clock stops meanwhile, as the caller may need time.
+        """Yield the record of the last step if it is due. The clock stops while the caller handles it.
 
         Args:
-            log_interval: Steps between two records.
-            error: Exception that the optimizer raised at the last step.
+            log_interval: Number of steps between two records.
+            error: Exception that the optimizer raised at the last step; None without one.
 
         Raises:
-            Diverged: A loss so far is not finite; its record has been yielded.
+            Diverged: A loss is not finite. The record of its step has been yielded.
             Exception: `error`, if all losses are finite.
         """
         count = self.step - self._first_step
-        bad = first_non_finite(self._losses[:count])  # waits until a GPU has done all steps so far
+        bad = first_non_finite(self._losses[:count])  # synchronizes with a GPU
         self.seconds += time.perf_counter() - self._started
         if bad is not None:
             loss, step = self._losses[bad].item(), self._first_step + bad + 1
@@ -74,7 +79,7 @@ class EpochLog:
         self._started = time.perf_counter()
 
     def metrics(self, seconds: float) -> Metrics:
-        """Return the averages over the epoch's images, in training mode.
+        """Return the training metrics of the epoch, averaged over its images.
 
         Args:
             seconds: Training time of the run so far.
@@ -87,7 +92,7 @@ class EpochLog:
 
 
 def caught(function: Callable[[], object]) -> Exception | None:
-    """Call a function, and return the exception that it raises."""
+    """Call a function, and return the exception that it raises; None without one."""
     try:
         function()
     except Exception as error:
@@ -96,16 +101,16 @@ def caught(function: Callable[[], object]) -> Exception | None:
 
 
 def first_non_finite(losses: Tensor) -> int | None:
-    """Return the position of the first loss that is infinite or not a number; None if all are finite."""
+    """Return the index of the first loss that is infinite or NaN; None if all are finite."""
     finite = losses.isfinite()
     return None if finite.all() else int(finite.int().argmin())
 
 
 def diverged_in_training(loss: float, step: int, epoch: int) -> Diverged:
-    """Return the end of a run whose loss on a training batch is not finite."""
+    """Return the exception for a run with a non-finite loss on a training batch."""
     return Diverged(f"the training loss is {loss:g} at step {step}, in epoch {epoch}")
 
 
 def diverged_in_evaluation(split: str, loss: float, epoch: int) -> Diverged:
-    """Return the end of a run whose loss on a whole split is not finite."""
+    """Return the exception for a run with a non-finite loss on a whole split."""
     return Diverged(f"the {split} loss is {loss:g} after epoch {epoch}")

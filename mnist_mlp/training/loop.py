@@ -1,8 +1,8 @@
 """Training loop and evaluation.
 
-Everything random in a run comes from four seeds: of the weights, set before; of the batch order; of dropout; and of
-whatever else a network draws. So runs of one seed see the same batches whatever their network, initialization or
-optimizer.
+All randomness of a run comes from four seeds: of the weights, which are set before; of the batch order; of dropout; and
+of other random modules. Runs of one seed therefore see the same batches, even if they differ in the model, the
+initialization or the optimizer.
 """
 
 import math
@@ -24,7 +24,7 @@ from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.step import make_step
 from mnist_mlp.training.warmup import warm_up
 
-EVALUATION_BATCH = 500  # images at a time; bounds the memory of an evaluation
+EVALUATION_BATCH = 500  # images; limits the memory of an evaluation
 
 
 def train(
@@ -40,33 +40,32 @@ def train(
     tf32: bool = False,
     schedule: Schedule | None = None,
 ) -> Iterator[Record]:
-    """Train a classifier by mean cross-entropy, and evaluate it before and after each epoch.
+    """Train a classifier by mean cross-entropy, and evaluate it before the first epoch and after each epoch.
 
-    While a record is computed the process has the settings that make this fast: few threads, and subnormal numbers
-    taken for 0. Whoever takes the records finds their own settings in between and afterwards.
+    Training changes settings of the process: the number of threads, and flushing subnormal numbers to 0. The caller's
+    settings are restored whenever a record is yielded, and at the end.
 
     Args:
-        model: maps (batch, pixels) to logits (batch, classes); on the data's device; trained in place.
-        optimizer: over the model's parameters; one with modes is in that for evaluation in the end.
-        data: its splits.
-        epochs: passes over the training images, at least 0.
-        batch_size: images a step, at least 1; a single image left over joins the batch before it.
-        seeds: of the batch order, which is drawn on the CPU, so that every device sees the same batches; of dropout;
-            and of whatever else in the network is random, which draws from the default generators of PyTorch, NumPy
-            and Python (see `make_step`).
-        log_interval: steps between two `StepLoss` records.
-        threads: of the CPU; more do not help networks this small.
-        tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
-        schedule: of the learning rate; None leaves the optimizer its own.
+        model: Model that maps (batch, pixels) to logits (batch, classes), on the device of the data; trained in place.
+        optimizer: Optimizer of the model's parameters. If it has modes, it is in evaluation mode at the end.
+        data: Splits of the data set.
+        epochs: Number of passes over the training images, at least 0.
+        batch_size: Images per step, at least 1. A remainder of one image is merged into the previous batch.
+        seeds: Seeds of the run. The batch order is drawn on the CPU, so that it is the same on every device. Modules
+            that draw random numbers use the default generators of PyTorch, NumPy and Python (see `make_step`).
+        log_interval: Number of steps between two `StepLoss` records.
+        threads: Number of CPU threads; more than one does not help small models.
+        tf32: Let matmuls on a GPU round their factors to TensorFloat-32.
+        schedule: Learning-rate schedule; None does not change the optimizer's learning rates.
 
     Yields:
-        `Metrics` of every split at epoch 0 and after each epoch (train: over the epoch's own batches, in training
-        mode; at epoch 0 evaluated), and the `StepLoss` of every `log_interval`-th step. Their `seconds` count the
-        training steps alone, all that is compiled or made at the first of them having been so before.
+        `Metrics` of every split at epoch 0 and after each epoch, and the `StepLoss` of every `log_interval`-th step.
+        After an epoch, the metrics of the training split are averages over its batches, in training mode; all others
+        are evaluated. `seconds` is the time of the training steps only, after a warm-up.
 
     Raises:
-        Diverged: a loss was not finite; the record that shows it has been yielded.
-        InvalidArgument: the optimizer is none that can be served (see `mnist_mlp.training.optimizers`).
+        Diverged: A loss is not finite. The record with this loss has been yielded.
+        InvalidArgument: The loop does not support the optimizer (see `mnist_mlp.training.optimizers`).
     """
     rates = Rates(optimizer, schedule, epochs * len(batch_sizes(len(data.train), batch_size)))
     records = _train(model, optimizer, rates, data, epochs, batch_size, seeds, log_interval)
@@ -74,7 +73,7 @@ def train(
 
 
 def _left_for_evaluation(records: Iterator[Record], optimizer: Optimizer) -> Generator[Record, None, None]:
-    """The same records; whatever ends them, the optimizer is then in its mode for evaluation."""
+    """Yield the records. Put the optimizer into evaluation mode at the end, also after an exception."""
     try:
         yield from records
     finally:
@@ -108,7 +107,7 @@ def _train(
             rates.set(log.step + 1)
             images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
             log.add(*train_step.gradients(images, labels))
-            error = caught(train_step.update)  # an optimizer may complain of a loss that is not finite
+            error = caught(train_step.update)  # an optimizer may raise for a loss that is not finite
             if error or log.is_complete or log.step % log_interval == 0:
                 yield from log.read(log_interval, error)
 
@@ -120,7 +119,7 @@ def _train(
 def _evaluations(
     model: nn.Module, optimizer: Optimizer, rates: Rates, data: Splits, epoch: int, step: int, seconds: float
 ) -> Iterator[Metrics]:
-    """Records of the splits that are evaluated at the end of this epoch; the training split only before the first."""
+    """Evaluate the validation and test splits after an epoch; at epoch 0, the training split as well."""
     set_mode(optimizer, training=False)
     if step:
         Statistics(model, optimizer).renew(data.train)
@@ -135,7 +134,7 @@ def _evaluations(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy in [0, 1], in evaluation mode; the model is left in it."""
+    """Return mean cross-entropy in nats and accuracy in [0, 1]. The model is in evaluation mode afterwards."""
     model.eval()
     loss = torch.zeros((), dtype=torch.float32, device=split.labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)

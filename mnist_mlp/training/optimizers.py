@@ -1,8 +1,8 @@
-"""Contract between training loop and optimizer; an optimizer that the loop cannot serve is refused.
+"""Contract between training loop and optimizer, and the rejection of unsupported optimizers.
 
-The loop computes the gradients of a batch once, and calls `step()`. Optimizers that train some weights and have others
-evaluated, as ScheduleFree's do (Defazio et al. 2024, "The Road Less Scheduled"), have methods `train` and `eval` for
-it.
+The loop computes the gradients of a batch once, and calls `step()`. Some optimizers evaluate other weights than they
+train, as ScheduleFree does (Defazio et al. 2024, "The Road Less Scheduled"). They have two modes, with methods `train`
+and `eval` to switch between them.
 """
 
 import inspect
@@ -18,9 +18,9 @@ from mnist_mlp.data.splits import Split
 from mnist_mlp.training.updates.functions import UPDATE_SPECS
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
-STATISTICS_BATCH = 500  # images at a time
+STATISTICS_BATCH = 500  # images per batch when BatchNorm's statistics are recomputed
 
-# Optimizers that use nothing of a parameter but its values, its `grad` and their own state. By package and name, since
+# Optimizers that use only a parameter's values, its `grad` and the optimizer state, by package and class name, since
 # some packages are optional.
 KNOWN = {
     *(f"torch.{kind.__name__}" for kind in UPDATE_SPECS),
@@ -32,10 +32,10 @@ KNOWN = {
 
 
 def needs_only_gradients(optimizer: Optimizer) -> bool:
-    """Return whether an optimizer uses nothing of a parameter but its values, its `grad` and its own state.
+    """Return whether an optimizer uses only a parameter's values, its `grad` and the optimizer state.
 
-    A user-defined optimizer says so by the class attribute `elementwise = True`, which is not inherited, since a
-    subclass may do anything.
+    A user-defined optimizer declares this by the class attribute `elementwise = True`. The attribute is not inherited,
+    since a subclass may override anything.
     """
     kind = type(optimizer)
     is_known = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" in KNOWN
@@ -43,10 +43,10 @@ def needs_only_gradients(optimizer: Optimizer) -> bool:
 
 
 def put_back(places: Iterable[tuple[nn.Parameter, Tensor, Tensor | None]]) -> None:
-    """Have parameters lie where they did before a step, with the values that it gave them, wherever it put these.
+    """Copy new values back into the original storage, for optimizers that rebind `p.data` or `p.grad`.
 
     Args:
-        places: each parameter with what its values and its gradient were before, which others refer to.
+        places: Each parameter, with its values and its gradient from before the step.
     """
     for p, values, gradient in places:
         p.grad = gradient
@@ -57,53 +57,53 @@ def put_back(places: Iterable[tuple[nn.Parameter, Tensor, Tensor | None]]) -> No
 
 
 def has_modes(optimizer: Optimizer) -> bool:
-    """Whether it has one mode for training and another for evaluation."""
+    """Return whether an optimizer has separate modes for training and evaluation."""
     return all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))
 
 
 def set_mode(optimizer: Optimizer, training: bool) -> None:
-    """Put an optimizer that has modes into the one for training, or into the one for evaluation."""
+    """Put an optimizer into training or evaluation mode, if it has modes."""
     if has_modes(optimizer):
         getattr(optimizer, "train" if training else "eval")()
 
 
 def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
-    """Refuse an optimizer that the loop cannot serve.
+    """Check that the training loop supports an optimizer.
 
     Raises:
-        InvalidArgument: its `step` needs arguments, such as a closure; it has no learning rate; or it leaves some of
-            the parameters alone.
+        InvalidArgument: The method `step` needs arguments, such as a closure; a parameter group has no learning rate;
+            or a parameter that requires gradients is not in any group.
     """
     needs = _needed(optimizer.step)
     if needs:
-        allowed = f"an optimizer whose step needs no arguments, as gradients are computed once a step, not {needs}"
+        allowed = f"an optimizer whose step needs no arguments, since gradients are computed once per step, not {needs}"
         raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
     if not all("lr" in group for group in optimizer.param_groups):
-        allowed = "an optimizer whose groups of parameters each have a learning rate, lr"
+        allowed = "an optimizer with a learning rate, lr, in each parameter group"
         raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
     moved = {p for group in optimizer.param_groups for p in group["params"]}
     left = [name for name, p in model.named_parameters() if p.requires_grad and p not in moved]
     if left:
-        allowed = f"an optimizer of all parameters that require gradients, not without {', '.join(left)}"
+        allowed = f"an optimizer of all parameters that require gradients. Missing: {', '.join(left)}"
         raise InvalidArgument("_target_", type(optimizer).__name__, allowed)
 
 
 def _needed(function: Callable[..., object]) -> str:
-    """The arguments that a function cannot be called without, in words; empty where there are none."""
+    """Return the required arguments of a function, separated by commas; empty without any."""
     parameters = inspect.signature(function).parameters.values()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return ", ".join(p.name for p in parameters if p.default is p.empty and p.kind not in variadic)
 
 
 class Statistics:
-    """What a network collects while it is trained, which an optimizer that has other weights evaluated makes wrong.
+    """Statistics that a model collects during training, for optimizers that evaluate other weights than they train.
 
-    BatchNorm's running mean and variance are those of the weights that are trained; they can be computed anew. What
-    cannot be is refused.
+    The statistics belong to the trained weights. Those of BatchNorm are recomputed for the evaluated weights. Models
+    that collect other statistics are rejected with such an optimizer.
 
     Args:
-        model: not trained yet.
-        optimizer: of its parameters.
+        model: Model before its first training step.
+        optimizer: Optimizer of the model's parameters.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
@@ -116,10 +116,10 @@ class Statistics:
         }
 
     def check(self) -> None:
-        """Refuse the optimizer where what cannot be computed anew has changed.
+        """Check that no buffers have changed that cannot be recomputed.
 
         Raises:
-            InvalidArgument: it names the buffers.
+            InvalidArgument: Such buffers have changed; the message names them.
         """
         if not self._before:
             return
@@ -127,20 +127,20 @@ class Statistics:
         changed = [name for name, before in self._before.items() if not torch.equal(before, buffers[name])]
         if changed:
             allowed = (
-                "an optimizer without a mode for evaluation, as this network has statistics of the weights that are "
-                f"trained ({', '.join(changed)}); or a network that has none"
+                "an optimizer without an evaluation mode, since the model collects statistics during training "
+                f"({', '.join(changed)}); or a model without such statistics"
             )
             raise InvalidArgument("_target_", type(self._optimizer).__name__, allowed)
 
     @torch.no_grad()
     def renew(self, split: Split) -> None:
-        """Have BatchNorm's running mean and variance be those of the weights that are evaluated.
+        """Recompute BatchNorm's running mean and variance for the evaluated weights.
 
-        The means over the batches of all training images, without dropout, as in an evaluation (Defazio et al. 2024,
-        "The Road Less Scheduled", section 4.1, have them computed anew from some batches).
+        They become averages over batches of all training images, without dropout. (Defazio et al. 2024, "The Road Less
+        Scheduled", section 4.1, recompute them from some batches.)
 
         Args:
-            split: the training images.
+            split: Training split.
         """
         if not has_modes(self._optimizer) or not self._norms:
             return
@@ -149,7 +149,7 @@ class Statistics:
         try:
             for norm in self._norms:
                 norm.reset_running_stats()
-                norm.momentum = None  # the mean over the batches
+                norm.momentum = None  # PyTorch then averages over the batches
                 norm.train()
             start = 0
             for size in batch_sizes(len(split), STATISTICS_BATCH):

@@ -1,4 +1,4 @@
-"""Settings of a process that trains: threads, subnormal numbers, TensorFloat-32, memory."""
+"""Process settings for training: threads, subnormal numbers, TensorFloat-32, memory."""
 
 import functools
 import sys
@@ -10,18 +10,18 @@ T = TypeVar("T")
 
 
 def prepare_to_train(threads: int, tf32: bool = False) -> None:
-    """Set up this process for training.
+    """Apply the settings for training to this process.
 
     Args:
-        threads: of the CPU.
-        tf32: whether a GPU's matrix products may round their factors to TensorFloat-32.
+        threads: Number of CPU threads.
+        tf32: Let matmuls on a GPU round their factors to TensorFloat-32.
     """
     import torch
 
     keep_freed_memory()
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    # Adam's moments of always-black pixels decay into subnormal numbers, on which the CPU is up to 100 times slower.
+    # Adam's moments for always-black pixels decay to subnormal numbers, on which the CPU is up to 100 times slower.
     torch.set_flush_denormal(True)
     if torch.cuda.is_available():
         torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -29,11 +29,11 @@ def prepare_to_train(threads: int, tf32: bool = False) -> None:
 
 @contextmanager
 def prepared_to_train(threads: int, tf32: bool = False) -> Iterator[None]:
-    """Set up this process for training, and put it back as it was, but for what it does with memory.
+    """Apply the settings for training, and restore the previous ones afterwards, except those of memory.
 
     Args:
-        threads: of the CPU.
-        tf32: as for `prepare_to_train`.
+        threads: Number of CPU threads.
+        tf32: Let matmuls on a GPU round their factors to TensorFloat-32.
     """
     import torch
 
@@ -48,12 +48,12 @@ def prepared_to_train(threads: int, tf32: bool = False) -> Iterator[None]:
 
 
 def prepared(results: Generator[T, None, None], threads: int, tf32: bool = False) -> Iterator[T]:
-    """The same results, each computed in a process that is set up for training, and in between is as it was.
+    """Yield results, each computed with the settings for training. The caller's settings are restored in between.
 
     Args:
-        results: computed one by one.
-        threads: of the CPU.
-        tf32: as for `prepare_to_train`.
+        results: Generator that computes the results.
+        threads: Number of CPU threads.
+        tf32: Let matmuls on a GPU round their factors to TensorFloat-32.
     """
     with closing(results):
         while True:
@@ -66,16 +66,16 @@ def prepared(results: Generator[T, None, None], threads: int, tf32: bool = False
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread takes subnormal numbers for 0; PyTorch sets it, and does not tell."""
+    """Return whether this thread flushes subnormal numbers to 0. PyTorch can set this, but not report it."""
     return sys.float_info.min / 2 == 0
 
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Have the C library keep what a training step frees for the next step, where it is glibc.
+    """Let glibc keep the memory that a training step frees, for the next step. No effect with other C libraries.
 
-    Else the gradients of a step are often given back to the system and taken again, a thousand pages at a time. Whether
-    that happens hangs on what was imported before; where it does, a step through autograd takes twice the time.
+    By default, glibc often returns the memory of gradients to the system and requests it again, a thousand pages at a
+    time. It depends on earlier imports whether this happens; if so, a step with autograd takes twice the time.
     """
     import ctypes
 

@@ -1,8 +1,8 @@
 """Learning-rate schedules.
 
-A shape is a function of progress, which goes from 0 towards 1 over what a warm-up leaves of the run, to the factor in
-[0, 1] by which the optimizer's learning rate is multiplied; so `optim.lr` is the highest rate of a run. Somebody's own
-is such a function and one YAML in `conf/schedule/`.
+A shape maps progress to a factor in [0, 1] of the optimizer's learning rate, so `optim.lr` is the highest rate of a
+run. Progress goes from 0 towards 1 between the end of the warm-up and the end of the run. A user-defined schedule is
+such a function and a YAML file in `conf/schedule/`.
 """
 
 import math
@@ -17,35 +17,35 @@ from mnist_mlp.base.errors import InvalidArgument, name_of
 
 Shape = Callable[[float], float]
 
-TRIED = 20_000  # steps at which a shape is tried before training, at most about twice as many
-ROUNDING = 1e-9  # of a progress that is meant to be just that of a milestone
+TRIED = 20_000  # steps at which a shape is checked before training, up to about twice as many
+ROUNDING = 1e-9  # tolerance for progress that equals a milestone up to rounding
 
 
 def constant(progress: float) -> float:
-    """The same rate throughout."""
+    """Return 1: a constant learning rate."""
     return 1.0
 
 
 def cosine(progress: float, final: float = 0.0) -> float:
-    """Half a cosine down to `final`, in [0, 1] (Loshchilov and Hutter 2017, "SGDR", eq. 5, without restarts)."""
+    """Half a cosine from 1 to `final`, in [0, 1] (Loshchilov and Hutter 2017, "SGDR", eq. 5, without restarts)."""
     _check_fraction("final", final)
     return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def linear(progress: float, final: float = 0.0) -> float:
-    """A straight line down to `final`, in [0, 1]."""
+    """Linear decay from 1 to `final`, in [0, 1]."""
     _check_fraction("final", final)
     return 1 + (final - 1) * progress
 
 
 def exponential(progress: float, final: float = 0.01) -> float:
-    """By the same factor at every step, down to `final`, in (0, 1]."""
+    """Exponential decay from 1 to `final`, in (0, 1]: every step multiplies the rate by the same factor."""
     _check_fraction("final", final, zero=False)
     return float(final**progress)
 
 
 def step(progress: float, milestones: Sequence[float] = (0.5, 0.75), gamma: float = 0.1) -> float:
-    """Times `gamma`, in [0, 1], at each of the milestones, fractions of the run."""
+    """Multiply the rate by `gamma`, in [0, 1], at each milestone, a fraction of the run."""
     _check_fraction("gamma", gamma)
     if not isinstance(milestones, Sequence) or isinstance(milestones, str):
         raise InvalidArgument("milestones", milestones, "a list of fractions, such as [0.5,0.75]")
@@ -55,13 +55,13 @@ def step(progress: float, milestones: Sequence[float] = (0.5, 0.75), gamma: floa
 
 
 def inverse_sqrt(progress: float, scale: float = 0.1) -> float:
-    """1 / sqrt(1 + progress / scale).
+    """Inverse square-root decay, 1 / sqrt(1 + progress / scale).
 
-    With a warm-up of W of T steps and scale W / (T - W), that is sqrt(W / t) after t > W steps, as in Vaswani et al.
-    2017, "Attention Is All You Need", eq. 3.
+    With a warm-up of W of T steps and scale W / (T - W), the factor is sqrt(W / t) after t > W steps, as in Vaswani et
+    al. 2017, "Attention Is All You Need", eq. 3.
 
     Raises:
-        InvalidArgument: `scale` not greater than 0.
+        InvalidArgument: `scale` is not greater than 0.
     """
     if not 0 < scale < math.inf:
         raise InvalidArgument("scale", scale, "a number greater than 0")
@@ -69,12 +69,12 @@ def inverse_sqrt(progress: float, scale: float = 0.1) -> float:
 
 
 def one_cycle(progress: float, rise: float = 0.3, initial: float = 0.04, final: float = 4e-6) -> float:
-    """Half a cosine up from `initial` in the first `rise` of the run, and half a cosine down to `final`.
+    """Half a cosine up from `initial` to 1 during the fraction `rise` of the run, then half a cosine down to `final`.
 
-    Smith and Topin 2018, "Super-Convergence", with the numbers of PyTorch's `OneCycleLR`; momentum stays as it is.
+    Smith and Topin 2018, "Super-Convergence", with the defaults of PyTorch's `OneCycleLR`; momentum does not change.
 
     Raises:
-        InvalidArgument: an argument outside [0, 1].
+        InvalidArgument: An argument is not in [0, 1].
     """
     for name, value in {"rise": rise, "initial": initial, "final": final}.items():
         _check_fraction(name, value)
@@ -85,30 +85,30 @@ def one_cycle(progress: float, rise: float = 0.3, initial: float = 0.04, final: 
 
 def _check_fraction(name: str, value: float, zero: bool = True) -> None:
     if not isinstance(value, int | float) or not (0 <= value <= 1 if zero else 0 < value <= 1):
-        raise InvalidArgument(name, value, f"a fraction {'of at least' if zero else 'greater than'} 0 and at most 1")
+        raise InvalidArgument(name, value, f"a number in {'[' if zero else '('}0, 1]")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A warm-up, in which the rate rises by equal steps, and a shape for the rest of the run.
+    """Linear warm-up of the learning rate, and a shape for the rest of the run.
 
     Attributes:
-        shape: from progress in [0, 1] to a factor in [0, 1].
-        warmup: the fraction of the run's steps that the warm-up takes, in [0, 1].
+        shape: Function that maps progress in [0, 1] to a factor in [0, 1].
+        warmup: Fraction of the run's steps that are warm-up, in [0, 1].
     """
 
     shape: Shape = constant
     warmup: float = 0.0
 
     def factor(self, step: int, steps: int) -> float:
-        """Of the learning rate, at one of a run's steps.
+        """Return the factor of the learning rate at a step.
 
         Args:
-            step: counted from 1.
-            steps: of the whole run.
+            step: Number of the step, from 1.
+            steps: Number of steps of the run.
 
         Raises:
-            InvalidArgument: the shape returns something else than a number in [0, 1].
+            InvalidArgument: The shape does not return a number in [0, 1].
         """
         warm = round(self.warmup * steps)
         if step <= warm:
@@ -118,31 +118,37 @@ class Schedule:
     def _at(self, progress: float) -> float:
         factor: Any = self.shape(progress)
         try:
-            if 0 <= float(factor) <= 1:  # which NaN is not
+            if 0 <= float(factor) <= 1:  # False for NaN
                 return float(factor)
-        except (TypeError, ValueError):  # no number
+        except (TypeError, ValueError):  # not a number
             pass
-        allowed = "a function of progress in [0, 1] whose factor of the learning rate is a number from 0 to 1, not "
-        raise InvalidArgument("_target_", name_of(self.shape), f"{allowed}{factor} at {progress:g}")
+        allowed = "a function of progress that returns a factor of the learning rate in [0, 1], not "
+        raise InvalidArgument("_target_", name_of(self.shape), f"{allowed}{factor} at progress {progress:g}")
 
     def try_out(self, steps: int) -> bool:
-        """Raise what `factor` would raise at one of the run's steps; of a very long run, at one of very many.
+        """Check that the schedule is valid at all steps of a run, or at many steps of a very long run.
+
+        Args:
+            steps: Number of steps of the run.
 
         Returns:
-            Whether the rate changes during the run.
+            True if the learning rate changes during the run.
+
+        Raises:
+            InvalidArgument: The shape does not return a number in [0, 1].
         """
-        self._at(0.0)  # whatever is left of the run after a warm-up
+        self._at(0.0)  # checks the shape even if the whole run is warm-up
         tried = (*range(1, steps + 1, max(1, steps // TRIED)), *([steps] if steps else []))
         return len({self.factor(step, steps) for step in tried}) > 1
 
 
 class Rates:
-    """The learning rates of one run's optimizer.
+    """Learning rates of the optimizer of one run.
 
     Args:
-        optimizer: as it was made, with the rates that the factors multiply.
-        schedule: None to leave it alone, as a constant rate would not an optimizer that changes its own.
-        steps: of the whole run.
+        optimizer: Optimizer with the highest learning rates, which the factors of the schedule multiply.
+        schedule: Learning-rate schedule; None never sets a rate, for optimizers that change their rates.
+        steps: Number of steps of the run.
     """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule | None, steps: int) -> None:
@@ -151,7 +157,7 @@ class Rates:
         self._highest = [float(group["lr"]) for group in optimizer.param_groups] if self._schedule else []
 
     def set(self, step: int) -> None:
-        """Give the optimizer the rates of a step, counted from 1."""
+        """Set the optimizer's learning rates for a step, counted from 1."""
         if self._schedule is None:
             return
         factor = self._schedule.factor(step, self._steps)
@@ -162,7 +168,7 @@ class Rates:
                 group["lr"] = highest * factor
 
     def at(self, step: int) -> float:
-        """The rate that is recorded at a step, that of the first parameter group; the highest one at step 0."""
+        """Return the learning rate to record at a step: that of the first parameter group; at step 0, the highest."""
         if self._schedule is None:
             return float(self._optimizer.param_groups[0]["lr"])
         return self._highest[0] * (self._schedule.factor(step, self._steps) if step else 1.0)

@@ -1,4 +1,4 @@
-"""Random streams of a run, derived from its seed or from seeds of their own."""
+"""Random streams of a run, derived from its seed or from separate seeds."""
 
 import random
 from typing import NamedTuple
@@ -8,13 +8,14 @@ import torch
 
 
 class Seeds(NamedTuple):
-    """One seed for each source of randomness, so that changing one part of a run leaves the others alone.
+    """Seeds of the sources of randomness. As they are separate, changing one part of a run does not affect the others.
 
     Attributes:
-        weights: of the weights and biases of linear and convolutional layers (`mnist_mlp.network.init.initialize`).
-        batches: of the order of the images.
-        dropout: of the units that dropout zeroes.
-        modules: of whatever else a network's modules draw, when they are made and while they are trained.
+        weights: Seed of the weights and biases of linear and convolutional layers (see
+            `mnist_mlp.network.init.initialize`).
+        batches: Seed of the batch order.
+        dropout: Seed of the dropout masks.
+        modules: Seed of all other random numbers that modules draw, at their creation and during training.
     """
 
     weights: int
@@ -24,27 +25,27 @@ class Seeds(NamedTuple):
 
 
 def derive_seeds(seed: int, **own: int) -> Seeds:
-    """Four unrelated 32-bit seeds from one.
+    """Derive four independent 32-bit seeds from one.
 
-    `numpy.random.SeedSequence` mixes the bits, so that neighbouring seeds give unrelated streams. 32 bits, because
-    PyTorch's Mersenne Twister on the CPU uses no more of a seed.
+    `numpy.random.SeedSequence` mixes the bits, so that adjacent seeds give independent streams. PyTorch's Mersenne
+    Twister on the CPU uses only 32 bits of a seed.
 
     Args:
-        seed: any whole number, at least 0.
-        own: the seeds of single streams, by the names of `Seeds`: `weights=3` gives the weights of seed 3.
+        seed: Whole number, at least 0.
+        **own: Separate seeds of streams, by the names of `Seeds`: `weights=3` gives the weights of seed 3.
     """
     derived = Seeds(*_words(seed, len(Seeds._fields)))
     return derived._replace(**{name: getattr(derive_seeds(other), name) for name, other in own.items()})
 
 
 def seed_default_generators(*seeds: int) -> None:
-    """Seed the generators that code draws from which is given none: PyTorch's, NumPy's and Python's.
+    """Seed the default generators of PyTorch, NumPy and Python.
 
-    Each gets a stream of its own, unrelated to that of any generator which is given one of these seeds as it is: NumPy
-    and PyTorch would draw the same bits from the same number.
+    Each gets a seed derived from all given ones, so that its stream is independent of the others and of generators with
+    one of the given seeds. With one seed for both, NumPy and PyTorch would draw the same bits.
 
     Args:
-        seeds: all of them count; each at least 0.
+        *seeds: Seeds, each at least 0.
     """
     of_torch, of_numpy, of_python = _words(seeds, 3)
     torch.manual_seed(of_torch)
@@ -53,7 +54,7 @@ def seed_default_generators(*seeds: int) -> None:
 
 
 def default_state(*seeds: int) -> torch.Tensor:
-    """The state in which `seed_default_generators` leaves PyTorch's."""
+    """Return the state of PyTorch's default generator after `seed_default_generators`."""
     return torch.Generator().manual_seed(_words(seeds, 3)[0]).get_state()
 
 

@@ -1,4 +1,4 @@
-"""One training step, by the fastest path that the network and the optimizer allow."""
+"""Training step, by the fastest path that the model and the optimizer support."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,41 +20,42 @@ Count = Tensor | int
 
 @dataclass(frozen=True)
 class Step:
-    """A training step in two halves.
+    """Training step in two halves.
 
     Attributes:
-        gradients: from images (batch, pixels) and labels (batch,), on the model's device, to their mean cross-entropy
-            in nats and the number of them that were classified right; sets the gradients of the model's parameters.
-        update: moves the parameters by their gradients.
+        gradients: Function that maps images (batch, pixels) and labels (batch,), on the model's device, to their mean
+            cross-entropy in nats and the number of correctly classified images. It sets the gradients of the
+            parameters.
+        update: Function that updates the parameters, using their gradients.
     """
 
     gradients: Callable[[Tensor, Tensor], tuple[Loss, Count]]
     update: Callable[[], object]
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Loss, Count]:
-        """Take the step; loss and count are those before the update."""
+        """Take the step, and return loss and count from before the update."""
         result = self.gradients(images, labels)
         self.update()
         return result
 
 
 def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
-    """The training step of any model and optimizer.
+    """Return the training step of a model and an optimizer.
 
-    On the CPU, `mnist_mlp.training.fused` computes the gradients of networks of known layers, if the optimizer uses
-    only a parameter's values and gradient, and `mnist_mlp.training.updates.fused` takes the steps of optimizers that
-    have an update function. Everything else is left to autograd and `optimizer.step`.
+    On the CPU, `mnist_mlp.training.fused` computes the gradients of known layers if the optimizer uses only a
+    parameter's values and gradient, and `mnist_mlp.training.updates.fused` updates the parameters if the optimizer has
+    an update function. Other models use autograd, other optimizers their method `step`.
 
     Args:
-        model: in training mode whenever a step is taken.
-        optimizer: over the model's parameters; has taken no step yet; if it has modes, in that for training whenever a
-            step is taken.
-        seeds: of dropout, and of whatever else in the network is random. What is left to autograd draws both from
-            PyTorch's default generator, which both seeds then decide, as they do NumPy's and Python's.
+        model: Model, which must be in training mode at each step.
+        optimizer: Optimizer of the model's parameters that has taken no step yet. If it has modes, it must be in
+            training mode at each step.
+        seeds: Seeds of the run. The default generators of PyTorch, NumPy and Python are seeded from those of dropout
+            and of modules; with autograd, dropout draws from the default generator of PyTorch.
 
     Raises:
-        InvalidArgument: the optimizer cannot be served (see `mnist_mlp.training.optimizers`), or at its first step not
-            together with this network.
+        InvalidArgument: The loop does not support the optimizer (see `mnist_mlp.training.optimizers`). The first step
+            may raise it, too, if the optimizer does not work with this model.
     """
     check_optimizer(model, optimizer)
     seed_default_generators(seeds.dropout, seeds.modules)
@@ -87,30 +88,32 @@ def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
 
 
 def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
-    """Whether gradients are computed in single passes; else they agree but for rounding and for the masks of dropout.
+    """Return whether fused kernels can compute the gradients.
 
-    Somebody's optimizer may do with the gradients, and somebody's model with the parameters, what the other half would
-    not notice, such as putting another tensor in their place.
+    Autograd gives the same gradients, except for rounding and dropout masks.
+
+    A user-defined optimizer is excluded unless it declares to need only gradients: it could depend on autograd's
+    behavior, or replace the tensors that the fused kernels refer to.
     """
     is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.is_watched(optimizer))
     return backprop.supports(model) and is_safe and has_all(model, optimizer)
 
 
 def has_all(model: nn.Module, optimizer: Optimizer) -> bool:
-    """Whether an optimizer's parameters are those of the network, all of them and no others."""
+    """Return whether an optimizer has exactly the parameters of the model."""
     return {p for group in optimizer.param_groups for p in group["params"]} == set(model.parameters())
 
 
 class StepPath(StrEnum):
-    """How a step is computed, as `run.json` has it."""
+    """Computation of a training step, as recorded in `run.json`."""
 
     AUTOGRAD = "autograd"
-    FUSED = "single passes"
-    FUSED_GRADIENTS = "gradients in single passes, the optimizer's own step"
+    FUSED = "fused kernels"
+    FUSED_GRADIENTS = "fused gradients, optimizer.step"
 
 
 def path(model: nn.Module, optimizer: Optimizer) -> StepPath:
-    """Return how a step is computed."""
+    """Return the computation of a training step of this model and optimizer."""
     if not is_known(model, optimizer):
         return StepPath.AUTOGRAD
     return StepPath.FUSED if fused.supports(optimizer) else StepPath.FUSED_GRADIENTS

@@ -19,22 +19,22 @@ log = logging.getLogger(__name__)
 
 
 def warm_up(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterable[int]) -> None:
-    """Train a copy of the network for one step of each batch size; the network and its optimizer stay as they are.
+    """Train a copy of the model for one step of each batch size. The model and its optimizer do not change.
 
-    The first step in a process loads or compiles its kernels, and the first of each size has libraries prepare for it,
-    which would all count as training time of whichever run came first. PyTorch's, NumPy's and Python's default
-    generators are left in some other state, so a run seeds them afterwards.
+    The first step in a process loads or compiles kernels, and libraries prepare for each new batch size. Without a
+    warm-up, this time would count as training time of the first run. The states of the default generators of PyTorch,
+    NumPy and Python change, so the run must seed them afterwards.
 
-    A network or optimizer that has hooks is left alone, as these may write to what is not copied with it.
+    There is no warm-up for a model or optimizer with hooks, since hooks may write to objects that are not copied.
 
     Args:
-        model: on the split's device.
-        optimizer: over the model's parameters.
-        split: the training images, of which the first are taken.
-        sizes: images of each batch, each at most as many as there are.
+        model: Model on the device of the split.
+        optimizer: Optimizer of the model's parameters.
+        split: Training split. Each batch consists of its first images.
+        sizes: Batch sizes, each at most the size of the split.
 
     Raises:
-        InvalidArgument: as `make_step` and its step.
+        InvalidArgument: The loop does not support the optimizer, as in `make_step`.
     """
     if _is_watched(model, optimizer):
         return
@@ -48,25 +48,25 @@ def warm_up(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterabl
             step(*split.take(slice(size)))
     except InvalidArgument:
         raise
-    except Exception as error:  # anybody's code may not like to be copied; what else is wrong, training will show
+    except Exception as error:  # user-defined code may not support copies; training will raise any other error
         log.info(
-            "the column seconds includes compilation, as the first step could not be rehearsed: %s: %s",
+            "the column seconds includes compilation, since the warm-up failed: %s: %s",
             type(error).__name__,
             error,
         )
     finally:
-        with torch.no_grad():  # a copy may have kept a way to the original, as by a function of its own
+        with torch.no_grad():  # a copy may still refer to the original, for instance by a closure
             for tensor, values in before:
                 tensor.copy_(values)
 
 
 def _copied(model: nn.Module, optimizer: Optimizer) -> tuple[nn.Module, Optimizer]:
-    """Copies of both, the optimizer's being over the parameters of the network's."""
+    """Return a copy of the model, and a copy of the optimizer with the copied parameters."""
     copies: dict[int, object] = {}
     twin = copy.deepcopy(model, copies)
     if not set(model.parameters()).isdisjoint(twin.parameters()):
-        raise TypeError("a copy of the network has some of its parameters")
-    its_optimizer = object.__new__(type(optimizer))  # PyTorch's own way to copy one forgets what its subclasses add
+        raise TypeError("a copy of the network shares parameters with it")
+    its_optimizer = object.__new__(type(optimizer))  # `copy.deepcopy` of an optimizer loses attributes of subclasses
     vars(its_optimizer).update(copy.deepcopy(vars(optimizer), copies))
     return twin, its_optimizer
 

@@ -88,8 +88,8 @@ def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path,
     [
         ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
         ("init.bias=uniform", ["init.bias=uniform", "default, zeros, normal"]),
-        ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 where bias=normal"]),
-        ("init.bias_std=0.1", ["init.bias_std=0.1", "null where bias=default"]),
+        ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 for bias=normal"]),
+        ("init.bias_std=0.1", ["init.bias_std=0.1", "null for bias=default"]),
         ("init.bias_std=0", ["init.bias_std=0.0", "null or a number, greater than 0"]),
         ("+init.batch=3", ["init.batch=3", "there is no such key", "scale"]),
         ("+init.bia=zeros", ["init.bia=zeros", "there is no such key (did you mean bias?)", "bias, bias_std"]),
@@ -105,7 +105,7 @@ def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path,
         ("optim.betas=[0.9]", ["optim.betas=[0.9]", "a list of 2 finite numbers"]),
         ("init.scale=true", ["init.scale=True", "a finite number"]),
         ("threads=100000", ["threads=100000", "at least 1 and less than"]),
-        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "allowed is a Dataset"]),
+        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "returns Dataset, not dict"]),
         ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers, at least 1"]),
         ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
     ],
@@ -122,7 +122,7 @@ def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, ov
 @pytest.mark.parametrize("override", ["init.std=-1", "init.std=0", "init.mean=nan"])
 def test_a_normal_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    with pytest.raises(ConfigError, match=rf"^{override}.*: allowed is a (finite )?number"):
+    with pytest.raises(ConfigError, match=rf"^{override}.*: .* a (finite )?number"):
         trial.check(plain(composed("init=normal", override)))
 
 
@@ -132,10 +132,7 @@ def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
     if torch.cuda.is_available():
         assert "cuda:99" in command("run.py", "device=cuda:99", status=1).stderr
     else:
-        assert (
-            "device=cuda: this machine has no such device; allowed are auto, "
-            in command("run.py", "device=cuda", status=1).stderr
-        )
+        assert "device=cuda: expected one of auto, " in command("run.py", "device=cuda", status=1).stderr
 
 
 @pytest.mark.parametrize(

@@ -228,12 +228,12 @@ def sparse() -> Dataset:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("black", [f"data._target_={__name__}.black: expected pixels", "Among the 40 test images"]),
+        ("black", ["data._target_=tests.data.test_data.black: expected pixels", "Among the 40 test images"]),
         (
             "flat",
-            [f"data._target_={__name__}.flat: expected training images that vary, or data.normalize=false"],
+            ["data._target_=tests.data.test_data.flat: expected training images that vary, or data.normalize=false"],
         ),
-        ("sparse", [f"data._target_={__name__}.sparse: this cannot be used: RuntimeError"]),
+        ("sparse", ["data._target_=tests.data.test_data.sparse: failed with RuntimeError"]),
     ],
 )
 def test_check_names_data_set_that_gives_no_result(name: str, words: list[str]) -> None:

@@ -81,9 +81,9 @@ def test_the_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
         fetch.read(files, tmp_path)
     message = str(caught.value)
     for words in (
-        f"{tmp_path}/Two/raw: one (not the canonical file by its digest, left as it is); two (missing)",
+        f"{tmp_path}/Two/raw: one (wrong digest, not changed); two (missing)",
         "nowhere: out of reach",
-        "/no/such/directory: there is no such directory; install it",
+        "/no/such/directory: the directory does not exist; install it",
         f"Put the files one, two (or their .gz) into {tmp_path}/Two/raw",
         "data=digits works offline",
     ):

@@ -47,7 +47,7 @@ def test_one_run(fresh: Command, tmp_path: Path) -> None:
     assert summary["final"]["test"]["accuracy"] == rows["accuracy"].iloc[-1]
     assert summary["parameters"] == 537_354
     assert summary["environment"]["device"]
-    assert summary["step"].startswith("single passes")
+    assert summary["step"].startswith("fused kernels")
     assert len(summary["config_hash"]) == len(summary["data"]["digest"]) == 64
     assert summary["data"]["commonest_test_share"] == 0.1135
 

@@ -61,7 +61,7 @@ def test_job_in_its_own_directory_finds_the_data_and_reports_its_failure(
 def test_text_from_the_environment_is_said_to_be_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EPS", "1e-8")
     answer = planned("optim.eps=${oc.env:EPS}", *SMALLER, directory=tmp_path)
-    assert answer.err.startswith("error: optim.eps=1e-8: allowed is a finite number. '1e-8' is a text; \"optim.eps=")
+    assert answer.err.startswith("error: optim.eps=1e-8: expected a finite number. '1e-8' is text. \"optim.eps=")
     recommended = re.findall(r'"(optim.eps=.*?)"', answer.err.replace("NAME", "EPS"))
     assert planned(*recommended, *SMALLER, directory=tmp_path).status == 0
 

@@ -77,7 +77,7 @@ def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: 
     for run in summaries(tmp_path / "stacked").values():
         assert run["status"] == "completed"
         assert run["stack_size"] == 4
-        assert run["step"] == "stacked, updated by formula"
+        assert run["step"] == "stacked, updated by update function"
         assert run["final"].keys() == {"train", "val", "test"}
         assert run["seconds"] > 0
 
@@ -130,7 +130,7 @@ def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
     for run in found:
         (optim, model), seed = (run["choices"][key] for key in ("optim", "model")), run["config"]["seed"]
         if seed == 1:
-            why = r"this cannot be used: RuntimeError in picky\.py:\d+: not with this seed"
+            why = r"failed with RuntimeError in picky\.py:\d+: not with this seed"
             assert re.fullmatch(rf"ConfigError: init\._target_=picky\.picky_: {why}", run["reason"])
         elif optim == "throwing":
             assert run["reason"] == "RuntimeError: thrown on purpose"
@@ -207,7 +207,7 @@ def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     tiny = pack(configs, memory=0.01)
     assert not tiny.stacks
     assert tiny.alone == dict.fromkeys(range(10), NO_MEMORY)
-    assert str(tiny) == "no stacks; 10 alone: two runs would take more memory than is allowed"
+    assert str(tiny) == "no stacks; 10 alone: two runs would exceed the memory limit"
     others = ("model.hidden=[9]", "model._target_=tests.end_to_end.test_stacked_launcher.unstacked")
     other = pack([*configs, *(config(override, *SMALL) for override in others)], memory=4)
     assert other.alone == {10: NO_LIKE, 11: UNKNOWN}

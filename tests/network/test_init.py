@@ -84,8 +84,8 @@ def test_truncated_normal_is_cut_at_two_std() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"distribution": "gaussian"}, "distribution=gaussian: allowed is uniform, normal"),
-        ({"mode": "fan"}, "mode=fan: allowed is fan_in, fan_out, fan_avg"),
+        ({"distribution": "gaussian"}, "distribution=gaussian: allowed is one of uniform, normal"),
+        ({"mode": "fan"}, "mode=fan: allowed is one of fan_in, fan_out, fan_avg"),
         ({"scale": 0.0}, "scale=0.0: allowed is a number greater than 0"),
     ],
 )
@@ -160,11 +160,11 @@ def test_no_bias_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("bias", "bias_std", "message"),
     [
-        ("uniform", None, "bias=uniform: allowed is default, zeros, normal"),
+        ("uniform", None, "bias=uniform: allowed is one of default, zeros, normal"),
         ("normal", None, "bias_std=null: allowed is a number greater than 0"),
         ("normal", -1.0, "bias_std=-1.0: allowed is a number greater than 0"),
-        ("default", 0.1, "bias_std=0.1: allowed is null where bias=default"),
-        ("zeros", 0.1, "bias_std=0.1: allowed is null where bias=zeros"),
+        ("default", 0.1, "bias_std=0.1: allowed is null for bias=default"),
+        ("zeros", 0.1, "bias_std=0.1: allowed is null for bias=zeros"),
     ],
 )
 def test_wrong_biases_are_named(bias: str, bias_std: float | None, message: str) -> None:
@@ -273,14 +273,14 @@ def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
 
 
 def test_a_batch_that_cannot_serve_is_named(images: Tensor) -> None:
-    with pytest.raises(InvalidArgument, match=r"outputs of Linear.* vary, which here have a standard deviation of 0"):
+    with pytest.raises(InvalidArgument, match=r"outputs of Linear.* vary\. Their standard deviation is 0"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.zeros(100, 784))
-    with pytest.raises(InvalidArgument, match="here have a standard deviation of nan"):
+    with pytest.raises(InvalidArgument, match="Their standard deviation is nan"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.full((100, 784), math.inf))
-    with pytest.raises(InvalidArgument, match=r"images=None: allowed is images .* as lsuv_ asks for a batch"):
+    with pytest.raises(InvalidArgument, match=r"images=None: allowed is images .* since lsuv_ needs a batch"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator())
     model = MLP(784, 10)
     model.get_submodule("output").add_module("aside", nn.Linear(3, 3))
-    with pytest.raises(InvalidArgument, match=r"lsuv_: allowed is one without a batch .* its layer output\.aside"):
+    with pytest.raises(InvalidArgument, match=r"lsuv_: allowed is an initializer without a batch, .* output\.aside"):
         initialize(model, lsuv_, "zeros", generator(), images=images)
     assert not any(module._forward_pre_hooks for module in model.modules())

@@ -44,7 +44,7 @@ def test_every_activation_gives_logits(activation: str) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"activation": "reluu"}, "activation=reluu: allowed is elu, "),
+        ({"activation": "reluu"}, "activation=reluu: allowed is one of elu, "),
         ({"hidden": [10, 0]}, r"hidden=\[10, 0\]: allowed is"),
         ({"dropout": 1.0}, "^dropout=1.0: allowed is"),
         ({"input_dropout": 1.0}, "^input_dropout=1.0: allowed is"),

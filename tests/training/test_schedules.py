@@ -146,7 +146,7 @@ def test_sixty_single_pass_steps_are_pytorchs(data: Splits, by_pytorch: Any) -> 
     for (optim, name, warmup), wanted in by_pytorch.items():
         model = network()
         ours = optimizer(optim, model.parameters())
-        assert path(model, ours) == "single passes"
+        assert path(model, ours) == "fused kernels"
         step, rates = make_step(model, ours, derive_seeds(0)), Rates(ours, schedule(name, warmup), STEPS)
         for number, (images, labels) in enumerate(images_of(data), start=1):
             rates.set(number)
@@ -222,27 +222,27 @@ def above(progress: float) -> float:
     ("overrides", "words"),
     [
         (["schedule.warmup=2"], ["schedule.warmup=2", "at least 0 and at most 1"]),
-        (["schedule=cosine", "schedule.final=-1"], ["schedule.final=-1", "at least 0 and at most 1"]),
-        (["schedule=step", "schedule.milestones=[0.5,2]"], ["schedule.milestones=2", "at most 1"]),
-        (["schedule=exponential", "schedule.final=0"], ["schedule.final=0", "greater than 0"]),
+        (["schedule=cosine", "schedule.final=-1"], ["schedule.final=-1", "a number in [0, 1]"]),
+        (["schedule=step", "schedule.milestones=[0.5,2]"], ["schedule.milestones=2", "a number in [0, 1]"]),
+        (["schedule=exponential", "schedule.final=0"], ["schedule.final=0", "a number in (0, 1]"]),
         (["schedule=inverse_sqrt", "schedule.scale=0"], ["schedule.scale=0", "greater than 0"]),
-        (["schedule=one_cycle", "schedule.rise=2"], ["schedule.rise=2", "at most 1"]),
+        (["schedule=one_cycle", "schedule.rise=2"], ["schedule.rise=2", "a number in [0, 1]"]),
         (["schedule=cosine", "+schedule.finl=0"], ["schedule.finl=0", "did you mean final"]),
         (
-            [f"schedule._target_={__name__}.of_nothing"],
-            ["schedule._target_=of_nothing", "not None at 0"],
+            ["schedule._target_=tests.training.test_schedules.of_nothing"],
+            ["schedule._target_=of_nothing", "not None at progress 0"],
         ),
         (
-            [f"schedule._target_={__name__}.not_a_number"],
-            ["_target_=not_a_number", "from 0 to 1, not nan at 0.9"],
+            ["schedule._target_=tests.training.test_schedules.not_a_number"],
+            ["_target_=not_a_number", "in [0, 1], not nan at progress 0.9"],
         ),
         (
-            [f"schedule._target_={__name__}.negative"],
-            ["schedule._target_=negative", "from 0 to 1, not -5.8"],
+            ["schedule._target_=tests.training.test_schedules.negative"],
+            ["schedule._target_=negative", "in [0, 1], not -5.8"],
         ),
         (
-            [f"schedule._target_={__name__}.above"],
-            ["schedule._target_=above", "from 0 to 1, not 1.5 at 0"],
+            ["schedule._target_=tests.training.test_schedules.above"],
+            ["schedule._target_=above", "in [0, 1], not 1.5 at progress 0"],
         ),
     ],
 )

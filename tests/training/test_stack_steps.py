@@ -26,7 +26,7 @@ from mnist_mlp.training.step import path
 from tests.helpers.stacks import CPU, splits_of
 
 Make = Callable[[Iterable[nn.Parameter]], Optimizer]
-OWN_STEP = "gradients in single passes, the optimizer's own step"
+OWN_STEP = "fused gradients, optimizer.step"
 BATCH = 32
 
 
@@ -187,7 +187,7 @@ CASES: dict[str, tuple[Make, str, str]] = {
     "schedule_free": (lambda p: ScheduleFreeAdamW(p, lr=0.01), OWN_STEP, ALONE),
     "adam without decay of biases": (
         lambda p: of_groups(p, lambda g: Adam(g, weight_decay=0.1)),
-        "single passes",
+        "fused kernels",
         BY_FUNCTION,
     ),
     "one's own, elementwise": (Signs, OWN_STEP, ALONE),

@@ -328,7 +328,7 @@ def test_batch_norm_refuses_what_it_cannot_normalise() -> None:
         (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), torch.zeros(1, 4)),
         (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(2)), torch.zeros(5, 4)),
     ):
-        with pytest.raises(ValueError, match=r"BatchNorm of \d features cannot take"):
+        with pytest.raises(ValueError, match=r"BatchNorm of \d features: got"):
             Backprop(model, seed=0)(images, torch.zeros(len(images)).long())
 
 
@@ -359,5 +359,5 @@ def test_dropout_drops_that_share_and_keeps_the_mean(p: float) -> None:
 
 def test_a_label_without_a_logit_is_an_error() -> None:
     step = Backprop(nn.Sequential(nn.Linear(4, 3)), seed=0)
-    with pytest.raises(IndexError, match="a label has no logit"):
+    with pytest.raises(IndexError, match="a label is not in"):
         step(torch.zeros(2, 4), torch.tensor([0, 3]))

@@ -142,7 +142,7 @@ def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pyte
     with caplog.at_level(logging.INFO, "mnist_mlp.training.warmup"):
         assert len(trained(few, epochs=1, model=Locked())) > 3
     (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.training.warmup"]
-    assert message.startswith("the column seconds includes compilation, as the first step could not be rehearsed: ")
+    assert message.startswith("the column seconds includes compilation, since the warm-up failed: ")
     assert "TypeError: " in message
 
 

@@ -1,1 +1,1 @@
-"""Fused kernels: hand-written forward and backward passes on the CPU."""
+"""Fused kernels: hand-written forward and backward passes of one run on the CPU."""

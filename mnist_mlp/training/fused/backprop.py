@@ -1,11 +1,11 @@
 """Gradients of a feed-forward network on the CPU, by hand-written backward passes.
 
-At this size a step through autograd spends more time between operations than in them. Activations here have shape
-(features, batch), one image a column: the weight is then the first factor of a layer's product, and oneDNN takes a
-fifth less time for it. Gradients go to the parameters' `grad`, as autograd's would.
+For small networks, autograd spends more time between operations than in them. Activations have shape (features, batch),
+with one image per column: the weight is then the first factor of a layer's matmul, for which oneDNN takes a fifth less
+time. As with autograd, the gradients are in the parameters' `grad`.
 """
 
-# ruff: noqa: D102 - what every layer's two passes do is said once, in `Layer`
+# ruff: noqa: D102 - `Layer` documents the two passes of all layers
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeGuard
@@ -24,20 +24,20 @@ Array = np.ndarray
 
 
 class Layer(Protocol):
-    """The two passes of one module in training mode."""
+    """Forward and backward pass of one module in training mode."""
 
     def forward(self, x: Array) -> Array:
-        """From the input to the output, both (features, batch); may work in place."""
+        """Map the input to the output, both of shape (features, batch), possibly in place."""
 
     def backward(self, gradient: Array, wanted: bool) -> Array:
-        """From the gradient by the output, in place or not, to that by the input, which is of use where `wanted`.
+        """Map the gradient with respect to the output to the gradient with respect to the input, possibly in place.
 
-        Sets the gradients of the module's parameters.
+        Sets the gradients of the module's parameters. If not `wanted`, the result may be any array.
         """
 
 
 class Vector:
-    """A parameter of shape (features,); its gradient is always written to the same place."""
+    """Parameter of shape (features,), with values and gradient as NumPy views; the gradient's storage never changes."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.value: Array = parameter.detach().numpy()
@@ -46,7 +46,7 @@ class Vector:
 
 
 class LinearLayer:
-    """W x + b."""
+    """Linear layer, W x + b."""
 
     def __init__(self, module: nn.Linear, random: np.random.BitGenerator) -> None:
         self.parameter = module.weight
@@ -65,16 +65,16 @@ class LinearLayer:
         if self.bias is not None:
             kernels.add_bias_backward(self.bias.gradient, gradient)
         by_output = torch.from_numpy(gradient)
-        self.parameter.grad = None  # so that the new one takes its place in memory, and in the cache
+        self.parameter.grad = None  # freed first, so that the new gradient reuses its memory, which is in the cache
         self.parameter.grad = self.products.by_weight(by_output, self.x)
         return self.products.by_input(self.weight, by_output).numpy() if wanted else gradient
 
 
 class BatchNormLayer:
-    """Batch normalization by the batch's own statistics."""
+    """Batch normalization with the statistics of the batch."""
 
     def __init__(self, module: nn.BatchNorm1d, random: np.random.BitGenerator) -> None:
-        assert module.running_mean is not None  # `supports` has seen to these
+        assert module.running_mean is not None  # checked by `supports`
         assert module.running_var is not None
         assert module.num_batches_tracked is not None
         self.weight, self.bias = Vector(module.weight), Vector(module.bias)
@@ -86,7 +86,7 @@ class BatchNormLayer:
 
     def forward(self, x: Array) -> Array:
         if len(x) != self.features or x.shape[1] < 2:
-            raise ValueError(f"BatchNorm of {self.features} features cannot take {x.shape[1]} images of {len(x)}")
+            raise ValueError(f"BatchNorm of {self.features} features: got {x.shape[1]} images of {len(x)} features")
         self.out, self.normalized = _like(x, self.out), _like(x, self.normalized)
         self.steps += 1
         kernels.batch_norm(
@@ -116,7 +116,7 @@ class BatchNormLayer:
 
 
 class ReLULayer:
-    """The larger of x and 0."""
+    """Rectified linear unit, max(x, 0)."""
 
     def __init__(self, module: nn.ReLU, random: np.random.BitGenerator) -> None:
         pass
@@ -132,7 +132,7 @@ class ReLULayer:
 
 
 class ActivationLayer:
-    """Any other elementwise function, by autograd."""
+    """Any other elementwise activation, by autograd."""
 
     def __init__(self, module: nn.Module, random: np.random.BitGenerator) -> None:
         self.module = module
@@ -142,7 +142,7 @@ class ActivationLayer:
         with torch.enable_grad():
             self.out = self.module(self.x)
         out: Array = self.out.detach().numpy()
-        return out.copy()  # the next layer may work in place, and autograd needs this one
+        return out.copy()  # the next layer may work in place, but autograd needs the output
 
     def backward(self, gradient: Array, wanted: bool) -> Array:
         (by_input,) = torch.autograd.grad(self.out, self.x, torch.from_numpy(gradient))
@@ -150,7 +150,7 @@ class ActivationLayer:
 
 
 class DropoutLayer:
-    """Zeroes each unit with probability p, and divides the others by 1 - p (`mnist_mlp.network.dropout`)."""
+    """Dropout: zero each unit with probability p, and divide the others by 1 - p (see `mnist_mlp.network.dropout`)."""
 
     def __init__(self, module: nn.Dropout, random: np.random.BitGenerator) -> None:
         self.random = random
@@ -170,10 +170,10 @@ class DropoutLayer:
 
 
 def _like(x: Array, buffer: Array) -> Array:
-    """The buffer, if it has the shape and type of x, or a new one: making one takes longer than a pass over it."""
+    """Return the buffer if it has the shape and dtype of x, else a new one. Allocation takes longer than a pass."""
     if buffer.shape == x.shape and buffer.dtype == x.dtype:
         return buffer
-    # PyTorch's memory is aligned to the vectors' size, without which libraries may round differently from run to run.
+    # PyTorch aligns memory to the vector width. Without alignment, libraries may round differently from run to run.
     return torch.empty_like(torch.from_numpy(x)).numpy()
 
 
@@ -188,11 +188,11 @@ LAYERS: dict[type[nn.Module], Callable[[Any, np.random.BitGenerator], Layer]] = 
 
 
 class Backprop:
-    """Sets the gradients of a network's parameters to those of a batch's mean cross-entropy.
+    """Computation of the gradients of a batch's mean cross-entropy.
 
     Args:
-        model: one that `supports` accepts.
-        seed: of dropout, in 0..2**32-1.
+        model: Model that `supports` accepts, in training mode.
+        seed: Seed of dropout, in 0..2**32-1.
     """
 
     def __init__(self, model: nn.Sequential, seed: int) -> None:
@@ -203,17 +203,17 @@ class Backprop:
         self.by_logits = np.empty((0, 0))
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Run the batch forward and backward.
+        """Set the gradients of the model's parameters.
 
         Args:
-            images: (batch, features), of the parameters' type.
-            labels: (batch,), each in 0..classes-1.
+            images: Images of shape (batch, features), of the parameters' dtype.
+            labels: Labels of shape (batch,), each in 0..classes-1.
 
         Returns:
-            The loss in nats, and how many images are classified right.
+            Mean loss in nats, and number of images that are classified correctly.
         """
         columns = images.t()  # (features, batch)
-        # A linear layer needs no copy, as it takes its input with the images as rows.
+        # A linear layer needs no copy, since its matmul reads the images as rows.
         if not isinstance(self.layers[0], LinearLayer):
             columns = columns.clone(memory_format=torch.contiguous_format)
         x: Array = columns.numpy()
@@ -221,13 +221,17 @@ class Backprop:
             x = layer.forward(x)
         gradient = self.by_logits = _like(x, self.by_logits)
         loss, correct = kernels.cross_entropy(gradient, x, labels.numpy())
-        for layer in reversed(self.trained):  # dropout of the inputs needs no gradient
+        for layer in reversed(self.trained):  # without layers before the first parameters, such as input dropout
             gradient = layer.backward(gradient, wanted=layer is not self.trained[0])
         return loss, correct
 
 
 def supports(model: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Whether these layers compute what autograd would, but for rounding, and no more is asked of the model."""
+    """Return whether `Backprop` computes all that autograd would for this model, except for rounding.
+
+    The model must be an `nn.Sequential` of known layers, on the CPU, without hooks or overridden methods. All of its
+    parameters must be trained, contiguous, and of one dtype, float32 or float64.
+    """
     if not isinstance(model, nn.Sequential) or any(
         getattr(type(model), name) is not getattr(nn.Sequential, name)
         for name in ("forward", "train", "__call__", "__iter__")

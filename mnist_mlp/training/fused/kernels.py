@@ -1,9 +1,9 @@
-"""Elementwise work of a training step, each kernel a single pass over memory.
+"""Elementwise kernels of a training step, each a single pass over memory.
 
-At a batch of 32 a PyTorch operation takes longer to start than to compute, and some draw and write what is read once.
-Here a pass does all there is to do with an element while it is in a register. Arrays of activations have shape
-(features, batch), one image a column; all are C-contiguous and of one floating type, which the arithmetic keeps but for
-sums, which are taken in double precision. A kernel's first arguments are what it writes.
+At a batch size of 32, the overhead of a PyTorch operation exceeds its computation, and some operations write results
+that are read only once. A fused kernel does everything with an element while it is in a register. Activations have
+shape (features, batch), with one image per column. All arrays are C-contiguous and of one floating dtype, which is also
+that of the arithmetic, except for sums in double precision. Outputs come first among the arguments of a kernel.
 """
 
 # ruff: noqa: D417 - arguments that are alike share a line
@@ -14,7 +14,7 @@ import numpy as np
 
 from mnist_mlp.base.numba_jit import compiled
 
-Array = Any  # np.ndarray to the caller; Numba compiles a kernel for each type that it meets
+Array = Any  # np.ndarray for callers; Numba compiles a kernel for each dtype
 
 
 @compiled
@@ -51,14 +51,15 @@ def batch_norm(
     """Batch normalization in training mode (Ioffe and Szegedy 2015, algorithm 1), with PyTorch's running averages.
 
     Args:
-        out: (features, batch), normalized * weight + bias.
-        normalized: (features, batch), (x - mean) / sqrt(var + eps): for the backward pass.
-        inverse_std: (features,), 1 / sqrt(var + eps): for the backward pass.
-        running_mean, running_var: (features,), moved by `momentum` towards the batch's mean and unbiased variance.
-        x: (features, batch), of at least two columns.
-        weight, bias: (features,).
-        momentum: of the running averages, in [0, 1].
-        eps: added to the variance.
+        out: Output, normalized * weight + bias, shape (features, batch).
+        normalized: Output for the backward pass, (x - mean) / sqrt(var + eps), shape (features, batch).
+        inverse_std: Output for the backward pass, 1 / sqrt(var + eps), shape (features,).
+        running_mean, running_var: Running averages of shape (features,), updated with the mean and the unbiased
+            variance of the batch.
+        x: Input of shape (features, batch), with at least two images.
+        weight, bias: Parameters of shape (features,).
+        momentum: Weight of the batch in the running averages, in [0, 1].
+        eps: Constant that is added to the variance.
     """
     features, n = x.shape
     kind = x.dtype.type
@@ -88,12 +89,14 @@ def batch_norm_backward(
     inverse_std: Array,
     weight: Array,
 ) -> None:
-    """Turn the gradient by `batch_norm`'s output, in place, into that by its input; and give those by its parameters.
+    """Backward pass of `batch_norm`.
 
     Args:
-        gradient: (features, batch).
-        weight_gradient, bias_gradient: (features,).
-        normalized, inverse_std, weight: as `batch_norm` had them.
+        gradient: Gradient with respect to the output, shape (features, batch); replaced by the gradient with respect to
+            the input.
+        weight_gradient, bias_gradient: Output, the gradients with respect to the parameters, shape (features,).
+        normalized, inverse_std: Arrays that `batch_norm` has written.
+        weight: Parameter of shape (features,).
     """
     features, n = gradient.shape
     kind = gradient.dtype.type
@@ -110,7 +113,7 @@ def batch_norm_backward(
 
 @compiled
 def relu(x: Array) -> None:
-    """Set what is negative to 0, in place; NaN stays."""
+    """Set negative elements to 0, in place. NaN stays NaN."""
     flat = x.reshape(-1)
     for i in range(len(flat)):
         flat[i] = 0 if flat[i] < 0 else flat[i]
@@ -118,7 +121,12 @@ def relu(x: Array) -> None:
 
 @compiled
 def relu_backward(gradient: Array, out: Array) -> None:
-    """Turn the gradient by `relu`'s output `out`, in place, into that by its input."""
+    """Backward pass of `relu`, in place.
+
+    Args:
+        gradient: Gradient with respect to the output; replaced by the gradient with respect to the input.
+        out: Output of `relu`, of the same shape.
+    """
     flat, flat_out = gradient.reshape(-1), out.reshape(-1)
     for i in range(len(flat)):
         flat[i] = 0 if flat_out[i] <= 0 else flat[i]
@@ -126,15 +134,15 @@ def relu_backward(gradient: Array, out: Array) -> None:
 
 @compiled
 def dropout(out: Array, factor: Array, x: Array, bits: Array, threshold: int, scale: float) -> None:
-    """Multiply by a random factor: 0 where the random bits are below `threshold`, `scale` elsewhere.
+    """Dropout: multiply each element by 0 or `scale`.
 
     Args:
-        out: (features, batch), x * factor.
-        factor: (features, batch).
-        x: (features, batch).
-        bits: unsigned integers, uniform, at least as many as x has elements.
-        threshold: what is below is dropped.
-        scale: of what is kept.
+        out: Output, x * factor, shape (features, batch).
+        factor: Output for the backward pass, 0 or `scale`, shape (features, batch).
+        x: Input of shape (features, batch).
+        bits: Uniform unsigned random integers, at least one per element.
+        threshold: Smallest integer of an element that is kept.
+        scale: Factor of elements that are kept.
     """
     flat, flat_factor, flat_x = out.reshape(-1), factor.reshape(-1), x.reshape(-1)
     scale = x.dtype.type(scale)
@@ -153,24 +161,24 @@ def multiply(x: Array, factor: Array) -> None:
 
 @compiled
 def cross_entropy(gradient: Array, logits: Array, labels: Array) -> tuple[float, int]:
-    """Mean cross-entropy of the softmax of the logits, and its gradient by them.
+    """Mean cross-entropy of the softmax of the logits, and its gradient with respect to the logits.
 
     Args:
-        gradient: (classes, batch).
-        logits: (classes, batch).
-        labels: (batch,), each in 0..classes-1.
+        gradient: Output, the gradient, shape (classes, batch).
+        logits: Logits of shape (classes, batch).
+        labels: Labels of shape (batch,), each in 0..classes-1.
 
     Returns:
-        The loss in nats, and for how many images the first largest logit is the label's.
+        Loss in nats, and number of images whose label has the first largest logit.
 
     Raises:
-        IndexError: a label is outside.
+        IndexError: A label is not in 0..classes-1.
     """
     classes, n = logits.shape
     loss, correct = 0.0, 0
     for b in range(n):
         if not 0 <= labels[b] < classes:
-            raise IndexError("a label has no logit")
+            raise IndexError("a label is not in 0..classes-1")
         top = 0
         for i in range(1, classes):
             if logits[i, b] > logits[top, b]:

@@ -1,1 +1,1 @@
-"""Training of R runs at once."""
+"""Training of R runs at once, as one stack."""

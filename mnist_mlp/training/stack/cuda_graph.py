@@ -10,7 +10,7 @@ from mnist_mlp.training.stack.torch_compile import in_short
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 3  # calls before the capture, in which libraries make what a capture must not
+WARM_UP = 3  # calls before the capture, in which libraries allocate what they must not allocate during a capture
 
 
 class GraphCapture:
@@ -24,7 +24,7 @@ class GraphCapture:
         self.works = True
 
     def __call__(self, function: Callable[[], None]) -> torch.cuda.CUDAGraph | None:
-        """Capture what a function does on the current CUDA device, without executing it.
+        """Capture the work of a function on the current CUDA device, without executing it.
 
         Args:
             function: Function that reads nothing back from the device.
@@ -44,7 +44,7 @@ class GraphCapture:
             raise
         except RuntimeError as error:
             self.works = False
-            atexit.register(graph.reset)  # keeps the graph alive: the allocator may refer to it until the process ends
+            atexit.register(graph.reset)  # keeps the graph alive: the allocator may refer to it until the process exits
             torch.cuda.set_stream(before)
             log.warning("the step is not captured as a CUDA graph, which is slower: %s", in_short(error))
             return None
@@ -55,19 +55,20 @@ class Repeated:
     """Function that is called many times, and replayed as a CUDA graph after a warm-up.
 
     Args:
-        function: Function without arguments. It uses the same memory at each call, and reads nothing back.
+        function: Function without arguments. It uses the same memory at each call, and reads nothing back from the
+            device.
         capture: Capture on the current CUDA device; None never captures.
     """
 
     def __init__(self, function: Callable[[], None], capture: GraphCapture | None) -> None:
         self.function = function
         self._capture = capture
-        self._warm_up: int | None = None if capture is None else WARM_UP  # calls left; None once nothing is to capture
+        self._warm_up: int | None = None if capture is None else WARM_UP  # calls left; None without or after a capture
         self._graph: torch.cuda.CUDAGraph | None = None
 
     @property
     def calls_until_fast(self) -> int:
-        """Number of calls until later calls are at full speed; each call does what the function does."""
+        """Number of calls after which further calls are at full speed."""
         return 1 if self._warm_up is None else self._warm_up + 1
 
     def __call__(self) -> None:

@@ -1,13 +1,13 @@
-"""Layers of R networks of one architecture: batched matrix products, hand-written backward passes.
+"""Layers of R networks of one architecture: batched matmuls, hand-written backward passes.
 
-Activations have shape (R, features, batch), one image a column, as in `mnist_mlp.training.fused.backprop`. No operation
-mixes two runs, so what becomes of one (a loss that is not finite) leaves the others alone. Tensors have the same shapes
-at every step and nothing is read back, so that a step can be captured as a CUDA graph.
+Activations have shape (R, features, batch), with one image per column, as in `mnist_mlp.training.fused.backprop`. No
+operation mixes runs, so a run with a non-finite loss does not affect the others. Tensors have the same shapes at every
+step, and nothing is read back from the device, so that a step can be captured as a CUDA graph.
 
-The layers between two products are one `Segment`, so that all that is to be done with an element is done in one pass.
+All modules between two matmuls form one `Segment`, which can be compiled to a single pass.
 """
 
-# ruff: noqa: D102 - what the layers' passes do is said once, in `Layer`
+# ruff: noqa: D102 - `Layer` documents the passes of all layers
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -22,33 +22,33 @@ from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
 
 class Layer(Protocol):
-    """A linear layer, or all between two of them, of every network.
+    """Linear layer, or all modules between two linear layers, of every network.
 
     Attributes:
-        features: of the output.
+        features: Number of output features.
     """
 
     features: int
 
     def forward(self, x: Tensor) -> Tensor:
-        """From the input to the output in training mode, both (R, features, batch)."""
+        """Map the input to the output in training mode, both of shape (R, features, batch)."""
 
     def backward(self, gradient: Tensor, wanted: bool) -> Tensor:
-        """From the gradient by the output to that by the input, which is of use where `wanted`.
+        """Map the gradient with respect to the output to the gradient with respect to the input.
 
-        Writes the gradients by the layer's parameters.
+        Writes the gradients with respect to the layer's parameters. If not `wanted`, the result may be any tensor.
         """
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """From the input to the output in evaluation mode; the input's first dimension may be 1, for all runs."""
+        """Map the input to the output in evaluation mode; the first dimension of the input may be 1, for all runs."""
 
 
 class Linear:
-    """W x + b."""
+    """Linear layer, W x + b."""
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         self.weight, self.bias = parameters["weight"], parameters.get("bias")
-        self.features = self.weight.values.shape[1]  # of the output
+        self.features = self.weight.values.shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
@@ -72,14 +72,14 @@ class Segment:
     """All modules between two linear layers.
 
     Args:
-        parts: of these, in their order.
-        features: of the activations.
-        wrap: makes its passes faster.
-        batch: images of the steps to be fast at; a smaller last one is not worth a compilation.
+        parts: Parts of the segment, in their order.
+        features: Number of features of the activations.
+        wrap: Function that compiles the passes, or returns them as they are.
+        batch: Batch size of compiled passes. The last batch of an epoch, of another size, is not worth a compilation.
     """
 
-    tensors: list[Tensors]  # of the step that is being taken
-    saved: list[Tensors]
+    tensors: list[Tensors]  # of each part, in the current step
+    saved: list[Tensors]  # of each part, for the backward pass
 
     def __init__(self, parts: Sequence[Part], features: int, wrap: Wrap, batch: int) -> None:
         self.parts, self.features, self.batch = parts, features, batch
@@ -125,14 +125,14 @@ class Segment:
 def layers_of(
     models: Sequence[nn.Sequential], parameters: Parameters, in_features: int, wrap: Wrap, batch: int
 ) -> list[Layer]:
-    """The layers of these networks, which have modules of the same types, sizes and settings.
+    """Return the layers of networks whose modules have the same types, sizes and settings.
 
     Args:
-        models: of the runs, in the order of the rows.
-        parameters: theirs.
-        in_features: of the input.
-        wrap: makes the passes of what is not linear faster.
-        batch: images a step.
+        models: Models of the runs, in the order of the rows.
+        parameters: Parameters of the stack.
+        in_features: Number of input features.
+        wrap: Function that compiles the passes of segments, or returns them as they are.
+        batch: Images per step.
     """
     layers: list[Layer] = []
     width = in_features
@@ -148,7 +148,7 @@ def layers_of(
 
 
 def trained(layers: Sequence[Layer]) -> Sequence[Layer]:
-    """Those that a gradient must reach: all but a first one without parameters, such as dropout of the inputs."""
+    """Return the layers that need a gradient: all except a first layer without parameters, such as input dropout."""
     first = layers[0]
     is_idle = isinstance(first, Segment) and not any(part.gradients for part in first.parts)
     return layers[1:] if is_idle else layers

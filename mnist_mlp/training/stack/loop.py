@@ -1,8 +1,8 @@
-"""Training loop of a stack: R runs as one, for devices that one network leaves idle.
+"""Training loop of a stack: R runs at once, for devices that one small network cannot use fully.
 
-All runs of a stack take each step together, through products batched over the runs. Each keeps what it has alone: its
-weights, its order of the images, its dropout stream, its hyperparameters, and its numbers but for rounding. On a CUDA
-device nothing is read back between the ends of two epochs, and a step is a captured graph.
+All runs of a stack take each step together, with matmuls batched over the runs. Each run has the same weights, batch
+order, dropout masks and hyperparameters as if trained alone, and the same results except for rounding. On a CUDA
+device, nothing is read back during an epoch, and a step is a captured graph.
 """
 
 import math
@@ -27,27 +27,33 @@ from mnist_mlp.training.stack.steps import kind_of
 from mnist_mlp.training.stack.toolchain import Toolchain
 from mnist_mlp.training.step import has_all
 
-SHARED_BYTES = 2 * CHUNK_BYTES  # that a stack takes whatever its size
+SHARED_BYTES = 2 * CHUNK_BYTES  # memory of a stack of any size
 
 
 def supports(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
-    """Whether a run of these, on the CPU so far, can be part of a stack of its like."""
+    """Return whether a run with this model and optimizer, built on the CPU, can be part of a stack."""
     return backprop.supports(model) and has_all(model, optimizer)
 
 
 def architecture(model: nn.Sequential) -> str:
-    """Equal for networks that can be in one stack: the modules' types, sizes and settings."""
+    """Return a text that is equal for models that can be in one stack, with module types, sizes and settings."""
     return f"{model!r} of {next(model.parameters()).dtype}"
 
 
 def bytes_a_run(model: nn.Module, pixels: int, batch_size: int) -> int:
-    """About how much memory a run of this network takes in a stack; rather more than less."""
+    """Return an upper estimate of the memory that a run takes in a stack.
+
+    Args:
+        model: Model of the run.
+        pixels: Number of input features.
+        batch_size: Images per step.
+    """
     widths = [pixels, *(m.out_features for m in model.modules() if isinstance(m, nn.Linear))]
     parameters = sum(p.numel() for p in model.parameters())
-    # Values, gradients, three that the optimizer remembers; and where nothing is compiled four in between, twice: in
-    # the captured step and in the last one of an epoch, which cannot share their memory.
+    # Values, gradients, and up to three arrays of optimizer state. Without compilation, also four intermediate arrays,
+    # twice: the captured step and the last step of an epoch cannot share memory.
     arrays = 13 * parameters
-    training = 12 * batch_size * sum(widths)  # activations, masks, gradients by them
+    training = 12 * batch_size * sum(widths)  # activations, masks, gradients with respect to activations
     evaluation = 6 * EVALUATION_BATCH * max(widths)
     return next(model.parameters()).itemsize * (arrays + training + evaluation)
 
@@ -64,26 +70,27 @@ def train(
     tf32: bool = False,
     toolchain: Toolchain | None = None,
 ) -> Iterator[tuple[int, Record | BaseException]]:
-    """Train R classifiers together, and evaluate them before and after each epoch, as `training.train` does one.
+    """Train R classifiers together, and evaluate them as `mnist_mlp.training.train` does.
+
+    The caller's process settings are restored whenever a record is yielded.
 
     Args:
-        runs: of one architecture.
-        data: the splits that all of them see.
-        epochs: passes over the training images, at least 0.
-        batch_size: images a step and run, at least 1.
-        log_interval: steps between two `StepLoss` records.
-        device: where to train.
-        threads: of the CPU, as for `mnist_mlp.training.train`; the process has its own settings in between, as there.
-        tf32: as there.
+        runs: Runs of one architecture.
+        data: Splits, shared by all runs.
+        epochs: Number of passes over the training images, at least 0.
+        batch_size: Images per step and run, at least 1.
+        log_interval: Number of steps between two `StepLoss` records.
+        device: Device to train on.
+        threads: Number of CPU threads.
+        tf32: Let matmuls on a GPU round their factors to TensorFloat-32.
         toolchain: Compiler and CUDA-graph capture that several stacks share; None creates them for this stack.
 
     Yields:
-        The number of a run with a record of its, as it would have them alone; `seconds` is its share, an R-th, of the
-        stack's. A `Diverged`, or what its optimizer has raised, instead of a record is the run's last; the others go
-        on.
+        Pairs (run index, record), as each run would yield on its own, except that `seconds` is one R-th of the time of
+        the stack. If a run diverges or its optimizer raises, its last pair has the exception; the other runs continue.
 
     Raises:
-        torch.OutOfMemoryError: the device has too little memory for so many runs.
+        torch.OutOfMemoryError: The device has too little memory for this many runs.
     """
     return prepared(_train(runs, data, epochs, batch_size, log_interval, device, toolchain), threads, tf32)
 
@@ -100,10 +107,10 @@ def _train(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     kinds = [kind_of(run) for run in runs]
-    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs of the same update functions are neighbors
+    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs with the same update functions become adjacent
     data = data.to(device)
     stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs, toolchain=toolchain)
-    going = set(range(len(rows)))  # rows that have not ended
+    going = set(range(len(rows)))  # rows of runs that have not ended
     seconds = 0.0
 
     def failures() -> Iterator[tuple[int, BaseException]]:

@@ -7,39 +7,38 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-ALIGNMENT = 32  # elements; a parameter starts at a multiple of it, as wide loads and fast matrix products want
+ALIGNMENT = 32  # elements; a parameter starts at a multiple of it, for wide loads and fast matmuls
 
 Groups = Sequence[Sequence[int]]
 
 
 def groups_of(model: nn.Module, optimizer: Optimizer) -> Groups:
-    """Which of a network's parameters, by their numbers, are in each of its optimizer's groups; all of them are."""
+    """Return the indices of the model's parameters in each non-empty parameter group of its optimizer."""
     numbers = {p: number for number, p in enumerate(model.parameters())}
     return [[numbers[p] for p in group["params"]] for group in optimizer.param_groups if group["params"]]
 
 
 class Parameter(NamedTuple):
-    """One parameter of all runs: its values and its gradients, each a view of shape (R, *shape)."""
+    """One parameter of all runs, as views of the stack: values and gradients of shape (R, *shape)."""
 
     values: Tensor
     gradients: Tensor
 
 
 class Parameters:
-    """The parameters of R networks of one architecture.
+    """Parameters of R models of one architecture.
 
-    The networks' own parameters are made views into it, so they hold the trained values at any time.
+    The parameters of the models become views of this storage, so that they always have the trained values.
 
     Args:
-        models: R networks with parameters of the same shapes and type.
-        device: where they are to be.
-        groups: which of a network's parameters, by their numbers, are in each of its optimizer's groups; one of all
-            unless given.
+        models: R models with parameters of the same shapes and dtype.
+        device: Device of the storage.
+        groups: Indices of a model's parameters in each parameter group of its optimizer; None for one group of all.
 
     Attributes:
-        values: shape (R, P), a row a run; P is the number of parameters and of zeros between them.
-        gradients: of the same shape.
-        columns: of each group, in `values`.
+        values: Values of shape (R, P), one row per run; P includes padding between the parameters.
+        gradients: Gradients of shape (R, P).
+        columns: Columns of each group in `values`.
     """
 
     def __init__(self, models: Sequence[nn.Module], device: torch.device, groups: Groups | None = None) -> None:
@@ -61,13 +60,17 @@ class Parameters:
                 p.data = values
 
     def by_module(self, model: nn.Sequential) -> Iterator[Mapping[str, Parameter]]:
-        """For each module of one of the networks, its parameters' names and what they are in all runs."""
+        """Yield the parameters of each module by their names, as views for all runs.
+
+        Args:
+            model: Model of any run.
+        """
         places = iter(self._places)
         for module in model:
             yield {name: self._view(*next(places)) for name, _ in module.named_parameters()}
 
     def of_run(self, row: int) -> Iterator[Parameter]:
-        """The parameters of one run, in its network's order: values and gradients of their own shapes."""
+        """Yield the parameters of one run in the order of its model, with values and gradients of their shapes."""
         for start, shape in self._places:
             values, gradients = self._view(start, shape)
             yield Parameter(values[row], gradients[row])

@@ -1,10 +1,10 @@
-"""Elementwise parts of R networks between matrix products: BatchNorm, activations, dropout.
+"""Elementwise parts of R networks between matmuls: BatchNorm, activations, dropout.
 
-Activations have shape (R, features, batch). No function keeps anything or reads a tensor back, so that PyTorch's
-compiler can make few passes of many.
+Activations have shape (R, features, batch). The passes store no results in the parts and read nothing back from the
+device, so that PyTorch's compiler can fuse them.
 """
 
-# ruff: noqa: D102 - what the parts' passes do is said once, in `Part`
+# ruff: noqa: D102 - `Part` documents the passes of all parts
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -20,31 +20,31 @@ Tensors = tuple[Tensor, ...]
 
 
 class Part(Protocol):
-    """One module of a segment: functions of tensors, which can be compiled.
+    """One module of a segment, of all runs, as functions of tensors.
 
     Attributes:
-        can_compile: whether they can.
-        gradients: where those by the module's parameters belong.
+        can_compile: True if the passes can be compiled.
+        gradients: Tensors to which the gradients with respect to the module's parameters are copied.
     """
 
     can_compile: bool
     gradients: Tensors
 
     def tensors(self) -> Tensors:
-        """What the passes need besides the activations."""
+        """Return the tensors that the passes need besides the activations."""
 
     def forward(self, x: Tensor, tensors: Tensors) -> tuple[Tensor, Tensors]:
-        """The output, and what the backward pass needs."""
+        """Return the output in training mode, and the tensors that the backward pass needs."""
 
     def backward(self, gradient: Tensor, tensors: Tensors, saved: Tensors) -> tuple[Tensor, Tensors]:
-        """The gradient by the input, and those by the module's parameters."""
+        """Return the gradients with respect to the input and with respect to the module's parameters."""
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """As in `Layer`."""
+        """Map the input to the output in evaluation mode; the first dimension of the input may be 1, for all runs."""
 
 
 class BatchNorm:
-    """Batch normalization, in training by the batch's own statistics, with PyTorch's running averages."""
+    """Batch normalization, in training mode with the statistics of the batch, with PyTorch's running averages."""
 
     can_compile = True
     running_mean: Tensor  # (R, features)
@@ -60,7 +60,7 @@ class BatchNorm:
             every = torch.stack([getattr(module, name) for module in modules]).to(device)
             setattr(self, name, every)
             for module, own in zip(modules, every, strict=True):
-                setattr(module, name, own)  # a view, so that it holds the current values at any time
+                setattr(module, name, own)  # a view, so that the module always has the current values
 
     def tensors(self) -> Tensors:
         averages = (self.running_mean, self.running_var, self.num_batches_tracked)
@@ -70,7 +70,7 @@ class BatchNorm:
         weight, bias, running_mean, running_var, num_batches_tracked = tensors
         n = x.shape[2]
         if n < 2:
-            raise ValueError(f"BatchNorm cannot take {n} images")
+            raise ValueError(f"BatchNorm needs at least 2 images, got {n}")
         var, mean = torch.var_mean(x, dim=2, correction=0)
         num_batches_tracked.add_(1)
         running_mean.lerp_(mean, self.momentum)
@@ -94,7 +94,7 @@ class BatchNorm:
 
 
 class ReLU:
-    """The larger of x and 0."""
+    """Rectified linear unit, max(x, 0)."""
 
     can_compile = True
     gradients: Tensors = ()
@@ -117,13 +117,13 @@ class ReLU:
 
 
 class Activation:
-    """Any other elementwise function, by autograd."""
+    """Any other elementwise activation, by autograd."""
 
     can_compile = False
     gradients: Tensors = ()
 
     def __init__(self, modules: Sequence[nn.Module], parameters: Mapping[str, Parameter]) -> None:
-        self.module = modules[0]  # they are all alike
+        self.module = modules[0]  # all runs have equal modules
 
     def tensors(self) -> Tensors:
         return ()
@@ -144,12 +144,12 @@ class Activation:
 
 
 class Dropout:
-    """Zeroes each unit with probability p, and divides the others by 1 - p.
+    """Dropout: zero each unit with probability p, and divide the others by 1 - p.
 
     Attributes:
-        drawing: how its decisions come from random bits.
-        kept: what its caller sets: the decisions at several steps (steps, streams, features, batch), bool; the step to
-            come (1,), int64; and the stream of each run (R,), int64.
+        drawing: Mask sampler.
+        kept: Three tensors, set by the caller: keep masks of several steps, bool of shape (steps, streams, features,
+            batch); position of the next step among them, int64 of shape (1,); stream of each run, int64 of shape (R,).
     """
 
     can_compile = True
@@ -165,7 +165,7 @@ class Dropout:
     def _times_factor(self, x: Tensor, tensors: Tensors) -> Tensor:
         steps, position, stream_of = tensors
         kept = steps.index_select(0, position).squeeze(0).index_select(0, stream_of)  # (R, features, batch)
-        return torch.where(kept, x * self.drawing.scale, x * 0.0)  # not 0, as what is not a number must stay so
+        return torch.where(kept, x * self.drawing.scale, x * 0.0)  # NaN must stay NaN
 
     def forward(self, x: Tensor, tensors: Tensors) -> tuple[Tensor, Tensors]:
         return self._times_factor(x, tensors), ()

@@ -1,4 +1,4 @@
-"""One run of a stack."""
+"""Run of a stack: model, optimizer, seeds and schedule."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ class Run:
     """One run of a stack.
 
     Attributes:
-        model: Network that `supports` accepts, on the CPU. Its parameters and running statistics become views into
-            the stack, and are trained.
-        optimizer: over the model's parameters; has taken no step yet. The stack does what its steps would do.
-        seeds: of the batch order, of dropout, and (`modules`) of whatever the optimizer draws from PyTorch's default
-            generator.
-        schedule: of the learning rate; None leaves the optimizer its own.
+        model: Model that `loop.supports` accepts, on the CPU. Its parameters and running statistics become views of the
+            stack's tensors, and are trained.
+        optimizer: Optimizer of the model's parameters that has taken no step yet. The stack takes equivalent steps.
+        seeds: Seeds of the run. Those of dropout and of modules also seed PyTorch's default generator for an optimizer
+            that draws from it.
+        schedule: Learning-rate schedule; None does not change the optimizer's learning rates.
     """
 
     model: nn.Sequential

@@ -1,4 +1,4 @@
-"""R networks on a device, and the steps that they take together."""
+"""Stack of R runs on a device, and the steps that they take together."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,22 +23,29 @@ from mnist_mlp.training.stack.steps import OwnSteps, kind_of, steps_of
 from mnist_mlp.training.stack.toolchain import Toolchain
 from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
-CHUNK_BYTES = 32 * 2**20  # of what the host prepares for several steps at once
-COMPILE_FROM = 16  # runs; for fewer, on paper, compiling takes longer than it saves in ten epochs
-EVALUATION_BYTES = 256 * 2**20  # of the widest activations of an evaluation
+CHUNK_BYTES = 32 * 2**20  # limit of the data that the host prepares for several steps at once
+COMPILE_FROM = 16  # runs; for fewer, by estimate, compilation takes longer than it saves in ten epochs
+EVALUATION_BYTES = 256 * 2**20  # limit of the widest activations of an evaluation
 
 
 class Chunk:
-    """What several steps of one batch size need, prepared by the host, and where they leave their results.
+    """Inputs of several steps of one batch size, prepared by the host, and the results of these steps.
+
+    All tensors are on the device.
+
+    Args:
+        stack: Stack that takes the steps.
+        batch: Images per step and run.
+        steps: Number of steps of this batch size in an epoch.
 
     Attributes:
-        capacity: steps that it has room for.
-        position: (1,), int64: the step to come.
-        images: (capacity, streams, batch), int64: rows of the training split.
-        kept: for each dropout layer (capacity, streams, features, batch), bool.
-        coefficients: for each block of the optimizers (capacity, count, runs).
-        losses: (capacity, R), in nats, before each step.
-        correct: (capacity, R), int64.
+        capacity: Maximum number of steps.
+        position: Position of the next step, int64 of shape (1,).
+        images: Positions of images in the training split, int64 of shape (capacity, streams, batch).
+        kept: Keep mask of each dropout layer, bool of shape (capacity, streams, features, batch).
+        coefficients: Coefficients of each block of `Stack.blocks`, of shape (capacity, coefficients, runs).
+        losses: Mean losses in nats before the update of each step, of shape (capacity, R).
+        correct: Numbers of correctly classified images, int64 of shape (capacity, R).
     """
 
     def __init__(self, stack: "Stack", batch: int, steps: int) -> None:
@@ -59,22 +66,25 @@ class Chunk:
         ]
         self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
         self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
-        # The one last batch of an epoch is not worth the memory of a graph.
+        # A graph of the last batch, taken once per epoch, is not worth its memory.
         self.step = Repeated(lambda: stack.step(self), stack.capture if steps > 1 else None)
 
 
 class Stack:
-    """R networks with their optimizers, on a device, and the steps that they take together.
+    """R models with their optimizers on a device.
 
     Args:
-        runs: of one architecture and with the same groups of parameters; those whose optimizers step together stand
-            together.
-        data: its splits, on the device.
-        batch_size: images a step and run.
-        device: where all of it is.
-        compile: whether all that is elementwise is compiled; None where it pays: in larger stacks on a CUDA device.
-        epochs: of the whole training, which schedules follow.
+        runs: Runs with one architecture and equal parameter groups. Runs of equal `Kind` must be adjacent.
+        data: Splits on the device.
+        batch_size: Images per step and run.
+        device: Device of the stack.
+        compile: Compile elementwise operations; None compiles stacks of at least `COMPILE_FROM` runs on a CUDA device.
+        epochs: Number of epochs of the training, for schedules.
         toolchain: Compiler and CUDA-graph capture; None creates them for this stack.
+
+    Attributes:
+        steps: Number of steps that have been taken.
+        failed: Exceptions of optimizers, by the row of the run.
     """
 
     def __init__(
@@ -99,33 +109,33 @@ class Stack:
         self.batch_size, self.steps = batch_size, 0
         self.sizes = batch_sizes(len(data.train), batch_size)
         self.rates = [Rates(run.optimizer, run.schedule, epochs * len(self.sizes)) for run in runs]
-        self.failed: dict[int, BaseException] = {}  # rows whose optimizer has raised
+        self.failed: dict[int, BaseException] = {}
         self.blocks, self.own = steps_of(runs, self.rates, self.parameters, kinds, wrap)
         self.own_of = {own.row: own for own in self.own}
-        self.threads = cpu_count() if device.type == "cuda" else 1  # that prepare what a GPU needs
+        self.threads = cpu_count() if device.type == "cuda" else 1  # that draw masks for the GPU
         self.loss = wrap(mean_cross_entropy)
         self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
         self.dropouts = [(s.features, part) for s in self.segments for part in s.parts if isinstance(part, Dropout)]
 
-        # Runs of one seed see the same batches and masks, which are prepared once.
+        # Runs with equal seeds of batches and dropout share one stream of batches and masks, which is prepared once.
         seeds = [(run.seeds.batches, run.seeds.dropout) for run in runs]
         self.streams = list(dict.fromkeys(seeds))
         self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
         self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
         self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
 
-        counts = {size: self.sizes.count(size) for size in self.sizes}  # one size, and mostly another for the last
+        counts = {size: self.sizes.count(size) for size in self.sizes}  # the last batch mostly has another size
         self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
         self._warm_up()
 
     @torch.no_grad()
     def _warm_up(self) -> None:
-        """Have all compiled and captured before the first step, so that it does not count as training.
+        """Compile and capture steps before training, so that this does not count as training time.
 
-        The steps taken for it, of images, masks and numbers that nobody has drawn, are taken back.
+        The steps have unprepared inputs. Afterwards, parameters, buffers and optimizer state are restored.
         """
         kept = [self.parameters.values, *(array for block in self.blocks for array in block.state)]
-        kept += [buffer for run in self.runs for buffer in run.model.buffers()]  # views into the stack's
+        kept += [buffer for run in self.runs for buffer in run.model.buffers()]  # views of the stack's buffers
         before = [tensor.clone() for tensor in kept]
         for chunk in self.chunks.values():
             for _ in range(chunk.step.calls_until_fast):
@@ -138,7 +148,8 @@ class Stack:
         """Train for one epoch.
 
         Returns:
-            On the CPU, the losses at every step, (steps, R) in nats, and how many images were classified right, (R,).
+            Losses of each step in nats, of shape (steps, R), and numbers of correctly classified images, of shape (R,),
+            both on the CPU.
         """
         self._set_mode(training=True)
         orders = torch.stack([order(len(self.data.train), generator) for generator in self.orders])  # (streams, n)
@@ -160,12 +171,12 @@ class Stack:
         return losses.cpu(), correct.cpu()
 
     def lr(self, row: int, step: int) -> float:
-        """The learning rate that is recorded for a run at a step, taken already; the last one of a run that failed."""
+        """Return the learning rate to record for a run at a past step; a failed run keeps that of its last step."""
         own = self.own_of.get(row)
         return own.lrs[min(step, len(own.lrs) - 1)] if own else self.rates[row].at(step)
 
     def ready_to_evaluate(self) -> None:
-        """Put optimizers that have modes into that for evaluation, and have BatchNorm know its weights."""
+        """Put optimizers with modes into evaluation mode, and recompute BatchNorm's statistics for them."""
         self._set_mode(training=False)
         for run in self.runs if self.steps else ():
             Statistics(run.model, run.optimizer).renew(self.data.train)
@@ -174,27 +185,27 @@ class Stack:
         self._each_own(lambda own: set_mode(own.optimizer, training))
 
     def _each_own(self, do: Callable[[OwnSteps], object]) -> None:
-        """Do something with each optimizer that takes its own steps; one that raises has ended only its run."""
+        """Call a function with each optimizer that takes its own steps. An exception ends only this run."""
         for own in list(self.own):
             try:
                 do(own)
             except torch.OutOfMemoryError:
                 raise
-            except (Exception, SystemExit) as error:  # somebody's code
+            except (Exception, SystemExit) as error:  # from user-defined code
                 self.own.remove(own)
                 self.failed[own.row] = error
 
     def prepare(self, chunk: Chunk, images: Tensor) -> None:
-        """Draw what the next steps need, and have the device take it when it gets there.
+        """Prepare the inputs of the next steps on the host, and copy them to the device asynchronously.
 
         Args:
-            chunk: for steps of this batch size.
-            images: (steps, streams, batch), int64.
+            chunk: Chunk for steps of this batch size.
+            images: Positions of images in the training split, int64 of shape (steps, streams, batch).
         """
         count = len(images)
         put(chunk.images, images.contiguous())
         kept = [host_tensor((count, *there.shape[1:]), torch.bool, self.device) for there in chunk.kept]
-        with ThreadPoolExecutor(self.threads) as threads:  # NumPy lets go of the interpreter while it draws
+        with ThreadPoolExecutor(self.threads) as threads:  # NumPy releases the GIL while it draws
             list(threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
         for there, here in zip(chunk.kept, kept, strict=True):
             put(there, here)
@@ -204,7 +215,13 @@ class Stack:
         chunk.position.zero_()
 
     def _draw(self, number: int, batch: int, kept: Sequence[Tensor]) -> None:
-        """Draw one stream's masks for several steps: for each dropout layer (steps, streams, features, batch)."""
+        """Draw the keep masks of one stream for several steps.
+
+        Args:
+            number: Index of the stream.
+            batch: Images per step and run.
+            kept: Keep mask of each dropout layer, bool of shape (steps, streams, features, batch), to be filled.
+        """
         words = [layer.drawing.words(features * batch) for features, layer in self.dropouts]
         count = len(kept[0]) if kept else 0
         bits = self.masks[number].random_raw(count * sum(words)).reshape(count, sum(words))
@@ -216,13 +233,13 @@ class Stack:
             first += size
 
     def _bind(self, chunk: Chunk) -> None:
-        """Have the dropout layers take their decisions from this chunk."""
+        """Let the dropout layers use the keep masks of a chunk."""
         for (_, layer), kept in zip(self.dropouts, chunk.kept, strict=True):
             layer.kept = (kept, chunk.position, self.stream_of)
 
     @torch.no_grad()
     def step(self, chunk: Chunk) -> None:
-        """Take the chunk's next step: loss, gradients, and those updates that are formulas."""
+        """Take the next step of a chunk: losses, gradients, and the updates by update functions."""
 
         def here(prepared: Tensor) -> Tensor:
             return prepared.index_select(0, chunk.position).squeeze(0)
@@ -249,7 +266,7 @@ class Stack:
 
     @torch.no_grad()
     def evaluate(self, split: Split) -> tuple[list[float], list[float]]:
-        """Mean cross-entropy in nats and accuracy in [0, 1] of every run, in evaluation mode."""
+        """Return mean cross-entropy in nats and accuracy in [0, 1] of each run, in evaluation mode."""
         runs, device, dtype = len(self.runs), self.device, self.parameters.values.dtype
         widest = max(split.images.shape[1], *(layer.features for layer in self.layers))
         batch = min(EVALUATION_BATCH, max(1, EVALUATION_BYTES // (widest * runs * dtype.itemsize)))
@@ -267,15 +284,15 @@ class Stack:
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean cross-entropy of a batch in nats, and what follows from it.
+    """Compute the mean cross-entropy of a batch, its gradient, and the number of correct images.
 
     Args:
-        logits: (R, classes, batch); the first dimension may be 1, for all runs.
-        labels: (R, batch), int64, each in 0..classes-1.
+        logits: Logits of shape (R, classes, batch); the first dimension may be 1, for all runs.
+        labels: Labels, int64 of shape (R, batch), each in 0..classes-1.
 
     Returns:
-        The losses, (R,); how many images of each run are classified right, (R,); and the gradient of the losses by the
-        logits, (R, classes, batch).
+        Losses in nats, of shape (R,); numbers of correctly classified images, of shape (R,); gradients of the losses
+        with respect to the logits, of shape (R, classes, batch).
     """
     log_probabilities = torch.log_softmax(logits, dim=1)
     is_label = torch.arange(logits.shape[1], device=logits.device)[:, None] == labels[:, None, :]
@@ -286,12 +303,12 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def host_tensor(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """An empty tensor on the host, of which the device can take a copy while the host goes on."""
+    """Return an uninitialized tensor on the host, which can be copied to the device asynchronously."""
     return torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
 
 
 def put(there: Tensor, here: Tensor) -> None:
-    """Copy from the host to the first rows of a tensor on a device, without waiting for the device."""
+    """Copy a host tensor to the first rows of a device tensor, without waiting for the device."""
     if there.device.type == "cuda" and not here.is_pinned():
         here = here.pin_memory()
     there[: len(here)].copy_(here, non_blocking=there.device.type == "cuda")

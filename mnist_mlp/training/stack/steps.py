@@ -1,8 +1,8 @@
-"""Optimizer steps of the runs of a stack: by an update function, or each by its own `step`.
+"""Optimizer steps of the runs of a stack: by an update function, or by `optimizer.step` of each run.
 
-Optimizers that have an update function share passes over the parameters of many runs (see
-`mnist_mlp.training.updates.stacked`). Any other optimizer steps on the parameters of its own run, which are views into
-the stack.
+Optimizers with an update function share passes over the parameters of many runs (see
+`mnist_mlp.training.updates.stacked`). Any other optimizer updates the parameters of one run, which are views of the
+stack's tensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,8 @@ from mnist_mlp.training.updates import fused
 from mnist_mlp.training.updates.functions import UpdateSpec, spec_of
 from mnist_mlp.training.updates.stacked import StackedUpdate
 
-BY_FUNCTION, ALONE = "by formula", "by an optimizer of its own"
-CACHED = 2**14  # elements of each array that are updated at a time where each operation is a pass over memory
+BY_FUNCTION, ALONE = "by update function", "by one optimizer per run"
+CACHED = 2**14  # elements of each array that are updated at a time without compilation, to stay in the cache
 
 
 class OwnSteps:
@@ -34,8 +34,8 @@ class OwnSteps:
         optimizer: Optimizer of the run.
         rates: Learning rates of the run.
         row: Row of the run in the stack.
-        parameters: Parameters, each with the parts of the stack that are its values and its gradient.
-        random: State of PyTorch's default generator from which the optimizer draws, as it does in a run alone.
+        parameters: Parameters of the run, each with its values and its gradient as views of the stack's tensors.
+        random: Initial state of PyTorch's default generator for the optimizer, as in a run that is trained alone.
 
     Attributes:
         lrs: Learning rates to record: before the first step, and of each step.
@@ -52,12 +52,12 @@ class OwnSteps:
         self.optimizer, self.row = optimizer, row
         self.lrs = [rates.at(0)]
         self._rates, self._parameters, self._random = rates, parameters, random
-        for p, values, _ in parameters:  # state from before the first step is where the parameter was then
+        for p, values, _ in parameters:  # initial optimizer state is still on the parameter's former device
             state = optimizer.state.get(p, {})
             state.update({k: v.to(values.device) for k, v in state.items() if isinstance(v, Tensor) and v.dim()})
 
     def update(self) -> None:
-        """Take the next step. Values and gradients stay where they are, wherever the optimizer puts them."""
+        """Take the next step. Values and gradients stay in the storage of the stack."""
         step = len(self.lrs)  # counted from 1
         self._rates.set(step)
         for p, _, gradients in self._parameters:
@@ -77,7 +77,7 @@ class OwnSteps:
 
 
 class Kind(NamedTuple):
-    """How the optimizer of one run takes its steps. Runs of equal kinds are neighbors in a stack.
+    """Computation of the optimizer steps of one run. Runs of equal kinds are adjacent in a stack.
 
     Attributes:
         how: `BY_FUNCTION` or `ALONE`.
@@ -89,7 +89,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(run: Run) -> Kind:
-    """Return how the optimizer of a run takes its steps in a stack."""
+    """Return the computation of the optimizer steps of a run in a stack."""
     if not fused.supports(run.optimizer):
         return Kind(ALONE, "")
     specs = [_spec(group, run.optimizer) for group in groups_with_parameters(run.optimizer)]
@@ -102,7 +102,7 @@ def groups_with_parameters(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def settings_of(run: Run) -> str | None:
-    """Return a text that is equal for runs whose optimizers do the same to equal parameters; None if unknown."""
+    """Return a text that is equal for runs with equal optimizers, hyperparameters and schedules; None if unknown."""
     groups = [{k: v for k, v in group.items() if k != "params"} for group in groups_with_parameters(run.optimizer)]
     try:
         return f"{type(run.optimizer)} {_plain(groups)} {run.schedule}"
@@ -134,14 +134,17 @@ def steps_of(
     kinds: Sequence[Kind],
     wrap: Wrap,
 ) -> tuple[list[StackedUpdate], list[OwnSteps]]:
-    """What moves the parameters of a stack at every step; all sequences are in the order of its rows.
+    """Return the updates of a stack's parameters. All sequences are in the order of its rows.
 
     Args:
-        runs: whose parameters lie in the stack.
-        rates: of each run.
-        parameters: of the stack.
-        kinds: of each run; equal ones stand together.
-        wrap: Function that makes update functions faster.
+        runs: Runs of the stack.
+        rates: Learning rates of each run.
+        parameters: Parameters of the stack.
+        kinds: Kind of each run; equal ones are adjacent.
+        wrap: Function that compiles update functions, or returns them as they are.
+
+    Returns:
+        Updates by update functions, and optimizers that take their own steps.
     """
     blocks: list[StackedUpdate] = []
     own: list[OwnSteps] = []
@@ -153,7 +156,7 @@ def steps_of(
             chunk = max(1, CACHED // len(rows)) if by_chunks else None
             settings = {row: settings_of(runs[row]) or str(row) for row in rows}
             first = {settings[row]: row for row in reversed(rows)}
-            alike = [first[settings[row]] for row in rows]  # which share their specs, so that numbers are computed once
+            alike = [first[settings[row]] for row in rows]  # rows with one spec, whose coefficients are computed once
             for number, columns in enumerate(parameters.columns):
                 specs = {
                     row: _spec(groups_with_parameters(runs[row].optimizer)[number], runs[row].optimizer)

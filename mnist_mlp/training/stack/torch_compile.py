@@ -11,8 +11,8 @@ from mnist_mlp.base.torch_internals import allow_recompilations
 log = logging.getLogger(__name__)
 
 BACKEND = "inductor"
-SHORT = 200  # characters of an error in the log
-RECOMPILES = 64  # of one function, for stacks of other sizes and networks; PyTorch's own limit is 8
+SHORT = 200  # characters of an error message in the log
+RECOMPILES = 64  # of one function, for stacks of other sizes and networks; PyTorch's default limit is 8
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -35,9 +35,9 @@ class Compiler:
 
 
 class Compiled:
-    """Function of tensors that is compiled at its first call, or runs as it is if the compiler does not work.
+    """Function of tensors that is compiled at its first call, or runs uncompiled if the compiler does not work.
 
-    A function that has worked once has no fallback: a later error may come when half of its work is done.
+    There is no fallback after the first call: a later error may leave outputs partially written.
 
     Args:
         function: Function to compile. It may write to its arguments, but the first call must have no lasting effect.
@@ -51,7 +51,7 @@ class Compiled:
         self._is_first = True
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call it."""
+        """Call the function, and compile it if this is the first call."""
         if self._is_first:
             self._is_first = False
             try:
@@ -67,10 +67,10 @@ class Compiled:
 
 
 def in_short(error: Exception) -> str:
-    """The error's kind and the beginning of what it says, in one line."""
+    """Return the type of an error and the beginning of its message, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:SHORT]
 
 
 def eager(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as it is."""
+    """Return the function as it is, for steps without compilation."""
     return function

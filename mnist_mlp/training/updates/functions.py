@@ -1,15 +1,16 @@
-"""Update functions of the optimizers: what a step does to one element of a parameter, as in the optimizers' papers.
+"""Update functions of the optimizers: the update of one element of a parameter, in the notation of the papers.
 
-Each optimizer has three parts here, one below the other:
+Each optimizer has three parts, one below the other:
 
-- coefficients, a NamedTuple: the numbers that are equal for all elements at one step;
-- an update function, from parameter p, gradient g, optimizer state (m and v), coefficients c, and the two operations
-  that numbers and tensors have under different names, to the new p and state;
-- a spec: from a parameter group of `torch.optim` to the function, its initial state, and the coefficients at step t.
+- coefficients, a NamedTuple of the numbers that are equal for all elements at one step;
+- an update function, which maps parameter p, gradient g, optimizer state (such as m and v), coefficients c, and the
+  functions sqrt and maximum, which differ between numbers and tensors, to the new p and state;
+- a spec, which maps a parameter group of `torch.optim` to the update function, its initial state, and the coefficients
+  at step t.
 
-`mnist_mlp.training.updates.fused` makes compiled loops of the functions, `mnist_mlp.training.updates.stacked` calls
-them with tensors of many runs. Differences such as 1 - beta1 are coefficients, since they are taken in double precision
-whatever the parameters have. The mathematics is that of `torch.optim`'s documentation.
+`mnist_mlp.training.updates.fused` compiles loops of the functions; `mnist_mlp.training.updates.stacked` calls them with
+tensors of many runs. Differences such as 1 - beta1 are coefficients, to be computed in double precision for parameters
+of any dtype. The formulas are those of `torch.optim`'s documentation.
 """
 
 # ruff: noqa: D101, D103 - the names are the optimizers'
@@ -32,8 +33,8 @@ class UpdateSpec(NamedTuple):
     Attributes:
         function: Update function.
         initial: Initial value of each array of the optimizer state.
-        coefficients: Map a step, counted from 1, to the coefficients. Hyperparameters are read from the parameter
-            group at every step, so that schedules have an effect.
+        coefficients: Function that maps a step, counted from 1, to the coefficients. It reads the hyperparameters from
+            the parameter group at every call, so that schedules have an effect.
     """
 
     function: UpdateFunction
@@ -177,20 +178,20 @@ def adadelta_spec(group: Group) -> UpdateSpec:
     return UpdateSpec(adadelta, (0.0, 0.0), coefficients)
 
 
-# Adam (Kingma and Ba 2015); with decoupled weight decay, AdamW (Loshchilov and Hutter 2019); AMSGrad (Reddi et al.
-# 2018), which never divides by less than before; RAdam (Liu et al. 2020), Adam with a factor of the learning rate, and
-# without division as long as the variance is unknown
+# Adam (Kingma and Ba 2015); AdamW (Loshchilov and Hutter 2019), with decoupled weight decay; AMSGrad (Reddi et al.
+# 2018), whose denominator never decreases; RAdam (Liu et al. 2020), which rectifies the learning rate, and does not
+# divide by sqrt(v) in the first steps
 
 
 class AdamCoefficients(NamedTuple):
-    lr: float  # over 1 - beta1^t, the bias correction of m
+    lr: float  # divided by 1 - beta1^t, the bias correction of m
     one_minus_beta1: float
     beta2: float
     one_minus_beta2: float
     v_correction: float  # factor of sqrt(v): 1 / sqrt(1 - beta2^t)
     eps: float
-    weight_decay: float  # as a part of the gradient
-    shrinkage: float  # factor of the parameter, by decoupled weight decay
+    weight_decay: float  # coupled: added to the gradient
+    shrinkage: float  # decoupled: factor of the parameter
 
 
 def adam(p, g, m, v, c, sqrt, maximum):
@@ -215,7 +216,7 @@ def _adam_coefficients(group: Group, lr: float, v_correction: float, eps: float)
 
 
 def _decay(group: Group) -> tuple[float, float]:
-    """Return weight decay as a part of the gradient, and as a factor of the parameter."""
+    """Return `weight_decay` and `shrinkage` of the coefficients; only one of them has an effect."""
     if group["decoupled_weight_decay"]:
         return 0.0, 1 - group["lr"] * group["weight_decay"]
     return group["weight_decay"], 1.0
@@ -243,7 +244,7 @@ def radam_spec(group: Group) -> UpdateSpec:
     return UpdateSpec(adam, (0.0, 0.0), coefficients)
 
 
-# NAdam (Dozat 2016, "Incorporating Nesterov Momentum into Adam"), whose momentum grows over the steps
+# NAdam (Dozat 2016, "Incorporating Nesterov Momentum into Adam"), whose momentum increases over the steps
 
 
 class NAdamCoefficients(NamedTuple):
@@ -266,7 +267,7 @@ def nadam(p, g, m, v, c, sqrt, maximum):
 
 
 def nadam_spec(group: Group) -> UpdateSpec:
-    mu_products = [1.0]  # of the momenta up to each step
+    mu_products = [1.0]  # product of the momenta up to each step
 
     def mu(t: int) -> float:
         return float(group["betas"][0] * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"])))
@@ -295,7 +296,7 @@ def nadam_spec(group: Group) -> UpdateSpec:
 
 
 class AdamaxCoefficients(NamedTuple):
-    lr: float  # over 1 - beta1^t
+    lr: float  # divided by 1 - beta1^t
     one_minus_beta1: float
     beta2: float
     eps: float
@@ -331,7 +332,7 @@ UPDATE_SPECS: dict[type[Optimizer], Callable[[Group], UpdateSpec]] = {
 
 
 def spec_of(optimizer: Optimizer, group: Group) -> UpdateSpec | None:
-    """Return the update spec of a parameter group of an optimizer; None without one that takes the same steps."""
+    """Return the update spec of a parameter group; None if no update function takes the same steps."""
     make = UPDATE_SPECS.get(type(optimizer))
     unusual = any(group.get(key) for key in ("maximize", "capturable", "differentiable"))
     return None if make is None or unusual or isinstance(group["lr"], Tensor) else make(group)
@@ -340,7 +341,7 @@ def spec_of(optimizer: Optimizer, group: Group) -> UpdateSpec | None:
 def loop_over(function: UpdateFunction, coefficients: Callable[..., Any], arrays: int) -> Callable[..., None]:
     """Return a loop that applies an update function to vectors in place.
 
-    The loop is in this file because Numba keeps what it has compiled as long as the loop's own file is unchanged.
+    The loop is in the file of the update functions, because Numba invalidates its cache if the loop's file changes.
 
     Args:
         function: Update function.
@@ -348,7 +349,7 @@ def loop_over(function: UpdateFunction, coefficients: Callable[..., Any], arrays
         arrays: Number of arrays of optimizer state, at most three.
 
     Returns:
-        A function of parameters and gradients, each of shape (n,), the arrays of state, and the coefficients.
+        Function of parameters and gradients, each of shape (n,), the arrays of optimizer state, and the coefficients.
     """
     sqrt, maximum = np.sqrt, np.maximum
 

@@ -1,6 +1,6 @@
 """Optimizer steps of one run on the CPU, each in a single pass over parameters, gradients and optimizer state.
 
-PyTorch's own steps take up to eleven passes; on the CPU it has single-pass kernels for some of its optimizers only.
+PyTorch's implementations take up to eleven passes; its fused CPU kernels cover only some of its optimizers.
 """
 
 import functools
@@ -30,12 +30,12 @@ class _Parameter:
     tensor: Tensor
     values: np.ndarray
     state: tuple[np.ndarray, ...]
-    gradient: Tensor | None = None  # of a vector: the last one and its array, as it mostly stays where it is
-    gradient_values: np.ndarray | None = None
+    gradient: Tensor | None = None  # last gradient of a vector, whose storage mostly stays the same
+    gradient_values: np.ndarray | None = None  # NumPy view of this gradient
 
 
 class FusedUpdate:
-    """Replacement of `optimizer.step()`, equal but for rounding. The optimizer's own state stays empty.
+    """Replacement of `optimizer.step()`, equal except for rounding. `optimizer.state` is not used.
 
     Args:
         optimizer: Optimizer that `supports` accepts; every parameter has a gradient at every step.
@@ -59,12 +59,12 @@ class FusedUpdate:
                 self._groups.append((spec, parameters))
 
     def __call__(self) -> None:
-        """Take one step, from the gradients in the parameters' `grad`."""
+        """Take one step, using the gradients in the parameters' `grad`."""
         self.steps += 1
         for spec, parameters in self._groups:
             coefficients = spec.coefficients(self.steps)
             kernel = kernel_of(spec.function, type(coefficients), len(spec.initial))
-            dtype = parameters[0].values.dtype.type  # a double would make doubles of all that a kernel computes
+            dtype = parameters[0].values.dtype.type  # float64 coefficients would make the kernel compute in float64
             numbers = tuple(map(dtype, coefficients))
             for p in parameters:
                 gradient = p.tensor.grad
@@ -72,7 +72,7 @@ class FusedUpdate:
                 values = p.gradient_values
                 if gradient is not p.gradient:
                     values = _flat(gradient)
-                    if gradient.ndim == 1:  # to hold on to a weight's would keep its memory from the next one
+                    if gradient.ndim == 1:  # a reference to a matrix's gradient would prevent the reuse of its memory
                         p.gradient, p.gradient_values = gradient, values
                 kernel(p.values, values, *p.state, *numbers)
 
@@ -87,7 +87,7 @@ def is_watched(optimizer: Optimizer) -> bool:
 
 
 def supports(optimizer: Optimizer) -> bool:
-    """Return whether `FusedUpdate` does all that this optimizer would do."""
+    """Return whether `FusedUpdate` can replace the steps of this optimizer."""
     has_stepped = any(float(state.get("step", 1)) > 0 for state in optimizer.state.values())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return (

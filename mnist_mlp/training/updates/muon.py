@@ -1,4 +1,4 @@
-"""Muon: hidden matrices with orthogonalized updates, everything else with AdamW."""
+"""Muon: orthogonalized updates of hidden matrices, AdamW for all other parameters."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,31 +10,31 @@ from torch.optim import AdamW, Optimizer
 
 from mnist_mlp.base.errors import InvalidArgument
 
-COEFFICIENTS = 3.4445, -4.775, 2.0315  # Jordan et al.'s, for singular values that soon are near 1
-SMALLEST = 1e-7  # norm of a gradient that is divided by
+COEFFICIENTS = 3.4445, -4.775, 2.0315  # Jordan et al.'s, which bring singular values near 1 in few iterations
+SMALLEST = 1e-7  # lower bound of a norm in a denominator
 
 
 class Muon(Optimizer):
-    """Hidden matrices by Muon, everything else (biases, BatchNorm's parameters, the output layer) by AdamW.
+    """Muon for hidden matrices, AdamW for all other parameters (biases, BatchNorm, the output layer).
 
-    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks". Steps are of the size of AdamW's (Liu
-    et al. 2025, "Muon is Scalable for LLM Training", eq. 4), so that both share one learning rate and one weight decay.
-    As `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, but for its bfloat16, which most CPUs only emulate: a
-    step would take a second.
+    Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks". Steps are as large as those of AdamW
+    (Liu et al. 2025, "Muon is Scalable for LLM Training", eq. 4), so that both share learning rate and weight decay.
+    Equal to `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, except that PyTorch uses bfloat16: most CPUs
+    emulate it, and a step would take a second.
 
     Args:
-        params: of the network, in its order, or groups of them with settings of their own. The last matrix is taken
-            for that of the output layer.
-        lr: learning rate of both.
-        weight_decay: of both, decoupled.
-        momentum: Muon's.
-        nesterov: whether Muon's momentum is Nesterov's.
-        ns_steps: Newton-Schulz iterations, by which Muon makes an update orthogonal.
-        betas: AdamW's.
-        eps: AdamW's.
+        params: Parameters of the model, in its order, or parameter groups with separate hyperparameters. The last
+            matrix counts as the output layer.
+        lr: Learning rate of both.
+        weight_decay: Decoupled weight decay of both.
+        momentum: Momentum of Muon, in [0, 1).
+        nesterov: Use Nesterov momentum in Muon.
+        ns_steps: Number of Newton-Schulz iterations that orthogonalize an update, at least 1.
+        betas: Coefficients of AdamW.
+        eps: Constant in the denominator of AdamW.
 
     Raises:
-        InvalidArgument: there is no hidden matrix, or a momentum or number of iterations that cannot be.
+        InvalidArgument: There is no hidden matrix, or `momentum` or `ns_steps` is out of range.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Muon(Optimizer):
         eps: float = 1e-8,
     ) -> None:
         if not 0 <= momentum < 1:
-            raise InvalidArgument("momentum", momentum, "a number, at least 0 and less than 1")
+            raise InvalidArgument("momentum", momentum, "a number in [0, 1)")
         if not isinstance(ns_steps, int) or ns_steps < 1:
             raise InvalidArgument("ns_steps", ns_steps, "a whole number, at least 1")
         given = list(params)
@@ -57,18 +57,18 @@ class Muon(Optimizer):
         matrices = [p for group in groups for p in group["params"] if p.ndim == 2]
         hidden = set(matrices[:-1])
         if not hidden:
-            allowed = "a network with a hidden layer, as Muon is for hidden matrices alone"
+            allowed = "a model with a hidden layer, since Muon updates hidden matrices only"
             raise InvalidArgument("_target_", "Muon", allowed)
         muons = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
         both = {"lr": lr, "weight_decay": weight_decay}
         self._hidden = [both | muons | group for group in _those(groups, hidden.__contains__)]
         self._adamw = AdamW(_those(groups, lambda p: p not in hidden), lr, betas, eps, weight_decay)
-        # The same groups, so that whoever sets a learning rate sets theirs.
+        # AdamW's groups are shared, so that a learning rate set here also applies to AdamW.
         super().__init__([*self._hidden, *self._adamw.param_groups], {})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """One step of both."""
+        """Take one step of Muon and of AdamW."""
         for group in self._hidden:
             for p in group["params"]:
                 velocity = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
@@ -81,11 +81,13 @@ class Muon(Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int) -> Tensor:
-    """About U V^T, where U S V^T is the matrix's singular value decomposition: singular values of 0.7 to 1.2.
+    """Return approximately U V^T, where U S V^T is the singular value decomposition of the matrix.
+
+    The singular values of the result are between 0.7 and 1.2.
 
     Args:
-        matrix: shape (m, n).
-        steps: of Newton and Schulz's iteration, with Jordan et al.'s coefficients.
+        matrix: Matrix of shape (m, n).
+        steps: Number of Newton-Schulz iterations, with Jordan et al.'s coefficients.
     """
     a, b, c = COEFFICIENTS
     wide = matrix if len(matrix) <= matrix.shape[1] else matrix.t()
@@ -97,6 +99,6 @@ def orthogonal(matrix: Tensor, steps: int) -> Tensor:
 
 
 def _those(groups: Iterable[dict[str, Any]], wanted: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
-    """The same groups with some of their parameters; without those that have none left."""
+    """Return the groups with only the wanted parameters, without empty groups."""
     parts = [{**group, "params": [p for p in group["params"] if wanted(p)]} for group in groups]
     return [part for part in parts if part["params"]]

@@ -1,7 +1,7 @@
-"""Optimizer steps of many runs at once, whatever the learning rate and other coefficients of each.
+"""Optimizer steps of many runs at once, with a learning rate and other coefficients per run.
 
-Parameters have shape (runs, P), each coefficient (runs, 1). Such a step is bound by memory: compiled, it is one pass;
-uncompiled on a CPU, it goes through the parameters by chunks that the caches hold.
+Parameters have shape (runs, P), each coefficient (runs, 1). Such a step is memory-bound. Compiled, it is one pass;
+uncompiled on a CPU, it processes the parameters in chunks that fit into the cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,16 @@ from mnist_mlp.training.updates.functions import UpdateFunction, UpdateSpec
 
 
 def in_place(function: UpdateFunction, coefficients: Callable[..., Any], arrays: int) -> Callable[..., None]:
-    """Return an update of tensors in place: parameters, gradients, arrays of optimizer state, coefficients."""
+    """Return a function that updates tensors in place by an update function.
+
+    Args:
+        function: Update function.
+        coefficients: NamedTuple of its coefficients.
+        arrays: Number of arrays of optimizer state.
+
+    Returns:
+        Function of parameters, gradients, the arrays of optimizer state, and the coefficients.
+    """
 
     def update(p: Tensor, g: Tensor, *others: Tensor) -> None:
         state, c = others[:arrays], coefficients(*others[arrays:])
@@ -29,19 +38,19 @@ def in_place(function: UpdateFunction, coefficients: Callable[..., Any], arrays:
 
 
 class StackedUpdate:
-    """Update of runs that share an update function and are neighbors in the stack, of one parameter group of each.
+    """Update of one parameter group of adjacent runs in the stack that share an update function.
 
     Args:
-        specs: Update spec of each run, all of one function.
-        rates: Learning rates of each run, which set what the specs read.
-        values: Parameters, of shape (runs, P).
-        gradients: Gradients, of the same shape.
-        wrap: Function that makes the update faster.
-        chunk: Number of parameters of each run that are updated at a time; None for all.
+        specs: Update spec of each run, all with the same function.
+        rates: Learning rates of each run; setting them changes the coefficients of the specs.
+        values: Parameters of shape (runs, P).
+        gradients: Gradients of shape (runs, P).
+        wrap: Function that compiles the update, or returns it as it is.
+        chunk: Number of parameters per run that are updated at a time; None for all.
 
     Attributes:
-        state: Arrays of optimizer state, each of the shape of the parameters.
-        coefficients: Coefficients of the next step, of shape (coefficients, runs), which the caller sets.
+        state: Arrays of optimizer state, each of shape (runs, P).
+        coefficients: Coefficients of the next step, of shape (coefficients, runs), to be set by the caller.
     """
 
     coefficients: Tensor
@@ -64,20 +73,20 @@ class StackedUpdate:
         self._chunks = list(zip(*(array.split(width, dim=1) for array in arrays), strict=True))
 
     def table(self, steps: range) -> np.ndarray:
-        """Return the coefficients at these steps, counted from 1, of shape (steps, coefficients, runs)."""
+        """Return the coefficients of a range of steps, counted from 1, of shape (steps, coefficients, runs)."""
 
         def at(step: int, spec: UpdateSpec, rates: Rates) -> tuple[float, ...]:
             rates.set(step)
             return spec.coefficients(step)
 
-        columns: dict[Any, np.ndarray] = {}  # runs that differ in seed or initialization alone share theirs
+        columns: dict[Any, np.ndarray] = {}  # runs that differ only in seed or initialization share a spec
         for spec, rates in zip(self.specs, self.rates, strict=True):
             if spec not in columns:
                 columns[spec] = np.array([at(step, spec, rates) for step in steps])  # (steps, coefficients)
         return np.stack([columns[spec] for spec in self.specs], axis=2)
 
     def update(self) -> None:
-        """Take one step, from the gradients."""
+        """Take one step, using `gradients` and `coefficients`."""
         coefficients = self.coefficients.unsqueeze(-1).unbind(0)
         for chunk in self._chunks:
             self._step(*chunk, *coefficients)

@@ -10,19 +10,19 @@ from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, text
 from mnist_mlp.base.record import finite, write_atomically
 
 LOOKS_FILE = "looks.json"
-MOST_SEEDS = 1000  # of a cell; to tell what takes more is not worth it
+MOST_SEEDS = 1000  # per cell; a difference that takes more seeds to detect is negligible
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look.
+    """One interim analysis.
 
     Attributes:
-        seeds: that the cells in play had by then.
-        level: the p-value below which a pair is told apart at this look, the same for each.
-        cells: in play.
-        best: the one of them that scored highest.
-        left: those of them that got no further seeds, and the verdict on each beside the best.
+        seeds: Seeds of the active cells at this analysis.
+        level: Significance level of each pair at this analysis.
+        cells: Active cells.
+        best: Active cell with the highest score.
+        left: Active cells that were dropped after this analysis, each with its verdict against the best.
     """
 
     seeds: Sequence[int]
@@ -53,9 +53,9 @@ class Looks:
 
     Attributes:
         plan: Plan of the analyses.
-        given: Initial seeds of each cell.
+        given: Initial seeds, the same for all cells.
         jobs: Names of all jobs that the analyses used.
-        looks: Interim analyses in order; empty before the first.
+        looks: Interim analyses in order; may be empty.
     """
 
     plan: SequentialPlan
@@ -72,10 +72,10 @@ def write_looks(directory: Path, looks: Looks) -> None:
 
 
 def read_looks(path: Path) -> Looks:
-    """What a `looks.json` says.
+    """Read a `looks.json`.
 
     Raises:
-        Unreadable: it is none of this project's.
+        Unreadable: The file is missing or damaged.
     """
     try:
         content = read_json(path)

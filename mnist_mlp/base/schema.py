@@ -1,8 +1,8 @@
-"""Schema of the configuration: types, ranges, units, roles, and the check that names a mistake.
+"""Schema of the configuration: types, ranges, units, roles, and validation.
 
-The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) stay
-open: besides the keys listed here they take whatever arguments their own `_target_` takes, so that a user's optimizer
-needs no schema. `mnist_mlp.build.from_config` checks those arguments against the target's signature.
+The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) are open:
+besides the keys listed here they accept all arguments of their `_target_`, so that a user-defined optimizer needs no
+schema. `mnist_mlp.build.from_config` checks these arguments against the signature of the target.
 """
 
 import difflib
@@ -21,16 +21,16 @@ from mnist_mlp.base.errors import ConfigError
 BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}  # also the operators' names
 
 
-CHANGED = "changed"  # `force`: of the finished jobs, only those that would have another result today
+CHANGED = "changed"  # `force`: retrain only finished jobs whose result would differ now
 
 
 class Role(Enum):
-    """What a key is for when runs are compared: the one notion behind jobs' hashes and the report's sections."""
+    """Role of a key when runs are compared. Job hashes and the sections of the report derive from it."""
 
     REPLICATE = "replicate"  # repeats a measurement
-    TUNABLE = "tunable"  # where several values were tried, the best one is chosen on validation
-    CONDITION = "condition"  # of the evaluation: never selected, as each value is another question
-    IRRELEVANT = "irrelevant"  # decides where, how and with what display, not what, a run computes
+    TUNABLE = "tunable"  # if several values were tried, the best one is selected on validation
+    CONDITION = "condition"  # evaluation condition: never selected, since each value is a different question
+    IRRELEVANT = "irrelevant"  # affects paths, display or hardware, but no result
 
 
 def setting(
@@ -44,18 +44,18 @@ def setting(
     among: Sequence[Any] = (),
     role: Role | None = None,
 ) -> Any:
-    """A dataclass field with its meaning and range; for a list, the range holds for each element.
+    """Return a dataclass field with its meaning, range and role; the range of a list applies to each element.
 
     Args:
-        default: the default value, `MISSING` where only some options of the group have the key.
-        help: one line for `--help`.
-        ge: at least.
-        gt: greater than.
-        le: at most.
-        lt: less than.
-        among: All values that are allowed; empty if the type and the range say so.
-        role: None for its group's, which is tunable but for `data`. Irrelevant keys (paths, display, hardware; the
-            rounding of sums over threads or on another device aside) are no part of a job's identity.
+        default: Default value; `MISSING` if only some options of the group have the key.
+        help: One line for `--help`.
+        ge: Inclusive minimum.
+        gt: Exclusive minimum.
+        le: Inclusive maximum.
+        lt: Exclusive maximum.
+        among: All valid values; empty if type and range determine them.
+        role: Role of the key; None for the role of its group, which is tunable except for `data`. Irrelevant keys
+            (paths, display, hardware) are not part of a job's identity: they change a result by rounding at most.
     """
     metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "among": among, "role": role}
     return field(default=default, metadata=metadata)
@@ -63,7 +63,7 @@ def setting(
 
 @dataclass
 class DataConfig:
-    """A data set and how it is split; further keys are arguments of the target."""
+    """A data set and its split; additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "function that returns a mnist_mlp.data.Dataset")
     root: str = setting(MISSING, "directory of the data files", role=Role.IRRELEVANT)
@@ -77,7 +77,7 @@ class DataConfig:
 
 @dataclass
 class ModelConfig:
-    """A network; called with `in_features` and `out_features` from the data; further keys are its own arguments."""
+    """A network; additional keys are arguments of the target, which also gets `in_features` and `out_features`."""
 
     _target_: str = setting(MISSING, "torch.nn.Module class, or function that returns one")
     hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1, lt=2**20)  # noqa: RUF009
@@ -89,7 +89,7 @@ class ModelConfig:
 
 @dataclass
 class InitConfig:
-    """A weight initializer, called as `mnist_mlp.network.initialize` says; further keys are its own arguments."""
+    """A weight initializer (see `mnist_mlp.network.initialize`); additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "in-place initializer, as those of torch.nn.init")
     _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
@@ -101,7 +101,7 @@ class InitConfig:
 
 @dataclass
 class OptimConfig:
-    """An optimizer; further keys are arguments of its constructor."""
+    """An optimizer; additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "torch.optim.Optimizer class, or function that returns one")
     _partial_: bool = setting(True, "always true: the parameters come later", role=Role.IRRELEVANT)
@@ -113,7 +113,7 @@ class OptimConfig:
 
 @dataclass
 class ScheduleConfig:
-    """How the learning rate changes over a run; further keys are arguments of the target."""
+    """A learning-rate schedule; additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "function of progress in [0, 1] to the factor of the learning rate")
     _partial_: bool = setting(True, "always true: the progress comes later", role=Role.IRRELEVANT)
@@ -122,7 +122,7 @@ class ScheduleConfig:
 
 @dataclass
 class SeedsConfig:
-    """A seed of its own for one of a run's random streams, which is then the stream that this seed alone gives."""
+    """Seeds of individual random streams; null uses `seed`."""
 
     weights: int | None = setting(None, "seed of the weights alone; null: from `seed`", ge=0)
     batches: int | None = setting(None, "seed of the batch order alone; null: from `seed`", ge=0)
@@ -132,7 +132,7 @@ class SeedsConfig:
 
 @dataclass
 class Config:
-    """One run."""
+    """Configuration of one run."""
 
     data: DataConfig = field(default_factory=DataConfig, metadata={"role": Role.CONDITION})
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -146,7 +146,7 @@ class Config:
     log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
     threads: int = setting(1, "CPU threads; more do not help networks this small", ge=1, lt=1025, role=Role.IRRELEVANT)
-    tf32: bool = setting(  # it changes results, as threads do not, but is nothing to choose by accuracy
+    tf32: bool = setting(  # a condition: it changes results, but is not tuned for accuracy
         False,
         "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
         role=Role.CONDITION,
@@ -164,14 +164,14 @@ class Config:
 
 KEYS = tuple(f.name for f in fields(Config))
 SOURCES = tuple(f.name for f in fields(SeedsConfig))
-COMPARED = ("init", "optim")  # whose combinations are the cells of a comparison, unless the user says otherwise
-GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # chosen by GROUP=OPTION
+COMPARED = ("init", "optim")  # default keys whose combinations are the cells of a comparison
+GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # selected by GROUP=OPTION
 LEARNING_RATE = "optim.lr"
 EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 
 
 def allowed(setting_: Field[Any]) -> str:
-    """What a field accepts, in words: "a whole number, at least 1"."""
+    """Return the expectation of a field for messages, such as "a whole number, at least 1"."""
     if among := setting_.metadata.get("among"):
         return " or ".join(json.dumps(value).strip('"') for value in among)
     kinds: dict[Any, str] = {
@@ -197,7 +197,7 @@ def _within(value: float, meta: Mapping[str, Any]) -> bool:
 
 
 def find_setting(key: str) -> Field[Any] | None:
-    """The schema's field behind a dotted key such as `optim.lr`; None where the schema has none."""
+    """Return the field of a dotted key such as `optim.lr`; None if the schema has no such key."""
     node: Any = Config
     found = None
     for part in key.split("."):
@@ -210,10 +210,10 @@ def check(config: Mapping[str, Any]) -> None:
     """Check a composed configuration for unknown keys and values out of range.
 
     Args:
-        config: the whole tree as plain mappings; `MISSING` values count as absent.
+        config: Plain configuration; keys with the value `MISSING` count as absent.
 
     Raises:
-        ConfigError: naming the first key that is wrong, its value and what is allowed.
+        ConfigError: A key is unknown or a value is invalid; the message names the first one.
     """
     _check(config, Config, prefix="")
 
@@ -240,7 +240,7 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         if is_nested or not is_listed or not all(_within(number, f.metadata) for number in numbers):
             hint = f", and no text such as {value!r}" if not is_listed and isinstance(value, str) else ""
             raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}{hint}")
-    if prefix in ("", "data."):  # other groups may lack keys that go without saying
+    if prefix in ("", "data."):  # in other groups, missing keys have defaults
         required = (f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory))
         if missing := [name for name in required if name not in config]:
             raise ConfigError(f"~{prefix}{missing[0]}: expected a key that a run can do without")
@@ -253,7 +253,7 @@ def _has_texts_as_keys(value: Any) -> bool:
 
 
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
-    """The message for a key, or another noun, that nobody knows, with the nearest known one; MISSING is any value."""
+    """Return the message for an unknown key or other noun, with the most similar known one; MISSING hides the value."""
     paths = [path for path, _ in describe()]
     ending = next((f" (did you mean {path}?)" for path in paths if path.endswith(f".{key}")), "")
     hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
@@ -261,13 +261,13 @@ def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key"
 
 
 def unknown_argument(group: str, key: str, value: object, arguments: Sequence[str]) -> str:
-    """The message for a key of a group that neither its option's target takes, with these arguments, nor the group."""
+    """Return the message for a key of a group that is neither an argument of the target nor a key of every option."""
     known = list(dict.fromkeys([*arguments, *_own_settings(group)]))
     return _no_such(f"{group}.{key}", value, "key", nearest(key, known), known)
 
 
 def _own_settings(group: str) -> list[str]:
-    """A group's settings that go with every option, as they are none of the target's."""
+    """Return the settings that every option of a group has, besides the arguments of its target."""
     tree = next(f.default_factory for f in fields(Config) if f.name == group)
     assert is_dataclass(tree)
     return [f.name for f in fields(tree) if f.default is not MISSING and not f.name.startswith("_")]
@@ -279,7 +279,7 @@ def _no_such(key: str, value: object, noun: str, hint: str, known: Sequence[str]
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """A question after the known word that is most like a word, to follow what is said of it; empty without any."""
+    """Return a hint with the known word that is most similar to a word; empty if none is similar."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
@@ -290,10 +290,10 @@ def tuning_order(keys: Iterable[str]) -> list[str]:
 
 
 def role_of(key: str) -> Role:
-    """What a dotted key is for.
+    """Return the role of a dotted key.
 
-    A key that the schema does not know is an argument of somebody's own target, and has its group's role: of `data` it
-    makes other data, of any other group it is tunable.
+    A key that the schema lacks is an argument of a user-defined target and has the role of its group: an argument of
+    `data` is a condition, any other argument is tunable.
     """
     for name in (key, key.partition(".")[0]):
         found = find_setting(name)
@@ -304,7 +304,7 @@ def role_of(key: str) -> Role:
 
 
 def describe() -> Iterator[tuple[str, str]]:
-    """Every key of the schema with its meaning, for `--help`."""
+    """Yield each key of the schema with its meaning, for `--help`."""
     for f in fields(Config):
         if is_dataclass(f.default_factory):
             for sub in fields(f.default_factory):

@@ -1,4 +1,4 @@
-"""Command line of `run.py`: text of `--help`, and one message for every wrong command."""
+"""Command line of `run.py`: text of `--help`, and one-line messages for invalid commands."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def usage(_root_: DictConfig) -> str:
-    """The text of `--help`, with the values of the composed configuration; Hydra fills in the $ names."""
+    """Return the text of `--help` with the values of the composed configuration; Hydra substitutes the $ names."""
     tree = configuration.plain(_root_)
     rows = [(f"{key}={configuration.shown(tree, key)}", text) for key, text in schema.describe()]
     width = max(len(assignment) for assignment, _ in rows)
@@ -73,13 +73,13 @@ such as optim.betas=[0.9,0.98]; what is empty above, the default option has not.
 
 
 def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Call the decorated main function; end with one message, and no traceback, where the user can put it right.
+    """Call the main function; for errors that the user can correct, exit with one message instead of a traceback.
 
-    HYDRA_FULL_ERROR=1 in the environment shows every traceback.
+    HYDRA_FULL_ERROR=1 in the environment shows all tracebacks.
 
     Args:
-        main: Main function, decorated by `hydra.main`.
-        broken_studies: Studies that cannot be read, each with the reason.
+        main: Main function, decorated with `hydra.main`.
+        broken_studies: Names of the studies that cannot be read, each with the reason.
     """
     print_anything()
     if not __debug__:
@@ -89,22 +89,22 @@ def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingPr
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
     for study in (one.partition("=")[2] for one in sys.argv[1:] if configuration.key_of(one) == schema.EXPERIMENT):
-        if "," in study:  # Hydra would compose them over one another and sweep over neither's parameters
+        if "," in study:  # Hydra would merge the studies and sweep over the parameters of neither
             sys.exit(f"error: experiment={study}: expected one study at a time, as each has parameters of its own")
         if study in broken_studies:
             sys.exit(f"error: {schema.EXPERIMENT}={study}: {broken_studies[study]}")
     try:
         messages.check_groups(sys.argv[1:])
-        with environment_variables(HYDRA_FULL_ERROR="1"):  # Hydra lets exceptions through, to be explained here
+        with environment_variables(HYDRA_FULL_ERROR="1"):  # makes Hydra raise its exceptions instead of printing them
             main()
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         sys.exit(f"error: {messages.explain(error)}")
-    except BrokenPipeError:  # whoever reads what is printed has had enough
+    except BrokenPipeError:  # the reader of standard output, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (UserError, OSError) as error:  # also a path that cannot be written
+    except (UserError, OSError) as error:  # OSError: such as a path that is not writable
         sys.exit(f"error: {in_words(error)}")
-    except KeyboardInterrupt:  # from a library that has put a handler of its own in place of ours
+    except KeyboardInterrupt:  # from a library that has replaced our handler
         print("\ninterrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
@@ -114,10 +114,10 @@ def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingPr
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Return a command line with Hydra's flags before its overrides, as Hydra refuses flags between them.
+    """Move Hydra's flags before the overrides, since Hydra rejects flags between overrides.
 
     Args:
-        arguments: Command line, without the program.
+        arguments: Command line without the program.
     """
     flags, overrides, waiting = [], [], list(arguments)
     while waiting:
@@ -126,9 +126,9 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
             overrides.append(argument)
             continue
         flags.append(argument)
-        is_short = argument.startswith(("--c", "--pa"))  # which argparse completes
+        is_short = argument.startswith(("--c", "--pa"))  # abbreviations that argparse accepts
         if waiting and (argument in FLAGS_WITH_VALUE or (is_short and "=" not in argument)):
             flags.append(waiting.pop(0))
-        elif argument in ("--info", "-i"):  # whose value may be left out
+        elif argument in ("--info", "-i"):  # the value is optional
             flags[-1] = f"--info={waiting.pop(0) if waiting and waiting[0] in INFO else INFO[0]}"
     return [*flags, *overrides]

@@ -1,8 +1,8 @@
 """Confirmation: retraining of the selected configurations with seeds that took no part in the selection.
 
-The runs that a configuration is selected by flatter it, the more configurations were tried the more. So with
-`hydra.sweeper.confirm=true` each seed's selection is retrained with a fresh seed, and the report scores these runs only
-(see `mnist_mlp.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` changes conditions as well.
+The runs that select a configuration overestimate it (selection bias), more so the more configurations are tried. With
+`hydra.sweeper.confirm=true`, the selection of each seed is therefore retrained with a fresh seed, and only these runs
+are scored (see `mnist_mlp.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` also changes conditions.
 """
 
 import logging
@@ -32,19 +32,19 @@ log = logging.getLogger(__name__)
 PLACE = "hydra.sweeper.confirm"
 SELECT = "hydra.sweeper.select"
 EXAMPLE = f"{PLACE}=true, or '{PLACE}={{epochs:10}}'"
-FRESH = 1_000_000  # added to a search seed, it is the seed that confirms the selection
+FRESH = 1_000_000  # default offset of the confirming seed from the search seed
 
-MakeJobs = Callable[[Sequence[Sequence[str]]], list[Job]]  # checked jobs, from the overrides of each
-Replicates = Mapping[str, Mapping[int, Job]]  # cell, then seed of the replicate, to the job that is scored
+MakeJobs = Callable[[Sequence[Sequence[str]]], list[Job]]  # from the overrides of each job to checked jobs
+Replicates = Mapping[str, Mapping[int, Job]]  # scored job by cell and seed of the replicate
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """How selections are confirmed.
+    """Settings of the confirmation of selections.
 
     Attributes:
         seeds: Confirming seeds; None for the search seeds plus 1,000,000.
-        conditions: Key to the value that it has in confirming runs.
+        conditions: Keys that differ in confirming runs, with their values.
     """
 
     seeds: Sequence[int] | None = None
@@ -55,12 +55,12 @@ class Confirmation:
     ) -> dict[str, list[int]]:
         """Return the confirming seeds of each selection, by search seed (as text, or `ALL_SEEDS`).
 
-        Listed seeds are paired with search seeds in ascending order; pairs on record stay.
+        With `EACH`, listed confirming seeds are paired with search seeds in ascending order; recorded pairs stay.
 
         Args:
-            search: Search seeds in ascending order; as many as listed ones if each selects for itself.
+            search: Search seeds in ascending order; with `EACH`, as many as listed confirming seeds.
             select: `EACH` or `ONCE`.
-            recorded: Search seed to its confirming seed, of earlier commands.
+            recorded: Confirming seeds of earlier commands, by search seed.
         """
         if select == ONCE:
             return {ALL_SEEDS: [seed + FRESH for seed in search] if self.seeds is None else sorted(self.seeds)}
@@ -71,16 +71,16 @@ class Confirmation:
         return {str(seed): [pairs[seed] if seed in pairs else next(others)] for seed in search}
 
     def retraining(self, job: Job, seed: int) -> list[str]:
-        """Return the overrides of the job that retrains the configuration of a job with another seed."""
+        """Return the overrides of a job that retrains the configuration of another with this seed."""
         kept = [one for one in with_seed(job.overrides, seed) if configuration.key_of(one) not in self.conditions]
         return [*kept, *(override(key, value) for key, value in self.conditions.items())]
 
 
 def read(tree: Any) -> Confirmation | None:
-    """Read and check what a confirmation changes; None if nothing is confirmed.
+    """Parse and check `hydra.sweeper.confirm`; None if confirmation is disabled.
 
     Args:
-        tree: True, or key to value in plain containers; None, false or empty disables confirmation.
+        tree: True, or keys with values in plain containers; None, False or an empty value disables confirmation.
 
     Raises:
         ConfigError: The value is invalid.
@@ -142,13 +142,13 @@ def check(
     Args:
         directory: Sweep directory.
         search: Jobs of the search.
-        confirmation: How selections are confirmed.
-        make_jobs: Makes checked jobs from overrides.
+        confirmation: Settings of the confirmation.
+        make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
         select: `EACH` or `ONCE`.
 
     Raises:
-        UserError: There is nothing to select, a seed is in both, or a job could not work.
+        UserError: There is nothing to select, a seed is used in both phases, or a job is invalid.
     """
     if both := sorted({*compare} & {*confirmation.conditions}):
         raise UserError(
@@ -185,7 +185,7 @@ def check(
 
 
 def recorded_pairs(choices: Choices) -> dict[int, int]:
-    """Return the confirming seed of each search seed on record."""
+    """Return the recorded confirming seed of each search seed."""
     return {
         int(seed): fresh
         for of_cell in choices.values()
@@ -196,10 +196,10 @@ def recorded_pairs(choices: Choices) -> dict[int, int]:
 
 
 def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirmation, select: str) -> None:
-    """Check that no seed has another part in an earlier command.
+    """Check that no seed has another role in an earlier command.
 
     Raises:
-        UserError: One has.
+        UserError: A search seed confirms a selection, or a confirming seed confirms that of another search seed.
     """
     choices = recorded_choices(directory)
     confirming = {fresh for of_cell in choices.values() for of in of_cell.values() for fresh in of.confirmed}
@@ -220,7 +220,7 @@ def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirm
 def likely_jobs(
     search: Sequence[Job], confirmation: Confirmation, make_jobs: MakeJobs, compare: Sequence[str], select: str
 ) -> list[Job]:
-    """Return one job for each confirmation to come, of a candidate that may be selected; see `check`."""
+    """Return a stand-in for each confirming job: before the selection, the first candidate of the cell."""
     cells = cells_of(search, compare).values()
     fresh = [seed for of in confirmation.seeds_for(search_seeds(search), select).values() for seed in of]
     return make_jobs([confirmation.retraining(of_cell[0], seed) for of_cell in cells for seed in fresh])

@@ -1,4 +1,4 @@
-"""Output of a dry run: the jobs so far, and an outline of the sweep with all its phases."""
+"""Output of a dry run: the current jobs, and an outline of all phases of the sweep."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ SHOWN_SEEDS = 6
 
 
 def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[str]:
-    """Return the lines of a dry run.
+    """Yield the lines of a dry run.
 
     Args:
-        request: What the command asks.
-        state: How far the sweep is.
+        request: Request of the command.
+        state: Current state of the sweep.
         todo: Jobs that would be launched now.
     """
     undone = {*todo}

@@ -1,4 +1,4 @@
-"""Messages for what Hydra refuses, in this project's words: one line each."""
+"""One-line messages for configurations that Hydra rejects, in the form of this project's messages."""
 
 import os
 import re
@@ -25,28 +25,28 @@ SWEEPER_KEYS = tuple(
     for key in ("grids", "trials", "compare", "confirm", "select", "until_decided", "max_seeds", "batch", "margin")
 )
 PARAMS = "hydra.sweeper.params"
-CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # by options
+CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # groups of options
 LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (hydra, omegaconf, yaml) if module.__file__)
 HEADER = "expected settings at the top. A study in --config-dir begins with the line # @package _global_"
 TRACEBACK = " (HYDRA_FULL_ERROR=1 in the environment shows where)"
-LONGEST = 400  # characters of an explanation that is a library's own
+LONGEST = 400  # characters of a message from a library
 
 
 def is_of_hydra(error: BaseException) -> bool:
-    """Return whether Hydra or OmegaConf raised an exception: they refuse some inputs by exceptions of Python's own."""
+    """Return whether Hydra, OmegaConf or YAML raised an exception; some inputs make them raise built-in exceptions."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     others = [file for file in files if not file.startswith(("<frozen ", f"{STANDARD_LIBRARY}{os.sep}"))]
     return bool(others) and others[-1].startswith(LIBRARIES)
 
 
 def check_groups(overrides: Iterable[str]) -> None:
-    """Check that overrides of groups choose options.
+    """Check that overrides of groups name options.
 
     Args:
-        overrides: Overrides of a command or a job; what Hydra cannot parse is left to Hydra.
+        overrides: Overrides of a command or a job; those that Hydra cannot parse are skipped.
 
     Raises:
-        ConfigError: One gives a group a number, a list, a file or nothing, or adds or removes it.
+        ConfigError: A group is set to a number, a list, a file or nothing, or is added or removed.
     """
     for given in overrides:
         group, value = configuration.key_of(given), given.partition("=")[2]
@@ -54,7 +54,7 @@ def check_groups(overrides: Iterable[str]) -> None:
             raise ConfigError(f"{given}: expected values without {PARAMS}, as in seed=0,1, since only studies have it")
         if group not in CHOSEN:
             continue
-        if given[0] in "+~" and not value.startswith("{"):  # a mapping changes settings of the option
+        if given[0] in "+~" and not value.startswith("{"):  # a mapping adds settings to the option
             raise ConfigError(f"{given}: expected {group}=OPTION, as no group can be added or removed")
         try:
             parsed = OverridesParser.create().parse_override(given)
@@ -70,7 +70,7 @@ def check_groups(overrides: Iterable[str]) -> None:
 
 
 def _values(parsed: Override) -> list[Any]:
-    """Return the values of an override, as far as Hydra has parsed them."""
+    """Return the values of a parsed override; empty for a glob or an interval."""
     value = parsed.value()
     if isinstance(value, ChoiceSweep):
         return list(value.list)
@@ -78,7 +78,7 @@ def _values(parsed: Override) -> list[Any]:
 
 
 def explain(error: Exception) -> str:
-    """Return what was wrong with a configuration that Hydra or OmegaConf refused, in one line."""
+    """Return a one-line message for an exception of Hydra or OmegaConf."""
     return " ".join(_explanation(error).split())
 
 
@@ -139,7 +139,7 @@ def _explanation(error: Exception) -> str:
         return _unknown(key, value)
     if wrong := re.match(rf"In '({schema.EXPERIMENT}/\S+)': Could not override '\S+@{schema.EXPERIMENT}\.", text):
         return f"{wrong.group(1).replace('/', '=', 1)}: {HEADER}"
-    if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study, or an option of a group
+    if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study or an option of a group
         place, why, key = wrong.groups()
         if setting := schema.find_setting(key):
             why = f"{key}: allowed is {schema.allowed(setting)}"
@@ -161,11 +161,11 @@ def _group_and_option(name: str) -> tuple[str, str]:
 
 
 def _shortened(error: Exception) -> str:
-    """Return a library's own explanation: the key or override that it is about, and its first line."""
+    """Return the message of a library: the key or override, and the first line."""
     lines = str(error).splitlines() or [type(error).__name__]
-    first = " ".join(lines) if isinstance(error, yaml.YAMLError) else lines[0]  # YAML's last line has the place
+    first = " ".join(lines) if isinstance(error, yaml.YAMLError) else lines[0]  # YAML's last line has the position
     if isinstance(error, InterpolationResolutionError) and isinstance(error.__cause__, KeyError):
-        first = str(error.__cause__.args[0])  # of a resolver, such as oc.env
+        first = str(error.__cause__.args[0])  # from a resolver such as oc.env
     about = getattr(error, "full_key", None) or getattr(error, "override", None) or _subject(error)
     cause = str(error.__cause__ or "").partition("\n")[0] if isinstance(error, HydraException) else ""
     parts = [about if about not in first else "", first, cause if cause not in first else ""]
@@ -174,7 +174,7 @@ def _shortened(error: Exception) -> str:
 
 
 def _subject(error: BaseException) -> str:
-    """Return the override, or else the file, that Hydra was at when it raised an exception; empty if at none."""
+    """Return the override or file that Hydra was processing when it raised an exception; empty if unknown."""
     variables = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
     for found in reversed([of_frame.get("override") for of_frame in variables]):
         if isinstance(found, Override):
@@ -192,6 +192,6 @@ def _unknown(key: str, value: str) -> str:
 
 
 def _beside(key: str) -> Sequence[str]:
-    """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
+    """Return the known keys to list for an unknown key: those of its group, or else the top-level keys."""
     head = key.partition(".")[0]
     return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, schema.EXPERIMENT]

@@ -68,11 +68,11 @@ class StackLauncher(BasicLauncher):
         from mnist_mlp.base.errors import ConfigError
 
         if self.memory is not None and not 0 < self.memory < float("inf"):
-            raise ConfigError(
-                f"hydra.launcher.memory={self.memory}: allowed is null or a number of GiB, greater than 0"
-            )
+            raise ConfigError(f"hydra.launcher.memory={self.memory}: expected null or a number of GiB greater than 0")
         if config.hydra.job.chdir or config.hydra.job.env_set:
-            raise ConfigError("hydra.job.chdir, hydra.job.env_set: under hydra/launcher=stacked, jobs share a process")
+            raise ConfigError(
+                "hydra.job.chdir, hydra.job.env_set: expected neither with hydra/launcher=stacked: jobs share a process"
+            )
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -104,14 +104,14 @@ def _check_single(config: DictConfig) -> None:
     """
     for given in config.hydra.overrides.hydra:
         if (key := configuration.key_of(given)).startswith(OF_SWEEPS):
-            raise UserError(f"{key}: this makes a sweep, by -m")
+            raise UserError(f"{key}: expected -m, since this setting is for sweeps only")
     study = config.hydra.runtime.choices.get(EXPERIMENT)
     if study and "hydra.mode" not in map(configuration.key_of, sys.argv):
         raise UserError(
-            f"{EXPERIMENT}={study}: expected -m, as a study from --config-dir is a sweep that does not say so"
+            f"{EXPERIMENT}={study}: expected -m. Studies are sweeps, but those from --config-dir do not set hydra.mode."
         )
     if config.force == CHANGED:
-        raise UserError(f"force={CHANGED}: expected true or false, as only a sweep keeps some of its runs")
+        raise UserError(f"force={CHANGED}: expected true or false for a single run")
 
 
 def _places(config: DictConfig) -> Iterator[Path]:
@@ -130,7 +130,7 @@ def _places(config: DictConfig) -> Iterator[Path]:
         numbered = (directory.with_name(f"{directory.name}_{number}") for number in count(2))
         yield from (place for place in chain([directory], numbered) if not (place / RUN_FILE).exists())
     elif (directory / RUN_FILE).exists() and not config.force:
-        raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
+        raise UserError(f"hydra.run.dir={directory}: expected a directory without a run. force=true replaces the run.")
     yield directory
 
 

@@ -34,16 +34,16 @@ def read_compare(value: Any) -> list[str]:
         raise ConfigError(f"{COMPARE}={value}: expected a list of keys, {example}")
     for number, key in enumerate(value):
         if key in value[:number]:
-            raise ConfigError(f"{COMPARE}: {key} is there twice")
+            raise ConfigError(f"{COMPARE}: expected different keys, but {key} is listed twice")
         if key.partition(".")[0] not in KEYS:
-            raise ConfigError(f"{COMPARE}: {key}: unknown key{_suggestion(key)}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key.{_suggestion(key)}")
         if role_of(key) is Role.REPLICATE:
-            raise ConfigError(f"{COMPARE}: {key} is a replicate: expected keys to compare, {example}")
+            raise ConfigError(f"{COMPARE}: {key}: expected keys that are not replicates, {example}")
         if role_of(key) is Role.IRRELEVANT:
-            raise ConfigError(f"{COMPARE}: {key} changes no result: expected keys to compare, {example}")
+            raise ConfigError(f"{COMPARE}: {key}: expected keys that change results, {example}")
         if key == DATA:
             raise ConfigError(
-                f"{COMPARE}: each data set is a section of the report: expected keys such as data.train_size"
+                f"{COMPARE}: expected keys such as data.train_size. Each data set is a separate section of the report."
             )
     return value
 
@@ -61,8 +61,8 @@ def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
     is_known = {Role.TUNABLE, Role.CONDITION}
     known = [k for k in keys if k.partition(".")[0] in KEYS and k not in (DATA, *CODE) and role_of(k) in is_known]
     last = key.rpartition(".")[2]
-    ending = next((f" (did you mean {k}?)" for k in known if k.endswith(f".{last}")), "")
-    return f"{ending or nearest(key, known)}. Known keys: {', '.join(sorted(known))}"
+    ending = next((f" Did you mean {k}?" for k in known if k.endswith(f".{last}")), "")
+    return f"{ending or nearest(key, known)} Known keys: {', '.join(sorted(known))}"
 
 
 def read_select(value: Any) -> str:
@@ -92,14 +92,12 @@ def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
     runs = table(jobs, COMPARED)
     for key in compare:
         if key not in runs:
-            raise ConfigError(f"{COMPARE}: {key}: unknown key{_suggestion(key, map(str, runs))}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key.{_suggestion(key, map(str, runs))}")
         if (
             key.startswith(f"{DATA}.")
             and len({(job.choices[DATA], job.data_digest) for job in jobs}) > runs[DATA].nunique()
         ):
-            raise ConfigError(
-                f"{COMPARE}: {key} changes the images: expected keys that leave the test images as they are"
-            )
+            raise ConfigError(f"{COMPARE}: {key}: expected keys that do not change the test images")
     return [key for key in compare if runs[key].nunique(dropna=False) < 2]
 
 
@@ -129,7 +127,9 @@ def check_conditions(jobs: Sequence[Job], compare: Sequence[str], place: str) ->
 
     several = [DATA] if runs[DATA].nunique() > 1 else measured_keys(runs, compare)
     if several:
-        raise UserError(f"{place}: {several[0]} takes several values; allowed is a sweep on the same terms")
+        raise UserError(
+            f"{place}: {several[0]}: expected one value. All jobs need the same data and evaluation conditions."
+        )
 
 
 def tuned_keys_of(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:

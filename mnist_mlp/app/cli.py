@@ -39,10 +39,10 @@ Train a multi-layer perceptron; compare weight initializations and optimizers.
   python run.py -m init=he,lecun optim=adam,sgd         every combination, under multirun/, with a report
   python run.py -m optim=adam,sgd 'hydra.sweeper.grids={{adam:{{optim.lr:[1e-3,1e-2]}},sgd:{{optim.lr:[0.1,1]}}}}'
                                                         a grid for each optimizer
-  python run.py --cfg job optim=sgd                     show a configuration, run nothing
+  python run.py --cfg job optim=sgd                     print a configuration without running
   python report.py                                      report again on the newest sweep
 
-== Groups: choose by group=option ==
+== Groups: select by group=option ==
 
 $APP_CONFIG_GROUPS
 
@@ -52,23 +52,23 @@ $APP_CONFIG_GROUPS
 
 == Sweeps: change by hydra.sweeper.KEY=VALUE ==
 
-  grids={{OPTIM:{{KEY:[VALUE,…]}}}}          values of one optimizer alone
-  trials=N                               settings to try of intervals, such as 'optim.lr=tag(log,interval(1e-4,1))'
+  grids={{OPTIM:{{KEY:[VALUE,…]}}}}          values to try with one optimizer only
+  trials=N                               trials of a search over intervals, such as 'optim.lr=tag(log,interval(1e-4,1))'
   compare=[init,optim,KEY]               keys whose combinations are the cells; other keys are tuned within a cell
-  confirm=true, confirm={{epochs:10}}      retrain what each seed selects with a fresh seed, and score that
+  confirm=true, confirm={{epochs:10}}      retrain each seed's selection with a fresh seed, and score only these runs
   select=once                            one selection per cell, by the mean over its seeds [each]
-  until_decided=true                     add seeds until cells are told apart: batch=5 at a time, up to max_seeds=50;
-                                         with margin=POINTS, or shown to be equivalent
-  and hydra.sweep.dir=DIR                where to, and where from to go on
+  until_decided=true                     add seeds to cells until they are significantly worse than the best: batch=5
+                                         at a time, up to max_seeds=50; margin=POINTS also tests equivalence
+  and hydra.sweep.dir=DIR                sweep directory; the same directory resumes a sweep
 
 == Where sweeps run: hydra/launcher=NAME ==
 
-  joblib (default: one job a core), basic (one after another), stacked (as one batch of networks, for a GPU;
+  joblib (default: one job per core), basic (one after another), stacked (as one batch of networks, for a GPU;
   hydra.launcher.memory=GiB limits a stack), ray, submitit_local, submitit_slurm
 
-Besides these, optim.*, schedule.*, model.*, init.* and data.* take every argument of the chosen option's own target,
-such as optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py
---hydra-help
+optim.*, schedule.*, model.*, init.* and data.* also take all other arguments of the selected option's target, such as
+optim.betas=[0.9,0.98]. Settings shown without a value do not apply to the default option. Hydra's flags:
+python run.py --hydra-help
 """
 
 
@@ -83,14 +83,14 @@ def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingPr
     """
     print_anything()
     if not __debug__:
-        sys.exit("error: PYTHONOPTIMIZE, python -O: expected neither, as Hydra's parser relies on assertions")
+        sys.exit("error: PYTHONOPTIMIZE, python -O: expected neither. Hydra's parser relies on assertions.")
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
     sys.argv[1:] = flags_first(sys.argv[1:])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
     for study in (one.partition("=")[2] for one in sys.argv[1:] if configuration.key_of(one) == schema.EXPERIMENT):
         if "," in study:  # Hydra would merge the studies and sweep over the parameters of neither
-            sys.exit(f"error: experiment={study}: expected one study at a time, as each has parameters of its own")
+            sys.exit(f"error: experiment={study}: expected one study, since each has its own parameters")
         if study in broken_studies:
             sys.exit(f"error: {schema.EXPERIMENT}={study}: {broken_studies[study]}")
     try:

@@ -185,8 +185,8 @@ def directory_name(config: DictConfig) -> str:
     except InterpolationToMissingValueError as error:
         pattern = written(config.hydra.sweep, "subdir")
         raise ConfigError(
-            f"hydra.sweep.subdir={pattern}: allowed is a name that depends on the job's configuration alone; a "
-            "job's number changes when the sweep is resumed or widened"
+            f"hydra.sweep.subdir={pattern}: expected a name that depends only on the configuration. Job numbers "
+            "change when the sweep is resumed or extended."
         ) from error
 
 

@@ -98,11 +98,11 @@ def read(tree: Any) -> Confirmation | None:
         check_known(PLACE, key, value)
         if key in schema.GROUPS or schema.role_of(key) not in (Role.REPLICATE, Role.CONDITION):
             raise ConfigError(
-                f"{PLACE}: {key}={value}: what the search has selected stays. Expected seeds and conditions, as in "
-                f"{EXAMPLE}"
+                f"{PLACE}: {key}={value}: expected seeds and evaluation conditions, as in "
+                f"{EXAMPLE}. The selected configuration is fixed."
             )
         if key != SEED and schema.role_of(key) is Role.REPLICATE and isinstance(value, list):
-            raise ConfigError(f"{PLACE}: {key}={value}: expected one seed; {SEED} varies all sources of randomness")
+            raise ConfigError(f"{PLACE}: {key}={value}: expected one seed. {SEED} varies all sources of randomness.")
         if key != SEED:
             conditions[str(key)] = value
     return Confirmation(_seeds(tree[SEED]) if SEED in tree else None, conditions)
@@ -113,14 +113,14 @@ def _seeds(given: Any) -> list[int]:
     if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
         raise ConfigError(f"{PLACE}: seed={given}: expected a list of whole numbers, as in '{PLACE}={{seed:[10,11]}}'")
     if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"{PLACE}: seed={seeds}: a seed is there twice. {_ways_out()}")
+        raise ConfigError(f"{PLACE}: seed={seeds}: expected different seeds. {_ways_out()}")
     return seeds
 
 
 def _ways_out() -> str:
     return (
-        f"Each search seed is confirmed with one seed of its own: give as many other seeds or none, or use {SELECT}="
-        f"{ONCE}, which takes any number."
+        "Each search seed is confirmed with another seed: give as many seeds as the search has, or none, or use "
+        f"{SELECT}={ONCE}, which accepts any number."
     )
 
 
@@ -152,24 +152,24 @@ def check(
     """
     if both := sorted({*compare} & {*confirmation.conditions}):
         raise UserError(
-            f"{PLACE}: {both[0]} is compared, so the search gives its values. Expected it here or in "
-            "hydra.sweeper.compare, not in both"
+            f"{PLACE}: {both[0]}: expected keys that are not in hydra.sweeper.compare, since the search sets the "
+            "values of compared keys"
         )
     check_conditions(search, compare, PLACE)
     if apart := varying_sources(search):
         raise UserError(
-            f"{PLACE}: {apart[0]} varies in the search. A selection is confirmed with a fresh {SEED}, which varies all "
-            f"sources of randomness: vary {SEED} instead"
+            f"{PLACE}: {apart[0]}: expected one value. A selection is confirmed with a fresh {SEED}, which varies all "
+            f"sources of randomness; vary {SEED} instead."
         )
     if not tuned_keys_of(search, compare):
         raise UserError(
-            f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to select and confirm; allowed is "
-            "a search, such as optim.lr=1e-3,1e-2"
+            f"{PLACE}: expected a search, such as optim.lr=1e-3,1e-2. With one configuration per cell, there is "
+            "nothing to select."
         )
     seeds = search_seeds(search)
     if select == EACH and confirmation.seeds is not None and len(confirmation.seeds) != len(seeds):
         raise UserError(
-            f"{PLACE}: seed={list(confirmation.seeds)}: expected {len(seeds)}, as many as the search has. {_ways_out()}"
+            f"{PLACE}: seed={list(confirmation.seeds)}: expected {len(seeds)} seeds, as the search has. {_ways_out()}"
         )
     _check_recorded(directory, seeds, confirmation, select)
     likely = likely_jobs(search, confirmation, make_jobs, compare, select)
@@ -181,7 +181,7 @@ def check(
     _refuse_seeds_of(search, likely)
     distinct([*search, *likely], directory)
     cells = cells_of(search, compare)
-    log.info("%s: then %d jobs retrain what is selected for %d cells", PLACE, count, len(cells))
+    log.info("%s: after the search, %d jobs retrain the selections of %d cells", PLACE, count, len(cells))
 
 
 def recorded_pairs(choices: Choices) -> dict[int, int]:
@@ -205,7 +205,7 @@ def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirm
     confirming = {fresh for of_cell in choices.values() for of in of_cell.values() for fresh in of.confirmed}
     for seed in seeds:
         if seed in confirming:
-            raise UserError(f"seed={seed}: it confirms a selection in {directory}. Expected other search seeds.")
+            raise UserError(f"seed={seed}: expected another search seed. This one confirms a selection in {directory}.")
     if select == ONCE:
         return
     pairs = recorded_pairs(choices)
@@ -213,7 +213,7 @@ def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirm
     for text, (fresh,) in confirmation.seeds_for(seeds, select, pairs).items():
         if (other := of_fresh.get(fresh, int(text))) != int(text):
             raise UserError(
-                f"{PLACE}: seed={fresh} confirms the selection of seed {other} in {directory}. Expected other seeds."
+                f"{PLACE}: seed={fresh}: expected another seed. It confirms that of seed {other} in {directory}."
             )
 
 
@@ -240,4 +240,4 @@ def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:
         for source, seed in configuration.seeds(job.config).items():
             if (source, seed) in used:
                 key = SEED if (job.config.get("seeds") or {}).get(source) is None else f"seeds.{source}"
-                raise UserError(f"{PLACE}: {key}={seed} is one of the search's. Expected other seeds. {_ways_out()}")
+                raise UserError(f"{PLACE}: {key}={seed}: expected a seed that the search does not use. {_ways_out()}")

@@ -55,7 +55,7 @@ def expand(
         compare: Compared keys, which cannot be searched.
 
     Returns:
-        Overrides of each job: those of the combination, then one per key that is searched or in the grid.
+        Overrides of each job, beginning with those of its combination.
 
     Raises:
         ConfigError: The tree or the number of trials is invalid, or a key is in both a combination and its grid.
@@ -125,12 +125,12 @@ def read(tree: Any, options: Collection[str], compare: Sequence[str] = schema.CO
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{PLACE}={tree}: allowed is a grid for each optimizer, as in {EXAMPLE}")
+        raise ConfigError(f"{PLACE}={tree}: expected a grid for each optimizer, as in {EXAMPLE}")
     for optimizer, grid in tree.items():
         if optimizer not in options:
             raise ConfigError(f"{PLACE}: {schema.unknown_key(str(optimizer), grid, sorted(options), 'optimizer')}")
         if not isinstance(grid, Mapping) or not grid:
-            raise ConfigError(f"{PLACE}.{optimizer}={grid}: allowed are keys with their values, as in {EXAMPLE}")
+            raise ConfigError(f"{PLACE}.{optimizer}={grid}: expected keys with values, as in {EXAMPLE}")
     return {
         optimizer: {key: _values(f"{PLACE}.{optimizer}", key, value, compare) for key, value in grid.items()}
         for optimizer, grid in tree.items()
@@ -145,16 +145,18 @@ def _values(place: str, key: Any, value: Any, compare: Sequence[str]) -> list[An
             given = OverridesParser.create().parse_override(f"{key}={value}")
         except HydraException as error:
             why = str(error).splitlines()[0]
-            raise ConfigError(f"{place}: {key}={value}: {why}; allowed is such as interval(0.1,1)") from error
+            raise ConfigError(f"{place}: {key}={value}: {why}. Expected a range such as interval(0.1,1)") from error
         if (found := dimension(given, f"{place}: ", compare)) is not None:
             return found
     values = value if isinstance(value, list) else [value]
     if not values or not all(map(_is_value, values)):
-        raise ConfigError(f"{place}: {key}={value}: allowed is a value, or a list of at least one")
+        raise ConfigError(f"{place}: {key}={value}: expected a value, or a list of at least one")
     canonical = [json.dumps(configuration.canonical(element)) for element in values]
     for number, element in enumerate(canonical):
         if element in canonical[:number]:
-            raise ConfigError(f"{place}: {key}={value}: {values[number]} is there twice")
+            raise ConfigError(
+                f"{place}: {key}={value}: expected different values, but {values[number]} is listed twice"
+            )
     return values
 
 
@@ -175,14 +177,14 @@ def check_known(place: str, key: Any, value: Any) -> None:
 
 def _check_key(place: str, key: Any, value: Any) -> None:
     if key == GROUP:
-        raise ConfigError(f"{place}: {key}={value}: allowed are an optimizer's settings, such as {key}.lr: [0.1,1]")
+        raise ConfigError(f"{place}: {key}={value}: expected settings of the optimizer, such as {key}.lr: [0.1,1]")
     check_known(place, key, value)
     # Cells are paired by seed and compared under equal conditions, so these cannot differ for one optimizer only.
     # Several values of an irrelevant key would give the same job twice.
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(
-            f"{place}: {key}={value}: allowed are settings to tune; {key} has to be the same for all optimizers, so "
-            f"give it outside of {PLACE}"
+            f"{place}: {key}={value}: expected a key to tune. {key} must be the same for all optimizers; set it "
+            f"outside of {PLACE}."
         )
 
 
@@ -220,8 +222,8 @@ def _refuse_given_twice(combination: Sequence[str], optimizer: str, grid: Grid) 
     for given in combination:
         if (key := configuration.key_of(given)) in grid:
             raise ConfigError(
-                f"{PLACE}.{optimizer}: {key}={grid[key]}: the sweep gives it too, by {given}; allowed is one of the "
-                f"two (~{PLACE}.{optimizer} takes the grid out)"
+                f"{PLACE}.{optimizer}: {key}={grid[key]}: expected a key that the sweep does not set, not {given}. "
+                f"~{PLACE}.{optimizer} removes the grid."
             )
 
 

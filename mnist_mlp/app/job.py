@@ -125,7 +125,7 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
     records = _records(config, parts, device, writer)
     for record in shown(records, config["epochs"], steps, config["progress"]):
         if held and isinstance(record, Metrics) and held.by_another():
-            log.error("another sweep has taken over; this worker of a sweep that was killed ends")
+            log.error("another sweep uses the directory now; this worker of a killed sweep exits")
             os._exit(1)
         writer.write(record)
 
@@ -154,7 +154,7 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
         parts = build(config, device)
     step = path(parts.model, parts.optimizer)
     if step is StepPath.AUTOGRAD and device.type == "cpu":
-        log.info("trained by autograd: there is no faster path for this network or optimizer")
+        log.info("trained by autograd: there are no fused kernels for this network or optimizer")
     writer.describe(
         **parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, products by {library()}"
     )
@@ -190,7 +190,7 @@ class _ClosingHandler(logging.FileHandler):
 
 
 def log_file() -> Path | None:
-    """Return the log file that Hydra has set up for the current job; None if there is none."""
+    """Return the log file that Hydra has set up for the current job; None if it does not exist."""
     files = (Path(handler.baseFilename) for handler in _file_handlers())
     return next((file for file in files if file.exists()), None)
 

@@ -27,8 +27,8 @@ SWEEPER_KEYS = tuple(
 PARAMS = "hydra.sweeper.params"
 CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # groups of options
 LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (hydra, omegaconf, yaml) if module.__file__)
-HEADER = "expected settings at the top. A study in --config-dir begins with the line # @package _global_"
-TRACEBACK = " (HYDRA_FULL_ERROR=1 in the environment shows where)"
+HEADER = "expected top-level keys. A study in --config-dir begins with the line # @package _global_"
+TRACEBACK = " (HYDRA_FULL_ERROR=1 in the environment shows the traceback)"
 LONGEST = 400  # characters of a message from a library
 
 
@@ -51,11 +51,13 @@ def check_groups(overrides: Iterable[str]) -> None:
     for given in overrides:
         group, value = configuration.key_of(given), given.partition("=")[2]
         if group.startswith(PARAMS):
-            raise ConfigError(f"{given}: expected values without {PARAMS}, as in seed=0,1, since only studies have it")
+            raise ConfigError(
+                f"{given}: expected values without {PARAMS}, as in seed=0,1. Only studies have such keys."
+            )
         if group not in CHOSEN:
             continue
         if given[0] in "+~" and not value.startswith("{"):  # a mapping adds settings to the option
-            raise ConfigError(f"{given}: expected {group}=OPTION, as no group can be added or removed")
+            raise ConfigError(f"{given}: expected {group}=OPTION. Groups cannot be added or removed.")
         try:
             parsed = OverridesParser.create().parse_override(given)
         except HydraException:
@@ -86,39 +88,36 @@ def _explanation(error: Exception) -> str:
     text = str(error)
     if missing := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+?)_(launcher|sweeper)\.", text):
         extra, kind = missing.groups()
-        return f"hydra/{kind}: {extra} is not installed; pip install -e '.[{extra}]' brings it"
+        return f"hydra/{kind}: {extra} is not installed. Install it with pip install -e '.[{extra}]'"
     if "Only one of --run, --multirun, --cfg, --info" in text:
         return (
-            "--cfg and --info show a single run: leave out -m and give each key one value, as in "
-            "python run.py --cfg job init=he; dry_run=true lists the jobs of a sweep"
+            "--cfg, --info: expected a single run, without -m and with one value per key, as in "
+            "python run.py --cfg job init=he. dry_run=true lists the jobs of a sweep."
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, option = _group_and_option(error.missing_cfg_file)
         plugin = f"hydra-{option.partition('_')[0]}-{group.removeprefix('hydra/')}"
         if extra := extra_with(plugin):
-            return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
+            return f"{group}={option}: it is not installed. Install it with pip install -e '.[{extra}]'"
         hint = schema.nearest(option, error.options)
-        return f"{group}={option}: there is no such option{hint}; allowed are {', '.join(error.options)}"
+        return f"{group}={option}: unknown option.{hint} Known options: {', '.join(error.options)}"
     if wrong := re.match(r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'", text):
         key, value = wrong.groups()
         return f"{key}={value}: expected one value. A list is written in brackets, as in '{key}=[{value}]'"
     if wrong := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
         key, value = wrong.groups()
         return (
-            f"{key}={value}: several values make a sweep, by -m. A list is written as {key}=[{value}], a text with a "
-            f"comma as {key}=\\'{value}\\'; --help, --cfg and --info take one value for each key"
+            f"{key}={value}: expected one value, or -m for a sweep. A list is written as {key}=[{value}], a string "
+            f"with a comma as {key}=\\'{value}\\'. --help, --cfg and --info accept one value per key."
         )
     if re.match(r"(mismatched|extraneous|no viable alternative at) input|token recognition error", text):
         subject = getattr(error, "override", None) or text.splitlines()[0]
         return (
-            f"{subject}: this is none of Hydra's overrides; a shell takes braces, brackets, parentheses "
-            "and blanks apart unless the whole argument is quoted, as 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
+            f"{subject}: expected an override in Hydra's syntax. Quote arguments with braces, brackets, parentheses "
+            "or spaces, as in 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
         )
     if wrong := re.match(r"(?:Error parsing override '|LexerNoViableAltException: )(.*?)'?\n", text):
-        return (
-            f"{wrong.group(1)}: allowed is KEY=VALUE, without blanks around the =; an argument that has a blank in it "
-            "is quoted as a whole"
-        )
+        return f"{wrong.group(1)}: expected KEY=VALUE without spaces around the =. Quote arguments that contain spaces."
     if not isinstance(error, ConfigCompositionException):
         return _shortened(error)
     if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
@@ -126,14 +125,14 @@ def _explanation(error: Exception) -> str:
         if setting := schema.find_setting(key):
             values = value[1:-1] if value.startswith("[") and setting.type != list[int] else ""
             hint = f". Several values to sweep over are written as {key}={values}" if values else ""
-            return f"{key}={value}: allowed is {schema.allowed(setting)}{hint}"
+            return f"{key}={value}: expected {schema.allowed(setting)}{hint}"
         if error.__cause__:
             why = str(error.__cause__).splitlines()[0]
-            why = why.replace("Cannot merge DictConfig with ListConfig", "allowed is {key:value}, and no list")
+            why = why.replace("Cannot merge DictConfig with ListConfig", "expected {key:value}, not a list")
             return f"{key}={value}: {why}"
     if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
         key = wrong.group(1)
-        return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
+        return f"{key}: unknown key of this launcher. python run.py --cfg hydra -p hydra.launcher lists the known keys."
     if wrong := re.match(r"Could not override '([^'@]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
         key, value = wrong.groups()
         return _unknown(key, value)
@@ -142,7 +141,7 @@ def _explanation(error: Exception) -> str:
     if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study or an option of a group
         place, why, key = wrong.groups()
         if setting := schema.find_setting(key):
-            why = f"{key}: allowed is {schema.allowed(setting)}"
+            why = f"{key}: expected {schema.allowed(setting)}"
         elif key.partition(".")[0] == schema.EXPERIMENT:
             why = HEADER
         elif re.match("Key '.*' not in", why):
@@ -187,7 +186,7 @@ def _unknown(key: str, value: str) -> str:
     if key.startswith("hydra."):
         given = key if value == MISSING else f"{key}={value}"
         hint = schema.nearest(key, SWEEPER_KEYS)
-        return f"{given}: there is no such key{hint}; python run.py --cfg hydra lists what Hydra has"
+        return f"{given}: unknown key.{hint} python run.py --cfg hydra lists the known keys."
     return schema.unknown_key(key, value, _beside(key))
 
 

@@ -43,13 +43,13 @@ def check(request: Request) -> None:
     phases = recorded.phases if recorded else {}
     if not request.confirmation and (CONFIRM in phases or (directory / CHOICES_FILE).exists()):
         raise UserError(
-            f"{directory} holds a search that is to be confirmed; allowed is {confirm.PLACE} again, or another "
-            "hydra.sweep.dir=DIR"
+            f"{directory} holds a search with confirmation. Expected {confirm.PLACE} again, or another "
+            "hydra.sweep.dir=DIR."
         )
     if not request.sequential and (SEQUENTIAL in phases or (directory / LOOKS_FILE).exists()):
         raise UserError(
-            f"{directory} holds a sweep that added seeds until it was decided; allowed is {sequential.PLACE}=true "
-            "again, or another hydra.sweep.dir=DIR"
+            f"{directory} holds a sweep with interim analyses. Expected {sequential.PLACE}=true again, or another "
+            "hydra.sweep.dir=DIR."
         )
 
 
@@ -78,7 +78,7 @@ def _recorded(directory: Path) -> SweepRecord | None:
 
 
 def _damaged(directory: Path, error: Unreadable) -> UserError:
-    return UserError(f"{directory}: {error}. Remove it: the same command writes it again.")
+    return UserError(f"{directory}: {error}. Remove the file: the same command writes it again.")
 
 
 def jobs_of(directory: Path, command: str) -> list[Path]:

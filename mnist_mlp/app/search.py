@@ -91,20 +91,20 @@ def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.
         return None
     key, text = configuration.key_of(given.get_key_element()), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
-        raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
+        raise ConfigError(f"{text}: expected a key to tune. {key} must be the same for all cells.")
     if key in compare:
-        raise ConfigError(f"{text}: allowed are settings to tune; {key} makes the cells that are compared")
+        raise ConfigError(f"{text}: expected a key to tune. {key} is compared.")
     if unknown := sweep.tags - {LOG, SEARCH}:
-        raise ConfigError(f"{text}: there is no such tag as {', '.join(sorted(unknown))}; allowed are {LOG}, {SEARCH}")
+        raise ConfigError(f"{text}: unknown tag {', '.join(sorted(unknown))}. Known tags: {LOG}, {SEARCH}")
     if isinstance(sweep, ChoiceSweep) and LOG in sweep.tags:
-        raise ConfigError(f"{text}: allowed on a logarithmic scale is an interval")
+        raise ConfigError(f"{text}: expected an interval with the tag log")
     if isinstance(sweep, ChoiceSweep):
         return Choice(tuple(sweep.list))
     low, high, log = sweep.start, sweep.end, LOG in sweep.tags
     if low is None or high is None or not (low < high and _is_finite(low, high)):
-        raise ConfigError(f"{text}: allowed is interval(LOW,HIGH) with LOW below HIGH")
+        raise ConfigError(f"{text}: expected interval(LOW,HIGH) with LOW below HIGH")
     if log and low <= 0:
-        raise ConfigError(f"{text}: allowed on a logarithmic scale are numbers greater than 0")
+        raise ConfigError(f"{text}: expected numbers greater than 0 with the tag log")
     return Interval(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
 
 
@@ -127,14 +127,13 @@ def check_trials(trials: Any, searched: bool) -> None:
     """
     if trials is None:
         if searched:
-            raise ConfigError(f"an interval is searched by trials: allowed is {TRIALS}=N, a whole number, at least 1")
+            raise ConfigError(f"{TRIALS}=null: expected a whole number, at least 1, since an interval is searched")
         return
     if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
-        raise ConfigError(f"{TRIALS}={trials}: allowed is null or a whole number, at least 1")
+        raise ConfigError(f"{TRIALS}={trials}: expected null or a whole number, at least 1")
     if not searched:
         raise ConfigError(
-            f"{TRIALS}={trials}: there is nothing to search; allowed with it is an interval, as in "
-            "'optim.lr=tag(log,interval(1e-4,1))'"
+            f"{TRIALS}={trials}: expected an interval to search, as in 'optim.lr=tag(log,interval(1e-4,1))'"
         )
 
 

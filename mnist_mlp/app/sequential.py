@@ -47,17 +47,15 @@ def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
     """
     is_asked, margin = sweeper["until_decided"], sweeper["margin"]
     if not isinstance(is_asked, bool):
-        raise ConfigError(f"{PLACE}={is_asked}: allowed are true, false")
+        raise ConfigError(f"{PLACE}={is_asked}: expected true or false")
     for key in ("max_seeds", "batch"):
         if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MOST_SEEDS:
-            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed are whole numbers from 1 to {MOST_SEEDS:,}")
+            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: expected a whole number from 1 to {MOST_SEEDS:,}")
     if margin is not None:
         if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PERCENT:
-            raise ConfigError(
-                f"{SWEEPER}.margin={margin}: allowed are null and percentage points, greater than 0, as in 0.2"
-            )
+            raise ConfigError(f"{SWEEPER}.margin={margin}: expected null or percentage points in (0, 100), such as 0.2")
         if not is_asked:
-            raise ConfigError(f"{SWEEPER}.margin={margin}: seeds are as given; allowed with it is {PLACE}=true")
+            raise ConfigError(f"{SWEEPER}.margin={margin}: expected null, or {PLACE}=true in addition")
         margin /= PERCENT
     if not is_asked:
         return None
@@ -136,8 +134,8 @@ def check(
     elif last and last.looks:
         _check_same_candidates(directory, search, select)
     return (
-        f"{PLACE}: then up to {plan.max_seeds - len(seeds.initial)} further seeds for each of {len(cells)} cells, "
-        f"{plan.batch} at a time, until it is decided"
+        f"{PLACE}: then up to {plan.max_seeds - len(seeds.initial)} additional seeds for each of {len(cells)} cells, "
+        f"{plan.batch} at a time, until all is decided"
     )
 
 
@@ -283,14 +281,15 @@ def described(look: Look, max_seeds: int, is_decided: bool) -> str:
     """Describe an interim analysis for the log."""
     left = "; ".join(f"{cell}: {verdict}" for cell, verdict in look.left.items())
     found = (
-        f"look at {len(look.seeds)} seeds (p below {look.level:.2g}): {look.best} leads{f' ({left})' if left else ''}"
+        f"interim analysis with {len(look.seeds)} seeds (p below {look.level:.2g}): "
+        f"{look.best} leads{f' ({left})' if left else ''}"
     )
     if is_decided:
         return f"{found}; all is decided"
     others = f"{len(look.cells) - len(look.left) - 1} not worse"
     if len(look.seeds) == max_seeds:
-        return f"{found}; {others}, at the most seeds"
-    return f"{found}; {others}: all of these get further seeds"
+        return f"{found}; {others}, at the maximum number of seeds"
+    return f"{found}; {others}: these get additional seeds"
 
 
 def _check_jobs(
@@ -299,19 +298,21 @@ def _check_jobs(
     from mnist_mlp.stats.pairs import MOST_CELLS
 
     if not 2 <= cells <= MOST_CELLS:
-        raise UserError(f"{PLACE}: cells={cells}; allowed are 2 to {MOST_CELLS}, each compared with each")
+        raise UserError(f"{PLACE}: cells={cells}: expected 2 to {MOST_CELLS}, since all pairs are compared")
     if tuned_keys_of(jobs, compare) and not confirmation:
         raise UserError(
-            f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "
-            f"one setting a cell, or a search that is confirmed, as with {EXAMPLE}"
+            f"{PLACE}: expected one configuration per cell, or a search that is confirmed, as with "
+            f"{EXAMPLE}. Otherwise the best of several configurations may only be the luckiest."
         )
     if apart := varying_sources(jobs):
-        raise UserError(f"{PLACE}: {apart[0]} varies: further seeds are of all sources; allowed is {SEED} alone")
+        raise UserError(
+            f"{PLACE}: {apart[0]}: expected one value. Additional seeds vary all sources of randomness; vary {SEED}."
+        )
     images = min(job.test_images for job in jobs)
     if plan.margin is not None and plan.margin * images < 1 - 1e-9:
         raise UserError(
-            f"{SWEEPER}.margin={plan.margin * PERCENT:g}: less than one of {images:,} test images; allowed are "
-            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points and more"
+            f"{SWEEPER}.margin={plan.margin * PERCENT:g}: less than one of {images:,} test images. Expected at least "
+            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points"
         )
 
 
@@ -328,9 +329,9 @@ def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) 
     if different := sorted(ours - known) or (sorted(known - ours) if select == EACH else []):
         what = "new" if different[0] in ours else "missing"
         raise UserError(
-            f"{directory}: {len(different)} jobs of the search are {what}, such as {different[0]}; to change the "
-            "candidates after a look would leave the verdict to luck. Repeat the same search, or use another "
-            "hydra.sweep.dir=DIR."
+            f"{directory}: {len(different)} jobs of the search are {what}, such as {different[0]}. Candidates must not "
+            "change after an interim analysis, since that invalidates its error rate. Repeat the same search, or use "
+            "another hydra.sweep.dir=DIR."
         )
 
 
@@ -340,13 +341,13 @@ def _check_maximum(seeds: Seeds, plan: SequentialPlan) -> None:
     least = max(len(seeds.initial) + 1, FEWEST)
     if plan.max_seeds < least:
         raise UserError(
-            f"{SWEEPER}.max_seeds={plan.max_seeds}: each cell is given {len(seeds.initial)} to begin with; allowed are "
-            f"{least} and more"
+            f"{SWEEPER}.max_seeds={plan.max_seeds}: each cell has {len(seeds.initial)} initially. Expected at "
+            f"least {least}"
         )
 
 
 def last_looks(directory: Path) -> Looks | None:
-    """Return the recorded interim analyses; None if there are none yet.
+    """Return the recorded interim analyses; None before the first command.
 
     Raises:
         UserError: `looks.json` is damaged.
@@ -356,7 +357,7 @@ def last_looks(directory: Path) -> Looks | None:
     try:
         return read_looks(directory / LOOKS_FILE)
     except Unreadable as error:
-        raise UserError(f"{directory}: {error}; allowed is to remove it, as the same looks are taken again") from error
+        raise UserError(f"{directory}: {error}. Remove the file: the same analyses are repeated.") from error
 
 
 def _check_same_plan(directory: Path, last: Looks, plan: SequentialPlan, seeds: Seeds, cells: Collection[str]) -> None:
@@ -371,13 +372,13 @@ def _check_same_plan(directory: Path, last: Looks, plan: SequentialPlan, seeds: 
             *(None if m is None else round(m * PERCENT, 9) for m in (last.plan.margin, plan.margin)),
         ),
         (SEED, list(last.given), seeds.initial),
-        (f"{SEED} (with those that are added)", seen, seeds.all[: len(seen)]),
+        (f"{SEED} (with additional seeds)", seen, seeds.all[: len(seen)]),
         ("cells", ", ".join(sorted(were)), ", ".join(sorted(cells))),
     ):
         if was != now:
             raise UserError(
-                f"{key}={now}: {directory} has been looked at with {was}; to change that after a look would leave the "
-                "verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
+                f"{key}={now}: {directory} has interim analyses with {was}. Changing that now invalidates their error "
+                "rate. Expected the same again, or another hydra.sweep.dir=DIR."
             )
 
 
@@ -390,6 +391,6 @@ def check_same_jobs(directory: Path, jobs: Sequence[Job]) -> None:
     last = last_looks(directory)
     if last and last.looks and (new := sorted({*names(jobs, directory)} - {*last.jobs})):
         raise UserError(
-            f"{directory}: {len(new)} jobs are others than those that were looked at, such as {new[0]}; to change them "
-            "after a look would leave the verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
+            f"{directory}: {len(new)} jobs differ from those of earlier interim analyses, such as {new[0]}. Changing "
+            "them now invalidates the error rate. Expected the same again, or another hydra.sweep.dir=DIR."
         )

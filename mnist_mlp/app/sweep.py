@@ -33,7 +33,7 @@ def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
     """Train the jobs of a sweep that have no result yet; failed jobs do not stop the others.
 
     Each round derives the jobs of the sweep from the results so far, records them, and launches those that have no
-    result and were not launched in an earlier round. The sweep ends when there are none.
+    result and were not launched in an earlier round. The sweep ends when no such job is left.
 
     Args:
         request: Request of the command.
@@ -142,7 +142,8 @@ def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]
     if state.choices and before.choices is None:
         for cell in (cell for cell, of in state.choices.items() if not all(one.confirmed for one in of.values())):
             log.info(
-                "%s: an earlier and wider search has selected what this one lacks; there is nothing to confirm", cell
+                "%s: an earlier, wider search has selected a configuration that this one lacks; nothing to confirm",
+                cell,
             )
     for phase, jobs in state.phases.items():
         earlier = {*before.phases.get(phase, ())}
@@ -162,11 +163,11 @@ def _log_what_is_missing(request: Request, state: State, results: Results) -> No
     finished = results.finished(state.jobs)
     without = [job for job in state.jobs if job not in finished]
     if without and request.confirmation and state.choices is None:
-        log.error("%d jobs of the search have no result; nothing is selected before they have", len(without))
+        log.error("%d jobs of the search have no result; the selection needs all of them", len(without))
     elif without and request.sequential:
-        log.error("%d jobs have no result; no look is taken before they have", len(without))
+        log.error("%d jobs have no result; the interim analysis needs all of them", len(without))
     if unended := [job for job in without if job.status() is None]:
-        log.error("%d jobs have no result. To go on: %s", len(unended), resume_command(request.directory))
+        log.error("%d jobs have no result. To resume: %s", len(unended), resume_command(request.directory))
 
 
 def _train(directory: Path, todo: Sequence[Job], launch: Launch, settings: DictConfig, skipped: int) -> None:
@@ -177,7 +178,7 @@ def _train(directory: Path, todo: Sequence[Job], launch: Launch, settings: DictC
     if settings.hydra.runtime.choices["hydra/launcher"] != "stacked" and (hint := stacking_hint(todo)):
         log.info("%s", hint)
     progress = Progress(todo, skipped, settings.progress)
-    with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
+    with interruptible(lambda: f"{progress.line()}.\nTo resume: {resume_command(directory)}"), progress:
         _launch_with_retry(todo, launch)
     log.info("%s", progress.line())
 
@@ -189,7 +190,7 @@ def stacking_hint(jobs: Sequence[Job]) -> str | None:
         return None
     return (
         f"one network leaves this GPU mostly idle: with hydra/launcher=stacked, {sum(together)} of these {len(jobs)} "
-        f"jobs would train together, up to {max(together)} in each step"
+        f"jobs would train together, up to {max(together)} per step"
     )
 
 

@@ -123,7 +123,7 @@ def read_choices(path: Path) -> dict[str, dict[str, Selection]]:
             cell: {_seed(seed): _selection(of) for seed, of in of_cell.items()} for cell, of_cell in content.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+        raise Unreadable(f"{CHOICES_FILE}: damaged ({type(error).__name__}: {error})") from error
 
 
 def recorded_choices(directory: Path) -> dict[str, dict[str, Selection]]:

@@ -21,7 +21,7 @@ class InvalidArgument(ValueError):
     """
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name}={value}: allowed is {allowed}")
+        super().__init__(f"{name}={value}: expected {allowed}")
 
 
 class InvalidData(ValueError):

@@ -81,12 +81,12 @@ def read_looks(path: Path) -> Looks:
         content = read_json(path)
         looks = [_look(look) for look in content["looks"]]
         if looks and (len(looks[0].cells) < 2 or any(not {*look.cells} <= {*looks[0].cells} for look in looks)):
-            raise ValueError("a look at fewer than two cells, or at one that was not there before")
+            raise ValueError("an interim analysis has fewer than two cells, or one that the first analysis lacks")
         margin, numbers = content["margin"], [content["max_seeds"], content["batch"]]
         if not (margin is None or _is_fraction(margin)) or any(type(number) is not int for number in numbers):
-            raise ValueError("a margin that is not a fraction, or numbers of seeds that are not whole")
+            raise ValueError("margin is not a fraction, or max_seeds or batch is not a whole number")
         if not (1 <= content["max_seeds"] <= MOST_SEEDS and content["batch"] >= 1 and seeds(content["given"])):
-            raise ValueError("no seeds to begin with, or numbers of seeds that cannot be")
+            raise ValueError("no initial seeds, or max_seeds or batch is out of range")
         return Looks(
             plan=SequentialPlan(margin=margin, max_seeds=content["max_seeds"], batch=content["batch"]),
             given=seeds(content["given"]),
@@ -94,7 +94,7 @@ def read_looks(path: Path) -> Looks:
             looks=looks,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{LOOKS_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+        raise Unreadable(f"{LOOKS_FILE}: damaged ({type(error).__name__}: {error})") from error
 
 
 def _look(content: Mapping[str, Any]) -> Look:
@@ -106,9 +106,9 @@ def _look(content: Mapping[str, Any]) -> Look:
         left=dict(zip(content["left"], texts(list(content["left"].values())), strict=True)),
     )
     if not _is_fraction(look.level):
-        raise ValueError("a look at a level that is not a fraction")
+        raise ValueError("the level of an interim analysis is not a fraction")
     if len({*look.cells}) < len(look.cells) or not isinstance(look.best, str):
-        raise ValueError("a look at a cell twice, or without a name for the best one")
+        raise ValueError("an interim analysis lists a cell twice, or names no best cell")
     return look
 
 

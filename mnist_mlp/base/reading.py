@@ -57,7 +57,7 @@ def texts(content: Any) -> list[str]:
         ValueError: The content is not a list of strings.
     """
     if not isinstance(content, list) or not all(isinstance(text, str) for text in content):
-        raise ValueError(f"{_shown(content)} is not a list of texts")
+        raise ValueError(f"{_shown(content)} is not a list of strings")
     return content
 
 
@@ -128,7 +128,7 @@ def read_summary(path: Path) -> Any:
 def defect(summary: Any) -> str | None:
     """Describe the first defect in the content of a `run.json`; None if it is valid."""
     if not isinstance(summary, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     kinds = REQUIRED | {key: kind for key, kind in OPTIONAL.items() if key in summary}
     for key, kind in kinds.items():
         if key not in summary:
@@ -136,7 +136,7 @@ def defect(summary: Any) -> str | None:
         if not isinstance(summary[key], kind) or isinstance(summary[key], bool):
             return f"its {key} is {_shown(summary[key])}"
     if summary["status"] not in STATUSES:
-        return f"status {_shown(summary['status'])} is none of {', '.join(STATUSES)}"
+        return f"its status {_shown(summary['status'])} is not one of {', '.join(STATUSES)}"
     for key in ("seconds", "wall_seconds"):
         if not _is_size(summary[key]):
             return f"its {key} are {_shown(summary[key])}"
@@ -157,7 +157,7 @@ def _defect_of_config(config: Mapping[str, Any]) -> str | None:
         is_right = key in KEYS and isinstance(value, dict) == (key in (*GROUPS, "seeds"))
         strange = _strange({key: value}) if is_right else key
         if strange is not None:
-            return f"its config has a {_shown(strange)} that none can have"
+            return f"its config has an unknown key or an invalid value at {_shown(strange)}"
     for key, most in (("epochs", MOST_EPOCHS), ("seed", LARGEST)):
         value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < most:
@@ -219,19 +219,19 @@ def _rows(path: Path) -> list[Metrics]:
     except (OSError, ValueError, csv.Error) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
     if tuple(header) != Metrics._fields:
-        raise Unreadable(f"{METRICS_FILE}: its columns are {', '.join(header)}")
+        raise Unreadable(f"{METRICS_FILE}: unexpected columns {', '.join(header)}")
     if not text.endswith("\n"):
-        raise Unreadable(f"{METRICS_FILE}: its last row has no end: truncated")
+        raise Unreadable(f"{METRICS_FILE}: truncated in its last row")
     try:
         rows = [Metrics(int(epoch), int(step), split, *map(float, numbers)) for epoch, step, split, *numbers in lines]
     except (TypeError, ValueError) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
     if unknown := {row.split for row in rows} - set(SPLITS):
-        raise Unreadable(f"{METRICS_FILE}: there is no split {', '.join(map(repr, sorted(unknown)))}")
+        raise Unreadable(f"{METRICS_FILE}: unknown split {', '.join(map(repr, sorted(unknown)))}")
     if strange := [row for row in rows if not _can_be(row)]:
-        raise Unreadable(f"{METRICS_FILE}: no epoch has the row {','.join(map(str, strange[0]))[:80]}")
+        raise Unreadable(f"{METRICS_FILE}: impossible row {','.join(map(str, strange[0]))[:80]}")
     if len({(row.epoch, row.split) for row in rows}) < len(rows):
-        raise Unreadable(f"{METRICS_FILE}: it has two rows of one epoch and split")
+        raise Unreadable(f"{METRICS_FILE}: two rows have the same epoch and split")
     return rows
 
 
@@ -248,4 +248,4 @@ def _check_complete(rows: Sequence[Metrics], epochs: int, final: Mapping[str, Ma
         if len(of_split) != epochs + 1 or any(row.epoch != epoch for epoch, row in enumerate(of_split)):
             raise Unreadable(f"{METRICS_FILE}: {split} has {len(of_split)} rows instead of {epochs + 1}: truncated")
         if (of_split[-1].loss, of_split[-1].accuracy) != (last["loss"], last["accuracy"]):
-            raise Unreadable(f"{METRICS_FILE}: its last {split} row is not the one in {RUN_FILE}")
+            raise Unreadable(f"{METRICS_FILE}: its last {split} row disagrees with {RUN_FILE}")

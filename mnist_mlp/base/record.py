@@ -128,8 +128,8 @@ class RunWriter:
                 is completed.
 
         Returns:
-            Objective for a sweeper that maximizes: final accuracy on validation (or training, if there is no
-            validation split), 0 if the run diverged, None if it failed.
+            Objective that a sweeper maximizes. This is the final accuracy on validation (or on training, without a
+            validation split); 0 if the run diverged, None if it failed.
         """
         if error is None:
             self._flush()

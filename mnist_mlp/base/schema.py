@@ -67,11 +67,11 @@ class DataConfig:
 
     _target_: str = setting(MISSING, "function that returns a mnist_mlp.data.Dataset")
     root: str = setting(MISSING, "directory of the data files", role=Role.IRRELEVANT)
-    train_size: int | None = setting(None, "training images used; null for all that validation leaves", ge=1)
-    val_size: int = setting(5000, "images held out of the training set for validation; 0 for none", ge=0)
-    split_seed: int = setting(0, "seed of the validation split; apart from `seed`, as it never moves", ge=0, lt=2**63)
+    train_size: int | None = setting(None, "number of training images; null for all except validation", ge=1)
+    val_size: int = setting(5000, "number of training images held out for validation; 0 for none", ge=0)
+    split_seed: int = setting(0, "seed of the validation split, independent of `seed`", ge=0, lt=2**63)
     normalize: bool = setting(
-        False, "standardise pixels by the training images' mean and standard deviation", role=Role.TUNABLE
+        False, "standardize pixels by mean and standard deviation of the training images", role=Role.TUNABLE
     )
 
 
@@ -92,9 +92,9 @@ class InitConfig:
     """A weight initializer (see `mnist_mlp.network.initialize`); additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "in-place initializer, as those of torch.nn.init")
-    _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
-    bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own), zeros or normal")
-    bias_std: float | None = setting(None, "standard deviation of the biases, where init.bias=normal", gt=0)
+    _partial_: bool = setting(True, "always true: the weight is passed later", role=Role.IRRELEVANT)
+    bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), as in PyTorch), zeros or normal")
+    bias_std: float | None = setting(None, "standard deviation of the biases if init.bias=normal", gt=0)
     distribution: str = setting(MISSING, "uniform or normal")
     std: float = setting(MISSING, "standard deviation of the weights", gt=0)
 
@@ -104,10 +104,10 @@ class OptimConfig:
     """An optimizer; additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "torch.optim.Optimizer class, or function that returns one")
-    _partial_: bool = setting(True, "always true: the parameters come later", role=Role.IRRELEVANT)
+    _partial_: bool = setting(True, "always true: the parameters are passed later", role=Role.IRRELEVANT)
     lr: float = setting(MISSING, "learning rate", gt=0)
     decay_biases: bool = setting(
-        True, "whether weight decay is for biases and BatchNorm's scales too, or for matrices alone"
+        True, "apply weight decay to biases and BatchNorm scales too, not only to weight matrices"
     )
 
 
@@ -115,19 +115,19 @@ class OptimConfig:
 class ScheduleConfig:
     """A learning-rate schedule; additional keys are arguments of the target."""
 
-    _target_: str = setting(MISSING, "function of progress in [0, 1] to the factor of the learning rate")
-    _partial_: bool = setting(True, "always true: the progress comes later", role=Role.IRRELEVANT)
-    warmup: float = setting(0.0, "fraction of the run in which the rate rises to that of the optimizer", ge=0, le=1)
+    _target_: str = setting(MISSING, "function from progress in [0, 1] to a factor of the learning rate")
+    _partial_: bool = setting(True, "always true: the progress is passed later", role=Role.IRRELEVANT)
+    warmup: float = setting(0.0, "fraction of the run with a linear warm-up of the learning rate", ge=0, le=1)
 
 
 @dataclass
 class SeedsConfig:
     """Seeds of individual random streams; null uses `seed`."""
 
-    weights: int | None = setting(None, "seed of the weights alone; null: from `seed`", ge=0)
-    batches: int | None = setting(None, "seed of the batch order alone; null: from `seed`", ge=0)
-    dropout: int | None = setting(None, "seed of dropout alone; null: from `seed`", ge=0)
-    modules: int | None = setting(None, "seed of what else a network draws; null: from `seed`", ge=0)
+    weights: int | None = setting(None, "seed of the weights only; null uses `seed`", ge=0)
+    batches: int | None = setting(None, "seed of the batch order only; null uses `seed`", ge=0)
+    dropout: int | None = setting(None, "seed of dropout only; null uses `seed`", ge=0)
+    modules: int | None = setting(None, "seed of other random modules only; null uses `seed`", ge=0)
 
 
 @dataclass
@@ -139,27 +139,29 @@ class Config:
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    seed: int = setting(0, "seed of the weights, the batch order, dropout and modules", ge=0, role=Role.REPLICATE)
+    seed: int = setting(0, "seed of weights, batch order, dropout and other random modules", ge=0, role=Role.REPLICATE)
     seeds: SeedsConfig = field(default_factory=SeedsConfig, metadata={"role": Role.REPLICATE})
     epochs: int = setting(10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.CONDITION)
-    batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
-    log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
+    batch_size: int = setting(32, "images per step", ge=1, lt=2**31)
+    log_interval: int = setting(200, "training steps between rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
-    threads: int = setting(1, "CPU threads; more do not help networks this small", ge=1, lt=1025, role=Role.IRRELEVANT)
+    threads: int = setting(
+        1, "CPU threads; more do not speed up networks this small", ge=1, lt=1025, role=Role.IRRELEVANT
+    )
     tf32: bool = setting(  # a condition: it changes results, but is not tuned for accuracy
         False,
-        "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
+        "use TensorFloat-32 for matmuls on a GPU: faster, 10-bit mantissa",
         role=Role.CONDITION,
     )
-    progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)
+    progress: bool = setting(True, "show the progress of runs and sweeps", role=Role.IRRELEVANT)
     force: bool | str = setting(
         False,
-        "train finished jobs again: true, or changed for those whose code, data or version is another today",
+        "retrain finished jobs: true for all, changed for those whose code, data or version has changed",
         among=(False, True, CHANGED),
         role=Role.IRRELEVANT,
     )
-    fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", role=Role.IRRELEVANT)
-    dry_run: bool = setting(False, "list what a sweep would train, and train nothing", role=Role.IRRELEVANT)
+    fail_fast: bool = setting(False, "start no more jobs of a sweep after one has failed", role=Role.IRRELEVANT)
+    dry_run: bool = setting(False, "list the jobs of a sweep without training them", role=Role.IRRELEVANT)
 
 
 KEYS = tuple(f.name for f in fields(Config))
@@ -180,13 +182,13 @@ def allowed(setting_: Field[Any]) -> str:
         float: "a number",
         float | None: "null or a number",
         bool: "true or false",
-        str: "a text",
+        str: "a string",
         list[int]: "a list such as [512,256] of whole numbers",
         SeedsConfig: f"{{KEY:SEED}}, with any of the keys {', '.join(SOURCES)}",
     }
     meta = setting_.metadata
     limits = " and ".join(f"{text} {meta[key]}" for key, text in BOUNDS.items() if meta.get(key) is not None)
-    return ", ".join(filter(None, [kinds.get(setting_.type, "settings, as {KEY:VALUE}"), limits]))
+    return ", ".join(filter(None, [kinds.get(setting_.type, "settings {KEY:VALUE}"), limits]))
 
 
 def _within(value: float, meta: Mapping[str, Any]) -> bool:
@@ -226,7 +228,7 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         if prefix[:-1] not in GROUPS:
             raise ConfigError(unknown_key(f"{prefix}{key}", value, known))
         if not _has_texts_as_keys(value):
-            raise ConfigError(f"{prefix}{key}={value}: expected keys that are texts, such as {{'1':2}}")
+            raise ConfigError(f"{prefix}{key}={value}: expected string keys, such as {{'1':2}}")
     for f in fields(schema):
         value = config.get(f.name, MISSING)
         if is_dataclass(f.default_factory):
@@ -238,12 +240,12 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         among = f.metadata.get("among") or elements
         is_listed = all(any(type(e) is type(one) and e == one for one in among) for e in elements)
         if is_nested or not is_listed or not all(_within(number, f.metadata) for number in numbers):
-            hint = f", and no text such as {value!r}" if not is_listed and isinstance(value, str) else ""
-            raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}{hint}")
+            hint = f", not the string {value!r}" if not is_listed and isinstance(value, str) else ""
+            raise ConfigError(f"{prefix}{f.name}={value}: expected {allowed(f)}{hint}")
     if prefix in ("", "data."):  # in other groups, missing keys have defaults
         required = (f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory))
         if missing := [name for name in required if name not in config]:
-            raise ConfigError(f"~{prefix}{missing[0]}: expected a key that a run can do without")
+            raise ConfigError(f"~{prefix}{missing[0]}: expected an optional key")
 
 
 def _has_texts_as_keys(value: Any) -> bool:
@@ -255,7 +257,7 @@ def _has_texts_as_keys(value: Any) -> bool:
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
     """Return the message for an unknown key or other noun, with the most similar known one; MISSING hides the value."""
     paths = [path for path, _ in describe()]
-    ending = next((f" (did you mean {path}?)" for path in paths if path.endswith(f".{key}")), "")
+    ending = next((f" Did you mean {path}?" for path in paths if path.endswith(f".{key}")), "")
     hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
     return _no_such(key, value, noun, hint, known)
 
@@ -275,13 +277,13 @@ def _own_settings(group: str) -> list[str]:
 
 def _no_such(key: str, value: object, noun: str, hint: str, known: Sequence[str]) -> str:
     given = key if value == MISSING else f"{key}={value}"
-    return f"{given}: there is no such {noun}{hint}; allowed are {', '.join(known) or 'none'}"
+    return f"{given}: unknown {noun}.{hint} Known: {', '.join(known) or 'none'}"
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return a hint with the known word that is most similar to a word; empty if none is similar."""
     near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f" Did you mean {near[0]}?" if near else ""
 
 
 def tuning_order(keys: Iterable[str]) -> list[str]:

@@ -112,14 +112,14 @@ def read_sweep(path: Path) -> SweepRecord:
         )
         _check(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{SWEEP_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+        raise Unreadable(f"{SWEEP_FILE}: damaged ({type(error).__name__}: {error})") from error
     return record
 
 
 def _check(record: SweepRecord) -> None:
     """Raise a ValueError if no command can have written the record."""
     if not record.compare or len({*record.compare}) < len(record.compare):
-        raise ValueError("no compared keys, or one of them twice")
+        raise ValueError("no compared keys, or one is listed twice")
     for key in record.compare:
         is_key = re.fullmatch(r"\w+(\.\w+)*", key) and key.partition(".")[0] in schema.KEYS
         if not is_key or schema.role_of(key) is schema.Role.REPLICATE:
@@ -131,4 +131,4 @@ def _check(record: SweepRecord) -> None:
     if not record.phases.keys() <= {*PHASES}:
         raise ValueError("unknown phases")
     if not record.commands or not all(isinstance(one.command, str) for one in record.commands):
-        raise ValueError("no commands, or one that is not a text")
+        raise ValueError("no commands, or one that is not a string")

@@ -139,12 +139,14 @@ def distinct(jobs: Iterable[Job], top: Path) -> list[Job]:
     for job in unique.values():
         place = Path(os.path.normpath(job.directory))
         if Path(os.path.normpath(top)) not in place.parents:
-            raise UserError(f"hydra.sweep.subdir: {job.directory} is not below the sweep's directory {top}")
+            raise UserError(
+                f"hydra.sweep.subdir: {job.directory}: expected a directory below the sweep directory {top}"
+            )
         if (other := places.setdefault(place, job)) is not job:
-            raise UserError(_collision(other, job, f"one directory, {place}"))
+            raise UserError(_collision(other, job, f"the same directory, {place}"))
     for place, job in places.items():
         for outer in set(place.parents) & places.keys():
-            raise UserError(_collision(places[outer], job, f"directories one inside the other, {outer} and {place}"))
+            raise UserError(_collision(places[outer], job, f"nested directories, {outer} and {place}"))
     return list(unique.values())
 
 
@@ -152,7 +154,7 @@ def _collision(one: Job, two: Job, what: str) -> str:
     words = "\n".join(f"  {' '.join(job.overrides) or '(no overrides)'}" for job in (one, two))
     return (
         f"hydra.sweep.subdir: two different jobs have {what}:\n{words}\n"
-        "allowed is a name that tells every two jobs apart, as the default does"
+        "Expected a unique name for each job, like the default."
     )
 
 
@@ -176,14 +178,14 @@ def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = Fal
             continue
         summary = job.summary()
         if why := _no_result(summary):
-            log.warning("%s: its %s is damaged (%s), so it will be trained again", job.directory, RUN_FILE, why)
+            log.warning("%s: its %s is damaged (%s); the job will be trained again", job.directory, RUN_FILE, why)
             continue
         if summary["status"] not in FINISHED:
             continue
         try:
             read_metrics(job.directory, summary)
         except Unreadable as error:  # the report would not count this run
-            log.warning("%s: %s, so it will be trained again", job.directory, error)
+            log.warning("%s: %s; the job will be trained again", job.directory, error)
             continue
         if different := _differences(job, summary, version):
             foreign.append(f"{job.directory}: {'; '.join(different)}")
@@ -192,9 +194,9 @@ def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = Fal
         finished.append(job)
     if foreign and not replace_changed:
         raise UserError(
-            f"{len(foreign)} of {len(finished)} finished results there are not comparable with what this command would "
-            f"add, such as\n  {foreign[0]}\nforce={schema.CHANGED} trains these again and replaces them, force=true "
-            "trains all again; another hydra.sweep.dir=DIR keeps them"
+            f"{len(foreign)} of {len(finished)} finished results there are not comparable with those that this command "
+            f"would add, such as\n  {foreign[0]}\nforce={schema.CHANGED} retrains and replaces these, force=true "
+            "retrains all; another hydra.sweep.dir=DIR keeps them."
         )
     return finished
 
@@ -222,7 +224,7 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
             raise UserError(
                 f"{top} holds results of version {theirs}, such as {directory.name}; this is version {version}, "
                 "which names its jobs differently and would train them all again. To resume, install that version; "
-                "to start again, give another hydra.sweep.dir=DIR or force=true"
+                "to start over, use another hydra.sweep.dir=DIR or force=true."
             )
 
 
@@ -278,7 +280,7 @@ def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
                 # joblib's resource tracker must survive: it cleans up after the workers, and then exits by itself.
                 if not any("resource_tracker" in word for word in child.cmdline()):
                     child.kill()
-        print(f"\n{signal.Signals(number).name}: every worker has been stopped. {farewell()}", flush=True)
+        print(f"\n{signal.Signals(number).name}: all workers have been stopped. {farewell()}", flush=True)
         os._exit(INTERRUPTED)
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -48,7 +48,7 @@ def holding(directory: Path) -> Iterator[None]:
     except Timeout:
         raise InUse(f"{directory} is in use by another sweep: {_holder(directory)}") from None
     except OSError as error:
-        raise UserError(f"{directory}: nothing can be written there: {error}") from error
+        raise UserError(f"{directory}: expected a writable directory: {error}") from error
     try:
         yield
     finally:
@@ -90,4 +90,4 @@ def _holder(directory: Path) -> str:
         holder = json.loads((directory / HOLDER_FILE).read_text(encoding="utf-8"))
         return f"process {holder['process']} on {holder['host']} ({holder['command']})"
     except (OSError, ValueError, KeyError):
-        return "it has not said which yet"
+        return "an unknown process"

@@ -133,7 +133,7 @@ def _train(stack: Sequence[Member], toolchain: Toolchain) -> None:
     gc.collect()
     torch.cuda.empty_cache()
     half = -(-len(going) // 2)
-    log.warning("%d runs at once do not fit into memory; trying %d", len(members), half)
+    log.warning("%d runs do not fit into memory at once; trying %d", len(members), half)
     for part in (going[:half], going[half:]):
         if part:
             _train(part, toolchain)

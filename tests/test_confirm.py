@@ -132,7 +132,7 @@ def test_state_before_the_search_has_ended_has_no_selection(tmp_path: Path, capl
         ),
         (("optim=adam",), {"seeds.weights": 1}, ["seeds.weights=1: expected a seed that the search does not use"]),
         (("optim=adam",), {"seeds.weights": [7, 8]}, ["seeds.weights=[7, 8]: expected one seed"]),
-        (("optim=adam",), {"epochs": -1}, ["epochs=-1", "at least 0"]),
+        (("optim=adam",), {"epochs": -1}, ["epochs=-1", "in [0, "]),
         (("optim=adam",), {"data.train_size": 0}, ["data.train_size=0", "at least 1"]),
         (("optim=adam",), {"seed": None}, ["seed=None", "a list of whole numbers"]),
         (("optim=adam",), {"seed": ["a"]}, ["seed=['a']", "a list of whole numbers"]),

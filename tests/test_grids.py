@@ -260,7 +260,10 @@ def test_a_wrong_grid_ends_with_one_message(command: Command, tmp_path: Path) ->
             ["-m", "hydra.sweeper.grids={adamm:{optim.lr:1}}"],
             r"hydra\.sweeper\.grids: adamm=.*\. Did you mean adam\?",
         ),
-        (["-m", "data=digits", "hydra.sweeper.grids={adam:{optim.lrr:1}}"], r"optim\.lrr=1: .* Did you mean lr\?"),
+        (
+            ["-m", "data=digits", "hydra.sweeper.grids={adam:{optim.lrr:1}}"],
+            r"optim\.lrr=1: .* Did you mean optim\.lr\?",
+        ),
         (["hydra.sweeper.grids={adam:{optim.lr:1}}"], r"hydra\.sweeper\.grids: expected -m"),
     ):
         done = command("run.py", *arguments, status=1)

@@ -39,7 +39,7 @@ class ChecksAndReport(Callback):
         self.held = ExitStack()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Check a single run and lock its directory; exit with a message if it is invalid or overwrites a result."""
+        """Check a single run and lock its directory; exit with a message on an invalid setting or an existing run."""
         with _ending_on_errors():
             with importing():
                 from mnist_mlp.build import trial

@@ -18,8 +18,8 @@ from omegaconf import MISSING
 
 from mnist_mlp.base.errors import ConfigError
 
-BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}  # also the operators' names
-
+BOUNDS = {"ge": ", at least {}", "gt": " greater than {}", "le": ", at most {}", "lt": " less than {}"}  # by operator
+ENDS = {"ge": "[{}", "gt": "({}", "le": "{}]", "lt": "{})"}  # of an interval
 
 CHANGED = "changed"  # `force`: retrain only finished jobs whose result would differ now
 
@@ -186,15 +186,23 @@ def allowed(setting_: Field[Any]) -> str:
         list[int]: "a list such as [512,256] of whole numbers",
         SeedsConfig: f"{{KEY:SEED}}, with any of the keys {', '.join(SOURCES)}",
     }
-    meta = setting_.metadata
-    limits = " and ".join(f"{text} {meta[key]}" for key, text in BOUNDS.items() if meta.get(key) is not None)
-    return ", ".join(filter(None, [kinds.get(setting_.type, "settings {KEY:VALUE}"), limits]))
+    return kinds.get(setting_.type, "settings {KEY:VALUE}") + _range(_limits(setting_.metadata))
+
+
+def _limits(meta: Mapping[str, Any]) -> dict[str, float]:
+    return {key: meta[key] for key in BOUNDS if meta.get(key) is not None}
+
+
+def _range(limits: Mapping[str, float]) -> str:
+    """Return limits for messages: " in [0, 1)", ", at least 1" or " greater than 0"; empty without limits."""
+    if len(limits) < 2:
+        return "".join(BOUNDS[key].format(limit) for key, limit in limits.items())
+    return " in " + ", ".join(ENDS[key].format(limit) for key, limit in limits.items())
 
 
 def _within(value: float, meta: Mapping[str, Any]) -> bool:
-    limits = {key: meta[key] for key in BOUNDS if meta.get(key) is not None}
     return (isinstance(value, int) or math.isfinite(value)) and all(
-        getattr(operator, key)(value, limit) for key, limit in limits.items()
+        getattr(operator, key)(value, limit) for key, limit in _limits(meta).items()
     )
 
 
@@ -265,7 +273,8 @@ def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key"
 def unknown_argument(group: str, key: str, value: object, arguments: Sequence[str]) -> str:
     """Return the message for a key of a group that is neither an argument of the target nor a key of every option."""
     known = list(dict.fromkeys([*arguments, *_own_settings(group)]))
-    return _no_such(f"{group}.{key}", value, "key", nearest(key, known), known)
+    hint = nearest(key, known, f"{group}.")
+    return _no_such(f"{group}.{key}", value, "key", hint, [f"{group}.{name}" for name in known])
 
 
 def _own_settings(group: str) -> list[str]:
@@ -277,13 +286,13 @@ def _own_settings(group: str) -> list[str]:
 
 def _no_such(key: str, value: object, noun: str, hint: str, known: Sequence[str]) -> str:
     given = key if value == MISSING else f"{key}={value}"
-    return f"{given}: unknown {noun}.{hint} Known: {', '.join(known) or 'none'}"
+    return f"{given}: unknown {noun}.{hint} Known {noun}s: {', '.join(known) or 'none'}"
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return a hint with the known word that is most similar to a word; empty if none is similar."""
+def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:
+    """Return a hint with a prefix and the known word that is most similar to a word; empty if none is similar."""
     near = difflib.get_close_matches(word, known, n=1)
-    return f" Did you mean {near[0]}?" if near else ""
+    return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
 def tuning_order(keys: Iterable[str]) -> list[str]:

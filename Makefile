@@ -1,9 +1,9 @@
-# make sweep   the four cells of the README, with a report
-# make test    the whole test suite
-# make check   style, types, and which room of the package knows which
-# make docs    the pages of docs/ as a site, in docs/_build; a broken link is an error
-# make mutants  changes the arithmetic of the statistics in hundreds of ways, and shows which ways no test notices
-# make bench   the measurements behind every figure of speed in docs/speed.md; some 20 minutes
+# make sweep    train the four cells of the README, with a report
+# make test     run the whole test suite
+# make check    check style, types, and the dependencies between the packages
+# make docs     build docs/ as a site in docs/_build; a broken link is an error
+# make mutants  mutation testing of the statistics: list the mutants that no test kills
+# make bench    measure all numbers in docs/speed.md; takes about 20 minutes
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
@@ -28,7 +28,7 @@ docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx -W --keep-going --quiet -c docs . docs/_build
 	@echo "docs/_build/docs/index.html"
 
-# Of the last two modules, what computes; the rest of them arranges tables.
+# Of outcomes, roles and effort, only functions that compute; the rest of these modules arranges tables.
 mutants: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
 	$(VENV)/bin/mutmut run $(foreach module,contrasts pairs effects means spending looks sources budget,'mnist_mlp.analysis.$(module).*') \

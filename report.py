@@ -21,26 +21,26 @@ def main() -> None:
         "--target",
         type=float,
         metavar="ACCURACY",
-        help="fraction to time the way to [0.97 on MNIST; none on other data, as no one number suits them all]",
+        help="report the time to this accuracy, a fraction [0.97 on MNIST; none on other data]",
     )
     parser.add_argument(
         "--by",
         type=lambda text: text.split(","),
         metavar="KEY[,KEY...]",
-        help="keys to compare, such as batch_size or init,epochs; others are tuned or make sections [those that the "
-        "sweep compares]",
+        help="keys to compare, such as batch_size or init,epochs; other keys are tuned or separate sections "
+        "[as the sweep]",
     )
     parser.add_argument(
         "--select",
         choices=["each", "once"],
-        help="how configurations are selected: by each seed for itself, or once by the mean over seeds [as the sweep]",
+        help="mode of selection: each (per seed) or once (per cell, by the mean over seeds) [as the sweep]",
     )
     parser.add_argument(
         "--format",
         action="append",
         default=[],
         choices=["pdf", "eps"],
-        help="save the figures in this format too, for papers; may be repeated [PNG and SVG only]",
+        help="additional format of the figures; may be repeated [PNG and SVG only]",
     )
     arguments = parser.parse_args()
     try:

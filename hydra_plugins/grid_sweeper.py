@@ -1,4 +1,4 @@
-"""Sweeper of the project: checks every job first, skips finished jobs, and goes in rounds until none is left."""
+"""Hydra sweeper `grid`: checks all jobs first, skips finished ones, and launches rounds until no job is left."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,25 +17,25 @@ from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import EACH
 
 HOLDER = "hydra.sweeper.holder"
-HERE = ("basic", "stacked")  # launchers that compose in this process
+HERE = ("basic", "stacked")  # launchers that compose configurations in this process
 
 
 @dataclass
 class GridSweeperConf(BasicSweeperConf):
-    """`hydra/sweeper: grid`.
+    """Settings of `hydra/sweeper=grid`, `hydra.sweeper.*`.
 
     Attributes:
-        max_batch_size: how many jobs a launcher gets at a time, null for all.
-        grids: an optimizer, to a key of the configuration, to the values to try (see `mnist_mlp.app.grids`).
-        trials: of a search, for each cell and seed (see `mnist_mlp.app.search`); null where nothing is searched.
-        until_decided: whether seeds are added to cells that are not worse than the best (`mnist_mlp.app.sequential`).
-        max_seeds: the most a cell then gets.
-        batch: how many are added at a time.
-        margin: percentage points within which cells are equivalent, null where nobody asks.
-        confirm: True, or conditions and seeds: retrain what is selected with fresh seeds (see `mnist_mlp.app.confirm`).
-        compare: keys whose combinations are the cells; other keys with several values are tuned within a cell.
-        select: "each" if each seed of a cell selects for itself, "once" if a cell selects once.
-        holder: Identifier of the process that launches the jobs, which the sweep sets itself.
+        max_batch_size: Maximum number of jobs per launch; null for all.
+        grids: Values to try with single optimizers: `{OPTIM: {KEY: [VALUE, …]}}` (see `mnist_mlp.app.grids`).
+        trials: Number of trials of a search, per cell and seed (see `mnist_mlp.app.search`); null without a search.
+        until_decided: Whether to add seeds to cells that are not worse than the best (see `mnist_mlp.app.sequential`).
+        max_seeds: Maximum number of seeds per cell with `until_decided`.
+        batch: Number of seeds added at a time.
+        margin: Equivalence margin in percentage points; null disables equivalence testing.
+        confirm: True, or conditions and seeds, to retrain selections with fresh seeds (see `mnist_mlp.app.confirm`).
+        compare: Keys whose combinations are the cells; other keys with several values are tuned within a cell.
+        select: Mode of selection: "each" for one per seed of a cell, "once" for one per cell.
+        holder: Identifier of the process that launches the jobs, set by the sweep itself.
     """
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
@@ -55,7 +55,7 @@ class GridSweeperConf(BasicSweeperConf):
 def _schema() -> DictConfig:
     typed: DictConfig = OmegaConf.structured(GridSweeperConf)
     for tree in (typed.grids, typed.confirm):
-        OmegaConf.set_struct(tree, False)  # so that a command line may add to a study's
+        OmegaConf.set_struct(tree, False)  # a command line may add keys to those of a study
     return typed
 
 
@@ -63,14 +63,15 @@ ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=_schema(),
 
 
 class GridSweeper(BasicSweeper):
-    """Sweeps over the product of all values given; `mnist_mlp.app.sweep` has what is special about it."""
+    """Sweeper over the product of all given values (see `mnist_mlp.app.sweep` for its loop)."""
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None, **_: Any) -> None:
-        # Hydra has resolved these grids. `combinations` reads them as written: an interpolation is of the job's values.
+        # Hydra passes the settings with interpolations resolved. `combinations` reads them unresolved, since an
+        # interpolation in a grid refers to the values of each job.
         super().__init__(max_batch_size, params)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """As Hydra calls it, before `sweep`."""
+        """Set up the sweep; for launchers in this process, with a config loader that caches compositions."""
         from mnist_mlp.app.compose import Kept
 
         if config.hydra.runtime.choices["hydra/launcher"] in HERE:
@@ -79,7 +80,7 @@ class GridSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
-        """The overrides of every job, from those of the sweep."""
+        """Return the overrides of each job, from those of the sweep."""
         from mnist_mlp.app.grids import GROUP, check_counts, expand, options_of
         from mnist_mlp.app.search import dimension
         from mnist_mlp.base.configuration import key_of
@@ -106,12 +107,12 @@ class GridSweeper(BasicSweeper):
         return read_compare(self._as_written("compare"))
 
     def _as_written(self, key: str) -> Any:
-        """A setting of the sweeper in plain containers, its interpolations as they are."""
+        """Return a setting of the sweeper in plain containers, without resolving interpolations."""
         assert self.config is not None
         return OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)[key]  # type: ignore[call-overload, index]
 
     def sweep(self, arguments: list[str]) -> None:
-        """Compose and check every job, and launch those that have no result yet."""
+        """Compose and check all jobs, and launch those that have no result yet."""
         from mnist_mlp.app import confirm, sequential
         from mnist_mlp.app.cells import read_select
         from mnist_mlp.app.compose import Compositions, check_sweep_directory, compose, sweep_directory
@@ -140,13 +141,13 @@ class GridSweeper(BasicSweeper):
                 batch = jobs[first : first + size]
                 try:
                     for result in launcher.launch([list(job.overrides) for job in batch], initial_job_idx=first):
-                        _ = result.return_value  # raises what kept a job from starting
-                finally:  # a job in this process has silenced the console
+                        _ = result.return_value  # re-raises an exception that kept a job from starting
+                finally:  # jobs in this process silence the console
                     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
 
         compositions, kinds = Compositions(loader), dict[str, Kind]()
 
-        @cache  # as every round of a sweep asks again for the jobs of earlier rounds
+        @cache  # each round of a sweep requests the jobs of all earlier rounds again
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
             return plan(
                 directory, composed(jobs), count=len(jobs), progress=config.progress, timed=config.dry_run, kinds=kinds

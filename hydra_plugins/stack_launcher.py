@@ -1,4 +1,4 @@
-"""Launcher `stacked`: trains many jobs at once, as one batch of networks."""
+"""Hydra launcher `stacked`: trains many jobs at once, as one batch of networks."""
 
 import logging
 from collections.abc import Sequence
@@ -17,12 +17,16 @@ from omegaconf import DictConfig
 if TYPE_CHECKING:
     from mnist_mlp.training.stack.toolchain import Toolchain
 
-log = logging.getLogger("mnist_mlp.training.stack.loop")  # as only the package's loggers are shown
+log = logging.getLogger("mnist_mlp.training.stack.loop")  # only loggers of the package are shown
 
 
 @dataclass
 class StackLauncherConf:
-    """`memory`: GiB that a stack may take; null for most of what the device has free."""
+    """Settings of `hydra/launcher=stacked`, `hydra.launcher.*`.
+
+    Attributes:
+        memory: Maximum memory of a stack in GiB; null for most of the free memory of the device.
+    """
 
     _target_: str = "hydra_plugins.stack_launcher.StackLauncher"
     memory: float | None = None
@@ -32,7 +36,11 @@ ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackL
 
 
 class EndsLater(Callbacks):
-    """Hydra's callbacks, but for `on_job_end`, which waits until the job has been trained."""
+    """Hydra's callbacks with a deferred `on_job_end`: Hydra calls it before the stack is trained.
+
+    Attributes:
+        waiting: Arguments of the deferred calls.
+    """
 
     def __init__(self, callbacks: Callbacks) -> None:
         super().__init__()
@@ -40,31 +48,35 @@ class EndsLater(Callbacks):
         self.waiting: list[tuple[DictConfig, JobReturn]] = []
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Keep the call for later."""
+        """Defer the call."""
         self.waiting.append((config, job_return))
 
 
 class StackLauncher(BasicLauncher):
-    """Has jobs trained together where they can be; the others one after another, as the basic launcher does."""
+    """Launcher that trains jobs as stacks where possible, and the others one after another like the basic launcher."""
 
     def __init__(self, memory: float | None = None) -> None:
         super().__init__()
         self.memory = memory
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Refuse a limit that is none before anything is done."""
+        """Set up the launcher, and check its settings before any job is launched.
+
+        Raises:
+            ConfigError: The memory limit is invalid, or a setting of `hydra.job` needs a process per job.
+        """
         from mnist_mlp.base.errors import ConfigError
 
         if self.memory is not None and not 0 < self.memory < float("inf"):
-            raise ConfigError(
-                f"hydra.launcher.memory={self.memory}: allowed is null or a number of GiB, greater than 0"
-            )
+            raise ConfigError(f"hydra.launcher.memory={self.memory}: expected null or a number of GiB greater than 0")
         if config.hydra.job.chdir or config.hydra.job.env_set:
-            raise ConfigError("hydra.job.chdir, hydra.job.env_set: under hydra/launcher=stacked, jobs share a process")
+            raise ConfigError(
+                "hydra.job.chdir, hydra.job.env_set: expected neither with hydra/launcher=stacked: jobs share a process"
+            )
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Train the jobs; each ends with a directory as any other launcher leaves it."""
+        """Train the jobs; their directories are the same as under any other launcher."""
         from mnist_mlp.app.compose import as_job, compose
         from mnist_mlp.base.configuration import plain
         from mnist_mlp.base.startup import importing
@@ -98,7 +110,7 @@ class StackLauncher(BasicLauncher):
         return Toolchain()
 
     def _run(self, config: DictConfig, task: TaskFunction, context: HydraContext) -> JobReturn:
-        """Have Hydra prepare a job's directory and call a function of its configuration."""
+        """Let Hydra prepare the directory of a job and call a function with its configuration."""
         assert self.config is not None
         result = run_job(
             hydra_context=context,
@@ -125,7 +137,7 @@ class StackLauncher(BasicLauncher):
         callbacks = EndsLater(self.hydra_context.callbacks)
         context = HydraContext(config_loader=self.hydra_context.config_loader, callbacks=callbacks)
         returns = [self._run(config, prepare, context) for config in configs]
-        prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others say why not
+        prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others hold exceptions
         stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
         if prepared and not stop.exists():
             values = train(jobs, self.toolchain)

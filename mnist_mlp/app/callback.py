@@ -33,13 +33,13 @@ OF_SWEEPS = (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.
 
 
 class ChecksAndReport(Callback):
-    """Checks a single run before anything is written; sums up a sweep after its last job."""
+    """Callback that checks a single run before anything is written, and reports on a sweep after its last job."""
 
     def __init__(self) -> None:
         self.held = ExitStack()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """End at once, with a message, where the configuration cannot work or a result would be overwritten."""
+        """Check a single run and lock its directory; exit with a message on an invalid setting or an existing run."""
         with _ending_on_errors():
             with importing():
                 from mnist_mlp.build import trial
@@ -54,10 +54,14 @@ class ChecksAndReport(Callback):
                 config.hydra.run.dir = str(self._hold_first(places, config.force))
 
     def _hold_first(self, places: Iterator[Path], force: bool) -> Path:
-        """Hold, and return, the first directory that no other process holds.
+        """Lock and return the first free directory.
+
+        Args:
+            places: Directories in order of preference.
+            force: Whether a directory that holds a run counts as free.
 
         Raises:
-            UserError: Another process holds the only one, or has just left a run there.
+            UserError: No directory is free.
         """
         why = UserError("no directory is left")
         for place in places:
@@ -73,11 +77,11 @@ class ChecksAndReport(Callback):
         raise why
 
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
-        """Let go of the run's directory."""
+        """Release the lock of the run directory."""
         self.held.close()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Write the report, print the leaderboard, and end with status 1 where a job did not."""
+        """Write the report, print the leaderboard, and exit with status 1 if a job has no result."""
         if config.dry_run:
             return
         with _ending_on_errors():
@@ -87,36 +91,36 @@ class ChecksAndReport(Callback):
             directory = Path(config.hydra.sweep.dir)
             jobs = records.jobs_of(directory, command_line()) if sweeps_by_grid(config.hydra) else []
             report = report_on([directory], about=jobs)
-        # Other runs in the directory are not this command's. The jobs of other sweepers are unknown.
+        # Only jobs of this command determine the exit status; under other sweepers, all runs in the directory do.
         if any(status_of(job) not in FINISHED for job in jobs) if jobs else report.unfinished:
             sys.exit(1)
 
 
 def _check_single(config: DictConfig) -> None:
-    """Check that nothing in the configuration of a single run is meant for a sweep.
+    """Check that a single run was given no settings of sweeps.
 
     Raises:
-        UserError: Something is.
+        UserError: A setting applies to sweeps only.
     """
     for given in config.hydra.overrides.hydra:
         if (key := configuration.key_of(given)).startswith(OF_SWEEPS):
-            raise UserError(f"{key}: this makes a sweep, by -m")
+            raise UserError(f"{key}: expected -m, since this setting is for sweeps only")
     study = config.hydra.runtime.choices.get(EXPERIMENT)
     if study and "hydra.mode" not in map(configuration.key_of, sys.argv):
         raise UserError(
-            f"{EXPERIMENT}={study}: expected -m, as a study from --config-dir is a sweep that does not say so"
+            f"{EXPERIMENT}={study}: expected -m. Studies are sweeps, but those from --config-dir do not set hydra.mode."
         )
     if config.force == CHANGED:
-        raise UserError(f"force={CHANGED}: expected true or false, as only a sweep keeps some of its runs")
+        raise UserError(f"force={CHANGED}: expected true or false for a single run")
 
 
 def _places(config: DictConfig) -> Iterator[Path]:
-    """Yield the directories that a single run may go to, the first one first.
+    """Yield candidate directories of a single run, in order of preference.
 
-    A directory that is named by the time has numbered ones after it, for commands given within the same second.
+    A directory named by the time is followed by numbered ones, for commands within the same second.
 
     Raises:
-        UserError: The directory that the user has named holds a run.
+        UserError: `hydra.run.dir` is empty, or names a directory that holds a run and `force` is false.
     """
     directory = Path(config.hydra.run.dir)
     is_dated = "${now:" in str(written(config.hydra.run, "dir"))
@@ -126,16 +130,16 @@ def _places(config: DictConfig) -> Iterator[Path]:
         numbered = (directory.with_name(f"{directory.name}_{number}") for number in count(2))
         yield from (place for place in chain([directory], numbered) if not (place / RUN_FILE).exists())
     elif (directory / RUN_FILE).exists() and not config.force:
-        raise UserError(f"{directory} holds a run; force=true replaces it, or name another hydra.run.dir")
+        raise UserError(f"hydra.run.dir={directory}: expected a directory without a run. force=true replaces the run.")
     yield directory
 
 
 @contextmanager
 def _ending_on_errors() -> Iterator[None]:
-    """End the program on an exception, which Hydra would turn into a warning, and go on."""
+    """Exit with a message on any exception; Hydra would only warn and continue."""
     try:
         yield
-    except (UserError, OSError) as error:  # also a path that cannot be written
+    except (UserError, OSError) as error:  # OSError: such as a path that is not writable
         sys.exit(f"error: {in_words(error)}")
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {explain(error)}")

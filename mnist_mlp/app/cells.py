@@ -12,7 +12,7 @@ from mnist_mlp.base.startup import importing
 from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
 
-if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second
+if TYPE_CHECKING:  # importing pandas takes a second, so functions import it on demand
     import pandas as pd
 
 SEED = "seed"
@@ -21,39 +21,39 @@ DATA = "data"
 
 
 def read_compare(value: Any) -> list[str]:
-    """Read and check the keys that a sweep compares.
+    """Parse and check the keys that a sweep compares.
 
     Args:
         value: `hydra.sweeper.compare` in plain containers.
 
     Raises:
-        ConfigError: It is not a list of keys that can be compared.
+        ConfigError: The value is not a list of keys that can be compared.
     """
     example = f"such as '{COMPARE}=[{','.join(COMPARED)},model.hidden]'"
     if not isinstance(value, list) or not value or not all(isinstance(key, str) for key in value):
         raise ConfigError(f"{COMPARE}={value}: expected a list of keys, {example}")
     for number, key in enumerate(value):
         if key in value[:number]:
-            raise ConfigError(f"{COMPARE}: {key} is there twice")
+            raise ConfigError(f"{COMPARE}: expected different keys, but {key} is listed twice")
         if key.partition(".")[0] not in KEYS:
-            raise ConfigError(f"{COMPARE}: {key}: unknown key{_suggestion(key)}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key.{_suggestion(key)}")
         if role_of(key) is Role.REPLICATE:
-            raise ConfigError(f"{COMPARE}: {key} is a replicate: expected keys to compare, {example}")
+            raise ConfigError(f"{COMPARE}: {key}: expected keys that are not replicates, {example}")
         if role_of(key) is Role.IRRELEVANT:
-            raise ConfigError(f"{COMPARE}: {key} changes no result: expected keys to compare, {example}")
+            raise ConfigError(f"{COMPARE}: {key}: expected keys that change results, {example}")
         if key == DATA:
             raise ConfigError(
-                f"{COMPARE}: each data set is a section of the report: expected keys such as data.train_size"
+                f"{COMPARE}: expected keys such as data.train_size. Each data set is a separate section of the report."
             )
     return value
 
 
 def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
-    """Return what to compare instead of an unknown key.
+    """Return the hint of a message about an unknown compared key: the most similar key, and all known keys.
 
     Args:
         key: Unknown key.
-        columns: Keys that the jobs have; those of the schema are known in any case.
+        columns: Keys of the jobs, which are known in addition to those of the schema.
     """
     from mnist_mlp.analysis.roles import CODE
 
@@ -61,15 +61,15 @@ def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
     is_known = {Role.TUNABLE, Role.CONDITION}
     known = [k for k in keys if k.partition(".")[0] in KEYS and k not in (DATA, *CODE) and role_of(k) in is_known]
     last = key.rpartition(".")[2]
-    ending = next((f" (did you mean {k}?)" for k in known if k.endswith(f".{last}")), "")
-    return f"{ending or nearest(key, known)}. Known keys: {', '.join(sorted(known))}"
+    ending = next((f" Did you mean {k}?" for k in known if k.endswith(f".{last}")), "")
+    return f"{ending or nearest(key, known)} Known keys: {', '.join(sorted(known))}"
 
 
 def read_select(value: Any) -> str:
-    """Read and check how a sweep selects configurations.
+    """Parse `hydra.sweeper.select`, the mode of selection.
 
     Raises:
-        ConfigError: It is neither "each" nor "once".
+        ConfigError: The value is neither "each" nor "once".
     """
     if value not in (EACH, ONCE):
         raise ConfigError(f"hydra.sweeper.select={value}: expected {EACH} or {ONCE}")
@@ -77,29 +77,27 @@ def read_select(value: Any) -> str:
 
 
 def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
-    """Check that jobs have the compared keys.
+    """Check that the compared keys exist and do not change the test images.
 
     Args:
         jobs: Jobs, at least one.
         compare: Compared keys.
 
     Returns:
-        The compared keys that take a single value.
+        Compared keys with only one value.
 
     Raises:
-        ConfigError: No job has a key, or its values come with different test images.
+        ConfigError: No job has a key, or its values differ in the test images.
     """
     runs = table(jobs, COMPARED)
     for key in compare:
         if key not in runs:
-            raise ConfigError(f"{COMPARE}: {key}: unknown key{_suggestion(key, map(str, runs))}")
+            raise ConfigError(f"{COMPARE}: {key}: unknown key.{_suggestion(key, map(str, runs))}")
         if (
             key.startswith(f"{DATA}.")
             and len({(job.choices[DATA], job.data_digest) for job in jobs}) > runs[DATA].nunique()
         ):
-            raise ConfigError(
-                f"{COMPARE}: {key} changes the images: expected keys that leave the test images as they are"
-            )
+            raise ConfigError(f"{COMPARE}: {key}: expected keys that do not change the test images")
     return [key for key in compare if runs[key].nunique(dropna=False) < 2]
 
 
@@ -114,22 +112,24 @@ def cells_of(jobs: Sequence[Job], compare: Sequence[str]) -> dict[str, list[Job]
 
 
 def check_conditions(jobs: Sequence[Job], compare: Sequence[str], place: str) -> None:
-    """Check that jobs share their data and evaluation conditions, apart from compared ones.
+    """Check that jobs share their data set and evaluation conditions, except for compared keys.
 
     Args:
         jobs: Jobs, at least one.
         compare: Compared keys.
-        place: Setting that needs it, for the message.
+        place: Key of the setting that requires it, for the message.
 
     Raises:
-        UserError: They do not.
+        UserError: The data set or a condition takes several values.
     """
     runs = table(jobs, compare)
     from mnist_mlp.analysis.roles import measured_keys
 
     several = [DATA] if runs[DATA].nunique() > 1 else measured_keys(runs, compare)
     if several:
-        raise UserError(f"{place}: {several[0]} takes several values; allowed is a sweep on the same terms")
+        raise UserError(
+            f"{place}: {several[0]}: expected one value. All jobs need the same data and evaluation conditions."
+        )
 
 
 def tuned_keys_of(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
@@ -141,7 +141,7 @@ def tuned_keys_of(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
 
 
 def replicates_of(jobs: Sequence[Job]) -> dict[str, list[int]]:
-    """Return the values of each replicate key that is set: `seed`, and `seeds.*` if a source has its own."""
+    """Return the values of each replicate key that is set: `seed`, and those of `seeds.*` that are not null."""
     values: dict[str, set[int]] = {}
     for job in jobs:
         sources: Mapping[str, Any] = job.config.get("seeds") or {}
@@ -155,7 +155,7 @@ def replicates_of(jobs: Sequence[Job]) -> dict[str, list[int]]:
 
 
 def varying_sources(jobs: Sequence[Job]) -> list[str]:
-    """Return the keys `seeds.*` that vary, so that sources of randomness do not all follow `seed`."""
+    """Return the keys `seeds.*` that take several values, that is, vary independently of `seed`."""
     found = []
     for source in SOURCES:
         own = {(job.config.get("seeds") or {}).get(source) for job in jobs}
@@ -164,17 +164,17 @@ def varying_sources(jobs: Sequence[Job]) -> list[str]:
 
 
 def names(jobs: Sequence[Job], directory: Path) -> list[str]:
-    """Return the directories of jobs relative to that of their sweep."""
+    """Return the names of jobs: their directories relative to the sweep directory, with slashes."""
     top = os.path.normpath(directory)  # as the report finds them, even if a name contains `..`
     return [Path(os.path.normpath(job.directory)).relative_to(top).as_posix() for job in jobs]
 
 
 def table(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
-    """Return the jobs as the report's table of runs, as far as it is known before training.
+    """Return the jobs as a table of runs like that of the report, with the columns known before training.
 
     Args:
         jobs: Jobs.
-        compare: Compared keys, which make the column `cell`.
+        compare: Compared keys, which determine the column `cell`.
     """
     with importing():
         import pandas as pd
@@ -190,7 +190,7 @@ def table(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
 
 
 def table_with_results(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
-    """Return the table of finished jobs with `status`, final accuracies and losses, and `score`, in their order."""
+    """Return the table of finished jobs, in their order, with `status`, final accuracies and losses, and `score`."""
     runs = table(jobs, compare)
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Command line of `run.py`: text of `--help`, and one message for every wrong command."""
+"""Command line of `run.py`: text of `--help`, and one-line messages for invalid commands."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def usage(_root_: DictConfig) -> str:
-    """The text of `--help`, with the values of the composed configuration; Hydra fills in the $ names."""
+    """Return the text of `--help` with the values of the composed configuration; Hydra substitutes the $ names."""
     tree = configuration.plain(_root_)
     rows = [(f"{key}={configuration.shown(tree, key)}", text) for key, text in schema.describe()]
     width = max(len(assignment) for assignment, _ in rows)
@@ -39,10 +39,10 @@ Train a multi-layer perceptron; compare weight initializations and optimizers.
   python run.py -m init=he,lecun optim=adam,sgd         every combination, under multirun/, with a report
   python run.py -m optim=adam,sgd 'hydra.sweeper.grids={{adam:{{optim.lr:[1e-3,1e-2]}},sgd:{{optim.lr:[0.1,1]}}}}'
                                                         a grid for each optimizer
-  python run.py --cfg job optim=sgd                     show a configuration, run nothing
+  python run.py --cfg job optim=sgd                     print a configuration without running
   python report.py                                      report again on the newest sweep
 
-== Groups: choose by group=option ==
+== Groups: select by group=option ==
 
 $APP_CONFIG_GROUPS
 
@@ -52,59 +52,59 @@ $APP_CONFIG_GROUPS
 
 == Sweeps: change by hydra.sweeper.KEY=VALUE ==
 
-  grids={{OPTIM:{{KEY:[VALUE,…]}}}}          values of one optimizer alone
-  trials=N                               settings to try of intervals, such as 'optim.lr=tag(log,interval(1e-4,1))'
+  grids={{OPTIM:{{KEY:[VALUE,…]}}}}          values to try with one optimizer only
+  trials=N                               trials of a search over intervals, such as 'optim.lr=tag(log,interval(1e-4,1))'
   compare=[init,optim,KEY]               keys whose combinations are the cells; other keys are tuned within a cell
-  confirm=true, confirm={{epochs:10}}      retrain what each seed selects with a fresh seed, and score that
+  confirm=true, confirm={{epochs:10}}      retrain each seed's selection with a fresh seed, and score only these runs
   select=once                            one selection per cell, by the mean over its seeds [each]
-  until_decided=true                     add seeds until cells are told apart: batch=5 at a time, up to max_seeds=50;
-                                         with margin=POINTS, or shown to be equivalent
-  and hydra.sweep.dir=DIR                where to, and where from to go on
+  until_decided=true                     add seeds to cells until they are significantly worse than the best: batch=5
+                                         at a time, up to max_seeds=50; margin=POINTS also tests equivalence
+  and hydra.sweep.dir=DIR                sweep directory; the same directory resumes a sweep
 
 == Where sweeps run: hydra/launcher=NAME ==
 
-  joblib (default: one job a core), basic (one after another), stacked (as one batch of networks, for a GPU;
+  joblib (default: one job per core), basic (one after another), stacked (as one batch of networks, for a GPU;
   hydra.launcher.memory=GiB limits a stack), ray, submitit_local, submitit_slurm
 
-Besides these, optim.*, schedule.*, model.*, init.* and data.* take every argument of the chosen option's own target,
-such as optim.betas=[0.9,0.98]; what is empty above, the default option has not. Hydra's own flags: python run.py
---hydra-help
+optim.*, schedule.*, model.*, init.* and data.* also take all other arguments of the selected option's target, such as
+optim.betas=[0.9,0.98]. Settings shown without a value do not apply to the default option. Hydra's flags:
+python run.py --hydra-help
 """
 
 
 def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Call the decorated main function; end with one message, and no traceback, where the user can put it right.
+    """Call the main function; for errors that the user can correct, exit with one message instead of a traceback.
 
-    HYDRA_FULL_ERROR=1 in the environment shows every traceback.
+    HYDRA_FULL_ERROR=1 in the environment shows all tracebacks.
 
     Args:
-        main: Main function, decorated by `hydra.main`.
-        broken_studies: Studies that cannot be read, each with the reason.
+        main: Main function, decorated with `hydra.main`.
+        broken_studies: Names of the studies that cannot be read, each with the reason.
     """
     print_anything()
     if not __debug__:
-        sys.exit("error: PYTHONOPTIMIZE, python -O: expected neither, as Hydra's parser relies on assertions")
+        sys.exit("error: PYTHONOPTIMIZE, python -O: expected neither. Hydra's parser relies on assertions.")
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only
     sys.argv[1:] = flags_first(sys.argv[1:])
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         return main()
     for study in (one.partition("=")[2] for one in sys.argv[1:] if configuration.key_of(one) == schema.EXPERIMENT):
-        if "," in study:  # Hydra would compose them over one another and sweep over neither's parameters
-            sys.exit(f"error: experiment={study}: expected one study at a time, as each has parameters of its own")
+        if "," in study:  # Hydra would merge the studies and sweep over the parameters of neither
+            sys.exit(f"error: experiment={study}: expected one study, since each has its own parameters")
         if study in broken_studies:
             sys.exit(f"error: {schema.EXPERIMENT}={study}: {broken_studies[study]}")
     try:
         messages.check_groups(sys.argv[1:])
-        with environment_variables(HYDRA_FULL_ERROR="1"):  # Hydra lets exceptions through, to be explained here
+        with environment_variables(HYDRA_FULL_ERROR="1"):  # makes Hydra raise its exceptions instead of printing them
             main()
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         sys.exit(f"error: {messages.explain(error)}")
-    except BrokenPipeError:  # whoever reads what is printed has had enough
+    except BrokenPipeError:  # the reader of standard output, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (UserError, OSError) as error:  # also a path that cannot be written
+    except (UserError, OSError) as error:  # OSError: such as a path that is not writable
         sys.exit(f"error: {in_words(error)}")
-    except KeyboardInterrupt:  # from a library that has put a handler of its own in place of ours
+    except KeyboardInterrupt:  # from a library that has replaced our handler
         print("\ninterrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
@@ -114,10 +114,10 @@ def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingPr
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Return a command line with Hydra's flags before its overrides, as Hydra refuses flags between them.
+    """Move Hydra's flags before the overrides, since Hydra rejects flags between overrides.
 
     Args:
-        arguments: Command line, without the program.
+        arguments: Command line without the program.
     """
     flags, overrides, waiting = [], [], list(arguments)
     while waiting:
@@ -126,9 +126,9 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
             overrides.append(argument)
             continue
         flags.append(argument)
-        is_short = argument.startswith(("--c", "--pa"))  # which argparse completes
+        is_short = argument.startswith(("--c", "--pa"))  # abbreviations that argparse accepts
         if waiting and (argument in FLAGS_WITH_VALUE or (is_short and "=" not in argument)):
             flags.append(waiting.pop(0))
-        elif argument in ("--info", "-i"):  # whose value may be left out
+        elif argument in ("--info", "-i"):  # the value is optional
             flags[-1] = f"--info={waiting.pop(0) if waiting and waiting[0] in INFO else INFO[0]}"
     return [*flags, *overrides]

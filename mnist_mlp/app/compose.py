@@ -1,7 +1,8 @@
-"""Composition of a sweep's jobs: one per set of options, into which the numbers of the other jobs are put.
+"""Composition of the jobs of a sweep, with a cache of configurations that differ only in numbers.
 
-Hydra composes one job of each set of overrides; the numbers of the others are put into that configuration. A launcher
-composes each job once more. One that does so in this process is given what was composed for the checks.
+Hydra takes 0.1 s to compose a job. Therefore only one job per pattern of overrides is composed, and the numbers of the
+other jobs are set in a configuration that is reused. A launcher composes each job again; a launcher in this process
+uses the same cache (`Kept`).
 """
 
 import copy
@@ -23,30 +24,30 @@ from mnist_mlp.app.messages import check_groups
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.schema import SOURCES
 
-MOST_KEPT = 100  # compositions that are kept; each takes up to a megabyte
-SEED = re.compile(rf"(seed|seeds\.(?:{'|'.join(SOURCES)}))=(\d+)")  # an override that gives a seed as a plain number
-SUBDIR = "${job_name:}"  # hydra.sweep.subdir unless the user names another
+MOST_KEPT = 100  # size of the cache; a configuration takes up to a megabyte
+SEED = re.compile(rf"(seed|seeds\.(?:{'|'.join(SOURCES)}))=(\d+)")  # an override that sets a seed to a plain number
+SUBDIR = "${job_name:}"  # default of hydra.sweep.subdir
 
-# An override of a key by a number, as Hydra's grammar has both; those of Hydra's own settings are left to Hydra.
+# An override that sets a key to a number, as in Hydra's grammar. Settings of Hydra itself do not match.
 NUMBER = re.compile(
     r"(?!hydra\.)([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=([+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)",
     flags=re.ASCII,
 )
-CHOICE = re.compile(r"[\w/-]+")  # the option of a group, which is chosen before any key is overridden
+CHOICE = re.compile(r"[\w/-]+")  # option of a group; Hydra applies options before it overrides keys
 
 
 def compose(
     loader: "ConfigLoader | Compositions", config: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[tuple[int, DictConfig]]:
-    """Compose the jobs of a sweep; a job's number is left open (see `as_job`).
+    """Compose the jobs of a sweep, without job numbers (see `as_job`).
 
     Args:
-        loader: Hydra's, or compositions that are shared with other calls.
+        loader: Hydra's config loader, or a cache that is shared with other calls.
         config: Configuration of the sweep.
         jobs: Overrides of each job.
 
     Yields:
-        The number of a job, and its configuration, which the next job may change.
+        Index of a job in `jobs`, and its configuration, which is only valid until the next one is yielded.
     """
     cells: dict[tuple[str, ...], list[int]] = {}
     for number, overrides in enumerate(jobs):
@@ -58,28 +59,28 @@ def compose(
 
 
 class Compositions:
-    """Configurations of jobs, composed once for all jobs whose overrides differ in plain numbers alone.
+    """Cache of configurations, composed once for all jobs whose overrides differ only in plain numbers.
 
     Args:
-        loader: Hydra's.
+        loader: Hydra's config loader.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
-        self._configs: OrderedDict[tuple[str, ...], DictConfig | None] = OrderedDict()  # the last one used comes last
+        self._configs: OrderedDict[tuple[str, ...], DictConfig | None] = OrderedDict()  # least recently used first
 
     def __len__(self) -> int:
         return len(self._configs)
 
     def of(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
-        """Return the configuration of a job, which the next call may change.
+        """Return the configuration of a job, which is only valid until the next call.
 
         Args:
             sweep: Configuration of the sweep.
             overrides: Overrides of the job.
 
         Raises:
-            HydraException: Hydra refuses them.
+            HydraException: Hydra rejects the overrides.
         """
         pattern = _pattern(overrides)
         known = pattern in self._configs
@@ -87,7 +88,7 @@ class Compositions:
         if config is not None:
             try:
                 _set_numbers(config, overrides)
-            except OmegaConfBaseException:  # which Hydra's own composition explains
+            except OmegaConfBaseException:  # compose with Hydra for its error message
                 return self._composed(sweep, overrides)
             self._configs.move_to_end(pattern)
             OmegaConf.copy_cache(from_config=sweep, to_config=config)
@@ -101,10 +102,10 @@ class Compositions:
 
     def _composed(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
         was_enabled = gc.isenabled()
-        gc.disable()  # composing makes many objects and no garbage to speak of: a tenth of the time
+        gc.disable()  # composition creates many objects but hardly any garbage; this saves a tenth of the time
         try:
             return self._loader.load_sweep_config(sweep, list(overrides))
-        except ValueError:  # by which Hydra refuses a number in place of a group's option, without naming it
+        except ValueError:  # Hydra's error for a number as the option of a group does not name the group
             check_groups(overrides)
             raise
         finally:
@@ -113,15 +114,15 @@ class Compositions:
 
 
 class Kept:
-    """Config loader that keeps compositions, for launchers in this process."""
+    """Config loader with a cache of configurations, for launchers in this process."""
 
     def __init__(self, loader: ConfigLoader) -> None:
-        """Stand in for Hydra's own."""
+        """Wrap Hydra's config loader."""
         self._loader = loader
         self._configs = Compositions(loader)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Return the configuration of a job, as Hydra's loader does; each call gives a new one."""
+        """Return a new configuration of a job, like Hydra's loader."""
         return copy.deepcopy(self._configs.of(master_config, sweep_overrides))
 
     def __getattr__(self, name: str) -> Any:
@@ -129,14 +130,14 @@ class Kept:
 
 
 def written(config: DictConfig, key: str) -> Any:
-    """Return a value as it is written, interpolations not resolved."""
+    """Return the value of a key without resolving interpolations."""
     content = OmegaConf.to_container(config, resolve=False)
     assert isinstance(content, dict)
     return content[key]
 
 
 def has_default_name(config: DictConfig) -> bool:
-    """Return whether `hydra.sweep.subdir` is what `mnist_mlp.sweeps.job_id` calls a job."""
+    """Return whether `hydra.sweep.subdir` has its default, the name from `mnist_mlp.sweeps.job_id`."""
     return bool(written(config.hydra.sweep, "subdir") == SUBDIR)
 
 
@@ -144,7 +145,7 @@ def sweep_directory(config: DictConfig) -> str:
     """Return `hydra.sweep.dir` of a sweep or of one of its jobs.
 
     Raises:
-        ConfigError: It is empty, or depends on a job's number.
+        ConfigError: The value is empty, or depends on the job number.
     """
     try:
         directory = str(config.hydra.sweep.dir)
@@ -156,10 +157,10 @@ def sweep_directory(config: DictConfig) -> str:
 
 
 def check_sweep_directory(job: DictConfig, directory: str) -> None:
-    """Check that the configuration of a job has the directory of its sweep.
+    """Check that the configuration of a job has the sweep directory of the sweep.
 
     Raises:
-        ConfigError: The directory depends on what sets jobs apart.
+        ConfigError: The sweep directory depends on keys that vary between the jobs.
     """
     if (of_job := sweep_directory(job)) != directory:
         raise _several_directories(job, f"{directory} and {of_job}")
@@ -174,23 +175,23 @@ def _several_directories(config: DictConfig, found: str) -> ConfigError:
 
 
 def directory_name(config: DictConfig) -> str:
-    """Return `hydra.sweep.subdir` of a configuration that `compose` gave; it does not depend on other jobs.
+    """Return `hydra.sweep.subdir` of a configuration from `compose`.
 
     Raises:
-        ConfigError: The name depends on the job's number in its sweep.
+        ConfigError: The name depends on the job number.
     """
     try:
         return str(config.hydra.sweep.subdir)
     except InterpolationToMissingValueError as error:
         pattern = written(config.hydra.sweep, "subdir")
         raise ConfigError(
-            f"hydra.sweep.subdir={pattern}: allowed is a name that depends on the job's configuration alone; a "
-            "job's number changes when the sweep is resumed or widened"
+            f"hydra.sweep.subdir={pattern}: expected a name that depends only on the configuration. Job numbers "
+            "change when the sweep is resumed or extended."
         ) from error
 
 
 def as_job(config: DictConfig, number: int) -> DictConfig:
-    """Return a copy of a configuration that `compose` gave, with the job's number in its sweep."""
+    """Return a copy of a configuration from `compose` with the job number set."""
     config = copy.deepcopy(config)
     with open_dict(config):
         config.hydra.job.id = config.hydra.job.num = number
@@ -202,7 +203,7 @@ def _without_seeds(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def _pattern(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Return what jobs have in common whose configurations differ in numbers alone: overrides, numbers left out."""
+    """Return the cache key of a job: its overrides, with `#` for numbers that can be set after composition."""
     fixed = [o for o in overrides if not NUMBER.fullmatch(o)]
     return tuple(
         f"{given[1]}=#" if (given := NUMBER.fullmatch(o)) and not any(_concerns(f, given[1]) for f in fixed) else o
@@ -211,7 +212,7 @@ def _pattern(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def _concerns(override: str, key: str) -> bool:
-    """Return whether an override that is no number may give, or take away, what this key is given."""
+    """Return whether an override may set or delete a key, so that the key's number must not be set afterward."""
     other, _, value = override.partition("=")
     other = other.partition("@")[0].lstrip("+~").replace("/", ".")
     if key.startswith(f"{other}."):
@@ -220,13 +221,13 @@ def _concerns(override: str, key: str) -> bool:
 
 
 def _has_numbers(config: DictConfig, overrides: Sequence[str]) -> bool:
-    """Return whether a configuration has the numbers of its overrides as such, so that others can be put there."""
+    """Return whether a configuration holds the numbers of its overrides unchanged, so that others can replace them."""
     numbers = dict(_numbers(overrides))
     return all(_number_at(config, key) == number for key, number in numbers.items())
 
 
 def _number_at(config: DictConfig, key: str) -> Any:
-    """Return the number that a dotted key has in a configuration; None if it has none, or an interpolation gives it."""
+    """Return the number at a dotted key; None if there is no number, or an interpolation."""
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, DictConfig) or part not in node or OmegaConf.is_interpolation(node, part):
@@ -242,7 +243,7 @@ def _numbers(overrides: Sequence[str]) -> Iterator[tuple[str, int | float]]:
 
 
 def _set_numbers(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Put the numbers of a job into a configuration of its pattern, and its overrides into Hydra's records."""
+    """Set the numbers of a job in a configuration of its pattern, and its overrides in the `hydra` node."""
     for key, number in _numbers(overrides):
         OmegaConf.update(config, key, number)
     hydra = config.hydra
@@ -252,7 +253,7 @@ def _set_numbers(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _parsed(override: str) -> Override:
-    """Return an override as Hydra parses it; of one by a number, which takes long to parse, key and text alone."""
+    """Parse an override; for a number, skip Hydra's slow parser and keep the value as text."""
     if given := NUMBER.fullmatch(override):
         return Override(OverrideType.CHANGE, given[1], ValueType.ELEMENT, given[2], input_line=override)
     return _parsed_by_hydra(override)

@@ -1,8 +1,8 @@
 """Confirmation: retraining of the selected configurations with seeds that took no part in the selection.
 
-The runs that a configuration is selected by flatter it, the more configurations were tried the more. So with
-`hydra.sweeper.confirm=true` each seed's selection is retrained with a fresh seed, and the report scores these runs only
-(see `mnist_mlp.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` changes conditions as well.
+The runs that select a configuration overestimate it (selection bias), more so the more configurations are tried. With
+`hydra.sweeper.confirm=true`, the selection of each seed is therefore retrained with a fresh seed, and only these runs
+are scored (see `mnist_mlp.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` also changes conditions.
 """
 
 import logging
@@ -32,19 +32,19 @@ log = logging.getLogger(__name__)
 PLACE = "hydra.sweeper.confirm"
 SELECT = "hydra.sweeper.select"
 EXAMPLE = f"{PLACE}=true, or '{PLACE}={{epochs:10}}'"
-FRESH = 1_000_000  # added to a search seed, it is the seed that confirms the selection
+FRESH = 1_000_000  # default offset of the confirming seed from the search seed
 
-MakeJobs = Callable[[Sequence[Sequence[str]]], list[Job]]  # checked jobs, from the overrides of each
-Replicates = Mapping[str, Mapping[int, Job]]  # cell, then seed of the replicate, to the job that is scored
+MakeJobs = Callable[[Sequence[Sequence[str]]], list[Job]]  # from the overrides of each job to checked jobs
+Replicates = Mapping[str, Mapping[int, Job]]  # scored job by cell and seed of the replicate
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """How selections are confirmed.
+    """Settings of the confirmation of selections.
 
     Attributes:
         seeds: Confirming seeds; None for the search seeds plus 1,000,000.
-        conditions: Key to the value that it has in confirming runs.
+        conditions: Keys that differ in confirming runs, with their values.
     """
 
     seeds: Sequence[int] | None = None
@@ -55,12 +55,12 @@ class Confirmation:
     ) -> dict[str, list[int]]:
         """Return the confirming seeds of each selection, by search seed (as text, or `ALL_SEEDS`).
 
-        Listed seeds are paired with search seeds in ascending order; pairs on record stay.
+        With `EACH`, listed confirming seeds are paired with search seeds in ascending order; recorded pairs stay.
 
         Args:
-            search: Search seeds in ascending order; as many as listed ones if each selects for itself.
+            search: Search seeds in ascending order; with `EACH`, as many as listed confirming seeds.
             select: `EACH` or `ONCE`.
-            recorded: Search seed to its confirming seed, of earlier commands.
+            recorded: Confirming seeds of earlier commands, by search seed.
         """
         if select == ONCE:
             return {ALL_SEEDS: [seed + FRESH for seed in search] if self.seeds is None else sorted(self.seeds)}
@@ -71,16 +71,16 @@ class Confirmation:
         return {str(seed): [pairs[seed] if seed in pairs else next(others)] for seed in search}
 
     def retraining(self, job: Job, seed: int) -> list[str]:
-        """Return the overrides of the job that retrains the configuration of a job with another seed."""
+        """Return the overrides of a job that retrains the configuration of another with this seed."""
         kept = [one for one in with_seed(job.overrides, seed) if configuration.key_of(one) not in self.conditions]
         return [*kept, *(override(key, value) for key, value in self.conditions.items())]
 
 
 def read(tree: Any) -> Confirmation | None:
-    """Read and check what a confirmation changes; None if nothing is confirmed.
+    """Parse and check `hydra.sweeper.confirm`; None if confirmation is disabled.
 
     Args:
-        tree: True, or key to value in plain containers; None, false or empty disables confirmation.
+        tree: True, or keys with values in plain containers; None, False or an empty value disables confirmation.
 
     Raises:
         ConfigError: The value is invalid.
@@ -98,11 +98,11 @@ def read(tree: Any) -> Confirmation | None:
         check_known(PLACE, key, value)
         if key in schema.GROUPS or schema.role_of(key) not in (Role.REPLICATE, Role.CONDITION):
             raise ConfigError(
-                f"{PLACE}: {key}={value}: what the search has selected stays. Expected seeds and conditions, as in "
-                f"{EXAMPLE}"
+                f"{PLACE}: {key}={value}: expected seeds and evaluation conditions, as in "
+                f"{EXAMPLE}. The selected configuration is fixed."
             )
         if key != SEED and schema.role_of(key) is Role.REPLICATE and isinstance(value, list):
-            raise ConfigError(f"{PLACE}: {key}={value}: expected one seed; {SEED} varies all sources of randomness")
+            raise ConfigError(f"{PLACE}: {key}={value}: expected one seed. {SEED} varies all sources of randomness.")
         if key != SEED:
             conditions[str(key)] = value
     return Confirmation(_seeds(tree[SEED]) if SEED in tree else None, conditions)
@@ -113,14 +113,14 @@ def _seeds(given: Any) -> list[int]:
     if not seeds or any(not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 for seed in seeds):
         raise ConfigError(f"{PLACE}: seed={given}: expected a list of whole numbers, as in '{PLACE}={{seed:[10,11]}}'")
     if len(set(seeds)) < len(seeds):
-        raise ConfigError(f"{PLACE}: seed={seeds}: a seed is there twice. {_ways_out()}")
+        raise ConfigError(f"{PLACE}: seed={seeds}: expected different seeds. {_ways_out()}")
     return seeds
 
 
 def _ways_out() -> str:
     return (
-        f"Each search seed is confirmed with one seed of its own: give as many other seeds or none, or use {SELECT}="
-        f"{ONCE}, which takes any number."
+        "Each search seed is confirmed with another seed: give as many seeds as the search has, or none, or use "
+        f"{SELECT}={ONCE}, which accepts any number."
     )
 
 
@@ -142,34 +142,34 @@ def check(
     Args:
         directory: Sweep directory.
         search: Jobs of the search.
-        confirmation: How selections are confirmed.
-        make_jobs: Makes checked jobs from overrides.
+        confirmation: Settings of the confirmation.
+        make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
         select: `EACH` or `ONCE`.
 
     Raises:
-        UserError: There is nothing to select, a seed is in both, or a job could not work.
+        UserError: There is nothing to select, a seed is used in both phases, or a job is invalid.
     """
     if both := sorted({*compare} & {*confirmation.conditions}):
         raise UserError(
-            f"{PLACE}: {both[0]} is compared, so the search gives its values. Expected it here or in "
-            "hydra.sweeper.compare, not in both"
+            f"{PLACE}: {both[0]}: expected keys that are not in hydra.sweeper.compare, since the search sets the "
+            "values of compared keys"
         )
     check_conditions(search, compare, PLACE)
     if apart := varying_sources(search):
         raise UserError(
-            f"{PLACE}: {apart[0]} varies in the search. A selection is confirmed with a fresh {SEED}, which varies all "
-            f"sources of randomness: vary {SEED} instead"
+            f"{PLACE}: {apart[0]}: expected one value. A selection is confirmed with a fresh {SEED}, which varies all "
+            f"sources of randomness; vary {SEED} instead."
         )
     if not tuned_keys_of(search, compare):
         raise UserError(
-            f"{PLACE}: the sweep tries one setting in each cell, so there is nothing to select and confirm; allowed is "
-            "a search, such as optim.lr=1e-3,1e-2"
+            f"{PLACE}: expected a search, such as optim.lr=1e-3,1e-2. With one configuration per cell, there is "
+            "nothing to select."
         )
     seeds = search_seeds(search)
     if select == EACH and confirmation.seeds is not None and len(confirmation.seeds) != len(seeds):
         raise UserError(
-            f"{PLACE}: seed={list(confirmation.seeds)}: expected {len(seeds)}, as many as the search has. {_ways_out()}"
+            f"{PLACE}: seed={list(confirmation.seeds)}: expected {len(seeds)} seeds, as the search has. {_ways_out()}"
         )
     _check_recorded(directory, seeds, confirmation, select)
     likely = likely_jobs(search, confirmation, make_jobs, compare, select)
@@ -181,11 +181,11 @@ def check(
     _refuse_seeds_of(search, likely)
     distinct([*search, *likely], directory)
     cells = cells_of(search, compare)
-    log.info("%s: then %d jobs retrain what is selected for %d cells", PLACE, count, len(cells))
+    log.info("%s: after the search, %d jobs retrain the selections of %d cells", PLACE, count, len(cells))
 
 
 def recorded_pairs(choices: Choices) -> dict[int, int]:
-    """Return the confirming seed of each search seed on record."""
+    """Return the recorded confirming seed of each search seed."""
     return {
         int(seed): fresh
         for of_cell in choices.values()
@@ -196,16 +196,16 @@ def recorded_pairs(choices: Choices) -> dict[int, int]:
 
 
 def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirmation, select: str) -> None:
-    """Check that no seed has another part in an earlier command.
+    """Check that no seed has another role in an earlier command.
 
     Raises:
-        UserError: One has.
+        UserError: A search seed confirms a selection, or a confirming seed confirms that of another search seed.
     """
     choices = recorded_choices(directory)
     confirming = {fresh for of_cell in choices.values() for of in of_cell.values() for fresh in of.confirmed}
     for seed in seeds:
         if seed in confirming:
-            raise UserError(f"seed={seed}: it confirms a selection in {directory}. Expected other search seeds.")
+            raise UserError(f"seed={seed}: expected another search seed. This one confirms a selection in {directory}.")
     if select == ONCE:
         return
     pairs = recorded_pairs(choices)
@@ -213,14 +213,14 @@ def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirm
     for text, (fresh,) in confirmation.seeds_for(seeds, select, pairs).items():
         if (other := of_fresh.get(fresh, int(text))) != int(text):
             raise UserError(
-                f"{PLACE}: seed={fresh} confirms the selection of seed {other} in {directory}. Expected other seeds."
+                f"{PLACE}: seed={fresh}: expected another seed. It confirms that of seed {other} in {directory}."
             )
 
 
 def likely_jobs(
     search: Sequence[Job], confirmation: Confirmation, make_jobs: MakeJobs, compare: Sequence[str], select: str
 ) -> list[Job]:
-    """Return one job for each confirmation to come, of a candidate that may be selected; see `check`."""
+    """Return a stand-in for each confirming job: before the selection, the first candidate of the cell."""
     cells = cells_of(search, compare).values()
     fresh = [seed for of in confirmation.seeds_for(search_seeds(search), select).values() for seed in of]
     return make_jobs([confirmation.retraining(of_cell[0], seed) for of_cell in cells for seed in fresh])
@@ -240,4 +240,4 @@ def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:
         for source, seed in configuration.seeds(job.config).items():
             if (source, seed) in used:
                 key = SEED if (job.config.get("seeds") or {}).get(source) is None else f"seeds.{source}"
-                raise UserError(f"{PLACE}: {key}={seed} is one of the search's. Expected other seeds. {_ways_out()}")
+                raise UserError(f"{PLACE}: {key}={seed}: expected a seed that the search does not use. {_ways_out()}")

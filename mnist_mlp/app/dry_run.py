@@ -1,4 +1,4 @@
-"""Output of a dry run: the jobs so far, and an outline of the sweep with all its phases."""
+"""Output of a dry run: the current jobs, and an outline of all phases of the sweep."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ SHOWN_SEEDS = 6
 
 
 def describe(request: Request, state: State, todo: Sequence[Job]) -> Iterator[str]:
-    """Return the lines of a dry run.
+    """Yield the lines of a dry run.
 
     Args:
-        request: What the command asks.
-        state: How far the sweep is.
+        request: Request of the command.
+        state: Current state of the sweep.
         todo: Jobs that would be launched now.
     """
     undone = {*todo}
@@ -57,7 +57,7 @@ def _outline(request: Request, state: State, undone: set[Job], confirming: int) 
         )
         streams = pd.Series([(*configuration.seeds(job.config).values(),) for job in request.search])
         is_each = request.select == EACH and len(sources.apart(streams)) < 2
-        how = "each seed selects for itself" if is_each else "a cell selects once, by the mean over seeds"
+        how = "one selection per seed" if is_each else "one selection per cell, by the mean over seeds"
         yield "tuned", f"{', '.join(request.tuned)}: {each}; {how}"
         if others := [key for key in request.tuned if not key.startswith("optim.")]:
             yield "", f"to compare {others[0]} instead: '{COMPARE}=[{','.join([*request.compare, others[0]])}]'"
@@ -79,8 +79,8 @@ def _outline(request: Request, state: State, undone: set[Job], confirming: int) 
         further = len(replicates.all) - len(replicates.initial)
         yield (
             SEQUENTIAL,
-            f"up to {further} further replicates, {request.sequential.batch} at a time, each of {jobs_each} jobs or, "
-            "once cells are worse than the best, fewer",
+            f"up to {further} additional replicates, {request.sequential.batch} at a time, each of {jobs_each} jobs, "
+            "or fewer once cells have been dropped",
         )
 
 
@@ -100,8 +100,8 @@ def _time(done: Sequence[Job], todo: Sequence[Job]) -> str:
     if finished:
         per_step = seconds / steps if steps else 0.0
         total = sum(job.steps for job in todo) * per_step or seconds / len(finished) * len(todo)
-        return f"{len(todo)} to do; about {total:.0f} s of one worker, by {len(done)} finished runs"
+        return f"{len(todo)} to do; about {total:.0f} s on one worker, estimated from {len(done)} finished runs"
     of_steps = [job.steps * job.step_seconds for job in todo if job.step_seconds is not None]
     if len(of_steps) < len(todo) or not todo:
         return f"{len(todo)} to do; no finished run to estimate the time from"
-    return f"{len(todo)} to do; at least {sum(of_steps):.0f} s of one worker, for training steps only"
+    return f"{len(todo)} to do; at least {sum(of_steps):.0f} s on one worker, for training steps only"

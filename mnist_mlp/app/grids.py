@@ -1,6 +1,6 @@
 """Jobs of a sweep from its overrides: products of values, grids of single optimizers, trials of a search.
 
-`hydra.sweeper.grids` has values that multiply the jobs of one optimizer alone, or ranges that are searched for it.
+`hydra.sweeper.grids` lists values that are tried, or ranges that are searched, only with one optimizer.
 """
 
 import json
@@ -27,11 +27,11 @@ from mnist_mlp.base.schema import Role
 log = logging.getLogger(__name__)
 
 PLACE = "hydra.sweeper.grids"
-GROUP = "optim"  # whose options have grids
+GROUP = "optim"  # group whose options have grids
 MOST_JOBS = 1_000_000
 EXAMPLE = f"{PLACE}={{sgd:{{optim.lr:[0.1,1]}}}}"
 
-Grid = Mapping[str, Sequence[Any] | Dimension]  # dotted key to the values to try, or to what is searched
+Grid = Mapping[str, Sequence[Any] | Dimension]  # values to try or a range to search, by dotted key
 
 
 def expand(
@@ -43,22 +43,22 @@ def expand(
     trials: Any = None,
     compare: Sequence[str] = schema.COMPARED,
 ) -> list[list[str]]:
-    """Multiply each combination by the trials of a search, and by the grid of its optimizer, where that has one.
+    """Multiply each combination of overrides by the trials of a search and the grid of its optimizer.
 
     Args:
-        combinations: overrides of each job so far.
-        tree: an optimizer, to a key of the configuration, to a value or a list of values, in plain containers; or None.
-        default: the optimizer of a combination that chooses none.
-        options: all optimizers that there are.
-        searched: by every optimizer; key, as given (`+optim.lr`), to range.
-        trials: how many, where anything is searched.
-        compare: Compared keys, which are not searched.
+        combinations: Overrides of each job so far.
+        tree: `hydra.sweeper.grids` in plain containers: `{OPTIM: {KEY: VALUE or [VALUE, …]}}`, or None.
+        default: Optimizer of combinations that do not set one.
+        options: All optimizers.
+        searched: Ranges to search with all optimizers, by key as given (such as `+optim.lr`).
+        trials: Number of trials; None if nothing is searched.
+        compare: Compared keys, which cannot be searched.
 
     Returns:
-        Overrides of each job: a combination's own, then one for each key that is searched or in the grid.
+        Overrides of each job, beginning with those of its combination.
 
     Raises:
-        ConfigError: it is no such tree, or a combination gives a key that its grid gives too.
+        ConfigError: The tree or the number of trials is invalid, or a key is in both a combination and its grid.
     """
     grids = read(tree, options, compare)
     for optimizer, grid in grids.items():
@@ -79,7 +79,7 @@ def expand(
 
 
 def check_counts(crossed: Iterable[Override]) -> None:
-    """Check that the values of overrides, crossed, make a number of jobs that can be planned.
+    """Check that the product of the values of overrides has at least one and at most `MOST_JOBS` jobs.
 
     Raises:
         ConfigError: An override has no value, or there are too many jobs.
@@ -101,7 +101,7 @@ def check_counts(crossed: Iterable[Override]) -> None:
 
 
 def _range_length(sweep: RangeSweep) -> int:
-    """Return the number of values of a range; 0 if it has no end or no step, too."""
+    """Return the number of values of a range; 0 for an infinite end or a step of 0."""
     assert sweep.start is not None
     assert sweep.stop is not None
     try:
@@ -111,7 +111,7 @@ def _range_length(sweep: RangeSweep) -> int:
 
 
 def options_of(loader: ConfigLoader, group: str) -> list[str]:
-    """Return the options of a group, those in its subdirectories included (`mine/fast`)."""
+    """Return the options of a group, including those in subdirectories (`mine/fast`)."""
     nested = (
         f"{name}/{option}"
         for name in loader.get_group_options(group, ObjectType.GROUP)
@@ -121,16 +121,16 @@ def options_of(loader: ConfigLoader, group: str) -> list[str]:
 
 
 def read(tree: Any, options: Collection[str], compare: Sequence[str] = schema.COMPARED) -> dict[str, Grid]:
-    """The grid of each optimizer, checked; arguments and errors as in `expand`."""
+    """Parse and check the grid of each optimizer; for arguments and errors, see `expand`."""
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
-        raise ConfigError(f"{PLACE}={tree}: allowed is a grid for each optimizer, as in {EXAMPLE}")
+        raise ConfigError(f"{PLACE}={tree}: expected a grid for each optimizer, as in {EXAMPLE}")
     for optimizer, grid in tree.items():
         if optimizer not in options:
             raise ConfigError(f"{PLACE}: {schema.unknown_key(str(optimizer), grid, sorted(options), 'optimizer')}")
         if not isinstance(grid, Mapping) or not grid:
-            raise ConfigError(f"{PLACE}.{optimizer}={grid}: allowed are keys with their values, as in {EXAMPLE}")
+            raise ConfigError(f"{PLACE}.{optimizer}={grid}: expected keys with values, as in {EXAMPLE}")
     return {
         optimizer: {key: _values(f"{PLACE}.{optimizer}", key, value, compare) for key, value in grid.items()}
         for optimizer, grid in tree.items()
@@ -138,36 +138,38 @@ def read(tree: Any, options: Collection[str], compare: Sequence[str] = schema.CO
 
 
 def _values(place: str, key: Any, value: Any, compare: Sequence[str]) -> list[Any] | Dimension:
-    """The values to try for a key, or the range to search."""
+    """Parse and check the values to try for a key, or the range to search."""
     _check_key(place, key, value)
     if isinstance(value, str) and re.match(r"(tag|int|interval)\(", value):
         try:
             given = OverridesParser.create().parse_override(f"{key}={value}")
         except HydraException as error:
             why = str(error).splitlines()[0]
-            raise ConfigError(f"{place}: {key}={value}: {why}; allowed is such as interval(0.1,1)") from error
+            raise ConfigError(f"{place}: {key}={value}: {why}. Expected a range such as interval(0.1,1)") from error
         if (found := dimension(given, f"{place}: ", compare)) is not None:
             return found
     values = value if isinstance(value, list) else [value]
     if not values or not all(map(_is_value, values)):
-        raise ConfigError(f"{place}: {key}={value}: allowed is a value, or a list of at least one")
+        raise ConfigError(f"{place}: {key}={value}: expected a value, or a list of at least one")
     canonical = [json.dumps(configuration.canonical(element)) for element in values]
     for number, element in enumerate(canonical):
         if element in canonical[:number]:
-            raise ConfigError(f"{place}: {key}={value}: {values[number]} is there twice")
+            raise ConfigError(
+                f"{place}: {key}={value}: expected different values, but {values[number]} is listed twice"
+            )
     return values
 
 
 def check_known(place: str, key: Any, value: Any) -> None:
-    """Refuse what is no dotted key of the configuration.
+    """Check that a text is a dotted key whose first part the schema knows.
 
     Args:
-        place: where it is given, for the message.
-        key: as given.
-        value: for the message.
+        place: Setting that contains the key, for the message.
+        key: Key as given.
+        value: Value of the key, for the message.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: The key is unknown.
     """
     if not re.fullmatch(r"\w+(\.\w+)*", str(key)) or str(key).partition(".")[0] not in schema.KEYS:
         raise ConfigError(f"{place}: {schema.unknown_key(str(key), value, schema.KEYS)}")
@@ -175,14 +177,14 @@ def check_known(place: str, key: Any, value: Any) -> None:
 
 def _check_key(place: str, key: Any, value: Any) -> None:
     if key == GROUP:
-        raise ConfigError(f"{place}: {key}={value}: allowed are an optimizer's settings, such as {key}.lr: [0.1,1]")
+        raise ConfigError(f"{place}: {key}={value}: expected settings of the optimizer, such as {key}.lr: [0.1,1]")
     check_known(place, key, value)
-    # Seeds are what cells are paired by, epochs and data what they are measured on: of one optimizer alone, they would
-    # leave its cells without any to be compared with. What changes no result would give the same job twice.
+    # Cells are paired by seed and compared under equal conditions, so these cannot differ for one optimizer only.
+    # Several values of an irrelevant key would give the same job twice.
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(
-            f"{place}: {key}={value}: allowed are settings to tune; {key} has to be the same for all optimizers, so "
-            f"give it outside of {PLACE}"
+            f"{place}: {key}={value}: expected a key to tune. {key} must be the same for all optimizers; set it "
+            f"outside of {PLACE}."
         )
 
 
@@ -193,11 +195,11 @@ def _is_value(value: Any) -> bool:
 
 
 def _settings(grid: Grid, trials: Any) -> Iterator[list[str]]:
-    """Return the overrides of each setting of a grid: the product of its values, and of the trials of what is searched.
+    """Yield the overrides of each configuration of a grid: the product of its values and the trials of its ranges.
 
     Args:
         grid: Grid of one optimizer; keys as given.
-        trials: Number of trials; anything if nothing is searched.
+        trials: Number of trials; unused if nothing is searched.
     """
     crossed, searched = [], {}
     for key, values in grid.items():
@@ -220,17 +222,17 @@ def _refuse_given_twice(combination: Sequence[str], optimizer: str, grid: Grid) 
     for given in combination:
         if (key := configuration.key_of(given)) in grid:
             raise ConfigError(
-                f"{PLACE}.{optimizer}: {key}={grid[key]}: the sweep gives it too, by {given}; allowed is one of the "
-                f"two (~{PLACE}.{optimizer} takes the grid out)"
+                f"{PLACE}.{optimizer}: {key}={grid[key]}: expected a key that the sweep does not set, not {given}. "
+                f"~{PLACE}.{optimizer} removes the grid."
             )
 
 
 def override(key: str, value: Any) -> str:
-    """The override that gives a key this very value: `optim.betas=[0.9,0.98]`, `model.activation=relu`.
+    """Return the override that sets a key to a value: `optim.betas=[0.9,0.98]`, `model.activation=relu`.
 
     Args:
-        key: dotted.
-        value: null, a boolean, a number, a text, or a list of such; an interpolation stays one.
+        key: Dotted key.
+        value: None, a boolean, a number, a string, or a list of these; an interpolation is kept.
     """
     return f"{key}={Transformer.str(_quoted(value))}"
 
@@ -242,7 +244,7 @@ def _quoted(value: Any) -> Any:
 
 
 def _is_bare(text: str) -> bool:
-    """Whether a text needs no quotes: a word, and none that Hydra reads as something else, such as `null`."""
+    """Return whether a text needs no quotes: it is a word that Hydra does not parse as another type, such as `null`."""
     return bool(re.fullmatch(r"[A-Za-z_]\w*", text, flags=re.ASCII)) and _value(f"text={text}") == text
 
 
@@ -252,6 +254,6 @@ def _value(given: str) -> Any:
 
 
 def _optimizer(combination: Sequence[str]) -> str | None:
-    """The optimizer that a combination chooses; None where it leaves the default."""
+    """Return the optimizer of a combination; None for the default."""
     chosen = [_value(given) for given in combination if configuration.key_of(given) == GROUP]
     return str(chosen[-1]) if chosen else None

@@ -1,4 +1,4 @@
-"""One job as Hydra has prepared it: training into its directory, with a record of its end."""
+"""Execution of one job that Hydra has prepared: training, logging, and the record of its end."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from mnist_mlp.sweeps.job_id import choices, config_hash
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
 from mnist_mlp.sweeps.lock import Held
 
-if TYPE_CHECKING:  # else what takes long to import is left until it is needed
+if TYPE_CHECKING:  # slow imports; functions import them on demand
     import torch
 
     from mnist_mlp.build.from_config import Parts
@@ -29,34 +29,34 @@ log = logging.getLogger(__name__)
 
 
 class JobFailed(UserError):
-    """A run raised; its traceback has been logged already."""
+    """A run that raised an exception; its traceback has been logged already."""
 
 
 def run_job(config: DictConfig) -> float | None:
-    """Run one job into Hydra's output directory, and write down how it ended.
+    """Run one job in Hydra's output directory, and record how it ended.
 
-    In a sweep a failure is recorded and the other jobs go on; alone, or under another sweeper than ours, it raises.
+    In a sweep by `hydra/sweeper=grid`, a failure is only recorded, so that the other jobs continue.
 
     Args:
-        config: the composed configuration.
+        config: Composed configuration.
 
     Returns:
-        What a sweeper that searches, such as Optuna's, maximizes (see `RunWriter.end`).
+        Objective that a sweeper such as Optuna's maximizes (see `RunWriter.end`).
 
     Raises:
-        JobFailed: it failed, and nobody else would notice.
+        JobFailed: The job failed, and is a single run or belongs to another sweeper.
     """
-    if config.dry_run:  # under another sweeper than ours, or without the callback, which end before
+    if config.dry_run:  # under another sweeper or without the callback; otherwise no job gets this far
         return None
     hydra, job = HydraConfig.get(), assignment(config)
-    # Again, as this may be another process than the one that took the command.
+    # `cli.call` did this too, but the job may run in another process.
     find_modules_in(hydra.runtime.cwd)
     leave_interrupts_to_the_parent()
-    given_in = Path(hydra.runtime.cwd)  # with hydra.job.chdir=true, a job is elsewhere by now
+    given_in = Path(hydra.runtime.cwd)  # hydra.job.chdir=true has changed the working directory
     sweep = given_in / hydra.sweep.dir
     stop = sweep / STOP_FILE
     in_sweep = hydra.mode == RunMode.MULTIRUN
-    logging.raiseExceptions = False  # a full disk would print a traceback for each line of the log
+    logging.raiseExceptions = False  # otherwise a full disk prints a traceback for each line of the log
     if in_sweep:
         _silence_console()
         if stop.exists():
@@ -70,7 +70,7 @@ def run_job(config: DictConfig) -> float | None:
     except Diverged as error:
         log.warning("diverged: %s", error)
         return writer.end(error)
-    except (Exception, SystemExit) as error:  # code of the user's may call sys.exit, which is no end of a sweep
+    except (Exception, SystemExit) as error:  # sys.exit in user-defined code must not end the sweep
         log.exception("failed")
         if in_sweep and config.fail_fast:
             stop.touch()
@@ -82,10 +82,10 @@ def run_job(config: DictConfig) -> float | None:
 
 
 def assignment(config: DictConfig) -> Assignment:
-    """What the job that Hydra has prepared is to do.
+    """Return the assignment of the job that Hydra has prepared.
 
     Args:
-        config: the composed configuration, without Hydra's part.
+        config: Composed configuration without the `hydra` node.
     """
     hydra = HydraConfig.get()
     plain, chosen = configuration.plain(config), choices(hydra)
@@ -99,19 +99,19 @@ def assignment(config: DictConfig) -> Assignment:
 
 
 def sweeps_by_grid(hydra: Any) -> bool:
-    """Return whether the sweep is by our sweeper, which reads the jobs' directories and needs no exception."""
+    """Return whether the sweeper is `grid`, which reads the status of jobs from their directories."""
     return bool(hydra.runtime.choices["hydra/sweeper"] == "grid")
 
 
 def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> None:
-    """Train what a plain configuration names, and write down every record.
+    """Train the run of a plain configuration, and write its records.
 
-    Where another sweep has taken over the directory (see `Held`), the process ends at once, and writes nothing more.
+    If another sweep has taken over the directory (see `Held`), the process exits immediately without writing.
 
     Raises:
-        mnist_mlp.base.record.Diverged: a loss was not finite.
+        mnist_mlp.base.record.Diverged: A loss was not finite.
     """
-    with importing():  # late, as it takes seconds that `--help` need not wait for
+    with importing():  # takes seconds, which `--help` should not
         import torch
 
         from mnist_mlp.build.from_config import build, find_device
@@ -125,13 +125,20 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
     records = _records(config, parts, device, writer)
     for record in shown(records, config["epochs"], steps, config["progress"]):
         if held and isinstance(record, Metrics) and held.by_another():
-            log.error("another sweep has taken over; this worker of a sweep that was killed ends")
+            log.error("another sweep uses the directory now; this worker of a killed sweep exits")
             os._exit(1)
         writer.write(record)
 
 
 def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", writer: RunWriter) -> Iterator[Record]:
-    """Train these parts, built on the CPU, on a device, in whichever way is the fastest; and describe it."""
+    """Describe the run in its `run.json`, and return its records, trained along the fastest path for the device.
+
+    Args:
+        config: Plain configuration.
+        parts: Parts of the run, built on the CPU.
+        device: Device to train on.
+        writer: Writer of the run.
+    """
     with importing():
         from mnist_mlp.build.from_config import build
         from mnist_mlp.build.stack_members import facts, run_of, train_alone
@@ -147,10 +154,8 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
         parts = build(config, device)
     step = path(parts.model, parts.optimizer)
     if step is StepPath.AUTOGRAD and device.type == "cpu":
-        log.info("trained by autograd: there is no faster path for this network or optimizer")
-    writer.describe(
-        **parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, products by {library()}"
-    )
+        log.info("trained by autograd: there are no fused kernels for this network or optimizer")
+    writer.describe(**parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, matmul by {library()}")
     return train(
         parts.model,
         parts.optimizer,
@@ -166,30 +171,30 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
 
 
 def _silence_console() -> None:
-    """Leave the console to the sweep's one line; everything is in the job's run.log."""
+    """Keep logs of jobs off the console, which shows the progress of the sweep; the job's run.log has them."""
     for handler in logging.getLogger().handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)
 
 
 class _ClosingHandler(logging.FileHandler):
-    """Appends to a file that is open while it writes only: one process may have hundreds."""
+    """File handler that closes its file after each record, since one process may log to hundreds of files."""
 
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
         if self.stream is not None:
             self.stream.close()
-            self.stream = None  # as logging does with `delay`
+            self.stream = None  # reopened by the next record, as with `delay`
 
 
 def log_file() -> Path | None:
-    """Return the file of the current job's log, as Hydra has set it up; None if nothing was written to one."""
+    """Return the log file that Hydra has set up for the current job; None if it does not exist."""
     files = (Path(handler.baseFilename) for handler in _file_handlers())
     return next((file for file in files if file.exists()), None)
 
 
 def log_of_job() -> logging.Logger:
-    """A logger into the files that Hydra has just set up for the current job, whatever is set up after."""
+    """Return a logger to the log files of the current job, which stays valid when Hydra sets up the next job."""
     own = logging.Logger("job", logging.INFO)
     for handler in _file_handlers():
         writer = _ClosingHandler(handler.baseFilename, delay=True, encoding=handler.encoding)

@@ -1,4 +1,4 @@
-"""Messages for what Hydra refuses, in this project's words: one line each."""
+"""One-line messages for configurations that Hydra rejects, in the form of this project's messages."""
 
 import os
 import re
@@ -25,37 +25,39 @@ SWEEPER_KEYS = tuple(
     for key in ("grids", "trials", "compare", "confirm", "select", "until_decided", "max_seeds", "batch", "margin")
 )
 PARAMS = "hydra.sweeper.params"
-CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # by options
+CHOSEN = (*schema.GROUPS, schema.EXPERIMENT, "hydra", "hydra/launcher", "hydra/sweeper")  # groups of options
 LIBRARIES = tuple(str(Path(module.__file__).parent) for module in (hydra, omegaconf, yaml) if module.__file__)
-HEADER = "expected settings at the top. A study in --config-dir begins with the line # @package _global_"
-TRACEBACK = " (HYDRA_FULL_ERROR=1 in the environment shows where)"
-LONGEST = 400  # characters of an explanation that is a library's own
+HEADER = "expected top-level keys. A study in --config-dir begins with the line # @package _global_"
+TRACEBACK = " (HYDRA_FULL_ERROR=1 in the environment shows the traceback)"
+LONGEST = 400  # characters of a message from a library
 
 
 def is_of_hydra(error: BaseException) -> bool:
-    """Return whether Hydra or OmegaConf raised an exception: they refuse some inputs by exceptions of Python's own."""
+    """Return whether Hydra, OmegaConf or YAML raised an exception; some inputs make them raise built-in exceptions."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     others = [file for file in files if not file.startswith(("<frozen ", f"{STANDARD_LIBRARY}{os.sep}"))]
     return bool(others) and others[-1].startswith(LIBRARIES)
 
 
 def check_groups(overrides: Iterable[str]) -> None:
-    """Check that overrides of groups choose options.
+    """Check that overrides of groups name options.
 
     Args:
-        overrides: Overrides of a command or a job; what Hydra cannot parse is left to Hydra.
+        overrides: Overrides of a command or a job; those that Hydra cannot parse are skipped.
 
     Raises:
-        ConfigError: One gives a group a number, a list, a file or nothing, or adds or removes it.
+        ConfigError: A group is set to a number, a list, a file or nothing, or is added or removed.
     """
     for given in overrides:
         group, value = configuration.key_of(given), given.partition("=")[2]
         if group.startswith(PARAMS):
-            raise ConfigError(f"{given}: expected values without {PARAMS}, as in seed=0,1, since only studies have it")
+            raise ConfigError(
+                f"{given}: expected values without {PARAMS}, as in seed=0,1. Only studies have such keys."
+            )
         if group not in CHOSEN:
             continue
-        if given[0] in "+~" and not value.startswith("{"):  # a mapping changes settings of the option
-            raise ConfigError(f"{given}: expected {group}=OPTION, as no group can be added or removed")
+        if given[0] in "+~" and not value.startswith("{"):  # a mapping adds settings to the option
+            raise ConfigError(f"{given}: expected {group}=OPTION. Groups cannot be added or removed.")
         try:
             parsed = OverridesParser.create().parse_override(given)
         except HydraException:
@@ -70,7 +72,7 @@ def check_groups(overrides: Iterable[str]) -> None:
 
 
 def _values(parsed: Override) -> list[Any]:
-    """Return the values of an override, as far as Hydra has parsed them."""
+    """Return the values of a parsed override; empty for a glob or an interval."""
     value = parsed.value()
     if isinstance(value, ChoiceSweep):
         return list(value.list)
@@ -78,7 +80,7 @@ def _values(parsed: Override) -> list[Any]:
 
 
 def explain(error: Exception) -> str:
-    """Return what was wrong with a configuration that Hydra or OmegaConf refused, in one line."""
+    """Return a one-line message for an exception of Hydra or OmegaConf."""
     return " ".join(_explanation(error).split())
 
 
@@ -86,39 +88,36 @@ def _explanation(error: Exception) -> str:
     text = str(error)
     if missing := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+?)_(launcher|sweeper)\.", text):
         extra, kind = missing.groups()
-        return f"hydra/{kind}: {extra} is not installed; pip install -e '.[{extra}]' brings it"
+        return f"hydra/{kind}: {extra} is not installed. Install it with pip install -e '.[{extra}]'"
     if "Only one of --run, --multirun, --cfg, --info" in text:
         return (
-            "--cfg and --info show a single run: leave out -m and give each key one value, as in "
-            "python run.py --cfg job init=he; dry_run=true lists the jobs of a sweep"
+            "--cfg, --info: expected a single run, without -m and with one value per key, as in "
+            "python run.py --cfg job init=he. dry_run=true lists the jobs of a sweep."
         )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, option = _group_and_option(error.missing_cfg_file)
         plugin = f"hydra-{option.partition('_')[0]}-{group.removeprefix('hydra/')}"
         if extra := extra_with(plugin):
-            return f"{group}={option}: it is not installed; pip install -e '.[{extra}]' brings it"
+            return f"{group}={option}: it is not installed. Install it with pip install -e '.[{extra}]'"
         hint = schema.nearest(option, error.options)
-        return f"{group}={option}: there is no such option{hint}; allowed are {', '.join(error.options)}"
+        return f"{group}={option}: unknown option.{hint} Known options: {', '.join(error.options)}"
     if wrong := re.match(r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'", text):
         key, value = wrong.groups()
         return f"{key}={value}: expected one value. A list is written in brackets, as in '{key}=[{value}]'"
     if wrong := re.match(r"Ambiguous value for argument '([^=]*)=(.*)'", text):
         key, value = wrong.groups()
         return (
-            f"{key}={value}: several values make a sweep, by -m. A list is written as {key}=[{value}], a text with a "
-            f"comma as {key}=\\'{value}\\'; --help, --cfg and --info take one value for each key"
+            f"{key}={value}: expected one value, or -m for a sweep. A list is written as {key}=[{value}], a string "
+            f"with a comma as {key}=\\'{value}\\'. --help, --cfg and --info accept one value per key."
         )
     if re.match(r"(mismatched|extraneous|no viable alternative at) input|token recognition error", text):
         subject = getattr(error, "override", None) or text.splitlines()[0]
         return (
-            f"{subject}: this is none of Hydra's overrides; a shell takes braces, brackets, parentheses "
-            "and blanks apart unless the whole argument is quoted, as 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
+            f"{subject}: expected an override in Hydra's syntax. Quote arguments with braces, brackets, parentheses "
+            "or spaces, as in 'hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}'"
         )
     if wrong := re.match(r"(?:Error parsing override '|LexerNoViableAltException: )(.*?)'?\n", text):
-        return (
-            f"{wrong.group(1)}: allowed is KEY=VALUE, without blanks around the =; an argument that has a blank in it "
-            "is quoted as a whole"
-        )
+        return f"{wrong.group(1)}: expected KEY=VALUE without spaces around the =. Quote arguments that contain spaces."
     if not isinstance(error, ConfigCompositionException):
         return _shortened(error)
     if wrong := re.match(r"Error merging override \+*([^=]+)=(.*)", text):
@@ -126,23 +125,23 @@ def _explanation(error: Exception) -> str:
         if setting := schema.find_setting(key):
             values = value[1:-1] if value.startswith("[") and setting.type != list[int] else ""
             hint = f". Several values to sweep over are written as {key}={values}" if values else ""
-            return f"{key}={value}: allowed is {schema.allowed(setting)}{hint}"
+            return f"{key}={value}: expected {schema.allowed(setting)}{hint}"
         if error.__cause__:
             why = str(error.__cause__).splitlines()[0]
-            why = why.replace("Cannot merge DictConfig with ListConfig", "allowed is {key:value}, and no list")
+            why = why.replace("Cannot merge DictConfig with ListConfig", "expected {key:value}, not a list")
             return f"{key}={value}: {why}"
     if wrong := re.match(r"Could not override '(hydra\.launcher\.[^']+)'", text):
         key = wrong.group(1)
-        return f"{key}: this launcher has no such key; python run.py --cfg hydra -p hydra.launcher lists what it has"
+        return f"{key}: unknown key of this launcher. python run.py --cfg hydra -p hydra.launcher lists the known keys."
     if wrong := re.match(r"Could not override '([^'@]+)'\.\nTo append to your config use \+[^=]*=(.*)", text):
         key, value = wrong.groups()
         return _unknown(key, value)
     if wrong := re.match(rf"In '({schema.EXPERIMENT}/\S+)': Could not override '\S+@{schema.EXPERIMENT}\.", text):
         return f"{wrong.group(1).replace('/', '=', 1)}: {HEADER}"
-    if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study, or an option of a group
+    if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study or an option of a group
         place, why, key = wrong.groups()
         if setting := schema.find_setting(key):
-            why = f"{key}: allowed is {schema.allowed(setting)}"
+            why = f"{key}: expected {schema.allowed(setting)}"
         elif key.partition(".")[0] == schema.EXPERIMENT:
             why = HEADER
         elif re.match("Key '.*' not in", why):
@@ -161,11 +160,11 @@ def _group_and_option(name: str) -> tuple[str, str]:
 
 
 def _shortened(error: Exception) -> str:
-    """Return a library's own explanation: the key or override that it is about, and its first line."""
+    """Return the message of a library: the key or override, and the first line."""
     lines = str(error).splitlines() or [type(error).__name__]
-    first = " ".join(lines) if isinstance(error, yaml.YAMLError) else lines[0]  # YAML's last line has the place
+    first = " ".join(lines) if isinstance(error, yaml.YAMLError) else lines[0]  # YAML's last line has the position
     if isinstance(error, InterpolationResolutionError) and isinstance(error.__cause__, KeyError):
-        first = str(error.__cause__.args[0])  # of a resolver, such as oc.env
+        first = str(error.__cause__.args[0])  # from a resolver such as oc.env
     about = getattr(error, "full_key", None) or getattr(error, "override", None) or _subject(error)
     cause = str(error.__cause__ or "").partition("\n")[0] if isinstance(error, HydraException) else ""
     parts = [about if about not in first else "", first, cause if cause not in first else ""]
@@ -174,7 +173,7 @@ def _shortened(error: Exception) -> str:
 
 
 def _subject(error: BaseException) -> str:
-    """Return the override, or else the file, that Hydra was at when it raised an exception; empty if at none."""
+    """Return the override or file that Hydra was processing when it raised an exception; empty if unknown."""
     variables = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
     for found in reversed([of_frame.get("override") for of_frame in variables]):
         if isinstance(found, Override):
@@ -187,11 +186,11 @@ def _unknown(key: str, value: str) -> str:
     if key.startswith("hydra."):
         given = key if value == MISSING else f"{key}={value}"
         hint = schema.nearest(key, SWEEPER_KEYS)
-        return f"{given}: there is no such key{hint}; python run.py --cfg hydra lists what Hydra has"
+        return f"{given}: unknown key.{hint} python run.py --cfg hydra lists the known keys."
     return schema.unknown_key(key, value, _beside(key))
 
 
 def _beside(key: str) -> Sequence[str]:
-    """The keys among which one belongs that does not exist: those of its mapping, if there is such a one."""
+    """Return the known keys to list for an unknown key: those of its group, or else the top-level keys."""
     head = key.partition(".")[0]
     return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, schema.EXPERIMENT]

@@ -1,4 +1,4 @@
-"""Check of every job of a sweep before any is trained."""
+"""Checks of all jobs of a sweep before any is trained."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,12 +14,21 @@ from mnist_mlp.sweeps.job_id import choices, config_hash, name_of
 from mnist_mlp.sweeps.jobs import Job, distinct
 from mnist_mlp.sweeps.progress import counted
 
-if TYPE_CHECKING:  # else what takes long to import is left until it is needed
+if TYPE_CHECKING:  # slow imports; functions import them on demand
     from mnist_mlp.build.kinds import KindCheck
 
 
 class Kind(NamedTuple):
-    """What jobs of one kind have in common; attributes except for `check` and `on_gpu` are those of `Job`."""
+    """Properties shared by all jobs of a kind (see `mnist_mlp.base.configuration.kind`).
+
+    Attributes:
+        check: Check of additional configurations of this kind.
+        on_gpu: Whether the jobs run on a CUDA device.
+        code: See `Job`.
+        test_images: See `Job`.
+        steps: See `Job`.
+        step_seconds: See `Job`.
+    """
 
     check: "KindCheck"
     on_gpu: bool
@@ -38,20 +47,20 @@ def plan(
     timed: bool = False,
     kinds: "dict[str, Kind] | None" = None,
 ) -> list[Job]:
-    """Check and return the jobs of a sweep; configurations that cannot give different results are one job.
+    """Check and return the jobs of a sweep; configurations that cannot differ in their results become one job.
 
-    The first job of each kind is tried as a whole, others by their numbers (see `mnist_mlp.build.kinds`).
+    The first job of each kind is built and tried as a whole, the others by their numbers (see `mnist_mlp.build.kinds`).
 
     Args:
         directory: Sweep directory.
         configs: Overrides and composed configuration of each job.
         count: Number of jobs; None if unknown.
-        progress: Whether to show how many jobs have been checked.
-        timed: Whether to measure how long a training step of each kind takes on the CPU.
-        kinds: Kinds that have been checked by other calls, to which those of this call are added; None for none.
+        progress: Whether to show the number of checked jobs.
+        timed: Whether to measure the time of a training step of each kind on the CPU.
+        kinds: Cache of checked kinds, shared by several calls; None for no sharing.
 
     Raises:
-        UserError: A job could not work, or two would write into one directory.
+        UserError: A job is invalid, or two jobs have the same directory.
     """
     with importing():
         from mnist_mlp.build import from_config

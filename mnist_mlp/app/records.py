@@ -1,6 +1,6 @@
 """Records of a sweep, written before jobs are launched: `sweep.json`, `choices.json`, `looks.json`.
 
-What is there already is never cut back: other cells and jobs, and interim analyses that came later.
+Recorded content is never removed: other cells and jobs, and later interim analyses.
 """
 
 from pathlib import Path
@@ -24,10 +24,10 @@ from mnist_mlp.base.sweep_file import (
 
 
 def check(request: Request) -> None:
-    """Check that what the directory has on record agrees with the request.
+    """Check that the records in the sweep directory agree with the request.
 
     Raises:
-        UserError: It does not, or a record is damaged.
+        UserError: They disagree, or a record is damaged.
     """
     directory, recorded = request.directory, _recorded(request.directory)
     if recorded:
@@ -43,21 +43,21 @@ def check(request: Request) -> None:
     phases = recorded.phases if recorded else {}
     if not request.confirmation and (CONFIRM in phases or (directory / CHOICES_FILE).exists()):
         raise UserError(
-            f"{directory} holds a search that is to be confirmed; allowed is {confirm.PLACE} again, or another "
-            "hydra.sweep.dir=DIR"
+            f"{directory} holds a search with confirmation. Expected {confirm.PLACE} again, or another "
+            "hydra.sweep.dir=DIR."
         )
     if not request.sequential and (SEQUENTIAL in phases or (directory / LOOKS_FILE).exists()):
         raise UserError(
-            f"{directory} holds a sweep that added seeds until it was decided; allowed is {sequential.PLACE}=true "
-            "again, or another hydra.sweep.dir=DIR"
+            f"{directory} holds a sweep with interim analyses. Expected {sequential.PLACE}=true again, or another "
+            "hydra.sweep.dir=DIR."
         )
 
 
 def check_selection(request: Request, state: State) -> None:
-    """Check that earlier interim analyses, if there are any, were of the configurations that are selected now.
+    """Check that recorded interim analyses, if there are any, used the configurations that are selected now.
 
     Raises:
-        UserError: They were of others.
+        UserError: The analyses used other configurations.
     """
     if request.sequential and state.phases.get(CONFIRM):
         sequential.check_same_jobs(request.directory, state.phases[CONFIRM])
@@ -78,11 +78,11 @@ def _recorded(directory: Path) -> SweepRecord | None:
 
 
 def _damaged(directory: Path, error: Unreadable) -> UserError:
-    return UserError(f"{directory}: {error}. Remove it: the same command writes it again.")
+    return UserError(f"{directory}: {error}. Remove the file: the same command writes it again.")
 
 
 def jobs_of(directory: Path, command: str) -> list[Path]:
-    """Return the directories of the jobs that a command asked for; of none if it is not on record.
+    """Return the directories of the jobs that a command requested; empty if the command is not recorded.
 
     Raises:
         UserError: The record is damaged.
@@ -93,11 +93,11 @@ def jobs_of(directory: Path, command: str) -> list[Path]:
 
 
 def write(request: Request, state: State, command: str) -> None:
-    """Write down what was asked, selected and analyzed so far.
+    """Record the request, the selections and the interim analyses so far.
 
     Args:
-        request: What the command asks.
-        state: How far the sweep is.
+        request: Request of the command.
+        state: Current state of the sweep.
         command: Command line.
     """
     directory = request.directory
@@ -112,7 +112,7 @@ def write(request: Request, state: State, command: str) -> None:
     )
     try:
         write_sweep(directory, asked)
-    except Unreadable as error:  # damaged since it was checked
+    except Unreadable as error:  # damaged since the check
         raise _damaged(directory, error) from error
     if state.choices is not None:
         write_choices(directory, state.choices)
@@ -121,6 +121,6 @@ def write(request: Request, state: State, command: str) -> None:
 
 
 def _has(directory: Path, looks: Looks) -> bool:
-    """Return whether these interim analyses are on record already, and maybe later ones."""
+    """Return whether these interim analyses are recorded already, possibly with later ones."""
     last = sequential.last_looks(directory)
     return last is not None and list(last.looks[: len(looks.looks)]) == list(looks.looks)

@@ -1,4 +1,4 @@
-"""Registration with Hydra before it composes: schema, studies, and the resolvers that `conf/` uses."""
+"""Registration of the schema, the studies, and the resolvers of `conf/` with Hydra."""
 
 import warnings
 from collections.abc import Mapping
@@ -15,26 +15,26 @@ from mnist_mlp.app.cli import usage
 from mnist_mlp.base import schema
 from mnist_mlp.sweeps.job_id import job_name
 
-MESSAGE_LENGTH = 300  # characters of a library's explanation
+MESSAGE_LENGTH = 300  # characters of a message from a library
 
-# Our launcher files have the names of the plugins' schemas, so that `hydra/launcher=ray` means ours; Hydra 1.3 matches
-# the two, as it should, and warns that 1.4 will want it spelt out.
+# Our launcher files have the names of the plugins' schemas, so that `hydra/launcher=ray` selects ours. Hydra 1.3
+# matches the two automatically, as intended here, and warns that Hydra 1.4 requires an explicit entry.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 
 def register(experiments: Path) -> dict[str, str]:
-    """Give Hydra the schema, the studies, and the resolvers that `conf/` uses.
+    """Register the schema, the studies, and the resolvers of `conf/` with Hydra.
 
     Args:
         experiments: Directory of the studies, one YAML file each.
 
     Returns:
-        The studies that cannot be read, each with the reason; Hydra does not know of these.
+        Names of the studies that cannot be read, each with the reason; these are not registered.
     """
     store = ConfigStore.instance()
     typed = OmegaConf.structured(schema.Config)
     for group in schema.GROUPS:
-        OmegaConf.set_struct(typed[group], False)  # open for the arguments of the group's own target
+        OmegaConf.set_struct(typed[group], False)  # accepts the arguments of the target
     store.store(name="schema", node=typed)
     broken = {}
     for path in sorted(experiments.glob("*.yaml")):
@@ -58,7 +58,7 @@ def _mapping(path: Path) -> DictConfig:
     """Read a study.
 
     Raises:
-        TypeError: It is no mapping of keys to values, or no sweep.
+        TypeError: The content is not a mapping of keys to values, or not a sweep.
     """
     content = OmegaConf.load(path)
     if not isinstance(content, DictConfig) or not isinstance(content.get("hydra") or {}, Mapping):
@@ -70,11 +70,11 @@ def _mapping(path: Path) -> DictConfig:
 
 
 def sweep_dir(dated: str, _root_: DictConfig) -> str:
-    """Where a sweep writes: a study in a directory of its name, so that it resumes by itself; others by date."""
+    """Return the default sweep directory: by name for a study, so that repeating it resumes it; otherwise by date."""
     study = _root_.hydra.runtime.choices.get(schema.EXPERIMENT)
     return f"multirun/{study or dated}"
 
 
 def launch_size(_root_: DictConfig) -> int | None:
-    """How many jobs the launcher may have at a time: submitit's local one would start every one of them at once."""
+    """Return the default number of jobs per launch: one per core for `submitit_local`, which starts all at once."""
     return cpu_count() if _root_.hydra.runtime.choices["hydra/launcher"] == "submitit_local" else None

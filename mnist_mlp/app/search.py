@@ -1,8 +1,8 @@
-"""Search by trials: quasi-random configurations at the same places of every cell's own ranges.
+"""Quasi-random search: the trials lie at the same points of the unit cube in each cell.
 
-What is searched is written in Hydra's grammar: `interval(1e-4,1)`, on a logarithmic scale as
-`tag(log,interval(1e-4,1))`, whole numbers as `int(interval(16,256))`, and `tag(search,choice(relu,tanh))` for one of
-several values. Everything else that has several values is crossed.
+Ranges are written in Hydra's grammar: `interval(1e-4,1)`, `tag(log,interval(1e-4,1))` on a logarithmic scale,
+`int(interval(16,256))` for whole numbers, and `tag(search,choice(relu,tanh))` for one of several values. Other keys
+with several values are crossed.
 """
 
 import math
@@ -18,20 +18,27 @@ from mnist_mlp.base.schema import Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags
-PLACES = 3200  # places of an interval that have values of their own: a thousand trials are as far apart in bases 2 to 5
-LEAST_DIGITS = 4  # of a value on a logarithmic scale
+PLACES = 3200  # distinct values of an interval, enough to keep 1,000 Halton points in bases 2 to 5 apart
+LEAST_DIGITS = 4  # minimum significant digits on a logarithmic scale
 
 
 class Dimension(Protocol):
-    """The range of one key."""
+    """Range of a searched key."""
 
     def at(self, place: float) -> Any:
-        """The value at a place in [0, 1)."""
+        """Return the value at a place in [0, 1)."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers from `low` to `high`, evenly spread, or evenly on a logarithmic scale; all, or whole ones alone."""
+    """Interval of numbers.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        log: Whether values are uniform on a logarithmic scale.
+        whole: Whether values are whole numbers.
+    """
 
     low: float
     high: float
@@ -39,8 +46,8 @@ class Interval:
     whole: bool
 
     def at(self, place: float) -> float | int:
-        """The value at a place in [0, 1)."""
-        high = self.high + self.whole  # the last number is as wide as any other
+        """Return the value at a place in [0, 1)."""
+        high = self.high + self.whole  # so that the last whole number is as likely as the others
         if self.log:
             value = math.exp(math.log(self.low) + place * (math.log(high) - math.log(self.low)))
         else:
@@ -50,7 +57,7 @@ class Interval:
         return min(self.high, max(self.low, self._rounded(value)))
 
     def _rounded(self, value: float) -> float:
-        """Return a value with as few digits as keep `PLACES` places apart: the overrides of every job have it."""
+        """Round a value to the fewest digits that keep `PLACES` places distinct, for readable overrides."""
         if self.log:
             spacing = (math.log(self.high) - math.log(self.low)) / PLACES  # relative
             return float(f"{value:.{max(LEAST_DIGITS, 1 + math.ceil(-math.log10(spacing)))}g}")
@@ -59,85 +66,88 @@ class Interval:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, each as likely."""
+    """Choice among equally likely values."""
 
     values: Sequence[Any]
 
     def at(self, place: float) -> Any:
-        """The value at a place in [0, 1)."""
+        """Return the value at a place in [0, 1)."""
         return self.values[math.floor(place * len(self.values))]
 
 
 def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.COMPARED) -> Dimension | None:
-    """What an override searches; None for one that gives a value, or values to be crossed.
+    """Return the range that an override searches; None if it gives a value, or values to cross.
 
     Args:
-        given: as parsed.
-        place: where it stands, for messages, if it is not the command line.
-        compare: Compared keys, which are not tuned.
+        given: Parsed override.
+        place: Setting that contains the override, for messages; empty for the command line.
+        compare: Compared keys, which cannot be searched.
 
     Raises:
-        ConfigError: its range is none, or its key is no setting to tune.
+        ConfigError: The range is invalid, or the key cannot be tuned.
     """
     sweep = given.value() if given.is_sweep_override() else None
     if not isinstance(sweep, IntervalSweep) and not (isinstance(sweep, ChoiceSweep) and sweep.tags):
         return None
     key, text = configuration.key_of(given.get_key_element()), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
-        raise ConfigError(f"{text}: allowed are settings to tune; {key} has to be the same for all cells")
+        raise ConfigError(f"{text}: expected a key to tune. {key} must be the same for all cells.")
     if key in compare:
-        raise ConfigError(f"{text}: allowed are settings to tune; {key} makes the cells that are compared")
+        raise ConfigError(f"{text}: expected a key to tune. {key} is compared.")
     if unknown := sweep.tags - {LOG, SEARCH}:
-        raise ConfigError(f"{text}: there is no such tag as {', '.join(sorted(unknown))}; allowed are {LOG}, {SEARCH}")
+        raise ConfigError(f"{text}: unknown tag {', '.join(sorted(unknown))}. Known tags: {LOG}, {SEARCH}")
     if isinstance(sweep, ChoiceSweep) and LOG in sweep.tags:
-        raise ConfigError(f"{text}: allowed on a logarithmic scale is an interval")
+        raise ConfigError(f"{text}: expected an interval with the tag log")
     if isinstance(sweep, ChoiceSweep):
         return Choice(tuple(sweep.list))
     low, high, log = sweep.start, sweep.end, LOG in sweep.tags
     if low is None or high is None or not (low < high and _is_finite(low, high)):
-        raise ConfigError(f"{text}: allowed is interval(LOW,HIGH) with LOW below HIGH")
+        raise ConfigError(f"{text}: expected interval(LOW,HIGH) with LOW below HIGH")
     if log and low <= 0:
-        raise ConfigError(f"{text}: allowed on a logarithmic scale are numbers greater than 0")
+        raise ConfigError(f"{text}: expected numbers greater than 0 with the tag log")
     return Interval(low, high, log, whole=isinstance(low, int) and isinstance(high, int))
 
 
 def _is_finite(low: float, high: float) -> bool:
     try:
         return math.isfinite(low) and math.isfinite(high) and math.isfinite(float(high) - float(low))
-    except OverflowError:  # of whole numbers
+    except OverflowError:  # a whole number beyond the range of a float
         return False
 
 
 def check_trials(trials: Any, searched: bool) -> None:
-    """Refuse a number of trials that is none, or is missing, or has nothing to search.
+    """Check `hydra.sweeper.trials`.
+
+    Args:
+        trials: Value of the setting.
+        searched: Whether any key is searched.
 
     Raises:
-        ConfigError: as said.
+        ConfigError: The number is invalid, is missing although a key is searched, or is given without a search.
     """
     if trials is None:
         if searched:
-            raise ConfigError(f"an interval is searched by trials: allowed is {TRIALS}=N, a whole number, at least 1")
+            raise ConfigError(f"{TRIALS}=null: expected a whole number, at least 1, since an interval is searched")
         return
     if not isinstance(trials, int) or isinstance(trials, bool) or trials < 1:
-        raise ConfigError(f"{TRIALS}={trials}: allowed is null or a whole number, at least 1")
+        raise ConfigError(f"{TRIALS}={trials}: expected null or a whole number, at least 1")
     if not searched:
         raise ConfigError(
-            f"{TRIALS}={trials}: there is nothing to search; allowed with it is an interval, as in "
-            "'optim.lr=tag(log,interval(1e-4,1))'"
+            f"{TRIALS}={trials}: expected an interval to search, as in 'optim.lr=tag(log,interval(1e-4,1))'"
         )
 
 
 def places(keys: Collection[str], trials: int) -> list[Mapping[str, float]]:
-    """Return where each trial lies in the unit cube of the keys: scrambled points of Halton's, the same every time.
+    """Return the points of the trials in the unit cube of the keys: a scrambled Halton sequence with a fixed seed.
 
-    More trials begin with the same ones (Owen 2017, "A randomized Halton algorithm in R"). Dimensions are numbered by
-    the keys, the learning rate first and then by name, so a further key that comes later moves nothing.
+    A larger number of trials extends the sequence (Owen 2017, "A randomized Halton algorithm in R"). Dimensions are
+    ordered by key, the learning rate first and then by name, so an additional key at the end moves no point.
 
     Args:
-        keys: Keys that one cell searches, at least one.
+        keys: Keys that a cell searches, at least one.
         trials: Number of trials, at least 1.
     """
-    from scipy.stats import qmc  # here, as it takes a second, which every other command is spared
+    from scipy.stats import qmc  # takes a second to import, which other commands should not
 
     in_order = schema.tuning_order(keys)
     points = qmc.Halton(len(in_order), scramble=True, rng=0).random(trials)

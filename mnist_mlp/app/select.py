@@ -1,4 +1,4 @@
-"""Selection of configurations by the results of a search, and the jobs that confirm the selections."""
+"""Selection of configurations by the results of a search, and the jobs that confirm them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,8 +19,8 @@ class Confirmed(NamedTuple):
 
     Attributes:
         choices: Content of `choices.json`.
-        scored: Jobs that confirm, by cell and seed of the replicate: the search seed, or with `once` the own seed.
-        jobs: The same jobs in order.
+        scored: Confirming jobs by cell and seed of the replicate: the search seed or, with `ONCE`, the confirming seed.
+        jobs: The same jobs in order, without duplicates.
     """
 
     choices: Choices
@@ -40,15 +40,15 @@ def select(
 ) -> Confirmed:
     """Select configurations, and make the jobs that confirm them.
 
-    Candidates that earlier commands evaluated take part. If the selected configuration is not in this search, this
-    search has nothing to confirm there.
+    Recorded candidates of earlier commands take part. If one of these is selected and not part of this search, no job
+    is made for it.
 
     Args:
         directory: Sweep directory.
         search: Jobs of the search, all of them finished.
-        confirming_seeds: See `Confirmation.seeds_for`.
-        confirmation: How selections are confirmed.
-        make_jobs: Makes checked jobs from overrides.
+        confirming_seeds: Confirming seeds of each selection (see `Confirmation.seeds_for`).
+        confirmation: Settings of the confirmation.
+        make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
         tuned: Tuned keys of the whole search.
         how: `EACH` or `ONCE`.
@@ -56,9 +56,9 @@ def select(
     with importing():
         from mnist_mlp.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selecting_groups
 
-    in_order = sorted(search, key=lambda job: str(job.directory))  # as the report reads them
+    in_order = sorted(search, key=lambda job: str(job.directory))  # the order of the report
     recorded = recorded_choices(directory)
-    keys = list(dict.fromkeys([*tuned, *_tuned_keys(recorded)]))  # an earlier command may have tuned others as well
+    keys = list(dict.fromkeys([*tuned, *_tuned_keys(recorded)]))  # an earlier command may have tuned other keys
     runs = table_with_results(in_order, compare)
     runs[[key for key in keys if key not in runs]] = None
     runs[CANDIDATE] = number_candidates(runs, keys)
@@ -95,19 +95,19 @@ def select(
 
 
 def _tuned_keys(choices: Choices) -> set[str]:
-    """Return the keys of all configurations."""
+    """Return the keys of all selected configurations."""
     return {key for of_cell in choices.values() for selection in of_cell.values() for key in selection.configuration}
 
 
 def _with_recorded(candidates: Sequence[Candidate], recorded: Selection | None, directory: Path, how: str) -> Selection:
-    """Select among the candidates of a search and those on record that still have a result, of the code of today.
+    """Select among the candidates of a search and recorded candidates that still have results of the current code.
 
     Args:
         candidates: Candidates of the search, the best first.
-        recorded: Selection on record.
+        recorded: Recorded selection, if there is one.
         directory: Sweep directory.
-        how: `EACH` or `ONCE`. With `ONCE`, means over other seeds do not compare, so the selection on record counts
-            as a whole if it was made among these jobs and others.
+        how: `EACH` or `ONCE`. With `ONCE`, means over different seeds are not comparable: the recorded selection is
+            kept as a whole if it was made among all jobs of this search and others.
     """
     from mnist_mlp.analysis.selection import preference
 
@@ -130,11 +130,11 @@ def _with_recorded(candidates: Sequence[Candidate], recorded: Selection | None, 
 
 
 def jobs_for(make_jobs: MakeJobs, overrides: Sequence[Sequence[str]]) -> list[Job]:
-    """Return the job of each of these overrides, in their order; no two may give the same job.
+    """Return the jobs with these overrides, in the same order.
 
     Args:
-        make_jobs: Makes checked jobs, in any order.
-        overrides: Overrides of each job.
+        make_jobs: Function that makes checked jobs, in any order.
+        overrides: Overrides of each job; no two may give the same job.
     """
     made = {job.overrides: job for job in make_jobs(overrides)} if overrides else {}
     return [made[tuple(one)] for one in overrides]

@@ -1,8 +1,7 @@
-"""Interim analyses: more seeds for all cells except those that are worse than the best, until it is decided.
+"""Interim analyses: additional seeds for all cells that are not worse than the best, until all is decided.
 
-With `hydra.sweeper.until_decided=true`, a sweep analyzes its results, adds seeds if these leave something undecided,
-and analyzes again, at significance levels that all analyses share (see `mnist_mlp.analysis.looks`, which also
-judges them).
+With `hydra.sweeper.until_decided=true`, a sweep analyzes its results, adds seeds to undecided cells, and repeats. The
+significance levels share the error rate among all analyses (see `mnist_mlp.analysis.looks`, which evaluates them).
 """
 
 import math
@@ -31,7 +30,7 @@ from mnist_mlp.base.startup import importing
 from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
 
-if TYPE_CHECKING:  # pandas is imported when it is needed: that takes a second
+if TYPE_CHECKING:  # importing pandas takes a second, so functions import it on demand
     import pandas as pd
 
 SWEEPER = "hydra.sweeper"
@@ -41,24 +40,22 @@ PERCENT = 100
 
 
 def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
-    """Read and check the sweeper's settings; None if the seeds are fixed.
+    """Parse and check the settings in `hydra.sweeper`; None if the number of seeds is fixed.
 
     Raises:
         ConfigError: A value is invalid.
     """
     is_asked, margin = sweeper["until_decided"], sweeper["margin"]
     if not isinstance(is_asked, bool):
-        raise ConfigError(f"{PLACE}={is_asked}: allowed are true, false")
+        raise ConfigError(f"{PLACE}={is_asked}: expected true or false")
     for key in ("max_seeds", "batch"):
         if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MOST_SEEDS:
-            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: allowed are whole numbers from 1 to {MOST_SEEDS:,}")
+            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: expected a whole number from 1 to {MOST_SEEDS:,}")
     if margin is not None:
         if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PERCENT:
-            raise ConfigError(
-                f"{SWEEPER}.margin={margin}: allowed are null and percentage points, greater than 0, as in 0.2"
-            )
+            raise ConfigError(f"{SWEEPER}.margin={margin}: expected null or percentage points in (0, 100), such as 0.2")
         if not is_asked:
-            raise ConfigError(f"{SWEEPER}.margin={margin}: seeds are as given; allowed with it is {PLACE}=true")
+            raise ConfigError(f"{SWEEPER}.margin={margin}: expected null, or {PLACE}=true in addition")
         margin /= PERCENT
     if not is_asked:
         return None
@@ -66,11 +63,11 @@ def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
 
 
 class Seeds(NamedTuple):
-    """Seeds of the replicates of each cell: search seeds, if each replicate selects for itself.
+    """Seeds of the replicates of each cell; search seeds, if each replicate selects for itself.
 
     Attributes:
-        initial: Seeds before any are added.
-        all: Initial seeds and those that may be added, in order: as many as the plan's maximum.
+        initial: Initial seeds.
+        all: Initial seeds, then those that may be added, up to the maximum of the plan.
     """
 
     initial: list[int]
@@ -78,13 +75,14 @@ class Seeds(NamedTuple):
 
 
 def seeds_of(search: Sequence[Job], confirmation: Confirmation | None, plan: SequentialPlan, select: str) -> Seeds:
-    """Return the seeds of a sequential sweep. Added seeds count on from the largest.
+    """Return the seeds of a sequential sweep.
 
-    They skip the seeds that confirm listed ones or, with `once`, those of the search.
+    Additional seeds continue from the largest initial seed. They skip seeds with another role: listed confirming seeds
+    or, with `ONCE`, seeds of the search.
 
     Args:
         search: Jobs of the command line.
-        confirmation: How their selections are confirmed; None if they are not.
+        confirmation: Settings of the confirmation; None if selections are not confirmed.
         plan: Plan of the interim analyses.
         select: `EACH` or `ONCE`.
     """
@@ -113,16 +111,16 @@ def check(
     Args:
         directory: Sweep directory.
         search: Jobs of the command line.
-        confirmation: How their selections are confirmed; None if they are not.
+        confirmation: Settings of the confirmation; None if selections are not confirmed.
         plan: Plan of the interim analyses.
         compare: Compared keys.
         select: `EACH` or `ONCE`.
 
     Returns:
-        What will happen, for the log.
+        Announcement for the log.
 
     Raises:
-        UserError: There is nothing to decide, or the directory has interim analyses of another plan.
+        UserError: The design is unsuitable, or the directory has interim analyses of another plan or other jobs.
     """
     check_conditions(search, compare, PLACE)
     cells = cells_of(search, compare)
@@ -136,26 +134,26 @@ def check(
     elif last and last.looks:
         _check_same_candidates(directory, search, select)
     return (
-        f"{PLACE}: then up to {plan.max_seeds - len(seeds.initial)} further seeds for each of {len(cells)} cells, "
-        f"{plan.batch} at a time, until it is decided"
+        f"{PLACE}: then up to {plan.max_seeds - len(seeds.initial)} additional seeds for each of {len(cells)} cells, "
+        f"{plan.batch} at a time, until all is decided"
     )
 
 
 def check_initial(
     directory: Path, cells: Mapping[str, Sequence[Job]], initial: Replicates, choices: Choices | None
 ) -> None:
-    """Check that every replicate of a search has an initial job, and was selected among the jobs of this search.
+    """Check that each replicate has an initial job, selected among exactly the jobs of this search.
 
-    Further replicates are searched with the candidates of this command, so earlier ones must have had the same.
+    Additional replicates search the candidates of this command, so the initial ones must have had the same candidates.
 
     Args:
         directory: Sweep directory.
         cells: Jobs of the search, by cell.
         initial: Scored jobs of the initial seeds.
-        choices: Selections, if each seed selects for itself.
+        choices: Selections, if each seed selects for itself; otherwise None.
 
     Raises:
-        UserError: One has not, as a wider command has evaluated other candidates.
+        UserError: An earlier, wider command has evaluated other candidates.
     """
     for cell, jobs in cells.items():
         is_same = cell in initial
@@ -170,12 +168,12 @@ def check_initial(
 
 
 class Added(NamedTuple):
-    """Further replicates of cells.
+    """Additional replicates of cells.
 
     Attributes:
-        jobs: Jobs that they need, as far as the results say.
-        scored: The scored jobs among these; None as long as a job that selects has no result.
-        choices: Selections that the jobs were made for; empty if nothing is selected.
+        jobs: Jobs of the replicates that are known so far.
+        scored: Scored jobs among these; None until all jobs that a selection depends on have a result.
+        choices: Selections of the replicates; empty if nothing is selected.
     """
 
     jobs: list[Job]
@@ -184,13 +182,13 @@ class Added(NamedTuple):
 
 
 class Analyses(NamedTuple):
-    """Interim analyses that the results allow, and the jobs that they call for.
+    """Interim analyses so far, and the jobs that they request.
 
     Attributes:
-        jobs: Jobs of added replicates, in order.
+        jobs: Jobs of additional replicates, in order.
         looks: Content of `looks.json`.
-        is_decided: Whether no cell gets more seeds after the last analysis.
-        choices: Selections of added replicates.
+        is_decided: Whether the last analysis left no cell active.
+        choices: Selections of additional replicates.
     """
 
     jobs: list[Job]
@@ -208,7 +206,7 @@ def analyze(
     add: Callable[[Mapping[str, Sequence[int]]], Added],
     have_results: Callable[[Sequence[Job]], bool],
 ) -> Analyses:
-    """Analyze the results of a sweep, from its first interim analysis as far as there are results.
+    """Carry out all interim analyses for which there are results, from the first one on.
 
     Args:
         directory: Sweep directory.
@@ -216,8 +214,8 @@ def analyze(
         seeds: Seeds of each cell.
         plan: Plan of the interim analyses.
         compare: Compared keys.
-        add: Makes further replicates, from the seeds that cells need.
-        have_results: Whether all of these jobs are finished.
+        add: Function that makes additional replicates, from the seeds that each cell lacks.
+        have_results: Predicate for whether all given jobs are finished.
     """
     with importing():
         import pandas as pd
@@ -228,7 +226,7 @@ def analyze(
     cells = {cell: dict(of_cell) for cell, of_cell in initial.items()}
     added, used = list[Job](), _jobs_of(initial)
     choices: Choices = {}
-    images = used[0].test_images or None  # the same ones for all jobs (see `check_conditions`)
+    images = used[0].test_images or None  # equal for all jobs (see `check_conditions`)
     looks, results = list[Look](), list[pd.DataFrame]()
     pairs, active = None, list(cells)
     for size, level in schedule(plan, len(seeds.initial), len(cells)):
@@ -260,7 +258,7 @@ def _jobs_of(replicates: Replicates) -> list[Job]:
 
 
 def _table_of(replicates: Replicates, compare: Sequence[str]) -> "pd.DataFrame":
-    """Return the table of finished jobs, each with the seed of its replicate."""
+    """Return the table of finished jobs, with the seeds of their replicates."""
     from mnist_mlp.analysis.roles import REPLICATE
 
     runs = table_with_results(_jobs_of(replicates), compare)
@@ -269,7 +267,7 @@ def _table_of(replicates: Replicates, compare: Sequence[str]) -> "pd.DataFrame":
 
 
 def merge_choices(first: Choices, second: Choices) -> Choices:
-    """Return all selections of both; a selection that is in both is confirmed by the jobs of both."""
+    """Return the union of selections; those in both are taken from the second, with the confirming jobs of both."""
     merged = {cell: dict(of_cell) for cell, of_cell in first.items()}
     for cell, of_cell in second.items():
         for seed, selection in of_cell.items():
@@ -283,14 +281,15 @@ def described(look: Look, max_seeds: int, is_decided: bool) -> str:
     """Describe an interim analysis for the log."""
     left = "; ".join(f"{cell}: {verdict}" for cell, verdict in look.left.items())
     found = (
-        f"look at {len(look.seeds)} seeds (p below {look.level:.2g}): {look.best} leads{f' ({left})' if left else ''}"
+        f"interim analysis with {len(look.seeds)} seeds (p below {look.level:.2g}): "
+        f"{look.best} leads{f' ({left})' if left else ''}"
     )
     if is_decided:
         return f"{found}; all is decided"
     others = f"{len(look.cells) - len(look.left) - 1} not worse"
     if len(look.seeds) == max_seeds:
-        return f"{found}; {others}, at the most seeds"
-    return f"{found}; {others}: all of these get further seeds"
+        return f"{found}; {others}, at the maximum number of seeds"
+    return f"{found}; {others}: these get additional seeds"
 
 
 def _check_jobs(
@@ -299,27 +298,29 @@ def _check_jobs(
     from mnist_mlp.stats.pairs import MOST_CELLS
 
     if not 2 <= cells <= MOST_CELLS:
-        raise UserError(f"{PLACE}: cells={cells}; allowed are 2 to {MOST_CELLS}, each compared with each")
+        raise UserError(f"{PLACE}: cells={cells}: expected 2 to {MOST_CELLS}, since all pairs are compared")
     if tuned_keys_of(jobs, compare) and not confirmation:
         raise UserError(
-            f"{PLACE}: the sweep tries several settings in a cell, and the best may be the luckiest; allowed is "
-            f"one setting a cell, or a search that is confirmed, as with {EXAMPLE}"
+            f"{PLACE}: expected one configuration per cell, or a search that is confirmed, as with "
+            f"{EXAMPLE}. Otherwise the best of several configurations may only be the luckiest."
         )
     if apart := varying_sources(jobs):
-        raise UserError(f"{PLACE}: {apart[0]} varies: further seeds are of all sources; allowed is {SEED} alone")
+        raise UserError(
+            f"{PLACE}: {apart[0]}: expected one value. Additional seeds vary all sources of randomness; vary {SEED}."
+        )
     images = min(job.test_images for job in jobs)
     if plan.margin is not None and plan.margin * images < 1 - 1e-9:
         raise UserError(
-            f"{SWEEPER}.margin={plan.margin * PERCENT:g}: less than one of {images:,} test images; allowed are "
-            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points and more"
+            f"{SWEEPER}.margin={plan.margin * PERCENT:g}: less than one of {images:,} test images. Expected at least "
+            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points"
         )
 
 
 def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) -> None:
-    """Check that a search has the candidates that were selected from before the first interim analysis."""
+    """Check that a search has the candidates from which the recorded selections were made."""
     recorded = recorded_choices(directory)
     if not recorded:
-        return  # written again from the same results
+        return  # the file is missing or damaged, and will be restored from the same results
     seeds = {*map(str, search_seeds(search)), ALL_SEEDS}
     known = {
         job for of_cell in recorded.values() for seed, of in of_cell.items() if seed in seeds for job in of.searched
@@ -328,9 +329,9 @@ def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) 
     if different := sorted(ours - known) or (sorted(known - ours) if select == EACH else []):
         what = "new" if different[0] in ours else "missing"
         raise UserError(
-            f"{directory}: {len(different)} jobs of the search are {what}, such as {different[0]}; to change the "
-            "candidates after a look would leave the verdict to luck. Repeat the same search, or use another "
-            "hydra.sweep.dir=DIR."
+            f"{directory}: {len(different)} jobs of the search are {what}, such as {different[0]}. Candidates must not "
+            "change after an interim analysis, since that invalidates its error rate. Repeat the same search, or use "
+            "another hydra.sweep.dir=DIR."
         )
 
 
@@ -340,27 +341,27 @@ def _check_maximum(seeds: Seeds, plan: SequentialPlan) -> None:
     least = max(len(seeds.initial) + 1, FEWEST)
     if plan.max_seeds < least:
         raise UserError(
-            f"{SWEEPER}.max_seeds={plan.max_seeds}: each cell is given {len(seeds.initial)} to begin with; allowed are "
-            f"{least} and more"
+            f"{SWEEPER}.max_seeds={plan.max_seeds}: each cell has {len(seeds.initial)} initially. Expected at "
+            f"least {least}"
         )
 
 
 def last_looks(directory: Path) -> Looks | None:
-    """Return the interim analyses of an earlier command, if there are any.
+    """Return the recorded interim analyses; None before the first command.
 
     Raises:
-        UserError: Their file is damaged.
+        UserError: `looks.json` is damaged.
     """
     if not (directory / LOOKS_FILE).exists():
         return None
     try:
         return read_looks(directory / LOOKS_FILE)
     except Unreadable as error:
-        raise UserError(f"{directory}: {error}; allowed is to remove it, as the same looks are taken again") from error
+        raise UserError(f"{directory}: {error}. Remove the file: the same analyses are repeated.") from error
 
 
 def _check_same_plan(directory: Path, last: Looks, plan: SequentialPlan, seeds: Seeds, cells: Collection[str]) -> None:
-    """Check that the earlier analyses are those that would be repeated now."""
+    """Check that the recorded analyses had the plan, the seeds and the cells of this command."""
     were = last.looks[0].cells if last.looks else cells
     seen = list(last.looks[-1].seeds) if last.looks else []
     for key, was, now in (
@@ -371,25 +372,25 @@ def _check_same_plan(directory: Path, last: Looks, plan: SequentialPlan, seeds: 
             *(None if m is None else round(m * PERCENT, 9) for m in (last.plan.margin, plan.margin)),
         ),
         (SEED, list(last.given), seeds.initial),
-        (f"{SEED} (with those that are added)", seen, seeds.all[: len(seen)]),
+        (f"{SEED} (with additional seeds)", seen, seeds.all[: len(seen)]),
         ("cells", ", ".join(sorted(were)), ", ".join(sorted(cells))),
     ):
         if was != now:
             raise UserError(
-                f"{key}={now}: {directory} has been looked at with {was}; to change that after a look would leave the "
-                "verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
+                f"{key}={now}: {directory} has interim analyses with {was}. Changing that now invalidates their error "
+                "rate. Expected the same again, or another hydra.sweep.dir=DIR."
             )
 
 
 def check_same_jobs(directory: Path, jobs: Sequence[Job]) -> None:
-    """Check that the initial jobs are those of the earlier analyses, if there are any.
+    """Check that recorded interim analyses, if there are any, used all of these jobs.
 
     Raises:
-        UserError: There are other jobs.
+        UserError: The analyses used other jobs.
     """
     last = last_looks(directory)
     if last and last.looks and (new := sorted({*names(jobs, directory)} - {*last.jobs})):
         raise UserError(
-            f"{directory}: {len(new)} jobs are others than those that were looked at, such as {new[0]}; to change them "
-            "after a look would leave the verdict to luck. Allowed is the same again, or another hydra.sweep.dir=DIR"
+            f"{directory}: {len(new)} jobs differ from those of earlier interim analyses, such as {new[0]}. Changing "
+            "them now invalidates the error rate. Expected the same again, or another hydra.sweep.dir=DIR."
         )

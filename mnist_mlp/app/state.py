@@ -1,8 +1,7 @@
-"""State of a sweep: the jobs it has so far, and the decisions that its results have made.
+"""State of a sweep: its jobs so far, its selections, and its interim analyses.
 
-Everything follows from the request and from what the directory holds: the results, and the selections of earlier and
-wider commands (see `mnist_mlp.app.select`). So a sweep that runs and one that is resumed take the same way.
-Nothing is written here.
+The state is a function of the request and the sweep directory: the results, and the selections of earlier, wider
+commands (see `mnist_mlp.app.select`). A running and a resumed sweep therefore behave alike. Nothing is written here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +24,14 @@ from mnist_mlp.sweeps.jobs import Job
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a command asks of a sweep.
+    """Request of a command for a sweep.
 
     Attributes:
         directory: Sweep directory.
-        search: Jobs of the command line: those that configurations are selected by, if the selections are confirmed.
-        confirmation: How selections are confirmed; None if they are not.
-        sequential: Plan of the interim analyses; None if the seeds are fixed.
-        make_jobs: Makes checked jobs from overrides.
+        search: Jobs of the command line. If selections are confirmed, these are the jobs of the search.
+        confirmation: Settings of the confirmation; None if selections are not confirmed.
+        sequential: Plan of the interim analyses; None if the number of seeds is fixed.
+        make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
         select: `EACH` or `ONCE`.
     """
@@ -47,16 +46,16 @@ class Request:
 
     @cached_property
     def tuned(self) -> list[str]:
-        """The keys whose values are selected within a cell."""
+        """Keys whose values are selected within a cell."""
         return tuned_keys_of(self.search, self.compare)
 
     @property
     def phases(self) -> list[str]:
-        """The phases, in the order in which they run."""
+        """Phases in the order in which they run."""
         return [SEARCH, *([CONFIRM] if self.confirmation else []), *([SEQUENTIAL] if self.sequential else [])]
 
     def confirm(self, search: Sequence[Job], seeds: Mapping[str, Sequence[int]]) -> Confirmed:
-        """Select configurations by the results of these jobs (see `mnist_mlp.app.select`)."""
+        """Select configurations by the results of these jobs, and make the confirming jobs (see `select`)."""
         assert self.confirmation is not None
         return select(
             self.directory, search, seeds, self.confirmation, self.make_jobs, self.compare, self.tuned, self.select
@@ -65,14 +64,14 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How far a sweep is.
+    """State of a sweep.
 
     Attributes:
-        phases: Phase to its jobs by now. The jobs of a phase depend on the results of those before, so a phase has none
-            until these are complete.
-        choices: Content of `choices.json`; None before a selection.
+        phases: Jobs of each phase so far. A phase is empty until the earlier phases are complete, since its jobs
+            depend on their results.
+        choices: Content of `choices.json`; None before the selection.
         looks: Content of `looks.json`; None before the initial jobs are known.
-        is_decided: Whether the last interim analysis left nothing undecided.
+        is_decided: Whether the last interim analysis left no cell active.
     """
 
     phases: Mapping[str, Sequence[Job]]
@@ -82,16 +81,16 @@ class State:
 
     @property
     def jobs(self) -> list[Job]:
-        """The jobs of all phases."""
+        """Jobs of all phases."""
         return list(chain.from_iterable(self.phases.values()))
 
 
 def state_of(request: Request, have_results: Callable[[Sequence[Job]], bool]) -> State:
-    """Work out how far a sweep is.
+    """Return the current state of a sweep.
 
     Args:
-        request: What the command asks.
-        have_results: Whether all of these jobs are finished.
+        request: Request of the command.
+        have_results: Predicate for whether all given jobs are finished.
     """
     search = list(request.search)
     state = State(phases={phase: search if phase == SEARCH else [] for phase in request.phases})
@@ -134,7 +133,7 @@ def state_of(request: Request, have_results: Callable[[Sequence[Job]], bool]) ->
 def _add_seeds(
     request: Request, initial: Replicates, choices: Choices | None, wanted: Mapping[str, Sequence[int]]
 ) -> Added:
-    """Add seeds to cells of one configuration each; if it was selected, they confirm it as well."""
+    """Add seeds to cells with one configuration each; if it was selected once per cell, they also confirm it."""
     pairs = [(cell, seed) for cell, seeds in wanted.items() for seed in seeds]
     first = {cell: next(iter(initial[cell].values())) for cell in wanted}
     jobs = jobs_for(request.make_jobs, [with_seed(first[cell].overrides, seed) for cell, seed in pairs])
@@ -155,7 +154,7 @@ def _add_seeds(
 def _add_replicates(
     request: Request, have_results: Callable[[Sequence[Job]], bool], wanted: Mapping[str, Sequence[int]]
 ) -> Added:
-    """Search all candidates of cells with further seeds, and confirm what each seed selects."""
+    """Search all candidates of cells with additional seeds, and confirm the selection of each seed."""
     cells = cells_of(request.search, request.compare)
     candidates = {cell: {tuple(with_seed(job.overrides, 0)): job for job in cells[cell]}.values() for cell in wanted}
     jobs = request.make_jobs(

@@ -1,4 +1,4 @@
-"""Loop of a sweep: launch the jobs that have no result and were not launched yet, until there are none."""
+"""Main loop of a sweep: rounds that launch the jobs without a result, until all have been tried."""
 
 import logging
 import shlex
@@ -25,24 +25,23 @@ from mnist_mlp.sweeps.progress import Progress
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 2  # at launching jobs, if the launcher raises because a worker was killed
+ATTEMPTS = 2  # number of launches of a job if the launcher raises, as when a worker is killed
 Launch = Callable[[Sequence[Job]], object]
 
 
 def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
-    """Train the jobs of a sweep that have no result yet, whatever happens to some of them.
+    """Train the jobs of a sweep that have no result yet; failed jobs do not stop the others.
 
-    Each round works out, from the results in the directory, which jobs the sweep has by now; writes that down; and
-    launches those of them that have no result and were not launched in an earlier round. The sweep is over when there
-    are none.
+    Each round derives the jobs of the sweep from the results so far, records them, and launches those that have no
+    result and were not launched in an earlier round. The sweep ends when no such job is left.
 
     Args:
-        request: What the command asks.
-        launch: Runs jobs, and returns when all have ended.
-        settings: Configuration of the sweep; `force`, `fail_fast`, `dry_run` and `progress` count.
+        request: Request of the command.
+        launch: Function that runs jobs and returns when all have ended.
+        settings: Composed configuration of the sweep.
 
     Raises:
-        UserError: A job could not work, another sweep writes there, or its results are not comparable.
+        UserError: A job is invalid, another sweep uses the directory, or a stored result is not comparable.
     """
     check(request, settings.force)
     results = Results(settings.force)
@@ -66,10 +65,10 @@ def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
 
 
 class Results:
-    """Which jobs have a result that counts. A job is looked up once, and again after it was launched.
+    """Cache of which jobs have a valid result; a job is looked up once, and again after it was launched.
 
     Args:
-        force: Setting of this name: True if only results of jobs that this command launched count.
+        force: Value of the setting `force`; with True, only results of jobs that this command launched are valid.
     """
 
     def __init__(self, force: bool | str) -> None:
@@ -78,7 +77,7 @@ class Results:
         self._known: dict[Job, bool] = {}
 
     def finished(self, jobs: Sequence[Job]) -> set[Job]:
-        """Return those of the jobs that have a result.
+        """Return the jobs that have a valid result.
 
         Raises:
             UserError: A result is not comparable with what the job would produce now.
@@ -90,20 +89,20 @@ class Results:
         return {job for job in jobs if self._known[job]}
 
     def are_complete(self, jobs: Sequence[Job]) -> bool:
-        """Return whether all of the jobs have a result."""
+        """Return whether all jobs have a valid result."""
         return len(self.finished(jobs)) == len(set(jobs))
 
     def add_launched(self, jobs: Sequence[Job]) -> None:
-        """Take note of jobs that have been launched, whether they have a result now or not."""
+        """Register jobs as launched, whether or not they have a result now."""
         self.launched |= {*jobs}
         self._known = {job: known for job, known in self._known.items() if job not in self.launched or known}
 
 
 def check(request: Request, force: bool | str) -> None:
-    """Check a request before its directory is touched.
+    """Check a request before anything is written.
 
     Raises:
-        UserError: It cannot be met, or not in this directory.
+        UserError: The request is invalid, or conflicts with the content of the sweep directory.
     """
     records.check(request)
     check_compared(request.search, request.compare)
@@ -133,7 +132,7 @@ def check(request: Request, force: bool | str) -> None:
 
 
 def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]) -> None:
-    """Log the interim analyses and the jobs that are new since the last round."""
+    """Log interim analyses and jobs that are new in this round."""
     known = before.looks.looks if before.looks else []
     looks = state.looks.looks if state.looks else []
     for number, look in enumerate(looks[len(known) :], start=len(known) + 1):
@@ -143,7 +142,8 @@ def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]
     if state.choices and before.choices is None:
         for cell in (cell for cell, of in state.choices.items() if not all(one.confirmed for one in of.values())):
             log.info(
-                "%s: an earlier and wider search has selected what this one lacks; there is nothing to confirm", cell
+                "%s: an earlier, wider search has selected a configuration that this one lacks; nothing to confirm",
+                cell,
             )
     for phase, jobs in state.phases.items():
         earlier = {*before.phases.get(phase, ())}
@@ -159,44 +159,44 @@ def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]
 
 
 def _log_what_is_missing(request: Request, state: State, results: Results) -> None:
-    """Log which jobs have no result, what waits for them, and how to go on."""
+    """Log the number of jobs without a result, what depends on them, and the command that resumes the sweep."""
     finished = results.finished(state.jobs)
     without = [job for job in state.jobs if job not in finished]
     if without and request.confirmation and state.choices is None:
-        log.error("%d jobs of the search have no result; nothing is selected before they have", len(without))
+        log.error("%d jobs of the search have no result; the selection needs all of them", len(without))
     elif without and request.sequential:
-        log.error("%d jobs have no result; no look is taken before they have", len(without))
+        log.error("%d jobs have no result; the interim analysis needs all of them", len(without))
     if unended := [job for job in without if job.status() is None]:
-        log.error("%d jobs have no result. To go on: %s", len(unended), resume_command(request.directory))
+        log.error("%d jobs have no result. To resume: %s", len(unended), resume_command(request.directory))
 
 
 def _train(directory: Path, todo: Sequence[Job], launch: Launch, settings: DictConfig, skipped: int) -> None:
-    """Train these jobs, in place of what their directories hold."""
+    """Launch jobs, replacing earlier results in their directories, with a progress line and a handler of Ctrl-C."""
     (directory / STOP_FILE).unlink(missing_ok=True)
     for job in todo:
         (job.directory / RUN_FILE).unlink(missing_ok=True)
     if settings.hydra.runtime.choices["hydra/launcher"] != "stacked" and (hint := stacking_hint(todo)):
         log.info("%s", hint)
     progress = Progress(todo, skipped, settings.progress)
-    with interruptible(lambda: f"{progress.line()}.\nTo go on: {resume_command(directory)}"), progress:
+    with interruptible(lambda: f"{progress.line()}.\nTo resume: {resume_command(directory)}"), progress:
         _launch_with_retry(todo, launch)
     log.info("%s", progress.line())
 
 
 def stacking_hint(jobs: Sequence[Job]) -> str | None:
-    """What a GPU's user would gain from another launcher, in one line; None where it is nothing."""
+    """Return a hint to use the launcher `stacked`; None if no two jobs could be stacked."""
     together = [count for stack, count in Counter(job.stack for job in jobs).items() if stack and count > 1]
     if not together:
         return None
     return (
         f"one network leaves this GPU mostly idle: with hydra/launcher=stacked, {sum(together)} of these {len(jobs)} "
-        f"jobs would train together, up to {max(together)} in each step"
+        f"jobs would train together, up to {max(together)} per step"
     )
 
 
 def _launch_with_retry(jobs: Sequence[Job], launch: Launch) -> None:
-    """Launch jobs; if the launcher raises, launch those again that a dead worker has taken down with it."""
-    # Workers that are started as plain Python processes must find what the user keeps beside run.py.
+    """Launch jobs; if the launcher raises, relaunch those that have not ended, up to `ATTEMPTS` launches in total."""
+    # Workers that are plain Python processes must find user-defined modules beside run.py.
     with prepend_path("PYTHONPATH", Path(sys.argv[0]).absolute().parent):
         for attempt in range(1, ATTEMPTS + 1):
             todo = [job for job in jobs if job.status() is None]
@@ -206,20 +206,20 @@ def _launch_with_retry(jobs: Sequence[Job], launch: Launch) -> None:
                 log.warning("%d jobs did not finish; trying them again", len(todo))
             try:
                 launch(todo)
-            except Exception as error:  # a launcher may raise whatever its library does when a worker dies
+            except Exception as error:  # launchers raise different exceptions when a worker dies
                 log.error("the launcher stopped: %s: %s", type(error).__name__, error)
             else:
                 return
 
 
 def command_line() -> str:
-    """Return the command line of this process, as a user types it."""
+    """Return the command line of this process as a user would type it."""
     return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def resume_command(directory: Path) -> str:
-    """Return the command line that goes on with this sweep."""
-    repeatable = f"={schema.CHANGED}"  # what has been trained again is as it would be now
+    """Return the command line that resumes this sweep."""
+    repeatable = f"={schema.CHANGED}"  # force=true would train all jobs again; force=changed skips retrained ones
     arguments = [one for one in sys.argv[1:] if key_of(one) != "force" or one.endswith(repeatable)]
     if {schema.EXPERIMENT, "hydra.sweep.dir"}.isdisjoint(map(key_of, arguments)):
         arguments.append(f"hydra.sweep.dir={directory}")

@@ -19,13 +19,13 @@ ALL_SEEDS = "all"  # in place of a search seed, for the one selection by the mea
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Candidate of a selection.
+    """Hyperparameter configuration that a selection chooses among.
 
     Attributes:
-        configuration: Tuned key to its value.
-        accuracy: Final accuracy on the selection split, 0 if the run diverged; the mean of several runs.
-        loss: Final loss on that split in nats, infinite if the run diverged; the mean of several runs.
-        jobs: Names of the jobs that it was evaluated by.
+        configuration: Tuned keys and their values.
+        accuracy: Mean final accuracy of its runs on the selection split, in [0, 1]; a run that diverged counts as 0.
+        loss: Mean final loss of its runs on the selection split, in nats; infinite if a run diverged.
+        jobs: Names of the jobs that evaluated the configuration.
     """
 
     configuration: Mapping[str, Any]
@@ -39,9 +39,9 @@ class Selection:
     """Selection of one cell in one replicate.
 
     Attributes:
-        configuration: Configuration of the best candidate.
+        configuration: Selected configuration: that of the best candidate.
         candidates: All candidates, the best first.
-        confirmed: Confirming seed to the name of the job that retrains the configuration with it.
+        confirmed: Confirming seeds, each with the name of the job that retrains the configuration with that seed.
     """
 
     configuration: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Selection:
 
     @property
     def searched(self) -> Iterator[str]:
-        """The names of the jobs that the selection was made among."""
+        """Names of the jobs that evaluated the candidates."""
         return (job for candidate in self.candidates for job in candidate.jobs)
 
 
@@ -58,12 +58,12 @@ Choices = Mapping[str, Mapping[str, Selection]]  # cell, then search seed as tex
 
 
 class Part(NamedTuple):
-    """Part of a job in a sweep with selections.
+    """Role of a job in a sweep with selections.
 
     Attributes:
         phase: `SEARCH` or `CONFIRM`.
-        search_seed: Seed whose selection the job confirms; None for a job of the search, or if all seeds selected
-            together.
+        search_seed: Search seed whose selection the job confirms; None for a job of the search, and for a selection
+            by the mean over all seeds.
     """
 
     phase: str
@@ -71,10 +71,10 @@ class Part(NamedTuple):
 
 
 def write_choices(directory: Path, choices: Choices) -> None:
-    """Write `choices.json`; selections of other cells and seeds that are there stay.
+    """Merge selections into `choices.json`; recorded selections of other cells and seeds stay.
 
-    If the same configuration is selected again, jobs that confirm it stay as well: by `ALL_SEEDS` all of them, else
-    those of a command that has none of its own. A job of the search confirms nothing.
+    If the same configuration is selected again, the recorded confirming jobs stay too: always under `ALL_SEEDS`,
+    otherwise only if the new selection has none. A job of the search is never recorded as confirming.
     """
     content = recorded_choices(directory)
     for cell, of_cell in choices.items():
@@ -95,14 +95,14 @@ def write_choices(directory: Path, choices: Choices) -> None:
 
 
 def _select_the_same(one: Selection, other: Selection) -> bool:
-    """Return whether two selections are of one configuration, though one of them may tell it by fewer keys."""
+    """Return whether two selections chose the same configuration, even if one records fewer tuned keys."""
     if text_of(one.configuration) == text_of(other.configuration):
         return True
     return bool(one.candidates and other.candidates and {*one.candidates[0].jobs} & {*other.candidates[0].jobs})
 
 
 def text_of(configuration: Mapping[str, Any]) -> str:
-    """Return a text that is the same for equal configurations only: true is not 1."""
+    """Return a text that is equal exactly for equal configurations; true and 1 differ."""
     return json.dumps(canonical(finite(dict(configuration))), sort_keys=True)
 
 
@@ -123,18 +123,18 @@ def read_choices(path: Path) -> dict[str, dict[str, Selection]]:
             cell: {_seed(seed): _selection(of) for seed, of in of_cell.items()} for cell, of_cell in content.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{CHOICES_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+        raise Unreadable(f"{CHOICES_FILE}: damaged ({type(error).__name__}: {error})") from error
 
 
 def recorded_choices(directory: Path) -> dict[str, dict[str, Selection]]:
-    """Read the selections of a sweep; none if the file is missing, or damaged and thus will be written again."""
+    """Read the selections of a sweep; empty if the file is missing or damaged (the sweep then rewrites it)."""
     with suppress(Unreadable):
         return read_choices(directory / CHOICES_FILE)
     return {}
 
 
 def _number(text: str) -> int:
-    """Return a seed that is written as JSON's keys are."""
+    """Parse a seed that is a key of a JSON object."""
     if not text.isdecimal() or str(int(text)) != text:
         raise ValueError(f"{text[:40]} is not a seed")
     return int(text)
@@ -175,7 +175,7 @@ def _float(content: Any) -> float:
 
 
 def read_parts(path: Path) -> dict[str, Part]:
-    """Read the part of every job that a `choices.json` names, by the job's name.
+    """Read the roles of all jobs in a `choices.json`, by job name.
 
     Raises:
         Unreadable: The file is missing or damaged.

@@ -11,11 +11,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mnist_mlp.base.schema import EXPERIMENT, SOURCES, Config, Role
 
-NUMBERED = ("init", "optim", "schedule")  # groups whose numbers change no type and no shape of what a run builds
+NUMBERED = ("init", "optim", "schedule")  # groups whose numbers do not change the types or shapes of built objects
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed configuration as resolved plain containers, without Hydra's part and keys that no option has set."""
+    """Return a composed configuration as resolved plain containers, without Hydra's node and keys without a value."""
 
     def present(node: Any) -> Any:
         return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node
@@ -28,7 +28,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def key_of(override: str) -> str:
-    """Return the key of an override, without what Hydra allows around a key (`+`, `++`, `~`, `@package`)."""
+    """Return the key of an override without Hydra's affixes (`+`, `++`, `~`, `@package`)."""
     return override.partition("=")[0].partition("@")[0].lstrip("+~")
 
 
@@ -37,7 +37,7 @@ def located(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
 
     Args:
         config: Plain configuration.
-        directory: Directory that a relative `data.root` is relative to.
+        directory: Base directory of a relative `data.root`.
     """
     root = config["data"].get("root")
     return (
@@ -46,7 +46,7 @@ def located(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
 
 
 def shown(tree: Any, key: str) -> str:
-    """The value of a dotted key in a plain configuration as one would type it; empty where it has none."""
+    """Return the value of a dotted key as a user types it; empty if the plain configuration lacks the key."""
     for part in key.split("."):
         if part not in tree:
             return ""
@@ -55,26 +55,26 @@ def shown(tree: Any, key: str) -> str:
 
 
 def seeds(config: Mapping[str, Any]) -> dict[str, int]:
-    """The seed that each random stream of a run comes from: its own, or that of the run.
+    """Return the seed of each random stream of a run: `seeds.<stream>` if set, otherwise `seed`.
 
     Args:
-        config: Plain configuration; seeds that are left out are those of the run.
+        config: Plain configuration; `seeds` and its keys may be missing.
     """
     own = config.get("seeds") or {}
     return {source: config["seed"] if own.get(source) is None else own[source] for source in SOURCES}
 
 
 def kind(config: Mapping[str, Any]) -> str:
-    """Return what plain configurations have in common that differ in seeds and in numbers of some groups alone.
+    """Return a key shared by configurations that differ only in seeds and in numbers of the groups in `NUMBERED`.
 
-    They build objects of the same types and shapes. The groups are those of `NUMBERED`.
+    Plain configurations with the same key build objects of the same types and shapes.
     """
     numberless = {key: _numberless(value) if key in NUMBERED else value for key, value in _seedless(config).items()}
     return json.dumps(numberless, sort_keys=True)
 
 
 def _numberless(node: Any) -> Any:
-    """Return a node with NaN, which no text equals, in place of each number."""
+    """Replace each number by NaN, which no value of a configuration serializes to."""
     if isinstance(node, dict):
         return {key: _numberless(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -83,9 +83,9 @@ def _numberless(node: Any) -> Any:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a plain configuration that decides what a run computes: all but the irrelevant keys.
+    """Return the part of a plain configuration that determines a run's result: all keys except irrelevant ones.
 
-    Its `seeds` are those of the streams, however they were given, as the same streams make the same run.
+    `seeds` lists the seed of each random stream, so that two ways to give the same seeds are the same run.
     """
     return _decisive(_seedless(config), Config) | {"seeds": canonical(seeds(config))}
 
@@ -105,7 +105,7 @@ def _decisive(config: Mapping[str, Any], schema: type) -> dict[str, Any]:
 
 
 def canonical(value: Any) -> Any:
-    """The same for numbers that are equal, such as 0 and 0.0."""
+    """Return a value in which equal numbers, such as 0 and 0.0, are identical."""
     if isinstance(value, list):
         return [canonical(element) for element in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Search for runs and sweeps below a directory, for sweeps and reports alike."""
+"""Discovery of runs and sweeps below a directory."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ class Folder(NamedTuple):
     Attributes:
         path: Directory.
         names: Names of its files and subdirectories.
-        subfolders: Names of the subdirectories to visit, which the caller may shorten.
-        loops: Symbolic links in it that lead to a directory around it, and are not followed.
+        subfolders: Names of the subdirectories to visit; the caller may remove entries.
+        loops: Symbolic links to a parent directory, which are not followed.
     """
 
     path: Path
@@ -35,8 +35,8 @@ class Found:
     """Runs below a directory.
 
     Attributes:
-        runs: Directory of each run to that of the sweep around it; to None if it is part of no sweep with a file.
-        loops: Symbolic links that lead to a directory around them.
+        runs: Directories of the runs, each with its sweep directory; None if no directory above has a sweep's files.
+        loops: Symbolic links to a parent directory.
     """
 
     runs: Mapping[Path, Path | None]
@@ -44,7 +44,7 @@ class Found:
 
 
 def walk(top: Path) -> Iterator[Folder]:
-    """Visit a directory and all below it; symbolic links are followed, and no directory is visited twice."""
+    """Visit a directory and its subdirectories, following symbolic links and visiting each directory once."""
     seen: set[Path] = set()
     for folder, subfolders, files in os.walk(top, followlinks=True):
         path = Path(folder)
@@ -56,19 +56,19 @@ def walk(top: Path) -> Iterator[Folder]:
         links = {name for name in subfolders if (path / name).is_symlink()}
         loops = {name for name in links if real.is_relative_to((path / name).resolve())}
         names = {*files, *subfolders}
-        # If a directory is reached in two ways, the one without a symbolic link counts.
+        # Links come last: a directory that is also reached without a link keeps its real path.
         subfolders[:] = [*sorted({*subfolders} - links), *sorted(links - loops)]
         yield Folder(path, names, subfolders, [path / name for name in sorted(loops)])
 
 
 def find_runs(top: Path, is_sweep: bool | None = None) -> Found:
-    """Find the runs below a directory, or that it is.
+    """Find the runs in a directory, which may itself be a run.
 
-    Of a directory that is itself a sweep, these are its own runs, without those of other sweeps that lie below it.
+    If the directory is a sweep, runs of other sweeps below it are left out.
 
     Args:
         top: Directory.
-        is_sweep: Whether the directory is itself a sweep; None if its `sweep.json` decides.
+        is_sweep: Whether the directory is a sweep; None means that it is one if it has a `sweep.json`.
     """
     around: dict[Path, Path] = {}
     runs: dict[Path, Path | None] = {}

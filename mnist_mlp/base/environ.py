@@ -1,6 +1,6 @@
 """Temporary changes of environment variables, which child processes inherit.
 
-The only module that changes `os.environ`. Imports next to nothing: `mnist_mlp.base.interrupts` is loaded first of all.
+The only module that changes `os.environ`. It imports little, since `mnist_mlp.base.interrupts` must load first.
 """
 
 import os
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 @contextmanager
 def environment_variables(**values: str) -> Iterator[None]:
-    """Set environment variables, and restore what was there before at the end.
+    """Set environment variables, and restore the previous values on exit.
 
     Args:
         values: Value of each variable, by name.
@@ -28,7 +28,7 @@ def environment_variables(**values: str) -> Iterator[None]:
 
 
 def prepend_path(name: str, directory: str | os.PathLike[str]) -> AbstractContextManager[None]:
-    """Put a directory first in a search path such as PYTHONPATH, and restore the variable at the end.
+    """Put a directory first in a search path such as PYTHONPATH, and restore the variable on exit.
 
     Args:
         name: Environment variable; its entries are separated by `os.pathsep`.

@@ -4,32 +4,32 @@ from collections.abc import Callable
 
 
 class UserError(Exception):
-    """Something the user can put right; the message alone is shown, without a traceback."""
+    """An error that the user can correct; only its message is shown, without a traceback."""
 
 
 class ConfigError(UserError):
-    """A setting that cannot work: the message names the key, its value and what is allowed."""
+    """An invalid setting; the message names the key, its value and what was expected."""
 
 
 class InvalidArgument(ValueError):
-    """An argument outside what its function allows.
+    """An argument that a function does not accept.
 
     Args:
-        name: the parameter's name.
-        value: what was given.
-        allowed: what would have been accepted, in words.
+        name: Name of the parameter.
+        value: Given value.
+        allowed: Expectation that completes "expected …", such as "a number in [0, 1)".
     """
 
     def __init__(self, name: str, value: object, allowed: str) -> None:
-        super().__init__(f"{name}={value}: allowed is {allowed}")
+        super().__init__(f"{name}={value}: expected {allowed}")
 
 
 class InvalidData(ValueError):
-    """A data set that gives no result; the message is the rest of a sentence that begins with its name.
+    """A data set that cannot be trained on; the message is to be preceded by the name of the data set.
 
     Args:
-        expected: What would have been accepted.
-        found: Sentence that says what was found.
+        expected: Expectation that completes "expected …".
+        found: Sentence that describes the actual data.
     """
 
     def __init__(self, expected: str, found: str) -> None:
@@ -37,12 +37,12 @@ class InvalidData(ValueError):
 
 
 def name_of(function: Callable[..., object]) -> str:
-    """What a function is called, though some of its arguments are bound."""
+    """Return the name of a function, looking through `functools.partial`."""
     return str(getattr(getattr(function, "func", function), "__name__", function))
 
 
 def in_words(error: Exception) -> str:
-    """The message for a user: of the system's errors, the file that they are about and why."""
+    """Return the message of an error for the user; for an OSError, the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)

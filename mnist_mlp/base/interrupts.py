@@ -1,4 +1,4 @@
-"""Ctrl-C: handlers for this process and its workers. Imports little, since it has to be there first."""
+"""Ctrl-C handlers for this process and its workers."""
 
 import os
 import signal
@@ -7,42 +7,42 @@ from contextlib import contextmanager
 
 from mnist_mlp.base.environ import environment_variables
 
-INTERRUPTED = 130  # exit status, as shells have it for SIGINT
+INTERRUPTED = 130  # exit status of a process that SIGINT ended, by the convention of shells
 
 
 def end_on_interrupt() -> None:
-    """On Ctrl-C, have the process say so and end at once.
+    """Exit immediately on Ctrl-C, with one line on standard error.
 
-    Python's own way is an exception, which becomes a traceback while packages are imported, is swallowed by some of
-    them, and aborts the process from within PyTorch's C++. There is nothing to unwind: results are written atomically.
+    Python's KeyboardInterrupt would print a traceback during imports, be swallowed by some packages, and abort the
+    process inside PyTorch's C++ code. There is nothing to unwind: results are written atomically.
     """
 
     def end(number: int, frame: object) -> None:
         os.write(2, b"\ninterrupted\n")
         os._exit(INTERRUPTED)
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored, as under nohup
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup, which ignores it
         signal.signal(signal.SIGINT, end)
 
 
 def leave_interrupts_to_the_parent() -> None:
-    """Have a worker take no notice of Ctrl-C: the process that started it ends it, and tells the user."""
+    """Ignore Ctrl-C in a worker: its parent process ends the worker and informs the user."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         except ValueError:
-            return  # a launcher of threads: only the main one may, and Ctrl-C is that one's affair
+            return  # only the main thread may set handlers, and it has its own
 
 
 @contextmanager
 def kept_from_workers(leave: Callable[[], object]) -> Iterator[None]:
-    """Have Ctrl-C call a function of this process, and none of the processes that it starts take notice.
+    """Handle Ctrl-C in this process only; child processes do not see it.
 
-    A terminal sends it to all of them, and those that are importing just then would print tracebacks. A process
-    inherits which signals its parent's thread has blocked, so all threads block this one, and one waits for it.
+    A terminal sends SIGINT to all processes, and children that are still importing would print tracebacks. A child
+    inherits the signal mask of the thread that starts it, so all threads block SIGINT and one thread waits for it.
 
     Args:
-        leave: called in another thread.
+        leave: Handler, called in another thread.
     """
     if not hasattr(signal, "pthread_sigmask"):  # as on Windows, where there is nothing to inherit
         yield
@@ -59,11 +59,11 @@ def kept_from_workers(leave: Callable[[], object]) -> Iterator[None]:
         if not ended.is_set():
             leave()
 
-    # Resource trackers remove what stopped workers leave behind. That is no leak to warn of.
+    # Resource trackers clean up after killed workers, and would report that as leaks.
     filters = [*filter(None, [os.environ.get("PYTHONWARNINGS")]), "ignore:resource_tracker:UserWarning"]
     with environment_variables(PYTHONWARNINGS=",".join(filters)):
         for tracker in (resource_tracker, joblib_tracker):
-            tracker.ensure_running()  # before the signal is blocked, since starting a tracker unblocks it
+            tracker.ensure_running()  # before SIGINT is blocked, since starting a tracker unblocks it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         waiting = threading.Thread(target=wait, daemon=True)
         waiting.start()

@@ -10,19 +10,19 @@ from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, text
 from mnist_mlp.base.record import finite, write_atomically
 
 LOOKS_FILE = "looks.json"
-MOST_SEEDS = 1000  # of a cell; to tell what takes more is not worth it
+MOST_SEEDS = 1000  # per cell; a difference that takes more seeds to detect is negligible
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look.
+    """One interim analysis.
 
     Attributes:
-        seeds: that the cells in play had by then.
-        level: the p-value below which a pair is told apart at this look, the same for each.
-        cells: in play.
-        best: the one of them that scored highest.
-        left: those of them that got no further seeds, and the verdict on each beside the best.
+        seeds: Seeds of the active cells at this analysis.
+        level: Significance level of each pair at this analysis.
+        cells: Active cells.
+        best: Active cell with the highest score.
+        left: Active cells that were dropped after this analysis, each with its verdict against the best.
     """
 
     seeds: Sequence[int]
@@ -53,9 +53,9 @@ class Looks:
 
     Attributes:
         plan: Plan of the analyses.
-        given: Initial seeds of each cell.
+        given: Initial seeds, the same for all cells.
         jobs: Names of all jobs that the analyses used.
-        looks: Interim analyses in order; empty before the first.
+        looks: Interim analyses in order; may be empty.
     """
 
     plan: SequentialPlan
@@ -72,21 +72,21 @@ def write_looks(directory: Path, looks: Looks) -> None:
 
 
 def read_looks(path: Path) -> Looks:
-    """What a `looks.json` says.
+    """Read a `looks.json`.
 
     Raises:
-        Unreadable: it is none of this project's.
+        Unreadable: The file is missing or damaged.
     """
     try:
         content = read_json(path)
         looks = [_look(look) for look in content["looks"]]
         if looks and (len(looks[0].cells) < 2 or any(not {*look.cells} <= {*looks[0].cells} for look in looks)):
-            raise ValueError("a look at fewer than two cells, or at one that was not there before")
+            raise ValueError("an interim analysis has fewer than two cells, or one that the first analysis lacks")
         margin, numbers = content["margin"], [content["max_seeds"], content["batch"]]
         if not (margin is None or _is_fraction(margin)) or any(type(number) is not int for number in numbers):
-            raise ValueError("a margin that is not a fraction, or numbers of seeds that are not whole")
+            raise ValueError("margin is not a fraction, or max_seeds or batch is not a whole number")
         if not (1 <= content["max_seeds"] <= MOST_SEEDS and content["batch"] >= 1 and seeds(content["given"])):
-            raise ValueError("no seeds to begin with, or numbers of seeds that cannot be")
+            raise ValueError("no initial seeds, or max_seeds or batch is out of range")
         return Looks(
             plan=SequentialPlan(margin=margin, max_seeds=content["max_seeds"], batch=content["batch"]),
             given=seeds(content["given"]),
@@ -94,7 +94,7 @@ def read_looks(path: Path) -> Looks:
             looks=looks,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{LOOKS_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+        raise Unreadable(f"{LOOKS_FILE}: damaged ({type(error).__name__}: {error})") from error
 
 
 def _look(content: Mapping[str, Any]) -> Look:
@@ -106,9 +106,9 @@ def _look(content: Mapping[str, Any]) -> Look:
         left=dict(zip(content["left"], texts(list(content["left"].values())), strict=True)),
     )
     if not _is_fraction(look.level):
-        raise ValueError("a look at a level that is not a fraction")
+        raise ValueError("the level of an interim analysis is not a fraction")
     if len({*look.cells}) < len(look.cells) or not isinstance(look.best, str):
-        raise ValueError("a look at a cell twice, or without a name for the best one")
+        raise ValueError("an interim analysis lists a cell twice, or names no best cell")
     return look
 
 

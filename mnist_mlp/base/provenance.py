@@ -18,17 +18,17 @@ from typing import Any
 
 import mnist_mlp
 
-LIBRARY_FOLDERS = {"site-packages", "dist-packages"}  # what is installed lies below one of them, in any environment
+LIBRARY_FOLDERS = {"site-packages", "dist-packages"}  # parents of installed packages, in any environment
 STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
-RUN_FROM = ("mnist_mlp", "conf", "hydra_plugins", "run.py")  # where a new file may change a run
+RUN_FROM = ("mnist_mlp", "conf", "hydra_plugins", "run.py")  # paths in which an untracked file may change a run
 
 
 def environment(device: str, threads: int) -> Mapping[str, Any]:
-    """What a result may depend on besides its configuration.
+    """Describe the environment of a run: package version, commit, libraries, device and machine.
 
     Args:
-        device: the PyTorch device of the run, such as cpu or cuda:0.
-        threads: CPU threads of the run.
+        device: PyTorch device of the run, such as cpu or cuda:0.
+        threads: Number of CPU threads of the run.
     """
     import torch
 
@@ -47,7 +47,7 @@ def environment(device: str, threads: int) -> Mapping[str, Any]:
 
 
 def extra_with(library: str) -> str | None:
-    """The extra of this package that brings an optional library, and the fewest others; None where none does."""
+    """Return the extra of this package that installs an optional library with the fewest others; None if none does."""
     extras: dict[str, set[str]] = {}
     with suppress(PackageNotFoundError):
         for requirement in requires("mnist-mlp") or ():
@@ -59,28 +59,28 @@ def extra_with(library: str) -> str | None:
 
 
 def find_modules_in(directory: str) -> None:
-    """Have Python find a user's modules in a directory too, after those beside the script and all that is installed."""
+    """Append a directory to the import path, after the script's directory and installed packages."""
     if directory not in sys.path:
         sys.path.append(directory)
 
 
 def code(config: Mapping[str, Any]) -> dict[str, str]:
-    """The user's own code behind the targets of a configuration: dotted module to the SHA-256 of its file.
+    """Return the SHA-256 of each file of user-defined code that a configuration runs, by dotted module name.
 
-    That is the module that each `_target_` names, the one that defines it, and whatever modules of the user's these
-    import, at their top or anywhere else; by their text, as what is loaded so far differs between processes. Of this
-    package and of installed libraries `environment` has the version. A file counts as it was when this process first
-    asked, which is about when it imported it. What cannot be imported is left for others to report.
+    These are the modules that the `_target_` keys name, the modules that define the targets, and all user-defined
+    modules that they import. Imports are read from the source text, since the modules loaded so far differ between
+    processes. Installed libraries and this package are covered by the versions in `environment`. Each file is hashed
+    once per process, close to its import. Modules that cannot be imported are skipped; the build reports them.
 
     Args:
-        config: plain (see `mnist_mlp.base.configuration.plain`).
+        config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
     """
     waiting = [name for path in _targets(config) for name in _modules_behind(path)]
     found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()
         if name not in found and (file := _own_file(name)):
-            with suppress(OSError):  # a module of an archive
+            with suppress(OSError):  # a module in an archive has no file
                 found[name], imported = _digest_and_imports(name, file)
                 waiting += imported
     return dict(sorted(found.items()))
@@ -98,7 +98,7 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _modules_behind(path: str) -> Iterator[str]:
-    """The module in a dotted path, and the one in which what the path names is defined."""
+    """Yield the module in a dotted path, and the module that defines the object at that path."""
     target = None
     with suppress(ImportError, pydoc.ErrorDuringImport):
         target = pydoc.locate(path)
@@ -109,24 +109,24 @@ def _modules_behind(path: str) -> Iterator[str]:
 
 
 def file_of(name: str) -> str:
-    """The file of a module; its name, where it has none."""
+    """Return the file of a user-defined module, or the name of the module if it has no such file."""
     return str(_own_file(name) or name)
 
 
 def _own_file(name: str) -> Path | None:
-    """The file of a module; None if it is no file of the user's."""
+    """Return the file of a user-defined module; None for other modules."""
     top = name.partition(".")[0]
     if top == mnist_mlp.__name__:
         return None
     file = None
-    for part in dict.fromkeys((top, name)):  # a library's own modules are not looked for, as that would import it
+    for part in dict.fromkeys((top, name)):  # top first: looking up a submodule would import its package
         try:
             spec = importlib.util.find_spec(part)
-        except (ImportError, ValueError, AttributeError):  # a name in a module, or a module that was made up
+        except (ImportError, ValueError, AttributeError):  # not a module, or one without a proper spec
             return None
         if spec is None:
             return None
-        file = spec.origin if spec.has_location else None  # a folder without __init__.py has none
+        file = spec.origin if spec.has_location else None  # None for a namespace package
         if not any(map(_is_own, [file] if file else spec.submodule_search_locations or ())):
             return None
     return Path(file).resolve() if file else None
@@ -138,23 +138,23 @@ def _is_own(name: str) -> bool:
 
 
 def is_users(name: str) -> bool:
-    """Return whether a file is user-defined code: neither a library's nor this package's."""
+    """Return whether a file is user-defined code: part of neither a library nor this package."""
     return Path(name).is_file() and _is_own(name) and not Path(name).is_relative_to(Path(mnist_mlp.__file__).parent)
 
 
 @functools.cache
 def _digest_and_imports(name: str, file: Path) -> tuple[str, list[str]]:
-    """SHA-256, hexadecimal, of a module's file, and the dotted names that may be modules it imports."""
+    """Return the SHA-256 (hexadecimal) of a module's file, and dotted names that may be modules it imports."""
     content = file.read_bytes()
     package = name if file.stem == "__init__" else name.rpartition(".")[0]
-    names = [package] if package else []  # which Python runs first
-    with suppress(SyntaxError, ValueError):  # compiled code
+    names = [package] if package else []  # Python runs the package's __init__ first
+    with suppress(SyntaxError, ValueError):  # a compiled module
         for node in ast.walk(ast.parse(content)):
             if isinstance(node, ast.Import):
                 names += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 base = "." * node.level + (node.module or "")
-                with suppress(ImportError):  # beyond the top: Python will say so
+                with suppress(ImportError):  # relative import beyond the top-level package
                     base = importlib.util.resolve_name(base, package)
                     names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return hashlib.sha256(content).hexdigest(), names
@@ -162,10 +162,10 @@ def _digest_and_imports(name: str, file: Path) -> tuple[str, list[str]]:
 
 @functools.cache
 def _git(top: Path) -> dict[str, Any]:
-    """Return the commit of a checkout, and whether it is dirty: whether the commit is not the code that runs.
+    """Return the commit of a checkout, and whether the working tree is dirty; both None if unknown.
 
-    Changes of tracked files count, except in reports and studies. A new file counts only where a run may use it without
-    naming it; new user-defined modules have digests (see `code`).
+    Changes of tracked files count, except in `reports/` and `experiments/`. Untracked files count only in `RUN_FROM`:
+    elsewhere, user-defined modules have digests (see `code`).
     """
     if not (top / ".git").exists():
         return {"commit": None, "dirty": None}
@@ -186,7 +186,7 @@ def _git(top: Path) -> dict[str, Any]:
 
 @functools.cache
 def cpu_model() -> str:
-    """The processor's name, as the system gives it."""
+    """Return the name of the processor as the operating system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""Strict reading of the files of runs and sweeps; damaged ones are named."""
+"""Strict readers for the files of runs and sweeps, with messages that name the defect."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from mnist_mlp.base.record import COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
 from mnist_mlp.base.schema import GROUPS, KEYS
 
-# What every `run.json` has, and what one may lack whose run failed early.
+# Keys of every `run.json`, and keys that are missing if the run failed early, with their types.
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "status": str,
     "reason": (str, type(None)),
@@ -33,17 +33,17 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "stack_size": int,
     "parameters": (int, type(None)),
 }
-SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  # numbers among the facts about the data
+SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  # numeric keys of `data`
 
 LARGEST = sys.float_info.max
 MOST_EPOCHS = 2**31
-MOST_STEPS = 2**63  # which fits into the integers of a table
-LONGEST_PATH, LONGEST_PART = 2000, 255  # bytes of a job's name, and between its slashes
-MOST_LEVELS = 200  # of lists and objects in each other
+MOST_STEPS = 2**63  # exclusive; pandas stores int64
+LONGEST_PATH, LONGEST_PART = 2000, 255  # bytes of a job's name, and of each of its path components
+MOST_LEVELS = 200  # maximum nesting depth
 
 
 class Unreadable(Exception):
-    """A file that is not what its name promises."""
+    """A file that is missing or damaged; the message names the file and the defect."""
 
 
 class Unfinished(Unreadable):
@@ -51,21 +51,21 @@ class Unfinished(Unreadable):
 
 
 def texts(content: Any) -> list[str]:
-    """Return the content of a JSON file that has to be a list of texts.
+    """Return JSON content after checking that it is a list of strings.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The content is not a list of strings.
     """
     if not isinstance(content, list) or not all(isinstance(text, str) for text in content):
-        raise ValueError(f"{_shown(content)} is not a list of texts")
+        raise ValueError(f"{_shown(content)} is not a list of strings")
     return content
 
 
 def seeds(content: Any) -> list[int]:
-    """Return the content of a JSON file that has to be a list of different seeds.
+    """Return JSON content after checking that it is a list of distinct seeds.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The content is not a list of distinct nonnegative integers.
     """
     is_list = isinstance(content, list) and all(type(seed) is int and seed >= 0 for seed in content)
     if not is_list or len({*content}) < len(content):
@@ -74,10 +74,10 @@ def seeds(content: Any) -> list[int]:
 
 
 def job_names(content: Any) -> list[str]:
-    """Return the content of a JSON file that has to be a list of names of jobs: paths below a sweep's directory.
+    """Return JSON content after checking that it is a list of job names: paths relative to a sweep directory.
 
     Raises:
-        ValueError: It is something else.
+        ValueError: The content is not such a list, or a path leaves the sweep directory.
     """
     for name in texts(content):
         encoded = os.fsencode(name)
@@ -88,11 +88,11 @@ def job_names(content: Any) -> list[str]:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, which no code that looks through it can stumble over.
+    """Read a JSON file, rejecting content that code downstream cannot process safely.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is not JSON in UTF-8, or has a number or a nesting beyond all that files of this project have.
+        ValueError: The file is not JSON in UTF-8, has an integer beyond the range of a float, or is nested too deeply.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole_number)
@@ -118,7 +118,7 @@ def _whole_number(text: str) -> int:
 
 
 def read_summary(path: Path) -> Any:
-    """The content of a `run.json`, whatever that is; None where there is none that can be read."""
+    """Return the content of a `run.json`, unchecked; None if it is missing or not JSON."""
     try:
         return read_json(path)
     except (OSError, ValueError):
@@ -126,9 +126,9 @@ def read_summary(path: Path) -> Any:
 
 
 def defect(summary: Any) -> str | None:
-    """What keeps the content of a file from being a `run.json`, in words; None where nothing does."""
+    """Describe the first defect in the content of a `run.json`; None if it is valid."""
     if not isinstance(summary, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     kinds = REQUIRED | {key: kind for key, kind in OPTIONAL.items() if key in summary}
     for key, kind in kinds.items():
         if key not in summary:
@@ -136,7 +136,7 @@ def defect(summary: Any) -> str | None:
         if not isinstance(summary[key], kind) or isinstance(summary[key], bool):
             return f"its {key} is {_shown(summary[key])}"
     if summary["status"] not in STATUSES:
-        return f"status {_shown(summary['status'])} is none of {', '.join(STATUSES)}"
+        return f"its status {_shown(summary['status'])} is not one of {', '.join(STATUSES)}"
     for key in ("seconds", "wall_seconds"):
         if not _is_size(summary[key]):
             return f"its {key} are {_shown(summary[key])}"
@@ -152,12 +152,12 @@ def defect(summary: Any) -> str | None:
 
 
 def _defect_of_config(config: Mapping[str, Any]) -> str | None:
-    """Return what keeps an object from being a configuration: none has other keys, or values that no run can take."""
+    """Describe the first defect in the configuration of a `run.json`: an unknown key or an impossible value."""
     for key, value in config.items():
         is_right = key in KEYS and isinstance(value, dict) == (key in (*GROUPS, "seeds"))
         strange = _strange({key: value}) if is_right else key
         if strange is not None:
-            return f"its config has a {_shown(strange)} that none can have"
+            return f"its config has an unknown key or an invalid value at {_shown(strange)}"
     for key, most in (("epochs", MOST_EPOCHS), ("seed", LARGEST)):
         value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < most:
@@ -182,7 +182,7 @@ def _shown(value: Any) -> str:
 
 
 def _strange(config: Mapping[str, Any], prefix: str = "") -> str | None:
-    """Return a key whose value no configuration has: a target that is no text, or a number that is not finite."""
+    """Return the first key with an impossible value: a target that is not a string, or a number that is not finite."""
     for key, value in config.items():
         if isinstance(value, dict):
             if (found := _strange(value, f"{prefix}{key}.")) is not None:
@@ -197,14 +197,14 @@ def _is_finite(value: Any) -> bool:
 
 
 def read_metrics(directory: Path, summary: Mapping[str, Any]) -> list[Metrics]:
-    """The rows of a run's `metrics.csv`.
+    """Read the rows of a run's `metrics.csv`.
 
     Args:
-        directory: of the run.
-        summary: its `run.json`, without a `defect`.
+        directory: Run directory.
+        summary: Content of the `run.json`, without a `defect`.
 
     Raises:
-        Unreadable: there is none, or it is damaged; or the run is completed and the rows end before its last epoch.
+        Unreadable: The file is missing or damaged, or lacks rows of a completed run.
     """
     rows = _rows(directory / METRICS_FILE)
     if summary["status"] == COMPLETED:
@@ -215,37 +215,37 @@ def read_metrics(directory: Path, summary: Mapping[str, Any]) -> list[Metrics]:
 def _rows(path: Path) -> list[Metrics]:
     try:
         text = path.read_text(encoding="utf-8")
-        header, *lines = csv.reader(text.splitlines())  # pandas takes milliseconds to open a file however small
+        header, *lines = csv.reader(text.splitlines())  # pandas takes milliseconds even for a small file
     except (OSError, ValueError, csv.Error) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
     if tuple(header) != Metrics._fields:
-        raise Unreadable(f"{METRICS_FILE}: its columns are {', '.join(header)}")
+        raise Unreadable(f"{METRICS_FILE}: unexpected columns {', '.join(header)}")
     if not text.endswith("\n"):
-        raise Unreadable(f"{METRICS_FILE}: its last row has no end: truncated")
+        raise Unreadable(f"{METRICS_FILE}: truncated in its last row")
     try:
         rows = [Metrics(int(epoch), int(step), split, *map(float, numbers)) for epoch, step, split, *numbers in lines]
     except (TypeError, ValueError) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
     if unknown := {row.split for row in rows} - set(SPLITS):
-        raise Unreadable(f"{METRICS_FILE}: there is no split {', '.join(map(repr, sorted(unknown)))}")
+        raise Unreadable(f"{METRICS_FILE}: unknown split {', '.join(map(repr, sorted(unknown)))}")
     if strange := [row for row in rows if not _can_be(row)]:
-        raise Unreadable(f"{METRICS_FILE}: no epoch has the row {','.join(map(str, strange[0]))[:80]}")
+        raise Unreadable(f"{METRICS_FILE}: impossible row {','.join(map(str, strange[0]))[:80]}")
     if len({(row.epoch, row.split) for row in rows}) < len(rows):
-        raise Unreadable(f"{METRICS_FILE}: it has two rows of one epoch and split")
+        raise Unreadable(f"{METRICS_FILE}: two rows have the same epoch and split")
     return rows
 
 
 def _can_be(row: Metrics) -> bool:
-    """Return whether a row is within its ranges. A loss may be any number, and so may a rate that an optimizer sets."""
+    """Return whether the values of a row are in range; the loss and the learning rate may be any number."""
     counts = 0 <= row.epoch < MOST_EPOCHS and 0 <= row.step < MOST_STEPS
     return counts and 0 <= row.accuracy <= 1 and _is_size(row.seconds)
 
 
 def _check_complete(rows: Sequence[Metrics], epochs: int, final: Mapping[str, Mapping[str, float]]) -> None:
-    """Refuse the metrics of a completed run that end before its last epoch, or differ from its `run.json`."""
+    """Check that the metrics of a completed run reach its last epoch and agree with `final` in its `run.json`."""
     for split, last in final.items():
         of_split = [row for row in rows if row.split == split]
         if len(of_split) != epochs + 1 or any(row.epoch != epoch for epoch, row in enumerate(of_split)):
             raise Unreadable(f"{METRICS_FILE}: {split} has {len(of_split)} rows instead of {epochs + 1}: truncated")
         if (of_split[-1].loss, of_split[-1].accuracy) != (last["loss"], last["accuracy"]):
-            raise Unreadable(f"{METRICS_FILE}: its last {split} row is not the one in {RUN_FILE}")
+            raise Unreadable(f"{METRICS_FILE}: its last {split} row disagrees with {RUN_FILE}")

@@ -26,20 +26,20 @@ STATUSES = (COMPLETED, DIVERGED, FAILED)
 
 
 class Diverged(Exception):
-    """A loss stopped being finite: the run has ended, and that is its result."""
+    """A loss that is not finite, which ends the run and counts as its result."""
 
 
 class Metrics(NamedTuple):
-    """One row of `metrics.csv`: one epoch, one split.
+    """One row of `metrics.csv`: an epoch on a split.
 
     Attributes:
-        epoch: 0 is the network before training.
-        step: training steps so far.
-        split: train, val or test.
-        loss: mean cross-entropy in nats.
-        accuracy: fraction in [0, 1].
-        lr: learning rate of the optimizer's first parameter group.
-        seconds: training time so far, without evaluation.
+        epoch: Number of epochs completed; 0 is the network before training.
+        step: Number of training steps so far.
+        split: Data split: train, val or test.
+        loss: Mean cross-entropy in nats.
+        accuracy: Fraction of correct predictions, in [0, 1].
+        lr: Learning rate of the optimizer's first parameter group.
+        seconds: Training time so far, without evaluation.
     """
 
     epoch: int
@@ -65,15 +65,15 @@ FILES: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
 
 
 class RunWriter:
-    """Writes one run directory.
+    """Writer of one run directory.
 
-    Rows are written with each epoch, so that a killed run leaves what it had; no file stays open between, as one
-    process may write hundreds of runs. `run.json` comes last and by an atomic rename: where it is, the run has ended.
-    An older run's files in the directory are replaced.
+    Rows are written once per epoch, so a killed run keeps its completed epochs. Files are not kept open, since one
+    process may write hundreds of runs. `run.json` is written last and atomically: if it exists, the run has ended.
+    Files of an earlier run in the directory are replaced.
 
     Args:
-        directory: made where it does not exist.
-        sharing: how many runs the process trains at once; `wall_seconds` is the run's share.
+        directory: Run directory, created if missing.
+        sharing: Number of runs that the process trains at once; `wall_seconds` is divided by it.
     """
 
     def __init__(self, directory: str | Path, sharing: int = 1) -> None:
@@ -90,7 +90,7 @@ class RunWriter:
         self._started, self._sharing = time.perf_counter(), sharing
 
     def write(self, record: Record) -> None:
-        """Add one row to the file of its kind; on disk from the next `Metrics` on."""
+        """Add a row to `metrics.csv` or `steps.csv`; step losses are buffered until the next `Metrics`."""
         self._waiting[type(record)].append(record)
         if isinstance(record, Metrics):
             self.final[record.split] = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
@@ -104,7 +104,7 @@ class RunWriter:
                 rows.clear()
 
     def _append(self, kind: type[Record], rows: Sequence[Iterable[object]]) -> None:
-        """Add rows to a file: all, or none where that fails."""
+        """Append rows to a file; if that fails, restore its previous content and raise."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         with (self.directory / FILES[kind]).open("ab", buffering=0) as file:
@@ -117,18 +117,19 @@ class RunWriter:
                 raise
 
     def describe(self, **facts: Any) -> None:
-        """Add entries to the `run.json` to come."""
+        """Add entries to the `run.json` that `end` will write."""
         self.facts |= facts
 
     def end(self, error: BaseException | None = None) -> float | None:
-        """Write `run.json`, after which the run counts as ended.
+        """Write `run.json`, which marks the run as ended.
 
         Args:
-            error: what ended it; `Diverged` is a result, anything else a failure. None if it is completed.
+            error: Exception that ended the run: `Diverged` counts as a result, any other as a failure. None if the run
+                is completed.
 
         Returns:
-            How good it is, to be maximized: its final accuracy on validation (training, where there is none), 0 if it
-            diverged, None if it failed.
+            Objective that a sweeper maximizes. This is the final accuracy on validation (or on training, without a
+            validation split); 0 if the run diverged, None if it failed.
         """
         if error is None:
             self._flush()
@@ -139,7 +140,7 @@ class RunWriter:
             self._finish(DIVERGED, str(error))
             return 0.0
         self.describe(traceback="".join(traceback.format_exception(error)))
-        with suppress(OSError):  # it may be why the run failed
+        with suppress(OSError):  # a full disk may be why the run failed
             self._flush()
         self._finish(FAILED, f"{type(error).__name__}: {error}")
         return None
@@ -151,7 +152,7 @@ class RunWriter:
             "ended": datetime.now(UTC).isoformat(timespec="microseconds"),
             "final": self.final,
             "seconds": self.seconds,
-            # with evaluation and everything else
+            # includes evaluation
             "wall_seconds": (time.perf_counter() - self._started) / self._sharing,
             **self.facts,
         }
@@ -159,7 +160,7 @@ class RunWriter:
 
 
 def finite(content: Any) -> Any:
-    """The same with null for what JSON has no number for."""
+    """Replace NaN and infinities by None, for JSON."""
     if isinstance(content, dict):
         return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list):
@@ -168,7 +169,7 @@ def finite(content: Any) -> Any:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or, after a crash, none (or what was there before)."""
+    """Write a text file atomically: a reader sees the new content or the previous one, even after a crash."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:

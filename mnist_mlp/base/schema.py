@@ -1,8 +1,8 @@
-"""Schema of the configuration: types, ranges, units, roles, and the check that names a mistake.
+"""Schema of the configuration: types, ranges, units, roles, and validation.
 
-The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) stay
-open: besides the keys listed here they take whatever arguments their own `_target_` takes, so that a user's optimizer
-needs no schema. `mnist_mlp.build.from_config` checks those arguments against the target's signature.
+The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) are open:
+besides the keys listed here they accept all arguments of their `_target_`, so that a user-defined optimizer needs no
+schema. `mnist_mlp.build.from_config` checks these arguments against the signature of the target.
 """
 
 import difflib
@@ -18,19 +18,19 @@ from omegaconf import MISSING
 
 from mnist_mlp.base.errors import ConfigError
 
-BOUNDS = {"ge": "at least", "gt": "greater than", "le": "at most", "lt": "less than"}  # also the operators' names
+BOUNDS = {"ge": ", at least {}", "gt": " greater than {}", "le": ", at most {}", "lt": " less than {}"}  # by operator
+ENDS = {"ge": "[{}", "gt": "({}", "le": "{}]", "lt": "{})"}  # of an interval
 
-
-CHANGED = "changed"  # `force`: of the finished jobs, only those that would have another result today
+CHANGED = "changed"  # `force`: retrain only finished jobs whose result would differ now
 
 
 class Role(Enum):
-    """What a key is for when runs are compared: the one notion behind jobs' hashes and the report's sections."""
+    """Role of a key when runs are compared. Job hashes and the sections of the report derive from it."""
 
     REPLICATE = "replicate"  # repeats a measurement
-    TUNABLE = "tunable"  # where several values were tried, the best one is chosen on validation
-    CONDITION = "condition"  # of the evaluation: never selected, as each value is another question
-    IRRELEVANT = "irrelevant"  # decides where, how and with what display, not what, a run computes
+    TUNABLE = "tunable"  # if several values were tried, the best one is selected on validation
+    CONDITION = "condition"  # evaluation condition: never selected, since each value is a different question
+    IRRELEVANT = "irrelevant"  # affects paths, display or hardware, but no result
 
 
 def setting(
@@ -44,18 +44,18 @@ def setting(
     among: Sequence[Any] = (),
     role: Role | None = None,
 ) -> Any:
-    """A dataclass field with its meaning and range; for a list, the range holds for each element.
+    """Return a dataclass field with its meaning, range and role; the range of a list applies to each element.
 
     Args:
-        default: the default value, `MISSING` where only some options of the group have the key.
-        help: one line for `--help`.
-        ge: at least.
-        gt: greater than.
-        le: at most.
-        lt: less than.
-        among: All values that are allowed; empty if the type and the range say so.
-        role: None for its group's, which is tunable but for `data`. Irrelevant keys (paths, display, hardware; the
-            rounding of sums over threads or on another device aside) are no part of a job's identity.
+        default: Default value; `MISSING` if only some options of the group have the key.
+        help: One line for `--help`.
+        ge: Inclusive minimum.
+        gt: Exclusive minimum.
+        le: Inclusive maximum.
+        lt: Exclusive maximum.
+        among: All valid values; empty if type and range determine them.
+        role: Role of the key; None for the role of its group, which is tunable except for `data`. Irrelevant keys
+            (paths, display, hardware) are not part of a job's identity: they change a result by rounding at most.
     """
     metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "among": among, "role": role}
     return field(default=default, metadata=metadata)
@@ -63,21 +63,21 @@ def setting(
 
 @dataclass
 class DataConfig:
-    """A data set and how it is split; further keys are arguments of the target."""
+    """A data set and its split; additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "function that returns a mnist_mlp.data.Dataset")
     root: str = setting(MISSING, "directory of the data files", role=Role.IRRELEVANT)
-    train_size: int | None = setting(None, "training images used; null for all that validation leaves", ge=1)
-    val_size: int = setting(5000, "images held out of the training set for validation; 0 for none", ge=0)
-    split_seed: int = setting(0, "seed of the validation split; apart from `seed`, as it never moves", ge=0, lt=2**63)
+    train_size: int | None = setting(None, "number of training images; null for all except validation", ge=1)
+    val_size: int = setting(5000, "number of training images held out for validation; 0 for none", ge=0)
+    split_seed: int = setting(0, "seed of the validation split, independent of `seed`", ge=0, lt=2**63)
     normalize: bool = setting(
-        False, "standardise pixels by the training images' mean and standard deviation", role=Role.TUNABLE
+        False, "standardize pixels by mean and standard deviation of the training images", role=Role.TUNABLE
     )
 
 
 @dataclass
 class ModelConfig:
-    """A network; called with `in_features` and `out_features` from the data; further keys are its own arguments."""
+    """A network; additional keys are arguments of the target, which also gets `in_features` and `out_features`."""
 
     _target_: str = setting(MISSING, "torch.nn.Module class, or function that returns one")
     hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1, lt=2**20)  # noqa: RUF009
@@ -89,89 +89,91 @@ class ModelConfig:
 
 @dataclass
 class InitConfig:
-    """A weight initializer, called as `mnist_mlp.network.initialize` says; further keys are its own arguments."""
+    """A weight initializer (see `mnist_mlp.network.initialize`); additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "in-place initializer, as those of torch.nn.init")
-    _partial_: bool = setting(True, "always true: the weight comes later", role=Role.IRRELEVANT)
-    bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), PyTorch's own), zeros or normal")
-    bias_std: float | None = setting(None, "standard deviation of the biases, where init.bias=normal", gt=0)
+    _partial_: bool = setting(True, "always true: the weight is passed later", role=Role.IRRELEVANT)
+    bias: str = setting("default", "biases: default (uniform within 1/sqrt(fan_in), as in PyTorch), zeros or normal")
+    bias_std: float | None = setting(None, "standard deviation of the biases if init.bias=normal", gt=0)
     distribution: str = setting(MISSING, "uniform or normal")
     std: float = setting(MISSING, "standard deviation of the weights", gt=0)
 
 
 @dataclass
 class OptimConfig:
-    """An optimizer; further keys are arguments of its constructor."""
+    """An optimizer; additional keys are arguments of the target."""
 
     _target_: str = setting(MISSING, "torch.optim.Optimizer class, or function that returns one")
-    _partial_: bool = setting(True, "always true: the parameters come later", role=Role.IRRELEVANT)
+    _partial_: bool = setting(True, "always true: the parameters are passed later", role=Role.IRRELEVANT)
     lr: float = setting(MISSING, "learning rate", gt=0)
     decay_biases: bool = setting(
-        True, "whether weight decay is for biases and BatchNorm's scales too, or for matrices alone"
+        True, "apply weight decay to biases and BatchNorm scales too, not only to weight matrices"
     )
 
 
 @dataclass
 class ScheduleConfig:
-    """How the learning rate changes over a run; further keys are arguments of the target."""
+    """A learning-rate schedule; additional keys are arguments of the target."""
 
-    _target_: str = setting(MISSING, "function of progress in [0, 1] to the factor of the learning rate")
-    _partial_: bool = setting(True, "always true: the progress comes later", role=Role.IRRELEVANT)
-    warmup: float = setting(0.0, "fraction of the run in which the rate rises to that of the optimizer", ge=0, le=1)
+    _target_: str = setting(MISSING, "function from progress in [0, 1] to a factor of the learning rate")
+    _partial_: bool = setting(True, "always true: the progress is passed later", role=Role.IRRELEVANT)
+    warmup: float = setting(0.0, "fraction of the run with a linear warm-up of the learning rate", ge=0, le=1)
 
 
 @dataclass
 class SeedsConfig:
-    """A seed of its own for one of a run's random streams, which is then the stream that this seed alone gives."""
+    """Seeds of individual random streams; null uses `seed`."""
 
-    weights: int | None = setting(None, "seed of the weights alone; null: from `seed`", ge=0)
-    batches: int | None = setting(None, "seed of the batch order alone; null: from `seed`", ge=0)
-    dropout: int | None = setting(None, "seed of dropout alone; null: from `seed`", ge=0)
-    modules: int | None = setting(None, "seed of what else a network draws; null: from `seed`", ge=0)
+    weights: int | None = setting(None, "seed of the weights only; null uses `seed`", ge=0)
+    batches: int | None = setting(None, "seed of the batch order only; null uses `seed`", ge=0)
+    dropout: int | None = setting(None, "seed of dropout only; null uses `seed`", ge=0)
+    modules: int | None = setting(None, "seed of other random modules only; null uses `seed`", ge=0)
 
 
 @dataclass
 class Config:
-    """One run."""
+    """Configuration of one run."""
 
     data: DataConfig = field(default_factory=DataConfig, metadata={"role": Role.CONDITION})
     model: ModelConfig = field(default_factory=ModelConfig)
     init: InitConfig = field(default_factory=InitConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    seed: int = setting(0, "seed of the weights, the batch order, dropout and modules", ge=0, role=Role.REPLICATE)
+    seed: int = setting(0, "seed of weights, batch order, dropout and other random modules", ge=0, role=Role.REPLICATE)
     seeds: SeedsConfig = field(default_factory=SeedsConfig, metadata={"role": Role.REPLICATE})
     epochs: int = setting(10, "passes over the training images; 0 only evaluates", ge=0, lt=2**31, role=Role.CONDITION)
-    batch_size: int = setting(32, "images a step", ge=1, lt=2**31)
-    log_interval: int = setting(200, "steps between two rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
+    batch_size: int = setting(32, "images per step", ge=1, lt=2**31)
+    log_interval: int = setting(200, "training steps between rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
-    threads: int = setting(1, "CPU threads; more do not help networks this small", ge=1, lt=1025, role=Role.IRRELEVANT)
-    tf32: bool = setting(  # it changes results, as threads do not, but is nothing to choose by accuracy
+    threads: int = setting(
+        1, "CPU threads; more do not speed up networks this small", ge=1, lt=1025, role=Role.IRRELEVANT
+    )
+    tf32: bool = setting(  # a condition: it changes results, but is not tuned for accuracy
         False,
-        "matrix products on a GPU by TensorFloat-32: faster, 10 bits of precision",
+        "use TensorFloat-32 for matmuls on a GPU: faster, 10-bit mantissa",
         role=Role.CONDITION,
     )
-    progress: bool = setting(True, "show how far a run or sweep is", role=Role.IRRELEVANT)
+    progress: bool = setting(True, "show the progress of runs and sweeps", role=Role.IRRELEVANT)
     force: bool | str = setting(
         False,
-        "train finished jobs again: true, or changed for those whose code, data or version is another today",
+        "retrain finished jobs: true for all, changed for those whose code, data or version has changed",
         among=(False, True, CHANGED),
         role=Role.IRRELEVANT,
     )
-    fail_fast: bool = setting(False, "start no more jobs of a sweep once one has failed", role=Role.IRRELEVANT)
-    dry_run: bool = setting(False, "list what a sweep would train, and train nothing", role=Role.IRRELEVANT)
+    fail_fast: bool = setting(False, "start no more jobs of a sweep after one has failed", role=Role.IRRELEVANT)
+    dry_run: bool = setting(False, "list the jobs of a sweep without training them", role=Role.IRRELEVANT)
 
 
 KEYS = tuple(f.name for f in fields(Config))
 SOURCES = tuple(f.name for f in fields(SeedsConfig))
-COMPARED = ("init", "optim")  # whose combinations are the cells of a comparison, unless the user says otherwise
-GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # chosen by GROUP=OPTION
+COMPARED = ("init", "optim")  # default keys whose combinations are the cells of a comparison
+GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # selected by GROUP=OPTION
 LEARNING_RATE = "optim.lr"
 EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 
 
 def allowed(setting_: Field[Any]) -> str:
-    """What a field accepts, in words: "a whole number, at least 1"."""
+    """Return the expectation of a field for messages, such as "a whole number, at least 1"."""
     if among := setting_.metadata.get("among"):
         return " or ".join(json.dumps(value).strip('"') for value in among)
     kinds: dict[Any, str] = {
@@ -180,24 +182,32 @@ def allowed(setting_: Field[Any]) -> str:
         float: "a number",
         float | None: "null or a number",
         bool: "true or false",
-        str: "a text",
+        str: "a string",
         list[int]: "a list such as [512,256] of whole numbers",
         SeedsConfig: f"{{KEY:SEED}}, with any of the keys {', '.join(SOURCES)}",
     }
-    meta = setting_.metadata
-    limits = " and ".join(f"{text} {meta[key]}" for key, text in BOUNDS.items() if meta.get(key) is not None)
-    return ", ".join(filter(None, [kinds.get(setting_.type, "settings, as {KEY:VALUE}"), limits]))
+    return kinds.get(setting_.type, "settings {KEY:VALUE}") + _range(_limits(setting_.metadata))
+
+
+def _limits(meta: Mapping[str, Any]) -> dict[str, float]:
+    return {key: meta[key] for key in BOUNDS if meta.get(key) is not None}
+
+
+def _range(limits: Mapping[str, float]) -> str:
+    """Return limits for messages: " in [0, 1)", ", at least 1" or " greater than 0"; empty without limits."""
+    if len(limits) < 2:
+        return "".join(BOUNDS[key].format(limit) for key, limit in limits.items())
+    return " in " + ", ".join(ENDS[key].format(limit) for key, limit in limits.items())
 
 
 def _within(value: float, meta: Mapping[str, Any]) -> bool:
-    limits = {key: meta[key] for key in BOUNDS if meta.get(key) is not None}
     return (isinstance(value, int) or math.isfinite(value)) and all(
-        getattr(operator, key)(value, limit) for key, limit in limits.items()
+        getattr(operator, key)(value, limit) for key, limit in _limits(meta).items()
     )
 
 
 def find_setting(key: str) -> Field[Any] | None:
-    """The schema's field behind a dotted key such as `optim.lr`; None where the schema has none."""
+    """Return the field of a dotted key such as `optim.lr`; None if the schema has no such key."""
     node: Any = Config
     found = None
     for part in key.split("."):
@@ -210,10 +220,10 @@ def check(config: Mapping[str, Any]) -> None:
     """Check a composed configuration for unknown keys and values out of range.
 
     Args:
-        config: the whole tree as plain mappings; `MISSING` values count as absent.
+        config: Plain configuration; keys with the value `MISSING` count as absent.
 
     Raises:
-        ConfigError: naming the first key that is wrong, its value and what is allowed.
+        ConfigError: A key is unknown or a value is invalid; the message names the first one.
     """
     _check(config, Config, prefix="")
 
@@ -226,7 +236,7 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         if prefix[:-1] not in GROUPS:
             raise ConfigError(unknown_key(f"{prefix}{key}", value, known))
         if not _has_texts_as_keys(value):
-            raise ConfigError(f"{prefix}{key}={value}: expected keys that are texts, such as {{'1':2}}")
+            raise ConfigError(f"{prefix}{key}={value}: expected string keys, such as {{'1':2}}")
     for f in fields(schema):
         value = config.get(f.name, MISSING)
         if is_dataclass(f.default_factory):
@@ -238,12 +248,12 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         among = f.metadata.get("among") or elements
         is_listed = all(any(type(e) is type(one) and e == one for one in among) for e in elements)
         if is_nested or not is_listed or not all(_within(number, f.metadata) for number in numbers):
-            hint = f", and no text such as {value!r}" if not is_listed and isinstance(value, str) else ""
-            raise ConfigError(f"{prefix}{f.name}={value}: allowed is {allowed(f)}{hint}")
-    if prefix in ("", "data."):  # other groups may lack keys that go without saying
+            hint = f", not the string {value!r}" if not is_listed and isinstance(value, str) else ""
+            raise ConfigError(f"{prefix}{f.name}={value}: expected {allowed(f)}{hint}")
+    if prefix in ("", "data."):  # in other groups, missing keys have defaults
         required = (f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory))
         if missing := [name for name in required if name not in config]:
-            raise ConfigError(f"~{prefix}{missing[0]}: expected a key that a run can do without")
+            raise ConfigError(f"~{prefix}{missing[0]}: expected an optional key")
 
 
 def _has_texts_as_keys(value: Any) -> bool:
@@ -253,21 +263,22 @@ def _has_texts_as_keys(value: Any) -> bool:
 
 
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
-    """The message for a key, or another noun, that nobody knows, with the nearest known one; MISSING is any value."""
+    """Return the message for an unknown key or other noun, with the most similar known one; MISSING hides the value."""
     paths = [path for path, _ in describe()]
-    ending = next((f" (did you mean {path}?)" for path in paths if path.endswith(f".{key}")), "")
+    ending = next((f" Did you mean {path}?" for path in paths if path.endswith(f".{key}")), "")
     hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
     return _no_such(key, value, noun, hint, known)
 
 
 def unknown_argument(group: str, key: str, value: object, arguments: Sequence[str]) -> str:
-    """The message for a key of a group that neither its option's target takes, with these arguments, nor the group."""
+    """Return the message for a key of a group that is neither an argument of the target nor a key of every option."""
     known = list(dict.fromkeys([*arguments, *_own_settings(group)]))
-    return _no_such(f"{group}.{key}", value, "key", nearest(key, known), known)
+    hint = nearest(key, known, f"{group}.")
+    return _no_such(f"{group}.{key}", value, "key", hint, [f"{group}.{name}" for name in known])
 
 
 def _own_settings(group: str) -> list[str]:
-    """A group's settings that go with every option, as they are none of the target's."""
+    """Return the settings that every option of a group has, besides the arguments of its target."""
     tree = next(f.default_factory for f in fields(Config) if f.name == group)
     assert is_dataclass(tree)
     return [f.name for f in fields(tree) if f.default is not MISSING and not f.name.startswith("_")]
@@ -275,13 +286,13 @@ def _own_settings(group: str) -> list[str]:
 
 def _no_such(key: str, value: object, noun: str, hint: str, known: Sequence[str]) -> str:
     given = key if value == MISSING else f"{key}={value}"
-    return f"{given}: there is no such {noun}{hint}; allowed are {', '.join(known) or 'none'}"
+    return f"{given}: unknown {noun}.{hint} Known {noun}s: {', '.join(known) or 'none'}"
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """A question after the known word that is most like a word, to follow what is said of it; empty without any."""
+def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:
+    """Return a hint with a prefix and the known word that is most similar to a word; empty if none is similar."""
     near = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    return f" Did you mean {prefix}{near[0]}?" if near else ""
 
 
 def tuning_order(keys: Iterable[str]) -> list[str]:
@@ -290,10 +301,10 @@ def tuning_order(keys: Iterable[str]) -> list[str]:
 
 
 def role_of(key: str) -> Role:
-    """What a dotted key is for.
+    """Return the role of a dotted key.
 
-    A key that the schema does not know is an argument of somebody's own target, and has its group's role: of `data` it
-    makes other data, of any other group it is tunable.
+    A key that the schema lacks is an argument of a user-defined target and has the role of its group: an argument of
+    `data` is a condition, any other argument is tunable.
     """
     for name in (key, key.partition(".")[0]):
         found = find_setting(name)
@@ -304,7 +315,7 @@ def role_of(key: str) -> Role:
 
 
 def describe() -> Iterator[tuple[str, str]]:
-    """Every key of the schema with its meaning, for `--help`."""
+    """Yield each key of the schema with its meaning, for `--help`."""
     for f in fields(Config):
         if is_dataclass(f.default_factory):
             for sub in fields(f.default_factory):

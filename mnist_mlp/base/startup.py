@@ -1,4 +1,4 @@
-"""Faster start of a process, without changing what it computes."""
+"""Startup of a process: faster imports, safe output, working directory."""
 
 import atexit
 import gc
@@ -11,17 +11,17 @@ from io import TextIOWrapper
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import large packages without the garbage collector, and have it leave alone what they made.
+    """Import large packages with the garbage collector off, and exempt their objects from later collections.
 
-    PyTorch alone makes some 200,000 objects that stay until the end. The collector goes through them again and again
-    while they come, and once more at exit: a third of the time that a short run takes.
+    PyTorch creates some 200,000 objects that live until exit. Scanning them repeatedly during import, and again at
+    exit, takes a third of the time of a short run.
     """
     was_enabled, modules = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
-        if len(sys.modules) > modules:  # else there is nothing new but a job's own garbage, which would stay for good
+        if len(sys.modules) > modules:  # without new modules, freezing would only keep a job's garbage forever
             gc.freeze()
             atexit.register(_thaw)
         if was_enabled:
@@ -29,22 +29,22 @@ def importing() -> Iterator[None]:
 
 
 def _thaw() -> None:
-    """Let the collector have everything back at exit where Triton is there, which else prints what "leaked"."""
+    """Unfreeze at exit if Triton is loaded, which would otherwise report leaks."""
     if "triton" in sys.modules:
         gc.unfreeze()
 
 
 def print_anything() -> None:
-    """Have standard output and error escape what their encoding lacks, such as × in a terminal without UTF-8."""
+    """Make standard output and error escape characters outside their encoding, such as × without UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            with suppress(OSError, ValueError):  # a stream that is closed, or has become another one
+            with suppress(OSError, ValueError):  # a stream that is closed or detached
                 stream.reconfigure(errors="backslashreplace")
 
 
 def enter_directory() -> None:
-    """Work in the directory that the environment variable MNIST_MLP_DIRECTORY names, as paths may be relative to it.
+    """Change to the directory in the environment variable MNIST_MLP_DIRECTORY, which relative paths refer to.
 
-    Ray calls it in each worker: those of a cluster start in whatever directory the cluster was started in.
+    Ray calls this function in each worker: workers of a cluster start in the directory of the cluster.
     """
     os.chdir(os.environ["MNIST_MLP_DIRECTORY"])

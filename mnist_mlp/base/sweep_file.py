@@ -1,4 +1,4 @@
-"""Content of `sweep.json`: what was asked of a sweep, written before any job is launched."""
+"""Content of `sweep.json`: the request for a sweep, written before any job is launched."""
 
 import json
 import re
@@ -13,16 +13,16 @@ from mnist_mlp.base.record import finite, write_atomically
 SWEEP_FILE = "sweep.json"
 SEARCH, CONFIRM, SEQUENTIAL = "search", "confirm", "sequential"  # phases
 PHASES = (SEARCH, CONFIRM, SEQUENTIAL)  # in the order in which they run
-EACH, ONCE = "each", "once"  # `select`: each replicate for itself, or one selection per cell, by the mean over seeds
+EACH, ONCE = "each", "once"  # `select`: one selection per replicate, or one per cell by the mean over seeds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command that was given for a sweep.
+    """A command that the user ran for a sweep.
 
     Attributes:
         command: Command line.
-        jobs: Names of the jobs that the command asked for, in all phases so far.
+        jobs: Names of the jobs that the command requested, in all phases so far.
     """
 
     command: str
@@ -31,16 +31,16 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecord:
-    """Content of a `sweep.json`: everything that the commands given for this directory have asked for.
+    """Content of a `sweep.json`: the combined request of all commands for a sweep directory.
 
     Attributes:
         compare: Compared keys, whose combinations are the cells.
         tuned: Keys whose values are selected within a cell.
-        replicates: Replicate key, such as `seed`, to its values in the search.
-        select: How configurations are selected: `EACH` or `ONCE`.
+        replicates: Replicate keys, such as `seed`, and their values in the search.
+        select: Mode of selection: `EACH` or `ONCE`.
         margin: Equivalence margin, a fraction; None disables equivalence testing.
-        phases: Phase to the names of its jobs. A phase that was asked for and has no jobs yet is there, and empty.
-        commands: All commands; a command that was given again counts as the last.
+        phases: Requested phases, each with the names of its jobs so far.
+        commands: All commands, the latest last; a repeated command is listed once.
     """
 
     compare: Sequence[str]
@@ -52,7 +52,7 @@ class SweepRecord:
     commands: Sequence[Command]
 
     def extended(self, later: "SweepRecord") -> "SweepRecord":
-        """Return the record with what later commands have asked for in addition."""
+        """Return the union of this record and that of later commands."""
         given_again = {command.command for command in later.commands}
         return SweepRecord(
             compare=later.compare,
@@ -77,10 +77,10 @@ def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
 
 
 def write_sweep(directory: Path, record: SweepRecord) -> None:
-    """Write `sweep.json`; what earlier commands have asked for stays.
+    """Merge a record into `sweep.json`; requests of earlier commands stay.
 
     Raises:
-        Unreadable: The file that is there is damaged.
+        Unreadable: The existing file is damaged.
     """
     path = directory / SWEEP_FILE
     if path.exists():
@@ -112,14 +112,14 @@ def read_sweep(path: Path) -> SweepRecord:
         )
         _check(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreadable(f"{SWEEP_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
+        raise Unreadable(f"{SWEEP_FILE}: damaged ({type(error).__name__}: {error})") from error
     return record
 
 
 def _check(record: SweepRecord) -> None:
-    """Raise a ValueError if a record says what no command can ask."""
+    """Raise a ValueError if no command can have written the record."""
     if not record.compare or len({*record.compare}) < len(record.compare):
-        raise ValueError("no compared keys, or one of them twice")
+        raise ValueError("no compared keys, or one is listed twice")
     for key in record.compare:
         is_key = re.fullmatch(r"\w+(\.\w+)*", key) and key.partition(".")[0] in schema.KEYS
         if not is_key or schema.role_of(key) is schema.Role.REPLICATE:
@@ -131,4 +131,4 @@ def _check(record: SweepRecord) -> None:
     if not record.phases.keys() <= {*PHASES}:
         raise ValueError("unknown phases")
     if not record.commands or not all(isinstance(one.command, str) for one in record.commands):
-        raise ValueError("no commands, or one that is not a text")
+        raise ValueError("no commands, or one that is not a string")

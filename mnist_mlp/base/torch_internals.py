@@ -1,6 +1,6 @@
-"""Private parts of PyTorch, each with the reason for its use and what replaces it.
+"""Private parts of PyTorch, each with the reason for its use and its replacement.
 
-Everything that PyTorch does not document is used here only, so that a new version needs one look at one file.
+Undocumented parts of PyTorch are used only in this module, so that a new version needs a review of one file.
 """
 
 import torch
@@ -14,7 +14,8 @@ _GLOBAL_MODULE_HOOKS = [name for name in vars(nn.modules.module) if name.startsw
 def has_global_module_hooks() -> bool:
     """Return whether hooks are registered for all modules.
 
-    Reason: hand-written passes would not call them. Replacement: none is public; give up on them, and say so.
+    Reason: fused kernels and hand-written backward passes do not call hooks. Replacement: there is no public one; such
+    hooks would have to be documented as unsupported.
     """
     return any(vars(nn.modules.module)[name] for name in _GLOBAL_MODULE_HOOKS)
 
@@ -53,33 +54,38 @@ def has_gradient_hooks(parameter: Tensor) -> bool:
 
 
 def has_onednn_linear() -> bool:
-    """Return whether `onednn_linear` works here."""
+    """Return whether `onednn_linear` is available."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Map x (batch, in) to x @ weight.T + bias (batch, out), computed by oneDNN.
+    """Return x @ weight.T + bias, of shape (batch, out), computed by oneDNN.
 
     Reason: twice as fast as MKL on AMD processors with AVX-512. Replacement: `torch.nn.functional.linear`.
+
+    Args:
+        x: Inputs of shape (batch, in).
+        weight: Weights of shape (out, in).
+        bias: Biases of shape (out,), or None.
     """
     out: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
     return out
 
 
 def allow_recompilations(count: int) -> None:
-    """Let `torch.compile` compile one function for at least so many shapes.
+    """Let `torch.compile` compile a function for at least `count` shapes.
 
-    Reason: stacks of other sizes and networks need their own; PyTorch's limit is 8. Replacement: none is public.
+    Reason: each size of a stack and each network has its own shapes; PyTorch's limit is 8. Replacement: there is no
+    public one.
     """
     torch._dynamo.config.recompile_limit = max(count, torch._dynamo.config.recompile_limit)
 
 
 def spare_the_compiler() -> None:
-    """Keep PyTorch's optimizers from importing its compiler only to exempt some methods from it: a second, 150 MB.
+    """Keep PyTorch's optimizers from importing its compiler, which takes a second and 150 MB.
 
-    Reason: these methods are wrapped so that compiled graphs leave them out. The wrapper looks for this attribute
-    before it asks the compiler for such a function. Replacement: to wait a second; in a PyTorch that does it
-    differently, this has no effect.
+    Reason: some optimizer methods are wrapped so that compiled graphs exclude them. The wrapper imports the compiler
+    unless this attribute is set. Replacement: accept the import. If PyTorch changes the wrapper, this has no effect.
     """
     for method in vars(Optimizer).values():
         wrapped = getattr(method, "__wrapped__", None)

@@ -1,1 +1,1 @@
-"""Jobs of a sweep as directories, their ids, locks and progress. Hydra is not imported here."""
+"""Jobs of a sweep: directories, identifiers, locks and progress, independent of Hydra."""

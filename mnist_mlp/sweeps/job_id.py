@@ -1,4 +1,4 @@
-"""Identity of a job: its options, the hash of its configuration, the name of its directory."""
+"""Identity of a job: its options, the hash of its configuration, and the name of its directory."""
 
 import hashlib
 import json
@@ -10,45 +10,49 @@ from omegaconf import DictConfig
 
 from mnist_mlp.base import configuration, schema
 
-PREFIX_LENGTH = 80  # characters of a job's readable prefix; file systems allow 255 bytes a name
+PREFIX_LENGTH = 80  # characters of the readable prefix; file systems limit names to 255 bytes
 
 
 def choices(hydra: Any) -> dict[str, str]:
-    """The option chosen in each group: what a report calls the run's initialization, optimizer, model and so on."""
+    """Return the selected option of each group, such as `adam` for `optim`.
+
+    Args:
+        hydra: The `hydra` node of a composed configuration.
+    """
     options = hydra.runtime.choices
     return {group: options[group] for group in schema.GROUPS}
 
 
 def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
-    """SHA-256, hexadecimal, of what decides a run's result and its place in a report.
+    """Return the SHA-256 (hexadecimal) of everything that determines a run's result and its cell in a report.
 
-    Two configurations share it exactly when they differ in nothing but keys that cannot change a result. The names of
-    the options count, as two options of equal content are still two cells of a comparison.
+    Configurations that differ only in keys that cannot change a result have the same hash. The names of the options
+    count too: two options with equal content are two cells of a comparison.
 
     Args:
-        config: plain (see `mnist_mlp.base.configuration.plain`).
-        chosen: group to option.
+        config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
+        chosen: Option of each group.
     """
     decisive = {"choices": dict(chosen), "config": configuration.identity(config)}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def job_name(_root_: DictConfig) -> str:
-    """Return the name of a job's directory, from the composed configuration and not from the overrides.
+    """Return the directory name of a job, for Hydra's `${job_name:}`.
 
-    So a default is the same job whether it is stated or left out.
+    It depends on the composed configuration and not on the overrides, so stating a default gives the same job.
     """
     chosen, config = choices(_root_.hydra), configuration.plain(_root_)
     return name_of(config, chosen, config_hash(config, chosen))
 
 
 def name_of(config: Mapping[str, Any], chosen: Mapping[str, str], of: str) -> str:
-    """Return the name of a job's directory: a readable prefix, and eight digits of the configuration's hash.
+    """Return the directory name of a job: a readable prefix, and eight digits of the configuration's hash.
 
     Args:
         config: Plain configuration.
-        chosen: Group to option.
-        of: Hash of the two (see `config_hash`).
+        chosen: Option of each group.
+        of: Hash of both (see `config_hash`).
     """
     schedule = [chosen["schedule"]] if chosen["schedule"] != "constant" else []
     words = [
@@ -63,6 +67,6 @@ def name_of(config: Mapping[str, Any], chosen: Mapping[str, str], of: str) -> st
 
 
 def _seeds(config: Mapping[str, Any]) -> str:
-    """`seed3`; where streams have seeds of their own, `seeds3-0-0-0`, in the order of `schema.SOURCES`."""
+    """Return `seed3`, or `seeds3-0-0-0` in the order of `schema.SOURCES` if the random streams have different seeds."""
     of_streams = list(map(str, configuration.seeds(config).values()))
     return f"seed{of_streams[0]}" if len(set(of_streams)) == 1 else f"seeds{'-'.join(of_streams)}"

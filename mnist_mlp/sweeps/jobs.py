@@ -1,7 +1,7 @@
-"""Jobs of a sweep as directories: their states, and the work that is left.
+"""Jobs of a sweep as directories: their status, and the work that is left.
 
-All state is in the files that the jobs write, so it is right under every launcher, in this process or on another host,
-and survives whatever kills a process. There is no Hydra here.
+The only state is in the files that the jobs write. It is therefore valid under every launcher, on this host or
+another, and survives the death of any process.
 """
 
 import logging
@@ -26,7 +26,7 @@ from mnist_mlp.base.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
 
 log = logging.getLogger(__name__)
 
-FINISHED = (COMPLETED, DIVERGED)  # statuses that are results
+FINISHED = (COMPLETED, DIVERGED)  # statuses that count as results
 STOP_FILE = ".stop"
 
 
@@ -35,19 +35,19 @@ class Job:
     """One run of a sweep.
 
     Attributes:
-        overrides: what sets it apart on the command line.
-        directory: where it writes.
-        config_hash: of its configuration.
-        data_digest: of its data.
-        epochs: that it trains for.
-        stack: jobs with the same could be trained together on a GPU (see `mnist_mlp.build.stack_plan`); None for one
-            that could not, or has no GPU.
-        code: the user's own that it runs (see `mnist_mlp.base.provenance.code`).
-        choices: group to option.
-        config: plain (see `mnist_mlp.base.configuration.plain`).
-        test_images: that its accuracy will be measured on.
-        steps: Number of training steps of the run.
-        step_seconds: Time of a training step on the CPU, as measured; None if unknown.
+        overrides: Hydra overrides of the job.
+        directory: Run directory.
+        config_hash: Hash of the configuration (see `mnist_mlp.sweeps.job_id.config_hash`).
+        data_digest: Digest of the data set.
+        epochs: Number of epochs.
+        stack: Key shared by jobs that can be trained as one stack on a GPU (see `mnist_mlp.build.stack_plan`); None if
+            the job cannot be stacked or runs on the CPU.
+        code: Digests of the user-defined modules of the job (see `mnist_mlp.base.provenance.code`).
+        choices: Option of each group.
+        config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
+        test_images: Number of test images.
+        steps: Number of training steps.
+        step_seconds: Measured time of a training step on the CPU in seconds; None if not measured.
     """
 
     overrides: tuple[str, ...]
@@ -61,28 +61,28 @@ class Job:
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     test_images: int = 0
     steps: int = 0
-    step_seconds: float | None = field(default=None, compare=False)  # no two measurements are equal
+    step_seconds: float | None = field(default=None, compare=False)  # a measurement is not part of a job's identity
 
     def summary(self) -> Any:
-        """The content of its `run.json`, whatever that is; None where there is none that can be read."""
+        """Return the content of the job's `run.json`, unchecked; None if it is missing or not JSON."""
         return read_summary(self.directory / RUN_FILE)
 
     def status(self) -> str | None:
-        """How it ended; None where it has not."""
+        """Return the job's status: completed, diverged or failed; None if it has not ended."""
         return status_of(self.directory)
 
 
 def status_of(directory: Path) -> str | None:
-    """Return how the run of a directory has ended; None if it has not."""
+    """Return the status of a run directory: completed, diverged or failed; None if the run has not ended."""
     summary = read_summary(directory / RUN_FILE)
     return summary.get("status") if isinstance(summary, dict) else None
 
 
 def is_current(directory: Path, version: str) -> bool:
-    """Return whether a run has a result that its configuration would have today, as far as code is concerned.
+    """Return whether a run has a result of the current code: this version and unchanged user-defined modules.
 
     Args:
-        directory: Directory of the run.
+        directory: Run directory.
         version: Version of this package.
     """
     summary = _result_of(directory)
@@ -93,14 +93,14 @@ def is_current(directory: Path, version: str) -> bool:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one job is to do, and where.
+    """Configuration and directory of a job that is about to run.
 
     Attributes:
-        config: plain (see `mnist_mlp.base.configuration.plain`).
-        directory: of the run.
-        choices: group to option.
-        overrides: what sets it apart on the command line.
-        config_hash: of the configuration (see `mnist_mlp.sweeps.job_id.config_hash`).
+        config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
+        directory: Run directory.
+        choices: Option of each group.
+        overrides: Hydra overrides of the job.
+        config_hash: Hash of the configuration (see `mnist_mlp.sweeps.job_id.config_hash`).
     """
 
     config: Mapping[str, Any]
@@ -110,7 +110,7 @@ class Assignment:
     config_hash: str
 
     def writer(self, sharing: int = 1) -> RunWriter:
-        """Begin the run's directory; `sharing` as in `RunWriter`."""
+        """Return a writer that has begun the run directory; for `sharing`, see `RunWriter`."""
         writer = RunWriter(self.directory, sharing)
         writer.describe(
             config_hash=self.config_hash,
@@ -123,14 +123,14 @@ class Assignment:
 
 
 def distinct(jobs: Iterable[Job], top: Path) -> list[Job]:
-    """Those jobs that can give different results, once each.
+    """Return the jobs without duplicates: of jobs with the same configuration and data, the first.
 
     Args:
-        jobs: of a sweep.
-        top: the sweep's directory.
+        jobs: Jobs of a sweep.
+        top: Sweep directory.
 
     Raises:
-        UserError: two of them would write into one directory, or one into a directory inside the other's.
+        UserError: A directory is not below the sweep directory, or two jobs share a directory or have nested ones.
     """
     unique: dict[tuple[str, str], Job] = {}
     for job in jobs:
@@ -139,12 +139,14 @@ def distinct(jobs: Iterable[Job], top: Path) -> list[Job]:
     for job in unique.values():
         place = Path(os.path.normpath(job.directory))
         if Path(os.path.normpath(top)) not in place.parents:
-            raise UserError(f"hydra.sweep.subdir: {job.directory} is not below the sweep's directory {top}")
+            raise UserError(
+                f"hydra.sweep.subdir: {job.directory}: expected a directory below the sweep directory {top}"
+            )
         if (other := places.setdefault(place, job)) is not job:
-            raise UserError(_collision(other, job, f"one directory, {place}"))
+            raise UserError(_collision(other, job, f"the same directory, {place}"))
     for place, job in places.items():
         for outer in set(place.parents) & places.keys():
-            raise UserError(_collision(places[outer], job, f"directories one inside the other, {outer} and {place}"))
+            raise UserError(_collision(places[outer], job, f"nested directories, {outer} and {place}"))
     return list(unique.values())
 
 
@@ -152,23 +154,23 @@ def _collision(one: Job, two: Job, what: str) -> str:
     words = "\n".join(f"  {' '.join(job.overrides) or '(no overrides)'}" for job in (one, two))
     return (
         f"hydra.sweep.subdir: two different jobs have {what}:\n{words}\n"
-        "allowed is a name that tells every two jobs apart, as the default does"
+        "Expected a unique name for each job, like the default."
     )
 
 
 def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = False) -> list[Job]:
-    """Return the jobs that have a result already, which need not be trained again.
+    """Return the jobs that already have a result.
 
-    A result does not count as that of its job if it comes from another version of the package, another text of
-    user-defined code, other data, or a configuration whose hash merely begins alike.
+    A stored result has changed if it comes from another version of the package, other user-defined code, other data,
+    or a configuration with another hash (directory names contain only eight digits of it).
 
     Args:
         jobs: All jobs of a sweep.
         version: Version of this package.
-        replace_changed: Whether jobs with such a result count as unfinished.
+        replace_changed: Whether jobs with a changed result count as unfinished.
 
     Raises:
-        UserError: There is such a result, which is neither mixed in silently nor replaced without being asked.
+        UserError: A result has changed and `replace_changed` is false.
     """
     finished, foreign = [], []
     for job in jobs:
@@ -176,14 +178,14 @@ def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = Fal
             continue
         summary = job.summary()
         if why := _no_result(summary):
-            log.warning("%s: its %s is damaged (%s), so it will be trained again", job.directory, RUN_FILE, why)
+            log.warning("%s: its %s is damaged (%s); the job will be trained again", job.directory, RUN_FILE, why)
             continue
         if summary["status"] not in FINISHED:
             continue
         try:
             read_metrics(job.directory, summary)
-        except Unreadable as error:  # no report would count it
-            log.warning("%s: %s, so it will be trained again", job.directory, error)
+        except Unreadable as error:  # the report would not count this run
+            log.warning("%s: %s; the job will be trained again", job.directory, error)
             continue
         if different := _differences(job, summary, version):
             foreign.append(f"{job.directory}: {'; '.join(different)}")
@@ -192,26 +194,26 @@ def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = Fal
         finished.append(job)
     if foreign and not replace_changed:
         raise UserError(
-            f"{len(foreign)} of {len(finished)} finished results there are not comparable with what this command would "
-            f"add, such as\n  {foreign[0]}\nforce={schema.CHANGED} trains these again and replaces them, force=true "
-            "trains all again; another hydra.sweep.dir=DIR keeps them"
+            f"{len(foreign)} of {len(finished)} finished results there are not comparable with those that this command "
+            f"would add, such as\n  {foreign[0]}\nforce={schema.CHANGED} retrains and replaces these, force=true "
+            "retrains all; another hydra.sweep.dir=DIR keeps them."
         )
     return finished
 
 
 def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
-    """See that a sweep's directory holds no results of another version under names that no job has today.
+    """Check that a sweep directory has no results of another version that do not belong to one of the jobs.
 
-    The names end in a hash of the configuration, which holds within one version: those results would be trained again
-    beside the old ones, and be reported on together.
+    Directory names contain a configuration hash that may change between versions. The jobs would then be trained again
+    beside the old results, and the report would include both.
 
     Args:
-        jobs: all of the sweep.
-        top: the sweep's directory.
-        version: this package's.
+        jobs: All jobs of the sweep.
+        top: Sweep directory.
+        version: Version of this package.
 
     Raises:
-        UserError: there is one.
+        UserError: There is such a result.
     """
     ours = {job.directory for job in jobs}
     for directory in find_runs(top, is_sweep=True).runs:
@@ -222,7 +224,7 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
             raise UserError(
                 f"{top} holds results of version {theirs}, such as {directory.name}; this is version {version}, "
                 "which names its jobs differently and would train them all again. To resume, install that version; "
-                "to start again, give another hydra.sweep.dir=DIR or force=true"
+                "to start over, use another hydra.sweep.dir=DIR or force=true."
             )
 
 
@@ -233,7 +235,7 @@ def _result_of(directory: Path) -> Mapping[str, Any] | None:
 
 
 def _no_result(summary: Any) -> str | None:
-    """What the content of a `run.json` lacks to be compared with today's jobs; None where that is nothing."""
+    """Describe why the content of a `run.json` cannot be compared with a job; None if it can."""
     if why := defect(summary):
         return why
     if summary["status"] not in FINISHED:
@@ -245,7 +247,7 @@ def _no_result(summary: Any) -> str | None:
 
 
 def _differences(job: Job, summary: Mapping[str, Any], version: str) -> list[str]:
-    """In what a result is of another making than the job would be today."""
+    """List how a stored result differs from what this job would produce now."""
     theirs = {
         "version": summary["environment"]["package"],
         "data": summary["data"]["digest"],
@@ -263,29 +265,29 @@ def _differences(job: Job, summary: Mapping[str, Any], version: str) -> list[str
 
 @contextmanager
 def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM, kill every process that this one has started, say something, and end with status 130.
+    """On Ctrl-C or SIGTERM, kill all child processes, print a message, and exit with status 130.
 
-    Killing is safe, as results are written atomically; asking politely is not, as a launcher's own way to wind down can
-    outlast anyone's patience. For the same reason the process ends at once, without the libraries' exit hooks.
+    Killing is safe, since results are written atomically. A graceful shutdown of the launcher could take minutes, as
+    could the exit hooks of libraries, so neither is attempted.
 
     Args:
-        farewell: gives the last words.
+        farewell: Function that returns the end of the message.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                # joblib's tracker ends by itself when this process has, and removes what its workers have left behind.
+                # joblib's resource tracker must survive: it cleans up after the workers, and then exits by itself.
                 if not any("resource_tracker" in word for word in child.cmdline()):
                     child.kill()
-        print(f"\n{signal.Signals(number).name}: every worker has been stopped. {farewell()}", flush=True)
+        print(f"\n{signal.Signals(number).name}: all workers have been stopped. {farewell()}", flush=True)
         os._exit(INTERRUPTED)
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with kept_from_workers(lambda: leave(signal.SIGINT, None)):
             yield
-    except SystemExit:  # Ray puts a handler of its own in place of ours, which does this
+    except SystemExit:  # Ray replaces our handler by one that raises this
         leave(signal.SIGTERM, None)
     finally:
         for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""Lock of a directory: one writing process at a time, also after a kill."""
+"""Lock of a directory: one writing process at a time, released even if that process is killed."""
 
 import json
 import os
@@ -16,24 +16,27 @@ from mnist_mlp.base.record import write_atomically
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".holder.json"
-LOCK_SECONDS = 0.2  # for a holder that is just leaving
+LOCK_SECONDS = 0.2  # timeout; a holder may be about to exit
 
 
 class InUse(UserError):
-    """Another process writes to a directory; the message names it."""
+    """A directory that another process is writing to; the message names the process."""
 
 
 @contextmanager
 def holding(directory: Path) -> Iterator[None]:
-    """Be the only one that writes to a directory; the lock goes with the process, however that ends.
+    """Hold the exclusive lock of a directory, which is created if missing.
+
+    The operating system releases the lock if the process is killed.
 
     Raises:
-        InUse: Another process holds the directory.
-        UserError: Nothing can be written there.
+        InUse: Another process holds the lock.
+        UserError: The directory is not writable.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / LOCK_FILE, timeout=LOCK_SECONDS)  # the file stays: a new one could be locked twice
+        # The lock file is never deleted: a process could then lock a new file while another still holds the old one.
+        lock = FileLock(directory / LOCK_FILE, timeout=LOCK_SECONDS)
         lock.acquire()
         holder = {
             "process": os.getpid(),
@@ -45,24 +48,24 @@ def holding(directory: Path) -> Iterator[None]:
     except Timeout:
         raise InUse(f"{directory} is in use by another sweep: {_holder(directory)}") from None
     except OSError as error:
-        raise UserError(f"{directory}: nothing can be written there: {error}") from error
+        raise UserError(f"{directory}: expected a writable directory: {error}") from error
     try:
         yield
     finally:
-        with suppress(OSError):  # the directory may be gone
+        with suppress(OSError):  # the directory may have been deleted
             (directory / HOLDER_FILE).unlink(missing_ok=True)
         lock.release()
 
 
 class Held:
-    """Whether a worker's sweep still has its directory.
+    """Check of a worker for whether its sweep still holds the sweep directory.
 
-    A sweep that is killed at once cannot end its workers. They may finish what they do, until another sweep comes to
-    the directory, which trains the same jobs.
+    A sweep that is killed by SIGKILL cannot stop its workers. They may continue until another sweep holds the
+    directory, since that sweep trains the same jobs.
 
     Args:
         directory: Sweep directory.
-        holder: The sweep that launched the worker, as `holder_of` gave it; None for that which is there now.
+        holder: Identifier of the sweep that launched the worker (see `holder_of`); None for the current holder.
     """
 
     def __init__(self, directory: Path, holder: str | None = None) -> None:
@@ -70,12 +73,12 @@ class Held:
         self._holder = holder or holder_of(directory)
 
     def by_another(self) -> bool:
-        """Return whether another sweep has come to the directory since."""
+        """Return whether another sweep holds the directory now."""
         return holder_of(self._directory) not in (None, self._holder)
 
 
 def holder_of(directory: Path) -> str | None:
-    """Return an identifier of the process that holds a directory; None if it is unknown."""
+    """Return the identifier of the process that holds a directory; None if unknown."""
     try:
         return str(json.loads((directory / HOLDER_FILE).read_text(encoding="utf-8"))["id"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -87,4 +90,4 @@ def _holder(directory: Path) -> str:
         holder = json.loads((directory / HOLDER_FILE).read_text(encoding="utf-8"))
         return f"process {holder['process']} on {holder['host']} ({holder['command']})"
     except (OSError, ValueError, KeyError):
-        return "it has not said which yet"
+        return "an unknown process"

@@ -1,4 +1,4 @@
-"""Progress of a run and of a sweep."""
+"""Progress display of runs and sweeps."""
 
 import logging
 import sys
@@ -20,18 +20,18 @@ log = logging.getLogger(__name__)
 
 RUNNING = "running"
 POLL_SECONDS = 0.5
-PLAIN_SECONDS = 30.0  # between two progress lines where the output is no terminal
-DELAY_SECONDS = 1.0  # before a bar for many short items is drawn
-LINE_SECONDS = 10.0  # between two lines about them where the output is no terminal
+PLAIN_SECONDS = 30.0  # between progress lines of a sweep if the output is not a terminal
+DELAY_SECONDS = 1.0  # before `counted` draws a progress bar
+LINE_SECONDS = 10.0  # between lines of `counted` if the output is not a terminal
 T = TypeVar("T")
 
 
 class EpochLines:
-    """Logs one line an epoch.
+    """Log of a run with one line per epoch.
 
     Args:
-        epochs: how many there will be.
-        log: where to.
+        epochs: Number of epochs of the run.
+        log: Logger that gets the lines.
     """
 
     def __init__(self, epochs: int, log: logging.Logger = log) -> None:
@@ -39,24 +39,24 @@ class EpochLines:
         self._line: list[str] = []
 
     def add(self, record: Record) -> None:
-        """Take notice of a run's next record."""
+        """Add the next record of the run; the last one of an epoch logs the line."""
         if not isinstance(record, Metrics):
             return
         self._line.append(f"{record.split} {record.loss:.4f} ({record.accuracy:.2%})")
-        if record.split == "test":  # the last of its epoch
+        if record.split == "test":  # the last split of an epoch
             line = "  ".join(self._line)
             self.log.info("epoch %d/%d  %s  %.1f s", record.epoch, self.epochs, line, record.seconds)
             self._line.clear()
 
 
 def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iterator[Record]:
-    """Pass records on, showing how far they are.
+    """Yield the records of a run, and show their progress.
 
     Args:
-        records: what `mnist_mlp.training.loop.train` yields.
-        epochs: how many there will be.
-        steps: how many training steps there will be.
-        bar: whether to draw a progress bar; it is drawn on a terminal only.
+        records: Records from `mnist_mlp.training.loop.train`.
+        epochs: Number of epochs of the run.
+        steps: Number of training steps of the run.
+        bar: Whether to draw a progress bar; one is drawn on a terminal only.
     """
     lines = EpochLines(epochs)
     on_terminal = bar and sys.stderr.isatty()
@@ -71,15 +71,15 @@ def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iter
 
 
 def counted(items: Iterable[T], total: int | None, what: str, shown: bool) -> Iterator[T]:
-    """Pass items on, and show how many there have been, on standard error.
+    """Yield items, and show their count on standard error.
 
-    A terminal has a progress bar after `DELAY_SECONDS`; a file has a line every `LINE_SECONDS`.
+    A terminal gets a progress bar after `DELAY_SECONDS`; other output gets a line every `LINE_SECONDS`.
 
     Args:
         items: Items.
         total: Number of items; None if unknown.
-        what: What is counted, such as "jobs checked".
-        shown: False shows nothing.
+        what: Label of the count, such as "jobs checked".
+        shown: Whether to show anything.
     """
     on_terminal = shown and sys.stderr.isatty()
     said = time.monotonic()
@@ -96,12 +96,12 @@ def counted(items: Iterable[T], total: int | None, what: str, shown: bool) -> It
 
 
 class Progress:
-    """One line about a whole sweep while it runs; a context manager.
+    """Status line of a running sweep; a context manager.
 
     Args:
-        jobs: those to be trained.
-        skipped: Number of other jobs of the sweep that are finished.
-        shown: False shows nothing.
+        jobs: Jobs to train.
+        skipped: Number of other jobs of the sweep, which are finished.
+        shown: Whether to show anything.
     """
 
     def __init__(self, jobs: Sequence[Job], skipped: int, shown: bool) -> None:
@@ -124,7 +124,7 @@ class Progress:
             self._thread.join()
 
     def counts(self) -> Counter[str]:
-        """How many jobs are in which state, by what is on disk."""
+        """Return the number of jobs in each state (running, completed, diverged, failed), from their files."""
         for job in self.jobs:
             if job not in self.ended and (status := job.status()):
                 self.ended[job] = status
@@ -132,7 +132,7 @@ class Progress:
         return Counter(self.ended.values()) + Counter({RUNNING: running})
 
     def line(self) -> str:
-        """The state of the sweep in one line."""
+        """Return the state of the sweep in one line, with the time left if it can be estimated."""
         counts = self.counts()
         total = len(self.jobs)
         elapsed = time.time() - self.started
@@ -149,13 +149,13 @@ class Progress:
             return False
 
     def _share_done(self, job: Job) -> float:
-        """The share of its epochs that a running job has done."""
+        """Return the fraction of its epochs that a running job has completed; 0 for other jobs."""
         if job in self.ended or not self._has_started(job):
             return 0.0
         try:
             last_row = (job.directory / METRICS_FILE).read_text(encoding="utf-8").splitlines()[-1]
             return int(last_row.partition(",")[0]) / max(job.epochs, 1)
-        except (OSError, ValueError, IndexError):  # it is being written, or has the header alone
+        except (OSError, ValueError, IndexError):  # the file is being written, or has only its header
             return 0.0
 
     def _watch(self) -> None:

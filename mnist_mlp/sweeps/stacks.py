@@ -1,4 +1,4 @@
-"""Jobs trained as one stack: the files of each, also if others fail."""
+"""Training of jobs as one stack; a failure of one job leaves the others unaffected."""
 
 import gc
 import logging
@@ -20,14 +20,14 @@ CPU = torch.device("cpu")
 
 
 def train(jobs: Sequence[tuple[Assignment, logging.Logger]], toolchain: Toolchain) -> list[float | None]:
-    """Train jobs as one stack; in halves, where the device turns out to have too little memory.
+    """Train jobs as one stack; if they do not fit into the memory of the device, train each half instead.
 
     Args:
-        jobs: that can be trained together, each with its log.
+        jobs: Jobs that can be trained together, each with its logger.
         toolchain: Compiler and CUDA-graph capture that the stacks of a sweep share.
 
     Returns:
-        What `RunWriter.end` gives for each.
+        Objective of each job (see `RunWriter.end`); None for a job that failed.
     """
     stack = [Member(job, log) for job, log in jobs]
     _train(stack, toolchain)
@@ -35,11 +35,15 @@ def train(jobs: Sequence[tuple[Assignment, logging.Logger]], toolchain: Toolchai
 
 
 class Member:
-    """A job in a stack: what it writes, and how it ended. An error of its own ends it, and leaves the others alone.
+    """A job in a stack; an error in it ends this job only.
+
+    Args:
+        job: Configuration and directory.
+        log: Logger of the job.
 
     Attributes:
-        value: what `RunWriter.end` gave; None before.
-        going: whether it has not ended.
+        value: Objective (see `RunWriter.end`); None before the end, and if the job failed.
+        going: Whether the job has not ended.
     """
 
     def __init__(self, job: Assignment, log: logging.Logger) -> None:
@@ -49,7 +53,12 @@ class Member:
         self._writer: RunWriter | None = None
 
     def begin(self, size: int, device: torch.device) -> Run | None:
-        """Begin its directory, and build it as one of a stack of this size; None where that fails."""
+        """Begin the run directory and build the run; None if that fails.
+
+        Args:
+            size: Number of runs in the stack.
+            device: Device that the stack is trained on.
+        """
         config = self.job.config
         try:
             self.log.info("%s", self.job.directory)
@@ -65,7 +74,7 @@ class Member:
             return None
 
     def write(self, record: Record) -> None:
-        """Write its next record."""
+        """Write the next record of the job; an error ends the job."""
         assert self._writer is not None
         try:
             self._writer.write(record)
@@ -74,7 +83,7 @@ class Member:
             self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Write down how it ended (see `RunWriter.end`)."""
+        """Write `run.json` and log an error, if there is one (see `RunWriter.end`)."""
         self.going = False
         try:
             if isinstance(error, Diverged):
@@ -83,7 +92,7 @@ class Member:
                 self.log.error("failed", exc_info=error)
             if self._writer is not None:
                 self.value = self._writer.end(error)
-        except OSError as failure:  # a full disk, mostly; without a result the job is tried again
+        except OSError as failure:  # such as a full disk; a job without a result is launched again
             log.error("%s: %s", self.job.directory, failure)
 
 
@@ -116,7 +125,7 @@ def _train(stack: Sequence[Member], toolchain: Toolchain) -> None:
         for member in going:
             member.end(failure)
         return
-    # Whatever refers to the stack's memory must go before the next one comes: the networks are views into it.
+    # Drop all references to the stack's memory before the next stack allocates: the networks are views into it.
     failure = None
     runs.clear()
     for member in members:
@@ -124,13 +133,13 @@ def _train(stack: Sequence[Member], toolchain: Toolchain) -> None:
     gc.collect()
     torch.cuda.empty_cache()
     half = -(-len(going) // 2)
-    log.warning("%d runs at once do not fit into memory; trying %d", len(members), half)
+    log.warning("%d runs do not fit into memory at once; trying %d", len(members), half)
     for part in (going[:half], going[half:]):
         if part:
             _train(part, toolchain)
 
 
 def _is_memory(error: Exception) -> bool:
-    """Whether a device had too little memory; libraries and the CPU's allocator say so in words alone."""
+    """Return whether a device ran out of memory; cuBLAS and the CPU allocator report that only in the message."""
     words = ("CUBLAS_STATUS_ALLOC_FAILED", "not enough memory", "can't allocate memory")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

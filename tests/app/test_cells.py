@@ -29,13 +29,13 @@ NINE = SequentialPlan(margin=None, max_seeds=9, batch=2)
         ("init", "compare=init: expected a list of keys, such as"),
         ([], "compare=[]: expected a list of keys"),
         (["init", 3], "compare=['init', 3]: expected a list of keys"),
-        (["init", "init"], "init is there twice"),
-        (["optimm"], "optimm: unknown key (did you mean optim?). Known keys: batch_size, data.normalize,"),
-        (["hidden"], "hidden: unknown key (did you mean model.hidden?)"),
-        (["seed"], "seed is a replicate"),
-        (["seeds.weights"], "seeds.weights is a replicate"),
-        (["device"], "device changes no result"),
-        (["data"], "each data set is a section of the report"),
+        (["init", "init"], "expected different keys, but init is listed twice"),
+        (["optimm"], "optimm: unknown key. Did you mean optim? Known keys: batch_size, data.normalize,"),
+        (["hidden"], "hidden: unknown key. Did you mean model.hidden?"),
+        (["seed"], "compare: seed: expected keys that are not replicates"),
+        (["seeds.weights"], "compare: seeds.weights: expected keys that are not replicates"),
+        (["device"], "compare: device: expected keys that change results"),
+        (["data"], "expected keys such as data.train_size"),
     ],
 )
 def test_read_compare_of_what_cannot_be_compared_raises(value: Any, words: str) -> None:
@@ -49,12 +49,12 @@ def test_check_compared_with_a_key_that_no_job_has_raises(tmp_path: Path) -> Non
         jobs = plan([["optim=adam"], ["optim=sgd", "optim.momentum=0.5"]])
         assert check_compared(jobs, ["init", "optim", "optim.momentum"]) == ["init"]
         with pytest.raises(
-            UserError, match=r"optim\.momentun: unknown key \(did you mean optim\.momentum\?\)\. Known keys: batch_size"
+            UserError, match=r"optim\.momentun: unknown key\. Did you mean optim\.momentum\? Known keys: batch_size"
         ):
             check_compared(jobs, ["optim", "optim.momentun"])
         others = [replace(job, data_digest="other") for job in jobs]
         assert check_compared(jobs, ["data.train_size"]) == ["data.train_size"]
-        with pytest.raises(UserError, match=r"data\.train_size changes the images"):
+        with pytest.raises(UserError, match=r"data\.train_size: expected keys that do not change the test images"):
             check_compared([*jobs, *others], ["data.train_size"])
 
 

@@ -24,38 +24,38 @@ OPTION = "expected an option of the group"
         ("-m optim=[sgd,adam]", f"optim=[sgd,adam]: {OPTION} optim."),
         ("-m schedule=cosine,0.1", f"schedule=cosine,0.1: {OPTION} schedule."),
         ("experiment=null", f"experiment=null: {OPTION} experiment."),
-        ("optim=mine/fast", "optim=mine/fast: there is no such option; allowed are adadelta, "),
-        ("model.hidden=[[16,8],[4]]", "model.hidden=[[16, 8], [4]]: allowed is a list such as [512,256] of whole"),
-        ("+model.foo={a:1,3:2}", "model.foo={'a': 1, 3: 2}: expected keys that are texts"),
+        ("optim=mine/fast", "optim=mine/fast: unknown option. Known options: adadelta, "),
+        ("model.hidden=[[16,8],[4]]", "model.hidden=[[16, 8], [4]]: expected a list such as [512,256] of whole"),
+        ("+model.foo={a:1,3:2}", "model.foo={'a': 1, 3: 2}: expected string keys"),
         ("optim.eps=${oc.env:EPS_THAT_IS_NOT_SET}", "optim.eps: KeyError raised while resolving interpolation: "),
         ("seed=${seed}", "seed: Recursive interpolation detected"),
-        ("+optim=sgd", "+optim=sgd: expected optim=OPTION, as no group can be added or removed"),
+        ("+optim=sgd", "+optim=sgd: expected optim=OPTION. Groups cannot be added or removed"),
         ("~data", "~data: expected data=OPTION"),
         ("optim=adam.yaml", "optim=adam.yaml: expected the name of the option, optim=adam"),
         ("experiment=smoke.yaml", "experiment=smoke.yaml: expected the name of the option, experiment=smoke"),
-        ("experiment=smoke,smoke", "experiment=smoke,smoke: expected one study at a time"),
+        ("experiment=smoke,smoke", "experiment=smoke,smoke: expected one study"),
         (
             "model.hidden=64,64",
-            "model.hidden=64,64: several values make a sweep, by -m. A list is written as model.hidden=[64",
+            "model.hidden=64,64: expected one value, or -m for a sweep. A list is written as model.hidden=[64",
         ),
         (
             "-m seed=[0,1]",
-            "seed=[0,1]: allowed is a whole number, at least 0. Several values to sweep over are written as",
+            "seed=[0,1]: expected a whole number, at least 0. Several values to sweep over are written as",
         ),
-        ("hydra.sweep.dir=multirun/mine", "hydra.sweep.dir: this makes a sweep, by -m"),
+        ("hydra.sweep.dir=multirun/mine", "hydra.sweep.dir: expected -m"),
         ("hydra.run.dir=", "hydra.run.dir=: expected a directory"),
         ("-m hydra.sweep.dir= seed=0,1", "hydra.sweep.dir=: expected a directory"),
-        ("force=changed", "force=changed: expected true or false, as only a sweep keeps some of its runs"),
-        ("force='true'", "force=true: allowed is false or true or changed, and no text such as 'true'"),
-        ("~seed", "~seed: expected a key that a run can do without"),
-        ("~data.val_size", "~data.val_size: expected a key that a run can do without"),
+        ("force=changed", "force=changed: expected true or false for a single run"),
+        ("force='true'", "force=true: expected false or true or changed, not the string 'true'"),
+        ("~seed", "~seed: expected an optional key"),
+        ("~data.val_size", "~data.val_size: expected an optional key"),
         ("=3", "=3: Config group override must be a string"),
         ("-m seed=range(0)", "seed=range(0): expected at least one value, but found none"),
         ("-m seed=range(1,2,0)", "seed=range(1,2,0): expected at least one value"),
         ("-m optim=glob(x*)", "optim=glob(x*): expected at least one value"),
         ("-m seed=range(0,1e9)", "seed=range(0,1e9): expected a sweep of at most 1,000,000 jobs"),
         ("-m hydra.sweeper.params.seed=0,1", "hydra.sweeper.params.seed=0,1: expected values without hydra.sweeper"),
-        ("-m optim.lr=interval(-1e308,1e308) hydra.sweeper.trials=2", "optim.lr=interval(-1e308,1e308): allowed is "),
+        ("-m optim.lr=interval(-1e308,1e308) hydra.sweeper.trials=2", "optim.lr=interval(-1e308,1e308): expected "),
         ("~hydra.sweeper.compare", "Error merging override ~hydra.sweeper.compare: "),
     ],
 )
@@ -103,7 +103,7 @@ def test_option_in_a_subdirectory_has_a_grid(tmp_path: Path) -> None:
     own = ("--config-dir", "more", "-m", "optim=mine/fast,adam", grids)
     answer = planned(*own, *SMALLER, directory=tmp_path)
     assert "4 jobs, 0 skipped" in answer.out, answer.err
-    assert "allowed are mine/fast" not in answer.err
+    assert "Known optimizers" not in answer.err
 
 
 KEYS = [key for key, _ in describe() if key not in ("data.root", "dry_run")]

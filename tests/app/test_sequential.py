@@ -236,7 +236,7 @@ def test_check_same_jobs_after_an_analysis_refuses_other_configurations(tmp_path
         taken = Look(anew["seed"], LEVEL, ("he / adam", "he / sgd"), "", {})
         write_looks(tmp_path, looks_of(NINE, anew["seed"], [job.directory.name for job in before], [taken]))
         check_same_jobs(tmp_path, before)
-        with pytest.raises(UserError, match=r"6 jobs are others than those that were looked at, .* he_.*_lr0\.2_"):
+        with pytest.raises(UserError, match=r"6 jobs differ from those of earlier interim analyses, .* he_.*_lr0\.2_"):
             check_same_jobs(tmp_path, now)
 
 
@@ -246,18 +246,18 @@ def test_sweep_with_jobs_without_result_takes_no_look_and_says_so(
     jobs = [[*job, f"seed={seed}"] for job in TWO for seed in range(3)]
     search = [[*job, f"optim.lr={lr}", "seed=5"] for job in TWO for lr in (0.1, 0.2)]
     for name, overrides, confirmation, expected in (
-        ("plain", jobs, {}, "6 jobs have no result; no look is taken before they have"),
+        ("plain", jobs, {}, "6 jobs have no result; the interim analysis needs all of them"),
         (
             "search",
             search,
             {"seed": [0, 1]},
-            "4 jobs of the search have no result; nothing is selected before they have",
+            "4 jobs of the search have no result; the selection needs all of them",
         ),
     ):
         with planning(tmp_path / name) as plan:
             swept(requested(tmp_path / name, plan, overrides, confirmation, NINE, ONCE), lambda job: None)
         assert expected in caplog.text
-        assert "To go on: " in caplog.text
+        assert "To resume: " in caplog.text
     assert read_looks(tmp_path / "plain" / LOOKS_FILE).looks == []  # from now on no report tests without an analysis
     assert not (tmp_path / "search" / LOOKS_FILE).exists()
     assert not (tmp_path / "search" / CHOICES_FILE).exists()
@@ -353,7 +353,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     )
     for before, after in zip(found.looks, found.looks[1:], strict=False):
         assert set(before.cells) - set(after.cells) == set(before.left)
-    assert re.findall(r"look at (\d+) seeds", done) == [str(len(of.seeds)) for of in found.looks]
+    assert re.findall(r"analysis with (\d+) seeds", done) == [str(len(of.seeds)) for of in found.looks]
     made: dict[str, list[int]] = {}
     for job in found.jobs:
         run = json.loads((here / job / RUN_FILE).read_text())
@@ -381,13 +381,13 @@ SETTINGS = {"until_decided": True, "max_seeds": 50, "batch": 5, "margin": None}
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"until_decided": "yes"}, "until_decided=yes: allowed are true, false"),
-        ({"max_seeds": 0}, "max_seeds=0: allowed are whole numbers from 1 to 1,000"),
-        ({"max_seeds": 10**9}, "max_seeds=1000000000: allowed are whole numbers from 1 to 1,000"),
-        ({"batch": 2.5}, "batch=2.5: allowed are whole numbers"),
-        ({"margin": 0}, "margin=0: allowed are null and percentage points, greater than 0"),
-        ({"margin": "wide"}, "margin=wide: allowed are null and percentage points"),
-        ({"margin": 1, "until_decided": False}, "allowed with it is hydra.sweeper.until_decided=true"),
+        ({"until_decided": "yes"}, "until_decided=yes: expected true or false"),
+        ({"max_seeds": 0}, "max_seeds=0: expected a whole number from 1 to 1,000"),
+        ({"max_seeds": 10**9}, "max_seeds=1000000000: expected a whole number from 1 to 1,000"),
+        ({"batch": 2.5}, "batch=2.5: expected a whole number"),
+        ({"margin": 0}, "margin=0: expected null or percentage points in (0, 100)"),
+        ({"margin": "wide"}, "margin=wide: expected null or percentage points"),
+        ({"margin": 1, "until_decided": False}, "expected null, or hydra.sweeper.until_decided=true"),
     ],
 )
 def test_settings_that_are_none_are_refused(given: dict[str, Any], words: str) -> None:
@@ -406,24 +406,28 @@ TWO = (["optim=adam"], ["optim=sgd"])
 @pytest.mark.parametrize(
     ("jobs", "sequential", "words"),
     [
-        ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], NINE, "several settings in a cell"),
-        ([["seed=0"], ["seed=1"]], NINE, "cells=1; allowed are 2 to 150"),
-        ([[*job, f"seeds.weights={n}"] for job in TWO for n in (3, 4)], NINE, "seeds.weights varies: further seeds"),
-        ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], NINE, "epochs takes several values"),
+        ([["optim.lr=0.1"], ["optim.lr=0.2"], ["optim=sgd"]], NINE, "expected one configuration per cell"),
+        ([["seed=0"], ["seed=1"]], NINE, "cells=1: expected 2 to 150"),
+        (
+            [[*job, f"seeds.weights={n}"] for job in TWO for n in (3, 4)],
+            NINE,
+            "seeds.weights: expected one value. Additional seeds",
+        ),
+        ([[*job, f"epochs={n}"] for job in TWO for n in (1, 2)], NINE, "epochs: expected one value"),
         (
             [[*job, f"seed={n}"] for job in TWO for n in range(4)],
             SequentialPlan(margin=None, max_seeds=4, batch=2),
-            "allowed are 5 and more",
+            "Expected at least 5",
         ),
         (
             TWO,
             SequentialPlan(margin=None, max_seeds=2, batch=2),
-            "max_seeds=2: each cell is given 1 to begin with; allowed are 3 and more",
+            "max_seeds=2: each cell has 1 initially. Expected at least 3",
         ),
         (
             TWO,
             SequentialPlan(margin=0.003, max_seeds=9, batch=2),
-            "margin=0.3: less than one of 299 test images; allowed are 0.3345 points and more",
+            "margin=0.3: less than one of 299 test images. Expected at least 0.3345 points",
         ),
     ],
 )
@@ -439,7 +443,7 @@ def test_a_sweep_over_data_sets_is_not_one_to_decide(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
         jobs = plan(TWO)
         others = [replace(job, choices={**job.choices, "data": "mnist"}) for job in jobs]
-        with pytest.raises(UserError, match="data takes several values; allowed is a sweep on the same terms"):
+        with pytest.raises(UserError, match="data: expected one value"):
             check(replace(requested(tmp_path, plan, TWO, {}, NINE), search=[*jobs, *others]), force=False)
 
 
@@ -453,7 +457,7 @@ def test_a_margin_of_one_image_is_wide_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("confirmation", "words"),
     [
-        ({"seed": [5, 6, 7, 8]}, "max_seeds=4: each cell is given 4 to begin with; allowed are 5 and more"),
+        ({"seed": [5, 6, 7, 8]}, "max_seeds=4: each cell has 4 initially. Expected at least 5"),
         ({"seed": [5, 6], "seeds.weights": [1]}, "seeds.weights=[1]: expected one seed"),
     ],
 )
@@ -480,32 +484,34 @@ def test_check_after_an_analysis_refuses_another_plan(tmp_path: Path) -> None:
         write_looks(tmp_path, looks_of(same, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))
         checked(TWO, same)
         two_seeds = [[*job, f"seed={n}"] for job in TWO for n in (0, 1)]
-        cells = "cells=he / adam, he / radam, he / sgd: .* looked at with he / adam, he / sgd"
+        cells = "cells=he / adam, he / radam, he / sgd: .* has interim analyses with he / adam, he / sgd"
         for others, sequential, words in (
-            (TWO, more, "max_seeds=12: .* looked at with 9"),
-            (TWO, replace(same, batch=3), "batch=3: .* looked at with 2"),
-            (TWO, wider, "margin=1.0: .* looked at with 0.5"),
-            (two_seeds, same, r"seed=\[0, 1\]: .* looked at with \[0\]"),
+            (TWO, more, "max_seeds=12: .* has interim analyses with 9"),
+            (TWO, replace(same, batch=3), "batch=3: .* has interim analyses with 2"),
+            (TWO, wider, "margin=1.0: .* has interim analyses with 0.5"),
+            (two_seeds, same, r"seed=\[0, 1\]: .* has interim analyses with \[0\]"),
             ([*TWO, ["optim=radam"]], same, cells),
             (
                 [[*job, "epochs=3"] for job in TWO],
                 same,
-                "2 jobs are others than those that were looked at, such as he_",
+                "2 jobs differ from those of earlier interim analyses, such as he_",
             ),
-            (TWO, None, "until it was decided; allowed is hydra.sweeper.until_decided=true again"),
+            (TWO, None, "interim analyses. Expected hydra.sweeper.until_decided=true again"),
         ):
             with pytest.raises(UserError, match=words):
                 checked(others, sequential)
         taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
         write_looks(tmp_path, looks_of(NINE, [5, 6], here, [taken]))
         searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
-        with pytest.raises(UserError, match=r"\[5, 6, 8, 9\]: .* looked at with \[5, 6, 7, 8\]"):  # 7 has chosen
+        with pytest.raises(
+            UserError, match=r"\[5, 6, 8, 9\]: .* has interim analyses with \[5, 6, 7, 8\]"
+        ):  # 7 has chosen
             checked(searched, NINE, seed=[5, 6])
         write_looks(tmp_path, looks_of(NINE, [0], [], []))  # before the first look, too
-        with pytest.raises(UserError, match=r"max_seeds=12: .* looked at with 9"):
+        with pytest.raises(UserError, match=r"max_seeds=12: .* has interim analyses with 9"):
             checked(TWO, replace(NINE, max_seeds=12))
         (tmp_path / LOOKS_FILE).write_text("{}")
-        with pytest.raises(UserError, match=r"looks.json: not one of this project's .* allowed is to remove it"):
+        with pytest.raises(UserError, match=r"looks.json: damaged .* Remove the file"):
             checked(TWO, same)
 
 

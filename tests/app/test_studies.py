@@ -60,12 +60,12 @@ def test_broken_study_leaves_other_commands_alone(study: Plan) -> None:
         ),
         ("defaults: 3", "Invalid defaults list in 'experiment/mine'"),
         ("hydra: {sweeper: null}", "Hydra sweeper is not configured"),
-        ('hydra: {sweeper: {params: {seed: "0,"}}}', "seed=0,: this is none of Hydra's overrides"),
+        ('hydra: {sweeper: {params: {seed: "0,"}}}', "seed=0,: expected an override in Hydra's syntax"),
         ('hydra: {sweeper: {params: {optim: "adam,0.1"}}}', "optim=0.1: expected an option of the group optim."),
-        ("optim: null", "experiment=mine: optim: allowed is settings"),
+        ("optim: null", "experiment=mine: optim: expected settings"),
         (
             "hydra: {sweeper: {gird: 3}}",
-            "experiment=mine: hydra.sweeper.gird: there is no such key (did you mean hydra.",
+            "experiment=mine: hydra.sweeper.gird: unknown key. Did you mean hydra.",
         ),
     ],
 )
@@ -99,7 +99,9 @@ def test_study_from_a_config_directory_is_a_sweep_or_refused(study: Plan, tmp_pa
     content = "hydra: {sweeper: {params: {seed: '0,1'}}}\n"
     path.write_text(f"# @package _global_\n{content}")
     command = ("--config-dir", "more", "experiment=theirs")
-    assert study("", *command).err.startswith("error: experiment=theirs: expected -m, as a study from --config-dir")
+    assert study("", *command).err.startswith(
+        "error: experiment=theirs: expected -m. Studies are sweeps, but those from --config-dir"
+    )
     assert "multirun/theirs: 2 jobs" in study("", *command, "-m").out
     assert "would train" in study("", *command, "hydra.mode=RUN").out
     for header in ("", "defaults: [override /hydra/launcher: basic]\n"):

@@ -29,29 +29,29 @@ register(ROOT / "experiments")
 
 
 DEFAULTS: dict[str, Any] = plain(composed())
-NO_SEED = "there is no such key"
-SEEDS = "allowed are seeds.weights, seeds.batches, seeds.dropout, seeds.modules"
+NO_SEED = "unknown key."
+SEEDS = "Known keys: seeds.weights, seeds.batches, seeds.dropout, seeds.modules"
 
 
 @pytest.mark.parametrize(
     ("override", "words"),
     [
         ("optim=adamm", ["optim=adamm", "adagrad", "radam", "sgd"]),
-        ("optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
-        ("+optim.lrr=1", ["optim.lrr=1", "did you mean lr?", "betas", "torch.optim.Adam"]),
-        ("lr=0.1", ["lr=0.1", "did you mean optim.lr?"]),
-        ("epochs=abc", ["epochs=abc", "a whole number, at least 0"]),
-        ("epochs=-1", ["epochs=-1", "a whole number, at least 0"]),
-        ("batch_size=0", ["batch_size=0", "a whole number, at least 1"]),
+        ("optim.lrr=1", ["optim.lrr=1", "Did you mean optim.lr?", "betas", "torch.optim.Adam"]),
+        ("+optim.lrr=1", ["optim.lrr=1", "Did you mean optim.lr?", "betas", "torch.optim.Adam"]),
+        ("lr=0.1", ["lr=0.1", "Did you mean optim.lr?"]),
+        ("epochs=abc", ["epochs=abc", "a whole number in [0, "]),
+        ("epochs=-1", ["epochs=-1", "a whole number in [0, 2147483648)"]),
+        ("batch_size=0", ["batch_size=0", "a whole number in [1, "]),
         ("data.val_size=70000", ["data.val_size=70000", "0 to 59999"]),
-        ("model.dropout=1.5", ["model.dropout=1.5", "at least 0 and less than 1"]),
+        ("model.dropout=1.5", ["model.dropout=1.5", "a number in [0, 1)"]),
         ("model.activation=reluu", ["model.activation=reluu", "relu", "softsign"]),
         ("init.distribution=gaussian", ["init.distribution=gaussian", "uniform, normal"]),
         ("seed=-1", ["seed=-1", "a whole number, at least 0"]),
         ("optim._target_=torch.optim.Nothing", ["optim._target_=torch.optim.Nothing", "dotted path"]),
-        ("epoch=3", ["epoch=3", "did you mean epochs?", "batch_size"]),
-        ("force=some", ["force=some: allowed is false or true or changed"]),
-        ("force=1", ["force=1: allowed is false or true or changed"]),
+        ("epoch=3", ["epoch=3", "Did you mean epochs?", "batch_size"]),
+        ("force=some", ["force=some: expected false or true or changed"]),
+        ("force=1", ["force=1: expected false or true or changed"]),
     ],
 )
 @pytest.mark.usefixtures("real_mnist")
@@ -70,8 +70,8 @@ def test_a_wrong_setting_has_one_message(monkeypatch: pytest.MonkeyPatch, overri
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("optim.lrr=1", "did you mean lr?"),  # of the program
-        ("epochs=abc", "a whole number, at least 0"),  # of Hydra
+        ("optim.lrr=1", "Did you mean optim.lr?"),  # of the program
+        ("epochs=abc", "a whole number in [0, 2147483648)"),  # of Hydra
         ("optim=null", "optim"),  # of Python
     ],
 )
@@ -88,15 +88,24 @@ def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path,
     [
         ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
         ("init.bias=uniform", ["init.bias=uniform", "default, zeros, normal"]),
-        ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 for bias=normal"]),
-        ("init.bias_std=0.1", ["init.bias_std=0.1", "null for bias=default"]),
-        ("init.bias_std=0", ["init.bias_std=0.0", "null or a number, greater than 0"]),
-        ("+init.batch=3", ["init.batch=3", "there is no such key", "scale"]),
-        ("+init.bia=zeros", ["init.bia=zeros", "there is no such key (did you mean bias?)", "bias, bias_std"]),
-        ("+init.std=0.1", ["init.std=0.1: there is no such key; allowed are scale, mode, distribution, bias"]),
-        ("+schedule.warmupp=0.1", ["schedule.warmupp", "(did you mean warmup?); allowed are warmup (with"]),
-        ("+optim.decay_biasses=false", ["optim.decay_biasses", "(did you mean decay_biases?); allowed are lr"]),
-        ("model.input_dropout=1", ["model.input_dropout=1.0", "at least 0 and less than 1"]),
+        ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 where bias=normal"]),
+        ("init.bias_std=0.1", ["init.bias_std=0.1", "null where bias=default"]),
+        ("init.bias_std=0", ["init.bias_std=0.0", "null or a number greater than 0"]),
+        ("+init.batch=3", ["init.batch=3", "unknown key", "scale"]),
+        ("+init.bia=zeros", ["init.bia=zeros", "unknown key. Did you mean init.bias?", "init.bias, init.bias_std"]),
+        (
+            "+init.std=0.1",
+            ["init.std=0.1: unknown key. Known keys: init.scale, init.mode, init.distribution, init.bias"],
+        ),
+        (
+            "+schedule.warmupp=0.1",
+            ["schedule.warmupp", "Did you mean schedule.warmup? Known keys: schedule.warmup (with"],
+        ),
+        (
+            "+optim.decay_biasses=false",
+            ["optim.decay_biasses", "Did you mean optim.decay_biases? Known keys: optim.lr"],
+        ),
+        ("model.input_dropout=1", ["model.input_dropout=1.0", "a number in [0, 1)"]),
         ("device=tpu", ["device=tpu", "auto", "cpu"]),
         ("optim.betas=[0.9,1.5]", ["optim.betas=[0.9, 1.5]", "Invalid beta parameter at index 1"]),
         ("optim.amsgrad=maybe", ["optim.amsgrad=maybe", "true or false"]),
@@ -104,9 +113,9 @@ def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path,
         ("optim.weight_decay=nan", ["optim.weight_decay=nan", "a finite number"]),
         ("optim.betas=[0.9]", ["optim.betas=[0.9]", "a list of 2 finite numbers"]),
         ("init.scale=true", ["init.scale=True", "a finite number"]),
-        ("threads=100000", ["threads=100000", "at least 1 and less than"]),
-        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "returns Dataset, not dict"]),
-        ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers, at least 1"]),
+        ("threads=100000", ["threads=100000", "a whole number in [1, 1025)"]),
+        ("data._target_=builtins.dict", ["data._target_=builtins.dict", "allowed is a Dataset"]),
+        ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers in [1, 1048576)"]),
         ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
     ],
 )
@@ -122,7 +131,7 @@ def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, ov
 @pytest.mark.parametrize("override", ["init.std=-1", "init.std=0", "init.mean=nan"])
 def test_a_normal_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    with pytest.raises(ConfigError, match=rf"^{override}.*: .* a (finite )?number"):
+    with pytest.raises(ConfigError, match=rf"^{override}.*: (expected|allowed is) a (finite )?number"):
         trial.check(plain(composed("init=normal", override)))
 
 
@@ -252,7 +261,7 @@ def test_options_of_equal_content_are_two_cells() -> None:
 
 @given(st.integers(max_value=-1))
 def test_every_negative_seed_is_refused(seed: int) -> None:
-    with pytest.raises(ConfigError, match=rf"^seed={seed}: allowed is a whole number, at least 0$"):
+    with pytest.raises(ConfigError, match=rf"^seed={seed}: expected a whole number, at least 0$"):
         check(DEFAULTS | {"seed": seed})
 
 
@@ -277,29 +286,29 @@ def test_every_value_lands_in_a_sane_directory(value: str) -> None:
 def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
     absent = "hydra.launcher._target_=hydra_plugins.hydra_absent_launcher.absent_launcher.AbsentLauncher"
     message = command("run.py", "-m", "seed=0,1", absent, status=1).stderr
-    assert message == "error: hydra/launcher: absent is not installed; pip install -e '.[absent]' brings it\n"
+    assert message == "error: hydra/launcher: absent is not installed. Install it with pip install -e '.[absent]'\n"
 
 
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("hydra/sweeper=optuna", "it is not installed; pip install -e '.[optuna]' brings it"),
-        ("hydra/sweeper=optun", "there is no such option; allowed are basic, grid"),
+        ("hydra/sweeper=optuna", "it is not installed. Install it with pip install -e '.[optuna]'"),
+        ("hydra/sweeper=optun", "unknown option. Known options: basic, grid"),
         (
             "init=he,lecun",
-            "several values make a sweep, by -m. A list is written as init=[he,lecun], a text with a comma as ",
+            "expected one value, or -m for a sweep. A list is written as init=[he,lecun], a string with a comma as ",
         ),
-        ("epochs =3", "allowed is KEY=VALUE, without blanks around the ="),
-        ("epochs", "allowed is KEY=VALUE, without blanks around the ="),
-        ("experimnt=smoke", "there is no such key (did you mean experiment?); allowed are data, model, "),
-        ("optm.lr=3", "there is no such key (did you mean optim.lr?); allowed are data, model, "),
-        ("optm.betas=3", "there is no such key (did you mean optim?); allowed are data, model, "),
-        ("seeds.weight=3", f"{NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
-        ("seeds.weights=x", "allowed is null or a whole number, at least 0"),
-        ("seeds=3", "allowed is {KEY:SEED}, with any of the keys weights, batches, dropout, modules"),
+        ("epochs =3", "expected KEY=VALUE without spaces around the ="),
+        ("epochs", "expected KEY=VALUE without spaces around the ="),
+        ("experimnt=smoke", "unknown key. Did you mean experiment? Known keys: data, model, "),
+        ("optm.lr=3", "unknown key. Did you mean optim.lr? Known keys: data, model, "),
+        ("optm.betas=3", "unknown key. Did you mean optim? Known keys: data, model, "),
+        ("seeds.weight=3", f"{NO_SEED} Did you mean seeds.weights? {SEEDS}"),
+        ("seeds.weights=x", "expected null or a whole number, at least 0"),
+        ("seeds=3", "expected {KEY:SEED}, with any of the keys weights, batches, dropout, modules"),
         (
             "hydra.swepeer.trials=3",
-            "there is no such key (did you mean hydra.sweeper.trials?); python run.py --cfg hydra",
+            "unknown key. Did you mean hydra.sweeper.trials? python run.py --cfg hydra",
         ),
     ],
 )
@@ -314,9 +323,9 @@ def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None
 @pytest.mark.parametrize(
     ("study", "words"),
     [
-        ("epoch: 3", "epoch: there is no such key (did you mean epochs?); allowed are data, "),
-        ("seeds: {weight: 3}", f"seeds.weight: {NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
-        ("seeds: {weights: x}", "seeds.weights: allowed is null or a whole number, at least 0"),
+        ("epoch: 3", "epoch: unknown key. Did you mean epochs? Known keys: data, "),
+        ("seeds: {weight: 3}", f"seeds.weight: {NO_SEED} Did you mean seeds.weights? {SEEDS}"),
+        ("seeds: {weights: x}", "seeds.weights: expected null or a whole number, at least 0"),
         ("seeds: 3", "Merge error: int is not a subclass of SeedsConfig. value: 3"),
     ],
 )
@@ -332,8 +341,8 @@ def test_what_is_wrong_in_a_study_is_put_into_words(study: str, words: str) -> N
 @pytest.mark.parametrize(
     ("seeds", "words"),
     [
-        ({"weight": 3}, f"seeds.weight=3: {NO_SEED} (did you mean seeds.weights?); {SEEDS}"),
-        ({"batches": -1}, "seeds.batches=-1: allowed is null or a whole number, at least 0"),
+        ({"weight": 3}, f"seeds.weight=3: {NO_SEED} Did you mean seeds.weights? {SEEDS}"),
+        ({"batches": -1}, "seeds.batches=-1: expected null or a whole number, at least 0"),
     ],
 )
 def test_a_wrong_seed_of_a_stream_is_refused(seeds: dict[str, int], words: str) -> None:
@@ -343,5 +352,5 @@ def test_a_wrong_seed_of_a_stream_is_refused(seeds: dict[str, int], words: str) 
 
 def test_a_sweep_has_no_one_configuration_to_show(command: Command) -> None:
     done = command("run.py", "-m", "init=he,lecun", "--cfg", "hydra", status=1)
-    assert done.stderr.startswith("error: --cfg and --info show a single run: leave out -m and give each key one value")
+    assert done.stderr.startswith("error: --cfg, --info: expected a single run, without -m and with one value per key")
     assert done.stderr.count("\n") == 1

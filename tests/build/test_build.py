@@ -108,11 +108,9 @@ def test_lsuv_sees_images_as_the_network_does(built: Callable[..., Any]) -> None
 
 def test_an_init_that_makes_nothing_of_its_batch_is_named(built: Callable[..., Any]) -> None:
     own = ("~init.scale", "~init.mode", "~init.distribution")
-    with pytest.raises(
-        ConfigError, match=r"^init\._target_=undecided_: allowed is a function that fills .* without NaN"
-    ):
+    with pytest.raises(ConfigError, match=r"^init\._target_=undecided_: expected a function that fills .* without NaN"):
         built("init._target_=tests.build.test_build.undecided_", *own)
-    with pytest.raises(ConfigError, match=r"^init\._target_=lsuv_: allowed is images for which the outputs of Linear"):
+    with pytest.raises(ConfigError, match=r"^init\._target_=lsuv_: expected images from which the outputs of Linear"):
         built("init=lsuv", "data._target_=tests.build.test_build.blank", "~data.root", "data.val_size=0")
 
 

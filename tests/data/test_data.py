@@ -71,7 +71,7 @@ def test_no_validation_keeps_every_training_image() -> None:
 
 @pytest.mark.parametrize(
     ("train_size", "val_size", "message"),
-    [(None, 10, "val_size=10: allowed is 0 to 9"), (8, 3, "train_size=8: allowed is 1 to 7"), (0, 0, "train_size=0")],
+    [(None, 10, "val_size=10: expected 0 to 9"), (8, 3, "train_size=8: expected 1 to 7"), (0, 0, "train_size=0")],
 )
 def test_sizes_beyond_the_data_are_named(train_size: int | None, val_size: int, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
@@ -119,12 +119,12 @@ def test_taking_images_leaves_the_data_alone(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (torch.zeros(4, 2, 2), torch.zeros(4).long(), r"images=torch.float32 of shape \(4, 2, 2\): allowed is"),
-        (torch.zeros(4, 2), torch.zeros(3).long(), r"labels=torch.int64 of shape \(3,\): allowed is"),
+        (torch.zeros(4, 2, 2), torch.zeros(4).long(), r"images=torch.float32 of shape \(4, 2, 2\): expected"),
+        (torch.zeros(4, 2), torch.zeros(3).long(), r"labels=torch.int64 of shape \(3,\): expected"),
         (torch.zeros(4, 2), torch.zeros(4), "labels=torch.float32"),
         ([[0.0]], torch.zeros(1).long(), "images=list"),
-        (torch.zeros(4, 2), torch.full((4,), 7), "labels=7 to 7: allowed is 0 to 6"),
-        (torch.zeros(4, 2), torch.full((4,), -1), "labels=-1 to -1: allowed is 0 to 6"),
+        (torch.zeros(4, 2), torch.full((4,), 7), "labels=7 to 7: expected 0 to 6"),
+        (torch.zeros(4, 2), torch.full((4,), -1), "labels=-1 to -1: expected 0 to 6"),
         (torch.zeros(4, 2, dtype=torch.complex64), torch.zeros(4).long(), "expected images of real numbers"),
         (torch.zeros(4, 0), torch.zeros(4).long(), "at least one pixel each. They are torch.float32 of shape"),
     ],
@@ -260,10 +260,10 @@ def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (torch.tensor([1, 4]), "rows=1 to 4: allowed is 0 to 3"),
-        (torch.tensor([-1]), "rows=-1 to -1: allowed is 0 to 3"),
-        (torch.tensor([1.0]), r"rows=torch.float32 of shape \(1,\): allowed is"),
-        (torch.tensor([], dtype=torch.int64), r"rows=torch.int64 of shape \(0,\): allowed is"),
+        (torch.tensor([1, 4]), "rows=1 to 4: expected 0 to 3"),
+        (torch.tensor([-1]), "rows=-1 to -1: expected 0 to 3"),
+        (torch.tensor([1.0]), r"rows=torch.float32 of shape \(1,\): expected"),
+        (torch.tensor([], dtype=torch.int64), r"rows=torch.int64 of shape \(0,\): expected"),
     ],
 )
 def test_a_split_of_rows_that_are_not_there_is_named(rows: torch.Tensor, message: str) -> None:

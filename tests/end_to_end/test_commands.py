@@ -210,4 +210,7 @@ def test_a_diverged_run_is_a_result(command: Command, tmp_path: Path) -> None:
 def test_the_report_script_explains_itself(command: Command) -> None:
     text = command("report.py", "--help").stdout
     assert "SWEEP_DIR" in text
-    assert "--target ACCURACY fraction to time the way to [0.97 on MNIST; none on other data" in " ".join(text.split())
+    assert (
+        "--target ACCURACY report the time to this accuracy, a fraction [0.97 on MNIST; none on other data"
+        in " ".join(text.split())
+    )

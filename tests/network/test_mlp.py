@@ -44,11 +44,11 @@ def test_every_activation_gives_logits(activation: str) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"activation": "reluu"}, "activation=reluu: allowed is one of elu, "),
-        ({"hidden": [10, 0]}, r"hidden=\[10, 0\]: allowed is"),
-        ({"dropout": 1.0}, "^dropout=1.0: allowed is"),
-        ({"input_dropout": 1.0}, "^input_dropout=1.0: allowed is"),
-        ({"input_dropout": -0.1}, "^input_dropout=-0.1: allowed is"),
+        ({"activation": "reluu"}, "activation=reluu: expected elu, "),
+        ({"hidden": [10, 0]}, r"hidden=\[10, 0\]: expected"),
+        ({"dropout": 1.0}, "^dropout=1.0: expected"),
+        ({"input_dropout": 1.0}, "^input_dropout=1.0: expected"),
+        ({"input_dropout": -0.1}, "^input_dropout=-0.1: expected"),
     ],
 )
 def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> None:

@@ -45,12 +45,18 @@ OPTIM_BY_SEED = [[f"optim={optim}", f"seed={seed}"] for optim in ("adam", "sgd")
 @pytest.mark.parametrize(
     ("subdir", "words"),
     [
-        ("${hydra.runtime.choices.optim}", ["one directory, ", "/adam", "optim=adam seed=0\n", "optim=adam seed=1\n"]),
-        ("${optim.lr}/${hydra.runtime.choices.optim}", ["one directory, ", "0.01/adam"]),
-        ("a${hydra.runtime.choices.init}/../${seed}", ["one directory, ", "/0", "optim=sgd seed=0"]),
-        (".", ["is not below the sweep's directory"]),
-        ("../${hydra.runtime.choices.optim}-${seed}", ["is not below the sweep's directory"]),
-        ("${hydra.job.num}", ["hydra.sweep.subdir=${hydra.job.num}", "number changes"]),
+        (
+            "${hydra.runtime.choices.optim}",
+            ["the same directory, ", "/adam", "optim=adam seed=0\n", "optim=adam seed=1\n"],
+        ),
+        ("${optim.lr}/${hydra.runtime.choices.optim}", ["the same directory, ", "0.01/adam"]),
+        ("a${hydra.runtime.choices.init}/../${seed}", ["the same directory, ", "/0", "optim=sgd seed=0"]),
+        (".", ["expected a directory below the sweep directory"]),
+        ("../${hydra.runtime.choices.optim}-${seed}", ["expected a directory below the sweep directory"]),
+        (
+            "${hydra.job.num}",
+            ["hydra.sweep.subdir=${hydra.job.num}", "expected a name that depends only on the configuration"],
+        ),
     ],
 )
 def test_jobs_that_would_share_a_directory_are_refused(tmp_path: Path, subdir: str, words: list[str]) -> None:
@@ -64,7 +70,7 @@ def test_jobs_that_would_share_a_directory_are_refused(tmp_path: Path, subdir: s
 def test_a_run_has_no_runs_inside(tmp_path: Path) -> None:
     jobs = [Job((name,), tmp_path / name, name, "digest") for name in ("a/b", "ab", "a")]
     assert distinct(jobs[:2], tmp_path) == jobs[:2]
-    with pytest.raises(UserError, match="one inside the other") as caught:
+    with pytest.raises(UserError, match="nested directories") as caught:
         distinct(jobs, tmp_path)
     assert "  a\n  a/b\n" in str(caught.value)
 
@@ -137,7 +143,7 @@ def test_a_lock_is_never_held_twice(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_written_is_one_message() -> None:
-    with pytest.raises(SystemExit, match=r"^error: /proc/nope: nothing can be written there: ") as caught:
+    with pytest.raises(SystemExit, match=r"^error: /proc/nope: expected a writable directory: ") as caught:
         ChecksAndReport().on_run_start(composed("hydra.run.dir=/proc/nope", "data=digits"))
     assert "\n" not in str(caught.value)
 

@@ -1,8 +1,7 @@
 """Interim analyses: more seeds for all cells except those that are worse than the best, until it is decided.
 
 With `hydra.sweeper.until_decided=true`, a sweep analyzes its results, adds seeds if these leave something undecided,
-and analyzes again, at significance levels that all analyses share (see `mnist_mlp.analysis.looks`, which also
-judges them).
+and analyzes again, at significance levels that all analyses share (see `mnist_mlp.stats.sequential`).
 """
 
 import math
@@ -223,7 +222,8 @@ def analyze(
         import pandas as pd
 
         from mnist_mlp.analysis.comparison import score_table
-        from mnist_mlp.analysis.looks import look_at, schedule
+        from mnist_mlp.analysis.looks import look_at
+        from mnist_mlp.stats.sequential import schedule
 
     cells = {cell: dict(of_cell) for cell, of_cell in initial.items()}
     added, used = list[Job](), _jobs_of(initial)
@@ -231,7 +231,7 @@ def analyze(
     images = used[0].test_images or None  # the same ones for all jobs (see `check_conditions`)
     looks, results = list[Look](), list[pd.DataFrame]()
     pairs, active = None, list(cells)
-    for size, level in schedule(plan, len(seeds.initial), len(cells)):
+    for size, level in schedule(len(seeds.initial), plan.batch, plan.max_seeds, len(cells)):
         wanted = {cell: seeds.all[len(cells[cell]) : size] for cell in active}
         new = add(wanted) if any(wanted.values()) else Added([], {}, {})
         added += new.jobs

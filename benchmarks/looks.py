@@ -22,7 +22,7 @@ from joblib import Parallel, delayed
 from benchmarks.printing import say
 from mnist_mlp.base.looks import SequentialPlan
 from mnist_mlp.stats.pairs import compare_pairs
-from mnist_mlp.stats.sequential import interim_analysis, schedule
+from mnist_mlp.stats.sequential import interim_analysis, interim_schedule
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 NOISE, IMAGES = 0.002, 10000  # standard deviation of a run's accuracy; test images
@@ -60,7 +60,7 @@ def accuracies(number: int, cells: int, seeds: int, shift: float) -> pd.DataFram
 def sweep(y: pd.DataFrame, plan: SequentialPlan) -> Ended:
     """Add seeds until it is decided."""
     taken, looks, pairs, active = dict.fromkeys(y.index, 0), 0, None, list(y.index)
-    for size, level in schedule(INITIAL, plan.batch, plan.max_seeds, len(y)):
+    for size, level in interim_schedule(INITIAL, plan.batch, plan.max_seeds, len(y)):
         taken |= dict.fromkeys(active, size)
         looks += 1
         found = interim_analysis(y.loc[active, y.columns[:size]], level, pairs, IMAGES, plan.margin, (0.0, 1.0))

@@ -25,7 +25,7 @@ from mnist_mlp.report.figures import panels
 from mnist_mlp.report.figures.scales import with_errors
 from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text.budget import answer, as_accuracies, reading
-from mnist_mlp.stats.tuning_curves import Lead, best_of, leads, tuning_curves
+from mnist_mlp.stats.tuning_curves import Lead, best_of, expected_best, leads
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
 EXACT = 1e-12
@@ -168,13 +168,13 @@ def test_tuning_curves_of_a_table_are_means_over_its_replicates() -> None:
         *(("b", 1, 0.2, 1.0), ("a", 0, 4.0, np.nan), ("a", 0, 3.0, 2.0), ("c", 0, np.nan, 1.0)),
     ]
     candidates = pd.DataFrame(rows, columns=["cell", "replicate", "selection", "test"])
-    table = tuning_curves(candidates)
+    table = expected_best(candidates)
     assert [*zip(table["cell"], table["k"], strict=True)] == [("b", 1), ("b", 2), ("b", 3), ("a", 1), ("a", 2)]
     # Of equal selection scores the first row is selected: of two in b's first replicate, 7, 7 or 9.
     assert table["test_expected"].tolist() == pytest.approx([4.0, (23 / 3 + 1) / 2, 4.0, 2.0, np.nan], nan_ok=True)
     assert table["selection_expected"].tolist() == pytest.approx([(0.7 / 3 + 0.2) / 2, (0.3 + 0.2) / 2, 0.25, 3.5, 4.0])
     assert leads(table) == [Lead("b", 1, 2)]
-    assert tuning_curves(candidates.head(0)).columns.equals(table.columns)
+    assert expected_best(candidates.head(0)).columns.equals(table.columns)
 
 
 def test_equal_means_are_level_whatever_their_rounding() -> None:

@@ -13,7 +13,7 @@ from scipy import stats
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import replicates
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
-from mnist_mlp.analysis.sources import apart, estimate_components, independent
+from mnist_mlp.analysis.sources import apart, independent, split_variance
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on, tables
 from mnist_mlp.report.figures.draw import draw
@@ -26,8 +26,8 @@ from mnist_mlp.stats.variance_components import (
     ONE_AT_A_TIME,
     VarianceComponents,
     crossed_components,
+    estimate_components,
     single_component,
-    variance_components,
 )
 
 Streams = list[tuple[int, int, int, int]]
@@ -50,7 +50,7 @@ def runs(streams: Streams, *cells: Any) -> pd.DataFrame:
 
 
 def found(frame: pd.DataFrame) -> VarianceComponents:
-    of = estimate_components(frame)
+    of = split_variance(frame)
     assert of is not None
     return of
 
@@ -254,17 +254,17 @@ def table_of(scores: np.ndarray, *sources: str) -> pd.DataFrame:
 def test_variance_components_of_a_table_are_those_of_its_complete_cells() -> None:
     scores = np.random.default_rng(0).normal(size=(3, 9))
     table = table_of(scores, "weights", "batches")
-    of = variance_components(table)
+    of = estimate_components(table)
     assert (of.design, of.cells, of.of, of.reason) == (CROSSED, 3, 3, "")
     assert of.table["source"].tolist() == ["weights", "batches", "interaction", "all together"]
     assert of.table["sd"].to_numpy() == pytest.approx(crossed_components(scores.reshape(3, 3, 3))[:, 0])
-    turned = variance_components(table.iloc[::-1, [4, 2, 7, 0, 8, 1, 3, 5, 6]])
+    turned = estimate_components(table.iloc[::-1, [4, 2, 7, 0, 8, 1, 3, 5, 6]])
     np.testing.assert_allclose(turned.table["sd"], of.table["sd"])
     table.iloc[0, 4] = np.nan
-    rest = variance_components(table)
+    rest = estimate_components(table)
     assert (rest.cells, rest.of) == (2, 3)
-    pd.testing.assert_frame_equal(rest.table, variance_components(table.iloc[1:]).table)
-    arms = variance_components(table.iloc[1:, [0, 1, 2, 3, 6]])
+    pd.testing.assert_frame_equal(rest.table, estimate_components(table.iloc[1:]).table)
+    arms = estimate_components(table.iloc[1:, [0, 1, 2, 3, 6]])
     assert arms.design == ONE_AT_A_TIME
     assert arms.table["sd"].to_numpy() == pytest.approx(
         [single_component(scores[1:, places])[0] for places in ([0, 3, 6], [0, 1, 2])]
@@ -281,12 +281,12 @@ def test_variance_components_of_a_table_are_those_of_its_complete_cells() -> Non
 )
 def test_variance_components_of_other_tables_raises(table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="expected at least two sources with at least two seeds each"):
-        variance_components(table)
+        estimate_components(table)
 
 
 def test_seeds_that_vary_together_are_not_split() -> None:
     for streams in ([(s, s, s, s) for s in range(5)], [(s, 0, 0, 0) for s in range(5)], []):
-        assert estimate_components(runs(streams, range(len(streams)))) is None
+        assert split_variance(runs(streams, range(len(streams)))) is None
     assert (noise.sentence(None), noise.method(None), noise.table(None).empty) == ("", [], True)
 
 

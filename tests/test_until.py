@@ -32,7 +32,7 @@ from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.verdicts import in_full
 from mnist_mlp.stats import sequential
 from mnist_mlp.stats.pairs import compare_pairs
-from mnist_mlp.stats.sequential import alpha_spent, interim_analysis, interim_levels, schedule
+from mnist_mlp.stats.sequential import alpha_spent, interim_analysis, interim_levels, interim_schedule
 from mnist_mlp.sweeps.jobs import Job
 
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
@@ -89,11 +89,11 @@ def test_the_strictest_look_has_a_level() -> None:
 
 
 def test_looks_begin_with_what_is_given_and_end_with_the_most() -> None:
-    assert [size for size, _ in schedule(5, 5, 50, 2)] == list(range(5, 51, 5))
-    assert [size for size, _ in schedule(1, 1, 5, 2)] == [3, 4, 5]
-    assert [size for size, _ in schedule(2, 10, 7, 2)] == [7]
+    assert [size for size, _ in interim_schedule(5, 5, 50, 2)] == list(range(5, 51, 5))
+    assert [size for size, _ in interim_schedule(1, 1, 5, 2)] == [3, 4, 5]
+    assert [size for size, _ in interim_schedule(2, 10, 7, 2)] == [7]
     # Of three cells, each of three pairs gets its share of what two cells have for one.
-    one, three = (np.array([level for _, level in schedule(5, 5, 20, cells)]) for cells in (2, 3))
+    one, three = (np.array([level for _, level in interim_schedule(5, 5, 20, cells)]) for cells in (2, 3))
     assert one[-1] / 4 < three[-1] < one[-1] / 2
 
 
@@ -149,7 +149,7 @@ def test_a_chance_tie_is_measured_by_the_images() -> None:
 
 
 def test_all_pairs_of_cells_share_a_level() -> None:
-    assert [level for _, level in schedule(5, 5, 20, 4)] == interim_levels([0.25, 0.5, 0.75, 1], 0.05, 6)
+    assert [level for _, level in interim_schedule(5, 5, 20, 4)] == interim_levels([0.25, 0.5, 0.75, 1], 0.05, 6)
 
 
 def test_equivalent_is_what_lies_within_the_margin() -> None:
@@ -361,7 +361,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     assert list(found.looks[0].seeds) == [10, 11, 13, 14]  # the search has had 12
     assert [len(of.seeds) for of in found.looks] == [4, 6, 7][: len(found.looks)]
     assert [of.level for of in found.looks] == pytest.approx(
-        [level for _, level in schedule(2, 2, 7, 2)][: len(found.looks)]
+        [level for _, level in interim_schedule(2, 2, 7, 2)][: len(found.looks)]
     )
     for before, after in zip(found.looks, found.looks[1:], strict=False):
         assert set(before.cells) - set(after.cells) == set(before.left)
@@ -531,7 +531,7 @@ def looked(write_run: Write, tmp_path: Path) -> Path:
                 accuracy = best - 0.9 * (optim == "sgd") + NOISE[seed] * (1 + (init == "he")) / 1000
                 jobs.append(write_run(init=init, optim=optim, seed=seed, test=[0.1, accuracy]).name)
     cells = [f"{init} / {optim}" for init in ("he", "lecun") for optim in ("adam", "sgd")]
-    (few, first), (many, second) = schedule(3, 3, 6, len(cells))
+    (few, first), (many, second) = interim_schedule(3, 3, 6, len(cells))
     looks = [look(few, first, cells), look(many, second, ["he / adam", "lecun / adam"])]
     write_looks(
         tmp_path / "sweep", looks_of(SequentialPlan(margin=0.0004, max_seeds=6, batch=3), [0, 1, 2], jobs, looks)
@@ -551,7 +551,7 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     assert "equivalent within 0.04 points" in in_full(comparison, comparison.pairs)
     said = answer(comparison)[0]
     assert "It is better than 2 of 3 other cells, and equivalent within 0.04 points to he / adam (n = 6)." in said
-    (_, first), (_, second) = schedule(3, 3, 6, 4)
+    (_, first), (_, second) = interim_schedule(3, 3, 6, 4)
     how = f"or had 6. Looks were taken at this many seeds: 3 (p below {first:.2g}), 6 (p below {second:.2g})."
     assert how in " ".join(method(comparison))
     assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all have, whatever they showed
@@ -604,7 +604,7 @@ def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path,
 def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
     found = read_looks(looked / LOOKS_FILE)
     first, last = found.looks
-    ((_, alone),) = schedule(3, 3, 3, len(first.cells))
+    ((_, alone),) = interim_schedule(3, 3, 3, len(first.cells))
     for others in (
         replace(found, looks=[]),
         replace(found, looks=[replace(first, level=0.04)]),

@@ -20,7 +20,7 @@ from mnist_mlp.analysis.selection import (
     selection_split,
 )
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.stats.tuning_curves import tuning_curves
+from mnist_mlp.stats.tuning_curves import expected_best
 
 FEWEST = 3  # candidates of a cell that has a curve; of two it is no more than a line between a mean and a maximum
 
@@ -36,18 +36,18 @@ def curves(runs: pd.DataFrame, tuned: Sequence[str], cells: Sequence[str], how: 
         how: See `selection.select`.
 
     Returns:
-        See `tuning_curves`; scores are accuracies, and the columns of `selection` have the name of the selection split.
+        See `expected_best`; scores are accuracies, and the columns of `selection` have the name of the selection split.
         Empty if fewer than two cells have three candidates.
     """
     candidates = _candidates(runs, tuned, how)
     counts = candidates.groupby([CELL, REPLICATE]).size().groupby(CELL).max()
     shown = [cell for cell in cells if counts.get(cell, 0) >= FEWEST]
-    table = tuning_curves(candidates.set_index(CELL).loc[shown if len(shown) > 1 else []].reset_index())
+    table = expected_best(candidates.set_index(CELL).loc[shown if len(shown) > 1 else []].reset_index())
     return table.rename(columns=lambda name: name.replace("selection", selection_split(runs)))
 
 
 def _candidates(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFrame:
-    """Return the candidates as `tuning_curves` takes them, in the order that breaks ties."""
+    """Return the candidates as `expected_best` takes them, in the order that breaks ties."""
     tests = runs.assign(**{CANDIDATE: number_candidates(runs, tuned), "test": score(runs, "test_accuracy")})
     ranked = rank_candidates(runs, tuned, selecting_groups(how)).rename(columns={"accuracy": "selection"})
     if how != EACH:

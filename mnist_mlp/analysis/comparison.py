@@ -176,7 +176,7 @@ def compare(
         efforts=judged.efforts,
         judged=judged.cells,
         effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
-        split=sources.estimate_components(runs[runs["chosen"]]),
+        split=sources.split_variance(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),

@@ -9,7 +9,7 @@ import pandas as pd
 from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.base.looks import Look, Looks
 from mnist_mlp.stats.pairs import NUMBERS
-from mnist_mlp.stats.sequential import compare_undecided, interim_analysis, schedule
+from mnist_mlp.stats.sequential import compare_undecided, interim_analysis, interim_schedule
 from mnist_mlp.stats.verdicts import UNDECIDED, Reason, Verdict
 
 
@@ -86,7 +86,7 @@ def are_as_planned(looks: Looks) -> bool:
     """Whether there is a look, and all are those that the settings lead to."""
     if not looks.looks or not len(looks.given) < looks.plan.max_seeds:
         return False
-    planned = schedule(len(looks.given), looks.plan.batch, looks.plan.max_seeds, len(looks.looks[0].cells))
+    planned = interim_schedule(len(looks.given), looks.plan.batch, looks.plan.max_seeds, len(looks.looks[0].cells))
     taken = [(len(look.seeds), look.level) for look in looks.looks]
     return len(taken) <= len(planned) and np.allclose(taken, planned[: len(taken)], rtol=1e-6, atol=0)
 

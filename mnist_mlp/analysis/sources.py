@@ -12,7 +12,7 @@ import pandas as pd
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.base.record import COMPLETED
 from mnist_mlp.base.schema import SOURCES
-from mnist_mlp.stats.variance_components import VarianceComponents, variance_components
+from mnist_mlp.stats.variance_components import VarianceComponents, estimate_components
 
 
 def apart(streams: pd.Series) -> dict[str, np.ndarray]:
@@ -83,7 +83,7 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
         )
 
 
-def estimate_components(runs: pd.DataFrame) -> VarianceComponents | None:
+def split_variance(runs: pd.DataFrame) -> VarianceComponents | None:
     """Estimate how much of the variance of the runs' scores comes from each source; None if fewer than two vary apart.
 
     Args:
@@ -95,4 +95,4 @@ def estimate_components(runs: pd.DataFrame) -> VarianceComponents | None:
     scores = runs["score"].where(runs["status"] == COMPLETED)
     seeds = [pd.Series(numbers, runs.index, name=source) for source, numbers in sources.items()]
     table = scores.groupby([runs[CELL], *seeds]).last().unstack([*sources]).sort_index(axis=1)
-    return variance_components(table.reindex(runs[CELL].unique()))
+    return estimate_components(table.reindex(runs[CELL].unique()))

@@ -223,7 +223,7 @@ def analyze(
 
         from mnist_mlp.analysis.comparison import score_table
         from mnist_mlp.analysis.looks import look_at
-        from mnist_mlp.stats.sequential import schedule
+        from mnist_mlp.stats.sequential import interim_schedule
 
     cells = {cell: dict(of_cell) for cell, of_cell in initial.items()}
     added, used = list[Job](), _jobs_of(initial)
@@ -231,7 +231,7 @@ def analyze(
     images = used[0].test_images or None  # the same ones for all jobs (see `check_conditions`)
     looks, results = list[Look](), list[pd.DataFrame]()
     pairs, active = None, list(cells)
-    for size, level in schedule(len(seeds.initial), plan.batch, plan.max_seeds, len(cells)):
+    for size, level in interim_schedule(len(seeds.initial), plan.batch, plan.max_seeds, len(cells)):
         wanted = {cell: seeds.all[len(cells[cell]) : size] for cell in active}
         new = add(wanted) if any(wanted.values()) else Added([], {}, {})
         added += new.jobs

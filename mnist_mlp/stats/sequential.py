@@ -49,7 +49,7 @@ class InterimAnalysis(NamedTuple):
     active: list[str]
 
 
-def schedule(initial: int, increment: int, maximum: int, cells: int) -> list[tuple[int, float]]:
+def interim_schedule(initial: int, increment: int, maximum: int, cells: int) -> list[tuple[int, float]]:
     """Return the number of replicates per active cell at each interim analysis, and its significance level per pair.
 
     Args:
@@ -75,7 +75,7 @@ def interim_analysis(
 
     Args:
         table: Scores, active cells x replicates so far; NaN if missing. Cells are in the same order at each analysis.
-        level: Significance level of each pair (see `schedule`).
+        level: Significance level of each pair (see `interim_schedule`).
         before: Pairs of the last analysis; None at the first.
         images: See `compare_pairs`.
         margin: See `compare_pairs`.

@@ -35,7 +35,7 @@ class Lead(NamedTuple):
     last: int
 
 
-def tuning_curves(candidates: pd.DataFrame) -> pd.DataFrame:
+def expected_best(candidates: pd.DataFrame) -> pd.DataFrame:
     """Compute the expected scores of the best of k candidates, for every k that a cell has.
 
     Args:
@@ -63,7 +63,7 @@ def leads(curves: pd.DataFrame) -> list[Lead]:
     """Return which cell leads at each k that all cells have, by expected test score, as a list of stretches.
 
     Args:
-        curves: See `tuning_curves`; not empty. Of cells that are level, one that was ahead stays so, else the first in
+        curves: See `expected_best`; not empty. Of cells that are level, one that was ahead stays so, else the first in
             the table is.
     """
     common = curves.groupby("cell")["k"].max().min()

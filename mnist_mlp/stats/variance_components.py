@@ -57,7 +57,7 @@ class VarianceComponents:
     reason: str = ""
 
 
-def variance_components(table: pd.DataFrame) -> VarianceComponents:
+def estimate_components(table: pd.DataFrame) -> VarianceComponents:
     """Estimate how much of the variance within cells comes from each source.
 
     Args:

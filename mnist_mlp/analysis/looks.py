@@ -9,7 +9,7 @@ import pandas as pd
 from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.base.looks import Look, Looks
 from mnist_mlp.stats.pairs import NUMBERS
-from mnist_mlp.stats.sequential import compare_undecided, interim_analysis, interim_schedule
+from mnist_mlp.stats.sequential import interim_analysis, interim_schedule
 from mnist_mlp.stats.verdicts import UNDECIDED, Reason, Verdict
 
 
@@ -29,8 +29,8 @@ def judge_looks(
     """
     pairs, judged = None, 0
     for look in looks:
-        pairs, cells = compare_undecided(_results(table, look), look.level, pairs, images, margin, ACCURACY)
-        judged = max(judged, cells)
+        found = interim_analysis(_results(table, look), look.level, pairs, images, margin, ACCURACY)
+        pairs, judged = found.pairs, max(judged, found.cells)
     assert pairs is not None
     return pairs, judged
 

@@ -15,15 +15,9 @@ Bounds of scores, such as (0, 1) of accuracies, are an argument; without them no
 
 from mnist_mlp.stats.effects import two_way_effects
 from mnist_mlp.stats.means import mean_intervals
-from mnist_mlp.stats.moderated_t import Judged, Noise, judge, moderate
+from mnist_mlp.stats.moderated_t import judge, moderate
 from mnist_mlp.stats.pairs import compare_pairs
-from mnist_mlp.stats.sequential import (
-    InterimAnalysis,
-    compare_undecided,
-    interim_analysis,
-    interim_levels,
-    interim_schedule,
-)
+from mnist_mlp.stats.sequential import InterimAnalysis, interim_analysis, interim_levels, interim_schedule
 from mnist_mlp.stats.tuning_curves import Lead, best_of, expected_best, leads
 from mnist_mlp.stats.variance_components import (
     VarianceComponents,
@@ -35,15 +29,12 @@ from mnist_mlp.stats.verdicts import Reason, Verdict
 
 __all__ = [
     "InterimAnalysis",
-    "Judged",
     "Lead",
-    "Noise",
     "Reason",
     "VarianceComponents",
     "Verdict",
     "best_of",
     "compare_pairs",
-    "compare_undecided",
     "crossed_components",
     "estimate_components",
     "expected_best",

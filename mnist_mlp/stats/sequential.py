@@ -36,7 +36,9 @@ class InterimAnalysis(NamedTuple):
     """Result of an interim analysis.
 
     Attributes:
-        pairs: All pairs as they stand (see `compare_pairs`).
+        pairs: All pairs as they stand (see `compare_pairs`): a pair of active cells as it is now if it was not decided
+            before and both have all replicates.
+        cells: Number of cells that took part (see `compare_pairs`).
         best: Active cell with the highest mean.
         dropped: Active cells that are worse than the best.
         active: Cells that need more replicates, which are the other active ones, with the best; empty if each differs
@@ -44,6 +46,7 @@ class InterimAnalysis(NamedTuple):
     """
 
     pairs: pd.DataFrame
+    cells: int
     best: str
     dropped: list[str]
     active: list[str]
@@ -81,7 +84,12 @@ def interim_analysis(
         margin: See `compare_pairs`.
         bounds: See `compare_pairs`.
     """
-    pairs, _ = compare_undecided(table, level, before, images, margin, bounds)
+    pairs, cells = compare_pairs(table, images, level=level, margin=margin, bounds=bounds)
+    if before is not None:
+        now, all_pairs = pairs.set_index(["a", "b"]), before.set_index(["a", "b"])
+        is_new = (now["n"] == table.shape[1]) & all_pairs["verdict"].reindex(now.index).isin(UNDECIDED)
+        all_pairs.loc[now.index[is_new]] = now[is_new]
+        pairs = all_pairs.reset_index()
     best = str(table.mean(axis=1).idxmax())
     verdicts = {}
     for a, b, verdict in zip(pairs["a"], pairs["b"], map(Verdict, pairs["verdict"]), strict=True):
@@ -90,32 +98,8 @@ def interim_analysis(
     rivals = [str(cell) for cell in table.index if cell != best]
     dropped = [cell for cell in rivals if verdicts[cell] == Verdict.WORSE]
     is_open = any(verdicts[cell] in UNDECIDED for cell in rivals)
-    return InterimAnalysis(
-        pairs, best, dropped, [str(cell) for cell in table.index if cell not in dropped] if is_open else []
-    )
-
-
-def compare_undecided(
-    table: pd.DataFrame,
-    level: float,
-    before: pd.DataFrame | None = None,
-    images: float | None = None,
-    margin: float | None = None,
-    bounds: tuple[float, float] | None = None,
-) -> tuple[pd.DataFrame, int]:
-    """Compare the pairs of active cells at an interim analysis, where both have all replicates; see `interim_analysis`.
-
-    Returns:
-        As `compare_pairs`: all pairs, those of this analysis that were not decided `before` as they are now, and the
-        number of cells that took part in it.
-    """
-    pairs, cells = compare_pairs(table, images, level=level, margin=margin, bounds=bounds)
-    if before is None:
-        return pairs, cells
-    now, all_pairs = pairs.set_index(["a", "b"]), before.set_index(["a", "b"])
-    is_new = (now["n"] == table.shape[1]) & all_pairs["verdict"].reindex(now.index).isin(UNDECIDED)
-    all_pairs.loc[now.index[is_new]] = now[is_new]
-    return all_pairs.reset_index(), cells
+    active = [str(cell) for cell in table.index if is_open and cell not in dropped]
+    return InterimAnalysis(pairs, cells, best, dropped, active)
 
 
 def alpha_spent(share: float, alpha: float) -> float:

@@ -28,12 +28,12 @@ docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx -W --keep-going --quiet -c docs . docs/_build
 	@echo "docs/_build/docs/index.html"
 
-# Of outcomes, roles and effort, only functions that compute; the rest of these modules arranges tables.
+# All of stats, and what computes in analysis; the rest of that arranges tables.
 mutants: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
-	$(VENV)/bin/mutmut run $(foreach module,contrasts pairs effects means spending looks sources budget,'mnist_mlp.analysis.$(module).*') \
-		'mnist_mlp.analysis.outcomes.x_at_chance*' \
-		'mnist_mlp.analysis.roles.x_score*' 'mnist_mlp.analysis.roles.x_choose*' 'mnist_mlp.analysis.effort.x_tuning_efforts*'
+	$(VENV)/bin/mutmut run 'mnist_mlp.stats.*' $(foreach module,effects looks sources budget,'mnist_mlp.analysis.$(module).*') \
+		$(foreach name,score select rank_candidates previous_seeds,'mnist_mlp.analysis.selection.x_$(name)*') \
+		'mnist_mlp.analysis.outcomes.x_at_chance*' 'mnist_mlp.analysis.effort.x_tuning_efforts*'
 	$(VENV)/bin/mutmut results
 
 bench: $(INSTALLED)

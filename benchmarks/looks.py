@@ -1,12 +1,11 @@
 """Error rates of interim analyses while seeds are added, and the seeds that they save.
 
-Accuracies are simulated as in `benchmarks.verdicts`, and given to the report's own `look_at`, just as a sweep with
-`hydra.sweeper.until_decided=true` does: cells get seeds until
-their comparison with the best cell is decided. Where all cells are equal,
-any "better" is false; where one is worse than all others by just the margin, any "equivalent" of it and another is. A
-design with more than 5.5% of them is simulated again, with 2,000 sweeps. Where one cell is better, a design with a
-fixed number of seeds that finds nine in ten of its differences is looked for, then the least `max_seeds` that finds as
-many; the table has the seeds that the sweep took, over those of the fixed design.
+Accuracies are simulated as in `benchmarks.verdicts`, and given to the report's own `interim_analysis`, just as a sweep
+with `hydra.sweeper.until_decided=true` does: cells get seeds until their comparison with the best cell is decided.
+Where all cells are equal, any "better" is false; where one is worse than all others by just the margin, any
+"equivalent" of it and another is. A design with more than 5.5% of them is simulated again, with 2,000 sweeps. Where one
+cell is better, a design with a fixed number of seeds that finds nine in ten of its differences is looked for, then the
+least `max_seeds` that finds as many; the table has the seeds that the sweep took, over those of the fixed design.
 
     python -m benchmarks.looks [--sweeps 500]
 """
@@ -21,9 +20,9 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from benchmarks.printing import say
-from mnist_mlp.analysis.looks import look_at, schedule
-from mnist_mlp.base.looks import Look, SequentialPlan
+from mnist_mlp.base.looks import SequentialPlan
 from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.sequential import interim_analysis, interim_schedule
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 NOISE, IMAGES = 0.002, 10000  # standard deviation of a run's accuracy; test images
@@ -60,17 +59,15 @@ def accuracies(number: int, cells: int, seeds: int, shift: float) -> pd.DataFram
 
 def sweep(y: pd.DataFrame, plan: SequentialPlan) -> Ended:
     """Add seeds until it is decided."""
-    looks, judged, playing = 0, None, list(y.index)
-    seen = pd.DataFrame(np.nan, y.index, y.columns)
-    for size, level in schedule(plan, INITIAL, len(y)):
-        seen.loc[playing, seen.columns[:size]] = y.loc[playing, seen.columns[:size]]
-        seeds = [int(seed) for seed in seen.columns[:size]]
+    taken, looks, pairs, active = dict.fromkeys(y.index, 0), 0, None, list(y.index)
+    for size, level in interim_schedule(INITIAL, plan.batch, plan.max_seeds, len(y)):
+        taken |= dict.fromkeys(active, size)
         looks += 1
-        _, playing, judged = look_at(seen, Look(seeds, level, playing, "", {}), judged, IMAGES, plan.margin)
-        if not playing:
+        found = interim_analysis(y.loc[active, y.columns[:size]], level, pairs, IMAGES, plan.margin, (0.0, 1.0))
+        pairs, active = found.pairs, found.active
+        if not active:
             break
-    assert judged is not None
-    return Ended(judged, int(seen.notna().to_numpy().sum()), looks)
+    return Ended(found.pairs, sum(taken.values()), looks)
 
 
 def of_first(pairs: pd.DataFrame) -> pd.Series:

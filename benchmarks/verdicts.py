@@ -1,8 +1,8 @@
 """Error rates and power of a report's verdicts: simulated sweeps, judged by the report's functions.
 
 Accuracies are simulated, cells x seeds, with a seed effect as large as the noise, and given to the report's own
-`compare_pairs` and `main_effects`. Where all cells are equal, any "better" or "worse" is a false verdict; a design in
-which more than 5.5% of the sweeps have one is simulated again with 4,000 sweeps. Where one cell is better by three
+`compare_pairs` and `two_way_effects`. Where all cells are equal, any "better" or "worse" is a false verdict; a design
+in which more than 5.5% of the sweeps have one is simulated again with 4,000 sweeps. Where one cell is better by three
 standard deviations, the share of its differences that are found is counted. Rivals on the same numbers, where no value
 is missing: paired t-tests with Holm's correction, and Tukey's test with one pooled error for all cells.
 
@@ -21,8 +21,7 @@ from joblib import Parallel, delayed
 from benchmarks.designs import Design, designs, noisy, share
 from benchmarks.printing import say
 from benchmarks.rivals import paired_holm, pooled_tukey
-from mnist_mlp.analysis.effects import main_effects
-from mnist_mlp.analysis.roles import REPLICATE
+from mnist_mlp.stats.effects import two_way_effects
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
@@ -58,11 +57,8 @@ def effects(shape: tuple[int, int], seeds: int, scale: float, sweeps: range) -> 
     for number in sweeps:
         generator = np.random.default_rng([*shape, seeds, number])
         y = noisy(share(1 / 3, scale))(generator, shape[0] * shape[1], seeds)
-        frame = pd.DataFrame(
-            [(str(c // shape[1]), str(c % shape[1]), s, y[c, s]) for c in range(len(y)) for s in range(seeds)],
-            columns=["init", "optim", REPLICATE, "score"],
-        )
-        p = main_effects(frame, ["init", "optim"])["p"]
+        cells = pd.MultiIndex.from_product([range(values) for values in shape], names=["init", "optim"])
+        p = two_way_effects(pd.DataFrame(y, cells))["p"]
         rows.append(dict(zip(TERMS, (p < LEVEL).astype(float), strict=True)))
     return rows
 

@@ -43,6 +43,7 @@ from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.variance_components import VarianceComponents
 from mnist_mlp.stats.verdicts import Reason, Verdict
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
@@ -73,7 +74,7 @@ class Comparison:
         judged: how many cells have three seeds in common with another, which a verdict takes; 0 where all verdicts are
             withheld.
         effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
-        split: of the variance between the replicates, by source; None where the sources do not vary apart.
+        split: Variance between the replicates by source; None if fewer than two sources vary apart.
         curves: mean and interval per epoch, split and cell, of the scored runs.
         sensitivity: Accuracy on the selection split, per cell and learning rate, the other tuned keys selected.
         budget: what fewer settings would have brought, per cell and number of settings (see `budget.curves`).
@@ -95,7 +96,7 @@ class Comparison:
     efforts: Mapping[str, TuningEffort]
     judged: int
     effects: pd.DataFrame
-    split: sources.Split | None
+    split: VarianceComponents | None
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
@@ -175,7 +176,7 @@ def compare(
         efforts=judged.efforts,
         judged=judged.cells,
         effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
-        split=sources.split(runs[runs["chosen"]]),
+        split=sources.split_variance(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),

@@ -1,7 +1,7 @@
 """Interim analyses: additional seeds for all cells that are not worse than the best, until all is decided.
 
 With `hydra.sweeper.until_decided=true`, a sweep analyzes its results, adds seeds to undecided cells, and repeats. The
-significance levels share the error rate among all analyses (see `mnist_mlp.analysis.looks`, which evaluates them).
+significance levels share the error rate among all analyses (see `mnist_mlp.stats.sequential`).
 """
 
 import math
@@ -221,7 +221,8 @@ def analyze(
         import pandas as pd
 
         from mnist_mlp.analysis.comparison import score_table
-        from mnist_mlp.analysis.looks import look_at, schedule
+        from mnist_mlp.analysis.looks import look_at
+        from mnist_mlp.stats.sequential import interim_schedule
 
     cells = {cell: dict(of_cell) for cell, of_cell in initial.items()}
     added, used = list[Job](), _jobs_of(initial)
@@ -229,7 +230,7 @@ def analyze(
     images = used[0].test_images or None  # equal for all jobs (see `check_conditions`)
     looks, results = list[Look](), list[pd.DataFrame]()
     pairs, active = None, list(cells)
-    for size, level in schedule(plan, len(seeds.initial), len(cells)):
+    for size, level in interim_schedule(len(seeds.initial), plan.batch, plan.max_seeds, len(cells)):
         wanted = {cell: seeds.all[len(cells[cell]) : size] for cell in active}
         new = add(wanted) if any(wanted.values()) else Added([], {}, {})
         added += new.jobs

@@ -1,11 +1,50 @@
-"""Statistics of tables, cells x replicates: paired tests that share their variances, pairs, verdicts, interim levels.
+"""Statistics of any table of scores, cells x replicates: tests and intervals that hold for all comparisons together.
 
-They need NumPy, SciPy and pandas only, and no other part of this package.
+The modules need NumPy, SciPy and pandas only, and no other part of this package. NaN is a missing score everywhere.
+Bounds of scores, such as (0, 1) of accuracies, are an argument; without them no interval is clipped.
+
+- `moderated_t`: paired t-tests of many differences at once, whose variances borrow strength from one another.
+- `pairs`: comparison of every pair of cells, with verdicts.
+- `verdicts`: the verdicts, and the reasons why a pair is not tested.
+- `effects`: main effects and interaction of two keys whose combinations are the cells.
+- `means`: means over replicates, with Student's intervals.
+- `sequential`: interim analyses while cells get more replicates, at levels that share one error rate.
+- `variance_components`: how much of the variance between replicates comes from each source of randomness.
+- `tuning_curves`: expected score of the best of k candidates, for every k.
 """
 
+from mnist_mlp.stats.effects import two_way_effects
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.moderated_t import judge, moderate
 from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.sequential import InterimAnalysis, interim_analysis, interim_levels, interim_schedule
+from mnist_mlp.stats.tuning_curves import Lead, best_of, expected_best, leads
+from mnist_mlp.stats.variance_components import (
+    VarianceComponents,
+    crossed_components,
+    estimate_components,
+    single_component,
+)
 from mnist_mlp.stats.verdicts import Reason, Verdict
 
-__all__ = ["Reason", "Verdict", "compare_pairs", "judge", "mean_intervals", "moderate"]
+__all__ = [
+    "InterimAnalysis",
+    "Lead",
+    "Reason",
+    "VarianceComponents",
+    "Verdict",
+    "best_of",
+    "compare_pairs",
+    "crossed_components",
+    "estimate_components",
+    "expected_best",
+    "interim_analysis",
+    "interim_levels",
+    "interim_schedule",
+    "judge",
+    "leads",
+    "mean_intervals",
+    "moderate",
+    "single_component",
+    "two_way_effects",
+]

@@ -1,8 +1,8 @@
 """Tests of many differences at once: paired t-tests whose variances borrow from one another.
 
-Seeds are blocks. A difference is taken within each seed, so what all cells of a seed share cancels, and its noise is
-the variance of its own seeds' differences, whatever the noise of other cells. Of few seeds that variance is itself
-uncertain, and a t-test with n - 1 degrees of freedom finds next to nothing among many cells. So each variance is
+Replicates, such as seeds, are blocks. A difference is taken within each, so what all cells of a replicate share
+cancels, and its noise is the variance of its own differences, whatever the noise of other cells. Of few replicates that
+variance is uncertain, and a t-test with n - 1 degrees of freedom finds next to nothing among many cells. So each is
 moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical Applications in
 Genetics and Molecular Biology 3:3): where they are alike it is pulled towards their centre and gains degrees of
 freedom, where they differ it stands nearly alone. How much alike they are is not plugged in, as Smyth has it:
@@ -21,7 +21,7 @@ from scipy import special
 from scipy.optimize.elementwise import find_root
 
 CONFIDENCE = 0.95
-FEWEST = 3  # seeds; of two, the noise of a difference is anybody's guess
+FEWEST = 3  # replicates; of two, the noise of a difference is hardly known
 DECIMALS = 12  # of a difference of accuracies: the rest is rounding, not noise
 SPREADS = 20  # grid points of the prior's spread ...
 WIDEST = 2.0  # ... up to this one, at which the bulk of the variances spans five orders of magnitude
@@ -34,18 +34,18 @@ PRECISE = 1e-9  # relative error of an interval's width
 
 
 class Judged(NamedTuple):
-    """One test a difference; arrays of shape (differences,), in the unit of the differences.
+    """Result of `judge`, one test per difference: arrays of shape (differences,), in the unit of the scores.
 
     Attributes:
-        n: seeds.
-        mean: over seeds.
-        variance: of one seed's difference, moderated; on average over what is open.
-        freedom: degrees of freedom of the variance; likewise.
-        low: of the simultaneous interval.
-        high: of the simultaneous interval.
-        p: two-sided, of this difference alone; NaN where no noise was seen and none can be inferred.
-        p_corrected: for all differences; below 0.05 where p is below the level.
-        level: of each test, the same for all.
+        n: Number of replicates.
+        mean: Mean over replicates.
+        variance: Moderated variance of a single replicate's difference, averaged over the cases of `Noise`.
+        freedom: Degrees of freedom of the variance, averaged likewise.
+        low: Low end of the simultaneous 95% interval; NaN if no noise was seen and none can be inferred.
+        high: High end of that interval.
+        p: Two-sided p-value of this difference alone, in [0, 1]; NaN if a difference has no noise, and 1 if it is 0.
+        p_corrected: p-value corrected for all differences, in [0, 1]; below 0.05 if p is below the level.
+        level: Significance level of each test, in (0, 1).
     """
 
     n: np.ndarray
@@ -60,12 +60,12 @@ class Judged(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What the noise of each difference may be.
+    """Posterior of the noise of each difference, as cases with weights.
 
     Attributes:
-        weights: of the cases that the data leave open, (cases,); their sum is 1.
-        variance: of one seed's difference in each case, (cases, differences).
-        freedom: degrees of freedom of the variance, likewise.
+        weights: Weights of the cases, (cases,); their sum is 1.
+        variance: Variance of a single replicate's difference in each case, (cases, differences).
+        freedom: Degrees of freedom of the variance, (cases, differences).
     """
 
     weights: np.ndarray
@@ -73,14 +73,14 @@ class Noise(NamedTuple):
     freedom: np.ndarray
 
     def tail(self, size: np.ndarray, which: Any = slice(None)) -> np.ndarray:
-        """The probability that noise alone is larger, to either side, than `size`, as one seed's difference has it."""
+        """Return the probability that the noise of a single replicate's difference exceeds `size`, to either side."""
         tails: np.ndarray = self.weights @ (
             2 * special.stdtr(self.freedom[:, which], -size / np.sqrt(self.variance[:, which]))
         )
         return tails
 
     def quantile(self, level: float, which: np.ndarray) -> np.ndarray:
-        """The size whose `tail` is `level`, of those differences."""
+        """Return the size whose `tail` is `level`, for the differences `which`."""
         variance, freedom = self.variance[:, which], self.freedom[:, which]
         least = -special.ndtri(level / 2) * np.sqrt(variance.min(axis=0))
         most: np.ndarray = -special.stdtrit(freedom.min(axis=0), level / 2) * np.sqrt(variance.max(axis=0))
@@ -106,12 +106,12 @@ def judge(
     """Test that the mean of each row is zero.
 
     Args:
-        differences: Differences of two scores, (differences, seeds), each of at least three seeds; NaN if missing.
-            They are rounded to 12 decimals, below which there is rounding rather than noise.
+        differences: Differences of two scores, (differences, replicates), each of at least three replicates; NaN if
+            missing. They are rounded to 12 decimals, below which there is rounding rather than noise.
         rank: Number of rows that are linearly independent if all are complete: one less than the number of cells.
         images: Number of test images of an accuracy; None for other scores, or if unknown. Two accuracies of the same
             m images that differ by d differ on at least m |d| of them, so the variance of d is at least
-            max(|d|, 1/m)/m (that of McNemar 1947, Psychometrika 12:153), however much alike a few seeds may be.
+            max(|d|, 1/m)/m (that of McNemar 1947, Psychometrika 12:153), however much alike a few replicates may be.
         level: Level of each test, greater than 0; by default that of Šidák's correction, with which one in twenty
             families has any false one. Corrected p-values are those of as many tests as would have this level.
         bounds: Least and largest score, (0, 1) for accuracies: intervals end where differences do. None for scores
@@ -142,7 +142,7 @@ def judge(
 
 
 def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
-    """Moderated variances and their degrees of freedom, as far as the data leave them open.
+    """Moderate variances by one another, as far as the data leave open how much alike they are.
 
     True variances are taken as scaled inverse chi-square with D degrees of freedom and scale s. Given these, a variance
     v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d of them (Smyth 2004, section 3). D and s have a
@@ -150,13 +150,13 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
     of the variances.
 
     Args:
-        variance: estimates, (differences,).
-        freedom: degrees of freedom of each.
-        rank: see `judge`.
+        variance: Estimates, (differences,), at least 0.
+        freedom: Degrees of freedom of each.
+        rank: See `judge`.
 
     Returns:
-        One case for each D and s that has any weight to speak of; where there is nothing to learn from, the estimates
-        as they came.
+        One case for each D and s with a weight that is not negligible; the given estimates as the only case if there
+        is nothing to learn from: up to three cells, or no positive variance.
     """
     weight = min(1.0, EACH * (rank - 2) / len(variance))
     if weight <= 0 or not (variance > 0).any():

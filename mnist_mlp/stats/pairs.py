@@ -27,8 +27,8 @@ def compare_pairs(
     """Compare every pair of rows, paired by column.
 
     Args:
-        table: Scores, cells x seeds, the best cell first; NaN if missing. Larger scores are better: give losses with
-            a minus sign.
+        table: Scores, cells x replicates, such as seeds, the best cell first; NaN if missing. Larger scores are
+            better: give losses with a minus sign.
         images: Number of test images of each accuracy (see `moderated_t.judge`); None for other scores.
         efforts: Tuning effort of each cell; empty if nothing was tuned. The best of more configurations looks better
             by chance alone, and by how much is unknown, so pairs of unequal effort are not tested.
@@ -38,11 +38,11 @@ def compare_pairs(
         bounds: Least and largest score, (0, 1) for accuracies, at whose difference intervals end; None for none.
 
     Returns:
-        One row per pair: `a`, `b` (cells, a before b), `n` (seeds in common), `difference` (mean of a minus b),
+        One row per pair: `a`, `b` (cells, a before b), `n` (replicates in common), `difference` (mean of a minus b),
         `ci_low` and `ci_high` (simultaneous 95% interval), `p`, `p_corrected` for all pairs, `additional_seeds` (for
         80% power if the difference is as large as observed; infinite beyond a thousand), `verdict` (see `Verdict`) and
         `reason` (see `Reason`; empty unless the verdict is "not tested"). Numbers are NaN if a pair is not tested.
-        And the number of cells that took part: those with at least three seeds in common with another cell.
+        And the number of cells that took part: those with at least three replicates in common with another cell.
     """
     first, second = np.triu_indices(len(table), 1)
     values = table.to_numpy(dtype=float)

@@ -14,16 +14,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mnist_mlp.analysis.budget import Lead, best_of, curves, leads
+from mnist_mlp.analysis.budget import curves
 from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.roles import CELL, REPLICATE
 from mnist_mlp.analysis.selection import scored_runs
-from mnist_mlp.base.sweep_file import ONCE
+from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.report.figures import panels
 from mnist_mlp.report.figures.scales import with_errors
 from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text.budget import answer, as_accuracies, reading
+from mnist_mlp.stats.tuning_curves import Lead, best_of, expected_best, leads
 from tests.helpers.runs import Report, Write
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
@@ -150,6 +151,30 @@ def test_a_setting_is_its_mean_with_divergences_as_zero_and_without_failures() -
     first = table[table["k"] == 1].iloc[1]
     assert first["val_expected"] == pytest.approx((0.8 + 0.45 + 0.9) / 3)
     assert first["test_expected"] == pytest.approx((0.7 + 0.4 + 0.8) / 3)
+
+
+def test_curves_without_any_result_or_tuned_key_are_empty() -> None:
+    failed = tried({"a": [(0.9, 0.8)] * 3, "b": [(0.5, 0.5)] * 3}).assign(status="failed")
+    for how in (EACH, ONCE):
+        for tuned in (["lr"], []):
+            assert curves(failed, tuned, ["a", "b"], how).columns.tolist() == [
+                *(CELL, "k", "val_expected", "val_low", "val_high", "test_expected", "test_low", "test_high")
+            ]
+
+
+def test_tuning_curves_of_a_table_are_means_over_its_replicates() -> None:
+    rows = [
+        *(("b", 0, 0.1, 5.0), ("b", 0, 0.3, 7.0), ("b", 0, 0.3, 9.0), ("b", 0, np.nan, 0.0)),
+        *(("b", 1, 0.2, 1.0), ("a", 0, 4.0, np.nan), ("a", 0, 3.0, 2.0), ("c", 0, np.nan, 1.0)),
+    ]
+    candidates = pd.DataFrame(rows, columns=["cell", "replicate", "selection", "test"])
+    table = expected_best(candidates)
+    assert [*zip(table["cell"], table["k"], strict=True)] == [("b", 1), ("b", 2), ("b", 3), ("a", 1), ("a", 2)]
+    # Of equal selection scores the first row is selected: of two in b's first replicate, 7, 7 or 9.
+    assert table["test_expected"].tolist() == pytest.approx([4.0, (23 / 3 + 1) / 2, 4.0, 2.0, np.nan], nan_ok=True)
+    assert table["selection_expected"].tolist() == pytest.approx([(0.7 / 3 + 0.2) / 2, (0.3 + 0.2) / 2, 0.25, 3.5, 4.0])
+    assert leads(table) == [Lead("b", 1, 2)]
+    assert expected_best(candidates.head(0)).columns.equals(table.columns)
 
 
 def test_equal_means_are_level_whatever_their_rounding() -> None:

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mnist_mlp.analysis.effects import COLUMNS, main_effects
+from mnist_mlp.analysis.effects import main_effects
 from mnist_mlp.analysis.roles import REPLICATE
+from mnist_mlp.stats.effects import COLUMNS, two_way_effects
 
 BY = ["init", "optim"]
 Y = np.array(  # init x optim x seeds
@@ -17,13 +18,13 @@ Y = np.array(  # init x optim x seeds
 )
 
 
-def long(y: np.ndarray, inits: str = "ab", optims: str = "xyz") -> pd.DataFrame:
-    rows = [(inits[i], optims[j], s, y[i, j, s]) for i, j, s in np.ndindex(y.shape)]
-    return pd.DataFrame(rows, columns=["init", "optim", REPLICATE, "score"])
+def layout(y: np.ndarray, inits: str = "ab", optims: str = "xyz") -> pd.DataFrame:
+    cells = pd.MultiIndex.from_product([list(inits[: y.shape[0]]), list(optims[: y.shape[1]])], names=BY)
+    return pd.DataFrame(y.reshape(len(cells), -1), cells)
 
 
 def test_two_by_two_is_three_paired_t_tests() -> None:
-    table = main_effects(long(Y), BY).set_index("effect")
+    table = two_way_effects(layout(Y)).set_index("effect")
     expected = {
         "init": (Y[0].mean(axis=0), Y[1].mean(axis=0), "a less b"),
         "optim": (Y[:, 0].mean(axis=0), Y[:, 1].mean(axis=0), "x less y"),
@@ -51,7 +52,7 @@ def test_the_likeliest_of_many_differences_is_named_and_corrected() -> None:
     y = 0.9 + generator.standard_normal((2, 3, 5)) / 1000
     y[:, 1] += 0.01
     y[1, 2] += 0.02
-    table = main_effects(long(y), BY).set_index("effect")
+    table = two_way_effects(layout(y)).set_index("effect")
     margins = y.mean(axis=0)
     p = [stats.ttest_rel(margins[i], margins[j]).pvalue for i, j in ((0, 1), (0, 2), (1, 2))]
     assert table["p"]["optim"] == pytest.approx(1 - (1 - min(p)) ** 3)
@@ -69,7 +70,7 @@ def test_the_likeliest_of_many_differences_is_named_and_corrected() -> None:
 def test_accuracies_that_differ_by_rounding_alone_show_no_effect() -> None:
     y = np.full((2, 3, 4), 0.9)
     y[0, 0] = 0.1 + 0.2 + 0.6
-    table = main_effects(long(y), BY)
+    table = two_way_effects(layout(y))
     assert table["p"].tolist() == [1.0] * 3
     assert table["difference"].abs().max() == 0
 
@@ -78,16 +79,16 @@ def test_averages_are_of_the_images_that_all_cells_share() -> None:
     """The same difference in every seed: by McNemar's bound, of 100 images whatever the average is over."""
     y = np.full((2, 2, 3), 0.9)
     y[0] += 0.02
-    table = main_effects(long(y), BY, images=100).set_index("effect")
+    table = two_way_effects(layout(y), images=100).set_index("effect")
     t = 0.02 / np.sqrt(0.02 / 100 / 3)
     assert table["p"]["init"] == pytest.approx(2 * stats.t.sf(t, 2))
     assert table["p"]["optim"] == table["p"]["init × optim"] == 1
-    other = main_effects(long(y.swapaxes(0, 1), "xy", "ab"), BY, images=100).set_index("effect")
+    other = two_way_effects(layout(y.swapaxes(0, 1), "xy", "ab"), images=100).set_index("effect")
     assert other["p"]["optim"] == pytest.approx(table["p"]["init"])
-    unknown = main_effects(long(y), BY)["p"].tolist()  # of how many images, nobody says
+    unknown = two_way_effects(layout(y))["p"].tolist()  # of how many images, nobody says
     assert unknown == pytest.approx([np.nan, 1.0, 1.0], nan_ok=True)
     y[0, 0] += 0.02
-    crossed = main_effects(long(y), BY, images=100).set_index("effect")["p"]["init × optim"]
+    crossed = two_way_effects(layout(y), images=100).set_index("effect")["p"]["init × optim"]
     assert crossed == pytest.approx(2 * stats.t.sf(0.02 / np.sqrt(0.02 / 100 / 3), 2))
 
 
@@ -96,21 +97,55 @@ def test_more_optimizers_bring_no_more_images(optimizers: int) -> None:
     """Two initialisations that differ by the same one image of 299 in every run."""
     y = np.full((2, optimizers, 3), 280 / 299)
     y[0] += 1 / 299
-    table = main_effects(long(y, optims="abcdefghijklmnop"), BY, images=299).set_index("effect")
+    table = two_way_effects(layout(y, optims="abcdefghijklmnop"), images=299).set_index("effect")
     assert table["p"]["init"] == pytest.approx(2 * stats.t.sf(np.sqrt(3), 2))
 
 
 def test_what_cannot_be_tested_gives_an_empty_table() -> None:
-    runs = long(Y)
-    for some, by in (
-        (runs[runs["init"] == "a"], BY),
-        (runs[(runs["init"] == "a") | (runs["optim"] == "x")], BY),  # a combination is missing
-        (runs[runs[REPLICATE] < 2], BY),
-        (runs[~((runs["init"] == "a") & (runs["optim"] == "x") & (runs[REPLICATE] < 2))], BY),  # two seeds in all cells
-        (runs, ["init"]),
+    table = layout(Y)
+    lacking = table.copy()
+    lacking.loc[("a", "x"), [0, 1]] = np.nan
+    for some in (
+        table.loc[["a"]],
+        table.iloc[:3],  # a combination is missing
+        table[[0, 1]],
+        lacking,  # two replicates in all cells
     ):
+        empty = two_way_effects(some)
+        assert empty.empty
+        assert tuple(empty.columns) == COLUMNS
+    lacking.loc[("a", "x"), 0] = 0.9
+    assert two_way_effects(lacking)["n"].tolist() == [3] * 3
+
+
+def test_two_way_effects_values_keep_their_order_of_appearance() -> None:
+    table = two_way_effects(layout(Y, inits="ba", optims="yx"))
+    assert table["clearest"].tolist() == ["b less a", "y less x", "b less a, with y rather than x"]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (layout(Y).reset_index("init", drop=True), r"table\.index\.nlevels=1: expected two levels, one per key"),
+        (layout(Y).iloc[[0, 1, 2, 3, 3]], "non-unique"),
+    ],
+)
+def test_two_way_effects_of_other_tables_raises(table: pd.DataFrame, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        two_way_effects(table)
+
+
+def test_main_effects_sorts_values_and_leaves_failed_runs_out() -> None:
+    rows = [([None, 10.0][i], ["sgd", "adam"][j], s, Y[i, j, s]) for i, j, s in np.ndindex(Y.shape)]
+    runs = pd.DataFrame(rows, columns=["init", "optim", REPLICATE, "score"])
+    table = main_effects(runs, BY)
+    assert table["clearest"].tolist() == ["10 less null", "adam less sgd", "10 less null, with adam rather than sgd"]
+    expected = two_way_effects(layout(Y))
+    np.testing.assert_allclose(table["p"], expected["p"])
+    np.testing.assert_allclose(table["difference"], expected["difference"] * np.array([-1, -1, 1]))
+    failed = runs.assign(score=runs["score"].where((runs[REPLICATE] != 3) | runs["init"].notna()))
+    assert main_effects(failed, BY)["n"].tolist() == [3] * 3
+    for some, by in ((runs, ["init"]), (runs.head(0), BY), (runs[runs["optim"] == "sgd"], BY)):
         empty = main_effects(some, by)
         assert empty.empty
         assert tuple(empty.columns) == COLUMNS
-    failed = runs.assign(score=runs["score"].where((runs[REPLICATE] != 3) | (runs["init"] != "a")))
-    assert main_effects(failed, BY)["n"].tolist() == [3] * 3

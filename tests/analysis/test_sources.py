@@ -12,7 +12,7 @@ from scipy import stats
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import replicates
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
-from mnist_mlp.analysis.sources import CROSSED, ONE_AT_A_TIME, Split, alone, apart, crossed, independent, split
+from mnist_mlp.analysis.sources import apart, independent, split_variance
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on, tables
 from mnist_mlp.report.figures.draw import draw
@@ -20,6 +20,14 @@ from mnist_mlp.report.page.charts import charts
 from mnist_mlp.report.text import noise
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.stats.means import mean_intervals
+from mnist_mlp.stats.variance_components import (
+    CROSSED,
+    ONE_AT_A_TIME,
+    VarianceComponents,
+    crossed_components,
+    estimate_components,
+    single_component,
+)
 from tests.helpers.runs import Report, Write
 
 Streams = list[tuple[int, int, int, int]]
@@ -41,8 +49,8 @@ def runs(streams: Streams, *cells: Any) -> pd.DataFrame:
     return frame.assign(**{REPLICATE: replicates(frame[STREAMS].tolist(), [0] * len(frame))})
 
 
-def found(frame: pd.DataFrame) -> Split:
-    of = split(frame)
+def found(frame: pd.DataFrame) -> VarianceComponents:
+    of = split_variance(frame)
     assert of is not None
     return of
 
@@ -111,7 +119,7 @@ def test_two_crossed_sources_by_hand() -> None:
     rows, columns, left = np.mean([squares(cell) for cell in SCORES], axis=0)
     variances = np.array([(rows - left) / 3, (columns - left) / 2, left])
     assert (variances > 0).all()
-    table = crossed(SCORES)
+    table = crossed_components(SCORES)
     assert table[:, 0] == pytest.approx(np.sqrt([*variances, variances.sum()]))
     assert table[:, 3] == pytest.approx([*variances / variances.sum(), 1])
     assert (table[:, 1] <= table[:, 0]).all()
@@ -122,7 +130,7 @@ def test_a_negative_variance_is_none_and_all_together_have_their_own() -> None:
     cell = np.array([[0.9, 0.8], [0.8, 0.91]])
     rows, columns, left = squares(cell)
     assert max(rows, columns) < left
-    table = crossed(cell[None])
+    table = crossed_components(cell[None])
     assert table[:2, [0, 1, 3, 4]].tolist() == [[0.0] * 4] * 2
     assert table[2, 0] == pytest.approx(np.sqrt(left))
     assert table[3, 0] == pytest.approx(np.sqrt((rows - left) / 2 + (columns - left) / 2 + left))
@@ -131,13 +139,13 @@ def test_a_negative_variance_is_none_and_all_together_have_their_own() -> None:
 
 def test_what_is_left_has_the_interval_of_a_variance_and_equal_cells_are_one() -> None:
     cell = np.random.default_rng(0).standard_normal((1, 4, 5))
-    table = crossed(cell)
+    table = crossed_components(cell)
     left = squares(cell[0])[2]
     exact = np.sqrt(12 * left / stats.chi2.ppf([0.975, 0.025], 12))
     assert table[2, 1:3] == pytest.approx(exact, rel=0.03)
-    assert crossed(np.concatenate([cell] * 6)) == pytest.approx(table)
+    assert crossed_components(np.concatenate([cell] * 6)) == pytest.approx(table)
     other = np.random.default_rng(1).standard_normal((1, 4, 5))
-    more = crossed(np.concatenate([cell, other]))
+    more = crossed_components(np.concatenate([cell, other]))
     assert np.ptp(np.log(more[2, 1:3])) < 0.9 * np.ptp(np.log(table[2, 1:3]))  # which two cells know better
 
 
@@ -146,7 +154,7 @@ def test_three_crossed_sources_and_their_interactions_in_pairs() -> None:
     shape, y = (30, 29, 28), 0
     for axes, variance in (((0,), 4), ((1,), 1), ((2,), 0.25), ((0, 1), 9), ((1, 2), 1), ((0, 1, 2), 2)):
         y = y + np.sqrt(variance) * rng.standard_normal([n if axis in axes else 1 for axis, n in enumerate(shape)])
-    table = crossed(np.asarray(y)[None])
+    table = crossed_components(np.asarray(y)[None])
     true = np.array([4, 1, 0.25, 12, 17.25])
     assert (table[:, 1] ** 2 < true).all()
     assert (true < table[:, 2] ** 2).all()
@@ -166,7 +174,7 @@ def test_intervals_hold_the_components_of_simulated_sweeps(shared: float) -> Non
 
     weights, batches, both = np.sqrt(variances) * 0.003
     y = 0.97 + weights * draw(5, 1) + batches * draw(1, 5) + both * draw(5, 5)
-    tables = np.array([crossed(sweep) for sweep in np.broadcast_to(y, (sweeps, *shape))])
+    tables = np.array([crossed_components(sweep) for sweep in np.broadcast_to(y, (sweeps, *shape))])
     true = np.append(variances, variances.sum())
     for first, truth in ((1, np.sqrt(true) * 0.003), (4, true / true[-1])):
         held = (tables[:, :, first] <= truth + 1e-12) & (truth <= tables[:, :, first + 1] + 1e-12)
@@ -177,11 +185,11 @@ def test_intervals_hold_the_components_of_simulated_sweeps(shared: float) -> Non
 
 def test_one_source_at_a_time_by_hand() -> None:
     scores = np.array([[0.90, 0.93, 0.91, 0.97]])
-    sd, low, high, *shares = alone(scores)
+    sd, low, high, *shares = single_component(scores)
     assert sd == pytest.approx(scores.std(ddof=1))
     assert [low, high] == pytest.approx(sd * np.sqrt(3 / stats.chi2.ppf([0.975, 0.025], 3)))
     assert np.isnan(shares).all()
-    assert alone(np.concatenate([scores, scores - 0.1]))[:3] == pytest.approx([sd, low, high])
+    assert single_component(np.concatenate([scores, scores - 0.1]))[:3] == pytest.approx([sd, low, high])
 
 
 def test_a_split_is_over_the_cells_that_were_completed() -> None:
@@ -191,7 +199,7 @@ def test_a_split_is_over_the_cells_that_were_completed() -> None:
     assert (whole.design, whole.cells, whole.of) == (CROSSED, 1, 1)
     assert whole.table["source"].tolist() == ["weights", "batches", "interaction", "all together"]
     assert whole.table["seeds"].tolist() == [3, 3, 9, 9]
-    assert whole.table["sd"].to_numpy() == pytest.approx(crossed(one.reshape(1, 3, 3))[:, 0])
+    assert whole.table["sd"].to_numpy() == pytest.approx(crossed_components(one.reshape(1, 3, 3))[:, 0])
     both = runs(GRID, two, one)
     lost = both.assign(status=["diverged", *["completed"] * 17], score=both["score"].where(both.index > 0, 0.0))
     rest = found(lost.sample(frac=1, random_state=0))  # in any order
@@ -238,9 +246,47 @@ def test_why_there_is_no_split_is_said(streams: Streams, scores: Any, why: str) 
     assert noise.sentence(of).startswith(f"Where the noise comes from cannot be told: {why}")
 
 
+def table_of(scores: np.ndarray, *sources: str) -> pd.DataFrame:
+    seeds = pd.MultiIndex.from_product([[f"{source} {n}" for n in range(3)] for source in sources], names=sources)
+    return pd.DataFrame(scores.reshape(-1, len(seeds)), columns=seeds)
+
+
+def test_variance_components_of_a_table_are_those_of_its_complete_cells() -> None:
+    scores = np.random.default_rng(0).normal(size=(3, 9))
+    table = table_of(scores, "weights", "batches")
+    of = estimate_components(table)
+    assert (of.design, of.cells, of.of, of.reason) == (CROSSED, 3, 3, "")
+    assert of.table["source"].tolist() == ["weights", "batches", "interaction", "all together"]
+    assert of.table["sd"].to_numpy() == pytest.approx(crossed_components(scores.reshape(3, 3, 3))[:, 0])
+    turned = estimate_components(table.iloc[::-1, [4, 2, 7, 0, 8, 1, 3, 5, 6]])
+    np.testing.assert_allclose(turned.table["sd"], of.table["sd"])
+    table.iloc[0, 4] = np.nan
+    rest = estimate_components(table)
+    assert (rest.cells, rest.of) == (2, 3)
+    pd.testing.assert_frame_equal(rest.table, estimate_components(table.iloc[1:]).table)
+    arms = estimate_components(table.iloc[1:, [0, 1, 2, 3, 6]])
+    assert arms.design == ONE_AT_A_TIME
+    assert arms.table["sd"].to_numpy() == pytest.approx(
+        [single_component(scores[1:, places])[0] for places in ([0, 3, 6], [0, 1, 2])]
+    )
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        table_of(np.zeros((2, 3)), "weights"),
+        table_of(np.zeros((2, 9)), "weights", "batches").iloc[:, :3],  # one seed of the weights
+        pd.DataFrame(np.zeros((2, 3))),
+    ],
+)
+def test_variance_components_of_other_tables_raises(table: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="expected at least two sources with at least two seeds each"):
+        estimate_components(table)
+
+
 def test_seeds_that_vary_together_are_not_split() -> None:
     for streams in ([(s, s, s, s) for s in range(5)], [(s, 0, 0, 0) for s in range(5)], []):
-        assert split(runs(streams, range(len(streams)))) is None
+        assert split_variance(runs(streams, range(len(streams)))) is None
     assert (noise.sentence(None), noise.method(None), noise.table(None).empty) == ("", [], True)
 
 

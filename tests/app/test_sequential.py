@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from scipy.special import ndtri
 
-from mnist_mlp.analysis.looks import judge_looks, look_at, schedule
+from mnist_mlp.analysis.looks import judge_looks, look_at
 from mnist_mlp.app import records
 from mnist_mlp.app.sequential import check_same_jobs, read
 from mnist_mlp.app.state import Request, state_of
@@ -28,9 +28,9 @@ from mnist_mlp.report import compared, report_on
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.verdicts import in_full
-from mnist_mlp.stats import alpha_spending
-from mnist_mlp.stats.alpha_spending import levels, spent
+from mnist_mlp.stats import sequential
 from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.sequential import alpha_spent, interim_analysis, interim_levels, interim_schedule
 from mnist_mlp.sweeps.jobs import Job
 from tests.helpers.commands import IN_PROCESS, NO_REPORT, SMALLER, Command
 from tests.helpers.runs import Write
@@ -38,9 +38,7 @@ from tests.helpers.sweeping import planning, requested, state_by_disk, swept, wr
 
 UNTIL = ("hydra.sweeper.until_decided=true", "hydra.sweeper.max_seeds=7", "hydra.sweeper.batch=2")
 LEVEL = 0.01
-SIX, NINE, TWENTY = (
-    SequentialPlan(margin=None, max_seeds=most, batch=batch) for most, batch in ((6, 3), (9, 2), (20, 5))
-)
+NINE = SequentialPlan(margin=None, max_seeds=9, batch=2)
 
 
 def looks_of(plan: SequentialPlan, given: Sequence[int], jobs: Sequence[str], looks: Sequence[Look]) -> Looks:
@@ -56,7 +54,7 @@ def looks_of(plan: SequentialPlan, given: Sequence[int], jobs: Sequence[str], lo
     ],
 )
 def test_levels_are_those_of_lan_and_demets(shares: Sequence[float], bounds: Sequence[float]) -> None:
-    assert [-ndtri(level / 2) for level in levels(shares, 0.05)] == pytest.approx(bounds, abs=5e-4)
+    assert [-ndtri(level / 2) for level in interim_levels(shares, 0.05)] == pytest.approx(bounds, abs=5e-4)
 
 
 @pytest.mark.parametrize(("looks", "tests"), [(10, 1), (4, 6), (46, 1)])
@@ -64,26 +62,26 @@ def test_all_looks_together_spend_what_one_would(looks: int, tests: int) -> None
     shares = [0.1 + 0.9 * look / (looks - 1) for look in range(looks)]
     steps = np.random.default_rng(0).normal(size=(40_000, looks)) * np.sqrt(np.diff(shares, prepend=0))
     z = np.abs(steps.cumsum(axis=1)) / np.sqrt(shares)
-    bounds = -ndtri(np.asarray(levels(shares, 0.2, tests), dtype=float) / 2)
+    bounds = -ndtri(np.asarray(interim_levels(shares, 0.2, tests), dtype=float) / 2)
     for look in {0, looks // 2, looks - 1}:
-        expected = 1 - (1 - spent(shares[look], 0.2)) ** (1 / tests)
+        expected = 1 - (1 - alpha_spent(shares[look], 0.2)) ** (1 / tests)
         crossed = (z[:, : look + 1] > bounds[: look + 1]).any(axis=1).mean()
         assert crossed == pytest.approx(expected, abs=4 * np.sqrt(expected / len(z)))
 
 
 def test_tests_that_share_a_look_are_corrected_as_sidak_does() -> None:
-    assert levels([1], 0.05, 6) == pytest.approx([1 - 0.95 ** (1 / 6)])
+    assert interim_levels([1], 0.05, 6) == pytest.approx([1 - 0.95 ** (1 / 6)])
 
 
 def test_levels_of_many_looks_are_those_of_a_finer_integration(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [seeds / 150 for seeds in range(3, 151)]
-    usual = levels(shares, 0.05)
-    monkeypatch.setattr(alpha_spending, "SPACING", 2 * alpha_spending.SPACING)
-    assert usual == pytest.approx(levels(shares, 0.05), rel=1e-6)
+    usual = interim_levels(shares, 0.05)
+    monkeypatch.setattr(sequential, "SPACING", 2 * sequential.SPACING)
+    assert usual == pytest.approx(interim_levels(shares, 0.05), rel=1e-6)
 
 
 def test_the_strictest_look_has_a_level() -> None:
-    level = levels([k / 1000 for k in (3, 4, 1000)], 0.05)[0]
+    level = interim_levels([k / 1000 for k in (3, 4, 1000)], 0.05)[0]
     assert 0 < level < 1e-30
     pairs, _ = compare_pairs(
         scores(a=NOISE, b=NOISE[::-1], c=NOISE[1:] + NOISE[:1], d=[1 + n for n in NOISE]), 10_000, level=level
@@ -92,13 +90,11 @@ def test_the_strictest_look_has_a_level() -> None:
 
 
 def test_looks_begin_with_what_is_given_and_end_with_the_most() -> None:
-    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=50, batch=5), 5, 2)] == list(
-        range(5, 51, 5)
-    )
-    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=5, batch=1), 1, 2)] == [3, 4, 5]
-    assert [size for size, _ in schedule(SequentialPlan(margin=None, max_seeds=7, batch=10), 2, 2)] == [7]
+    assert [size for size, _ in interim_schedule(5, 5, 50, 2)] == list(range(5, 51, 5))
+    assert [size for size, _ in interim_schedule(1, 1, 5, 2)] == [3, 4, 5]
+    assert [size for size, _ in interim_schedule(2, 10, 7, 2)] == [7]
     # Of three cells, each of three pairs gets its share of what two cells have for one.
-    one, three = (np.array([level for _, level in schedule(TWENTY, 5, cells)]) for cells in (2, 3))
+    one, three = (np.array([level for _, level in interim_schedule(5, 5, 20, cells)]) for cells in (2, 3))
     assert one[-1] / 4 < three[-1] < one[-1] / 2
 
 
@@ -154,7 +150,7 @@ def test_a_chance_tie_is_measured_by_the_images() -> None:
 
 
 def test_all_pairs_of_cells_share_a_level() -> None:
-    assert [level for _, level in schedule(TWENTY, 5, 4)] == levels([0.25, 0.5, 0.75, 1], 0.05, 6)
+    assert [level for _, level in interim_schedule(5, 5, 20, 4)] == interim_levels([0.25, 0.5, 0.75, 1], 0.05, 6)
 
 
 def test_equivalent_is_what_lies_within_the_margin() -> None:
@@ -173,24 +169,41 @@ def test_equivalent_is_what_lies_within_the_margin() -> None:
 
 def test_all_but_what_is_worse_go_on_while_anything_is_open() -> None:
     table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
-    found, on, told = look_at(table, look(8, cells=("a", "b", "c")), None, 10_000)
-    assert (found.best, found.left, on) == ("a", {"c": "worse"}, ["a", "b"])
-    # What has left keeps its verdicts, whatever follows; the best is one of those in play.
-    later = scores(a=[*[0.05] * 8, -0.5, -0.5], b=[*NOISE, 0.1, 0.1], c=[9.0] * 10)
-    found, on, told = look_at(later, look(10, cells=("a", "b")), told, 10_000)
-    assert (found.best, on) == ("b", ["a", "b"])
-    verdicts = told.set_index(["a", "b"])["verdict"]
+    found = interim_analysis(table, LEVEL, None, 10_000)
+    assert (found.best, found.dropped, found.active) == ("a", ["c"], ["a", "b"])
+    # What is dropped keeps its verdicts, whatever follows; the best is one of the active cells.
+    later = scores(a=[*[0.05] * 8, -0.5, -0.5], b=[*NOISE, 0.1, 0.1])
+    found = interim_analysis(later, LEVEL, found.pairs, 10_000)
+    assert (found.best, found.dropped, found.active) == ("b", [], ["a", "b"])
+    verdicts = found.pairs.set_index(["a", "b"])["verdict"]
     assert (verdicts["a", "c"], verdicts["b", "c"]) == ("better", "better")
     # What is equivalent to the best may yet be the best: it goes on as long as there is another.
     wide = scores(a=NOISE, b=NOISE[::-1], c=[30 * noise for noise in NOISE])
-    found, on, _ = look_at(wide, look(8, cells=("a", "b", "c")), None, 10_000, margin=0.01)
-    assert (found.left, on) == ({}, ["a", "b", "c"])
-    found, on, _ = look_at(scores(a=NOISE, b=NOISE[::-1]), look(8), None, 10_000, margin=0.05)
-    assert (found.left, on) == ({}, [])
+    found = interim_analysis(wide, LEVEL, None, 10_000, margin=0.01)
+    assert (found.dropped, found.active) == ([], ["a", "b", "c"])
+    found = interim_analysis(scores(a=NOISE, b=NOISE[::-1]), LEVEL, None, 10_000, margin=0.05)
+    assert (found.dropped, found.active) == ([], [])
     # Without any noise nothing can be told, and so nothing is decided.
-    found, on, told = look_at(scores(a=[1.0] * 8, b=[0.0] * 8), look(8), None)
-    assert told["reason"].eq("no variance").all()
-    assert (found.left, on) == ({}, ["a", "b"])
+    found = interim_analysis(scores(a=[1.0] * 8, b=[0.0] * 8), LEVEL)
+    assert found.pairs["reason"].eq("no variance").all()
+    assert (found.dropped, found.active) == ([], ["a", "b"])
+
+
+def test_interim_analysis_bounds_limit_intervals_only_where_given() -> None:
+    table = 100 * scores(a=NOISE[:3], b=[10 * noise for noise in NOISE[:3]])
+    free, bounded = (interim_analysis(table, 1e-6, bounds=bounds).pairs for bounds in (None, (0.0, 100.0)))
+    assert free["ci_high"].item() > 100
+    assert (bounded["ci_low"].item(), bounded["ci_high"].item()) == (-100, 100)
+
+
+def test_look_at_is_of_the_cells_in_play() -> None:
+    table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
+    found, active, pairs = look_at(table, look(8, cells=("a", "b", "c")), None, 10_000)
+    assert (found.best, found.left, active) == ("a", {"c": "worse"}, ["a", "b"])
+    later = scores(a=[*[0.05] * 8, -0.5, -0.5], b=[*NOISE, 0.1, 0.1], c=[9.0] * 10)
+    found, active, pairs = look_at(later, look(10, cells=("a", "b")), pairs, 10_000)
+    assert (found.best, found.left, active) == ("b", {}, ["a", "b"])
+    assert pairs.set_index(["a", "b"])["verdict"]["a", "c"] == "better"
 
 
 def test_a_look_is_at_its_own_seeds() -> None:
@@ -349,7 +362,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     assert list(found.looks[0].seeds) == [10, 11, 13, 14]  # the search has had 12
     assert [len(of.seeds) for of in found.looks] == [4, 6, 7][: len(found.looks)]
     assert [of.level for of in found.looks] == pytest.approx(
-        [level for _, level in schedule(SequentialPlan(margin=None, max_seeds=7, batch=2), 2, 2)][: len(found.looks)]
+        [level for _, level in interim_schedule(2, 2, 7, 2)][: len(found.looks)]
     )
     for before, after in zip(found.looks, found.looks[1:], strict=False):
         assert set(before.cells) - set(after.cells) == set(before.left)
@@ -525,7 +538,7 @@ def looked(write_run: Write, tmp_path: Path) -> Path:
                 accuracy = best - 0.9 * (optim == "sgd") + NOISE[seed] * (1 + (init == "he")) / 1000
                 jobs.append(write_run(init=init, optim=optim, seed=seed, test=[0.1, accuracy]).name)
     cells = [f"{init} / {optim}" for init in ("he", "lecun") for optim in ("adam", "sgd")]
-    (few, first), (many, second) = schedule(SIX, 3, len(cells))
+    (few, first), (many, second) = interim_schedule(3, 3, 6, len(cells))
     looks = [look(few, first, cells), look(many, second, ["he / adam", "lecun / adam"])]
     write_looks(
         tmp_path / "sweep", looks_of(SequentialPlan(margin=0.0004, max_seeds=6, batch=3), [0, 1, 2], jobs, looks)
@@ -545,7 +558,7 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     assert "equivalent within 0.04 points" in in_full(comparison, comparison.pairs)
     said = answer(comparison)[0]
     assert "It is better than 2 of 3 other cells, and equivalent within 0.04 points to he / adam (n = 6)." in said
-    (_, first), (_, second) = schedule(SIX, 3, 4)
+    (_, first), (_, second) = interim_schedule(3, 3, 6, 4)
     how = f"or had 6. Looks were taken at this many seeds: 3 (p below {first:.2g}), 6 (p below {second:.2g})."
     assert how in " ".join(method(comparison))
     assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all have, whatever they showed
@@ -598,7 +611,7 @@ def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path,
 def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
     found = read_looks(looked / LOOKS_FILE)
     first, last = found.looks
-    ((_, alone),) = schedule(replace(SIX, max_seeds=3), 3, len(first.cells))
+    ((_, alone),) = interim_schedule(3, 3, 3, len(first.cells))
     for others in (
         replace(found, looks=[]),
         replace(found, looks=[replace(first, level=0.04)]),

@@ -104,11 +104,16 @@ def test_the_core_works_as_a_library(real_mnist: Dataset, capsys: pytest.Capture
     assert last.startswith("Metrics(epoch=1, step=4, split='test', ")
 
 
-def test_statistics_of_a_table_of_losses_run(capsys: pytest.CaptureFixture[str]) -> None:
-    (program,) = blocks("docs/own_tables.md", "python")
-    exec(program, {})
-    verdicts = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert verdicts == ["better", "better", "inconclusive"]
+def test_statistics_of_ones_own_tables_run(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for program in blocks("docs/own_tables.md", "python"):
+        exec(program, {})
+        shown.append(capsys.readouterr().out)
+    pairs, effects, components, curves = shown
+    assert [line.split()[-1] for line in pairs.splitlines()[1:]] == ["better", "better", "inconclusive"]
+    assert [line.split()[1] for line in effects.splitlines()[1:4]] == ["init", "optim", "init"]
+    assert [line.split()[1] for line in components.splitlines()[1:]] == ["weights", "batches", "interaction", "all"]
+    assert curves.splitlines()[-1] == "[Lead(cell='adam', first=1, last=2), Lead(cell='sgd', first=3, last=3)]"
 
 
 def anchors(path: Path) -> set[str]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mnist_mlp.analysis.budget import FEWEST, SPREAD, Lead, leads
+from mnist_mlp.analysis.budget import FEWEST
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import listed
 from mnist_mlp.analysis.roles import CELL, counted, searched
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.text.captions import SPLIT_NAMES
+from mnist_mlp.stats.tuning_curves import SPREAD, Lead, leads
 
 
 def as_accuracies(comparison: Comparison) -> pd.DataFrame:

@@ -5,17 +5,18 @@ import re
 import pandas as pd
 
 from mnist_mlp.analysis.roles import counted
-from mnist_mlp.analysis.sources import CROSSED, INTERACTION, INTERACTIONS, TOTAL, Split, joined
+from mnist_mlp.analysis.sources import joined
+from mnist_mlp.stats.variance_components import CROSSED, INTERACTION, INTERACTIONS, TOTAL, VarianceComponents
 
 ARTICLE = "weights|batches"  # have one in a sentence
 
 
-def sentence(split: Split | None) -> str:
+def sentence(split: VarianceComponents | None) -> str:
     """Which source has how much of the variance; nothing where fewer than two vary apart."""
     if split is None:
         return ""
     if not split.design:
-        return f"Where the noise comes from cannot be told: {split.why}."
+        return f"Where the noise comes from cannot be told: {split.reason}."
     rows = [row for _, row in split.table.iterrows() if row["source"] != TOTAL]
     if split.design == CROSSED:
         parts = [f"{_share(row)} comes from {_called(row['source'])}" for row in rows]
@@ -24,7 +25,7 @@ def sentence(split: Split | None) -> str:
     return f"With the other seeds held, the standard deviation of an accuracy is {joined(parts)}."
 
 
-def table(split: Split | None) -> pd.DataFrame:
+def table(split: VarianceComponents | None) -> pd.DataFrame:
     """The sources as text; empty where there is no split."""
     if split is None or not split.design:
         return pd.DataFrame()
@@ -39,7 +40,7 @@ def table(split: Split | None) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def method(split: Split | None) -> list[str]:
+def method(split: VarianceComponents | None) -> list[str]:
     """How runs with seeds in common were counted, and their variance split; nothing where fewer than two vary apart."""
     if split is None:
         return []

@@ -1,0 +1,156 @@
+"""Sequential comparison: interim analyses of cells that get more replicates until every pair is decided.
+
+All analyses together are wrong as rarely as one. After Lan and DeMets 1983, "Discrete sequential boundaries for
+clinical trials", Biometrika 70:659: of an error `alpha`, the analyses until a share t of the maximum of data spend
+`alpha_spent(t)`, of O'Brien and Fleming's shape: next to nothing early, nearly all at the end. How strict each analysis
+has to be follows from the distribution of a sum that grows in independent normal steps, by numerical integration
+(Armitage, McPherson and Rowe 1969, Journal of the Royal Statistical Society A 132:235). The levels found for the normal
+distribution are used for t-tests, which keeps the error to within what is seen in simulations (Jennison and Turnbull
+2000, "Group sequential methods", section 4.4).
+
+A pair of cells is compared at the analyses at which both are active, at the level of each, and never again once it is
+decided. So no pair has more chances to be significant by luck than its levels allow, whenever cells are dropped. And
+its simultaneous intervals hold at any analysis where the study ends (repeated confidence intervals: Jennison and
+Turnbull 1989, Journal of the Royal Statistical Society B 51:305), which makes a verdict of equivalence fair.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special
+from scipy.optimize import brentq
+
+from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST
+from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.verdicts import UNDECIDED, Verdict
+
+FARTHEST = 12.0  # standard deviations, which a bound never exceeds: 4e-33 is not worth a thought
+SPACING = 1.5  # nodes of the integral in a standard deviation of the step ...
+ROUNDED = 16  # ... their number is a multiple of this
+
+
+class InterimAnalysis(NamedTuple):
+    """Result of an interim analysis.
+
+    Attributes:
+        pairs: All pairs as they stand (see `compare_pairs`): a pair of active cells as it is now if it was not decided
+            before and both have all replicates.
+        cells: Number of cells that took part (see `compare_pairs`).
+        best: Active cell with the highest mean.
+        dropped: Active cells that are worse than the best.
+        active: Cells that need more replicates, which are the other active ones, with the best; empty if each differs
+            significantly from the best or is equivalent to it.
+    """
+
+    pairs: pd.DataFrame
+    cells: int
+    best: str
+    dropped: list[str]
+    active: list[str]
+
+
+def interim_schedule(initial: int, increment: int, maximum: int, cells: int) -> list[tuple[int, float]]:
+    """Return the number of replicates per active cell at each interim analysis, and its significance level per pair.
+
+    Args:
+        initial: Number of replicates before any are added. Analyses begin with three at the earliest.
+        increment: Number of replicates that are added at a time.
+        maximum: Maximum number of replicates per cell, greater than the initial number, and at least three.
+        cells: Number of cells, at least two.
+    """
+    sizes = [*(size for size in range(initial, maximum, increment) if size >= FEWEST), maximum]
+    pairs = cells * (cells - 1) // 2
+    return list(zip(sizes, interim_levels([size / maximum for size in sizes], 1 - CONFIDENCE, pairs), strict=True))
+
+
+def interim_analysis(
+    table: pd.DataFrame,
+    level: float,
+    before: pd.DataFrame | None = None,
+    images: float | None = None,
+    margin: float | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> InterimAnalysis:
+    """Analyze the results so far, and decide which cells need more replicates.
+
+    Args:
+        table: Scores, active cells x replicates so far; NaN if missing. Cells are in the same order at each analysis.
+        level: Significance level of each pair (see `interim_schedule`).
+        before: Pairs of the last analysis; None at the first.
+        images: See `compare_pairs`.
+        margin: See `compare_pairs`.
+        bounds: See `compare_pairs`.
+    """
+    pairs, cells = compare_pairs(table, images, level=level, margin=margin, bounds=bounds)
+    if before is not None:
+        now, all_pairs = pairs.set_index(["a", "b"]), before.set_index(["a", "b"])
+        is_new = (now["n"] == table.shape[1]) & all_pairs["verdict"].reindex(now.index).isin(UNDECIDED)
+        all_pairs.loc[now.index[is_new]] = now[is_new]
+        pairs = all_pairs.reset_index()
+    best = str(table.mean(axis=1).idxmax())
+    verdicts = {}
+    for a, b, verdict in zip(pairs["a"], pairs["b"], map(Verdict, pairs["verdict"]), strict=True):
+        if best in (a, b):
+            verdicts[str(b if a == best else a)] = verdict.reversed() if a == best else verdict
+    rivals = [str(cell) for cell in table.index if cell != best]
+    dropped = [cell for cell in rivals if verdicts[cell] == Verdict.WORSE]
+    is_open = any(verdicts[cell] in UNDECIDED for cell in rivals)
+    active = [str(cell) for cell in table.index if is_open and cell not in dropped]
+    return InterimAnalysis(pairs, cells, best, dropped, active)
+
+
+def alpha_spent(share: float, alpha: float) -> float:
+    """Return the error spent up to this share of the data, in (0, 1]: alpha*_1 of half of alpha, to either side."""
+    return float(4 * special.ndtr(special.ndtri(alpha / 4) / np.sqrt(share)))
+
+
+def interim_levels(shares: Sequence[float], alpha: float, tests: int = 1) -> list[float]:
+    """Return the level of each interim analysis, for one of several tests.
+
+    Args:
+        shares: Share of the maximum of data at each analysis, increasing, in (0, 1].
+        alpha: Probability of any error, in any analysis and any test, in (0, 1).
+        tests: Number of tests that share what is spent at each analysis, by Šidák's correction.
+
+    Returns:
+        For each analysis, the two-sided p-value below which a test is decided there.
+    """
+    budget = [-np.expm1(np.log1p(-alpha_spent(share, alpha)) / tests) for share in shares]
+    found: list[float] = []
+    before, deviation = 0.0, 0.0  # alpha spent, and the share of the data, at the last analysis
+    nodes, density = (
+        np.zeros(1),
+        np.ones(1),
+    )  # the sum at the last analysis, where no analysis has decided yet: start at 0
+    for share, total in zip(shares, budget, strict=True):
+        step = np.sqrt(share - deviation)
+
+        def left(bound: float, nodes: np.ndarray = nodes, density: np.ndarray = density, step: float = step) -> float:
+            """The probability that the sum is first beyond the bound, to either side, at this analysis."""
+            beyond = special.ndtr((nodes - bound) / step) + special.ndtr((-nodes - bound) / step)
+            return float(density @ beyond)
+
+        farthest = FARTHEST * np.sqrt(share)
+        increment = total - before
+        bound = farthest if left(farthest) >= increment else _root(left, increment, farthest)
+        found.append(float(2 * special.ndtr(-bound / np.sqrt(share))))
+        points, weights = _gauss(ROUNDED * int(np.ceil((SPACING * 2 * bound / step + 16) / ROUNDED)))
+        new = points * bound
+        passed = np.exp(-0.5 * ((new[:, None] - nodes) / step) ** 2) / (step * np.sqrt(2 * np.pi))
+        nodes, density = new, (passed @ density) * weights * bound
+        before, deviation = total, share
+    return found
+
+
+@functools.cache
+def _gauss(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of Gauss and Legendre, on [-1, 1]."""
+    return np.polynomial.legendre.leggauss(count)
+
+
+def _root(left: Callable[[float], float], increment: float, farthest: float) -> float:
+    """Where what is left beyond a bound is the increment; by logarithms, as it spans hundreds of powers of ten."""
+    return float(brentq(lambda bound: np.log(left(bound) or 1e-320) - np.log(increment), 0.0, farthest, xtol=1e-12))

@@ -179,7 +179,7 @@ def test_sources_that_vary_apart_are_not_confirmed(tmp_path: Path) -> None:
 
 def test_a_search_that_was_confirmed_is_not_mixed_with_another(tmp_path: Path) -> None:
     write_choices(tmp_path, {})
-    with pytest.raises(UserError, match="holds a search that is to be confirmed"):
+    with pytest.raises(UserError, match="holds a search with confirmation"):
         planned(tmp_path, "optim=adam", tree={})
 
 

@@ -59,6 +59,20 @@ def test_parse_keeps_text_with_a_font_that_every_system_has() -> None:
     assert not any("font-family" in element.get("style", "") for element in texts)
 
 
+def test_parse_joins_equal_lines_and_leaves_equal_markers() -> None:
+    figure = Figure()
+    ax = figure.subplots()
+    for _ in range(2):
+        ax.plot([0, 1], [0, 1], color="#112233")
+        ax.plot([0.5], [0.5], "x", color="#112233")
+        ax.plot([0.5], [0.5], "o", color="#112233", markerfacecolor="none")
+    text = svg.as_file(svg.parse(figure, "a"))
+    assert len(re.findall("<use [^>]*#112233", text)) == 4
+    figure = Figure()
+    figure.subplots().vlines([0, 1, 2], 0, 1, color="#112233")
+    assert len(re.findall("<path [^>]*#112233", svg.as_file(svg.parse(figure, "a")))) == 1
+
+
 def test_svg_of_24_cells_is_small() -> None:
     figure = drawn(INITS[:3], OPTIMIZERS, 10)
     root = svg.parse(figure, "a")

@@ -77,10 +77,10 @@ def _compact(element: ET.Element) -> None:
     children: list[ET.Element] = []
     for child in element:
         _compact(child)
-        rest = {**child.attrib, "d": ""}
+        is_line = "d" in child.attrib and "fill:none" in child.get("style", "")
         if not child.attrib and child.tag.endswith("}g"):
             children += child
-        elif children and "fill:none" in rest.get("style", "") and rest == {**children[-1].attrib, "d": ""}:
+        elif is_line and children and {**child.attrib, "d": ""} == {**children[-1].attrib, "d": ""}:
             children[-1].attrib["d"] += f" {child.attrib['d']}"
         else:
             children.append(child)

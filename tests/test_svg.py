@@ -65,9 +65,9 @@ def test_parse_joins_equal_lines_and_leaves_equal_markers() -> None:
     for _ in range(2):
         ax.plot([0, 1], [0, 1], color="#112233")
         ax.plot([0.5], [0.5], "x", color="#112233")
-        ax.plot([0.5], [0.5], "o", color="#112233", markerfacecolor="none")
+        ax.plot([0.5, 0.5], [0.5, 0.5], "o", color="#112233", markerfacecolor="none", clip_on=False)
     text = svg.as_file(svg.parse(figure, "a"))
-    assert len(re.findall("<use [^>]*#112233", text)) == 4
+    assert len(re.findall("<use [^>]*#112233", text)) == 6
     figure = Figure()
     figure.subplots().vlines([0, 1, 2], 0, 1, color="#112233")
     assert len(re.findall("<path [^>]*#112233", svg.as_file(svg.parse(figure, "a")))) == 1

@@ -54,7 +54,7 @@ function makeFilter(input) {
   });
 }
 
-// Says so where a table is wider than its place.
+// Says so where a table or a drawing is wider than its place.
 function hintAtMore(scroller) {
   const hint = scroller.previousElementSibling;
   const watch = new ResizeObserver(() => { hint.hidden = scroller.scrollWidth <= scroller.clientWidth; });

@@ -13,7 +13,6 @@ import jinja2
 import pandas as pd
 import yaml
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT, Problem
@@ -22,13 +21,14 @@ from mnist_mlp.analysis.roles import counted
 from mnist_mlp.analysis.values import as_said, sort_key
 from mnist_mlp.base.configuration import key_of
 from mnist_mlp.base.reading import Unreadable
-from mnist_mlp.base.record import finite, write_atomically
+from mnist_mlp.base.record import write_atomically
 from mnist_mlp.base.schema import EXPERIMENT
 from mnist_mlp.base.sweep_file import SWEEP_FILE, read_sweep
 from mnist_mlp.report import tables
 from mnist_mlp.report.figures.draw import draw
-from mnist_mlp.report.page import charts
-from mnist_mlp.report.text import budget, escape, noise
+from mnist_mlp.report.figures.svg import themed
+from mnist_mlp.report.page.differences import differences
+from mnist_mlp.report.text import escape, noise
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin, sentence, trained
@@ -95,9 +95,7 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "effects": tables.effects(comparison),
         "noise": noise.table(comparison.split),
         "runs": tables.runs(comparison),
-        "budget": budget.reading(comparison),
-        "charts": charts.charts(comparison),
-        "differences": charts.differences(comparison),
+        "differences": differences(comparison),
         "makings": makings(comparison.runs),
     }
 
@@ -111,10 +109,10 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced, "counted": counted}
+    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
+    environment.filters |= {"counted": counted, "themed": themed}
     return environment.get_template(f"{name}.jinja").render(
         content,
-        plotly=Markup(get_plotlyjs()),
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
         style=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
     )
@@ -183,15 +181,6 @@ def makings(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _json(content: Any) -> Markup:
-    """JSON that may stand inside a script element, whatever texts are in it; null for what JSON has no number for."""
-    text = json.dumps(_visible(finite(content)), separators=(",", ":"), allow_nan=False)
+    """Return JSON that may stand inside a script element, whatever texts are in it."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _visible(content: Any) -> Any:
-    """The same with texts as the page has them, whose script looks some of them up."""
-    if isinstance(content, dict):
-        return {_visible(key): _visible(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_visible(value) for value in content]
-    return escape.visible(content) if isinstance(content, str) else content

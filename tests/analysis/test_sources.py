@@ -16,7 +16,6 @@ from mnist_mlp.analysis.sources import apart, independent, split_variance
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on, tables
 from mnist_mlp.report.figures.draw import draw
-from mnist_mlp.report.page.charts import charts
 from mnist_mlp.report.text import noise
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.stats.means import mean_intervals
@@ -346,7 +345,6 @@ def test_captions_say_that_intervals_are_by_independent_runs(tmp_path: Path) -> 
     (drawing, *_) = draw(tmp_path, comparison, "", [])
     by = "95% t-interval of the mean, by those that are independent, cut off where it is very wide"
     assert f"mean over runs (n = 9; band: {by})" in drawing.caption
-    assert charts(comparison)["means"] == "over runs with its 95 % interval, by those that are independent"
 
 
 def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_run: Write) -> None:
@@ -359,7 +357,6 @@ def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_ru
     )
     (drawing, *_) = draw(tmp_path, comparison, "", [])
     assert "mean over runs (n = 5)." in drawing.caption
-    assert charts(comparison)["means"] == "over runs"
 
 
 def test_a_cell_that_is_ahead_over_independent_replicates_alone(tmp_path: Path, write_run: Write) -> None:

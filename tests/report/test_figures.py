@@ -49,8 +49,8 @@ def drawn_with(marker: str, ax: Axes) -> list[list[tuple[float, ...]]]:
 
 
 def grey(ax: Axes) -> list[list[float]]:
-    (others,) = (c for c in ax.collections if isinstance(c, LineCollection))
-    return sorted(segment[:, 1].tolist() for segment in others.get_segments())
+    others = (c for c in ax.collections if isinstance(c, LineCollection))
+    return sorted(segment[:, 1].tolist() for part in others for segment in part.get_segments())
 
 
 def texts(figure: Figure) -> list[str]:
@@ -61,12 +61,16 @@ def test_a_heatmap_and_curves_show_the_numbers(tmp_path: Path, write_run: Write)
     write_run(optim="adam", init="default", test=[0.1, 0.9])
     write_run(optim="sgd", init="he", test=[0.1, 0.8])
     comparison = compared(tmp_path)
-    (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
-    assert {text.get_text() for text in map_.texts} == {"90.00", "80.00", "none"}
+    (map_,) = panels.heatmap(comparison.summary, comparison.by).axes
+    assert {text.get_text(): text.get_gid() for text in map_.texts} == {
+        "90.00": "fixed",
+        "80.00": "fixed",
+        "none": None,
+    }
     look = appearance(comparison.summary, comparison.by)
     parts = dict(each_cell(comparison.curves[comparison.curves["split"] == "test"]))
-    ax = plots.plot_learning_curves(Figure().subplots(), parts, list(parts), look, "accuracy")
-    assert drawn(ax) == [[0.1, 0.8], [0.1, 0.9]]
+    ax = plots.plot_learning_curves(Figure().subplots(), parts, list(parts), look, "loss")
+    assert drawn(ax) == [pytest.approx([0.9, 0.1]), pytest.approx([0.9, 0.2])]
     styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
     assert len({colour for colour, _ in styles}) == len({style for _, style in styles}) == 2
 
@@ -216,9 +220,8 @@ def test_without_epochs_there_is_a_point(tmp_path: Path, write_run: Write) -> No
                 write_run(init, optim, seed, test=[accuracy + seed / 1000])
     figure = curves_of(compared(tmp_path))
     for ax in figure.axes:
-        assert [line.get_marker() for line in ax.lines if len(line.get_xdata()) == 1] == ["o", "o"]  # type: ignore[arg-type]
-        others = [line for line in ax.lines if line.get_marker() == "."]
-        assert [len(line.get_xdata()) for line in others] == [2]  # type: ignore[arg-type]
+        points = [line for line in ax.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type]
+        assert sorted(str(line.get_marker()) for line in points) == [".", ".", "o", "o"]  # two of them are others
         low, high = ax.get_xlim()
         assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [0]
 

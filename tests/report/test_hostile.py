@@ -20,7 +20,8 @@ from mnist_mlp.analysis.load import Results, load
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report import report_on, tables
-from mnist_mlp.report.page.charts import MOST_PANELS
+from mnist_mlp.report.figures.panels import MOST_PANELS
+from mnist_mlp.report.figures.plots import MOST_CELLS
 from mnist_mlp.report.text import escape
 from tests.helpers.hostile import HOSTILE, inline, rendered, shown
 from tests.helpers.pages import Open
@@ -148,20 +149,12 @@ def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
     assert len(figures) >= 5
     for path in figures:
         ET.parse(path)  # what XML does not allow ends here
+    cells = {shown(text) for path in figures for text in ET.parse(path).getroot().itertext()}
+    assert {shown(escape.figure(cell)).replace("\\$", "$") for cell in hostile.comparison.summary["cell"][:1]} <= cells
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", hostile.output)
     assert "[bold]u[/bold] [/v]" in hostile.output
     for run, why, _ in hostile.results.problems:
         assert f"left out: {escape.line(run)}: {escape.line(why)}\n" in hostile.output
-
-
-# Every cell's name in the legend, and as its title, as where one key alone is compared.
-ALL_IN_THE_LEGEND = """() => {
-    const element = document.getElementById("s0-data"), data = JSON.parse(element.textContent);
-    const curves = data.curves.map((cell) => ({ ...cell, label: cell.name, panel: "" }));
-    const names = curves.map((cell) => cell.name);
-    element.textContent = JSON.stringify({ ...data, curves, panels: [""], legend: names, title: names.join(" ") });
-    drawCurves("s0");
-}"""
 
 
 def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
@@ -170,17 +163,19 @@ def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
     cells = page.locator("#s0-board td").evaluate_all("cells => cells.map(cell => cell.textContent)")
     assert cells == [escape.visible(text) for text in board.to_numpy().ravel()]
     panels = list(dict.fromkeys(hostile.comparison.summary.loc[lambda table: table["n"] > 0, "optim"]))[:MOST_PANELS]
-    for title, name in zip(page.locator("#s0-curves .annotation-text").all_text_contents(), panels, strict=True):
+    texts = page.locator("#learning_curves .view:visible text").all_text_contents()
+    titles = [text for text in texts if not re.fullmatch(r"epoch|test error|[0-9.]+( %)?", text)]
+    for title, name in zip(titles, panels, strict=True):
         begin, _, end = title.partition("…")  # a long one is without its middle
-        whole = shown(escape.visible(name))
+        whole = shown(escape.line(name))
         assert shown(title) == whole or (whole.startswith(shown(begin)) and whole.endswith(shown(end)) and end)
-    page.evaluate(ALL_IN_THE_LEGEND)
-    legend = page.locator("#s0-curves .legendtext").all_text_contents()
-    assert {shown(text) for text in legend} == {
-        shown(escape.visible(cell)) for cell in hostile.comparison.summary["cell"]
-    }
-    assert page.locator("img").count() == page.locator("figure img").count()
-    assert page.locator("script").count() == 4
+    values = page.locator("#seeds svg[role=img]").evaluate(
+        "svg => JSON.parse(svg.dataset.series).map(([name]) => name)"
+    )
+    summary = hostile.comparison.summary
+    assert {*values} == {escape.visible(cell) for cell in summary.loc[summary["score"].notna(), "cell"][:MOST_CELLS]}
+    assert page.locator("img").count() == 0
+    assert page.locator("script").count() == 2
     assert page.evaluate("[...document.querySelectorAll('a')].map(a => a.protocol)").count("file:") == len(
         page.locator("a").all()
     )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.load import load
-from mnist_mlp.report.figures import plots
+from mnist_mlp.report.figures import panels, plots
 from mnist_mlp.report.figures.draw import Drawing, draw
 from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text import captions
@@ -54,7 +54,7 @@ def share(ax: Axes, low: float, high: float) -> float:
 def strip(comparison: Comparison, kind: str) -> tuple[Figure, Axes]:
     """The figure of this kind, laid out."""
     summary, look = comparison.summary, appearance(comparison.summary, comparison.by)
-    figure, ax = plots.strips(list(summary["cell"]))
+    figure, ax = panels.strips(list(summary["cell"]))
     if kind == "differences":
         best, cells = summary["cell"][0], list(summary["cell"])
         plots.plot_differences(ax, comparison.pairs, best, cells, look, captions.unsteady(comparison))
@@ -195,7 +195,7 @@ def colours(ax: Axes) -> dict[str, tuple[str, str]]:
 def test_colours_tell_cells_apart_beside_what_diverged(tmp_path: Path, write_run: Write) -> None:
     write_diverging(write_run)
     summary = compared(tmp_path).summary
-    (ax,) = plots.heatmap(summary, ["init", "optim"]).axes
+    (ax,) = panels.heatmap(summary, ["init", "optim"]).axes
     found = {number: behind for number, (behind, _) in colours(ax).items()}
     best, second, *others = (f"{score * 100:.2f}" for score in summary["score"])
     assert {found[number] for number in others} == {plots.BELOW}
@@ -208,7 +208,7 @@ def test_colours_are_of_scores_where_all_cells_had_diverged_runs(tmp_path: Path,
     for optim, final in (("adam", 0.9), ("sgd", 0.8)):
         write_run(optim=optim, test=[0.1, 0.5, final])
         write_run(optim=optim, seed=1, test=[0.1, 0.3], epochs=2, status="diverged", reason="nan")
-    (ax,) = plots.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
+    (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
     assert {number: behind for number, (behind, _) in colours(ax).items()} == {"45.00": "#fde725", "40.00": "#440154"}
     (drawing,) = (d for d in draw(tmp_path, compared(tmp_path), "", ()) if d.kind == "heatmap")
     assert "Grey" not in drawing.caption
@@ -219,7 +219,7 @@ def test_numbers_can_be_read_where_all_are_the_same(tmp_path: Path, write_run: W
     for optim in ("adam", "sgd"):
         write_run(optim=optim, test=[0.1, final])
     write_run(optim="nag", test=[0.1], epochs=1, status="diverged", reason="nan")
-    (ax,) = plots.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
+    (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
     assert colours(ax) == {f"{final * 100:.2f}": ("#440154", "white"), "0.00": (plots.BELOW, "black")}
 
 
@@ -227,7 +227,7 @@ def test_a_heatmap_is_in_order_and_names_its_keys() -> None:
     cells = itertools.product(("he", "lecun"), ("sgd", "adam"), (128, 16, 32))
     summary = pd.DataFrame(cells, columns=["init", "optim", "batch_size"])
     summary["score"] = summary["test_accuracy_mean"] = np.linspace(0.8, 0.9, 12)
-    (ax,) = plots.heatmap(summary, ["batch_size", "optim", "init"]).axes
+    (ax,) = panels.heatmap(summary, ["batch_size", "optim", "init"]).axes
     assert rows(ax) == ["16", "32", "128"]
     columns = [label.get_text() for label in ax.get_xticklabels()]
     assert columns == ["sgd / he", "sgd / lecun", "adam / he", "adam / lecun"]
@@ -236,14 +236,14 @@ def test_a_heatmap_is_in_order_and_names_its_keys() -> None:
     for init, optim, batch_size, score, _ in summary.astype(object).itertuples(index=False):
         place = columns.index(f"{optim} / {init}"), rows(ax).index(str(batch_size))
         assert places[f"{float(str(score)) * 100:.2f}"] == place
-    (ax,) = plots.heatmap(summary, ["init", "optim", "batch_size"]).axes
+    (ax,) = panels.heatmap(summary, ["init", "optim", "batch_size"]).axes
     assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["sgd / 16", "sgd / 32", "sgd / 128"]
 
 
 def test_heatmap_of_lists_is_in_order_of_their_length(tmp_path: Path, write_run: Write) -> None:
     for number, hidden in enumerate(([64] * 8, [128], [64] * 2, [], [64, 32], [64] * 4)):
         write_run(model={"hidden": hidden}, log_interval=number + 1)
-    (ax,) = plots.heatmap(compared(tmp_path, ["init", "model.hidden"]).summary, ["init", "model.hidden"]).axes
+    (ax,) = panels.heatmap(compared(tmp_path, ["init", "model.hidden"]).summary, ["init", "model.hidden"]).axes
     columns = [label.get_text() for label in ax.get_xticklabels()]
     assert columns == ["[]", "[128]", "[64, 32]", "2 × 64", "4 × 64", "8 × 64"]
 
@@ -267,5 +267,5 @@ def test_strips_of_cells_whose_names_differ_in_the_middle_have_different_rows(
 def test_names_with_the_sign_between_names_are_not_mixed_up() -> None:
     summary = pd.DataFrame({"init": ["he", "he"], "optim": ["a / b", "a"], "model.x": ["c", "b / c"]})
     summary["score"] = summary["test_accuracy_mean"] = [0.8, 0.9]
-    (ax,) = plots.heatmap(summary, ["init", "optim", "model.x"]).axes
+    (ax,) = panels.heatmap(summary, ["init", "optim", "model.x"]).axes
     assert {text.get_text() for text in ax.texts} == {"80.00", "90.00"}

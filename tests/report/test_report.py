@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,9 @@ from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
-from mnist_mlp.report.figures import plots
+from mnist_mlp.report.figures import panels, plots
+from mnist_mlp.report.figures.draw import draw
 from mnist_mlp.report.figures.style import appearance
-from mnist_mlp.report.page.charts import charts
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin
@@ -205,7 +206,7 @@ def test_survivors_do_not_win(tmp_path: Path, write_run: Write, report: Report) 
     assert pair["difference"] == pytest.approx(0.972 - 0.98 / 5)
     comparison = compare(load([tmp_path / "sweep"]), target=0.97)
     assert answer(comparison)[0].startswith("Trained on mnist for 2 epochs, he / sgd scored highest")
-    (map_,) = plots.heatmap(comparison.summary, comparison.by).axes
+    (map_,) = panels.heatmap(comparison.summary, comparison.by).axes
     assert {text.get_text() for text in map_.texts} == {"97.20", "19.60"}
     look = appearance(comparison.summary, comparison.by)
     ax = plots.plot_seeds(Figure().subplots(), comparison.scored, comparison.summary, look)
@@ -240,8 +241,9 @@ def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summari
     comparison = compare(load([tmp_path / "sweep"]), 0.97, ("model.hidden", "optim"))
     clearest = comparison.effects.set_index("effect").loc["model.hidden", "clearest"]
     assert clearest == f"[64, 64] less {[64] * 10}"
-    shown = charts(comparison)
-    assert (shown["legend"], shown["panels"]) == (["2 × 64", "4 × 64", "10 × 64"], ["adam", "sgd"])
+    (curves, *_) = draw(tmp_path, comparison, "", ())
+    assert list(curves.legend) == ["2 × 64", "4 × 64", "10 × 64"]
+    assert re.findall("> *(adam|sgd)</text>", curves.views["test error"]) == ["adam", "sgd"]
 
 
 @pytest.mark.parametrize("values", [[None, 128, 16, 2], [[64] * 4, [8], [64, 8]], ["b", "a"], [True, False]])

@@ -1,82 +1,96 @@
 """Draws and saves the figures of a report, each with its words."""
 
-import base64
-import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.roles import CELL, counted, searched
 from mnist_mlp.analysis.selection import selection_split
-from mnist_mlp.base.record import COMPLETED, write_atomically
-from mnist_mlp.report.figures import panels, plots
+from mnist_mlp.base.record import COMPLETED, SPLITS, write_atomically
+from mnist_mlp.report.figures import panels, plots, svg
 from mnist_mlp.report.figures.scales import is_squeezed, least_error, with_errors
-from mnist_mlp.report.figures.style import Appearance, appearance
-from mnist_mlp.report.text import budget, captions
+from mnist_mlp.report.figures.style import Appearance, Style, appearance
+from mnist_mlp.report.text import budget, captions, escape
 from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 OF_SEARCH = ("sensitivity", "budget")  # show the runs that settings are chosen by
 ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
-INTERACTIVE = ("learning_curves", "sensitivity", "budget")  # the page has these as charts
+CURVES = "learning_curves"
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
 _Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption in sentences, some of them empty
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that has been written as `figures/<name>.png` and `.svg`, with its words."""
+    """A figure that has been written as `figures/<name>.png` and `.svg`, with its words.
+
+    Attributes:
+        name: Name of its files.
+        kind: Its name without the section's suffix.
+        alt: Text alternative.
+        caption: Caption.
+        title: What its legend names.
+        legend: Label of each line with its look.
+        views: What the page shows, by its name where there are several to choose from.
+    """
 
     name: str
     kind: str
     alt: str
     caption: str
-    svg: str
+    title: str
+    legend: Mapping[str, Style]
+    views: Mapping[str, Markup]
 
     @property
-    def is_chart(self) -> bool:
-        """Whether the page shows it as an interactive chart instead."""
-        return self.kind in INTERACTIVE
+    def heading(self) -> str:
+        """Its kind in words."""
+        return {"budget": "Budget curves", "sensitivity": "Learning-rate sensitivity"}.get(
+            self.kind, self.kind.replace("_", " ").capitalize()
+        )
 
     @property
     def is_answer(self) -> bool:
         """Whether it stands directly below the answer."""
         return self.kind == ANSWER
 
-    @property
-    def data_uri(self) -> str:
-        """The SVG as an address of its own, for a page that opens offline."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
-
 
 def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str]) -> list[Drawing]:
     """Save every figure that the runs allow, named with this suffix, as PNG, SVG and these formats."""
     drawings = []
     on_what, on_search = (sentence(trained(comparison, search)) for search in (False, True))
-    # The same bytes for the same numbers; a letter that the font does not have becomes a box, not a warning each time.
-    with mpl.rc_context({"svg.hashsalt": "mnist_mlp"}), warnings.catch_warnings():
+    scored = comparison.summary[comparison.summary["score"].notna()]
+    shown = scored.head(plots.MOST_CELLS)
+    look = appearance(comparison.summary, comparison.by)
+    view = _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
+    # A letter that the font does not have becomes a box, not a warning each time.
+    with mpl.rc_context(svg.SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
-        for figure, kind, alt, caption in _figures(comparison):
+        for figure, kind, alt, caption in _figures(view):
             name = kind + suffix
             figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
             figure.set_layout_engine("none")  # laid out once, as that takes half of the time, for every format
             for extra in formats:
                 figure.savefig(folder / f"{name}.{extra}")
-            buffer = io.StringIO()
-            figure.savefig(buffer, format="svg", metadata={"Date": None})
-            write_atomically(folder / f"{name}.svg", buffer.getvalue())
-            drawings.append(
-                Drawing(name, kind, alt, f"{caption} {on_search if kind in OF_SEARCH else on_what}", buffer.getvalue())
-            )
+            root = svg.parse(figure, name)
+            write_atomically(folder / f"{name}.svg", svg.as_file(root))
+            views = _curve_views(view, name) if kind == CURVES else {"": svg.as_inline(root, figure, alt)}
+            legend = look.legend({line.cell for line in figure.findobj(svg.Series)})
+            legend = dict(zip(escape.compact(list(legend)), legend.values(), strict=True))
+            words = f"{caption} {on_search if kind in OF_SEARCH else on_what}"
+            drawings.append(Drawing(name, kind, alt, words, look.title, legend, views))
     return drawings
 
 
@@ -101,6 +115,11 @@ class _View:
         return list(self.summary[CELL])
 
     @property
+    def curves(self) -> pd.DataFrame:
+        curves = self.comparison.curves
+        return with_errors(curves[curves[CELL].isin(self.cells)], least_error(self.comparison.runs))
+
+    @property
     def best(self) -> str:
         return self.cells[0]
 
@@ -113,30 +132,24 @@ class _View:
         return f"Colour: {self.look.title}." if self.look.title else ""
 
 
-def _figures(comparison: Comparison) -> Iterator[Parts]:
-    if not (comparison.runs["status"] == COMPLETED).any():
+def _figures(view: _View) -> Iterator[Parts]:
+    if not (view.comparison.runs["status"] == COMPLETED).any():
         return
-    scored = comparison.summary[comparison.summary["score"].notna()]
-    shown = scored.head(plots.MOST_CELLS)
-    view = _View(
-        comparison, appearance(comparison.summary, comparison.by), shown, captions.shares(shown[CELL], len(scored))
-    )
     of_results = (_learning_curves, _heatmap, _differences, _seeds, _time_to_target)
-    for make in (*(of_results if len(comparison.curves) else ()), _sensitivity, _budget):
+    for make in (*(of_results if len(view.comparison.curves) else ()), _sensitivity, _budget):
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
             yield figure, name, alt, " ".join(filter(None, sentences))
 
 
 def _learning_curves(view: _View) -> _Made:
-    curves = view.comparison.curves
-    curves = with_errors(curves[curves[CELL].isin(view.cells)], least_error(view.comparison.runs))
+    curves = view.curves
     drawn = view.summary[view.summary["n"] > 0]
     return (
         panels.learning_curves(curves, view.look),
-        "learning_curves",
+        CURVES,
         f"Error, and training loss, against the epoch for {counted(len(drawn), 'cell')}.",
-        f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over "
+        f"Learning curves: error (100 % less the accuracy) and loss on logarithmic axes, mean over "
         f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
         f"{_band(curves, view.comparison.scored)}).",
         captions.undrawn(view.comparison, view.cells),
@@ -144,6 +157,18 @@ def _learning_curves(view: _View) -> _Made:
         view.some,
         "Training curves are averages over an epoch's batches with dropout on.",
     )
+
+
+def _curve_views(view: _View, name: str) -> dict[str, Markup]:
+    """Learning curves of each split and measure."""
+    curves, views = view.curves, {}
+    splits = [split for split in reversed(SPLITS) if split in set(curves["split"])]
+    for measure, split in product(plots.SCALES, splits):
+        figure = panels.learning_curves(curves, view.look, [(split, measure)])
+        title = f"{captions.SPLIT_NAMES[split]} {measure}"
+        alt = f"{title.capitalize()} against the epoch for {counted(curves[CELL].nunique(), 'cell')}."
+        views[title] = svg.as_inline(svg.parse(figure, f"{name}-{split}-{measure}"), figure, alt)
+    return views
 
 
 def _band(table: pd.DataFrame, runs: pd.DataFrame) -> str:
@@ -156,7 +181,7 @@ def _heatmap(view: _View) -> _Made | None:
     if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MOST_CELLS:
         return None
     n = comparison.scored.groupby(CELL).size()
-    figure = plots.heatmap(comparison.summary, comparison.by)
+    figure = panels.heatmap(comparison.summary, comparison.by)
     (image,) = figure.axes[0].images
     is_pulled = (comparison.summary["score"] * 100 < image.get_clim()[0]).any()
     return (
@@ -173,7 +198,7 @@ def _differences(view: _View) -> _Made | None:
     judged = rivals[rivals["p"].notna()]
     if judged.empty:
         return None
-    figure, ax = plots.strips(view.cells)
+    figure, ax = panels.strips(view.cells)
     plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
     significant = judged["verdict"].isin(SIGNIFICANT).sum()
     be = "is" if significant == 1 else "are"
@@ -197,7 +222,7 @@ def _squeezed(ax: Axes) -> str:
 
 
 def _seeds(view: _View) -> _Made:
-    figure, ax = plots.strips(view.cells)
+    figure, ax = panels.strips(view.cells)
     plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look)
     return (
         figure,
@@ -214,7 +239,7 @@ def _time_to_target(view: _View) -> _Made | None:
     scored = view.comparison.scored
     if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
         return None
-    figure, ax = plots.strips(view.cells)
+    figure, ax = panels.strips(view.cells)
     plots.plot_time_to_target(ax, scored, view.summary, view.look)
     split = captions.timed_split(view.comparison)
     target = f"{view.comparison.target * 100:g} %"

@@ -1,4 +1,4 @@
-"""Figures of small multiples: a panel for each optimizer, the best one's first, with all other cells in grey."""
+"""Layout of figures; of small multiples with a panel for each optimizer, the best one's first, and a legend."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 
 from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.base.record import SPLITS
-from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.report.figures import plots
 from mnist_mlp.report.figures.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
 from mnist_mlp.report.figures.style import Appearance, Style
+from mnist_mlp.report.figures.svg import KEY
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.captions import SPLIT_NAMES
 
@@ -21,7 +21,7 @@ MOST_PANELS = 12  # in one figure; the cells of further ones are grey
 MOST_COLUMNS = 4
 MOST_WITH_LOSS = 8  # panels that leave room for as many again
 MOST_TICKS = 7
-MARGIN = 2  # factor that leaves room beside the outermost learning rates
+MARGIN, BUDGET_MARGIN = 2, 1.1  # factors that leave room beside the outermost learning rates, and numbers tried
 
 # Of a figure, in inches. Matplotlib's own layout of so many axes takes longer than drawing them.
 WIDTHS = {1: 4.3, 2: 3.5, 3: 2.8, 4: 2.45}  # of a panel, by the number of columns
@@ -32,25 +32,27 @@ LINE, LETTER, HANDLE = 0.23, 0.09, 0.7  # of a legend
 LETTER_PER_POINT = 0.0085  # width of a letter for each point of the font size
 
 
-def learning_curves(curves: pd.DataFrame, look: Appearance) -> Figure:
-    """The error of the test split (or the last that there is) against the epoch, and below it the training loss.
+def learning_curves(curves: pd.DataFrame, look: Appearance, shown: Sequence[tuple[str, str]] = ()) -> Figure:
+    """Curves of splits and measures against the epoch, one below the other.
 
     Args:
         curves: of at least one cell, with errors (see `with_errors`).
         look: of the cells.
+        shown: Splits and measures; by default the error of the test split (or the last one), and the training loss
+            if there is room.
     """
     panels = _panels(curves, look)
-    split = [name for name in SPLITS if name in set(curves["split"])][-1]
-    measures = {(split, "error"): Scale(f"{SPLIT_NAMES[split]} error", " %", 100)}
-    if len(panels) <= MOST_WITH_LOSS and (curves["split"] == "train").any():
-        measures["train", "loss"] = Scale("training loss (nats)")
-    figure, blocks = _grid(list(panels), len(measures), look.legend(set(curves[CELL])), look.title)
-    for block, ((of, measure), scale) in zip(blocks, measures.items(), strict=True):
-        table = curves[curves["split"] == of]
+    if not shown:
+        shown = [([name for name in SPLITS if name in set(curves["split"])][-1], "error")]
+        if len(panels) <= MOST_WITH_LOSS and (curves["split"] == "train").any():
+            shown.append(("train", "loss"))
+    figure, blocks = _grid(list(panels), len(shown), look.legend(set(curves[CELL])), look.title)
+    for block, (split, measure) in zip(blocks, shown, strict=True):
+        table = curves[curves["split"] == split]
         parts = dict(each_cell(table))
         for ax, cells in zip(block, panels.values(), strict=True):
             plots.plot_learning_curves(ax, parts, cells, look, measure)
-        _label(block, "epoch", scale, bounds_with_intervals(table, measure))
+        _label(block, "epoch", f"{SPLIT_NAMES[split]} ", measure, table)
     return figure
 
 
@@ -62,8 +64,7 @@ def sensitivity(table: pd.DataFrame, look: Appearance, split: str) -> Figure:
         plots.plot_sensitivity(ax, parts, cells, look)
     low, high = bounds(table["lr"])
     set_logarithmic(block[0], "x", (low / MARGIN, high * MARGIN), Scale(""), 5)
-    scale = Scale(f"{SPLIT_NAMES[split]} error", " %", 100)
-    _label(block, f"learning rate ({LEARNING_RATE})", scale, bounds_with_intervals(table, "error"))
+    _label(block, "lr", f"{SPLIT_NAMES[split]} ", "error", table)
     return figure
 
 
@@ -73,9 +74,26 @@ def budget(table: pd.DataFrame, look: Appearance) -> Figure:
     figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
     for ax, cells in zip(block, panels.values(), strict=True):
         plots.plot_lines(ax, parts, cells, look, "k", "error")
-    set_logarithmic(block[0], "x", (1, table["k"].max()), Scale(""), 5)
-    _label(block, "settings tried", Scale("expected test error", " %", 100), bounds_with_intervals(table, "error"))
+    set_logarithmic(block[0], "x", (1 / BUDGET_MARGIN, table["k"].max() * BUDGET_MARGIN), Scale(""), 5)
+    _label(block, "k", "expected test ", "error", table)
     return figure
+
+
+def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
+    """Mean test accuracy over the compared keys."""
+    (rows, _), (columns, _) = plots.sides(summary, by)
+    beside, below = (max(map(len, labels)) for labels in (rows, columns))
+    size = (max(4.5, len(columns) + 1.7 + 0.1 * beside), max(2.6, 0.7 * len(rows) + 1.3 + 0.07 * below))
+    figure = Figure(figsize=size, layout="constrained")
+    plots.plot_heatmap(figure.subplots(), summary, by)
+    return figure
+
+
+def strips(cells: Sequence[str]) -> tuple[Figure, Axes]:
+    """A figure with a row for each of these cells, wider where their labels are long."""
+    longer = max(map(len, escape.labels(cells)), default=0) - escape.LONGEST_LABEL
+    figure = Figure(figsize=(7.5 + LETTER * max(0, longer), 1.2 + 0.26 * len(cells)), layout="constrained")
+    return figure, figure.subplots()
 
 
 def _panels(table: pd.DataFrame, look: Appearance) -> dict[str, list[str]]:
@@ -129,13 +147,15 @@ def _title_size(text: str, wide: float) -> str | float:
     return "x-small" if len(text) <= escape.LONGEST_LABEL else wide / (len(text) * LETTER_PER_POINT)
 
 
-def _label(block: Sequence[Axes], x: str, y: Scale, ends: tuple[float, float]) -> None:
-    set_logarithmic(block[0], "y", ends, y, MOST_TICKS)
+def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataFrame) -> None:
+    """Make the y axis of a block logarithmic, and name its axes."""
+    scale = plots.SCALES[measure]
+    set_logarithmic(block[0], "y", bounds_with_intervals(table, measure), scale, MOST_TICKS)
     for ax in block:
         if ax.yaxis.get_tick_params()["labelleft"]:
-            ax.set_ylabel(y.title)
+            ax.set_ylabel(of + scale.title)
         if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel(x)
+            ax.set_xlabel(plots.X_TITLES[x])
 
 
 def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int) -> None:
@@ -143,4 +163,6 @@ def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns
         Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=1.7, label=label)
         for label, style in zip(escape.labels(list(legend)), legend.values(), strict=True)
     ]
-    figure.legend(handles=handles, title=escape.figure(title), loc="upper center", ncols=columns, frameon=False)
+    figure.legend(
+        handles=handles, title=escape.figure(title), loc="upper center", ncols=columns, frameon=False
+    ).set_gid(KEY)

@@ -1,7 +1,8 @@
 """Figures: functions that draw into given axes. How a cell looks is the same in all of them (see `looks`)."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -9,14 +10,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import COMPLETED
-from mnist_mlp.report.figures.scales import SHADE, squeeze
-from mnist_mlp.report.figures.style import Appearance, in_figure_order
+from mnist_mlp.base.schema import LEARNING_RATE
+from mnist_mlp.report.figures.scales import Scale, squeeze
+from mnist_mlp.report.figures.style import OTHERS, SHADE, Appearance, Style, in_figure_order
+from mnist_mlp.report.figures.svg import FIXED, Series
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.captions import KEY_NAMES
 
@@ -24,14 +26,13 @@ logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its fon
 
 DPI = 150
 MOST_CELLS = 40  # in one figure; the best ones
-OTHERS = "#c8c8c8"  # the cells that a panel is not about
 BELOW = "#bdbdbd"  # in a heatmap, what diverged runs pull down below all colours
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
-LETTER = 0.09  # inches of a label
 HALF_BAR = 0.35  # of a row
-COLUMN = (
-    0.18  # of the epochs, at least one: from the last one to the column of misses, whose title is some letters wide
-)
+# Of the epochs, at least one: from the last one to the column of misses, whose title is some letters wide.
+COLUMN = 0.18
+X_TITLES = {"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "settings tried"}
+SCALES = {"error": Scale("error", " %", 100), "loss": Scale("loss (nats)")}
 
 
 def plot_lines(
@@ -47,32 +48,54 @@ def plot_lines(
         cells: that the panel is about.
         look: of the cells.
         x: column.
-        y: measure, such as loss or error.
+        y: measure, error or loss.
     """
-    grey = [part[[x, f"{y}_mean"]].to_numpy(dtype=float) for cell, part in parts.items() if cell not in cells]
-    ax.add_collection(LineCollection(grey, colors=OTHERS, linewidths=0.8, zorder=1), autolim=False)
-    if lone := [points[0] for points in grey if len(points) == 1]:
-        ax.plot(*np.transpose(lone), ".", color=OTHERS, zorder=1)
+    others = defaultdict(list)
+    for cell in (cell for cell in parts if cell not in cells):
+        others[look.style[cell].group].append(parts[cell][[x, f"{y}_mean"]].to_numpy(dtype=float))
+    for group, grey in others.items():
+        ax.add_collection(LineCollection(grey, colors=OTHERS, linewidths=0.8, zorder=1, gid=group), autolim=False)
+        if lone := [points[0] for points in grey if len(points) == 1]:
+            ax.plot(*np.transpose(lone), ".", color=OTHERS, zorder=1, gid=group)
     shown = [cell for cell in parts if cell in cells]
     alpha = min(0.15, 0.5 / max(len(shown), 1))  # else many bands on top of one another hide the lines
     for cell in shown:
         part, style = parts[cell], look.style[cell]
         mark = "o" if len(part) == 1 else ""
-        (drawn,) = ax.plot(part[x], part[f"{y}_mean"], color=style.colour, linestyle=style.dash, linewidth=1.7)
-        drawn.set(marker=mark, markersize=4)
-        low, high = part[f"{y}_ci_low"], part[f"{y}_ci_high"]
+        mean, low, high = (part[f"{y}_{end}"] for end in ("mean", "ci_low", "ci_high"))
+        line = {"linestyle": style.dash, "linewidth": 1.7, "marker": mark, "markersize": 4}
+        ax.add_line(Series(cell, _words(part, x, y), part[x], mean, **_paint(style), **line))
         if mark:
-            ax.vlines(part[x], low, high, color=style.colour, alpha=0.5)
+            ax.vlines(part[x], low, high, **_paint(style), alpha=0.5)
         else:
-            ax.fill_between(part[x], low, high, color=style.colour, alpha=alpha, linewidth=0)
+            ax.fill_between(part[x], low, high, **_paint(style), alpha=alpha, linewidth=0)
+    ax.autoscale_view()
     ax.grid(alpha=0.3)
     return ax
+
+
+def _paint(style: Style) -> dict[str, Any]:
+    """Keywords for every part of a figure that belongs to a cell."""
+    return {"color": style.colour, "gid": style.group}
+
+
+def _words(part: pd.DataFrame, x: str, y: str) -> list[str]:
+    """Mean and interval at each point, and how many runs diverged."""
+    scale = SCALES[y]
+    means = part[[f"{y}_{end}" for end in ("mean", "ci_low", "ci_high")]].to_numpy(dtype=float) * scale.factor
+    diverged = part.get("diverged", pd.Series(0, part.index))
+    return [
+        f"{X_TITLES[x]} {at:g}: {mean:.3g}{scale.unit}"
+        + (f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else "")
+        + (f", {lost:g} diverged" if lost else "")
+        for at, (mean, low, high), lost in zip(part[x], means, diverged, strict=True)
+    ]
 
 
 def plot_learning_curves(
     ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, measure: str
 ) -> Axes:
-    """Draw the mean of a measure (loss, accuracy, error) against the epoch (see `plot_lines`)."""
+    """Draw the mean of a measure (error or loss) against the epoch (see `plot_lines`)."""
     plot_lines(ax, parts, cells, look, "epoch", measure)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     return ax
@@ -82,10 +105,9 @@ def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collect
     """Draw the mean error against the learning rate (see `plot_lines`); a cross where runs diverged."""
     plot_lines(ax, parts, cells, look, "lr", "error")
     for cell in (cell for cell in parts if cell in cells):
-        part, colour = parts[cell], look.style[cell].colour
-        bad = part["diverged"] > 0
+        part, bad = parts[cell], parts[cell]["diverged"] > 0
         for rows, mark in ((part[~bad], {"marker": "o", "markersize": 4}), (part[bad], CROSS)):
-            ax.plot(rows["lr"], rows["error_mean"], linestyle="", color=colour, clip_on=False, **mark)
+            ax.plot(rows["lr"], rows["error_mean"], linestyle="", **_paint(look.style[cell]), clip_on=False, **mark)
     return ax
 
 
@@ -100,7 +122,7 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
         summary: one row a cell, with the compared keys, `score` and `test_accuracy_mean`.
         by: the compared keys.
     """
-    (rows, down), (columns, across) = (_ordered(summary, keys) for keys in _sides(by))
+    (rows, down), (columns, across) = sides(summary, by)
     values = np.full((len(rows), len(columns)), np.nan)
     scores, completed = summary["score"] * 100, summary["test_accuracy_mean"] * 100
     values[down, across] = scores
@@ -115,20 +137,25 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     )
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)
-    for axis, keys in zip((ax.yaxis, ax.xaxis), _sides(by), strict=True):
+    for axis, keys in zip((ax.yaxis, ax.xaxis), _keys(by), strict=True):
         axis.set_label_text(escape.figure(" / ".join(KEY_NAMES.get(key, key) for key in keys)))
     for (row, column), value in np.ndenumerate(values):
-        text, ink = "none", "black"
+        text, ink, group = "none", "black", None
         if np.isfinite(value):
-            text, ink = f"{value:.2f}", _ink(np.asarray(image.to_rgba(value)))
-        ax.text(column, row, text, ha="center", va="center", color=ink)
+            text, ink, group = f"{value:.2f}", _ink(np.asarray(image.to_rgba(value))), FIXED
+        ax.text(column, row, text, ha="center", va="center", color=ink, gid=group)
     ax.set_title("mean test accuracy (%)")
     return ax
 
 
-def _sides(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+def _keys(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """The keys whose values are rows, and those whose values are columns."""
     return (by[:1], by[1:]) if len(by) > 1 else ((), by)
+
+
+def sides(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[list[str], list[int]]]:
+    """Labels of a heatmap's rows and of its columns, each with the numbers of those that the cells have."""
+    return [_ordered(summary, keys) for keys in _keys(by)]
 
 
 def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -160,8 +187,15 @@ def _rows(ax: Axes, cells: Sequence[str], label: str) -> dict[str, int]:
     return {cell: number for number, cell in enumerate(cells)}
 
 
-def _bar(ax: Axes, x: float, y: float, colour: str) -> None:
-    ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], color=colour, linewidth=2)
+def _dots(
+    ax: Axes, cell: str, words: list[str], x: Iterable[float], y: Iterable[float], style: Style, **more: Any
+) -> None:
+    ax.add_line(Series(cell, words, x, y, **{"linestyle": "", "marker": "o", "markersize": 5} | _paint(style) | more))
+    ax.autoscale_view()
+
+
+def _bar(ax: Axes, x: float, y: float, style: Style) -> None:
+    ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], **_paint(style), linewidth=2)
 
 
 def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
@@ -180,14 +214,16 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
     step = max(1.0, COLUMN * last)
     missed = last + step
     for cell, part in each_cell(runs):
-        epochs, colour = part["epochs_to_target"], look.style[cell].colour
+        epochs, style = part["epochs_to_target"], look.style[cell]
         hit = epochs[np.isfinite(epochs)]
         spread = (np.arange(len(epochs)) - (len(epochs) - 1) / 2) * min(0.1, 0.6 / len(epochs))
         y = place[cell] + spread
-        ax.plot(hit, y[: len(hit)], "o", color=colour, markersize=5)
-        ax.plot([missed] * (len(epochs) - len(hit)), y[len(hit) :], "x", color=colour, markersize=6)
+        lost = len(epochs) - len(hit)
+        median = f"median {epochs.median():g}" if np.isfinite(epochs.median()) else "median missed"
+        _dots(ax, cell, [f"{epoch:g} epochs, {median}" for epoch in hit], hit, y[: len(hit)], style)
+        _dots(ax, cell, [f"missed, {median}"] * lost, [missed] * lost, y[len(hit) :], style, marker="x", markersize=6)
         if np.isfinite(epochs.median()):
-            _bar(ax, epochs.median(), place[cell], colour)
+            _bar(ax, epochs.median(), place[cell], style)
     ticks = [
         tick for tick in MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(0, last) if 0 <= tick <= last
     ]
@@ -219,12 +255,14 @@ def plot_differences(
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
     rivals = rivals[["difference", "ci_low", "ci_high"]] * -100
     for cell, row in rivals.iterrows():
-        (difference, high, low), y, colour = row, place[str(cell)], look.style[str(cell)].colour
-        told = bool(np.isfinite(low))
-        ax.plot([low, high], [y, y], color=colour, linewidth=2)
-        ax.plot(difference, y, "o", color=colour, markersize=6, markerfacecolor=colour if told else "white")
+        (difference, high, low), y, style = row, place[str(cell)], look.style[str(cell)]
+        words, face = f"{difference:+.2f} points, no interval", "white"
+        if np.isfinite(low):
+            words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.colour
+        ax.plot([low, high], [y, y], **_paint(style), linewidth=2)
+        _dots(ax, str(cell), [words], [difference], [y], style, markersize=6, markerfacecolor=face)
     if best in place:
-        ax.plot(0, place[best], "D", color=look.style[best].colour, markersize=6)
+        _dots(ax, best, ["the best"], [0], [place[best]], look.style[best], marker="D", markersize=6)
     ax.axvline(0, color="black", linewidth=1, zorder=1)
     near = rivals[~rivals.index.isin(unsteady)] if best not in unsteady else rivals.head(0)
     squeeze(ax, [0, *near.to_numpy().ravel()] if len(near) else [], [0, *rivals.to_numpy().ravel()])
@@ -243,27 +281,11 @@ def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appear
     place = _rows(ax, list(summary[CELL]), "test accuracy after the last epoch (%)")
     runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
     for cell, part in each_cell(runs):
-        seeds, colour = part["score"] * 100, look.style[cell].colour
-        ax.plot(seeds, [place[cell]] * len(seeds), "o", color=colour, alpha=0.6, markersize=5, clip_on=False)
-        _bar(ax, seeds.mean(), place[cell], colour)
+        seeds, style = part["score"] * 100, look.style[cell]
+        words = [f"{score:.2f} %, mean {seeds.mean():.2f} %" for score in seeds]
+        _dots(ax, cell, words, seeds, [place[cell]] * len(seeds), style, alpha=0.6, clip_on=False)
+        _bar(ax, seeds.mean(), place[cell], style)
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, 0), min(high, 100))  # no axis for what cannot be
     squeeze(ax, runs.loc[runs["status"] == COMPLETED, "score"] * 100, runs["score"] * 100, limits=(0, 100))
     return ax
-
-
-def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
-    """Mean test accuracy over the compared keys."""
-    (rows, _), (columns, _) = (_ordered(summary, keys) for keys in _sides(by))
-    beside, below = (max(map(len, labels)) for labels in (rows, columns))
-    size = (max(4.5, len(columns) + 1.7 + 0.1 * beside), max(2.6, 0.7 * len(rows) + 1.3 + 0.07 * below))
-    figure = Figure(figsize=size, layout="constrained")
-    plot_heatmap(figure.subplots(), summary, by)
-    return figure
-
-
-def strips(cells: Sequence[str]) -> tuple[Figure, Axes]:
-    """A figure with a row for each of these cells, wider where their labels are long."""
-    longer = max(map(len, escape.labels(cells)), default=0) - escape.LONGEST_LABEL
-    figure = Figure(figsize=(7.5 + LETTER * max(0, longer), 1.2 + 0.26 * len(cells)), layout="constrained")
-    return figure, figure.subplots()

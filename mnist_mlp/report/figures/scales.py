@@ -10,13 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from mnist_mlp.report.figures.style import SHADE
+
 USUAL_IMAGES = 10_000  # to test on, where it is not known
 WIDEST = 5  # factor by which intervals make a logarithmic axis longer; one that nears 0 would never end
 FAR = 2  # times the focus; an axis that goes further is squeezed
 SQUEEZED = 0.2  # of the focus' length, for what lies beyond it on either side
 THINNEST = 0.5  # percentage points of a focus, where its values are all the same
 MARGIN = 0.05  # of a range, beside it
-SHADE = "#ececec"
 
 
 @dataclass(frozen=True)

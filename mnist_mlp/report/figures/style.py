@@ -23,14 +23,24 @@ LINE_STYLES = (
     *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
 )
 MOST_LINES = 8  # in one panel, where they can be had in several
+OTHERS = "#c8c8c8"  # the cells that a panel is not about
+GRID = "#b0b0b0"  # grid lines, as Matplotlib has them
+SHADE = "#ececec"  # behind the parts of a squeezed axis
 
 
 @dataclass(frozen=True)
 class Style:
-    """Of a line: its colour, and its dashes as Matplotlib has them."""
+    """Look of the cells with one label.
+
+    Attributes:
+        colour: Color of lines and markers.
+        dash: Dashes, as Matplotlib has them.
+        group: Name of their parts in an SVG, by which the page finds them.
+    """
 
     colour: str
     dash: Any
+    group: str
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,10 @@ def styles(values: Collection[str]) -> dict[str, Style]:
     others = sorted(set(values) - set(known), key=sort_key)
     known |= {name: MORE_COLOURS[number % len(MORE_COLOURS)] for number, name in enumerate(others)}
     place |= {name: number for number, name in enumerate(others)}
-    return {name: Style(known[name], LINE_STYLES[place[name] % len(LINE_STYLES)]) for name in set(values)}
+    return {
+        name: Style(known[name], LINE_STYLES[place[name] % len(LINE_STYLES)], f"label{number}")
+        for number, name in enumerate(in_figure_order(list(set(values))))
+    }
 
 
 def in_figure_order(values: Sequence[str]) -> list[str]:

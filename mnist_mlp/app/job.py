@@ -155,9 +155,7 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
     step = path(parts.model, parts.optimizer)
     if step is StepPath.AUTOGRAD and device.type == "cpu":
         log.info("trained by autograd: there are no fused kernels for this network or optimizer")
-    writer.describe(
-        **parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, matmul by {library()}"
-    )
+    writer.describe(**parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, matmul by {library()}")
     return train(
         parts.model,
         parts.optimizer,

@@ -27,8 +27,7 @@ def main() -> None:
         "--by",
         type=lambda text: text.split(","),
         metavar="KEY[,KEY...]",
-        help="keys to compare, such as batch_size or init,epochs; other keys are tuned or separate sections "
-        "[as the sweep]",
+        help="keys to compare, such as batch_size or init,epochs; others are tuned or define sections [as the sweep]",
     )
     parser.add_argument(
         "--select",

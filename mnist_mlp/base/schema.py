@@ -67,7 +67,7 @@ class DataConfig:
 
     _target_: str = setting(MISSING, "function that returns a mnist_mlp.data.Dataset")
     root: str = setting(MISSING, "directory of the data files", role=Role.IRRELEVANT)
-    train_size: int | None = setting(None, "number of training images; null for all except validation", ge=1)
+    train_size: int | None = setting(None, "number of training images; null for all except the validation split", ge=1)
     val_size: int = setting(5000, "number of training images held out for validation; 0 for none", ge=0)
     split_seed: int = setting(0, "seed of the validation split, independent of `seed`", ge=0, lt=2**63)
     normalize: bool = setting(

@@ -159,7 +159,7 @@ def test_outline_of_sources_that_vary_apart_says_that_cells_select_once(tmp_path
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, search)
         outline = "\n".join(dry_run.describe(request, state_by_disk(request), request.search))
-    assert "optim.lr: 2 candidates in each cell; a cell selects once, by the mean over seeds" in outline
+    assert "optim.lr: 2 candidates in each cell; one selection per cell, by the mean over seeds" in outline
 
 
 def candidate(lr: float, runs: Sequence[Path]) -> Candidate:

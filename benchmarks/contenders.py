@@ -77,7 +77,7 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     import torch
 
     from mnist_mlp.build.from_config import build
-    from mnist_mlp.network.matmul import products_for
+    from mnist_mlp.network.matmul import matmuls_for
     from mnist_mlp.training.process import prepare_to_train
     from mnist_mlp.training.updates.fused import FusedUpdate
 
@@ -89,16 +89,16 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
     gradients = [torch.randn(size, BATCH) * 1e-4 for size in SIZES]
     for p in parts.model.parameters():
         p.grad = torch.randn_like(p) * 1e-4
-    layers = list(zip(weights, map(products_for, weights), activations, gradients[1:], strict=False))
+    layers = list(zip(weights, map(matmuls_for, weights), activations, gradients[1:], strict=False))
 
     def epoch() -> None:
         for _ in range(len(parts.data.train) // BATCH):
             for weight, products, x, _ in layers:
                 products.forward(weight.detach(), x)
             for number, (weight, products, x, gradient) in reversed(list(enumerate(layers))):
-                weight.grad = products.by_weight(gradient, x)
+                weight.grad = products.grad_weight(gradient, x)
                 if number:
-                    products.by_input(weight.detach(), gradient)
+                    products.grad_input(weight.detach(), gradient)
             update()
 
     return Loop(epoch)

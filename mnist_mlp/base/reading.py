@@ -37,7 +37,7 @@ SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  #
 
 LARGEST = sys.float_info.max
 MOST_EPOCHS = 2**31
-MOST_STEPS = 2**63  # exclusive; pandas stores int64
+MAX_STEPS = 2**63  # exclusive; pandas stores int64
 LONGEST_PATH, LONGEST_PART = 2000, 255  # bytes of a job's name, and of each of its path components
 MOST_LEVELS = 200  # maximum nesting depth
 
@@ -237,7 +237,7 @@ def _rows(path: Path) -> list[Metrics]:
 
 def _can_be(row: Metrics) -> bool:
     """Return whether the values of a row are in range; the loss and the learning rate may be any number."""
-    counts = 0 <= row.epoch < MOST_EPOCHS and 0 <= row.step < MOST_STEPS
+    counts = 0 <= row.epoch < MOST_EPOCHS and 0 <= row.step < MAX_STEPS
     return counts and 0 <= row.accuracy <= 1 and _is_size(row.seconds)
 
 

@@ -22,7 +22,7 @@ from mnist_mlp.base.torch_internals import spare_the_compiler
 from mnist_mlp.build.instantiate import OPTIONAL, call_target, explained, find_target
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
-from mnist_mlp.network.init import asks_for_batch, evaluating, initialize
+from mnist_mlp.network.init import evaluating, initialize, needs_batch
 from mnist_mlp.training.optimizers import BatchNorm
 from mnist_mlp.training.process import prepared_to_train
 from mnist_mlp.training.schedules import Schedule, constant
@@ -54,7 +54,7 @@ class Parts:
                 **self.data.sizes(),
                 "inputs": self.data.train.images.shape[1:].numel(),
                 "classes": self.data.classes,
-                "commonest_test_share": _commonest_share(self.data.test),
+                "commonest_test_share": _most_frequent_share(self.data.test),
             },
         }
 
@@ -135,7 +135,7 @@ def initialize_model(model: nn.Module, tree: Mapping[str, Any], train: Split, se
     bias, bias_std = node.pop("bias"), node.pop("bias_std", None)
     init = find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))
     with explained("init", node):
-        needs_images = asks_for_batch(init)
+        needs_images = needs_batch(init)
     with prepared_to_train(tree["threads"]):
         if needs_images:
             images, _ = train.take(slice(INIT_IMAGES))
@@ -153,7 +153,7 @@ def make_schedule(node: Mapping[str, Any]) -> Schedule | None:
     return None if shape.func is constant and not warmup else Schedule(shape, warmup)
 
 
-def _commonest_share(split: Split) -> float:
+def _most_frequent_share(split: Split) -> float:
     """Return the share of the most frequent class, the accuracy of a constant prediction."""
     labels = split.labels if split.rows is None else split.labels[split.rows]
     return int(labels.bincount().max()) / len(split)

@@ -21,7 +21,7 @@ from mnist_mlp.build import from_config, trial
 from mnist_mlp.build.from_config import Parts
 from mnist_mlp.build.instantiate import OPTIONAL, find_target
 from mnist_mlp.data.batches import batch_sizes
-from mnist_mlp.network.init import asks_for_batch
+from mnist_mlp.network.init import needs_batch
 from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.optimizers import needs_only_gradients, set_mode
 from mnist_mlp.training.process import prepared_to_train
@@ -52,7 +52,7 @@ class KindCheck:
         self._suits_backprop = backprop.supports(self.parts.model)
         # A known optimizer treats few elements as it treats many. A user-defined one may depend on shapes.
         self._is_known = needs_only_gradients(self.parts.optimizer)
-        self._parameters = list(map(_few, parameters)) if self._is_known else parameters
+        self._parameters = list(map(_shrink, parameters)) if self._is_known else parameters
         self._passed = {*self._texts(config).items()}
 
     def check(self, config: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ class KindCheck:
             mnist_mlp.base.errors.UserError: The job cannot run.
         """
         new = {*self._texts(config).items()} - self._passed
-        if new and not self._is_right(config, {group for group, _ in new}):
+        if new and not self._is_valid(config, {group for group, _ in new}):
             trial.check(config)
         self._passed |= new
 
@@ -73,7 +73,7 @@ class KindCheck:
             texts["init"] = texts["optim"] = texts["init"] + texts["optim"]
         return texts
 
-    def _is_right(self, config: Mapping[str, Any], groups: set[str]) -> bool:
+    def _is_valid(self, config: Mapping[str, Any], groups: set[str]) -> bool:
         """Return whether the numbers of these groups are certain to be valid."""
         if "init" in groups and not (self._is_known and self._suits_backprop):  # user-defined code may reject weights
             return False
@@ -93,7 +93,7 @@ class KindCheck:
     def _try_init(self, config: Mapping[str, Any]) -> None:
         """Initialize the weights again."""
         node = {key: value for key, value in config["init"].items() if key not in ("bias", "bias_std")}
-        if asks_for_batch(find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))):
+        if needs_batch(find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))):
             raise ValueError("the statistics of BatchNorm are no longer the initial ones")
         from_config.initialize_model(
             self.parts.model, config, self.parts.data.train, derive_seeds(config["seed"], **seeds(config))
@@ -152,7 +152,7 @@ def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
     return replace(parts, optimizer=from_config.make_optimizer(config["optim"], list(parts.model.parameters())))
 
 
-def _few(parameter: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+def _shrink(parameter: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
     """Return random values, with a gradient if given, of a small parameter with the same number of dimensions."""
     value, gradient = parameter
     shape, random = [min(n, SMALL) for n in value.shape], torch.Generator().manual_seed(0)

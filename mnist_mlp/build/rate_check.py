@@ -14,7 +14,7 @@ from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.schedules import Rates, Schedule, exponential
 from mnist_mlp.training.updates.functions import spec_of
 
-MOST_STEPS = 500  # an optimizer may apply a new rate late, or only every n-th step
+MAX_STEPS = 500  # an optimizer may apply a new rate late, or only every n-th step
 
 Make = Callable[[list[nn.Parameter]], Optimizer]
 Values = Sequence[tuple[Tensor, Tensor | None]]  # values and gradient of each parameter
@@ -44,9 +44,9 @@ def _follows_rates(make: Make, values: Values) -> bool:
         return True  # update functions read the rate at every step
     for optimizer in optimizers:
         set_mode(optimizer, training=True)
-    rates = Rates(optimizers[1], Schedule(exponential), MOST_STEPS)
+    rates = Rates(optimizers[1], Schedule(exponential), MAX_STEPS)
     random, moved = torch.Generator().manual_seed(0), False
-    for step in range(1, MOST_STEPS + 1):
+    for step in range(1, MAX_STEPS + 1):
         for p, q in zip(usual, scheduled, strict=True):
             if p.requires_grad:
                 p.grad = torch.randn(p.shape, generator=random).to(p.dtype)

@@ -122,4 +122,4 @@ def max_runs(parts: Parts, config: Mapping[str, Any], memory: float | None) -> i
     data = sum(split.images.nbytes + split.labels.nbytes for split in (parts.data.train, parts.data.test))
     pixels = parts.data.train.images.shape[1]
     left = limit - data * (device.type != "cpu") - loop.SHARED_BYTES
-    return max(1, int(left // loop.bytes_a_run(parts.model, pixels, config["batch_size"])))
+    return max(1, int(left // loop.bytes_per_run(parts.model, pixels, config["batch_size"])))

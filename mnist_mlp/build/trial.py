@@ -92,7 +92,7 @@ def try_schedule(schedule: Schedule | None, config: Mapping[str, Any], images: i
         return
     node = config["schedule"]
     with explained("schedule", node):
-        is_changing = schedule.try_out(steps_of(config, images))
+        is_changing = schedule.validate(steps_of(config, images))
     if is_changing and not follows_rates(lambda values: make_optimizer(config["optim"], values), parameters):
         key = "warmup" if getattr(schedule.shape, "func", None) is constant else "_target_"
         raise ConfigError(

@@ -83,7 +83,7 @@ def read(files: FileSet, root: Path) -> dict[str, np.ndarray]:
         found = _verified(files, root / files.folder)
         return found if len(found) == len(files.sha256) else _fetch(files, root, tried)
     except OSError as error:
-        raise DataUnavailable(_advice(files, root, [*tried, f"{root.absolute()}: {error}"])) from error
+        raise DataUnavailable(_unavailable_message(files, root, [*tried, f"{root.absolute()}: {error}"])) from error
 
 
 def _verified(files: FileSet, folder: Path) -> dict[str, np.ndarray]:
@@ -120,7 +120,7 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
     found = _verified(files, folder)  # another process may have downloaded them while this one waited
     for leftover in root.glob(f"{prefix}*"):  # left by a killed process
         shutil.rmtree(leftover, ignore_errors=True)
-    tried.append(f"{folder.absolute()}: {_amiss(files, folder, found)}")
+    tried.append(f"{folder.absolute()}: {_describe_faults(files, folder, found)}")
     for source in (Source("the .gz files in this folder", _copy_from(folder)), *files.sources):
         missing = [name for name in files.sha256 if name not in found]
         if not missing:
@@ -142,11 +142,11 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
         if any(name in found for name in missing):
             log.info("%s: found in %s", files.name, source.name)
     if len(found) < len(files.sha256):
-        raise DataUnavailable(_advice(files, root, tried))
+        raise DataUnavailable(_unavailable_message(files, root, tried))
     return found
 
 
-def _amiss(files: FileSet, folder: Path, found: Mapping[str, object]) -> str:
+def _describe_faults(files: FileSet, folder: Path, found: Mapping[str, object]) -> str:
     """Return a text that lists the files in the folder that are wrong, and those that are missing."""
     wrong = [name for name in files.sha256 if name not in found and (folder / name).exists()]
     missing = [name for name in files.sha256 if name not in found and name not in wrong]
@@ -167,7 +167,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _advice(files: FileSet, root: Path, tried: Sequence[str]) -> str:
+def _unavailable_message(files: FileSet, root: Path, tried: Sequence[str]) -> str:
     lines = "\n".join(f"  - {line}" for line in tried)
     return (
         f"{files.name} is not available. Sources tried, in order:\n{lines}\n"

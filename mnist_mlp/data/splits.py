@@ -46,11 +46,11 @@ class Split:
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         if not (isinstance(images, Tensor) and images.ndim == 2 and len(images) > 0):
-            raise InvalidArgument("images", _described(images), "a tensor of shape (n, pixels)")
+            raise InvalidArgument("images", _describe(images), "a tensor of shape (n, pixels)")
         if not (isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.shape == images.shape[:1]):
-            raise InvalidArgument("labels", _described(labels), f"an int64 tensor of shape ({len(images)},)")
+            raise InvalidArgument("labels", _describe(labels), f"an int64 tensor of shape ({len(images)},)")
         if images.is_complex() or images.shape[1] == 0:
-            raise InvalidData("images of real numbers, at least one pixel each", f"They are {_described(images)}.")
+            raise InvalidData("images of real numbers, at least one pixel each", f"They are {_describe(images)}.")
         object.__setattr__(self, "images", images.detach())
         for name in ("mean", "std"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
@@ -60,7 +60,7 @@ class Split:
         if rows is None:
             return
         if not (isinstance(rows, Tensor) and rows.dtype == torch.int64 and rows.ndim == 1 and len(rows) > 0):
-            raise InvalidArgument("rows", _described(rows), "an int64 tensor of shape (n,)")
+            raise InvalidArgument("rows", _describe(rows), "an int64 tensor of shape (n,)")
         if not (rows.min() >= 0 and rows.max() < len(images)):
             raise InvalidArgument("rows", f"{rows.min()} to {rows.max()}", f"0 to {len(images) - 1}")
 
@@ -214,7 +214,7 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
     _check_finite(splits)
     if not normalize:
         return splits
-    splits = _standardised(splits)
+    splits = _standardize(splits)
     _check_finite(splits)
     return splits
 
@@ -228,7 +228,7 @@ def _check_finite(splits: Splits) -> None:
             raise InvalidData(f"pixels whose {scaling} is a finite number in float32", found)
 
 
-def _standardised(splits: Splits) -> Splits:
+def _standardize(splits: Splits) -> Splits:
     train, n = splits.train, len(splits.train) * splits.train.images.shape[1]
     mean = sum(float(_array(part).sum(dtype=np.float64)) for part in train.parts()) / n
     std = math.sqrt(sum(float(np.square(_array(part) - np.float64(mean)).sum()) for part in train.parts()) / n)
@@ -256,10 +256,10 @@ def _number(name: str, value: float) -> float:
             return float(value)
     except (TypeError, ValueError, RuntimeError, OverflowError):  # not a single number
         pass
-    raise InvalidData(f"a finite number as {name}", f"It is {_described(value)}.")
+    raise InvalidData(f"a finite number as {name}", f"It is {_describe(value)}.")
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{value.dtype} of shape {tuple(value.shape)}"
     return str(value) if isinstance(value, float) else type(value).__name__

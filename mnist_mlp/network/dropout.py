@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Drawing(NamedTuple):
+class MaskSampler(NamedTuple):
     """Mask sampler of one dropout layer, which turns raw random bits into a keep mask.
 
     Each unit gets an unsigned random integer: of 8 bits if p is a multiple of 1/256 (such as 0.5), else of 16 bits. The
@@ -27,15 +27,15 @@ class Drawing(NamedTuple):
         return -(-units * np.iinfo(self.kind).bits // 64)
 
 
-def drawing(p: float) -> Drawing:
+def mask_sampler(p: float) -> MaskSampler:
     """Return the mask sampler of a layer that drops units with probability p, 0 <= p < 1 - 2**-16."""
     kind = np.uint8 if float(256 * p).is_integer() else np.uint16
     values = int(np.iinfo(kind).max) + 1
     threshold = round(p * values)
-    return Drawing(kind, threshold, values / (values - threshold))
+    return MaskSampler(kind, threshold, values / (values - threshold))
 
 
-def stream(seed: int) -> np.random.SFC64:
+def rng_stream(seed: int) -> np.random.SFC64:
     """Return the stream of random bits of a run.
 
     Each step draws the masks of the layers in their order.

@@ -128,7 +128,7 @@ def lsuv_(weight: Tensor, batch: Tensor, layer: nn.Module, *, generator: torch.G
         return weight.div_(std)
 
 
-def asks_for_batch(init: Callable[..., object]) -> bool:
+def needs_batch(init: Callable[..., object]) -> bool:
     """Return whether an initializer has a parameter `batch`, for the input of the layer."""
     return "batch" in inspect.signature(init).parameters
 
@@ -171,7 +171,7 @@ def initialize(
     """
     _check_bias(bias, bias_std)
     layers: dict[nn.Module, str] = {layer: name for name, layer in model.named_modules() if isinstance(layer, WEIGHTED)}
-    if not asks_for_batch(init):
+    if not needs_batch(init):
         for layer in layers:
             _fill(layer, init, {}, generator)
             _fill_bias(layer, bias, bias_std, generator)

@@ -29,39 +29,39 @@ def library() -> str:
     return "oneDNN" if has_onednn_linear() and has_avx512 and cpu_model().startswith("AMD") else "PyTorch"
 
 
-class Products(NamedTuple):
+class Matmuls(NamedTuple):
     """Three matmuls of a linear layer in training, for CPU tensors without autograd.
 
     Attributes:
         forward: Output from weight (out, in) and input (in, batch): weight @ input.
-        by_weight: Gradient with respect to the weight, from the gradient with respect to the output (out, batch) and
+        grad_weight: Gradient with respect to the weight, from the gradient with respect to the output (out, batch) and
             the input: gradient @ input.T.
-        by_input: Gradient with respect to the input, from the weight and the gradient with respect to the output:
+        grad_input: Gradient with respect to the input, from the weight and the gradient with respect to the output:
             weight.T @ gradient, contiguous.
     """
 
     forward: Product
-    by_weight: Product
-    by_input: Product
+    grad_weight: Product
+    grad_input: Product
 
 
-PYTORCH = Products(
+PYTORCH = Matmuls(
     forward=torch.mm,
-    by_weight=lambda gradient, x: torch.mm(gradient, x.t()),
-    by_input=lambda weight, gradient: torch.mm(weight.t(), gradient),
+    grad_weight=lambda gradient, x: torch.mm(gradient, x.t()),
+    grad_input=lambda weight, gradient: torch.mm(weight.t(), gradient),
 )
 
 # oneDNN computes x @ weight.T. Either factor of a product can be its weight; it is faster if x has more rows.
-# Transposing a large matrix takes longer than the matmul, so `by_input` has the images as rows, and transposes its
+# Transposing a large matrix takes longer than the matmul, so `grad_input` has the images as rows, and transposes its
 # small result.
-ONEDNN = Products(
+ONEDNN = Matmuls(
     forward=lambda weight, x: onednn_linear(weight, x.t()),
-    by_weight=onednn_linear,
-    by_input=lambda weight, gradient: onednn_linear(gradient.t(), weight.t()).t().contiguous(),
+    grad_weight=onednn_linear,
+    grad_input=lambda weight, gradient: onednn_linear(gradient.t(), weight.t()).t().contiguous(),
 )
 
 
-def products_for(weight: Tensor) -> Products:
+def matmuls_for(weight: Tensor) -> Matmuls:
     """Return the faster matmuls for a layer with this weight, of shape (out, in)."""
     return ONEDNN if _suits_onednn(weight) else PYTORCH
 

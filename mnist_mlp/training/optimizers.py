@@ -42,7 +42,7 @@ def needs_only_gradients(optimizer: Optimizer) -> bool:
     return is_known or vars(kind).get("elementwise") is True
 
 
-def put_back(places: Iterable[tuple[nn.Parameter, Tensor, Tensor | None]]) -> None:
+def restore_storage(places: Iterable[tuple[nn.Parameter, Tensor, Tensor | None]]) -> None:
     """Copy new values back into the original storage, for optimizers that rebind `p.data` or `p.grad`.
 
     Args:

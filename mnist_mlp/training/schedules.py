@@ -125,7 +125,7 @@ class Schedule:
         allowed = "a function of progress that returns a factor of the learning rate in [0, 1], not "
         raise InvalidArgument("_target_", name_of(self.shape), f"{allowed}{factor} at progress {progress:g}")
 
-    def try_out(self, steps: int) -> bool:
+    def validate(self, steps: int) -> bool:
         """Check that the schedule is valid at all steps of a run, or at many steps of a very long run.
 
         Args:

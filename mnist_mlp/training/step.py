@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from mnist_mlp.training.fused import backprop
-from mnist_mlp.training.optimizers import Statistics, check_optimizer, needs_only_gradients, put_back
+from mnist_mlp.training.optimizers import Statistics, check_optimizer, needs_only_gradients, restore_storage
 from mnist_mlp.training.seeds import Seeds, seed_default_generators
 from mnist_mlp.training.updates import fused
 
@@ -68,7 +68,7 @@ def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
         def in_place() -> None:
             places = [(p, values, p.grad) for p, values in own]
             optimizer.step()
-            put_back(places)
+            restore_storage(places)
 
         return Step(single_pass, in_place)
     statistics = Statistics(model, optimizer)
@@ -95,7 +95,7 @@ def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]
     A user-defined optimizer is excluded unless it declares to need only gradients: it could depend on autograd's
     behavior, or replace the tensors that the fused kernels refer to.
     """
-    is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.is_watched(optimizer))
+    is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.has_custom_step(optimizer))
     return backprop.supports(model) and is_safe and has_all(model, optimizer)
 
 

@@ -200,7 +200,7 @@ def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     assert [sorted(stack) for stack in one_stack.stacks] == [list(range(10))]
     assert not one_stack.alone
     parts = build(configs[0])
-    size = loop.bytes_a_run(parts.model, 784, 32)
+    size = loop.bytes_per_run(parts.model, 784, 32)
     split = pack(configs, memory=(loop.SHARED_BYTES + 4.5 * size) / 2**30)
     assert [len(stack) for stack in split.stacks] == [3, 3, 4]
     assert sorted(number for stack in split.stacks for number in stack) == list(range(10))
@@ -248,7 +248,7 @@ def test_a_run_takes_no_more_memory_than_is_reckoned_with(command: Command, tmp_
     )
     one = config(*SMALL, f"data.root={DATA}")
     peaks = [int(command(str(tmp_path / "peak.py"), json.dumps(one), str(runs)).stdout) for runs in (4, 14)]
-    reckoned = loop.bytes_a_run(build(one).model, 784, 32)
+    reckoned = loop.bytes_per_run(build(one).model, 784, 32)
     assert 0.2 * reckoned < (peaks[1] - peaks[0]) / 10 < reckoned
 
 

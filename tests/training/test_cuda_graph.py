@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mnist_mlp.training.stack.cuda_graph import WARM_UP, GraphCapture, Repeated
+from mnist_mlp.training.stack.cuda_graph import WARM_UP, GraphCallable, GraphCapture
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -23,7 +23,7 @@ class Counter:
 
 def test_repeated_without_capture_calls_its_function_each_time() -> None:
     count = Counter("cpu")
-    step = Repeated(count, capture=None)
+    step = GraphCallable(count, capture=None)
     assert step.calls_until_fast == 1
     for _ in range(10):
         step()
@@ -33,7 +33,7 @@ def test_repeated_without_capture_calls_its_function_each_time() -> None:
 @needs_gpu
 def test_repeated_on_gpu_replays_after_its_warm_up() -> None:
     count = Counter("cuda")
-    step = Repeated(count, GraphCapture())
+    step = GraphCallable(count, GraphCapture())
     for _ in range(WARM_UP + 5):
         step()
     assert count.total.item() == WARM_UP + 5
@@ -45,7 +45,7 @@ def test_capture_of_function_that_reads_back_is_given_up(caplog: pytest.LogCaptu
     capture = GraphCapture()
     for _ in range(2):  # the second function is not tried
         count = Counter("cuda", reads_back=True)
-        step = Repeated(count, capture)
+        step = GraphCallable(count, capture)
         for _ in range(WARM_UP + 2):
             step()
     assert count.total.item() == count.calls == WARM_UP + 2

@@ -23,7 +23,7 @@ N = 7840  # weights of a layer from 784 pixels to 10 classes
 pytestmark = pytest.mark.usefixtures("real_mnist")
 
 
-class Drawing(nn.Module):
+class MaskSampler(nn.Module):
     """Somebody's network, which draws when it is made and in each step, from wherever one can."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -69,7 +69,7 @@ def step_of(parts: Parts) -> Any:
 
 def drawn(built: Any, seed: int) -> dict[str, np.ndarray]:
     """N numbers of every stream of a run, by what they are for."""
-    own = built({"model": {"_target_": "tests.training.test_seeds.Drawing"}}, seed=seed)
+    own = built({"model": {"_target_": "tests.training.test_seeds.MaskSampler"}}, seed=seed)
     step_of(own)
     usual = built({}, seed=seed)
     backprop = step_of(usual)

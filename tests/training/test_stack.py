@@ -191,13 +191,13 @@ def test_the_batches_and_masks_are_those_of_the_runs_alone(real_mnist: Dataset) 
         for stream, one in enumerate(runs[:2]):
             gradients = Backprop(network("he", 0, **options), one.seeds.dropout)
             dropouts = [layer for layer in gradients.layers if isinstance(layer, DropoutLayer)]
-            assert dropouts[0].drawing.kind is drawn
+            assert dropouts[0].sampler.kind is drawn
             assert len(dropouts) == (3 if of_inputs else 2)
             expected = batches(200, 32, torch.Generator().manual_seed(one.seeds.batches))
             for step in range(chunk.capacity):
                 assert torch.equal(chunk.images[step, stream], expected[step])
                 gradients(*data.train.take(expected[step]))
-                for layer, kept in zip(dropouts, chunk.kept, strict=True):
+                for layer, kept in zip(dropouts, chunk.keep_masks, strict=True):
                     assert np.array_equal(layer.factor > 0, kept[step, stream].numpy())
 
 

@@ -134,7 +134,7 @@ def test_dropped_inputs_cost_no_gradient(real_mnist: Dataset) -> None:
     gradients = Backprop(network(input_dropout=0.2), seed=0)
     first = gradients.layers[1]
     assert isinstance(first, backprop.LinearLayer)
-    first.products = first.products._replace(by_input=refused)
+    first.products = first.products._replace(grad_input=refused)
     gradients(*batches_of(real_mnist, torch.float32)[0])
 
 
@@ -313,14 +313,14 @@ def test_both_products_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         expected = layer(x.t())
         for chosen in ("oneDNN", "PyTorch"):
             monkeypatch.setattr(matmul, "library", lambda chosen=chosen: chosen)
-            found = matmul.products_for(weight)
+            found = matmul.matmuls_for(weight)
             assert found is (matmul.ONEDNN if chosen == "oneDNN" else matmul.PYTORCH)
             torch.testing.assert_close(found.forward(weight, x), weight @ x)
-            torch.testing.assert_close(found.by_weight(gradient, x), gradient @ x.t())
-            torch.testing.assert_close(found.by_input(weight, gradient), weight.t() @ gradient)
+            torch.testing.assert_close(found.grad_weight(gradient, x), gradient @ x.t())
+            torch.testing.assert_close(found.grad_input(weight, gradient), weight.t() @ gradient)
             torch.testing.assert_close(layer(x.t()), expected)
-            assert matmul.products_for(weight[:10]) is matmul.PYTORCH  # too small
-            assert matmul.products_for(weight.double()) is matmul.PYTORCH
+            assert matmul.matmuls_for(weight[:10]) is matmul.PYTORCH  # too small
+            assert matmul.matmuls_for(weight.double()) is matmul.PYTORCH
 
 
 def test_batch_norm_refuses_what_it_cannot_normalise() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mnist_mlp.base.torch_internals import has_global_module_hooks, has_gradient_hooks, has_hooks
 from mnist_mlp.network import dropout
-from mnist_mlp.network.matmul import Linear, products_for
+from mnist_mlp.network.matmul import Linear, matmuls_for
 from mnist_mlp.network.mlp import ACTIVATIONS
 from mnist_mlp.training.fused import kernels
 
@@ -29,10 +29,10 @@ class Layer(Protocol):
     def forward(self, x: Array) -> Array:
         """Map the input to the output, both of shape (features, batch), possibly in place."""
 
-    def backward(self, gradient: Array, wanted: bool) -> Array:
+    def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
         """Map the gradient with respect to the output to the gradient with respect to the input, possibly in place.
 
-        Sets the gradients of the module's parameters. If not `wanted`, the result may be any array.
+        Sets the gradients of the module's parameters. If not `needs_input_grad`, the result may be any array.
         """
 
 
@@ -51,7 +51,7 @@ class LinearLayer:
     def __init__(self, module: nn.Linear, random: np.random.BitGenerator) -> None:
         self.parameter = module.weight
         self.weight = module.weight.detach()
-        self.products = products_for(self.weight)
+        self.products = matmuls_for(self.weight)
         self.bias = None if module.bias is None else Vector(module.bias)
 
     def forward(self, x: Array) -> Array:
@@ -61,13 +61,13 @@ class LinearLayer:
             kernels.add_bias(out, self.bias.value)
         return out
 
-    def backward(self, gradient: Array, wanted: bool) -> Array:
+    def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
         if self.bias is not None:
             kernels.add_bias_backward(self.bias.gradient, gradient)
-        by_output = torch.from_numpy(gradient)
+        grad_output = torch.from_numpy(gradient)
         self.parameter.grad = None  # freed first, so that the new gradient reuses its memory, which is in the cache
-        self.parameter.grad = self.products.by_weight(by_output, self.x)
-        return self.products.by_input(self.weight, by_output).numpy() if wanted else gradient
+        self.parameter.grad = self.products.grad_weight(grad_output, self.x)
+        return self.products.grad_input(self.weight, grad_output).numpy() if needs_input_grad else gradient
 
 
 class BatchNormLayer:
@@ -103,7 +103,7 @@ class BatchNormLayer:
         )
         return self.out
 
-    def backward(self, gradient: Array, wanted: bool) -> Array:
+    def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
         kernels.batch_norm_backward(
             gradient,
             self.weight.gradient,
@@ -126,7 +126,7 @@ class ReLULayer:
         self.out = x
         return x
 
-    def backward(self, gradient: Array, wanted: bool) -> Array:
+    def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
         kernels.relu_backward(gradient, self.out)
         return gradient
 
@@ -144,9 +144,9 @@ class ActivationLayer:
         out: Array = self.out.detach().numpy()
         return out.copy()  # the next layer may work in place, but autograd needs the output
 
-    def backward(self, gradient: Array, wanted: bool) -> Array:
-        (by_input,) = torch.autograd.grad(self.out, self.x, torch.from_numpy(gradient))
-        return np.ascontiguousarray(by_input.numpy())
+    def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
+        (grad_input,) = torch.autograd.grad(self.out, self.x, torch.from_numpy(gradient))
+        return np.ascontiguousarray(grad_input.numpy())
 
 
 class DropoutLayer:
@@ -154,17 +154,17 @@ class DropoutLayer:
 
     def __init__(self, module: nn.Dropout, random: np.random.BitGenerator) -> None:
         self.random = random
-        self.drawing = dropout.drawing(module.p)
+        self.sampler = dropout.mask_sampler(module.p)
         self.out = self.factor = np.empty((0, 0))
 
     def forward(self, x: Array) -> Array:
         self.out, self.factor = _like(x, self.out), _like(x, self.factor)
-        kind, threshold, scale = self.drawing
-        bits = self.random.random_raw(self.drawing.words(x.size)).view(kind)
+        kind, threshold, scale = self.sampler
+        bits = self.random.random_raw(self.sampler.words(x.size)).view(kind)
         kernels.dropout(self.out, self.factor, x, bits, threshold, scale)
         return self.out
 
-    def backward(self, gradient: Array, wanted: bool) -> Array:
+    def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
         kernels.multiply(gradient, self.factor)
         return gradient
 
@@ -196,11 +196,11 @@ class Backprop:
     """
 
     def __init__(self, model: nn.Sequential, seed: int) -> None:
-        random = dropout.stream(seed)
+        random = dropout.rng_stream(seed)
         self.layers = [LAYERS[type(module)](module, random) for module in model]
         has_parameters = [len(list(module.parameters())) > 0 for module in model]
         self.trained = self.layers[has_parameters.index(True) :] if any(has_parameters) else []
-        self.by_logits = np.empty((0, 0))
+        self.grad_logits = np.empty((0, 0))
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         """Set the gradients of the model's parameters.
@@ -219,10 +219,10 @@ class Backprop:
         x: Array = columns.numpy()
         for layer in self.layers:
             x = layer.forward(x)
-        gradient = self.by_logits = _like(x, self.by_logits)
+        gradient = self.grad_logits = _like(x, self.grad_logits)
         loss, correct = kernels.cross_entropy(gradient, x, labels.numpy())
         for layer in reversed(self.trained):  # without layers before the first parameters, such as input dropout
-            gradient = layer.backward(gradient, wanted=layer is not self.trained[0])
+            gradient = layer.backward(gradient, needs_input_grad=layer is not self.trained[0])
         return loss, correct
 
 

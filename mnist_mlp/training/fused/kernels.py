@@ -101,12 +101,12 @@ def batch_norm_backward(
     features, n = gradient.shape
     kind = gradient.dtype.type
     for i in range(features):
-        by_bias, by_weight = 0.0, 0.0
+        grad_bias, grad_weight = 0.0, 0.0
         for b in range(n):
-            by_bias += gradient[i, b]
-            by_weight += gradient[i, b] * normalized[i, b]
-        bias_gradient[i], weight_gradient[i] = by_bias, by_weight
-        mean, slope, scale = kind(by_bias / n), kind(by_weight / n), weight[i] * inverse_std[i]
+            grad_bias += gradient[i, b]
+            grad_weight += gradient[i, b] * normalized[i, b]
+        bias_gradient[i], weight_gradient[i] = grad_bias, grad_weight
+        mean, slope, scale = kind(grad_bias / n), kind(grad_weight / n), weight[i] * inverse_std[i]
         for b in range(n):
             gradient[i, b] = (gradient[i, b] - mean - normalized[i, b] * slope) * scale
 

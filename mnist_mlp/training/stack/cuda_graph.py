@@ -51,7 +51,7 @@ class GraphCapture:
         return graph
 
 
-class Repeated:
+class GraphCallable:
     """Function that is called many times, and replayed as a CUDA graph after a warm-up.
 
     Args:

@@ -33,10 +33,11 @@ class Layer(Protocol):
     def forward(self, x: Tensor) -> Tensor:
         """Map the input to the output in training mode, both of shape (R, features, batch)."""
 
-    def backward(self, gradient: Tensor, wanted: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needs_input_grad: bool) -> Tensor:
         """Map the gradient with respect to the output to the gradient with respect to the input.
 
-        Writes the gradients with respect to the layer's parameters. If not `wanted`, the result may be any tensor.
+        Writes the gradients with respect to the layer's parameters.
+        Without `needs_input_grad`, the result may be any tensor.
         """
 
     def evaluate(self, x: Tensor) -> Tensor:
@@ -61,11 +62,11 @@ class Linear:
             return torch.bmm(weight, x)
         return torch.baddbmm(self.bias.values[:, :, None], weight, x)
 
-    def backward(self, gradient: Tensor, wanted: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needs_input_grad: bool) -> Tensor:
         torch.bmm(gradient, self.x.transpose(1, 2), out=self.weight.gradients)
         if self.bias is not None:
             torch.sum(gradient, dim=2, out=self.bias.gradients)
-        return torch.bmm(self.weight.values.transpose(1, 2), gradient) if wanted else gradient
+        return torch.bmm(self.weight.values.transpose(1, 2), gradient) if needs_input_grad else gradient
 
 
 class Segment:
@@ -93,14 +94,14 @@ class Segment:
         out, self.saved = function(x, self.tensors)
         return out
 
-    def backward(self, gradient: Tensor, wanted: bool) -> Tensor:
+    def backward(self, gradient: Tensor, needs_input_grad: bool) -> Tensor:
         function = self._fast_backward if gradient.shape[2] == self.batch else self._backward
-        by_input: Tensor
-        by_input, gradients = function(gradient, self.tensors, self.saved)
+        grad_input: Tensor
+        grad_input, gradients = function(gradient, self.tensors, self.saved)
         for part, of_part in zip(self.parts, gradients, strict=True):
             for there, here in zip(part.gradients, of_part, strict=True):
                 there.copy_(here)
-        return by_input
+        return grad_input
 
     def evaluate(self, x: Tensor) -> Tensor:
         for part in self.parts:

@@ -40,7 +40,7 @@ def architecture(model: nn.Sequential) -> str:
     return f"{model!r} of {next(model.parameters()).dtype}"
 
 
-def bytes_a_run(model: nn.Module, pixels: int, batch_size: int) -> int:
+def bytes_per_run(model: nn.Module, pixels: int, batch_size: int) -> int:
     """Return an upper estimate of the memory that a run takes in a stack.
 
     Args:
@@ -119,7 +119,7 @@ def _train(
             yield rows[row], stack.failed[row]
 
     def evaluations(epoch: int) -> Iterator[tuple[int, Record | BaseException]]:
-        stack.ready_to_evaluate()
+        stack.prepare_evaluation()
         yield from failures()
         splits = {"train": data.train if epoch == 0 else None, "val": data.val, "test": data.test}
         for name, split in splits.items():

@@ -82,10 +82,10 @@ class BatchNorm:
     def backward(self, gradient: Tensor, tensors: Tensors, saved: Tensors) -> tuple[Tensor, Tensors]:
         normalized, inverse_std = saved
         n = gradient.shape[2]
-        by_weight, by_bias = (gradient * normalized).sum(dim=2), gradient.sum(dim=2)
+        grad_weight, grad_bias = (gradient * normalized).sum(dim=2), gradient.sum(dim=2)
         scale = (tensors[0] * inverse_std)[:, :, None]
-        by_input = (gradient - by_bias[:, :, None] / n - normalized * (by_weight[:, :, None] / n)) * scale
-        return by_input, (by_weight, by_bias)
+        grad_input = (gradient - grad_bias[:, :, None] / n - normalized * (grad_weight[:, :, None] / n)) * scale
+        return grad_input, (grad_weight, grad_bias)
 
     def evaluate(self, x: Tensor) -> Tensor:
         scale = self.weight.values * torch.rsqrt(self.running_var + self.eps)
@@ -147,25 +147,26 @@ class Dropout:
     """Dropout: zero each unit with probability p, and divide the others by 1 - p.
 
     Attributes:
-        drawing: Mask sampler.
-        kept: Three tensors, set by the caller: keep masks of several steps, bool of shape (steps, streams, features,
-            batch); position of the next step among them, int64 of shape (1,); stream of each run, int64 of shape (R,).
+        sampler: Mask sampler.
+        keep_masks: Three tensors, set by the caller: keep masks of several steps, bool of shape (steps, streams,
+            features, batch); position of the next step among them, int64 of shape (1,); stream of each run, int64 of
+            shape (R,).
     """
 
     can_compile = True
     gradients: Tensors = ()
-    kept: tuple[Tensor, Tensor, Tensor]
+    keep_masks: tuple[Tensor, Tensor, Tensor]
 
     def __init__(self, modules: Sequence[nn.Dropout], parameters: Mapping[str, Parameter]) -> None:
-        self.drawing = dropout.drawing(modules[0].p)
+        self.sampler = dropout.mask_sampler(modules[0].p)
 
     def tensors(self) -> Tensors:
-        return self.kept
+        return self.keep_masks
 
     def _times_factor(self, x: Tensor, tensors: Tensors) -> Tensor:
         steps, position, stream_of = tensors
         kept = steps.index_select(0, position).squeeze(0).index_select(0, stream_of)  # (R, features, batch)
-        return torch.where(kept, x * self.drawing.scale, x * 0.0)  # NaN must stay NaN
+        return torch.where(kept, x * self.sampler.scale, x * 0.0)  # NaN must stay NaN
 
     def forward(self, x: Tensor, tensors: Tensors) -> tuple[Tensor, Tensors]:
         return self._times_factor(x, tensors), ()

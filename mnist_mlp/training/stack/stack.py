@@ -14,12 +14,12 @@ from mnist_mlp.network import dropout
 from mnist_mlp.training.loop import EVALUATION_BATCH
 from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.schedules import Rates
-from mnist_mlp.training.stack.cuda_graph import Repeated
+from mnist_mlp.training.stack.cuda_graph import GraphCallable
 from mnist_mlp.training.stack.layers import Segment, layers_of, trained
 from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
 from mnist_mlp.training.stack.runs import Run
-from mnist_mlp.training.stack.steps import OwnSteps, kind_of, steps_of
+from mnist_mlp.training.stack.steps import RunOptimizer, kind_of, steps_of
 from mnist_mlp.training.stack.toolchain import Toolchain
 from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
@@ -42,7 +42,7 @@ class Chunk:
         capacity: Maximum number of steps.
         position: Position of the next step, int64 of shape (1,).
         images: Positions of images in the training split, int64 of shape (capacity, streams, batch).
-        kept: Keep mask of each dropout layer, bool of shape (capacity, streams, features, batch).
+        keep_masks: Keep mask of each dropout layer, bool of shape (capacity, streams, features, batch).
         coefficients: Coefficients of each block of `Stack.blocks`, of shape (capacity, coefficients, runs).
         losses: Mean losses in nats before the update of each step, of shape (capacity, R).
         correct: Numbers of correctly classified images, int64 of shape (capacity, R).
@@ -56,7 +56,7 @@ class Chunk:
         self.capacity = max(1, min(steps, CHUNK_BYTES // bytes_a_step))
         self.position = torch.zeros(1, dtype=torch.int64, device=device)
         self.images = torch.zeros(self.capacity, streams, batch, dtype=torch.int64, device=device)
-        self.kept = [
+        self.keep_masks = [
             torch.zeros(self.capacity, streams, features, batch, dtype=torch.bool, device=device)
             for features, _ in stack.dropouts
         ]
@@ -67,7 +67,7 @@ class Chunk:
         self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
         self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
         # A graph of the last batch, taken once per epoch, is not worth its memory.
-        self.step = Repeated(lambda: stack.step(self), stack.capture if steps > 1 else None)
+        self.step = GraphCallable(lambda: stack.step(self), stack.capture if steps > 1 else None)
 
 
 class Stack:
@@ -122,7 +122,7 @@ class Stack:
         self.streams = list(dict.fromkeys(seeds))
         self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
         self.orders = [torch.Generator().manual_seed(batch_seed) for batch_seed, _ in self.streams]
-        self.masks = [dropout.stream(dropout_seed) for _, dropout_seed in self.streams]
+        self.masks = [dropout.rng_stream(dropout_seed) for _, dropout_seed in self.streams]
 
         counts = {size: self.sizes.count(size) for size in self.sizes}  # the last batch mostly has another size
         self.chunks = {size: Chunk(self, size, count) for size, count in counts.items()}
@@ -163,7 +163,7 @@ class Stack:
             self.prepare(chunk, images)
             for _ in range(count):
                 chunk.step()
-                self._each_own(OwnSteps.update)
+                self._each_own(RunOptimizer.update)
             losses[step : step + count] = chunk.losses[:count]
             correct += chunk.correct[:count].sum(dim=0)
             step, image = step + count, image + count * chunk.batch
@@ -175,7 +175,7 @@ class Stack:
         own = self.own_of.get(row)
         return own.lrs[min(step, len(own.lrs) - 1)] if own else self.rates[row].at(step)
 
-    def ready_to_evaluate(self) -> None:
+    def prepare_evaluation(self) -> None:
         """Put optimizers with modes into evaluation mode, and recompute BatchNorm's statistics for them."""
         self._set_mode(training=False)
         for run in self.runs if self.steps else ():
@@ -184,7 +184,7 @@ class Stack:
     def _set_mode(self, training: bool) -> None:
         self._each_own(lambda own: set_mode(own.optimizer, training))
 
-    def _each_own(self, do: Callable[[OwnSteps], object]) -> None:
+    def _each_own(self, do: Callable[[RunOptimizer], object]) -> None:
         """Call a function with each optimizer that takes its own steps. An exception ends only this run."""
         for own in list(self.own):
             try:
@@ -204,10 +204,10 @@ class Stack:
         """
         count = len(images)
         put(chunk.images, images.contiguous())
-        kept = [host_tensor((count, *there.shape[1:]), torch.bool, self.device) for there in chunk.kept]
+        kept = [host_tensor((count, *there.shape[1:]), torch.bool, self.device) for there in chunk.keep_masks]
         with ThreadPoolExecutor(self.threads) as threads:  # NumPy releases the GIL while it draws
             list(threads.map(lambda number: self._draw(number, chunk.batch, kept), range(len(self.streams))))
-        for there, here in zip(chunk.kept, kept, strict=True):
+        for there, here in zip(chunk.keep_masks, kept, strict=True):
             put(there, here)
         for block, table in zip(self.blocks, chunk.coefficients, strict=True):
             values = block.table(range(self.steps + 1, self.steps + count + 1))
@@ -222,20 +222,20 @@ class Stack:
             batch: Images per step and run.
             kept: Keep mask of each dropout layer, bool of shape (steps, streams, features, batch), to be filled.
         """
-        words = [layer.drawing.words(features * batch) for features, layer in self.dropouts]
+        words = [layer.sampler.words(features * batch) for features, layer in self.dropouts]
         count = len(kept[0]) if kept else 0
         bits = self.masks[number].random_raw(count * sum(words)).reshape(count, sum(words))
         first = 0
         for (features, layer), size, here in zip(self.dropouts, words, kept, strict=True):
-            kind, threshold, _ = layer.drawing
+            kind, threshold, _ = layer.sampler
             numbers = bits[:, first : first + size].view(kind)[:, : features * batch]
             np.greater_equal(numbers.reshape(count, features, batch), threshold, out=here[:, number].numpy())
             first += size
 
     def _bind(self, chunk: Chunk) -> None:
         """Let the dropout layers use the keep masks of a chunk."""
-        for (_, layer), kept in zip(self.dropouts, chunk.kept, strict=True):
-            layer.kept = (kept, chunk.position, self.stream_of)
+        for (_, layer), kept in zip(self.dropouts, chunk.keep_masks, strict=True):
+            layer.keep_masks = (kept, chunk.position, self.stream_of)
 
     @torch.no_grad()
     def step(self, chunk: Chunk) -> None:
@@ -259,7 +259,7 @@ class Stack:
         chunk.correct.index_copy_(0, chunk.position, correct[None])
         layers = trained(self.layers)
         for layer in reversed(layers):
-            gradient = layer.backward(gradient, wanted=layer is not layers[0])
+            gradient = layer.backward(gradient, needs_input_grad=layer is not layers[0])
         for block in self.blocks:
             block.update()
         chunk.position += 1

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mnist_mlp.training.optimizers import put_back
+from mnist_mlp.training.optimizers import restore_storage
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.seeds import default_state
 from mnist_mlp.training.stack.parameters import Parameters
@@ -27,7 +27,7 @@ BY_FUNCTION, ALONE = "by update function", "by one optimizer per run"
 CACHED = 2**14  # elements of each array that are updated at a time without compilation, to stay in the cache
 
 
-class OwnSteps:
+class RunOptimizer:
     """Optimizer that takes its own steps on the parameters of one run of a stack.
 
     Args:
@@ -64,7 +64,7 @@ class OwnSteps:
             p.grad = gradients
         self._step()
         self.lrs.append(self._rates.at(step))
-        put_back(self._parameters)
+        restore_storage(self._parameters)
 
     def _step(self) -> None:
         before = torch.get_rng_state()
@@ -101,7 +101,7 @@ def groups_with_parameters(optimizer: Optimizer) -> list[dict[str, Any]]:
     return [group for group in optimizer.param_groups if group["params"]]
 
 
-def settings_of(run: Run) -> str | None:
+def optimizer_key(run: Run) -> str | None:
     """Return a text that is equal for runs with equal optimizers, hyperparameters and schedules; None if unknown."""
     groups = [{k: v for k, v in group.items() if k != "params"} for group in groups_with_parameters(run.optimizer)]
     try:
@@ -133,7 +133,7 @@ def steps_of(
     parameters: Parameters,
     kinds: Sequence[Kind],
     wrap: Wrap,
-) -> tuple[list[StackedUpdate], list[OwnSteps]]:
+) -> tuple[list[StackedUpdate], list[RunOptimizer]]:
     """Return the updates of a stack's parameters. All sequences are in the order of its rows.
 
     Args:
@@ -147,14 +147,14 @@ def steps_of(
         Updates by update functions, and optimizers that take their own steps.
     """
     blocks: list[StackedUpdate] = []
-    own: list[OwnSteps] = []
+    own: list[RunOptimizer] = []
     for kind, numbers in groupby(range(len(kinds)), lambda number: kinds[number]):
         rows = list(numbers)
         here = slice(rows[0], rows[-1] + 1)
         if kind.how == BY_FUNCTION:
             by_chunks = wrap is eager and parameters.values.device.type == "cpu"
             chunk = max(1, CACHED // len(rows)) if by_chunks else None
-            settings = {row: settings_of(runs[row]) or str(row) for row in rows}
+            settings = {row: optimizer_key(runs[row]) or str(row) for row in rows}
             first = {settings[row]: row for row in reversed(rows)}
             alike = [first[settings[row]] for row in rows]  # rows with one spec, whose coefficients are computed once
             for number, columns in enumerate(parameters.columns):
@@ -170,7 +170,9 @@ def steps_of(
             for row in rows:
                 random = default_state(runs[row].seeds.dropout, runs[row].seeds.modules)
                 places = zip(runs[row].model.parameters(), parameters.of_run(row), strict=True)
-                own.append(OwnSteps(runs[row].optimizer, rates[row], row, [(p, *place) for p, place in places], random))
+                own.append(
+                    RunOptimizer(runs[row].optimizer, rates[row], row, [(p, *place) for p, place in places], random)
+                )
     return blocks, own
 
 

@@ -81,7 +81,7 @@ def _flat(tensor: Tensor) -> np.ndarray:
     return tensor.detach().numpy().reshape(-1)
 
 
-def is_watched(optimizer: Optimizer) -> bool:
+def has_custom_step(optimizer: Optimizer) -> bool:
     """Return whether the optimizer has step hooks or an overridden `step`."""
     return has_step_hooks(optimizer) or "step" in vars(optimizer)
 
@@ -91,7 +91,7 @@ def supports(optimizer: Optimizer) -> bool:
     has_stepped = any(float(state.get("step", 1)) > 0 for state in optimizer.state.values())
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return (
-        not is_watched(optimizer)
+        not has_custom_step(optimizer)
         and not has_stepped
         and all(spec_of(optimizer, group) is not None for group in optimizer.param_groups)
         and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.float64) for p in parameters)

@@ -61,8 +61,8 @@ class Muon(Optimizer):
             raise InvalidArgument("_target_", "Muon", allowed)
         muons = {"momentum": momentum, "nesterov": nesterov, "ns_steps": ns_steps}
         both = {"lr": lr, "weight_decay": weight_decay}
-        self._hidden = [both | muons | group for group in _those(groups, hidden.__contains__)]
-        self._adamw = AdamW(_those(groups, lambda p: p not in hidden), lr, betas, eps, weight_decay)
+        self._hidden = [both | muons | group for group in _filter_groups(groups, hidden.__contains__)]
+        self._adamw = AdamW(_filter_groups(groups, lambda p: p not in hidden), lr, betas, eps, weight_decay)
         # AdamW's groups are shared, so that a learning rate set here also applies to AdamW.
         super().__init__([*self._hidden, *self._adamw.param_groups], {})
 
@@ -98,7 +98,7 @@ def orthogonal(matrix: Tensor, steps: int) -> Tensor:
     return x if wide is matrix else x.t()
 
 
-def _those(groups: Iterable[dict[str, Any]], wanted: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
+def _filter_groups(groups: Iterable[dict[str, Any]], wanted: Callable[[Tensor], bool]) -> list[dict[str, Any]]:
     """Return the groups with only the wanted parameters, without empty groups."""
     parts = [{**group, "params": [p for p in group["params"] if wanted(p)]} for group in groups]
     return [part for part in parts if part["params"]]

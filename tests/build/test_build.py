@@ -110,7 +110,7 @@ def test_an_init_that_makes_nothing_of_its_batch_is_named(built: Callable[..., A
     own = ("~init.scale", "~init.mode", "~init.distribution")
     with pytest.raises(ConfigError, match=r"^init\._target_=undecided_: expected a function that fills .* without NaN"):
         built("init._target_=tests.build.test_build.undecided_", *own)
-    with pytest.raises(ConfigError, match=r"^init\._target_=lsuv_: expected images from which the outputs of Linear"):
+    with pytest.raises(ConfigError, match=r"^init\._target_=lsuv_: expected images for which the outputs of Linear"):
         built("init=lsuv", "data._target_=tests.build.test_build.blank", "~data.root", "data.val_size=0")
 
 

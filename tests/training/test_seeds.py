@@ -114,7 +114,7 @@ def test_no_stream_of_a_run_is_related_to_another(built: Any) -> None:
 
 def test_an_init_that_takes_no_generator_draws_what_it_would_from_it(built: Any) -> None:
     def weights(name: str) -> dict[str, Tensor]:
-        parts: Parts = built({"init": {"_target_": f"test_seeds.{name}", "bias": "default"}})
+        parts: Parts = built({"init": {"_target_": f"{__name__}.{name}", "bias": "default"}})
         return parts.model.state_dict()
 
     taking, without = weights("uniform_from_"), weights("uniform_")

@@ -1,4 +1,4 @@
-"""The training core against a loop written plainly, and what it promises about randomness and divergence."""
+"""Training loop: comparison with a plain PyTorch loop, records, reproducibility and divergence."""
 
 import math
 
@@ -14,7 +14,7 @@ from mnist_mlp.training.seeds import derive_seeds
 from tests.helpers.training import adam, network, run, sgd, started, timeless
 
 
-def test_it_does_what_the_plain_loop_does(few: Splits) -> None:
+def test_train_with_sgd_equals_plain_pytorch_loop(few: Splits) -> None:
     ours = network(dropout=0.0)
     run(few, sgd, epochs=2, model=ours)
 
@@ -33,7 +33,7 @@ def test_it_does_what_the_plain_loop_does(few: Splits) -> None:
         torch.testing.assert_close(ours_value, theirs_value, msg=name)
 
 
-def test_it_learns(few: Splits) -> None:
+def test_train_for_12_epochs_improves_accuracy_and_loss(few: Splits) -> None:
     records = [r for r in run(few, epochs=12) if isinstance(r, Metrics) and r.split == "test"]
     assert [r.epoch for r in records] == list(range(13))
     assert records[0].accuracy < 0.25
@@ -41,7 +41,7 @@ def test_it_learns(few: Splits) -> None:
     assert records[-1].loss < records[0].loss
 
 
-def test_the_records_of_a_run(few: Splits) -> None:
+def test_train_records_have_expected_epochs_steps_and_rates(few: Splits) -> None:
     records = run(few, epochs=2)
     metrics = [r for r in records if isinstance(r, Metrics)]
     assert [(r.epoch, r.split) for r in metrics] == [(e, s) for e in range(3) for s in ("train", "val", "test")]
@@ -59,7 +59,7 @@ def test_the_records_of_a_run(few: Splits) -> None:
     assert seconds == sorted(seconds)
 
 
-def test_each_split_is_evaluated_on_its_own_images(few: Splits) -> None:
+def test_train_metrics_of_each_split_equal_its_evaluation(few: Splits) -> None:
     model = network()
     rows = {r.split: (r.loss, r.accuracy) for r in run(few, epochs=1, model=model) if isinstance(r, Metrics)}
     assert few.val is not None
@@ -68,12 +68,12 @@ def test_each_split_is_evaluated_on_its_own_images(few: Splits) -> None:
     assert rows["val"] != rows["test"]
 
 
-def test_without_validation_there_are_two_splits(real_mnist: Dataset) -> None:
+def test_train_without_validation_records_train_and_test_only(real_mnist: Dataset) -> None:
     data = make_splits(real_mnist, train_size=100, val_size=0, split_seed=0, normalize=False)
     assert {r.split for r in run(data, epochs=1) if isinstance(r, Metrics)} == {"train", "test"}
 
 
-def test_the_training_row_averages_over_images_not_batches(few: Splits) -> None:
+def test_train_metrics_average_over_images_not_batches(few: Splits) -> None:
     model = network(batch_norm=False, dropout=0.0)
     frozen = run(few, lambda p: torch.optim.SGD(p, lr=0.0), epochs=1, model=model)
     before, after = (r for r in frozen if isinstance(r, Metrics) and r.split == "train")
@@ -81,12 +81,12 @@ def test_the_training_row_averages_over_images_not_batches(few: Splits) -> None:
     assert after.accuracy == pytest.approx(before.accuracy)
 
 
-def test_equal_seeds_give_equal_records(few: Splits) -> None:
+def test_train_with_equal_seeds_gives_equal_records(few: Splits) -> None:
     assert timeless(run(few, seed=3)) == timeless(run(few, seed=3))
     assert timeless(run(few, seed=3)) != timeless(run(few, seed=4))
 
 
-def test_optimizers_start_equal_and_see_the_same_batches(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_optimizers_share_initial_weights_and_batches(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[torch.Tensor] = []
     take = Split.take
 
@@ -107,12 +107,12 @@ def test_optimizers_start_equal_and_see_the_same_batches(few: Splits, monkeypatc
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
 
 
-def test_a_last_batch_of_one_does_not_break_batch_norm(real_mnist: Dataset) -> None:
+def test_train_last_batch_of_one_is_merged_for_batch_norm(real_mnist: Dataset) -> None:
     data = make_splits(real_mnist, train_size=33, val_size=0, split_seed=0, normalize=False)
     assert [r.step for r in run(data, epochs=1) if isinstance(r, Metrics)][-1] == 1
 
 
-def test_divergence_ends_the_run_at_its_step(few: Splits) -> None:
+def test_train_divergence_raises_at_its_step(few: Splits) -> None:
     class Exploding(torch.optim.SGD):
         steps = 0
 
@@ -133,7 +133,7 @@ def test_divergence_ends_the_run_at_its_step(few: Splits) -> None:
     assert {r.epoch for r in records if isinstance(r, Metrics)} == {0}
 
 
-def test_evaluation_changes_nothing_and_counts_right(few: Splits) -> None:
+def test_evaluate_returns_exact_metrics_and_leaves_model_unchanged(few: Splits) -> None:
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     loss, accuracy = evaluate(model, few.test)

@@ -1,4 +1,4 @@
-"""Selection: by each seed for itself and once, against a plain implementation, and in every place that shows it."""
+"""Selection per seed and once for all seeds, against a plain implementation, and in every output."""
 
 import json
 import shutil
@@ -38,12 +38,12 @@ from tests.helpers.sweeping import planning, write_result
 
 
 def runs(**columns: Any) -> pd.DataFrame:
-    """A few completed runs of one cell and seed, unless said."""
+    """Return completed runs of one cell and seed by default."""
     usual = {CELL: "a", "status": "completed", "validated": True, REPLICATE: 0, "val_loss": 1.0}
     return pd.DataFrame(usual | columns)
 
 
-def test_select_of_each_seed_takes_its_own_best() -> None:
+def test_select_each_takes_best_of_each_seed() -> None:
     frame = runs(lr=[0.1, 0.2] * 3, replicate=[0, 0, 1, 1, 2, 2], val_accuracy=[0.5, 0.6, 0.9, 0.6, 0.5, 0.9])
     assert select(frame, ["lr"])["candidate"].tolist() == [1, 0, 1]
     # Scored at the selection of the previous seed: seed 0 at that of 2, seed 1 at that of 0, seed 2 at that of 1.
@@ -51,7 +51,7 @@ def test_select_of_each_seed_takes_its_own_best() -> None:
     assert frame[scored_runs(frame, ["lr"], ONCE)]["lr"].tolist() == [0.2] * 3
 
 
-def test_select_of_ties_goes_by_loss_then_by_value() -> None:
+def test_select_of_ties_uses_loss_then_value() -> None:
     def selected(**columns: Sequence[object]) -> int:
         (number,) = select(runs(val_accuracy=[0.9, 0.9], **columns), [key for key in columns if key != "val_loss"])[
             "candidate"
@@ -79,7 +79,7 @@ def test_number_candidates_orders_by_rate_then_name_then_number() -> None:
         (["true", True, 1, "1"], [2, 3, 0, 1]),
     ],
 )
-def test_number_candidates_tells_booleans_from_numbers(values: list[object], numbers: list[int]) -> None:
+def test_number_candidates_distinguishes_booleans_from_numbers(values: list[object], numbers: list[int]) -> None:
     frame = runs(x=pd.Series(values, dtype="object"), optim="adam")
     assert number_candidates(frame, ["x"]).tolist() == numbers
     assert varying_keys(frame.rename(columns={"x": "optim.x"})) == ["optim.x"]
@@ -107,17 +107,17 @@ def test_select_counts_divergence_as_zero_and_ignores_failures() -> None:
         val_accuracy=[0.9, 0.9, 0.0],
         val_loss=[0.1, 0.1, 9.0],
     )
-    assert rank_candidates(frame, ["lr"])["candidate"].tolist() == [2, 0]  # as accurate, but not diverged
+    assert rank_candidates(frame, ["lr"])["candidate"].tolist() == [2, 0]  # equally accurate, but not diverged
     assert rank_candidates(frame, ["lr"])["loss"].tolist() == [9.0, np.inf]
 
 
-def test_select_without_validation_goes_by_training() -> None:
+def test_select_without_validation_uses_training_accuracy() -> None:
     frame = runs(lr=[0.1, 0.2], val_accuracy=[np.nan] * 2, validated=[False] * 2, test_accuracy=[1, 0])
     frame = frame.assign(train_accuracy=[0.5, 0.6], train_loss=1.0)
     assert select(frame, ["lr"])["candidate"].tolist() == [1]
 
 
-def test_select_once_goes_by_the_mean_over_seeds() -> None:
+def test_select_once_uses_mean_over_seeds() -> None:
     frame = runs(
         cell=["a"] * 6 + ["b"] * 2,
         lr=[0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.1, 0.3],
@@ -131,7 +131,7 @@ def test_select_once_goes_by_the_mean_over_seeds() -> None:
     assert failed[scored_runs(failed, ["lr"], ONCE)].index.tolist() == [0, 1]
 
 
-def test_select_once_takes_equal_means_as_ties_whatever_their_rounding() -> None:
+def test_select_once_means_equal_up_to_rounding_are_ties() -> None:
     frame = runs(
         lr=[0.1] * 3 + [0.2] * 3,
         replicate=[0, 1, 2] * 2,
@@ -157,7 +157,7 @@ def test_previous_seeds_are_cyclic(
 
 
 class Result(NamedTuple):
-    """A job's result, a plain implementation's input."""
+    """Result of a job, as the plain implementation needs it."""
 
     status: str
     accuracy: float
@@ -170,7 +170,7 @@ CONFIGURATIONS = list(product((0.01, 0.1), (0.0, 0.1)))
 
 
 def best(candidates: Mapping[Configuration, Result]) -> Configuration:
-    """The selection of one seed, written as the rule is said."""
+    """Return the selection of one seed, by a plain implementation."""
 
     def order(configuration: Configuration) -> tuple[float, bool, float, Configuration]:
         result = candidates[configuration]
@@ -186,7 +186,7 @@ RESULTS = [Result("completed", accuracy, loss) for accuracy, loss in product((0.
 
 
 class Planned:
-    """A sweep's directory, and the jobs by cell, seed and configuration; printed in short."""
+    """Directory of a sweep, and its jobs by cell, seed and configuration, with a short repr."""
 
     def __init__(self, top: Path, jobs: dict[tuple[str, int, Configuration], Job]) -> None:
         self.top, self.jobs = top, jobs
@@ -202,7 +202,7 @@ class Planned:
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
-    """A sweep of two cells, four configurations and three seeds, of which nothing has been trained."""
+    """Untrained sweep of two cells, four configurations and three seeds."""
     top = tmp_path_factory.mktemp("planned") / "sweep"
     keys = list(product(CELLS, SEEDS, CONFIGURATIONS))
     with planning(top) as plan:
@@ -215,7 +215,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
 
 @settings(deadline=None, max_examples=8, phases=[Phase.generate], database=None)
 @given(st.integers(0, 2**32))
-def test_all_places_show_the_same_selections(planned: Planned, number: int) -> None:
+def test_selection_is_equal_in_report_curves_and_choices(planned: Planned, number: int) -> None:
     """The report's tables, the budget curve, the sensitivity and choices.json, on ties, failures and gaps."""
     top, jobs = planned.top, planned.jobs
     table = [RESULTS[place] for place in np.random.default_rng(number).integers(len(RESULTS), size=len(jobs))]

@@ -238,7 +238,7 @@ def sparse() -> Dataset:
 )
 def test_check_data_set_that_gives_no_result_is_refused(name: str, words: list[str]) -> None:
     config = plain(composed("device=cpu", "data=digits", "data.normalize=true", "data.val_size=5"))
-    refused(config | {"data": config["data"] | {"_target_": f"test_data.{name}"}}, words)
+    refused(config | {"data": config["data"] | {"_target_": f"{__name__}.{name}"}}, words)
 
 
 @given(n=st.integers(1, 300), batch_size=st.integers(1, 64))

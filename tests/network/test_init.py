@@ -84,8 +84,8 @@ def test_truncated_normal_is_cut_at_two_std() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"distribution": "gaussian"}, "distribution=gaussian: expected uniform, normal"),
-        ({"mode": "fan"}, "mode=fan: expected fan_in, fan_out, fan_avg"),
+        ({"distribution": "gaussian"}, "distribution=gaussian: expected one of uniform, normal"),
+        ({"mode": "fan"}, "mode=fan: expected one of fan_in, fan_out, fan_avg"),
         ({"scale": 0.0}, "scale=0.0: expected a number greater than 0"),
     ],
 )
@@ -160,11 +160,11 @@ def test_initialize_normal_bias_of_extreme_draw_is_finite(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("bias", "bias_std", "message"),
     [
-        ("uniform", None, "bias=uniform: expected default, zeros, normal"),
+        ("uniform", None, "bias=uniform: expected one of default, zeros, normal"),
         ("normal", None, "bias_std=null: expected a number greater than 0"),
         ("normal", -1.0, "bias_std=-1.0: expected a number greater than 0"),
-        ("default", 0.1, "bias_std=0.1: expected null where bias=default"),
-        ("zeros", 0.1, "bias_std=0.1: expected null where bias=zeros"),
+        ("default", 0.1, "bias_std=0.1: expected null for bias=default, which ignores it"),
+        ("zeros", 0.1, "bias_std=0.1: expected null for bias=zeros, which ignores it"),
     ],
 )
 def test_initialize_invalid_bias_raises(bias: str, bias_std: float | None, message: str) -> None:
@@ -277,10 +277,10 @@ def test_lsuv_unusable_batch_raises(images: Tensor) -> None:
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.zeros(100, 784))
     with pytest.raises(InvalidArgument, match="Their standard deviation is nan"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.full((100, 784), math.inf))
-    with pytest.raises(InvalidArgument, match=r"images=None: expected images .* as lsuv_ asks for a batch"):
+    with pytest.raises(InvalidArgument, match=r"images=None: expected images .* since lsuv_ needs a batch"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator())
     model = MLP(784, 10)
     model.get_submodule("output").add_module("aside", nn.Linear(3, 3))
-    with pytest.raises(InvalidArgument, match=r"lsuv_: expected one without a batch .* its layer output\.aside"):
+    with pytest.raises(InvalidArgument, match=r"lsuv_: expected an initializer without a batch, .* output\.aside"):
         initialize(model, lsuv_, "zeros", generator(), images=images)
     assert not any(module._forward_pre_hooks for module in model.modules())

@@ -44,7 +44,7 @@ def test_mlp_with_every_activation_gives_finite_logits(activation: str) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"activation": "reluu"}, "activation=reluu: expected elu, "),
+        ({"activation": "reluu"}, "activation=reluu: expected one of elu, "),
         ({"hidden": [10, 0]}, r"hidden=\[10, 0\]: expected"),
         ({"dropout": 1.0}, "^dropout=1.0: expected"),
         ({"input_dropout": 1.0}, "^input_dropout=1.0: expected"),

@@ -222,27 +222,27 @@ def above(progress: float) -> float:
     ("overrides", "words"),
     [
         (["schedule.warmup=2"], ["schedule.warmup=2", "a number in [0, 1]"]),
-        (["schedule=cosine", "schedule.final=-1"], ["schedule.final=-1", "at least 0 and at most 1"]),
-        (["schedule=step", "schedule.milestones=[0.5,2]"], ["schedule.milestones=2", "at most 1"]),
-        (["schedule=exponential", "schedule.final=0"], ["schedule.final=0", "greater than 0"]),
+        (["schedule=cosine", "schedule.final=-1"], ["schedule.final=-1", "a number in [0, 1]"]),
+        (["schedule=step", "schedule.milestones=[0.5,2]"], ["schedule.milestones=2", "a number in [0, 1]"]),
+        (["schedule=exponential", "schedule.final=0"], ["schedule.final=0", "a number in (0, 1]"]),
         (["schedule=inverse_sqrt", "schedule.scale=0"], ["schedule.scale=0", "greater than 0"]),
-        (["schedule=one_cycle", "schedule.rise=2"], ["schedule.rise=2", "at most 1"]),
+        (["schedule=one_cycle", "schedule.rise=2"], ["schedule.rise=2", "a number in [0, 1]"]),
         (["schedule=cosine", "+schedule.finl=0"], ["schedule.finl=0", "Did you mean schedule.final"]),
         (
             ["schedule._target_=tests.training.test_schedules.returns_none"],
-            ["schedule._target_=returns_none", "not None at 0"],
+            ["schedule._target_=returns_none", "not None at progress 0"],
         ),
         (
             ["schedule._target_=tests.training.test_schedules.not_a_number"],
-            ["_target_=not_a_number", "from 0 to 1, not nan at 0.9"],
+            ["_target_=not_a_number", "in [0, 1], not nan at progress 0.9"],
         ),
         (
             ["schedule._target_=tests.training.test_schedules.negative"],
-            ["schedule._target_=negative", "from 0 to 1, not -5.8"],
+            ["schedule._target_=negative", "in [0, 1], not -5.8"],
         ),
         (
             ["schedule._target_=tests.training.test_schedules.above"],
-            ["schedule._target_=above", "from 0 to 1, not 1.5 at 0"],
+            ["schedule._target_=above", "in [0, 1], not 1.5 at progress 0"],
         ),
     ],
 )
@@ -352,7 +352,7 @@ def test_check_schedule_without_effect_is_refused(target: str, overrides: list[s
         ("schedulefree.RAdamScheduleFree", {}),
         ("pytorch_optimizer.Prodigy", {}),
         ("pytorch_optimizer.Lion", {}),
-        *((f"test_schedules.{kind.__name__}", {}) for kind in (Accumulating, Resting, Langevin, Refusing)),
+        *((f"{__name__}.{kind.__name__}", {}) for kind in (Accumulating, Resting, Langevin, Refusing)),
         (f"{__name__}.Remembering", {"remembers": 0.0}),
     ],
 )

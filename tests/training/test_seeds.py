@@ -114,7 +114,7 @@ def test_build_streams_are_uncorrelated_and_reproducible(built: Any) -> None:
 
 def test_build_init_without_generator_draws_from_the_weights_stream(built: Any) -> None:
     def weights(name: str) -> dict[str, Tensor]:
-        parts: Parts = built({"init": {"_target_": f"test_seeds.{name}", "bias": "default"}})
+        parts: Parts = built({"init": {"_target_": f"{__name__}.{name}", "bias": "default"}})
         return parts.model.state_dict()
 
     taking, without = weights("uniform_from_"), weights("uniform_")

@@ -1,20 +1,14 @@
-"""Selection per seed and once for all seeds, against a plain implementation, and in every output."""
+"""Selection of configurations, per seed and once for all seeds."""
 
 import json
-import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from mnist_mlp.analysis.roles import CELL, REPLICATE, varying_keys
 from mnist_mlp.analysis.selection import (
@@ -24,17 +18,11 @@ from mnist_mlp.analysis.selection import (
     scored_runs,
     select,
 )
-from mnist_mlp.app.confirm import read, with_seed
-from mnist_mlp.app.select import jobs_for
-from mnist_mlp.app.state import Request
-from mnist_mlp.base.record import RUN_FILE, Diverged
-from mnist_mlp.base.sweep_file import EACH, ONCE
+from mnist_mlp.base.record import RUN_FILE
+from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report import compared
-from mnist_mlp.report.tables import leaderboard
 from mnist_mlp.sweeps.job_id import config_hash
-from mnist_mlp.sweeps.jobs import Job
 from tests.helpers.runs import Write
-from tests.helpers.sweeping import planning, write_result
 
 
 def runs(**columns: Any) -> pd.DataFrame:
@@ -154,136 +142,3 @@ def test_previous_seeds_are_cyclic(
     seeds: Sequence[int], selecting: Sequence[int], expected: list[tuple[int, int]]
 ) -> None:
     assert list(previous_seeds(seeds, selecting)) == expected
-
-
-class Result(NamedTuple):
-    """Result of a job, as the plain implementation needs it."""
-
-    status: str
-    accuracy: float
-    loss: float
-
-
-Configuration = tuple[float, float]  # learning rate, weight decay
-CELLS, SEEDS = ("adam", "sgd"), (0, 1, 2)
-CONFIGURATIONS = list(product((0.01, 0.1), (0.0, 0.1)))
-
-
-def best(candidates: Mapping[Configuration, Result]) -> Configuration:
-    """Return the selection of one seed, by a plain implementation."""
-
-    def order(configuration: Configuration) -> tuple[float, bool, float, Configuration]:
-        result = candidates[configuration]
-        has_diverged = result.status == "diverged"
-        return -result.accuracy * (not has_diverged), has_diverged, result.loss * (not has_diverged), configuration
-
-    return min(candidates, key=order)
-
-
-RESULTS = [Result("completed", accuracy, loss) for accuracy, loss in product((0.5, 0.75), (0.25, 0.5))] + [
-    Result(status, 0.5, 0.5) for status in ("diverged", "failed", "missing")
-]
-
-
-class Planned:
-    """Directory of a sweep, and its jobs by cell, seed and configuration, with a short repr."""
-
-    def __init__(self, top: Path, jobs: dict[tuple[str, int, Configuration], Job]) -> None:
-        self.top, self.jobs = top, jobs
-
-    def retrain(self, overrides: Sequence[Sequence[str]]) -> list[Job]:
-        """Return confirming jobs without composing them again, which would take most of the time."""
-        jobs = {tuple(with_seed(job.overrides, 0)): job for job in self.jobs.values()}
-        return [
-            replace(jobs[tuple(with_seed(one, 0))], overrides=tuple(one), directory=self.top / " ".join(one))
-            for one in overrides
-        ]
-
-
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planned]:
-    """Untrained sweep of two cells, four configurations and three seeds."""
-    top = tmp_path_factory.mktemp("planned") / "sweep"
-    keys = list(product(CELLS, SEEDS, CONFIGURATIONS))
-    with planning(top) as plan:
-        jobs = jobs_for(
-            plan,
-            [[f"optim={o}", f"seed={s}", f"optim.lr={lr}", f"optim.weight_decay={wd}"] for o, s, (lr, wd) in keys],
-        )
-        yield Planned(top, dict(zip(keys, jobs, strict=True)))
-
-
-@settings(deadline=None, max_examples=8, phases=[Phase.generate], database=None)
-@given(st.integers(0, 2**32))
-def test_selection_is_equal_in_report_curves_and_choices(planned: Planned, number: int) -> None:
-    """The report's tables, the budget curve, the sensitivity and choices.json, on ties, failures and gaps."""
-    top, jobs = planned.top, planned.jobs
-    table = [RESULTS[place] for place in np.random.default_rng(number).integers(len(RESULTS), size=len(jobs))]
-    shutil.rmtree(top, ignore_errors=True)
-    found = dict(zip(jobs, table, strict=True))
-    for key, result in found.items():
-        if result.status != "missing":
-            errors = {"diverged": Diverged("the loss is nan"), "failed": RuntimeError("no")}
-            write_result(jobs[key], result.accuracy, result.loss, errors.get(result.status))
-    finished = {key: of for key, of in found.items() if of.status in ("completed", "diverged")}
-    by_seed: dict[str, dict[int, dict[Configuration, Result]]] = {}
-    for (cell, seed, configuration), result in finished.items():
-        by_seed.setdefault(cell, {}).setdefault(seed, {})[configuration] = result
-    selected = {cell: {seed: best(of) for seed, of in seeds.items()} for cell, seeds in by_seed.items()}
-    if not finished:
-        return
-
-    request = Request(
-        directory=top,
-        search=[jobs[key] for key in finished],
-        confirmation=read(True),
-        sequential=None,
-        make_jobs=planned.retrain,
-    )
-    if len(request.tuned) < 2:  # what does not vary in the finished jobs is tuned nowhere
-        return
-    confirming = {str(seed): [seed + 1_000_000] for seed in SEEDS}
-    choices = request.confirm([jobs[key] for key in finished], confirming).choices
-    assert {
-        cell: {int(seed): tuple(of.configuration.values()) for seed, of in seeds.items()}
-        for cell, seeds in choices.items()
-    } == {f"he / {cell}": seeds for cell, seeds in selected.items()}
-
-    (comparison,) = compared([top])[1].values()
-    assert comparison.select == EACH
-    for cell, seeds in selected.items():
-        name = f"he / {cell}"
-        counts = Counter(seeds.values())
-        in_order = sorted(counts, key=lambda configuration: (-counts[configuration], configuration))
-        assert [(tuple(of.configuration.values()), of.count, of.of) for of in comparison.selected[name]] == [
-            (configuration, counts[configuration], len(seeds)) for configuration in in_order
-        ]
-        row = comparison.summary.set_index(CELL).loc[name]
-        assert (row["optim.lr"], row["optim.weight_decay"]) == in_order[0]
-        assert row["selected"] == f"{counts[in_order[0]]}/{len(seeds)}"
-        scores = {
-            seed: finished[cell, seed, seeds[previous]]
-            for seed, previous in previous_seeds(seeds, seeds)
-            if (cell, seed, seeds[previous]) in finished
-        }
-        of_cell = comparison.scored[comparison.scored[CELL] == name]
-        values = {seed: result.accuracy * (result.status == "completed") for seed, result in scores.items()}
-        assert dict(zip(of_cell[REPLICATE], of_cell["score"], strict=True)) == values
-        curve = comparison.budget[comparison.budget[CELL] == name] if len(comparison.budget) else comparison.budget
-        if len(curve):
-            last = curve.iloc[-1]
-            own = [by_seed[cell][seed][configuration] for seed, configuration in seeds.items()]
-            assert last["val_expected"] == pytest.approx(mean(of.accuracy * (of.status == "completed") for of in own))
-            expected = mean(values.values()) if values else np.nan
-            assert last["test_expected"] == pytest.approx(expected, nan_ok=True)
-        sensitivity = comparison.sensitivity.set_index([CELL, "lr"])["accuracy_mean"]
-        for lr in {configuration[0] for of in by_seed[cell].values() for configuration in of}:
-            parts = [{c: r for c, r in of.items() if c[0] == lr} for of in by_seed[cell].values()]
-            taken = [part[best(part)] for part in parts if part]
-            assert sensitivity[name, lr] == pytest.approx(mean(r.accuracy * (r.status == "completed") for r in taken))
-    board = leaderboard(comparison).set_index("optim")["optim.lr"]
-    for cell, seeds in selected.items():
-        rates = Counter(rate for rate, _ in seeds.values())
-        shown = board[cell].split(", ")
-        assert len(shown) == len(rates)
-        assert all(str(rate) in board[cell] for rate in rates)

@@ -88,7 +88,7 @@ def real_mnist() -> "Dataset":
 
 
 @pytest.fixture
-def few(real_mnist: "Dataset") -> "Splits":
+def few_splits(real_mnist: "Dataset") -> "Splits":
     """Splits of a few hundred images of MNIST."""
     from mnist_mlp.data.splits import make_splits
 
@@ -177,7 +177,7 @@ def start_fresh(tmp_path: Path, real_mnist: "Dataset") -> StartFresh:
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> None:
+def user_module(tmp_path: Path) -> None:
     """Module in the working directory of commands: a network, and MNIST with 300 test images."""
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\n"
@@ -228,7 +228,7 @@ def write_run(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def summarise(tmp_path: Path) -> Report:
+def summarize(tmp_path: Path) -> Report:
     """Function that writes only the report's tables, without slow figures, and returns the summary."""
     import pandas as pd
 

@@ -279,28 +279,28 @@ def test_answer_counts_cells_without_curve(write_run: Write, tmp_path: Path) -> 
     assert reading(compared(tmp_path)).endswith(" 1 cell with fewer than 3 configurations left out.")
 
 
-def test_report_budget_csv_exists_only_with_curves(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_report_budget_csv_exists_only_with_curves(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     write_tuned(write_run)
     write_run(data="digits", digest="e" * 64)
-    summarise()
+    summarize()
     table = pd.read_csv(tmp_path / "report/budget.csv")
     assert table.columns[0] == "data"
     assert table["data"].tolist() == ["mnist"] * 6
     shutil.rmtree(next((tmp_path / "sweep").glob("*adam-0-1-*")))
-    summarise()
+    summarize()
     assert not (tmp_path / "report/budget.csv").exists()
     (tmp_path / "report/budget.csv").write_text("month,euros\n")  # a user's file
-    summarise()
+    summarize()
     assert (tmp_path / "report/budget.csv").read_text() == "month,euros\n"
 
 
 def test_report_budget_csv_without_validation_has_training_columns(
-    write_run: Write, summarise: Report, tmp_path: Path
+    write_run: Write, summarize: Report, tmp_path: Path
 ) -> None:
     for optim in ("adam", "sgd"):
         for lr in (0.001, 0.01, 0.1):
             write_run(optim=optim, lr=lr, test=[0.1, 0.9], train=[0.1, 0.5 + lr], val=[])
-    summarise()
+    summarize()
     table = pd.read_csv(tmp_path / "report/budget.csv")
     assert list(table.columns[3:6]) == ["train_expected", "train_low", "train_high"]
     assert table["train_expected"][0] == pytest.approx(0.5 + 0.111 / 3)

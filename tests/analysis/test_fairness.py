@@ -261,27 +261,27 @@ def test_notes_momentum_loss_within_noise_is_not_reported(tmp_path: Path, write_
     assert not any("Momentum" in topic for topic in notes(tmp_path))
 
 
-def test_report_by_compares_any_varying_key(tmp_path: Path, write_run: Write, summarise: Report) -> None:
+def test_report_by_compares_any_varying_key(tmp_path: Path, write_run: Write, summarize: Report) -> None:
     for seed in (0, 1, 2):
         for batch, accuracy in ((32, 0.9), (64, 0.8)):
             for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
                 write_run(optim=optim, seed=seed, test=[0.1, accuracy - worse + seed / 1000], batch_size=batch)
-    summary = summarise(by=["batch_size"])
+    summary = summarize(by=["batch_size"])
     assert summary.columns[:2].tolist() == ["batch_size", "optim"]
     assert summary[["batch_size", "optim", "n"]].to_numpy().tolist() == [[32, "adam", 3], [64, "adam", 3]]
     pairs = pd.read_csv(tmp_path / "report" / "pairs.csv")
     assert pairs.columns[:2].tolist() == ["batch_size_a", "batch_size_b"]
     assert pairs["difference"].tolist() == pytest.approx([0.1])
-    assert len(summarise(by=["optim", "batch_size"])) == 4
-    assert summarise()["batch_size"].tolist() == [32, 32]  # a key that is not compared is tuned
+    assert len(summarize(by=["optim", "batch_size"])) == 4
+    assert summarize()["batch_size"].tolist() == [32, 32]  # a key that is not compared is tuned
     for key in ("seed", "epochs"):
         with pytest.raises(UserError, match=f"--by {key}: .*allowed are init, optim, batch_size"):
-            summarise(by=[key])
+            summarize(by=[key])
 
 
 @pytest.mark.parametrize("key", ["data.split_seed", "data.own", "epochs", "tf32"])
 def test_report_evaluation_conditions_make_sections(
-    tmp_path: Path, write_run: Write, summarise: Report, key: str
+    tmp_path: Path, write_run: Write, summarize: Report, key: str
 ) -> None:
     group, _, name = key.rpartition(".")
     for value, better in ((1, 0.0), (12, 0.05), (2, 0.02)):
@@ -290,7 +290,7 @@ def test_report_evaluation_conditions_make_sections(
             for seed in (0, 1, 2):
                 test = [0.1, *[0.5] * (value - 1 if key == "epochs" else 0), accuracy + better + seed / 1000]
                 write_run(optim=optim, seed=seed, test=test, **more)
-    summary = summarise()
+    summary = summarize()
     assert summary["data"].tolist() == [f"mnist, {key}={value}" for value in (1, 1, 2, 2, 12, 12)]
     assert summary["n"].tolist() == [3] * 6
     assert summary["score"].tolist() == pytest.approx([0.901, 0.801, 0.921, 0.821, 0.951, 0.851])
@@ -298,7 +298,7 @@ def test_report_evaluation_conditions_make_sections(
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert sorted(runs[key]) == [1] * 6 + [2] * 6 + [12] * 6
     assert runs["chosen"].all()
-    by = summarise(by=[key, "optim"])  # compared keys make no sections
+    by = summarize(by=[key, "optim"])  # compared keys make no sections
     assert by[[key, "optim"]].to_numpy().tolist()[:2] == [[12, "adam"], [2, "adam"]]
     assert by["n"].tolist() == [3] * 6
 
@@ -360,7 +360,7 @@ def test_notes_seeds_of_other_data_set_need_no_common_value(tmp_path: Path, writ
 
 
 def test_report_tables_have_values_of_section_without_tuning(
-    tmp_path: Path, write_run: Write, summarise: Report
+    tmp_path: Path, write_run: Write, summarize: Report
 ) -> None:
     for data, rates in (("digits", (0.1, 0.01)), ("mnist", (0.03,))):
         for optim in ("adam", "sgd"):
@@ -368,19 +368,19 @@ def test_report_tables_have_values_of_section_without_tuning(
                 write_run(optim=optim, lr=lr, data=data, digest=data * 10, test=[0.1, 0.9 + lr])
     for seed, target in ((1, "torch.optim.SGD"), (2, "other.SGD")):  # a cell may have several targets
         write_run("he", "sgd", seed, lr=0.03, digest="mnist" * 10, optim_config={"_target_": target}, test=[0.1, 0.8])
-    summary = summarise()
+    summary = summarize()
     assert "optim._target_" not in summary
     assert summary.groupby("data")["optim.lr"].agg(list).to_dict() == {"digits": [0.1, 0.1], "mnist": [0.03, 0.03]}
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert runs.groupby("data")["optim.lr"].agg(list).to_dict() == {"digits": [0.01, 0.1] * 2, "mnist": [0.03] * 4}
 
 
-def test_report_sections_name_data_settings_only_where_needed(write_run: Write, summarise: Report) -> None:
+def test_report_sections_name_data_settings_only_where_needed(write_run: Write, summarize: Report) -> None:
     for data, val_size in (("mnist", 5000), ("digits", 300)):
         write_run(data=data, digest=data * 10, data_config={"val_size": val_size})
     write_run(data="mine", digest="a" * 64, data_config={"images": 300})
     write_run(data="mine", digest="b" * 64, data_config={"images": 600})
-    assert summarise()["data"].tolist() == ["digits", "mine, data.images=300", "mine, data.images=600", "mnist"]
+    assert summarize()["data"].tolist() == ["digits", "mine, data.images=300", "mine, data.images=600", "mnist"]
 
 
 def test_compare_keys_without_effect_neither_vary_nor_are_tuned(tmp_path: Path, write_run: Write) -> None:
@@ -406,7 +406,7 @@ def set_entries(run: Path, **entries: object) -> Path:
 
 @pytest.mark.parametrize("key", ["model._target_", "data._target_", "optim._target_", None])
 def test_report_seed_of_another_version_is_no_additional_replicate(
-    tmp_path: Path, write_run: Write, summarise: Report, key: str | None
+    tmp_path: Path, write_run: Write, summarize: Report, key: str | None
 ) -> None:
     """Classes have moved, or only the hash differs; the newest result counts."""
     older = []
@@ -420,7 +420,7 @@ def test_report_seed_of_another_version_is_no_additional_replicate(
                 )
                 older += [set_entries(run, ended=f"{year}-01-01T00:00:00+00:00")] if year == 2025 else []
                 set_entries(run, ended=f"{year}-01-01T00:00:00+00:00")
-    summary = summarise()
+    summary = summarize()
     assert summary["n"].tolist() == [3, 3]
     assert summary["score"].tolist() == pytest.approx([0.81] * 2)
     assert len(pd.read_csv(tmp_path / "report" / "runs.csv")) == 6
@@ -431,34 +431,34 @@ def test_report_seed_of_another_version_is_no_additional_replicate(
     assert all(why.startswith("the same configuration and replicate as ") for why in left_out.values())
 
 
-def test_report_result_of_another_version_precedes_failure(write_run: Write, summarise: Report) -> None:
+def test_report_result_of_another_version_precedes_failure(write_run: Write, summarize: Report) -> None:
     set_entries(write_run(log_interval=1), ended="2025-01-01T00:00:00+00:00")
     failed = write_run(log_interval=2, status="failed", reason="no", digest=None)
     set_entries(failed, ended="2026-01-01T00:00:00+00:00")
-    (row,) = summarise().to_dict("records")
+    (row,) = summarize().to_dict("records")
     assert (row["n"], row["failed"]) == (1, 0)
 
 
-def test_compare_moved_code_is_neither_tuned_nor_a_section(tmp_path: Path, write_run: Write, summarise: Report) -> None:
+def test_compare_moved_code_is_neither_tuned_nor_a_section(tmp_path: Path, write_run: Write, summarize: Report) -> None:
     for seed in range(4):
         where = f"mnist_mlp.{'network.' if seed > 1 else ''}MLP"
         write_run(seed=seed, model={"_target_": where}, data_config={"_target_": "one"})
-    assert summarise()["n"].tolist() == [4]
+    assert summarize()["n"].tolist() == [4]
     found = compared(tmp_path)
     assert found.tuned == []
     assert {note.topic: note.text for note in found.notes} == {
         "One option, several targets": "model=mlp was mnist_mlp.MLP, mnist_mlp.network.MLP; --by model._target_ would "
         "tell them apart."
     }
-    assert summarise(by=["model._target_"])["n"].tolist() == [2, 2]
+    assert summarize(by=["model._target_"])["n"].tolist() == [2, 2]
 
 
-def test_report_by_target_compares_code_of_one_option(write_run: Write, summarise: Report) -> None:
+def test_report_by_target_compares_code_of_one_option(write_run: Write, summarize: Report) -> None:
     for target, accuracy in (("one.Net", 0.9), ("other.Net", 0.8)):
         for seed in (0, 1, 2):
             write_run(seed=seed, test=[0.1, accuracy], model={"_target_": target})
-    assert summarise(by=["model._target_"])["n"].tolist() == [3, 3]
-    assert summarise()["n"].tolist() == [3]
+    assert summarize(by=["model._target_"])["n"].tolist() == [3, 3]
+    assert summarize()["n"].tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -479,23 +479,23 @@ def test_compare_cell_names_are_unique(
     assert compared(tmp_path).summary["cell"].tolist() == names
 
 
-def test_compare_values_of_different_types_are_distinct(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_compare_values_of_different_types_are_distinct(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     values = (1, "1", True, "true", None, "null", 0.5, "0.5", "nan")
     for number, value in enumerate(values):
         for seed in (0, 1, 2):
             write_run(seed=seed, test=[0.1, 0.9 - number / 100], log_interval=number + 1, model={"own": value})
             if value == 1 and value is not True:
                 write_run(seed=seed + 3, test=[0.1, 0.9], model={"own": 1.0})  # equal to 1
-    assert summarise(by=["model.own"])["n"].tolist() == [6, *[3] * 8]
+    assert summarize(by=["model.own"])["n"].tolist() == [6, *[3] * 8]
     typed = ("1", "'1'", "true", "'true'", "null", "'null'", "0.5", "'0.5'", "nan")
     assert compared(tmp_path, by=["model.own"]).summary["cell"].tolist() == [f"model.own={value}" for value in typed]
 
 
-def test_report_epochs_to_target_count_misses_as_infinite(write_run: Write, summarise: Report) -> None:
+def test_report_epochs_to_target_count_misses_as_infinite(write_run: Write, summarize: Report) -> None:
     write_run(seed=0, test=[0.1, 0.9])
     write_run(seed=1, test=[0.1], epochs=1, status="diverged", reason="nan")
     write_run(seed=2, test=[0.1], epochs=1, status="diverged", reason="nan")
-    (row,) = summarise(target=0.5).to_dict("records")
+    (row,) = summarize(target=0.5).to_dict("records")
     assert (row["epochs_to_target"], row["reached_target"], row["n"]) == (math.inf, 1, 1)
 
 

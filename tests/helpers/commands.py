@@ -16,7 +16,7 @@ SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real image
 
 SMALLER = ("data=digits", *SMALL)  # 299 test images instead of 10,000
 
-MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
+MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # quick to load, with the fixture `user_module`
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -41,18 +41,18 @@ class Watching(nn.Linear):
 
 
 @pytest.mark.parametrize("own", [(2, False), (2, True), (1, False)])
-def test_train_computes_under_its_settings_and_restores_the_callers(few: Splits, own: Settings) -> None:
+def test_train_computes_under_its_settings_and_restores_the_callers(few_splits: Splits, own: Settings) -> None:
     torch.set_num_threads(own[0])
     torch.set_flush_denormal(own[1])
     assert settings() == own
     model = Watching()
-    for record in started(few, epochs=1, model=model):
+    for record in started(few_splits, epochs=1, model=model):
         assert settings() == own, record
     assert settings() == own
     assert model.seen == {(1, True)}
 
 
-def test_train_abandoned_or_failed_restores_process_settings(few: Splits) -> None:
+def test_train_abandoned_or_failed_restores_process_settings(few_splits: Splits) -> None:
     class Failing(Watching):
         def forward(self, images: Tensor) -> Tensor:
             if self.training:
@@ -60,21 +60,21 @@ def test_train_abandoned_or_failed_restores_process_settings(few: Splits) -> Non
             return super().forward(images)
 
     torch.set_num_threads(2)
-    records = started(few, model=Watching())
+    records = started(few_splits, model=Watching())
     next(records)
     del records
     assert settings() == (2, False)
     with pytest.raises(RuntimeError, match="on purpose"):
-        run(few, model=Failing())
+        run(few_splits, model=Failing())
     assert settings() == (2, False)
 
 
-def test_train_results_do_not_depend_on_process_settings(few: Splits) -> None:
+def test_train_results_do_not_depend_on_process_settings(few_splits: Splits) -> None:
     def numbers() -> tuple[object, ...]:
         model = nn.Linear(784, 10)
         nn.init.constant_(model.weight, 1e-39)  # denormal, as Adam's moments of pixels that are always black
         nn.init.zeros_(model.bias)
-        return timeless(run(few, sgd, epochs=1, model=model)), [p.tolist() for p in model.parameters()]
+        return timeless(run(few_splits, sgd, epochs=1, model=model)), [p.tolist() for p in model.parameters()]
 
     torch.set_num_threads(2)
     library = numbers()

@@ -48,7 +48,9 @@ def record_at_clock_reads(monkeypatch: pytest.MonkeyPatch, module: Any, look: Ca
     return seen
 
 
-def test_warm_up_compiles_every_kernel_before_the_clock_starts(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_compiles_every_kernel_before_the_clock_starts(
+    few_splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def compiled() -> int:
         return sum(len(kernel.signatures) for kernel in KERNELS)
 
@@ -59,7 +61,7 @@ def test_warm_up_compiles_every_kernel_before_the_clock_starts(few: Splits, monk
             module.momentum = 1
     before = compiled()
     seen = record_at_clock_reads(monkeypatch, epoch_log, compiled)
-    trained(few, epochs=1, model=model)
+    trained(few_splits, epochs=1, model=model)
     assert before < compiled()
     assert set(seen) == {compiled()}
 
@@ -80,10 +82,12 @@ class Lazy(nn.Module):
         return logits
 
 
-def test_warm_up_of_user_defined_network_uses_every_batch_size(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_of_user_defined_network_uses_every_batch_size(
+    few_splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Lazy.ready = set()
     seen = record_at_clock_reads(monkeypatch, epoch_log, lambda: sorted(Lazy.ready))
-    trained(few, epochs=1, model=Lazy())
+    trained(few_splits, epochs=1, model=Lazy())
     assert seen
     assert all(sizes == [16, 32] for sizes in seen)
 
@@ -111,7 +115,7 @@ class Counting(torch.optim.SGD):
     ],
 )
 def test_warm_up_changes_no_result(
-    few: Splits,
+    few_splits: Splits,
     monkeypatch: pytest.MonkeyPatch,
     model: Callable[[], nn.Module],
     make: Any,
@@ -122,7 +126,7 @@ def test_warm_up_changes_no_result(
         torch.manual_seed(0)
         made = model()
         optimizer: Any = make(made.parameters())
-        found = trained(few, lambda _: optimizer, model=made)
+        found = trained(few_splits, lambda _: optimizer, model=made)
         return timeless(found), state(made), [optimizer.state_dict()["state"], vars(optimizer).get("steps")]
 
     warmed_up = records()
@@ -133,14 +137,14 @@ def test_warm_up_changes_no_result(
     assert plain[2][1] in (None, 26)
 
 
-def test_warm_up_of_model_that_cannot_be_copied_is_logged(few: Splits, caplog: pytest.LogCaptureFixture) -> None:
+def test_warm_up_of_model_that_cannot_be_copied_is_logged(few_splits: Splits, caplog: pytest.LogCaptureFixture) -> None:
     class Locked(nn.Linear):
         def __init__(self) -> None:
             super().__init__(784, 10)
             self.lock = threading.Lock()
 
     with caplog.at_level(logging.INFO, "mnist_mlp.training.warmup"):
-        assert len(trained(few, epochs=1, model=Locked())) > 3
+        assert len(trained(few_splits, epochs=1, model=Locked())) > 3
     (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.training.warmup"]
     assert message.startswith("the column seconds includes compilation, since the warm-up failed: ")
     assert "TypeError: " in message
@@ -166,19 +170,19 @@ class Wrapped(nn.Sequential):
 
 
 @pytest.mark.parametrize("user_network", [Uncopied, Wrapped])
-def test_warm_up_of_copy_that_shares_state_changes_nothing(few: Splits, user_network: Any) -> None:
+def test_warm_up_of_copy_that_shares_state_changes_nothing(few_splits: Splits, user_network: Any) -> None:
     torch.manual_seed(0)
     model = user_network()
     before = {name: tensor.clone() for name, tensor in state(model).items()}
-    warmup.warm_up(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
+    warmup.warm_up(model, torch.optim.SGD(model.parameters(), lr=0.1), few_splits.train, [32])
     torch.testing.assert_close(state(model), before, rtol=0, atol=0)
-    assert len(trained(few, epochs=1, model=model)) > 3
+    assert len(trained(few_splits, epochs=1, model=model)) > 3
 
 
-def test_warm_up_calls_no_hooks(few: Splits) -> None:
+def test_warm_up_calls_no_hooks(few_splits: Splits) -> None:
     model, calls = nn.Linear(784, 10), []
     model.register_forward_hook(lambda module, *_: calls.append(module.training))
-    trained(few, epochs=1, model=model)
+    trained(few_splits, epochs=1, model=model)
     assert calls.count(True) == 13
 
 

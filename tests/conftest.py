@@ -1,4 +1,4 @@
-"""Real MNIST, and the program as its users start it."""
+"""Fixtures: real MNIST, and the program as its users start it."""
 
 import gc
 import os
@@ -20,7 +20,7 @@ from tests.helpers.paths import DATA, ROOT
 from tests.helpers.runs import Report, Write, run_writer
 from tests.helpers.warm import Started, Warm
 
-if TYPE_CHECKING:  # else imported where it is used: the process that hands out the tests uses none of it
+if TYPE_CHECKING:  # imported lazily otherwise: the process that distributes the tests needs no such module
     import pandas as pd
     from hydra.core.config_loader import ConfigLoader
     from playwright.sync_api import Browser
@@ -28,18 +28,18 @@ if TYPE_CHECKING:  # else imported where it is used: the process that hands out 
     from mnist_mlp.data.splits import Dataset, Splits
     from mnist_mlp.report import Outcome
 
-LONGEST = (  # the files whose tests take most of the time, each about as long as the one after it, or longer
+LONGEST = (  # files whose tests take longest, in descending order
     *("test_sweep", "test_docs", "test_commands", "test_page", "test_stacked_launcher", "test_sequential"),
     *("test_stack", "test_grids", "test_confirm"),
 )
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; what is started inherits it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in background jobs; child processes inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _on_one_thread() -> None:
-    """Test processes with as many threads as there are cores would spend their time waiting for one another."""
+    """Use one thread per test process, since parallel processes with all threads slow each other down."""
     import torch
 
     torch.set_num_threads(1)
@@ -47,7 +47,7 @@ def _on_one_thread() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _rarely_interrupted() -> None:
-    """What has been imported is no garbage, and to look through it again and again takes a tenth of the time."""
+    """Exclude imported modules from garbage collection, which saves a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -55,7 +55,7 @@ def _rarely_interrupted() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """Import the test modules as a command imports the package, and spare the optimizers of tests the compiler, too."""
+    """Import the test modules like a command imports the package, without the compiler of optimizers."""
     with importing():
         if session.config.option.dist == "no":  # a process that runs tests
             from mnist_mlp.base.torch_internals import spare_the_compiler
@@ -65,7 +65,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin the part of the tests that each worker is given with some of the longest: at the end, no core waits."""
+    """Start each worker with some of the longest tests, so that no core is idle at the end."""
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
     parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
     for number, name in enumerate(LONGEST):
@@ -88,8 +88,8 @@ def real_mnist() -> "Dataset":
 
 
 @pytest.fixture
-def few(real_mnist: "Dataset") -> "Splits":
-    """A few hundred of them."""
+def few_splits(real_mnist: "Dataset") -> "Splits":
+    """Splits of a few hundred images of MNIST."""
     from mnist_mlp.data.splits import make_splits
 
     return make_splits(real_mnist, train_size=400, val_size=100, split_seed=0, normalize=False)
@@ -97,14 +97,14 @@ def few(real_mnist: "Dataset") -> "Splits":
 
 @pytest.fixture
 def loader() -> "Iterator[ConfigLoader]":
-    """Hydra's, of this project."""
+    """Config loader of Hydra for this project."""
     with config_loader() as made:
         yield made
 
 
 @pytest.fixture
 def combinations(loader: "ConfigLoader") -> Combinations:
-    """The jobs that the sweeper makes of `python run.py -m ARGUMENTS`."""
+    """Function that returns the jobs of `python run.py -m ARGUMENTS`, as the sweeper makes them."""
     from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
@@ -121,7 +121,7 @@ def combinations(loader: "ConfigLoader") -> Combinations:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """A process that has imported everything, and is forked for each command; one for all workers of pytest-xdist."""
+    """Warm process that is forked for each command; all workers of pytest-xdist share one."""
     top = tmp_path_factory.getbasetemp()
     with Warm(ROOT, (top.parent if "PYTEST_XDIST_WORKER" in os.environ else top) / "warm") as process:
         yield process
@@ -129,13 +129,13 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 @pytest.fixture
 def command(warm: Warm, tmp_path: Path, real_mnist: "Dataset") -> Command:
-    """Runs a command in a process of its own, that is spared the imports."""
+    """Function that runs a command in a fork of the warm process."""
     return running(warm.run, tmp_path)
 
 
 @pytest.fixture
 def fresh(tmp_path: Path, real_mnist: "Dataset") -> Command:
-    """Runs a command in a new Python, as users do: for what a fork cannot tell."""
+    """Function that runs a command in a new Python process, for tests of its start."""
 
     def run(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **options)
@@ -145,7 +145,7 @@ def fresh(tmp_path: Path, real_mnist: "Dataset") -> Command:
 
 @pytest.fixture
 def start(warm: Warm, tmp_path: Path, real_mnist: "Dataset") -> Iterator[Start]:
-    """Starts `python run.py ARGUMENTS` in a process group of its own, that is spared the imports."""
+    """Function that starts `python run.py ARGUMENTS` in a fork of the warm process, with a separate process group."""
     started: list[Started] = []
 
     def call(*arguments: str) -> Started:
@@ -160,7 +160,7 @@ def start(warm: Warm, tmp_path: Path, real_mnist: "Dataset") -> Iterator[Start]:
 
 @pytest.fixture
 def start_fresh(tmp_path: Path, real_mnist: "Dataset") -> StartFresh:
-    """Starts `python run.py ARGUMENTS` in a new Python: for what happens as it imports."""
+    """Function that starts `python run.py ARGUMENTS` in a new Python process, for tests of its imports."""
 
     def call(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -177,8 +177,8 @@ def start_fresh(tmp_path: Path, real_mnist: "Dataset") -> StartFresh:
 
 
 @pytest.fixture
-def mine(tmp_path: Path) -> None:
-    """A module in the directory in which commands are given: a network, and MNIST with a few test images."""
+def user_module(tmp_path: Path) -> None:
+    """Module in the working directory of commands: a network, and MNIST with 300 test images."""
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\n"
         "import torch\n"
@@ -192,7 +192,7 @@ def mine(tmp_path: Path) -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of the project's top level, in which a test may add files as a user would."""
+    """Copy of the project's top level, to which a test may add files like a user."""
     top = tmp_path / "checkout"
     for name in ("conf", "hydra_plugins"):
         shutil.copytree(ROOT / name, top / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -203,7 +203,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def throwing(checkout: Path) -> Path:
-    """A checkout with optimizers of a user's own: in its third step `throwing` raises, `exiting` calls for the end."""
+    """Checkout with user-defined optimizers: in the third step, `throwing` raises and `exiting` exits."""
     (checkout / "my_optim.py").write_text(
         "import torch\n"
         "class Throwing(torch.optim.SGD):\n"
@@ -223,13 +223,13 @@ def throwing(checkout: Path) -> Path:
 
 @pytest.fixture
 def write_run(tmp_path: Path) -> Write:
-    """Writes runs for a test of its own."""
+    """Function that writes run directories for one test."""
     return run_writer(tmp_path)
 
 
 @pytest.fixture
-def summarise(tmp_path: Path) -> Report:
-    """Writes the report's tables alone, as drawing takes the longest, and returns its summary."""
+def summarize(tmp_path: Path) -> Report:
+    """Function that writes only the report's tables, without slow figures, and returns the summary."""
     import pandas as pd
 
     from mnist_mlp.report import compared
@@ -245,7 +245,7 @@ def summarise(tmp_path: Path) -> Report:
 
 @pytest.fixture
 def report(tmp_path: Path) -> Report:
-    """Writes the report, and returns its summary."""
+    """Function that writes the report, and returns its summary."""
     import pandas as pd
 
     from mnist_mlp.report import report_on
@@ -260,8 +260,8 @@ def report(tmp_path: Path) -> Report:
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """Headless Chromium; `.ci/run` installs it where it is missing."""
-    from playwright.sync_api import sync_playwright  # here, as few tests need it
+    """Headless Chromium; `.ci/run` installs it if it is missing."""
+    from playwright.sync_api import sync_playwright  # here, since few tests need it
 
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
@@ -271,6 +271,6 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture
 def open_page(browser: "Browser") -> Iterator[Open]:
-    """Opens reports for one test."""
+    """Function that opens reports for one test."""
     with opening(browser) as call:
         yield call

@@ -1,4 +1,4 @@
-"""Budget curves against an enumeration of every draw, by hand, by rule, and as the report shows them."""
+"""Budget curves: enumeration of all draws, hand calculation, general properties, and the report."""
 
 import math
 import shutil
@@ -27,36 +27,36 @@ from mnist_mlp.report.text.budget import answer, as_accuracies, reading
 from mnist_mlp.stats.tuning_curves import Lead, best_of, expected_best, leads
 from tests.helpers.runs import Report, Write
 
-Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each setting, in the order of its values
+Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each configuration, in order
 EXACT = 1e-12
 
 
-def tried(cells: Mapping[str, Scores]) -> pd.DataFrame:
-    """One completed run a setting, whose tuned key is called lr."""
+def runs_of(cells: Mapping[str, Scores]) -> pd.DataFrame:
+    """Return one completed run per configuration; the tuned key is lr."""
     rows = [(cell, lr, val, test) for cell, scores in cells.items() for lr, (val, test) in enumerate(scores)]
     frame = pd.DataFrame(rows, columns=[CELL, "lr", "val_accuracy", "test_accuracy"])
     return frame.assign(status="completed", validated=True, val_loss=1.0, **{REPLICATE: 0})
 
 
 def curves_of(cells: Mapping[str, Scores]) -> pd.DataFrame:
-    return curves(tried(cells), ["lr"], list(cells)).set_index([CELL, "k"])
+    return curves(runs_of(cells), ["lr"], list(cells)).set_index([CELL, "k"])
 
 
 def draws(scores: Scores, k: int) -> list[tuple[float, float]]:
-    """Validation and test accuracy of what the report itself chooses from every draw of k settings."""
+    """Return validation and test accuracy of the selection from every draw of k configurations."""
     return _draws(tuple(scores), k)
 
 
-@cache  # as choosing takes the time
+@cache  # selection is slow
 def _draws(scores: tuple[tuple[float, float], ...], k: int) -> list[tuple[float, float]]:
-    runs = tried({"a": scores})
+    runs = runs_of({"a": scores})
     drawn = [runs.loc[list(places)] for places in combinations(range(len(scores)), k)]
-    chosen = [part[scored_runs(part, ["lr"])] for part in drawn]
-    return [(float(run["val_accuracy"].iloc[0]), float(run["test_accuracy"].iloc[0])) for run in chosen]
+    selected = [part[scored_runs(part, ["lr"])] for part in drawn]
+    return [(float(run["val_accuracy"].iloc[0]), float(run["test_accuracy"].iloc[0])) for run in selected]
 
 
-def least(values: Sequence[float], share: Fraction) -> float:
-    """The smallest value that at least this share of them does not exceed."""
+def quantile(values: Sequence[float], share: Fraction) -> float:
+    """Return the smallest value that at least this share of the values does not exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
@@ -80,7 +80,7 @@ ENUMERATED: dict[str, dict[str, Scores]] = {
 
 
 @pytest.mark.parametrize("name", ENUMERATED)
-def test_curves_are_those_of_every_draw(name: str) -> None:
+def test_curves_equal_enumeration_of_every_draw(name: str) -> None:
     cells = ENUMERATED[name]
     table = curves_of(cells)
     assert list(table.index) == [(cell, k) for cell, scores in cells.items() for k in range(1, len(scores) + 1)]
@@ -88,12 +88,12 @@ def test_curves_are_those_of_every_draw(name: str) -> None:
         row, taken = table.loc[(cell, k)], draws(cells[cell], k)
         for of, values in zip(("val", "test"), zip(*taken, strict=True), strict=True):
             assert row[f"{of}_expected"] == pytest.approx(math.fsum(values) / len(values), abs=EXACT)
-            ends = [least(values, Fraction(share, 10)) for share in (1, 9)]
+            ends = [quantile(values, Fraction(share, 10)) for share in (1, 9)]
             assert [row[f"{of}_low"], row[f"{of}_high"]] == ends
 
 
-def test_three_settings_by_hand() -> None:
-    # a's preference, worst first: 0.5, 0.8, 0.9. Of two, the best is the second in one draw of three, the third in two.
+def test_curves_of_three_configurations_equal_hand_calculation() -> None:
+    # Cell a, worst first: 0.5, 0.8, 0.9. The best of two is the second in one draw of three, the third in two.
     table = curves_of({"a": [(0.8, 0.7), (0.5, 0.6), (0.9, 0.5)], "b": [(0.2, 0.3), (0.3, 0.55), (0.4, 0.65)]})
     a, b = table.loc["a"], table.loc["b"]
     assert a["val_expected"].tolist() == pytest.approx([2.2 / 3, 2.6 / 3, 0.9])
@@ -102,8 +102,8 @@ def test_three_settings_by_hand() -> None:
     assert a[["test_low", "test_high"]].to_numpy().tolist() == [[0.5, 0.7], [0.5, 0.7], [0.5, 0.5]]
 
 
-def test_ends_are_of_nine_draws_in_ten() -> None:
-    scores = [(level / 100, level / 100) for level in range(10)]  # of ten, one is the lowest tenth exactly
+def test_curves_band_ends_at_lowest_and_highest_tenth_of_draws() -> None:
+    scores = [(level / 100, level / 100) for level in range(10)]  # one of ten is exactly the lowest tenth
     table = curves_of({"a": scores, "b": scores}).loc["a"]
     assert table[["val_low", "val_high"]].to_numpy().tolist()[0] == [0.0, 0.08]
     assert table[["val_low", "val_high"]].to_numpy().tolist()[-1] == [0.09, 0.09]
@@ -116,17 +116,17 @@ some_cells = st.lists(st.lists(st.tuples(accuracies, accuracies), min_size=3, ma
 @settings(deadline=None, max_examples=20)
 @given(some_cells)
 @example([[(0.0, 0.0)] * 3] * 5)
-def test_curves_keep_their_rules(cells: list[list[tuple[float, float]]]) -> None:
+def test_curves_of_any_scores_rise_and_end_at_the_selection(cells: list[list[tuple[float, float]]]) -> None:
     named = {f"c{number}": scores for number, scores in enumerate(cells)}
-    runs = tried(named)
-    table, chosen = curves_of(named), runs[scored_runs(runs, ["lr"])].set_index(CELL)
+    runs = runs_of(named)
+    table, selected = curves_of(named), runs[scored_runs(runs, ["lr"])].set_index(CELL)
     for cell, scores in named.items():
         curve, means = table.loc[cell], np.mean(scores, axis=0)
         assert curve[["val_expected", "test_expected"]].iloc[0].tolist() == pytest.approx(means.tolist())
         assert np.diff(curve["val_expected"].to_numpy()).min() >= -EXACT
-        for of in ("val", "test"):  # with all settings there is one draw: what the report shows
+        for of in ("val", "test"):  # with all configurations there is one draw: the selection
             end = curve[[f"{of}_expected", f"{of}_low", f"{of}_high"]].iloc[-1]
-            assert end.tolist() == [chosen.loc[cell, f"{of}_accuracy"]] * 3
+            assert end.tolist() == [selected.loc[cell, f"{of}_accuracy"]] * 3
             assert (curve[f"{of}_high"] - curve[f"{of}_low"] >= 0).all()
     ahead = leads(table.reset_index())
     assert [lead.first for lead in ahead] == [1, *(lead.last + 1 for lead in ahead[:-1])]
@@ -134,27 +134,27 @@ def test_curves_keep_their_rules(cells: list[list[tuple[float, float]]]) -> None
     assert all(one.cell != other.cell for one, other in pairwise(ahead))
 
 
-def test_thousands_of_settings_are_no_trouble() -> None:
+def test_best_of_thousands_of_configurations_is_exact() -> None:
     masses: Iterator[np.ndarray] = best_of(4000)
     for k, mass in enumerate(masses, start=1):
         assert mass.sum() == pytest.approx(1, abs=1e-10)
-        # The best of k numbers out of 1, 2, …, N is k (N + 1) / (k + 1) on average.
+        # The expected maximum of k numbers out of 1, 2, …, N is k (N + 1) / (k + 1).
         assert mass @ np.arange(1, 4001) == pytest.approx(k * 4001 / (k + 1), rel=1e-10)
 
 
-def test_a_setting_is_its_mean_with_divergences_as_zero_and_without_failures() -> None:
-    runs = tried({"a": [(0.9, 0.8)] * 4, "b": [(0.5, 0.5)] * 3})
-    more = tried({"a": [(0.7, 0.6)] * 4}).assign(replicate=1, status=["completed", "diverged", "failed", "completed"])
+def test_curves_count_divergence_as_zero_and_exclude_failure() -> None:
+    runs = runs_of({"a": [(0.9, 0.8)] * 4, "b": [(0.5, 0.5)] * 3})
+    more = runs_of({"a": [(0.7, 0.6)] * 4}).assign(replicate=1, status=["completed", "diverged", "failed", "completed"])
     runs.loc[3, "status"] = more.loc[3, "status"] = "failed"
     table = curves(pd.concat([runs, more], ignore_index=True), ["lr"], ["b", "a"], ONCE)
-    assert table[CELL].tolist() == ["b"] * 3 + ["a"] * 3  # the fourth setting of a can be had again
+    assert table[CELL].tolist() == ["b"] * 3 + ["a"] * 3  # a has three configurations with results
     first = table[table["k"] == 1].iloc[1]
     assert first["val_expected"] == pytest.approx((0.8 + 0.45 + 0.9) / 3)
     assert first["test_expected"] == pytest.approx((0.7 + 0.4 + 0.8) / 3)
 
 
-def test_curves_without_any_result_or_tuned_key_are_empty() -> None:
-    failed = tried({"a": [(0.9, 0.8)] * 3, "b": [(0.5, 0.5)] * 3}).assign(status="failed")
+def test_curves_without_result_or_tuned_key_are_empty() -> None:
+    failed = runs_of({"a": [(0.9, 0.8)] * 3, "b": [(0.5, 0.5)] * 3}).assign(status="failed")
     for how in (EACH, ONCE):
         for tuned in (["lr"], []):
             assert curves(failed, tuned, ["a", "b"], how).columns.tolist() == [
@@ -162,7 +162,7 @@ def test_curves_without_any_result_or_tuned_key_are_empty() -> None:
             ]
 
 
-def test_tuning_curves_of_a_table_are_means_over_its_replicates() -> None:
+def test_expected_best_is_mean_over_replicates() -> None:
     rows = [
         *(("b", 0, 0.1, 5.0), ("b", 0, 0.3, 7.0), ("b", 0, 0.3, 9.0), ("b", 0, np.nan, 0.0)),
         *(("b", 1, 0.2, 1.0), ("a", 0, 4.0, np.nan), ("a", 0, 3.0, 2.0), ("c", 0, np.nan, 1.0)),
@@ -177,19 +177,19 @@ def test_tuning_curves_of_a_table_are_means_over_its_replicates() -> None:
     assert expected_best(candidates.head(0)).columns.equals(table.columns)
 
 
-def test_equal_means_are_level_whatever_their_rounding() -> None:
+def test_leads_means_equal_up_to_rounding_are_tied() -> None:
     table = curves_of({"b": [(0.5, 0.3)] * 3, "a": [(0.5, 0.1 + 0.2)] * 3})
     assert leads(table.reset_index()) == [Lead("b", 1, 3)]
 
 
-def test_two_cells_of_three_settings_are_the_least() -> None:
+def test_curves_need_two_cells_of_three_configurations() -> None:
     three, two = [(0.9, 0.9), (0.8, 0.8), (0.7, 0.7)], [(0.9, 0.9), (0.8, 0.8)]
     assert curves_of({"a": three, "b": two}).empty
-    assert curves(tried({"a": three, "b": three}), [], ["a", "b"]).empty
+    assert curves(runs_of({"a": three, "b": three}), [], ["a", "b"]).empty
     assert set(curves_of({"a": three, "b": two, "c": three}).index.get_level_values(CELL)) == {"a", "c"}
 
 
-def test_where_the_winner_changes() -> None:
+def test_leads_report_each_change_of_the_best_cell() -> None:
     table = pd.DataFrame(
         {
             CELL: ["a"] * 5 + ["b"] * 4,
@@ -198,12 +198,12 @@ def test_where_the_winner_changes() -> None:
         }
     )
     assert leads(table) == [Lead("b", 1, 2), Lead("a", 3, 3), Lead("b", 4, 4)]
-    assert leads(table[table["k"] == 2]) == [Lead("a", 2, 2)]  # level: the first
+    assert leads(table[table["k"] == 2]) == [Lead("a", 2, 2)]  # tied: the first
     assert leads(table[table["k"] == 2].iloc[::-1]) == [Lead("b", 2, 2)]
 
 
 def write_tuned(write_run: Write) -> None:
-    """Adam is good at any rate; SGD is better at one, diverges at another, and is rarely lucky with few settings."""
+    """Write runs of Adam, good at any rate, and of SGD, which is better at one rate and diverges at another."""
     for lr, test in ((0.001, 0.93), (0.01, 0.94), (0.1, 0.92)):
         write_run(optim="adam", lr=lr, test=[0.1, test])
     write_run(optim="sgd", lr=0.1, test=[0.1, 0.97])
@@ -218,7 +218,7 @@ def compared(tmp_path: Path) -> Comparison:
 EXPECTED = {"adam": [0.93, (0.93 + 2 * 0.94) / 3, 0.94], "sgd": [1.87 / 3, (0.9 + 2 * 0.97) / 3, 0.97]}
 
 
-def test_a_report_says_with_how_many_settings_which_cell_is_ahead(
+def test_report_states_which_cell_leads_at_each_budget(
     write_run: Write, report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tuned(write_run)
@@ -244,7 +244,7 @@ def test_a_report_says_with_how_many_settings_which_cell_is_ahead(
     assert table["val_expected"].tolist() == pytest.approx([0.9 * value for value in table["test_expected"]])
 
 
-def test_the_figure_shows_expected_errors(write_run: Write, tmp_path: Path) -> None:
+def test_budget_figure_shows_expected_errors(write_run: Write, tmp_path: Path) -> None:
     write_tuned(write_run)
     comparison = compared(tmp_path)
     table = with_errors(as_accuracies(comparison), 1e-4)
@@ -259,7 +259,7 @@ def test_the_figure_shows_expected_errors(write_run: Write, tmp_path: Path) -> N
     assert sorted(high) == pytest.approx([0.08, 1])
 
 
-def test_without_a_change_or_a_curve_there_is_no_sentence(write_run: Write, tmp_path: Path) -> None:
+def test_answer_without_change_of_lead_is_empty(write_run: Write, tmp_path: Path) -> None:
     for lr in (0.001, 0.01):
         for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
             write_run(optim=optim, lr=lr, test=[0.1, 0.9 - worse - lr])
@@ -271,7 +271,7 @@ def test_without_a_change_or_a_curve_there_is_no_sentence(write_run: Write, tmp_
     assert answer(compared(tmp_path)) == ""
 
 
-def test_cells_without_a_curve_are_counted_in_words(write_run: Write, tmp_path: Path) -> None:
+def test_answer_counts_cells_without_curve(write_run: Write, tmp_path: Path) -> None:
     write_tuned(write_run)
     write_run(optim="nag", test=[0.1, 0.99])
     assert answer(compared(tmp_path)).startswith(
@@ -280,26 +280,28 @@ def test_cells_without_a_curve_are_counted_in_words(write_run: Write, tmp_path: 
     assert reading(compared(tmp_path)).endswith(" 1 cell with fewer than 3 configurations left out.")
 
 
-def test_a_table_of_curves_is_there_only_with_curves(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_report_budget_csv_exists_only_with_curves(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     write_tuned(write_run)
     write_run(data="digits", digest="e" * 64)
-    summarise()
+    summarize()
     table = pd.read_csv(tmp_path / "report/budget.csv")
     assert table.columns[0] == "data"
     assert table["data"].tolist() == ["mnist"] * 6
     shutil.rmtree(next((tmp_path / "sweep").glob("*adam-0-1-*")))
-    summarise()
+    summarize()
     assert not (tmp_path / "report/budget.csv").exists()
-    (tmp_path / "report/budget.csv").write_text("month,euros\n")  # somebody's own
-    summarise()
+    (tmp_path / "report/budget.csv").write_text("month,euros\n")  # a user's file
+    summarize()
     assert (tmp_path / "report/budget.csv").read_text() == "month,euros\n"
 
 
-def test_without_validation_the_columns_are_of_training(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_report_budget_csv_without_validation_has_training_columns(
+    write_run: Write, summarize: Report, tmp_path: Path
+) -> None:
     for optim in ("adam", "sgd"):
         for lr in (0.001, 0.01, 0.1):
             write_run(optim=optim, lr=lr, test=[0.1, 0.9], train=[0.1, 0.5 + lr], val=[])
-    summarise()
+    summarize()
     table = pd.read_csv(tmp_path / "report/budget.csv")
     assert list(table.columns[3:6]) == ["train_expected", "train_low", "train_high"]
     assert table["train_expected"][0] == pytest.approx(0.5 + 0.111 / 3)

@@ -1,4 +1,4 @@
-"""Effects of two keys against SciPy's paired tests of averages worked out by hand."""
+"""Effects of two keys against SciPy's paired t-tests of averages."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ def layout(y: np.ndarray, inits: str = "ab", optims: str = "xyz") -> pd.DataFram
     return pd.DataFrame(y.reshape(len(cells), -1), cells)
 
 
-def test_two_by_two_is_three_paired_t_tests() -> None:
+def test_two_way_effects_of_two_by_two_equal_paired_t_tests() -> None:
     table = two_way_effects(layout(Y)).set_index("effect")
     expected = {
         "init": (Y[0].mean(axis=0), Y[1].mean(axis=0), "a less b"),
@@ -47,7 +47,7 @@ def test_two_by_two_is_three_paired_t_tests() -> None:
     assert table["share"].tolist() == pytest.approx([*by_hand, 1 - sum(by_hand)])
 
 
-def test_the_likeliest_of_many_differences_is_named_and_corrected() -> None:
+def test_two_way_effects_most_significant_is_named_and_corrected() -> None:
     generator = np.random.default_rng(0)
     y = 0.9 + generator.standard_normal((2, 3, 5)) / 1000
     y[:, 1] += 0.01
@@ -67,7 +67,7 @@ def test_the_likeliest_of_many_differences_is_named_and_corrected() -> None:
     assert table["p"]["init × optim"] == pytest.approx(1 - (1 - q[best]) ** 3)
 
 
-def test_accuracies_that_differ_by_rounding_alone_show_no_effect() -> None:
+def test_two_way_effects_rounding_error_is_no_effect() -> None:
     y = np.full((2, 3, 4), 0.9)
     y[0, 0] = 0.1 + 0.2 + 0.6
     table = two_way_effects(layout(y))
@@ -75,8 +75,8 @@ def test_accuracies_that_differ_by_rounding_alone_show_no_effect() -> None:
     assert table["difference"].abs().max() == 0
 
 
-def test_averages_are_of_the_images_that_all_cells_share() -> None:
-    """The same difference in every seed: by McNemar's bound, of 100 images whatever the average is over."""
+def test_two_way_effects_constant_difference_uses_image_bound() -> None:
+    """A constant difference has McNemar's bound of 100 images, independent of the number of cells averaged."""
     y = np.full((2, 2, 3), 0.9)
     y[0] += 0.02
     table = two_way_effects(layout(y), images=100).set_index("effect")
@@ -85,7 +85,7 @@ def test_averages_are_of_the_images_that_all_cells_share() -> None:
     assert table["p"]["optim"] == table["p"]["init × optim"] == 1
     other = two_way_effects(layout(y.swapaxes(0, 1), "xy", "ab"), images=100).set_index("effect")
     assert other["p"]["optim"] == pytest.approx(table["p"]["init"])
-    unknown = two_way_effects(layout(y))["p"].tolist()  # of how many images, nobody says
+    unknown = two_way_effects(layout(y))["p"].tolist()  # unknown number of images
     assert unknown == pytest.approx([np.nan, 1.0, 1.0], nan_ok=True)
     y[0, 0] += 0.02
     crossed = two_way_effects(layout(y), images=100).set_index("effect")["p"]["init × optim"]
@@ -93,15 +93,15 @@ def test_averages_are_of_the_images_that_all_cells_share() -> None:
 
 
 @pytest.mark.parametrize("optimizers", [2, 6, 16])
-def test_more_optimizers_bring_no_more_images(optimizers: int) -> None:
-    """Two initialisations that differ by the same one image of 299 in every run."""
+def test_two_way_effects_more_optimizers_keep_the_image_bound(optimizers: int) -> None:
+    """Two initializations that differ by one image of 299 in every run."""
     y = np.full((2, optimizers, 3), 280 / 299)
     y[0] += 1 / 299
     table = two_way_effects(layout(y, optims="abcdefghijklmnop"), images=299).set_index("effect")
     assert table["p"]["init"] == pytest.approx(2 * stats.t.sf(np.sqrt(3), 2))
 
 
-def test_what_cannot_be_tested_gives_an_empty_table() -> None:
+def test_two_way_effects_untestable_layout_gives_empty_table() -> None:
     table = layout(Y)
     lacking = table.copy()
     lacking.loc[("a", "x"), [0, 1]] = np.nan
@@ -118,7 +118,7 @@ def test_what_cannot_be_tested_gives_an_empty_table() -> None:
     assert two_way_effects(lacking)["n"].tolist() == [3] * 3
 
 
-def test_two_way_effects_values_keep_their_order_of_appearance() -> None:
+def test_two_way_effects_values_keep_order_of_appearance() -> None:
     table = two_way_effects(layout(Y, inits="ba", optims="yx"))
     assert table["clearest"].tolist() == ["b less a", "y less x", "b less a, with y rather than x"]
 
@@ -130,12 +130,12 @@ def test_two_way_effects_values_keep_their_order_of_appearance() -> None:
         (layout(Y).iloc[[0, 1, 2, 3, 3]], "non-unique"),
     ],
 )
-def test_two_way_effects_of_other_tables_raises(table: pd.DataFrame, words: str) -> None:
+def test_two_way_effects_of_invalid_table_raises(table: pd.DataFrame, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         two_way_effects(table)
 
 
-def test_main_effects_sorts_values_and_leaves_failed_runs_out() -> None:
+def test_main_effects_sorts_values_and_excludes_failed_runs() -> None:
     rows = [([None, 10.0][i], ["sgd", "adam"][j], s, Y[i, j, s]) for i, j, s in np.ndindex(Y.shape)]
     runs = pd.DataFrame(rows, columns=["init", "optim", REPLICATE, "score"])
     table = main_effects(runs, BY)

@@ -1,4 +1,4 @@
-"""Means, scores, choices and marks of single runs, worked out by hand."""
+"""Means, scores, tuning effort and marks of single runs, against hand calculations."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ MEASURES = ["test_accuracy", "test_loss"]
 
 
 def runs(**columns: Sequence[object]) -> pd.DataFrame:
-    """A few runs of one cell, completed unless said."""
+    """Return runs of one cell, completed by default."""
     frame = pd.DataFrame(columns)
     usual = pd.DataFrame({CELL: "a", "status": "completed", "validated": True, REPLICATE: range(len(frame))})
     return frame.join(usual[[key for key in usual if key not in frame]])
 
 
-def test_a_mean_has_students_interval_within_its_bounds() -> None:
+def test_mean_intervals_are_students_t_within_bounds() -> None:
     frame = pd.DataFrame(
         {
             "cell": ["b", "b", "b", "a", "c", "c"],
@@ -40,20 +40,20 @@ def test_a_mean_has_students_interval_within_its_bounds() -> None:
     assert table.loc["b", "test_accuracy_ci_low"] == pytest.approx(low)
     assert table.loc["b", "test_accuracy_ci_high"] == pytest.approx(min(high, 1))
     assert table.loc["b", "test_loss_mean"] == pytest.approx(0.2)
-    assert table.loc["b", "test_loss_ci_high"] == pytest.approx(0.2 + 12.706 * 0.1, rel=1e-4)  # t of one degree
+    assert table.loc["b", "test_loss_ci_high"] == pytest.approx(0.2 + 12.706 * 0.1, rel=1e-4)  # t, one degree
     assert table.loc["b", "test_loss_ci_low"] == 0
     assert table.loc["a", "test_accuracy_mean"] == 0.5
     measures = ["accuracy", "minutes"]
     renamed = frame.rename(columns={"test_accuracy": "accuracy", "test_loss": "minutes"})
     plain = mean_intervals(renamed, ["cell"], measures, bounds_of(measures))
     assert plain.loc["c", "accuracy_ci_high"] == 1
-    assert plain.loc["b", "minutes_ci_low"] == pytest.approx(0.2 - 12.706 * 0.1, rel=1e-4)  # of no known bounds
+    assert plain.loc["b", "minutes_ci_low"] == pytest.approx(0.2 - 12.706 * 0.1, rel=1e-4)  # without known bounds
     around = table[["test_accuracy_std", "test_accuracy_ci_low", "test_accuracy_ci_high"]]
     assert around.loc[["a"]].isna().all(axis=None)
     assert around.loc[["c"]].iloc[0, 1:].tolist() == [0, 1]
 
 
-def test_chance_is_three_standard_errors_above_the_commonest_class() -> None:
+def test_at_chance_is_three_standard_errors_above_commonest_class() -> None:
     m, share = 400, 0.2
     most = share + 3 * np.sqrt(share * (1 - share) / m)  # 0.26
     marked = at_chance(
@@ -74,14 +74,14 @@ def test_chance_is_three_standard_errors_above_the_commonest_class() -> None:
     ("share", "m", "most"),
     [(1 / 3, 3, 1.15), (0.95, 100, 1.015), (0.9, 81, 1.0), (1.0, 100, 1.0), (0.5, 10, 0.974)],  # 0.95 + 3 x 0.0218, ...
 )
-def test_where_no_accuracy_could_beat_chance_nothing_is_marked(share: float, m: int, most: float) -> None:
+def test_at_chance_where_no_accuracy_could_exceed_it_is_missing(share: float, m: int, most: float) -> None:
     frame = pd.DataFrame({"test_accuracy": [1.0, share], "commonest_test_share": share, "test_size": m})
     assert share + 3 * np.sqrt(share * (1 - share) / m) == pytest.approx(most, abs=1e-3)
     assert at_chance(frame).fillna(True).tolist() == ([True, True] if most >= 1 else [False, True])
     assert at_chance(frame).isna().tolist() == [most >= 1] * 2
 
 
-def test_a_score_counts_divergence_as_zero_and_a_failure_not_at_all() -> None:
+def test_score_counts_divergence_as_zero_and_excludes_failure() -> None:
     frame = runs(status=["completed", "diverged", "failed"], test_accuracy=[0.9, np.nan, np.nan])
     assert score(frame, "test_accuracy").tolist() == pytest.approx([0.9, 0.0, np.nan], nan_ok=True)
 

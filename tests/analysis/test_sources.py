@@ -1,4 +1,4 @@
-"""Where the noise comes from: the split of the variance by hand, in simulations, and in a report."""
+"""Variance components of the seeds: hand calculation, simulation, and the report."""
 
 from itertools import product
 from pathlib import Path
@@ -39,7 +39,7 @@ SCORES = np.array(
 
 
 def runs(streams: Streams, *cells: Any) -> pd.DataFrame:
-    """Completed runs of a cell each, with these scores in the order of the streams."""
+    """Return completed runs with these scores per cell, in the order of the streams."""
     parts = [
         pd.DataFrame({CELL: f"c{number}", STREAMS: streams, "score": np.ravel(scores), "status": "completed"})
         for number, scores in enumerate(cells)
@@ -48,7 +48,7 @@ def runs(streams: Streams, *cells: Any) -> pd.DataFrame:
     return frame.assign(**{REPLICATE: replicates(frame[STREAMS].tolist(), [0] * len(frame))})
 
 
-def found(frame: pd.DataFrame) -> VarianceComponents:
+def components(frame: pd.DataFrame) -> VarianceComponents:
     of = split_variance(frame)
     assert of is not None
     return of
@@ -63,10 +63,10 @@ def found(frame: pd.DataFrame) -> VarianceComponents:
         (GRID, ["weights", "batches"]),
         (STAR, ["weights", "dropout and modules"]),
         ([(w, s, s, s) for w, s in product((0, 1), (0, 1))], ["weights", "batches, dropout and modules"]),
-        ([(1, 2, 0, 0), (2, 1, 0, 0), (3, 3, 0, 0)], ["weights and batches"]),  # other numbers, and always together
+        ([(1, 2, 0, 0), (2, 1, 0, 0), (3, 3, 0, 0)], ["weights and batches"]),  # always together
     ],
 )
-def test_streams_that_always_vary_together_are_one_source(streams: Streams, names: list[str]) -> None:
+def test_apart_streams_that_vary_together_are_one_source(streams: Streams, names: list[str]) -> None:
     assert list(apart(pd.Series(streams))) == names
 
 
@@ -81,20 +81,20 @@ def test_streams_that_always_vary_together_are_one_source(streams: Streams, name
         ([*STAR, (4, 4, 4, 4), (5, 5, 5, 5)], [0, 7, 8]),
     ],
 )
-def test_no_two_independent_replicates_share_a_seed_that_varies(streams: Streams, taken: Any) -> None:
+def test_independent_replicates_share_no_varying_seed(streams: Streams, taken: Any) -> None:
     frame = runs(sorted(streams), np.zeros(len(streams)))
     kept = {tuple(of) for of in frame[STREAMS][independent(frame)]}
     assert len(kept) == len(taken)
     assert kept == {streams[number] for number in taken}
 
 
-def test_replicates_that_most_cells_have_come_first() -> None:
+def test_independent_prefers_replicates_that_most_cells_have() -> None:
     frame = pd.concat([runs(GRID, np.zeros(9)), runs(GRID[1:], np.zeros(8)).assign(**{CELL: "other"})])
     frame[REPLICATE] = replicates(frame[STREAMS].tolist(), [0] * len(frame))
     assert set(frame[STREAMS][independent(frame)]) == {(0, 1, 0, 0), (1, 0, 0, 0), (2, 2, 0, 0)}
 
 
-def test_intervals_of_means_are_by_independent_replicates() -> None:
+def test_mean_intervals_use_independent_replicates_only() -> None:
     frame = runs(GRID, [0.1, 0.9, 0.5, 0.5, 0.3, 0.5, 0.5, 0.5, 0.5]).rename(columns={"score": "x"})
     row = mean_intervals(frame.assign(independent=independent(frame)), [CELL], ["x"]).iloc[0]
     half = stats.t.ppf(0.975, 2) * np.std([0.1, 0.3, 0.5], ddof=1) / np.sqrt(3)
@@ -102,8 +102,8 @@ def test_intervals_of_means_are_by_independent_replicates() -> None:
     assert [row["x_ci_low"], row["x_ci_high"]] == pytest.approx([row["x_mean"] - half, row["x_mean"] + half])
 
 
-def squares(cell: np.ndarray) -> tuple[float, float, float]:
-    """The mean squares of a two-way table, as any textbook has them: of rows, columns, and what is left."""
+def mean_squares(cell: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean squares of a two-way table: rows, columns and residual."""
     (a, b), mean = cell.shape, cell.mean()
     rows, columns = cell.mean(axis=1), cell.mean(axis=0)
     left = cell - rows[:, None] - columns + mean
@@ -114,8 +114,8 @@ def squares(cell: np.ndarray) -> tuple[float, float, float]:
     )
 
 
-def test_two_crossed_sources_by_hand() -> None:
-    rows, columns, left = np.mean([squares(cell) for cell in SCORES], axis=0)
+def test_crossed_components_of_two_sources_equal_hand_calculation() -> None:
+    rows, columns, left = np.mean([mean_squares(cell) for cell in SCORES], axis=0)
     variances = np.array([(rows - left) / 3, (columns - left) / 2, left])
     assert (variances > 0).all()
     table = crossed_components(SCORES)
@@ -125,9 +125,9 @@ def test_two_crossed_sources_by_hand() -> None:
     assert (table[:, 0] <= table[:, 2]).all()
 
 
-def test_a_negative_variance_is_none_and_all_together_have_their_own() -> None:
+def test_crossed_components_negative_variance_becomes_zero() -> None:
     cell = np.array([[0.9, 0.8], [0.8, 0.91]])
-    rows, columns, left = squares(cell)
+    rows, columns, left = mean_squares(cell)
     assert max(rows, columns) < left
     table = crossed_components(cell[None])
     assert table[:2, [0, 1, 3, 4]].tolist() == [[0.0] * 4] * 2
@@ -136,19 +136,19 @@ def test_a_negative_variance_is_none_and_all_together_have_their_own() -> None:
     assert table[2:, 3].tolist() == [1, 1]
 
 
-def test_what_is_left_has_the_interval_of_a_variance_and_equal_cells_are_one() -> None:
+def test_crossed_components_interaction_has_chi_square_interval() -> None:
     cell = np.random.default_rng(0).standard_normal((1, 4, 5))
     table = crossed_components(cell)
-    left = squares(cell[0])[2]
+    left = mean_squares(cell[0])[2]
     exact = np.sqrt(12 * left / stats.chi2.ppf([0.975, 0.025], 12))
     assert table[2, 1:3] == pytest.approx(exact, rel=0.03)
     assert crossed_components(np.concatenate([cell] * 6)) == pytest.approx(table)
     other = np.random.default_rng(1).standard_normal((1, 4, 5))
     more = crossed_components(np.concatenate([cell, other]))
-    assert np.ptp(np.log(more[2, 1:3])) < 0.9 * np.ptp(np.log(table[2, 1:3]))  # which two cells know better
+    assert np.ptp(np.log(more[2, 1:3])) < 0.9 * np.ptp(np.log(table[2, 1:3]))  # two cells give a narrower interval
 
 
-def test_three_crossed_sources_and_their_interactions_in_pairs() -> None:
+def test_crossed_components_of_three_sources_recover_true_variances() -> None:
     rng = np.random.default_rng(3)
     shape, y = (30, 29, 28), 0
     for axes, variance in (((0,), 4), ((1,), 1), ((2,), 0.25), ((0, 1), 9), ((1, 2), 1), ((0, 1, 2), 2)):
@@ -162,10 +162,10 @@ def test_three_crossed_sources_and_their_interactions_in_pairs() -> None:
 
 
 @pytest.mark.parametrize("shared", [0.0, 1.0])
-def test_intervals_hold_the_components_of_simulated_sweeps(shared: float) -> None:
-    """Of 200 sweeps of two cells by five seeds each, whether cells share what a seed does or not."""
+def test_crossed_components_intervals_cover_simulated_truth(shared: float) -> None:
+    """Coverage over 200 sweeps of two cells and five seeds per stream, with shared or separate seed effects."""
     rng, sweeps, shape = np.random.default_rng(5), 200, (2, 5, 5)
-    variances = np.array([1.0, 0.3, 0.5])  # of the weights, the batches and their interaction
+    variances = np.array([1.0, 0.3, 0.5])  # weights, batches and their interaction
 
     def draw(*seeds: int) -> np.ndarray:
         common, own = rng.standard_normal((sweeps, 1, *seeds)), rng.standard_normal((sweeps, 2, *seeds))
@@ -179,10 +179,10 @@ def test_intervals_hold_the_components_of_simulated_sweeps(shared: float) -> Non
         held = (tables[:, :, first] <= truth + 1e-12) & (truth <= tables[:, :, first + 1] + 1e-12)
         assert held.mean(axis=0).min() >= 0.9
     assert np.median(tables[:, :, 0], axis=0) == pytest.approx(np.sqrt(true) * 0.003, rel=0.25)
-    assert np.mean(tables[:, 2, 2] / tables[:, 2, 1]) < 2.2  # and are no wider than they have to be
+    assert np.mean(tables[:, 2, 2] / tables[:, 2, 1]) < 2.2  # and are not too wide
 
 
-def test_one_source_at_a_time_by_hand() -> None:
+def test_single_component_equals_hand_calculation() -> None:
     scores = np.array([[0.90, 0.93, 0.91, 0.97]])
     sd, low, high, *shares = single_component(scores)
     assert sd == pytest.approx(scores.std(ddof=1))
@@ -191,22 +191,22 @@ def test_one_source_at_a_time_by_hand() -> None:
     assert single_component(np.concatenate([scores, scores - 0.1]))[:3] == pytest.approx([sd, low, high])
 
 
-def test_a_split_is_over_the_cells_that_were_completed() -> None:
+def test_split_variance_uses_completed_cells_only() -> None:
     rng = np.random.default_rng(0)
     one, two = 0.9 + rng.standard_normal((2, 9)) / 100
-    whole = found(runs(GRID, one))
+    whole = components(runs(GRID, one))
     assert (whole.design, whole.cells, whole.of) == (CROSSED, 1, 1)
     assert whole.table["source"].tolist() == ["weights", "batches", "interaction", "all together"]
     assert whole.table["seeds"].tolist() == [3, 3, 9, 9]
     assert whole.table["sd"].to_numpy() == pytest.approx(crossed_components(one.reshape(1, 3, 3))[:, 0])
     both = runs(GRID, two, one)
     lost = both.assign(status=["diverged", *["completed"] * 17], score=both["score"].where(both.index > 0, 0.0))
-    rest = found(lost.sample(frac=1, random_state=0))  # in any order
+    rest = components(lost.sample(frac=1, random_state=0))  # in any order
     pd.testing.assert_frame_equal(rest.table, whole.table)
     assert (rest.cells, rest.of) == (1, 2)
     assert "averaged over 1 cell, so" in noise.method(rest)[1]
     assert "the others of 2 having runs that were not completed" in noise.method(rest)[1]
-    none = found(lost.iloc[:9])
+    none = components(lost.iloc[:9])
     assert noise.sentence(none) == (
         "Where the noise comes from cannot be told: in no cell were the runs of all 9 seeds completed."
     )
@@ -214,9 +214,9 @@ def test_a_split_is_over_the_cells_that_were_completed() -> None:
     assert len(noise.method(none)) == 1
 
 
-def test_sources_varied_one_at_a_time_are_told_one_by_one() -> None:
+def test_split_variance_one_at_a_time_reports_each_source() -> None:
     scores = [0.90, 0.93, 0.91, 0.97, 0.90, 0.901, 0.902]
-    of = found(runs(STAR, scores))
+    of = components(runs(STAR, scores))
     assert of.design == ONE_AT_A_TIME
     assert of.table["source"].tolist() == ["weights", "dropout and modules"]
     assert of.table["seeds"].tolist() == [4, 4]
@@ -239,8 +239,8 @@ def test_sources_varied_one_at_a_time_are_told_one_by_one() -> None:
         (GRID, [0.1 + 0.2, *[0.3] * 8], "the seeds made no difference at all"),
     ],
 )
-def test_why_there_is_no_split_is_said(streams: Streams, scores: Any, why: str) -> None:
-    of = found(runs(streams, list(scores)))
+def test_noise_sentence_without_split_states_the_reason(streams: Streams, scores: Any, why: str) -> None:
+    of = components(runs(streams, list(scores)))
     assert (of.design, len(of.table)) == ("", 0)
     assert noise.sentence(of).startswith(f"Where the noise comes from cannot be told: {why}")
 
@@ -250,7 +250,7 @@ def table_of(scores: np.ndarray, *sources: str) -> pd.DataFrame:
     return pd.DataFrame(scores.reshape(-1, len(seeds)), columns=seeds)
 
 
-def test_variance_components_of_a_table_are_those_of_its_complete_cells() -> None:
+def test_estimate_components_uses_complete_cells_only() -> None:
     scores = np.random.default_rng(0).normal(size=(3, 9))
     table = table_of(scores, "weights", "batches")
     of = estimate_components(table)
@@ -278,20 +278,20 @@ def test_variance_components_of_a_table_are_those_of_its_complete_cells() -> Non
         pd.DataFrame(np.zeros((2, 3))),
     ],
 )
-def test_variance_components_of_other_tables_raises(table: pd.DataFrame) -> None:
+def test_estimate_components_of_invalid_table_raises(table: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="expected at least two sources with at least two seeds each"):
         estimate_components(table)
 
 
-def test_seeds_that_vary_together_are_not_split() -> None:
+def test_split_variance_of_seeds_varied_together_returns_none() -> None:
     for streams in ([(s, s, s, s) for s in range(5)], [(s, 0, 0, 0) for s in range(5)], []):
         assert split_variance(runs(streams, range(len(streams)))) is None
     assert (noise.sentence(None), noise.method(None), noise.table(None).empty) == ("", [], True)
 
 
 @pytest.fixture
-def apart_seeds(write_run: Write) -> None:
-    """Two optimizers by three seeds of the weights and three of the batches; one of them said in other words, too."""
+def crossed_seeds(write_run: Write) -> None:
+    """Write runs of two optimizers by three seeds of weights and three of batches; one run is given in two ways."""
     for optim, better in (("adam", 0.05), ("sgd", 0.0)):
         for w, b in product(range(3), repeat=2):
             final = 0.9 + better + w / 100 + b / 1000 + (w * b) / 3000 + better * (w * w - b) / 200
@@ -299,8 +299,8 @@ def apart_seeds(write_run: Write) -> None:
     write_run(seed=1, seeds={"weights": 0, "batches": 0, "dropout": 0, "modules": 0}, test=[0.1, 0.95])
 
 
-@pytest.mark.usefixtures("apart_seeds")
-def test_a_report_on_seeds_swept_apart(tmp_path: Path, report: Report) -> None:
+@pytest.mark.usefixtures("crossed_seeds")
+def test_report_on_crossed_seeds_has_variance_components(tmp_path: Path, report: Report) -> None:
     summary = report()
     assert summary["n"].tolist() == [9, 9]
     table = pd.read_csv(tmp_path / "report" / "runs.csv")
@@ -309,17 +309,17 @@ def test_a_report_on_seeds_swept_apart(tmp_path: Path, report: Report) -> None:
     assert REPLICATE not in table
     (pair,) = pd.read_csv(tmp_path / "report" / "pairs.csv").to_dict("records")
     assert pair["n"] == 3
-    assert pair["difference"] == pytest.approx(0.05 + 0.05 * (4 - 2) / 200 / 3)  # of (0, 0), (1, 1) and (2, 2)
+    assert pair["difference"] == pytest.approx(0.05 + 0.05 * (4 - 2) / 200 / 3)  # over (0, 0), (1, 1) and (2, 2)
     for name in ("index.html", "report.md"):
         text = (tmp_path / "report" / name).read_text()
-        assert text.count("Where the noise comes from") == 2  # as a heading, and in the method
+        assert text.count("Where the noise comes from") == 2  # in a heading and in the method
         assert "Of the variance between seeds, 9" in text
         assert "standard deviation (points)" in text
 
 
-@pytest.mark.usefixtures("apart_seeds")
-def test_what_is_said_of_seeds_swept_apart(tmp_path: Path) -> None:
-    comparison = only(tmp_path)
+@pytest.mark.usefixtures("crossed_seeds")
+def test_compare_crossed_seeds_explains_independent_replicates(tmp_path: Path) -> None:
+    comparison = only_comparison(tmp_path)
     notes = {note.topic: note.text for note in comparison.notes}
     assert notes["Seeds held"].startswith("dropout and modules had one seed in all runs, so that differences hold for")
     assert notes["Seeds swept apart"].startswith(
@@ -337,9 +337,9 @@ def test_what_is_said_of_seeds_swept_apart(tmp_path: Path) -> None:
             report_on([tmp_path / "sweep"], by=[key])
 
 
-@pytest.mark.usefixtures("apart_seeds")
-def test_captions_say_that_intervals_are_by_independent_runs(tmp_path: Path) -> None:
-    comparison = only(tmp_path)
+@pytest.mark.usefixtures("crossed_seeds")
+def test_captions_on_crossed_seeds_name_independent_runs(tmp_path: Path) -> None:
+    comparison = only_comparison(tmp_path)
     latex = tables.latex(comparison, "mnist", "mnist")
     assert "mean over n runs, and its [95\\,\\% interval] by those that are independent" in latex
     (drawing, *_) = draw(tmp_path, comparison, "", [])
@@ -347,11 +347,11 @@ def test_captions_say_that_intervals_are_by_independent_runs(tmp_path: Path) -> 
     assert f"mean over runs (n = 9; band: {by})" in drawing.caption
 
 
-def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_run: Write) -> None:
+def test_answer_on_few_independent_replicates_has_no_interval(tmp_path: Path, write_run: Write) -> None:
     for optim in ("adam", "sgd"):
         for w, b in ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0)):
             write_run(optim=optim, seeds={"weights": w, "batches": b}, test=[0.1, 0.9 + w / 100 + b / 300])
-    comparison = only(tmp_path)
+    comparison = only_comparison(tmp_path)
     assert answer(comparison)[0].endswith(
         " % test accuracy (n = 5), but no difference was tested: fewer than 3 independent replicates in common."
     )
@@ -359,24 +359,24 @@ def test_too_few_independent_replicates_are_no_interval(tmp_path: Path, write_ru
     assert "mean over runs (n = 5)." in drawing.caption
 
 
-def test_a_cell_that_is_ahead_over_independent_replicates_alone(tmp_path: Path, write_run: Write) -> None:
+def test_answer_names_cell_ahead_over_independent_replicates_only(tmp_path: Path, write_run: Write) -> None:
     for optim in ("adam", "sgd"):
         for w, b in product(range(3), repeat=2):
             better = 0 if optim == "sgd" else -0.01 - w / 1000 if w == b else 0.02
             write_run(optim=optim, seeds={"weights": w, "batches": b}, test=[0.1, 0.9 + w / 100 + better + w * b / 1e4])
-    said = answer(only(tmp_path))[0]
-    assert "but over the independent replicates, he / sgd is better: the means are over all runs." in said
+    sentence = answer(only_comparison(tmp_path))[0]
+    assert "but over the independent replicates, he / sgd is better: the means are over all runs." in sentence
 
 
-def test_seeds_that_some_hold_are_a_note_and_no_split(tmp_path: Path, write_run: Write) -> None:
+def test_compare_seeds_fixed_in_all_cells_makes_note_and_no_split(tmp_path: Path, write_run: Write) -> None:
     for w in range(3):
         write_run(seeds={"weights": w}, test=[0.1, 0.9 + w / 100])
-    comparison = only(tmp_path)
+    comparison = only_comparison(tmp_path)
     assert comparison.split is None
     assert {note.topic for note in comparison.notes} == {"Seeds held"}
     assert comparison.summary["n"].tolist() == [3]
 
 
-def only(tmp_path: Path) -> Comparison:
+def only_comparison(tmp_path: Path) -> Comparison:
     (comparison,) = compared([tmp_path / "sweep"])[1].values()
     return comparison

@@ -249,8 +249,8 @@ def confirmed(write_run: Write, tmp_path: Path) -> Path:
     return confirmed_by(EACH, write_run, tmp_path)
 
 
-def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarise: Report, write_run: Write) -> None:
-    summary = summarise().set_index("optim")
+def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarize: Report, write_run: Write) -> None:
+    summary = summarize().set_index("optim")
     assert summary.index.tolist() == ["adam", "sgd"]
     assert summary["n"].tolist() == [3, 3]
     assert summary["test_accuracy_mean"].to_dict() == pytest.approx({"adam": 0.9511, "sgd": 0.9122})
@@ -307,16 +307,16 @@ def test_cells_are_those_that_were_confirmed(confirmed: Path) -> None:
         assert comparison.summary["n"].tolist() == [3, 3]
 
 
-def test_a_run_that_another_search_has_tried_too_is_still_confirmed(confirmed: Path, summarise: Report) -> None:
+def test_a_run_that_another_search_has_tried_too_is_still_confirmed(confirmed: Path, summarize: Report) -> None:
     choices = chosen(confirmed)
     choices["he / adam"]["0"]["candidates"][0]["jobs"] += confirming(confirmed, "he / adam")
     (confirmed / CHOICES_FILE).write_text(json.dumps(choices))
-    assert summarise()["n"].tolist() == [3, 3]
+    assert summarize()["n"].tolist() == [3, 3]
 
 
-def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summarise: Report, write_run: Write) -> None:
+def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summarize: Report, write_run: Write) -> None:
     left = write_run(optim="sgd", lr=0.1, seed=10, test=[0.1, 0.5, 0.999])
-    assert summarise()["n"].tolist() == [3, 3]
+    assert summarize()["n"].tolist() == [3, 3]
     results, _ = compared([confirmed])
     assert [problem.run for problem in results.problems] == [str(left)]
     assert "of an earlier selection" in results.problems[0].why
@@ -451,10 +451,10 @@ def test_a_newer_run_of_the_same_takes_no_confirmation_away(confirmed: Path, tmp
     assert "Runs set aside" in [note.topic for note in comparison.notes]
 
 
-def test_a_cell_that_is_not_confirmed_yet_has_its_name(confirmed: Path, summarise: Report) -> None:
+def test_a_cell_that_is_not_confirmed_yet_has_its_name(confirmed: Path, summarize: Report) -> None:
     for run in confirming(confirmed, "he / sgd"):
         (confirmed / run / RUN_FILE).unlink()
-    summary = summarise()
+    summary = summarize()
     assert summary[["init", "optim", "n"]].to_numpy().tolist() == [["he", "adam", 3], ["he", "sgd", 0]]
 
 
@@ -468,10 +468,10 @@ def test_a_sweep_that_is_half_confirmed_gives_no_verdict(confirmed: Path) -> Non
     assert "Scores missing" not in notes
 
 
-def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summarise: Report) -> None:
+def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summarize: Report) -> None:
     for run in confirming(confirmed):
         (confirmed / run / RUN_FILE).unlink()
-    assert summarise()["n"].tolist() == [3, 3]
+    assert summarize()["n"].tolist() == [3, 3]
     (comparison,) = compared([confirmed])[1].values()
     assert comparison.pairs["reason"].eq("not confirmed").all()
 

@@ -24,18 +24,18 @@ def rows(split: Split) -> torch.Tensor:
     return split.rows
 
 
-def test_mnist_is_the_published_one(real_mnist: Dataset) -> None:
+def test_mnist_has_published_images_and_labels(real_mnist: Dataset) -> None:
     assert real_mnist.train.images.shape == (60_000, 784)
     assert real_mnist.test.images.shape == (10_000, 784)
     assert real_mnist.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert real_mnist.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
     images, _ = real_mnist.train.take(slice(None))
-    # The constants that every MNIST example normalises by.
+    # Usual constants for normalizing MNIST.
     assert images.mean().item() == pytest.approx(0.1307, abs=1e-4)
     assert images.std().item() == pytest.approx(0.3081, abs=1e-4)
 
 
-def test_digits_need_no_files() -> None:
+def test_digits_without_files_have_documented_sizes_and_range() -> None:
     data = digits()
     assert (len(data.train), len(data.test), data.classes) == (1498, 299, 10)
     images, labels = data.test.take(slice(None))
@@ -44,13 +44,13 @@ def test_digits_need_no_files() -> None:
 
 
 def numbered(n: int) -> Dataset:
-    """A data set whose images are their own numbers."""
+    """Return a data set in which the pixel of image i is i."""
     split = Split(torch.arange(n).view(n, 1), torch.arange(n))
     return Dataset(split, split, classes=n)
 
 
 @given(n=st.integers(2, 200), data=st.data(), seed=st.integers(0, 2**31))
-def test_splits_are_disjoint_and_validation_is_fixed(n: int, data: st.DataObject, seed: int) -> None:
+def test_make_splits_are_disjoint_and_validation_is_fixed(n: int, data: st.DataObject, seed: int) -> None:
     val_size = data.draw(st.integers(1, n - 1))
     train_size = data.draw(st.integers(1, n - val_size))
     small = make_splits(numbered(n), train_size, val_size, seed, normalize=False)
@@ -63,7 +63,7 @@ def test_splits_are_disjoint_and_validation_is_fixed(n: int, data: st.DataObject
     assert set(rows(small.train).tolist()) <= set(rows(full.train).tolist())
 
 
-def test_no_validation_keeps_every_training_image() -> None:
+def test_make_splits_without_validation_keeps_every_training_image() -> None:
     splits = make_splits(numbered(10), None, 0, 0, normalize=False)
     assert splits.val is None
     assert sorted(rows(splits.train).tolist()) == list(range(10))
@@ -73,12 +73,12 @@ def test_no_validation_keeps_every_training_image() -> None:
     ("train_size", "val_size", "message"),
     [(None, 10, "val_size=10: expected 0 to 9"), (8, 3, "train_size=8: expected 1 to 7"), (0, 0, "train_size=0")],
 )
-def test_sizes_beyond_the_data_are_named(train_size: int | None, val_size: int, message: str) -> None:
+def test_make_splits_size_beyond_data_raises(train_size: int | None, val_size: int, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         make_splits(numbered(10), train_size, val_size, 0, normalize=False)
 
 
-def test_normalised_pixels_have_mean_zero_and_std_one(real_mnist: Dataset) -> None:
+def test_make_splits_normalized_pixels_have_mean_0_and_std_1(real_mnist: Dataset) -> None:
     splits = make_splits(real_mnist, 500, 100, 0, normalize=True)
     images, _ = splits.train.take(slice(None))
     assert images.mean().item() == pytest.approx(0, abs=1e-5)
@@ -87,7 +87,7 @@ def test_normalised_pixels_have_mean_zero_and_std_one(real_mnist: Dataset) -> No
 
 
 @given(n=st.integers(1, 500), batch_size=st.integers(1, 64), seed=st.integers(0, 2**32 - 1))
-def test_an_epoch_has_every_image_once_and_no_batch_of_one(n: int, batch_size: int, seed: int) -> None:
+def test_batches_have_every_image_once_and_no_batch_of_one(n: int, batch_size: int, seed: int) -> None:
     epoch = batches(n, batch_size, torch.Generator().manual_seed(seed))
     assert sorted(torch.cat(epoch).tolist()) == list(range(n))
     sizes = [len(batch) for batch in epoch]
@@ -106,7 +106,7 @@ REAL = [
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bfloat16, torch.float32, torch.float64])
-def test_taking_images_leaves_the_data_alone(dtype: torch.dtype) -> None:
+def test_split_take_leaves_images_unchanged(dtype: torch.dtype) -> None:
     split = Split(torch.arange(6).view(3, 2).to(dtype), torch.zeros(3, dtype=torch.int64), mean=1.0, std=2.0)
     before = split.images.clone()
     for index in (slice(0, 2), torch.tensor([0, 1])):
@@ -129,7 +129,7 @@ def test_taking_images_leaves_the_data_alone(dtype: torch.dtype) -> None:
         (torch.zeros(4, 0), torch.zeros(4).long(), "at least one pixel each. They are torch.float32 of shape"),
     ],
 )
-def test_a_malformed_data_set_is_named(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
+def test_dataset_of_malformed_tensors_raises(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
     with pytest.raises((InvalidArgument, InvalidData), match=message):
         Dataset(Split(images, labels), Split(images, labels), classes=7)
 
@@ -154,12 +154,12 @@ def of_images(images: torch.Tensor) -> Dataset:
         (lambda: pictures(std=torch.ones(3)), "a finite number as std. It is torch.float32 of shape"),
     ],
 )
-def test_data_set_without_usable_numbers_is_refused(make: Callable[[], object], message: str) -> None:
+def test_dataset_of_unusable_numbers_raises(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InvalidData, match=f"^expected .*{message}"):
         make()
 
 
-def test_data_set_numbers_of_other_libraries_become_plain() -> None:
+def test_dataset_numbers_of_other_libraries_become_plain() -> None:
     numbers: Any = {"mean": np.float32(0.5), "std": torch.tensor(2.0)}
     split = replace(pictures(**numbers), images=pictures().images.requires_grad_())
     data = Dataset(split, split, classes=np.int64(2))  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def test_data_set_numbers_of_other_libraries_become_plain() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e39])  # the last is beyond float32
 @pytest.mark.parametrize(("part", "row"), [("training", 0), ("validation", 1), ("test", 2)])
-def test_make_splits_pixel_that_is_not_finite_is_refused(bad: float, part: str, row: int) -> None:
+def test_make_splits_pixel_that_is_not_finite_raises(bad: float, part: str, row: int) -> None:
     data = Dataset(pictures(), pictures(), classes=2)
     whole = make_splits(data, None, val_size=10, split_seed=0, normalize=False)
     assert whole.val is not None
@@ -182,7 +182,7 @@ def test_make_splits_pixel_that_is_not_finite_is_refused(bad: float, part: str, 
             make_splits(data, None, val_size=10, split_seed=0, normalize=normalize)
 
 
-def test_make_splits_pixel_outside_all_splits_may_be_anything() -> None:
+def test_make_splits_pixel_outside_all_splits_is_ignored() -> None:
     images = pictures().images.clone()
     images[0] = math.nan
     split = replace(pictures(), images=images, rows=torch.arange(1, 40))
@@ -191,7 +191,7 @@ def test_make_splits_pixel_outside_all_splits_may_be_anything() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 60_000.0])
 @pytest.mark.parametrize("dtype", REAL)
-def test_make_splits_images_that_do_not_vary_are_not_normalized(dtype: torch.dtype, value: float) -> None:
+def test_make_splits_normalizing_constant_images_raises(dtype: torch.dtype, value: float) -> None:
     images = torch.full((40, 3), value).to(dtype)
     data = Dataset(replace(pictures(), images=images), pictures(), classes=2)
     make_splits(data, None, val_size=3, split_seed=0, normalize=False)
@@ -199,14 +199,14 @@ def test_make_splits_images_that_do_not_vary_are_not_normalized(dtype: torch.dty
         make_splits(data, None, val_size=3, split_seed=0, normalize=True)
 
 
-def test_make_splits_images_that_vary_beyond_float32_are_not_normalized() -> None:
+def test_make_splits_normalizing_images_constant_in_float32_raises() -> None:
     data = of_images(1 + 1e-12 * pictures().images.double())
     with pytest.raises(InvalidData, match="are all equal in float32"):
         make_splits(data, None, 3, 0, normalize=True)
 
 
 @pytest.mark.parametrize("dtype", REAL)
-def test_images_of_every_real_type_are_normalized(dtype: torch.dtype) -> None:
+def test_make_splits_images_of_every_real_type_are_normalized(dtype: torch.dtype) -> None:
     data = of_images(pictures().images.to(dtype))
     assert data.digest() == of_images(pictures().images.to(dtype)).digest()
     images, _ = make_splits(data, None, val_size=0, split_seed=0, normalize=True).train.take(slice(None))
@@ -236,13 +236,13 @@ def sparse() -> Dataset:
         ("sparse", ["data._target_=tests.data.test_data.sparse: failed with RuntimeError"]),
     ],
 )
-def test_check_names_data_set_that_gives_no_result(name: str, words: list[str]) -> None:
+def test_check_data_set_that_gives_no_result_is_refused(name: str, words: list[str]) -> None:
     config = plain(composed("device=cpu", "data=digits", "data.normalize=true", "data.val_size=5"))
     refused(config | {"data": config["data"] | {"_target_": f"{__name__}.{name}"}}, words)
 
 
 @given(n=st.integers(1, 300), batch_size=st.integers(1, 64))
-def test_batches_are_of_one_size_but_for_the_last(n: int, batch_size: int) -> None:
+def test_batch_sizes_are_equal_except_for_the_last(n: int, batch_size: int) -> None:
     *others, last = batch_sizes(n, batch_size)
     assert sum(others) + last == n
     assert set(others) <= {batch_size}
@@ -250,7 +250,7 @@ def test_batches_are_of_one_size_but_for_the_last(n: int, batch_size: int) -> No
     assert last > 1 or n == 1 or batch_size == 1
 
 
-def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:
+def test_digest_after_change_of_one_pixel_differs(real_mnist: Dataset) -> None:
     first = digits()
     assert first.digest() == digits().digest() != real_mnist.digest()
     first.train.images[0, 0] += 1
@@ -266,12 +266,12 @@ def test_the_digest_knows_one_pixel(real_mnist: Dataset) -> None:
         (torch.tensor([], dtype=torch.int64), r"rows=torch.int64 of shape \(0,\): expected"),
     ],
 )
-def test_a_split_of_rows_that_are_not_there_is_named(rows: torch.Tensor, message: str) -> None:
+def test_split_of_invalid_rows_raises(rows: torch.Tensor, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         Split(torch.zeros(4, 2), torch.zeros(4).long(), rows=rows)
 
 
-def test_one_tensor_may_hold_training_and_test_images() -> None:
+def test_make_splits_of_one_shared_tensor_keeps_parts_separate() -> None:
     images, labels = torch.arange(10).view(10, 1).to(torch.uint8), torch.zeros(10).long()
     train, test = (Split(images, labels, rows=part) for part in torch.arange(10).split(5))
     splits = make_splits(Dataset(train, test, classes=1), None, val_size=2, split_seed=0, normalize=False)
@@ -281,7 +281,7 @@ def test_one_tensor_may_hold_training_and_test_images() -> None:
     assert seen[2] == [5, 6, 7, 8, 9]
 
 
-def test_a_split_is_the_same_wherever_its_rows_lie(real_mnist: Dataset) -> None:
+def test_split_take_does_not_depend_on_storage(real_mnist: Dataset) -> None:
     train = make_splits(real_mnist, train_size=50, val_size=10, split_seed=0, normalize=True).train
     compact = Split(train.images[rows(train)], train.labels[rows(train)], train.mean, train.std)
     as_floats = Split(compact.images.float(), compact.labels, train.mean, train.std)

@@ -1,4 +1,4 @@
-"""The bytes of a data set: from any source, always the right ones, and nothing else left behind."""
+"""Files of a data set: any source, always verified, and no leftovers."""
 
 import gzip
 import hashlib
@@ -28,7 +28,7 @@ def file_set(*sources: Source) -> FileSet:
 
 
 def store(folder: Path) -> Source:
-    """A source that has both files, one of them compressed."""
+    """Return a source that has both files, one of them compressed."""
     folder.mkdir()
     (folder / "one").write_bytes(CONTENT["one"])
     (folder / "two.gz").write_bytes(gzip.compress(CONTENT["two"]))
@@ -39,14 +39,14 @@ def everything_below(root: Path) -> list[str]:
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and p.suffix != ".lock")
 
 
-def test_the_first_source_that_has_them_is_used(tmp_path: Path) -> None:
+def test_read_uses_first_source_that_has_all_files(tmp_path: Path) -> None:
     root = tmp_path / "data"
     found = fetch.read(file_set(Source("nowhere", nothing), store(tmp_path / "store")), root)
     assert {name: content.tobytes() for name, content in found.items()} == CONTENT
     assert everything_below(root) == ["Two/raw/one", "Two/raw/two"]
 
 
-def test_compressed_files_in_the_data_directory_are_enough(tmp_path: Path) -> None:
+def test_read_compressed_files_in_data_directory_needs_no_source(tmp_path: Path) -> None:
     (tmp_path / "Two/raw").mkdir(parents=True)
     for name, content in CONTENT.items():
         (tmp_path / "Two/raw" / f"{name}.gz").write_bytes(gzip.compress(content))
@@ -54,7 +54,7 @@ def test_compressed_files_in_the_data_directory_are_enough(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("wrong", [b"first fi", b"", b"another file", gzip.compress(CONTENT["one"], mtime=0)])
-def test_a_wrong_file_is_repaired(tmp_path: Path, wrong: bytes) -> None:
+def test_read_wrong_file_is_repaired(tmp_path: Path, wrong: bytes) -> None:
     root = tmp_path / "data"
     (root / "Two/raw").mkdir(parents=True)
     (root / "Two/raw/one").write_bytes(wrong)
@@ -62,7 +62,7 @@ def test_a_wrong_file_is_repaired(tmp_path: Path, wrong: bytes) -> None:
     assert (root / "Two/raw/one").read_bytes() == CONTENT["one"]
 
 
-def test_a_source_with_wrong_bytes_leaves_nothing(tmp_path: Path) -> None:
+def test_read_source_with_wrong_bytes_leaves_no_file(tmp_path: Path) -> None:
     def wrong(into: Path) -> None:
         (into / "one").write_bytes(b"something else")
         (into / "two.gz").write_bytes(gzip.compress(CONTENT["two"])[:-4])
@@ -73,7 +73,7 @@ def test_a_source_with_wrong_bytes_leaves_nothing(tmp_path: Path) -> None:
     assert everything_below(root) == []
 
 
-def test_the_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+def test_read_without_working_source_reports_attempts_and_remedy(tmp_path: Path) -> None:
     (tmp_path / "Two/raw").mkdir(parents=True)
     (tmp_path / "Two/raw/one").write_bytes(b"first fi")
     files = file_set(Source("nowhere", nothing), fetch.directory("/no/such/directory", "install it"))
@@ -92,19 +92,19 @@ def test_the_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
     assert everything_below(tmp_path) == ["Two/raw/one"]
 
 
-def test_a_file_stays_until_a_source_has_the_right_one(tmp_path: Path) -> None:
+def test_read_keeps_wrong_file_until_a_source_has_the_right_one(tmp_path: Path) -> None:
     raw = tmp_path / "data/Two/raw"
     raw.mkdir(parents=True)
     for name in CONTENT:
-        (raw / name).write_bytes(b"somebody's own")
+        (raw / name).write_bytes(b"user file")
     half = store(tmp_path / "store")
     (tmp_path / "store/two.gz").write_bytes(b"no archive")
     with pytest.raises(DataUnavailable, match="no file with the right digest for one, two"):
         fetch.read(file_set(half), tmp_path / "data")
-    assert {path.name: path.read_bytes() for path in raw.iterdir()} == {"one": CONTENT["one"], "two": b"somebody's own"}
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == {"one": CONTENT["one"], "two": b"user file"}
 
 
-def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
+def test_read_removes_leftovers_of_killed_process(tmp_path: Path) -> None:
     root = tmp_path / "data"
     (root / ".Two-partial-killed").mkdir(parents=True)
     (root / ".Two-partial-killed/one").write_bytes(b"half")
@@ -114,16 +114,16 @@ def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
     assert everything_below(root) == [".Other-partial-alive/file", "Two/raw/one", "Two/raw/two"]
 
 
-def test_a_file_that_cannot_be_read_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_unreadable_file_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = tmp_path / "Two/raw"
     raw.mkdir(parents=True)
-    (raw / "one").mkdir()  # reading a directory is an error that says nothing about a file's bytes
+    (raw / "one").mkdir()  # an error that does not depend on the bytes of a file
     with pytest.raises(DataUnavailable, match="Is a directory"):
         fetch.read(file_set(), tmp_path)
     assert (raw / "one").exists()
 
 
-def test_processes_that_start_at_once_fetch_once(warm: Warm, tmp_path: Path) -> None:
+def test_read_by_concurrent_processes_fetches_once(warm: Warm, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(f"""
 import hashlib, time
@@ -144,17 +144,17 @@ assert read(files, Path({str(tmp_path / "data")!r}))["one"].tobytes() == content
     assert (tmp_path / "calls").read_text() == "call\n"
 
 
-def test_a_truncated_mnist_is_repaired(tmp_path: Path, real_mnist: Dataset) -> None:
+def test_read_truncated_mnist_is_repaired(tmp_path: Path, real_mnist: Dataset) -> None:
     raw = tmp_path / MNIST.folder
     raw.mkdir(parents=True)
     for name in MNIST.sha256:
         content = (DATA / MNIST.folder / name).read_bytes()
-        (raw / name).write_bytes(content[:1_000_000])  # cuts the images, leaves the labels whole
+        (raw / name).write_bytes(content[:1_000_000])  # truncates the images only
     repaired = fetch.read(MNIST, tmp_path)
     for name, bytes_ in repaired.items():
         assert np.array_equal(bytes_, np.fromfile(DATA / MNIST.folder / name, dtype=np.uint8))
 
 
-def test_fashion_mnist_is_another_data_set() -> None:
+def test_fashion_mnist_digests_differ_from_those_of_mnist() -> None:
     assert FASHION_MNIST.sha256.keys() == MNIST.sha256.keys()
     assert not set(FASHION_MNIST.sha256.values()) & set(MNIST.sha256.values())

@@ -69,7 +69,7 @@ def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> No
     assert (starts.groupby("split")["loss"].nunique() == 3).all()
 
 
-@pytest.mark.usefixtures("mine")
+@pytest.mark.usefixtures("user_module")
 def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: Command, tmp_path: Path) -> None:
     # A process of each kind, as two forks of one have the same seed for hashes and the same addresses.
     for run, name in ((command, "first"), (fresh, "second")):

@@ -171,7 +171,7 @@ def test_one_run_of_a_stack_diverges(command: Command, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(here[name], metrics, rtol=1e-5)
 
 
-@pytest.mark.usefixtures("mine")
+@pytest.mark.usefixtures("user_module")
 def test_a_stack_that_is_killed_keeps_what_was_finished(command: Command, start: Start, tmp_path: Path) -> None:
     few = (*MINE, "data.train_size=2000", "data.val_size=100")
     sweep = (*CELLS, "epochs=2", *few, STACKED, "hydra.launcher.memory=0.25")

@@ -47,7 +47,7 @@ def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> N
         pd.testing.assert_frame_equal(one[name], two[name], check_exact=True)
 
 
-@pytest.mark.usefixtures("mine")
+@pytest.mark.usefixtures("user_module")
 def test_a_killed_sweep_goes_on_where_it_was_and_a_killed_worker_costs_nothing(
     command: Command, start: Start, tmp_path: Path
 ) -> None:
@@ -91,7 +91,7 @@ def test_an_interrupt_while_importing_is_one_line(start_fresh: StartFresh, libra
     assert (process.returncode, output) == (130, "\ninterrupted\n")
 
 
-@pytest.mark.usefixtures("mine")
+@pytest.mark.usefixtures("user_module")
 @pytest.mark.parametrize(("launcher", "number"), [("joblib", signal.SIGINT), ("basic", signal.SIGTERM)])
 def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     command: Command,
@@ -170,7 +170,7 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
     assert len(results(tmp_path / "here")) == 3
 
 
-@pytest.mark.usefixtures("mine")
+@pytest.mark.usefixtures("user_module")
 def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path) -> None:
     """Joblib's are compared where its workers are killed; workers, too, find `mine`."""
     two = ("-m", "optim=adam,sgd", *MINE, "epochs=1", *SMALL, NO_REPORT)

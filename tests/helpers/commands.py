@@ -8,15 +8,15 @@ from pathlib import Path
 from tests.helpers.paths import DATA, ROOT
 from tests.helpers.warm import Started
 
-IN_PROCESS = "hydra/launcher=basic"  # spares the start of worker processes where they are not the point
+IN_PROCESS = "hydra/launcher=basic"  # avoids the start of worker processes
 
-NO_REPORT = "~hydra.callbacks.checks_and_report"  # spares a sweep its report, where nobody reads it
+NO_REPORT = "~hydra.callbacks.checks_and_report"  # skips the report of a sweep
 
 SMALL = ("data.train_size=200", "data.val_size=100")  # a few hundred real images
 
-SMALLER = ("data=digits", *SMALL)  # 299 to test on instead of 10,000, where they need not be of MNIST
+SMALLER = ("data=digits", *SMALL)  # 299 test images instead of 10,000
 
-MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # with the fixture `mine`: quick to evaluate, and to load
+MINE = ("model._target_=mine.MLP", "data._target_=mine.few")  # quick to load, with the fixture `user_module`
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -28,7 +28,7 @@ StartFresh = Callable[..., subprocess.Popen[str]]
 
 
 def running(run: Run, tmp_path: Path) -> Command:
-    """Runs `python ARGUMENTS`, scripts being the project's, in a fresh working directory, with MNIST at hand."""
+    """Return a function that runs `python ARGUMENTS` with the project's scripts, in a new directory and with MNIST."""
 
     def call(*arguments: str, status: int = 0, top: Path = ROOT) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}

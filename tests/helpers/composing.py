@@ -1,4 +1,4 @@
-"""What Hydra makes of a command line, without running anything."""
+"""Configurations that Hydra composes from a command line, without running a job."""
 
 import copy
 import functools
@@ -19,7 +19,7 @@ register(ROOT / "experiments")
 
 
 def composed(*overrides: str) -> DictConfig:
-    """What Hydra makes of these, as a copy, as many tests ask for the same."""
+    """Return a copy of the configuration for these overrides, which is composed once."""
     return copy.deepcopy(_composed(*overrides))
 
 
@@ -34,7 +34,7 @@ def job_name(*overrides: str) -> str:
 
 
 def refused(config: dict[str, Any], words: Iterable[str]) -> None:
-    """A job of this configuration is refused before any training, in one line that has all these words."""
+    """Assert that the check before training refuses this configuration, in one line with all these words."""
     with pytest.raises(ConfigError) as caught:
         trial.check(config)
     message = str(caught.value)

@@ -64,7 +64,7 @@ HOSTILE = (
 
 
 def shown(text: object) -> str:
-    """As a page shows a line of text: spaces in a row are one, at its ends none."""
+    """Return a line of text as a page shows it: runs of spaces collapsed, ends stripped."""
     return re.sub(" +", " ", escape.line(text)).strip(" ")
 
 
@@ -73,7 +73,7 @@ def rendered(source: str) -> list[Token]:
 
 
 def inline(token: Token) -> str:
-    """The text of a heading, paragraph, cell or picture, which must have nothing in it but text, code and pictures."""
+    """Return the text of a heading, paragraph, cell or image; assert that it has only text, code and images."""
     parts = []
     for child in token.children or []:
         assert child.type in ("text", "text_special", "code_inline", "image", "strong_open", "strong_close"), child

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.helpers.paths import ROOT
 
-if TYPE_CHECKING:  # else imported where it is used: the process that hands out the tests uses none of it
+if TYPE_CHECKING:  # imported lazily otherwise: the process that distributes the tests needs no such module
     from hydra.core.config_loader import ConfigLoader
     from omegaconf import DictConfig
 
@@ -24,7 +24,7 @@ def config_loader() -> "Iterator[ConfigLoader]":
 
 
 def sweep_config(loader: "ConfigLoader", *arguments: str) -> "DictConfig":
-    """What Hydra makes of `python run.py -m ARGUMENTS`, before any job."""
+    """Return the configuration of `python run.py -m ARGUMENTS`, before any job."""
     from hydra.types import RunMode
 
     return loader.load_configuration("config", list(arguments), run_mode=RunMode.MULTIRUN)

@@ -1,4 +1,4 @@
-"""Commands of `run.py` in this process, as far as their plan: no process is started, and nothing is trained."""
+"""Plans of `run.py` commands, made in this process: no process is started, and nothing is trained."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ from tests.helpers.paths import DATA, ROOT
 
 
 class Answer(NamedTuple):
-    """What a command says, and its exit status."""
+    """Output and exit status of a command."""
 
     status: int
     out: str
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 def planned(*arguments: str, directory: Path, experiments: Path = ROOT / "experiments") -> Answer:
-    """Return what `python run.py ARGUMENTS dry_run=true` says, given in a directory.
+    """Return the output of `python run.py ARGUMENTS dry_run=true`, run in a directory.
 
     Raises:
         Exception: The command would end with a traceback.
@@ -48,7 +48,7 @@ def planned(*arguments: str, directory: Path, experiments: Path = ROOT / "experi
 
 @contextmanager
 def _as_program(arguments: list[str], directory: Path) -> Iterator[None]:
-    """Give this process a command line; afterwards all that Hydra has changed is as before."""
+    """Give this process a command line, and restore all that Hydra changes."""
     root = logging.getLogger()
     handlers, level, path = root.handlers[:], root.level, sys.path[:]
     with pytest.MonkeyPatch.context() as patch, chdir(directory):

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from mnist_mlp.training.updates import fused
 from tests.helpers.paths import ROOT
 
-TOLERANCE = {"nadam": (1e-6, 1e-6)}  # whose momenta PyTorch multiplies up in single precision, whatever the parameters
+TOLERANCE = {"nadam": (1e-6, 1e-6)}  # PyTorch keeps the product of momenta in single precision
 
 
 def optimizer(name: str, parameters: Iterable[nn.Parameter], **changed: Any) -> Optimizer:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # else imported where it is used: the process that hands out the tests uses none of it
+if TYPE_CHECKING:  # imported lazily otherwise: the process that distributes the tests needs no such module
     from playwright.sync_api import Browser, Page
 
 Open = Callable[..., "Page"]
@@ -16,7 +16,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @contextmanager
 def opening(browser: "Browser") -> Iterator[Open]:
-    """Opens reports; at the end, nothing was complained of, asked for over the network or put in a dialog."""
+    """Yield a function that opens reports; assert no console messages, errors, dialogs or network requests."""
     complaints: list[str] = []
     requests: list[str] = []
     pages = []

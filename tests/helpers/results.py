@@ -10,7 +10,7 @@ from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
 
 
 def results(directory: Path) -> dict[str, pd.DataFrame]:
-    """Job to its metrics, but for the seconds."""
+    """Return the metrics of each job, without seconds."""
     runs = sorted(path.parent for path in directory.glob(f"*/{RUN_FILE}"))
     return {run.name: pd.read_csv(run / METRICS_FILE).drop(columns="seconds") for run in runs}
 

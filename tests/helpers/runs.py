@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # else imported where it is used: the process that hands out the tests uses none of it
+if TYPE_CHECKING:  # imported lazily otherwise: the process that distributes the tests needs no such module
     import pandas as pd
 
 Write = Callable[..., Path]
@@ -16,7 +16,7 @@ Report = Callable[..., "pd.DataFrame"]
 
 
 def run_writer(tmp_path: Path) -> Write:
-    """Writes a run directory whose accuracies are given, one an epoch from epoch 0."""
+    """Return a function that writes a run directory with given accuracies, one per epoch from epoch 0."""
     from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
     from mnist_mlp.base.schema import SOURCES
 

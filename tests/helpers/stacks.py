@@ -15,7 +15,7 @@ from tests.helpers.optimizers import optimizer
 
 CPU = torch.device("cpu")
 
-INITS = {"lecun": 1.0, "he": 2.0}  # their variance, in units of 1 / fan_in
+INITS = {"lecun": 1.0, "he": 2.0}  # variance in units of 1 / fan_in
 
 State = dict[str, torch.Tensor]
 
@@ -30,7 +30,7 @@ def network(init: str, seed: int, **options: Any) -> MLP:
 
 
 def run(init: str, seed: int, optim: str, dtype: torch.dtype = torch.float32, **options: Any) -> Run:
-    """As `run.py init=INIT optim=OPTIM seed=SEED` makes it, but for what the seed is turned into."""
+    """Return the run of `run.py init=INIT optim=OPTIM seed=SEED`, with simpler derived seeds."""
     model = network(init, seed, **options).to(dtype)
     return Run(
         model, optimizer(optim, model.parameters()), Seeds(seed, batches=10 + seed, dropout=20 + seed, modules=0)

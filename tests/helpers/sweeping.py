@@ -1,4 +1,4 @@
-"""Sweeps in this process: planned as the sweeper plans them, with accuracies that a test gives in place of training."""
+"""Sweeps in this process: planned by the sweeper's code, with given accuracies instead of training."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ register(ROOT / "experiments")
 
 @contextmanager
 def planning(top: Path, *given: str) -> Iterator[MakeJobs]:
-    """Yield what makes jobs of overrides, on digits, for a sweep in this directory that is given these itself."""
+    """Yield a function that makes jobs of overrides, on digits, for a sweep in this directory with these arguments."""
     with config_loader() as loader:
         config = sweep_config(loader, *given)
         compositions, kinds = Compositions(loader), dict[str, Kind]()
@@ -54,7 +54,7 @@ def requested(
     select: str = EACH,
     compare: Sequence[str] = COMPARED,
 ) -> Request:
-    """Return what a command asks that gives these jobs, with what `planning` yields and a `hydra.sweeper.confirm`."""
+    """Return the request of a sweep for these jobs; `make_jobs` comes from `planning`."""
     return Request(
         directory=top,
         search=make_jobs(search),
@@ -67,12 +67,12 @@ def requested(
 
 
 def state_by_disk(request: Request) -> State:
-    """Return how far a sweep is, by the results that are there."""
+    """Return the state of a sweep from the results on disk."""
     return state_of(request, lambda jobs: all(job.status() in FINISHED for job in jobs))
 
 
 def swept(request: Request, accuracy: Callable[[Job], float | None], **settings: object) -> list[list[str]]:
-    """Run a sweep whose jobs end with these accuracies, None for no result; return the names of each launch's jobs."""
+    """Run a sweep with given final accuracies, None for no result; return the job names of each launch."""
     launched = []
 
     def launch(jobs: Sequence[Job]) -> None:
@@ -86,14 +86,14 @@ def swept(request: Request, accuracy: Callable[[Job], float | None], **settings:
 
 
 def write_results(jobs: Sequence[Job], accuracy: Callable[[Job], float | None]) -> None:
-    """Leave in each job's directory what its training would, with this accuracy in the end; None for no result."""
+    """Write the result of each job with its final accuracy; None writes no result."""
     for job in jobs:
         if (final := accuracy(job)) is not None:
             write_result(job, final, 1 - final)
 
 
 def write_result(job: Job, accuracy: float, loss: float, error: BaseException | None = None) -> None:
-    """Leave in a job's directory what its training would, with this accuracy and loss in the end, or this error."""
+    """Write the result of a job with this final accuracy and loss, or with this error."""
     writer = Assignment(job.config, job.directory, job.choices, job.overrides, job.config_hash).writer()
     writer.describe(environment={"package": __version__}, data={"digest": job.data_digest})
     for epoch in range(job.epochs + 1):

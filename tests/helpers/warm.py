@@ -1,9 +1,8 @@
-"""Processes that have imported everything, and done it once, before their program begins.
+"""Warm processes, which have imported and warmed up everything before their program begins.
 
-Importing PyTorch, Numba, pandas and Matplotlib takes longer than most commands of the tests do, and so do a process'
-first training and its first figure. Here one process does it once, and is forked for each command: what runs is the
-program itself, with an exit status, output, session and end of its own. What a fork cannot tell, such as how a process
-starts, is for a fresh one.
+Importing PyTorch, Numba, pandas and Matplotlib takes longer than most commands of the tests, and so do the first
+training and the first figure of a process. One process does this once, and is forked for each command. The command runs
+the program itself, with a separate exit status, output and session. Tests of the start of a process need a new one.
 """
 
 import atexit
@@ -30,7 +29,7 @@ from typing import Never
 
 from filelock import FileLock
 
-LATE = (  # what is imported by name, by a library or within a function
+LATE = (  # modules that a library or a function imports lazily
     "hydra.main",
     "hydra._internal.hydra",
     "hydra.core.override_parser.overrides_parser",
@@ -46,10 +45,10 @@ LOOK_SECONDS = 0.2  # until ended connections are noticed
 
 
 class Warm:
-    """A connection to the process that is forked, which ends after the last of its connections."""
+    """Connection to the process that is forked for commands; the process ends after its last connection."""
 
     def __init__(self, root: Path, address: Path) -> None:
-        """Connect to the process that listens at an address; start it if there is none.
+        """Connect to the process that listens at an address; start it if necessary.
 
         Args:
             root: Directory of the package.
@@ -73,7 +72,7 @@ class Warm:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(root)],
                 stdin=listener.fileno(),
-                stdout=subprocess.DEVNULL,  # so that it is no terminal, whatever pytest writes to
+                stdout=subprocess.DEVNULL,  # never a terminal
                 start_new_session=True,
             )
 
@@ -88,7 +87,7 @@ class Warm:
     def run(
         self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`; the first is a script."""
+        """Run a script like `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`."""
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
         pid = self._begin(arguments, cwd, env, their_out, their_err)
         late = Timer(timeout, _kill_session, [pid])
@@ -105,13 +104,13 @@ class Warm:
             late.cancel()
 
     def start(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> "Started":
-        """As `subprocess.Popen([sys.executable, *arguments], ...)`, in its own session; one pipe takes both outputs."""
+        """Start like `subprocess.Popen([sys.executable, *arguments], ...)`, in a new session with one output pipe."""
         out, theirs = os.pipe()
-        connection = Warm(self._root, self._address)  # which waits for the process to end, while this one is free
+        connection = Warm(self._root, self._address)  # it waits for the end of the process, so this one stays free
         return Started(connection, connection._begin(arguments, cwd, env, theirs, os.dup(theirs)), out)
 
     def _begin(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], *outputs: int) -> int:
-        """Have the command forked, and return its process id; closes these descriptors of its outputs."""
+        """Fork the command, close these descriptors of its outputs, and return its process id."""
         request = json.dumps({"arguments": arguments, "cwd": str(cwd), "env": dict(env)}).encode()
         socket.send_fds(self._socket, [request], list(outputs))
         for descriptor in outputs:
@@ -119,17 +118,17 @@ class Warm:
         return self.answer()
 
     def answer(self) -> int:
-        """Return the next number from the process that forks: a process id, or its exit status."""
+        """Return the next number from the process that forks: a process id or an exit status."""
         answer = self._socket.recv(MESSAGE_BYTES)
         assert answer, "the process to fork has ended"
         return int(answer)
 
 
 class Started:
-    """A process that runs, with the attributes of `subprocess.Popen` that tests use.
+    """Running process with the attributes of `subprocess.Popen` that tests use.
 
     Attributes:
-        pid: Process id, which is that of its group and session, too.
+        pid: Process id, also the id of its group and session.
         returncode: Exit status, or minus the number of the signal that ended it; None until `communicate` returns.
     """
 
@@ -140,7 +139,7 @@ class Started:
         self._out = out
 
     def communicate(self, timeout: float) -> tuple[str, None]:
-        """Return the output once all processes that could write it have ended; kill them after so many seconds."""
+        """Return the output after all processes that could write it have ended; kill them after the timeout."""
         late = Timer(timeout, _kill_session, [self.pid])
         late.start()
         try:
@@ -164,7 +163,7 @@ def _kill_session(pid: int) -> None:
 
 
 def import_all() -> None:
-    """Import the package, and with it all that it uses."""
+    """Import the package and all that it uses."""
     import mnist_mlp
     from mnist_mlp.base.startup import importing
 
@@ -176,7 +175,7 @@ def import_all() -> None:
 
 
 def practice() -> None:
-    """Load the kernels, and what Matplotlib looks up for its first figure; on one thread, as a fork has one."""
+    """Load the kernels and Matplotlib's caches, on one thread, since forks have one."""
     import torch
     from matplotlib.figure import Figure
 
@@ -206,11 +205,11 @@ def practice() -> None:
     for kind in ("png", "svg"):
         figure.savefig(io.BytesIO(), format=kind)
     gc.collect()
-    gc.freeze()  # to go through all this would copy it
+    gc.freeze()  # garbage collection would copy the shared memory
 
 
 def become_the_next_server() -> socket.socket | None:
-    """Fork for each connection; return it in the child. None in the parent, when the last of them has ended."""
+    """Fork for each connection; return it in the child, and None in the parent after the last connection."""
     listener = socket.socket(fileno=0)
     children = 0
     while True:
@@ -228,9 +227,9 @@ def become_the_next_server() -> socket.socket | None:
 
 
 def become_the_next_command(server: socket.socket) -> str | None:
-    """Fork for each request; return in a child that has become what `python ARGUMENTS` is, with its script.
+    """Fork for each request; return the script in the child, which has become `python ARGUMENTS`.
 
-    None in the parent, when it has nothing more to do.
+    The parent returns None after the last request.
     """
     while True:
         message, (*outputs,), *_ = socket.recv_fds(server, MESSAGE_BYTES, 2)
@@ -252,15 +251,15 @@ def become_the_next_command(server: socket.socket) -> str | None:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    gc.set_threshold(0)  # a command ends before its garbage matters, and to look for it takes a tenth of the time
-    import_module("numpy").random.seed()  # of its own, as Python's has been at the fork
+    gc.set_threshold(0)  # saves a tenth of the time; a command is too short to need it
+    import_module("numpy").random.seed()  # Python's generator is reseeded by the fork
     sys.argv = request["arguments"]
     sys.path[0] = str(Path(sys.argv[0]).parent)
     return sys.argv[0]
 
 
 def run_to_the_end(script: str) -> Never:
-    """Run a script, and what was to be done at exit; but leave the memory to the system, which takes it back sooner."""
+    """Run a script and its exit handlers, and end without freeing memory, which is faster."""
     status: object = 0
     try:
         runpy.run_path(script, run_name="__main__")
@@ -272,7 +271,7 @@ def run_to_the_end(script: str) -> Never:
     if not (status is None or isinstance(status, int)):  # a message
         print(status, file=sys.stderr)
         status = 1
-    threading._shutdown()  # type: ignore[attr-defined]  # in the order of an interpreter that ends
+    threading._shutdown()  # type: ignore[attr-defined]  # in the order of the interpreter
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -30,7 +30,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 @pytest.mark.parametrize("name", VARIANCES)
-def test_variance_agrees_with_theory(name: str, distribution: str) -> None:
+def test_variance_scaling_variance_equals_theory(name: str, distribution: str) -> None:
     option = OmegaConf.load(ROOT / "conf" / "init" / f"{name}.yaml")
     weight = torch.empty(FAN_OUT, FAN_IN)
     variance_scaling_(weight, option.scale, option.mode, distribution, generator=generator())
@@ -39,7 +39,7 @@ def test_variance_agrees_with_theory(name: str, distribution: str) -> None:
     assert weight.mean().item() == pytest.approx(0, abs=5 * math.sqrt(VARIANCES[name] / weight.numel()))
 
 
-def test_default_is_what_pytorch_does() -> None:
+def test_initialize_with_default_option_equals_pytorch() -> None:
     torch.manual_seed(7)
     theirs = nn.Linear(FAN_IN, FAN_OUT)
     ours = nn.Linear(FAN_IN, FAN_OUT)
@@ -60,7 +60,7 @@ def test_default_is_what_pytorch_does() -> None:
     mode=st.sampled_from(["fan_in", "fan_out", "fan_avg"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_uniform_stays_within_its_bound_and_depends_on_the_generator_alone(
+def test_variance_scaling_uniform_is_bounded_and_reproducible(
     fan_in: int, fan_out: int, scale: float, mode: str, seed: int
 ) -> None:
     n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
@@ -71,7 +71,7 @@ def test_uniform_stays_within_its_bound_and_depends_on_the_generator_alone(
     assert torch.equal(weight, again)
 
 
-def test_fans_of_a_convolution_count_its_kernel() -> None:
+def test_fans_of_convolution_count_kernel_size() -> None:
     assert fans(torch.empty(8, 3, 5, 5)) == (75, 200)
 
 
@@ -89,12 +89,12 @@ def test_truncated_normal_is_cut_at_two_std() -> None:
         ({"scale": 0.0}, "scale=0.0: expected a number greater than 0"),
     ],
 )
-def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> None:
+def test_variance_scaling_invalid_argument_raises(kwargs: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         variance_scaling_(torch.empty(2, 2), **kwargs)  # type: ignore[arg-type]
 
 
-def test_biases_and_batch_norm() -> None:
+def test_initialize_sets_biases_and_keeps_batch_norm() -> None:
     model = MLP(20, 10, hidden=[30])
     values = dict(model.named_parameters())
     initialize(model, variance_scaling_, "zeros", generator())
@@ -106,7 +106,7 @@ def test_biases_and_batch_norm() -> None:
     assert torch.equal(values["norm1.bias"], torch.zeros(30))
 
 
-def test_layers_are_drawn_in_turn_from_one_generator() -> None:
+def test_initialize_draws_layers_in_turn_from_one_generator() -> None:
     models = [MLP(20, 10, hidden=[30]), MLP(20, 10, hidden=[30])]
     for model in models:
         initialize(model, variance_scaling_, "default", generator(3))
@@ -115,19 +115,19 @@ def test_layers_are_drawn_in_turn_from_one_generator() -> None:
     assert ours["linear1.weight"][0, :10].tolist() != ours["output.weight"][0, :10].tolist()
 
 
-def test_an_initialiser_without_a_generator_is_called_without_one() -> None:
+def test_initialize_function_without_generator_is_called_without_one() -> None:
     model = nn.Linear(4, 4)
     initialize(model, nn.init.eye_, "zeros", generator())
     assert torch.equal(model.weight, torch.eye(4))
 
 
-def test_a_function_that_does_not_fill_in_place_is_refused() -> None:
+def test_initialize_function_that_is_not_in_place_raises() -> None:
     with pytest.raises(InvalidArgument, match="fills the weight in place"):
         initialize(nn.Linear(4, 4), lambda weight: torch.ones_like(weight), "zeros", generator())
 
 
 @pytest.mark.parametrize("bias", ["zeros", "normal"])
-def test_the_weights_are_the_same_whatever_the_biases(bias: str) -> None:
+def test_initialize_weights_do_not_depend_on_biases(bias: str) -> None:
     models = {kind: MLP(20, 10, hidden=[30, 7]) for kind in ("default", bias)}
     for kind, model in models.items():
         initialize(model, variance_scaling_, kind, generator(3), bias_std=0.1 if kind == "normal" else None)
@@ -136,7 +136,7 @@ def test_the_weights_are_the_same_whatever_the_biases(bias: str) -> None:
         assert torch.equal(value, other) != (name.startswith(("linear", "output")) and name.endswith("bias")), name
 
 
-def test_normal_biases_are_normal() -> None:
+def test_initialize_normal_biases_have_normal_distribution() -> None:
     layer = nn.Linear(1, 100_000)
     initialize(layer, nn.init.zeros_, "normal", generator(), bias_std=0.2)
     values = layer.bias.detach()
@@ -147,9 +147,9 @@ def test_normal_biases_are_normal() -> None:
         assert share == pytest.approx(beyond, abs=4 * math.sqrt(beyond / 100_000))
 
 
-def test_no_bias_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_initialize_normal_bias_of_extreme_draw_is_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     def lowest(tensor: Tensor, low: float, high: float, *, generator: object) -> Tensor:
-        return tensor.fill_(low)  # as PyTorch draws it once in 2**24 times
+        return tensor.fill_(low)  # PyTorch draws this value once in 2**24 times
 
     layer = nn.Linear(4, 4)
     monkeypatch.setattr(Tensor, "uniform_", lowest)
@@ -163,11 +163,11 @@ def test_no_bias_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uniform", None, "bias=uniform: expected one of default, zeros, normal"),
         ("normal", None, "bias_std=null: expected a number greater than 0"),
         ("normal", -1.0, "bias_std=-1.0: expected a number greater than 0"),
-        ("default", 0.1, "bias_std=0.1: expected null for bias=default"),
-        ("zeros", 0.1, "bias_std=0.1: expected null for bias=zeros"),
+        ("default", 0.1, "bias_std=0.1: expected null for bias=default, which ignores it"),
+        ("zeros", 0.1, "bias_std=0.1: expected null for bias=zeros, which ignores it"),
     ],
 )
-def test_wrong_biases_are_named(bias: str, bias_std: float | None, message: str) -> None:
+def test_initialize_invalid_bias_raises(bias: str, bias_std: float | None, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         initialize(nn.Linear(4, 4), variance_scaling_, bias, generator(), bias_std=bias_std)
 
@@ -178,7 +178,7 @@ def images(real_mnist: Dataset) -> Tensor:
 
 
 class Convolutions(nn.Module):
-    """Somebody's network: strides and padding, groups, and layers in another order than they are called in."""
+    """User-defined network with strides, padding and groups, whose layers are not called in order of definition."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class Convolutions(nn.Module):
 
 
 def variances(model: nn.Module, images: Tensor) -> dict[str, float]:
-    """Of the outputs of each layer with weights, over images and units, in evaluation mode."""
+    """Return the variance of each layer's outputs over images and units, in evaluation mode."""
     found: dict[str, float] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -211,8 +211,8 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_after_lsuv_the_outputs_of_every_layer_have_a_variance_of_one(name: str, images: Tensor) -> None:
-    """Mishkin and Matas 2016, algorithm 1, over real images; without biases, as there."""
+def test_lsuv_outputs_of_every_layer_have_unit_variance(name: str, images: Tensor) -> None:
+    """Mishkin and Matas 2016, algorithm 1, on real images and without biases, as in the paper."""
     made, before = NETWORKS[name](), NETWORKS[name]()
     initialize(made, lsuv_, "zeros", generator(), images=images)
     initialize(before, nn.init.orthogonal_, "zeros", generator())
@@ -227,7 +227,7 @@ def test_after_lsuv_the_outputs_of_every_layer_have_a_variance_of_one(name: str,
             torch.testing.assert_close(products, products[0, 0] * torch.eye(len(rows)).double(), rtol=1e-4, atol=1e-4)
 
 
-def test_biases_come_on_top_of_what_lsuv_scales(images: Tensor) -> None:
+def test_lsuv_with_normal_biases_scales_weights_only(images: Tensor) -> None:
     model = MLP(784, 10, batch_norm=False)
     initialize(model, lsuv_, "normal", generator(), bias_std=0.5, images=images)
     inputs: list[Tensor] = []
@@ -241,8 +241,8 @@ def test_biases_come_on_top_of_what_lsuv_scales(images: Tensor) -> None:
         assert layer.bias.std().item() > 0.1
 
 
-def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
-    """From initialized layers before it, with nothing dropped and BatchNorm as it begins; all modes stay."""
+def test_initialize_passes_layer_inputs_and_restores_the_model(images: Tensor) -> None:
+    """Inputs come from initialized layers, without dropout and with initial BatchNorm statistics."""
     model = MLP(784, 10, hidden=[30, 20], input_dropout=0.5)
     model.get_submodule("norm1").eval()
     before = {name: value.clone() for name, value in model.named_buffers()}
@@ -267,22 +267,20 @@ def test_an_init_is_given_what_reaches_the_layer(images: Tensor) -> None:
     assert len(given) == 3
     assert all(torch.equal(found, wanted) for found, wanted in zip(given, expected, strict=True))
 
-    plain = MLP(784, 10, hidden=[30, 20])  # the same numbers, whether or not there is a batch
+    plain = MLP(784, 10, hidden=[30, 20])  # equal weights with and without a batch
     initialize(plain, variance_scaling_, "default", generator())
     assert all(torch.equal(value, plain.get_parameter(name)) for name, value in model.named_parameters())
 
 
-def test_a_batch_that_cannot_serve_is_named(images: Tensor) -> None:
+def test_lsuv_unusable_batch_raises(images: Tensor) -> None:
     with pytest.raises(InvalidArgument, match=r"outputs of Linear.* vary\. Their standard deviation is 0"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.zeros(100, 784))
     with pytest.raises(InvalidArgument, match="Their standard deviation is nan"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator(), images=torch.full((100, 784), math.inf))
-    with pytest.raises(InvalidArgument, match=r"images=None: expected images .*, since lsuv_ needs a batch"):
+    with pytest.raises(InvalidArgument, match=r"images=None: expected images .* since lsuv_ needs a batch"):
         initialize(MLP(784, 10), lsuv_, "zeros", generator())
     model = MLP(784, 10)
     model.get_submodule("output").add_module("aside", nn.Linear(3, 3))
-    with pytest.raises(
-        InvalidArgument, match=r"lsuv_: expected an initializer without a batch.* does not call output\.aside"
-    ):
+    with pytest.raises(InvalidArgument, match=r"lsuv_: expected an initializer without a batch, .* output\.aside"):
         initialize(model, lsuv_, "zeros", generator(), images=images)
     assert not any(module._forward_pre_hooks for module in model.modules())

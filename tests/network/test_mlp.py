@@ -1,4 +1,4 @@
-"""The network's shape."""
+"""Layers of the network and its arguments."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from mnist_mlp.network.matmul import Linear
 from mnist_mlp.network.mlp import ACTIVATIONS, MLP
 
 
-def test_the_tutorial_network() -> None:
+def test_mlp_by_default_equals_tutorial_network() -> None:
     model = MLP(784, 10)
     kinds = [type(layer) for layer in model]
     hidden = [Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
@@ -17,13 +17,13 @@ def test_the_tutorial_network() -> None:
     assert sum(p.numel() for p in model.parameters()) == 784 * 512 + 512 * 3 + 512 * 256 + 256 * 3 + 256 * 10 + 10
 
 
-def test_no_hidden_layer_is_a_linear_classifier() -> None:
+def test_mlp_without_hidden_layer_is_linear_classifier() -> None:
     model = MLP(64, 10, hidden=[])
     assert [type(layer) for layer in model] == [Linear]
     assert model(torch.zeros(3, 64)).shape == (3, 10)
 
 
-def test_inputs_are_dropped_first() -> None:
+def test_mlp_input_dropout_is_first_layer() -> None:
     model = MLP(784, 10, hidden=[8], dropout=0.0, input_dropout=0.2)
     assert [name for name, _ in model.named_children()] == [
         *("input_dropout", "linear1", "norm1", "activation1", "output")
@@ -35,7 +35,7 @@ def test_inputs_are_dropped_first() -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_activation_gives_logits(activation: str) -> None:
+def test_mlp_with_every_activation_gives_finite_logits(activation: str) -> None:
     model = MLP(64, 10, hidden=[8], activation=activation, batch_norm=False, dropout=0.0)
     assert [type(layer) for layer in model] == [Linear, ACTIVATIONS[activation], Linear]
     assert model(torch.randn(3, 64)).isfinite().all()
@@ -51,6 +51,6 @@ def test_every_activation_gives_logits(activation: str) -> None:
         ({"input_dropout": -0.1}, "^input_dropout=-0.1: expected"),
     ],
 )
-def test_wrong_arguments_are_named(kwargs: dict[str, object], message: str) -> None:
+def test_mlp_invalid_argument_raises(kwargs: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         MLP(64, 10, **kwargs)  # type: ignore[arg-type]

@@ -228,14 +228,14 @@ def test_usual_target_is_that_of_mnist_only(
 
 
 def test_report_without_a_target_suggests_one_and_has_no_times(
-    tmp_path: Path, write_run: Write, summarise: Report
+    tmp_path: Path, write_run: Write, summarize: Report
 ) -> None:
     for data, digest in (("digits", "d"), ("mnist", "m")):
         for optim, most in (("adam", 0.98), ("sgd", 0.92)):
             write_run(optim=optim, data=data, digest=digest * 64, val=[0.1, 0.2, most])
         lost: dict[str, Any] = {"test": [0.1], "val": [0.1], "status": "diverged", "reason": "nan", "epochs": 2}
         write_run(optim="nag", data=data, digest=digest * 64, **lost)
-    of = dict(iter(summarise().groupby("data")))
+    of = dict(iter(summarize().groupby("data")))
     for column in ("epochs_to_target", "seconds_to_target", "reached_target"):
         assert of["digits"][column].isna().all()
     assert of["mnist"].set_index("optim")["reached_target"].to_dict() == {"adam": 1, "sgd": 0, "nag": 0}

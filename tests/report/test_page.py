@@ -403,12 +403,12 @@ PAPER = r"""\documentclass[a4paper]{article}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdfLaTeX")
-def test_the_latex_table_fits_an_article(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_the_latex_table_fits_an_article(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     for number in range(80):
         name = "a_long_name_of_an_optimizer_" * (number == 0) + str(number)
         for lr in (0.1, 0.01):
             write_run(optim=name, lr=lr, test=[0.1, 0.9 - number / 1000], model={"hidden": [512, 256], "dropout": lr})
-    summarise()
+    summarize()
     (tmp_path / "paper.tex").write_text(PAPER)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -41,12 +41,12 @@ def test_mean_interval_is_students() -> None:
     assert mean - low == pytest.approx(high - mean)
 
 
-def test_a_cell_sums_up_its_seeds(write_run: Write, summarise: Report) -> None:
+def test_a_cell_sums_up_its_seeds(write_run: Write, summarize: Report) -> None:
     finals = {"adam": [0.97, 0.98, 0.96], "sgd": [0.91, 0.92, 0.93]}
     for optim, accuracies in finals.items():
         for seed, accuracy in enumerate(accuracies):
             write_run(optim=optim, seed=seed, test=[0.1, 0.5, accuracy])
-    summary = summarise()
+    summary = summarize()
     assert list(summary["optim"]) == ["adam", "sgd"]  # best first
     adam = summary.iloc[0]
     low, high = scipy_stats.t.interval(0.95, 2, 0.97, scipy_stats.sem(finals["adam"]))
@@ -57,7 +57,7 @@ def test_a_cell_sums_up_its_seeds(write_run: Write, summarise: Report) -> None:
     assert (adam["n"], adam["diverged"], adam["failed"], adam["seconds_mean"]) == (3, 0, 0, 4.0)
 
 
-def test_the_columns_are_the_contract(write_run: Write, summarise: Report) -> None:
+def test_the_columns_are_the_contract(write_run: Write, summarize: Report) -> None:
     write_run()
     measures = [
         f"{m}_{s}" for m in ("test_accuracy", "test_loss", "val_accuracy") for s in ("mean", "std", "ci_low", "ci_high")
@@ -79,14 +79,14 @@ def test_the_columns_are_the_contract(write_run: Write, summarise: Report) -> No
         "best_epoch_val_accuracy_mean",
         "best_epoch_test_accuracy_mean",
     ]
-    assert list(summarise().columns) == expected
+    assert list(summarize().columns) == expected
 
 
-def test_tuned_values_are_chosen_on_validation_never_on_test(write_run: Write, summarise: Report) -> None:
+def test_tuned_values_are_chosen_on_validation_never_on_test(write_run: Write, summarize: Report) -> None:
     for seed in (0, 1):
         write_run(lr=0.1, seed=seed, test=[0.1, 0.99], val=[0.1, 0.90])
         write_run(lr=0.01, seed=seed, test=[0.1, 0.95], val=[0.1, 0.96])
-    (row,) = summarise().to_dict("records")
+    (row,) = summarize().to_dict("records")
     assert (row["optim.lr"], row["n"], row["test_accuracy_mean"]) == (0.01, 2, pytest.approx(0.95))
 
 
@@ -114,17 +114,17 @@ def test_a_diverged_run_counts_as_zero_in_the_selection(write_run: Write, tmp_pa
     assert (row["optim.lr"], row["selected"], row["n"], row["score"]) == (0.01, "1/2", 1, pytest.approx(0.35))
 
 
-def test_the_best_epoch_is_the_first_best_on_validation(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_the_best_epoch_is_the_first_best_on_validation(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     write_run(test=[0.1, 0.6, 0.7, 0.9], val=[0.1, 0.8, 0.8, 0.5])
-    summarise()
+    summarize()
     (row,) = pd.read_csv(tmp_path / "report" / "runs.csv").to_dict("records")
     best = [row[f"best_epoch{what}"] for what in ("", "_val_accuracy", "_test_accuracy")]
     assert best == [1, 0.8, 0.6]
 
 
-def test_a_diverged_run_has_no_final_numbers(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_a_diverged_run_has_no_final_numbers(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     write_run(test=[0.1, 0.6], status="diverged", reason="the training loss is nan")
-    summarise()
+    summarize()
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert runs["test_accuracy"].isna().all()
     assert runs["reason"].tolist() == ["the training loss is nan"]
@@ -147,10 +147,10 @@ def test_unfinished_runs_are_counted(tmp_path: Path, write_run: Write) -> None:
     assert report_on([tmp_path / "sweep"], tmp_path / "report").unfinished == 2
 
 
-def test_one_option_with_different_bytes_is_two_data_sets(write_run: Write, summarise: Report) -> None:
+def test_one_option_with_different_bytes_is_two_data_sets(write_run: Write, summarize: Report) -> None:
     write_run(seed=0, digest="a" * 64)
     write_run(seed=1, digest="b" * 64)
-    assert sorted(summarise()["data"]) == ["mnist aaaaaaaa", "mnist bbbbbbbb"]
+    assert sorted(summarize()["data"]) == ["mnist aaaaaaaa", "mnist bbbbbbbb"]
 
 
 def test_a_report_has_the_sweeps_own_name(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,10 +177,10 @@ def test_a_report_stays_below_reports(tmp_path: Path, write_run: Write, monkeypa
     assert str(default_directory([Path(".."), Path("/")])) == "reports/sweep+all"
 
 
-def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, summarise: Report) -> None:
+def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, summarize: Report) -> None:
     write_run(lr=0.01, test=[0.1, 0.6])
     write_run(lr=1e6, test=[0.1], epochs=1, status="diverged", reason="the training loss is nan")
-    (row,) = summarise().to_dict("records")
+    (row,) = summarize().to_dict("records")
     assert (row["optim.lr"], row["n"], row["diverged"]) == (0.01, 1, 1)
 
 
@@ -225,7 +225,7 @@ def test_the_effects_are_of_the_scores(tmp_path: Path, write_run: Write) -> None
     assert effects.loc["optim", "range"] == pytest.approx((0.972 + 0.972) / 2 - (0.98 / 5 + 0.972) / 2)
 
 
-def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summarise: Report) -> None:
+def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summarize: Report) -> None:
     depths = (10, 4, 2)
     for number, depth in enumerate(depths):
         for optim in ("adam", "sgd"):
@@ -235,7 +235,7 @@ def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summari
                 test = [0.1, 0.5 + depth / 100 + (seed + depth * (optim == "sgd")) % 3 / 100]
                 write_run(optim=optim, seed=seed, test=test, **more)
                 write_run(optim=optim, seed=seed + 3, test=test, **more)
-    summarise(by=["model.hidden", "optim"])
+    summarize(by=["model.hidden", "optim"])
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert [len(json.loads(hidden)) for hidden in runs["model.hidden"].unique()] == [2, 4, 10]
     comparison = compare(load([tmp_path / "sweep"]), 0.97, ("model.hidden", "optim"))
@@ -288,21 +288,21 @@ def test_a_run_that_does_not_tell_its_images_leaves_them_to_the_others(
     assert found == "inconclusive"  # without any size: not tested
 
 
-def test_a_failed_run_is_missing_from_the_score(write_run: Write, summarise: Report) -> None:
+def test_a_failed_run_is_missing_from_the_score(write_run: Write, summarize: Report) -> None:
     write_run(seed=0, test=[0.1, 0.9])
     write_run(seed=1, test=[0.1, 0.8])
     write_run(seed=2, test=[0.1, 0.99], status="failed", reason="RuntimeError: no")
     write_run(optim="sgd", seed=0, test=[0.1, 0.99], status="failed", reason="RuntimeError: no")
-    summary = summarise()
+    summary = summarize()
     assert summary["optim"].tolist() == ["adam", "sgd"]
     assert (summary["score"][0], summary["failed"].tolist()) == (pytest.approx(0.85), [1, 1])
     assert math.isnan(summary["score"][1])
 
 
-def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, summarise: Report) -> None:
+def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, summarize: Report) -> None:
     write_run(optim="adam")
     write_run(optim="sgd", test=[0.1], epochs=2, status="diverged", reason="the training loss is nan")
-    summary = summarise()
+    summary = summarize()
     assert list(summary["optim"]) == ["adam", "sgd"]
     assert (summary["n"][1], summary["diverged"][1]) == (0, 1)
     assert math.isnan(summary["test_accuracy_mean"][1])
@@ -310,18 +310,18 @@ def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, summaris
 
 
 def test_cells_that_all_diverged_are_scored_and_ranked_last(
-    write_run: Write, summarise: Report, tmp_path: Path
+    write_run: Write, summarize: Report, tmp_path: Path
 ) -> None:
     for seed in (0, 1, 2):
         for init in ("he", "lecun"):
             for optim in ("adam", "sgd"):
                 write_run(init, optim, seed, test=[0.1], epochs=2, status="diverged", reason="nan")
-    assert summarise()["score"].tolist() == [0] * 4
+    assert summarize()["score"].tolist() == [0] * 4
     pairs = pd.read_csv(tmp_path / "report" / "pairs.csv")
     assert (pairs["difference"] == 0).all()
     assert not pairs["verdict"].isin(["better", "worse"]).any()
     write_run("xavier", test=[0.1, 0.1, 0.0])  # a completed run comes first, even if it got nothing right
-    assert summarise()["init"].tolist()[0] == "xavier"
+    assert summarize()["init"].tolist()[0] == "xavier"
 
 
 def test_everything_diverged_or_failed_is_still_a_report(
@@ -335,18 +335,18 @@ def test_everything_diverged_or_failed_is_still_a_report(
     assert (tmp_path / "report" / "index.html").exists()
 
 
-def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(write_run: Write, summarise: Report) -> None:
+def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(write_run: Write, summarize: Report) -> None:
     for seed, val in enumerate(([0.1, 0.8, 0.9], [0.1, 0.7, 0.8], [0.1, 0.7, 0.7])):
         write_run(optim="adam", seed=seed, test=[0.1, 0.1, 0.1], val=val)
         write_run(optim="sgd", seed=seed, test=[0.9, 0.9, 0.9], val=[0.1, 0.1, 0.8 if seed == 0 else 0.1])
-    summary = summarise(target=0.8).set_index("optim")
+    summary = summarize(target=0.8).set_index("optim")
     assert list(summary.loc["adam", ["epochs_to_target", "seconds_to_target"]]) == [2, 4]
     assert list(summary.loc["sgd", ["epochs_to_target", "seconds_to_target"]]) == [math.inf, math.inf]
 
 
-def test_without_validation_the_test_curve_is_timed(write_run: Write, summarise: Report) -> None:
+def test_without_validation_the_test_curve_is_timed(write_run: Write, summarize: Report) -> None:
     write_run(test=[0.1, 0.9, 0.9], val=[])
-    assert summarise(target=0.9)["epochs_to_target"].tolist() == [1]
+    assert summarize(target=0.9)["epochs_to_target"].tolist() == [1]
 
 
 FIGURES = ("learning_curves", "heatmap", "differences", "seeds", "time_to_target")
@@ -466,18 +466,18 @@ def test_damaged_runs_are_named_and_left_out(
         assert str(run) in text
 
 
-def test_a_copied_run_counts_once(write_run: Write, summarise: Report, tmp_path: Path) -> None:
+def test_a_copied_run_counts_once(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     shutil.copytree(write_run(), tmp_path / "sweep" / "again")
-    assert summarise()["n"].tolist() == [1]
+    assert summarize()["n"].tolist() == [1]
 
 
 def test_a_result_counts_before_a_failure_of_the_same_configuration(
-    write_run: Write, summarise: Report, tmp_path: Path
+    write_run: Write, summarize: Report, tmp_path: Path
 ) -> None:
     failed = write_run(status="failed", reason="RuntimeError: no", digest=None)
     failed.rename(tmp_path / "sweep" / "0-earlier")
     write_run()
-    (row,) = summarise().to_dict("records")
+    (row,) = summarize().to_dict("records")
     assert (row["n"], row["failed"]) == (1, 0)
 
 
@@ -542,10 +542,10 @@ def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("target", [0.0, 1.5, math.nan])
-def test_a_target_out_of_range_is_refused(write_run: Write, summarise: Report, target: float) -> None:
+def test_a_target_out_of_range_is_refused(write_run: Write, summarize: Report, target: float) -> None:
     write_run()
     with pytest.raises(UserError, match="--target"):
-        summarise(target=target)
+        summarize(target=target)
 
 
 def test_nothing_to_report_on_is_said(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Moderated variances against SciPy's distributions, and what they become at the extremes."""
+"""Moderated variances against SciPy's distributions, and in limiting cases."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from scipy import stats
 from mnist_mlp.stats.moderated_t import judge, moderate
 
 
-def test_moderated_variances_are_the_mixture_of_smyths() -> None:
-    """By SciPy's F and gamma distributions: variance / s is F(d, D), and 1 / variance then is gamma."""
+def test_moderate_equals_smyth_mixture_of_scipy_distributions() -> None:
+    """Expected values by SciPy's F and gamma distributions: variance / s is F(d, D), and 1 / variance is gamma."""
     variance, freedom, rank = np.array([1.0, 2.5, 0.4, 0.0, 7.0]), np.array([2.0, 3.0, 2.0, 4.0, 2.0]), 3
     spreads = (np.arange(20) + 0.5) / 10
     scales = np.geomspace(0.4, 7.0, 60)
     prior, scale = np.meshgrid(1 / spreads**2, scales, indexing="ij")
-    # The density of F at 0 is not finite for d = 2 alone; what does not depend on the prior may be left out.
+    # The density of F at 0 is finite for d = 2 only; factors that do not depend on the prior cancel.
     log_likelihood = np.zeros_like(prior)
     for v, d in zip(variance, freedom, strict=True):
         x = max(v, 1e-12)
@@ -37,8 +37,8 @@ def averages(variance: np.ndarray, freedom: np.ndarray, rank: int) -> tuple[np.n
     return noise.weights @ noise.variance, noise.weights @ noise.freedom
 
 
-def test_one_wild_cell_and_one_quiet_pair_leave_the_others_alone() -> None:
-    """Variances of ten pairs of five cells of three seeds: one cell is wild, one pair agrees by chance."""
+def test_moderate_with_outliers_keeps_other_intervals_narrow() -> None:
+    """Ten pairs of five cells with three seeds: one cell has a large variance, one pair a small one by chance."""
     pairs = np.array([1.2e-5, 1.4e-4, 2e-4, 1e-4, 1.5e-4, 2e-4, 4e-3, 4.2e-3, 3.9e-3, 4.1e-3])
     freedom = np.full(10, 2.0)
     level = 1 - 0.95**0.1
@@ -48,7 +48,7 @@ def test_one_wild_cell_and_one_quiet_pair_leave_the_others_alone() -> None:
     assert sizes[0] < 3 * alone[0]
 
 
-def test_alike_variances_pool_and_unlike_ones_stand_alone() -> None:
+def test_moderate_pools_similar_variances_only() -> None:
     generator = np.random.default_rng(0)
     alike, freedom = generator.chisquare(4, 300) / 4, np.full(300, 4.0)
     pooled, total = averages(alike, freedom, rank=100)
@@ -57,30 +57,30 @@ def test_alike_variances_pool_and_unlike_ones_stand_alone() -> None:
     unlike = alike * np.exp(4 * generator.standard_normal(300))
     alone, total = averages(unlike, freedom, rank=100)
     assert np.corrcoef(np.log(alone), np.log(unlike))[0, 1] > 0.98
-    assert 3.5 < total.min() <= total.max() < 4.5  # each has four of its own
+    assert 3.5 < total.min() <= total.max() < 4.5  # four degrees of freedom each
 
 
 @pytest.mark.parametrize("rank", [1, 2])
-def test_few_cells_have_nothing_to_learn_from(rank: int) -> None:
+def test_moderate_rank_of_at_most_two_changes_nothing(rank: int) -> None:
     variance, freedom = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 4.0])
     moderated, total = averages(variance, freedom, rank)
     assert (moderated.tolist(), total.tolist()) == (variance.tolist(), freedom.tolist())
 
 
-def test_a_variance_counts_once_at_most() -> None:
+def test_moderate_rank_beyond_number_of_variances_is_cut() -> None:
     variance, freedom = np.array([1.0, 2.0, 4.0]), np.array([3.0, 3.0, 3.0])
     once = moderate(variance, freedom, rank=3)
-    for rank in (4, 50):  # there are not so many
+    for rank in (4, 50):  # more than there are variances
         assert [x.tolist() for x in moderate(variance, freedom, rank)] == [x.tolist() for x in once]
 
 
-def test_no_noise_anywhere_is_left_alone() -> None:
+def test_moderate_zero_variances_changes_nothing() -> None:
     variance, freedom = averages(np.zeros(10), np.full(10, 2.0), rank=4)
     assert (variance.tolist(), freedom.tolist()) == ([0.0] * 10, [2.0] * 10)
 
 
-def test_freedom_is_at_most_that_of_the_whole_table() -> None:
-    noise = np.random.default_rng(1).permuted(np.tile([-1.0, 0.0, 1.0], (15, 1)), axis=1)  # of the same variance
+def test_judge_freedom_is_at_most_that_of_the_whole_table() -> None:
+    noise = np.random.default_rng(1).permuted(np.tile([-1.0, 0.0, 1.0], (15, 1)), axis=1)  # with equal variances
     differences = 0.01 * (noise + np.linspace(0, 3, 15)[:, None])
     own = differences.var(axis=1, ddof=1)
     assert averages(own, np.full(15, 2.0), rank=5)[1].max() > 5 * 2.0
@@ -92,8 +92,8 @@ def test_freedom_is_at_most_that_of_the_whole_table() -> None:
     assert (judged.high - judged.mean).tolist() == pytest.approx((judged.mean - judged.low).tolist())
 
 
-def test_a_bound_holds_before_and_after_moderation() -> None:
-    """Of 100 images a difference of 0.1 has a variance of at least 0.001, and any of at least 0.0001."""
+def test_judge_image_bound_holds_after_moderation() -> None:
+    """With 100 images, a difference of 0.1 has a variance of at least 0.001, and any other of at least 0.0001."""
     generator = np.random.default_rng(2)
     differences = generator.standard_normal((10, 5)) / 1e4
     differences[0] += 0.1

@@ -1,4 +1,4 @@
-"""Verdicts against SciPy's own tests, exact answers, and how often they are wrong."""
+"""Verdicts against SciPy's tests and exact results, and their error rates."""
 
 import math
 import re
@@ -24,7 +24,7 @@ from tests.helpers.runs import Report, Write
 
 
 def simulated(cells: int, seeds: int, number: int = 0, scale: float = 1.0, effect: float = 0.0) -> pd.DataFrame:
-    """Accuracies, cells x seeds, with a seed effect; every third cell noisier, the first one better."""
+    """Return accuracies, cells x seeds, with a seed effect; every third cell is noisier, the first one better."""
     generator = np.random.default_rng([cells, seeds, number])
     scales = np.where(np.arange(cells) % 3 == 1, scale, 1.0)
     values = generator.standard_normal(seeds) + scales[:, None] * generator.standard_normal((cells, seeds))
@@ -32,7 +32,7 @@ def simulated(cells: int, seeds: int, number: int = 0, scale: float = 1.0, effec
     return pd.DataFrame(0.9 + 0.002 * values, index=[f"c{number}" for number in range(cells)])
 
 
-def test_two_cells_are_a_paired_t_test() -> None:
+def test_compare_pairs_of_two_cells_is_paired_t_test() -> None:
     a, b = [0.971, 0.975, 0.969, 0.974], [0.968, 0.970, 0.968, 0.971]
     pairs, judged = compare_pairs(pd.DataFrame([a, b], index=["a", "b"]))
     expected = stats.ttest_rel(a, b)
@@ -43,7 +43,7 @@ def test_two_cells_are_a_paired_t_test() -> None:
     assert (row["n"], row["verdict"], judged) == (4, "better", 2)
 
 
-def test_three_cells_are_paired_t_tests_with_sidaks_correction() -> None:
+def test_compare_pairs_of_three_cells_is_t_tests_with_sidak_correction() -> None:
     table = simulated(3, 6, scale=3.0, effect=3.0)
     pairs, _ = compare_pairs(table)
     p = [stats.ttest_rel(table.loc[a], table.loc[b]).pvalue for a, b in zip(pairs["a"], pairs["b"], strict=True)]
@@ -57,31 +57,33 @@ def test_three_cells_are_paired_t_tests_with_sidaks_correction() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(2, 12), st.integers(3, 6), st.integers(0, 10**6), st.floats(0, 0.4))
-def test_tables_with_gaps_keep_their_rules(cells: int, seeds: int, number: int, gaps: float) -> None:
+def test_compare_pairs_of_table_with_gaps_has_consistent_columns(
+    cells: int, seeds: int, number: int, gaps: float
+) -> None:
     table = simulated(cells, seeds, number, scale=4.0, effect=4.0)
     table = table.mask(np.random.default_rng(number).random(table.shape) < gaps)
     pairs, judged = compare_pairs(table)
-    told = pairs["p"].notna()
+    tested = pairs["p"].notna()
     for row in pairs.to_dict("records"):
         differences = (table.loc[row["a"]] - table.loc[row["b"]]).dropna()
         assert row["n"] == len(differences)
         assert row["difference"] == pytest.approx(differences.mean(), nan_ok=True)
     assert (pairs["verdict"] == Verdict.NOT_TESTED).equals(pairs["n"] < 3)
     assert (pairs["reason"] == Reason.TOO_FEW_SEEDS).equals(pairs["n"] < 3)
-    assert told.equals(pairs["n"] >= 3)
-    assert judged == len(set(pairs.loc[told, "a"]) | set(pairs.loc[told, "b"]))
+    assert tested.equals(pairs["n"] >= 3)
+    assert judged == len(set(pairs.loc[tested, "a"]) | set(pairs.loc[tested, "b"]))
     real = pairs["verdict"].isin(["better", "worse"])
     assert real.equals(pairs["p_corrected"] < 0.05)
     assert real.equals((pairs["ci_low"] > 0) | (pairs["ci_high"] < 0))
     assert (pairs.loc[real, "verdict"] == "better").equals(pairs.loc[real, "difference"] > 0)
     assert pairs.loc[real, "additional_seeds"].isna().all()
-    assert pairs.loc[told & ~real, "additional_seeds"].ge(1).all()
-    assert (pairs.loc[told, "p_corrected"] >= pairs.loc[told, "p"] * (1 - 1e-9)).all()
+    assert pairs.loc[tested & ~real, "additional_seeds"].ge(1).all()
+    assert (pairs.loc[tested, "p_corrected"] >= pairs.loc[tested, "p"] * (1 - 1e-9)).all()
 
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(2, 6), st.integers(3, 5), st.integers(0, 10**6), st.floats(-0.05, 0.05))
-def test_what_all_cells_of_a_seed_share_changes_nothing(cells: int, seeds: int, number: int, shift: float) -> None:
+def test_compare_pairs_shift_of_one_seed_changes_nothing(cells: int, seeds: int, number: int, shift: float) -> None:
     table = simulated(cells, seeds, number)
     moved = table.copy()
     moved[0] += shift
@@ -90,7 +92,7 @@ def test_what_all_cells_of_a_seed_share_changes_nothing(cells: int, seeds: int, 
         assert one[column].tolist() == pytest.approx(other[column].tolist(), rel=1e-5, abs=1e-9)
 
 
-def test_cells_that_share_fewer_than_three_seeds_change_nothing() -> None:
+def test_compare_pairs_cells_of_few_seeds_change_no_other_pair() -> None:
     table = simulated(6, 8)
     short = pd.DataFrame(5.0, index=["short", "shorter"], columns=table.columns)  # wildly different
     short.loc["short", 2:] = np.nan
@@ -103,7 +105,7 @@ def test_cells_that_share_fewer_than_three_seeds_change_nothing() -> None:
     assert judged == 6
 
 
-def test_one_diverged_run_does_not_hide_what_is_true_of_other_cells() -> None:
+def test_compare_pairs_diverged_run_keeps_verdicts_of_other_cells() -> None:
     table = simulated(8, 5, effect=6.0)
     before, _ = compare_pairs(table)
     table.loc["c7", 0] = 0.0  # scored as zero
@@ -114,7 +116,7 @@ def test_one_diverged_run_does_not_hide_what_is_true_of_other_cells() -> None:
     assert after.loc[after["b"] == "c7", "verdict"].eq("inconclusive").all()
 
 
-def test_further_seeds_are_those_of_a_power_analysis() -> None:
+def test_compare_pairs_additional_seeds_equal_power_analysis() -> None:
     difference = np.array([1.0, 0.2, 0.6, 0.1, 0.3, 0.2, 0.0, 0.5]) / 100
     pairs, _ = compare_pairs(pd.DataFrame([difference, np.zeros(8)], index=["a", "b"]))
     assert pairs["verdict"].tolist() == ["better"]
@@ -132,8 +134,8 @@ def test_further_seeds_are_those_of_a_power_analysis() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.6, 0.8, 1.0, 1.4, 1.8, 2.2])
-def test_further_seeds_are_the_fewest_that_give_power(ratio: float) -> None:
-    """Of two cells with a difference of so many standard deviations, seen in three seeds."""
+def test_compare_pairs_additional_seeds_are_fewest_for_power(ratio: float) -> None:
+    """Two cells with three seeds, whose difference is `ratio` standard deviations."""
     difference = (ratio + np.array([-1.0, 0.0, 1.0])) / 1000
     (row,) = compare_pairs(pd.DataFrame([0.9 + difference, [0.9] * 3], index=["a", "b"]))[0].to_dict("records")
     enough = next(
@@ -143,7 +145,7 @@ def test_further_seeds_are_the_fewest_that_give_power(ratio: float) -> None:
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_fewer_than_three_seeds_tell_nothing(seeds: int) -> None:
+def test_compare_pairs_of_fewer_than_three_seeds_is_not_tested(seeds: int) -> None:
     table = pd.DataFrame([[0.9, 0.91], [0.1, 0.1]], index=["a", "b"]).iloc[:, :seeds]
     pairs, judged = compare_pairs(table)
     assert pairs[["verdict", "reason"]].to_numpy().tolist() == [["not tested", "too few seeds"]]
@@ -154,38 +156,38 @@ def test_fewer_than_three_seeds_tell_nothing(seeds: int) -> None:
     assert compare_pairs(disjoint)[0]["reason"].tolist() == ["too few seeds"]
 
 
-def test_a_chance_tie_is_no_certainty() -> None:
-    """Three seeds whose differences are all two of 299 images."""
+def test_compare_pairs_constant_small_difference_is_inconclusive() -> None:
+    """Three seeds, each with a difference of two of 299 images."""
     table = pd.DataFrame([[0.96, 0.95, 0.97], [0.96, 0.95, 0.97]], index=["a", "b"])
     table.loc["a"] = (np.round(table.loc["a"] * 299) + 2) / 299
     table.loc["b"] = np.round(table.loc["b"] * 299) / 299
     (row,) = compare_pairs(table, images=299)[0].to_dict("records")
-    assert row["p"] == pytest.approx(2 * stats.t.sf(np.sqrt(6), 2))  # t = 2 / sqrt(2 / 3), as McNemar's bound has it
+    assert row["p"] == pytest.approx(2 * stats.t.sf(np.sqrt(6), 2))  # t = 2 / sqrt(2 / 3), by McNemar's bound
     assert row["ci_high"] - row["difference"] == pytest.approx(stats.t.isf(0.025, 2) * np.sqrt(2 / 3) / 299)
     assert row["verdict"] == "inconclusive"
     (row,) = compare_pairs(table)[0].to_dict("records")  # the number of images is unknown
     assert (row["verdict"], row["reason"]) == ("not tested", "no variance")
 
 
-def test_a_bound_on_noise_counts_the_images_that_differ() -> None:
+def test_compare_pairs_variance_bound_counts_differing_images() -> None:
     table = pd.DataFrame([[0.9] * 3, [0.8] * 3, [0.8] * 3], index=["a", "b", "c"])
     assert compare_pairs(table, images=10_000)[0]["verdict"].tolist() == ["better", "better", "inconclusive"]
-    few = compare_pairs(table, images=20)[0]  # two images
-    assert few["verdict"].tolist() == ["inconclusive"] * 3
+    small = compare_pairs(table, images=20)[0]  # two images
+    assert small["verdict"].tolist() == ["inconclusive"] * 3
     noisy = simulated(6, 4, scale=3.0)
     for unknown in (0, float("nan"), -1):
         pd.testing.assert_frame_equal(compare_pairs(noisy)[0], compare_pairs(noisy, images=unknown)[0])
     pd.testing.assert_frame_equal(compare_pairs(noisy)[0], compare_pairs(noisy, images=10**9)[0])
 
 
-def test_rounding_is_no_noise() -> None:
+def test_compare_pairs_rounding_error_is_no_difference() -> None:
     table = pd.DataFrame([[0.9, 0.9, 0.9], [0.1 + 0.2 + 0.6, 0.9, 0.3 * 3]], index=["a", "b"])
     assert table.T.nunique(axis=1).max() == 2
     (row,) = compare_pairs(table)[0].to_dict("records")
     assert (row["difference"], row["p"]) == (0.0, 1.0)
 
 
-def test_intervals_stay_within_what_accuracies_can_differ_by() -> None:
+def test_compare_pairs_intervals_stay_within_bounds() -> None:
     table = pd.DataFrame([[0.98, 0.0, 0.97], [0.97, 0.96, 0.0], [0.2, 0.9, 0.4]], index=["a", "b", "c"])
     pairs, _ = compare_pairs(table, bounds=(0, 1))
     assert pairs["ci_low"].ge(-1).all()
@@ -206,7 +208,7 @@ def test_compare_pairs_of_unequal_effort_are_not_tested() -> None:
     pd.testing.assert_frame_equal(compare_pairs(table, efforts=dict.fromkeys(table.index, ten))[0], free)
 
 
-def test_many_cells_are_judged_among_all() -> None:
+def test_compare_pairs_of_many_cells_corrects_for_all_pairs() -> None:
     table = simulated(MOST_CELLS + 1, 3, effect=8.0)
     pairs, judged = compare_pairs(table)
     assert len(pairs) == (MOST_CELLS + 1) * MOST_CELLS / 2
@@ -214,17 +216,17 @@ def test_many_cells_are_judged_among_all() -> None:
     assert pairs["p_corrected"].iloc[0] == pytest.approx(1 - (1 - pairs["p"].iloc[0]) ** (151 * 150 / 2), rel=1e-3)
 
 
-def test_of_many_cells_all_pairs_count_and_those_with_the_best_are_shown(
+def test_report_of_many_cells_shows_pairs_with_the_best_cell(
     tmp_path: Path, write_run: Write, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots, "MOST_CELLS", MOST_CELLS // 10)  # figures of fewer cells, and no heatmap, which is slow
+    monkeypatch.setattr(plots, "MOST_CELLS", MOST_CELLS // 10)  # fewer figures and no heatmap, for speed
     cells = {
         (f"init{n}", "nag", 0.0): [0.6 + n / 1000 + seed / 2000 * (1 + n % 3) for seed in (0, 1, 2)]
         for n in range(MOST_CELLS)
     }
-    cells["he", "adam", 0.0] = [0.97, 0.5, 0.98]  # the best, and so noisy that it is like any
+    cells["he", "adam", 0.0] = [0.97, 0.5, 0.98]  # the best, and too noisy to differ from any other
     cells["he", "sgd", 0.0] = [0.5, 0.4, 0.5]
-    cells["he", "momentum", 0.9] = [0.45, 0.5, 0.44]  # behind by no more than noise
+    cells["he", "momentum", 0.9] = [0.45, 0.5, 0.44]  # worse within the noise
     for (init, optim, momentum), accuracies in cells.items():
         for seed, accuracy in enumerate(accuracies):
             target = {"_target_": "torch.optim.SGD", "momentum": momentum}
@@ -259,7 +261,7 @@ SOME = [
 
 
 def share_with(design: Design, sweeps: int, verdicts: list[str]) -> float:
-    """The share of simulated sweeps with such a verdict."""
+    """Return the share of simulated sweeps with one of these verdicts."""
     return float(
         np.mean(
             [
@@ -276,25 +278,25 @@ def share_with(design: Design, sweeps: int, verdicts: list[str]) -> float:
 
 @pytest.fixture
 def _without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the search for each interval's width, which takes four fifths of the time and decides no verdict.
+    """Skip the search for the widths of intervals, which takes 80% of the time and affects no verdict.
 
-    Were a verdict to depend on them, intervals of no width would make every difference significant.
+    If a verdict depended on the widths, intervals of width zero would make every difference significant.
     """
     monkeypatch.setattr(Noise, "quantile", lambda noise, level, which: np.zeros(len(which)))
 
 
 @pytest.mark.usefixtures("_without_intervals")
 @pytest.mark.parametrize("name", SOME, ids=str)
-def test_a_false_verdict_is_rare(name: tuple[str, int, int]) -> None:
-    """All designs, with more sweeps: benchmarks/verdicts.py."""
+def test_compare_pairs_false_verdicts_are_rare(name: tuple[str, int, int]) -> None:
+    """For all designs and more sweeps, see benchmarks/verdicts.py."""
     sweeps = 100
     assert share_with(EQUAL[name], sweeps, ["better", "worse"]) <= 0.06 + 2 * np.sqrt(0.06 * 0.94 / sweeps)
 
 
 @pytest.mark.parametrize(("cells", "least"), [(2, 0.85), (24, 0.65)])
-def test_a_true_difference_is_found_with_five_seeds(cells: int, least: float) -> None:
+def test_compare_pairs_finds_true_difference_with_five_seeds(cells: int, least: float) -> None:
     found = [
         (compare_pairs(simulated(cells, 5, number, effect=3))[0].query("a == 'c0'")["verdict"] == "better").mean()
         for number in range(60)
     ]
-    assert np.mean(found) >= least  # 94 % and 73 % over hundreds of sweeps
+    assert np.mean(found) >= least  # 94% and 73% over hundreds of sweeps

@@ -1,4 +1,4 @@
-"""The statistics as a package of their own."""
+"""Statistics as a standalone package."""
 
 import subprocess
 import sys

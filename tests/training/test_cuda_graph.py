@@ -1,4 +1,4 @@
-"""Capture and replay of steps as CUDA graphs: on a GPU, and skipped without one."""
+"""Capture and replay of steps as CUDA graphs; the tests that need a GPU are skipped without one."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_repeated_without_capture_calls_its_function_each_time() -> None:
 
 
 @needs_gpu
-def test_repeated_on_gpu_replays_after_its_warm_up() -> None:
+def test_repeated_on_gpu_after_warm_up_replays_graph() -> None:
     count = Counter("cuda")
     step = GraphCallable(count, GraphCapture())
     for _ in range(WARM_UP + 5):
@@ -41,7 +41,7 @@ def test_repeated_on_gpu_replays_after_its_warm_up() -> None:
 
 
 @needs_gpu
-def test_capture_of_function_that_reads_back_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_graph_capture_of_function_that_reads_back_falls_back_to_eager(caplog: pytest.LogCaptureFixture) -> None:
     capture = GraphCapture()
     for _ in range(2):  # the second function is not tried
         count = Counter("cuda", reads_back=True)
@@ -55,7 +55,7 @@ def test_capture_of_function_that_reads_back_is_given_up(caplog: pytest.LogCaptu
 
 
 @needs_gpu
-def test_failed_capture_leaves_later_captures_alone() -> None:
+def test_graph_capture_after_failed_capture_succeeds() -> None:
     assert GraphCapture()(Counter("cuda", reads_back=True)) is None
     count = Counter("cuda")
     graph = GraphCapture()(count)

@@ -1,4 +1,4 @@
-"""What an optimizer may ask of the loop: modes are set, and what the loop has not is refused before any training."""
+"""Optimizers in the training loop: train and eval modes, and refusal of unsupported optimizers before training."""
 
 import pydoc
 from typing import Any
@@ -27,36 +27,38 @@ def schedule_free(parameters: Any) -> torch.optim.Optimizer:
     return made
 
 
-def test_an_optimizer_with_modes_is_trained_in_one_and_evaluated_in_the_other(few: Splits) -> None:
+def test_train_schedule_free_equals_plain_loop_that_switches_modes(few_splits: Splits) -> None:
     ours = network(batch_norm=False, dropout=0.0)
-    found = [r for r in run(few, schedule_free, epochs=3, model=ours) if isinstance(r, Metrics) and r.split == "test"]
+    found = [
+        r for r in run(few_splits, schedule_free, epochs=3, model=ours) if isinstance(r, Metrics) and r.split == "test"
+    ]
 
     theirs = network(batch_norm=False, dropout=0.0)
     optimizer: Any = schedule_free(theirs.parameters())
-    expected = [evaluate(theirs, few.test)]
+    expected = [evaluate(theirs, few_splits.test)]
     order = torch.Generator().manual_seed(derive_seeds(0).batches)
     for _ in range(3):
-        optimizer.train()  # as its authors' README has it
+        optimizer.train()  # as its README says
         theirs.train()
-        for index in batches(len(few.train), 32, order):
-            images, labels = few.train.take(index)
+        for index in batches(len(few_splits.train), 32, order):
+            images, labels = few_splits.train.take(index)
             optimizer.zero_grad()
             F.cross_entropy(theirs(images), labels).backward()
             optimizer.step()
         optimizer.eval()
-        expected.append(evaluate(theirs, few.test))
+        expected.append(evaluate(theirs, few_splits.test))
     for ours_, (loss, accuracy) in zip(found, expected, strict=True):
         assert ours_.loss == pytest.approx(loss, rel=1e-5)
         assert ours_.accuracy == pytest.approx(accuracy, abs=1e-3)
-    assert evaluate(ours, few.test) == pytest.approx(expected[-1], rel=1e-5)  # the network is left as evaluated
+    assert evaluate(ours, few_splits.test) == pytest.approx(expected[-1], rel=1e-5)  # it keeps these weights
     optimizer.train()
-    assert abs(evaluate(theirs, few.test)[0] - expected[-1][0]) > 1e-3  # the weights that are trained are others
+    assert abs(evaluate(theirs, few_splits.test)[0] - expected[-1][0]) > 1e-3  # the training weights differ
 
 
-def test_an_optimizer_with_modes_is_left_for_evaluation_whatever_ends_the_run(few: Splits) -> None:
+def test_train_closed_early_leaves_optimizer_in_eval_mode(few_splits: Splits) -> None:
     model = network(batch_norm=False)
     optimizer: Any = schedule_free(model.parameters())
-    records: Any = started(few, lambda _: optimizer, model=model)
+    records: Any = started(few_splits, lambda _: optimizer, model=model)
     while not optimizer.param_groups[0]["train_mode"]:
         next(records)
     records.close()
@@ -64,7 +66,7 @@ def test_an_optimizer_with_modes_is_left_for_evaluation_whatever_ends_the_run(fe
 
 
 class Normalizing(nn.Sequential):
-    """Somebody's own statistics of what is trained."""
+    """User-defined network that keeps statistics of its activations."""
 
     average: Tensor
 
@@ -79,21 +81,23 @@ class Normalizing(nn.Sequential):
         return logits - self.average
 
 
-def test_statistics_of_other_weights_than_are_evaluated_are_refused(few: Splits) -> None:
+def test_train_custom_statistics_with_optimizer_modes_raises(few_splits: Splits) -> None:
     model = Normalizing()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(InvalidArgument, match=r"AdamWScheduleFree: .*average"):
-        run(few, schedule_free, model=model)
+        run(few_splits, schedule_free, model=model)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    run(few, epochs=1, model=model)  # under an optimizer without modes they are what is evaluated
+    run(few_splits, epochs=1, model=model)  # without modes, training and evaluation use the same weights
 
 
-def test_batch_norm_knows_the_weights_that_are_evaluated(few: Splits) -> None:
-    """Its statistics are those of these weights, layer after layer, and training goes on as if nothing had been."""
+def test_train_with_optimizer_modes_refreshes_batch_norm_statistics(few_splits: Splits) -> None:
+    """Check statistics layer by layer; the refresh leaves momentum and batch counts unchanged."""
     model = network(dropout=0.5)
-    found = [r for r in run(few, schedule_free, epochs=2, model=model) if isinstance(r, Metrics) and r.split == "test"]
-    assert found[-1].loss == pytest.approx(evaluate(model, few.test)[0], rel=1e-6)
-    images = few.train.take(slice(None))[0]
+    found = [
+        r for r in run(few_splits, schedule_free, epochs=2, model=model) if isinstance(r, Metrics) and r.split == "test"
+    ]
+    assert found[-1].loss == pytest.approx(evaluate(model, few_splits.test)[0], rel=1e-6)
+    images = few_splits.train.take(slice(None))[0]
     layers = list(model.eval())
     for number, layer in enumerate(layers):
         if isinstance(layer, nn.BatchNorm1d):
@@ -104,11 +108,11 @@ def test_batch_norm_knows_the_weights_that_are_evaluated(few: Splits) -> None:
             torch.testing.assert_close(layer.running_mean, inputs.mean(dim=0), rtol=0.01, atol=3e-3)
             torch.testing.assert_close(layer.running_var, inputs.var(dim=0), rtol=0.05, atol=1e-4)
             assert layer.momentum == 0.1
-            assert layer.num_batches_tracked == 2 * len(batches(len(few.train), 32, torch.Generator()))
+            assert layer.num_batches_tracked == 2 * len(batches(len(few_splits.train), 32, torch.Generator()))
 
 
 class Sharp(torch.optim.SGD):
-    """As sharpness-aware minimization is mostly written."""
+    """Optimizer whose step needs a closure, as in most implementations of sharpness-aware minimization."""
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         if closure is None:
@@ -141,7 +145,7 @@ class LastLayer(torch.optim.SGD):
         ("torch.optim.Muon", ["optim.lr=0.01", "only supports 2D parameters"]),
     ],
 )
-def test_what_an_optimizer_cannot_be_given_is_refused_before_training(
+def test_check_optimizer_that_cannot_train_the_model_is_refused(
     monkeypatch: pytest.MonkeyPatch, target: str, words: list[str]
 ) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
@@ -154,18 +158,18 @@ def test_what_an_optimizer_cannot_be_given_is_refused_before_training(
     ("overrides", "words"),
     [
         (["optim=muon", "model.hidden=[]"], ["optim._target_=Muon", "a model with a hidden layer"]),
-        (["optim=lion", "optim._target_=pytorch_optimizer_of_nobody.Lion"], ["optim._target_=", "no such class"]),
+        (["optim=lion", "optim._target_=pytorch_optimizer_missing.Lion"], ["optim._target_=", "no such class"]),
     ],
 )
-def test_options_that_cannot_serve_are_refused_before_training(
+def test_check_unusable_optim_option_is_refused(
     monkeypatch: pytest.MonkeyPatch, overrides: list[str], words: list[str]
 ) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
     refused(plain(composed("device=cpu", *overrides)), words)
 
 
-def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pydoc, "locate", lambda path: None)  # as where it is not
+def test_find_target_of_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pydoc, "locate", lambda path: None)  # as if it were not installed
     with pytest.raises(ConfigError) as caught:
         find_target("optim", {"_target_": "pytorch_optimizer.Lion", "_partial_": True}, [])
     expected = (
@@ -176,17 +180,17 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch: py
         find_target("optim", {"_target_": "pytorch.Lion", "_partial_": True}, [])
 
 
-def test_in_a_program_of_one_s_own_they_are_refused_too(few: Splits) -> None:
+def test_train_unsupported_optimizer_raises(few_splits: Splits) -> None:
     for make in (torch.optim.LBFGS, lambda p: SGDScheduleFreeClosure(p, lr=0.1)):
         with pytest.raises(InvalidArgument, match="whose step needs no arguments"):
-            run(few, make)
+            run(few_splits, make)
     with pytest.raises(InvalidArgument, match=r"Missing: norm1\.bias"):
-        run(few, lambda p: torch.optim.SGD([q for number, q in enumerate(p) if number != 3], lr=0.1))
+        run(few_splits, lambda p: torch.optim.SGD([q for number, q in enumerate(p) if number != 3], lr=0.1))
 
 
-def test_parameters_that_want_no_gradients_may_be_left_out(few: Splits) -> None:
+def test_train_frozen_parameter_left_out_of_optimizer_stays_fixed(few_splits: Splits) -> None:
     model = network(batch_norm=False)
     frozen = model.get_parameter("linear1.weight").requires_grad_(False)
     before = frozen.clone()
-    run(few, lambda p: torch.optim.SGD([q for q in p if q.requires_grad], lr=0.1), model=model)
+    run(few_splits, lambda p: torch.optim.SGD([q for q in p if q.requires_grad], lr=0.1), model=model)
     assert torch.equal(frozen, before)

@@ -1,4 +1,4 @@
-"""The core as a library: it trains under settings of its own, whatever those of the process, and gives them back."""
+"""Process settings (threads, denormals): training uses fixed ones and restores those of the caller."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def settings() -> Settings:
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _restored_settings() -> Iterator[None]:
     threads, flushed = settings()
     yield
     torch.set_num_threads(threads)
@@ -29,7 +29,7 @@ def _as_before() -> Iterator[None]:
 
 
 class Watching(nn.Linear):
-    """Notes the settings that it is computed under."""
+    """Layer that records the process settings at each forward pass."""
 
     def __init__(self) -> None:
         super().__init__(784, 10)
@@ -41,18 +41,18 @@ class Watching(nn.Linear):
 
 
 @pytest.mark.parametrize("own", [(2, False), (2, True), (1, False)])
-def test_a_record_is_computed_under_settings_of_its_own(few: Splits, own: Settings) -> None:
+def test_train_computes_under_its_settings_and_restores_the_callers(few_splits: Splits, own: Settings) -> None:
     torch.set_num_threads(own[0])
     torch.set_flush_denormal(own[1])
     assert settings() == own
     model = Watching()
-    for record in started(few, epochs=1, model=model):
+    for record in started(few_splits, epochs=1, model=model):
         assert settings() == own, record
     assert settings() == own
     assert model.seen == {(1, True)}
 
 
-def test_they_are_given_back_where_nobody_takes_the_rest_and_where_training_fails(few: Splits) -> None:
+def test_train_abandoned_or_failed_restores_process_settings(few_splits: Splits) -> None:
     class Failing(Watching):
         def forward(self, images: Tensor) -> Tensor:
             if self.training:
@@ -60,21 +60,21 @@ def test_they_are_given_back_where_nobody_takes_the_rest_and_where_training_fail
             return super().forward(images)
 
     torch.set_num_threads(2)
-    records = started(few, model=Watching())
+    records = started(few_splits, model=Watching())
     next(records)
     del records
     assert settings() == (2, False)
     with pytest.raises(RuntimeError, match="on purpose"):
-        run(few, model=Failing())
+        run(few_splits, model=Failing())
     assert settings() == (2, False)
 
 
-def test_a_program_s_own_settings_change_no_number(few: Splits) -> None:
+def test_train_results_do_not_depend_on_process_settings(few_splits: Splits) -> None:
     def numbers() -> tuple[object, ...]:
         model = nn.Linear(784, 10)
-        nn.init.constant_(model.weight, 1e-39)  # as Adam's moments become, and stay where a pixel is always black
+        nn.init.constant_(model.weight, 1e-39)  # denormal, as Adam's moments of pixels that are always black
         nn.init.zeros_(model.bias)
-        return timeless(run(few, sgd, epochs=1, model=model)), [p.tolist() for p in model.parameters()]
+        return timeless(run(few_splits, sgd, epochs=1, model=model)), [p.tolist() for p in model.parameters()]
 
     torch.set_num_threads(2)
     library = numbers()
@@ -83,7 +83,7 @@ def test_a_program_s_own_settings_change_no_number(few: Splits) -> None:
     assert numbers() == library
 
 
-def test_a_stack_has_settings_of_its_own_too(real_mnist: Dataset) -> None:
+def test_stack_computes_under_its_settings_and_restores_the_callers(real_mnist: Dataset) -> None:
     torch.set_num_threads(2)
     runs = [one("he", seed, "sgd", activation="tanh") for seed in (0, 1)]
     seen: set[Settings] = set()

@@ -1,4 +1,4 @@
-"""Schedules against PyTorch's schedulers and optimizers, step by step, on every path; and what is refused."""
+"""Schedules against PyTorch's schedulers and optimizers, step by step, on every path; invalid schedules."""
 
 import math
 import pydoc
@@ -42,7 +42,7 @@ CASES = [(name, warmup) for name in SCHEDULES for warmup in (0.0, 0.1)]
 
 
 def schedule(name: str, warmup: float) -> Schedule:
-    """As `schedule=NAME schedule.warmup=WARMUP` makes it."""
+    """Return the schedule of `schedule=NAME schedule.warmup=WARMUP`."""
     node = OmegaConf.to_container(OmegaConf.load(ROOT / f"conf/schedule/{name}.yaml"))
     assert isinstance(node, dict)
     shape: Any = pydoc.locate(node.pop("_target_"))
@@ -50,8 +50,8 @@ def schedule(name: str, warmup: float) -> Schedule:
     return Schedule(lambda progress: float(shape(progress, **arguments)), warmup)
 
 
-def pytorchs(name: str, steps: int) -> list[float]:
-    """The factors of PyTorch's own scheduler with the numbers of our options, over so many steps."""
+def pytorch_factors(name: str, steps: int) -> list[float]:
+    """Return the factors of PyTorch's scheduler with the parameters of our option, for each step."""
     sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     made: dict[str, Callable[[], lr_scheduler.LRScheduler]] = {
         "constant": lambda: lr_scheduler.ConstantLR(sgd, factor=1.0),
@@ -60,7 +60,7 @@ def pytorchs(name: str, steps: int) -> list[float]:
         "exponential": lambda: lr_scheduler.ExponentialLR(sgd, gamma=0.01 ** (1 / steps)),
         "step": lambda: lr_scheduler.MultiStepLR(sgd, milestones=[math.ceil(steps / 2), math.ceil(steps * 3 / 4)]),
         "inverse_sqrt": lambda: lr_scheduler.LambdaLR(sgd, lambda step: 1 / math.sqrt(1 + step / steps / 0.1)),
-        # Its rise ends, and its fall, a step before what they are fractions of.
+        # OneCycleLR ends both phases one step early, hence the additional step.
         "one_cycle": lambda: lr_scheduler.OneCycleLR(
             sgd, max_lr=1.0, total_steps=steps + 1, pct_start=(0.3 * steps + 1) / (steps + 1), cycle_momentum=False
         ),
@@ -75,17 +75,17 @@ def pytorchs(name: str, steps: int) -> list[float]:
 
 def expected(name: str, warmup: float) -> list[float]:
     warm = round(warmup * STEPS)
-    return [t / warm for t in range(1, warm + 1)] + pytorchs(name, STEPS - warm)
+    return [t / warm for t in range(1, warm + 1)] + pytorch_factors(name, STEPS - warm)
 
 
 @pytest.mark.parametrize(("name", "warmup"), CASES)
-def test_factors_are_those_of_pytorchs_schedulers(name: str, warmup: float) -> None:
+def test_schedule_factors_equal_pytorch_schedulers(name: str, warmup: float) -> None:
     ours = [schedule(name, warmup).factor(t, STEPS) for t in range(1, STEPS + 1)]
     assert ours == pytest.approx(expected(name, warmup), rel=1e-9, abs=1e-12)
 
 
 @given(name=st.sampled_from(SCHEDULES), warmup=st.floats(0, 1), steps=st.integers(1, 500), data=st.data())
-def test_any_run_has_factors_from_0_to_1_and_its_warm_up_rises(
+def test_schedule_factor_is_in_0_to_1_and_rises_during_warmup(
     name: str, warmup: float, steps: int, data: st.DataObject
 ) -> None:
     made = schedule(name, warmup)
@@ -99,7 +99,7 @@ def test_any_run_has_factors_from_0_to_1_and_its_warm_up_rises(
         assert made.factor(step, steps) == pytest.approx(first)
 
 
-def test_one_cycle_at_its_ends_and_corners() -> None:
+def test_one_cycle_at_ends_and_peak_has_documented_factors() -> None:
     assert one_cycle(0.0) == pytest.approx(0.04)
     assert one_cycle(0.3) == 1.0
     assert one_cycle(1.0) == pytest.approx(4e-6)
@@ -125,8 +125,8 @@ def images_of(data: Splits) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 
 @pytest.fixture(scope="module")
-def by_pytorch(data: Splits) -> dict[tuple[str, str, float], list[torch.Tensor]]:
-    """The weights after sixty steps of PyTorch's optimizers at the rates of PyTorch's schedulers, in float64."""
+def pytorch_weights(data: Splits) -> dict[tuple[str, str, float], list[torch.Tensor]]:
+    """Weights after sixty steps of PyTorch's optimizers with PyTorch's schedulers, in float64."""
     weights = {}
     for optim in OPTIMIZERS:
         for name, warmup in CASES:
@@ -142,8 +142,8 @@ def by_pytorch(data: Splits) -> dict[tuple[str, str, float], list[torch.Tensor]]
     return weights
 
 
-def test_sixty_single_pass_steps_are_pytorchs(data: Splits, by_pytorch: Any) -> None:
-    for (optim, name, warmup), wanted in by_pytorch.items():
+def test_fused_step_with_every_schedule_equals_pytorch(data: Splits, pytorch_weights: Any) -> None:
+    for (optim, name, warmup), wanted in pytorch_weights.items():
         model = network()
         ours = optimizer(optim, model.parameters())
         assert path(model, ours) == "fused kernels"
@@ -155,20 +155,20 @@ def test_sixty_single_pass_steps_are_pytorchs(data: Splits, by_pytorch: Any) -> 
             torch.testing.assert_close(found.detach(), exact, rtol=0, atol=1e-6)
 
 
-def test_sixty_steps_of_one_stack_are_pytorchs(data: Splits, by_pytorch: Any) -> None:
+def test_stack_with_every_schedule_equals_pytorch(data: Splits, pytorch_weights: Any) -> None:
     runs = []
-    for optim, name, warmup in by_pytorch:
+    for optim, name, warmup in pytorch_weights:
         model = network()
         runs.append(Run(model, optimizer(optim, model.parameters()), derive_seeds(0), schedule(name, warmup)))
     rows = sorted(range(len(runs)), key=lambda number: kind_of(runs[number]))
     Stack([runs[row] for row in rows], data, BATCH, CPU).epoch()
-    for run, wanted in zip(runs, by_pytorch.values(), strict=True):
+    for run, wanted in zip(runs, pytorch_weights.values(), strict=True):
         for found, exact in zip(run.model.parameters(), wanted, strict=True):
             torch.testing.assert_close(found.detach(), exact, rtol=0, atol=1e-6)
 
 
 class Residual(nn.Module):
-    """A network of one's own, for autograd."""
+    """User-defined network, which is trained by autograd."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class Residual(nn.Module):
 
 
 @pytest.mark.parametrize("make", [Residual, lambda: network(torch.float32)])
-def test_records_have_the_rate_of_their_step(make: Callable[[], nn.Module], data: Splits) -> None:
+def test_train_records_have_learning_rate_of_their_step(make: Callable[[], nn.Module], data: Splits) -> None:
     model = make()
     records = list(
         train(
@@ -201,7 +201,7 @@ def test_records_have_the_rate_of_their_step(make: Callable[[], nn.Module], data
     assert [record.step for record in records if isinstance(record, Metrics) and record.split == "test"] == [0, 60, 120]
 
 
-def of_nothing(progress: float) -> Any:
+def returns_none(progress: float) -> Any:
     return None
 
 
@@ -229,8 +229,8 @@ def above(progress: float) -> float:
         (["schedule=one_cycle", "schedule.rise=2"], ["schedule.rise=2", "a number in [0, 1]"]),
         (["schedule=cosine", "+schedule.finl=0"], ["schedule.finl=0", "Did you mean schedule.final"]),
         (
-            ["schedule._target_=tests.training.test_schedules.of_nothing"],
-            ["schedule._target_=of_nothing", "not None at progress 0"],
+            ["schedule._target_=tests.training.test_schedules.returns_none"],
+            ["schedule._target_=returns_none", "not None at progress 0"],
         ),
         (
             ["schedule._target_=tests.training.test_schedules.not_a_number"],
@@ -246,7 +246,7 @@ def above(progress: float) -> float:
         ),
     ],
 )
-def test_what_is_no_schedule_is_refused_before_training(
+def test_check_invalid_schedule_is_refused(
     monkeypatch: pytest.MonkeyPatch, overrides: list[str], words: list[str]
 ) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
@@ -268,7 +268,7 @@ class Remembering(torch.optim.SGD):
 
 
 class Wrapping(torch.optim.Optimizer):
-    """A user-defined optimizer around another one, with parameter groups of its own."""
+    """A user-defined optimizer around another one, with separate parameter groups."""
 
     def __init__(self, params: Any, lr: float) -> None:
         super().__init__(params, {"lr": lr})
@@ -310,7 +310,7 @@ class Langevin(torch.optim.SGD):
 
 
 class Refusing(torch.optim.Rprop):
-    """A user-defined optimizer that refuses what is no gradient of its network."""
+    """A user-defined optimizer that raises on large gradients."""
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         if any(p.grad.abs().max() > 2 for group in self.param_groups for p in group["params"]):
@@ -357,7 +357,7 @@ def test_check_schedule_without_effect_is_refused(target: str, overrides: list[s
     ],
 )
 @pytest.mark.parametrize("lr", [1.0, 1e-7])
-def test_check_schedule_of_optimizer_that_may_follow_it_passes(
+def test_check_schedule_with_optimizer_that_may_follow_it_passes(
     target: str, arguments: dict[str, Any], lr: float
 ) -> None:
     trial.check(with_optimizer(target, "schedule=cosine", lr=lr, **arguments))
@@ -368,7 +368,7 @@ def test_check_schedule_that_changes_no_rate_passes(overrides: list[str]) -> Non
     trial.check(with_optimizer("torch.optim.Rprop", *overrides))
 
 
-def test_kind_check_numbers_that_leave_schedule_without_effect_are_refused() -> None:
+def test_kind_check_numbers_without_schedule_effect_are_refused() -> None:
     constant = with_optimizer("torch.optim.Rprop")
     following = with_optimizer(f"{__name__}.Remembering", "schedule=cosine", remembers=0.0)
     for config, group, number in ((constant, "schedule", "warmup"), (following, "optim", "remembers")):

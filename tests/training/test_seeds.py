@@ -1,4 +1,4 @@
-"""The random streams of a run, as drawn where they are used: none may be another again."""
+"""Random streams of a run, as drawn where they are used: no stream may repeat another one."""
 
 import random
 from itertools import combinations
@@ -23,8 +23,8 @@ N = 7840  # weights of a layer from 784 pixels to 10 classes
 pytestmark = pytest.mark.usefixtures("real_mnist")
 
 
-class MaskSampler(nn.Module):
-    """Somebody's network, which draws when it is made and in each step, from wherever one can."""
+class Drawing(nn.Module):
+    """User-defined network that draws from every default generator, in its constructor and in each step."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class MaskSampler(nn.Module):
 
 
 def uniform_(weight: Tensor) -> None:
-    """Somebody's initialisation, which takes no generator."""
+    """Initialize a weight from the default generator."""
     weight.uniform_(-0.5, 0.5)
 
 
@@ -67,9 +67,9 @@ def step_of(parts: Parts) -> Any:
     return step.gradients
 
 
-def drawn(built: Any, seed: int) -> dict[str, np.ndarray]:
-    """N numbers of every stream of a run, by what they are for."""
-    own = built({"model": {"_target_": "tests.training.test_seeds.MaskSampler"}}, seed=seed)
+def draw_streams(built: Any, seed: int) -> dict[str, np.ndarray]:
+    """Return N numbers of every stream of a run, by purpose."""
+    own = built({"model": {"_target_": "tests.training.test_seeds.Drawing"}}, seed=seed)
     step_of(own)
     usual = built({}, seed=seed)
     backprop = step_of(usual)
@@ -86,33 +86,33 @@ def drawn(built: Any, seed: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, dtype=np.float64) for name, values in streams.items()}
 
 
-def test_a_stream_with_a_seed_of_its_own_is_that_of_this_seed_and_leaves_the_others(built: Any) -> None:
-    of_none = {"weights": None, "batches": None, "dropout": None, "modules": None}
-    zero, three = built({}, seed=0), built({}, seed=3, seeds=of_none)
+def test_build_seed_of_one_stream_changes_that_stream_only(built: Any) -> None:
+    unset = {"weights": None, "batches": None, "dropout": None, "modules": None}
+    zero, three = built({}, seed=0), built({}, seed=3, seeds=unset)
     for source in SOURCES:
-        apart = built({}, seed=0, seeds=of_none | {source: 3})
-        assert apart.seeds == zero.seeds._replace(**{source: getattr(three.seeds, source)})
-    apart = built({}, seed=0, seeds={"weights": 3})
-    for name, weights in apart.model.state_dict().items():
+        changed = built({}, seed=0, seeds=unset | {source: 3})
+        assert changed.seeds == zero.seeds._replace(**{source: getattr(three.seeds, source)})
+    changed = built({}, seed=0, seeds={"weights": 3})
+    for name, weights in changed.model.state_dict().items():
         assert torch.equal(weights, three.model.state_dict()[name])
-    assert not torch.equal(apart.model.linear1.weight, zero.model.linear1.weight)
-    orders = [order(100, torch.Generator().manual_seed(parts.seeds.batches)) for parts in (apart, zero, three)]
+    assert not torch.equal(changed.model.linear1.weight, zero.model.linear1.weight)
+    orders = [order(100, torch.Generator().manual_seed(parts.seeds.batches)) for parts in (changed, zero, three)]
     assert torch.equal(orders[0], orders[1])
     assert not torch.equal(orders[0], orders[2])
     assert three.seeds == derive_seeds(3)
 
 
-def test_no_stream_of_a_run_is_related_to_another(built: Any) -> None:
-    first, second = drawn(built, seed=0), drawn(built, seed=1)
+def test_build_streams_are_uncorrelated_and_reproducible(built: Any) -> None:
+    first, second = draw_streams(built, seed=0), draw_streams(built, seed=1)
     streams = {f"{name} of seed {seed}": values for seed in (0, 1) for name, values in (first, second)[seed].items()}
     assert len(streams) == 18
     for (name, a), (other, b) in combinations(streams.items(), 2):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4.5 / np.sqrt(N), f"{name}; {other}"  # 153 pairs, each 7e-6 by chance
-    for name, values in drawn(built, seed=0).items():
+    for name, values in draw_streams(built, seed=0).items():
         assert np.array_equal(values, first[name]), name
 
 
-def test_an_init_that_takes_no_generator_draws_what_it_would_from_it(built: Any) -> None:
+def test_build_init_without_generator_draws_from_the_weights_stream(built: Any) -> None:
     def weights(name: str) -> dict[str, Tensor]:
         parts: Parts = built({"init": {"_target_": f"{__name__}.{name}", "bias": "default"}})
         return parts.model.state_dict()
@@ -123,7 +123,7 @@ def test_an_init_that_takes_no_generator_draws_what_it_would_from_it(built: Any)
     assert abs(np.corrcoef(bias, weight)[0, 1]) < 0.2  # 512 values
 
 
-def test_the_default_generators_draw_unrelated_numbers() -> None:
+def test_seed_default_generators_streams_are_uncorrelated() -> None:
     def draws() -> list[np.ndarray]:
         seed_default_generators(7)
         return [torch.rand(N).double().numpy(), np.random.rand(N), np.array([random.random() for _ in range(N)])]
@@ -134,7 +134,7 @@ def test_the_default_generators_draw_unrelated_numbers() -> None:
         assert np.array_equal(b, d)
 
 
-def test_seeds_are_unrelated() -> None:
+def test_derive_seeds_of_different_seeds_are_distinct() -> None:
     seeds = [word for seed in range(100) for word in derive_seeds(seed)]
     assert len(set(seeds)) == 400
     assert derive_seeds(10**30) != derive_seeds(0)

@@ -1,4 +1,4 @@
-"""A stack of runs against the same runs alone: batches, masks, weights, statistics, and one that diverges."""
+"""A stack of runs against the same runs trained separately: batches, masks, weights, statistics, divergence."""
 
 import copy
 import math
@@ -55,7 +55,7 @@ def train_alone(one: Run, data: Splits, epochs: int = 1) -> list[Record | BaseEx
 
 
 def steps_of_stack(made: Stack, marks: Sequence[int]) -> dict[int, list[State]]:
-    """The networks after so many steps."""
+    """Return the states of the networks after these numbers of steps."""
     orders = torch.stack([order(len(made.data.train), generator) for generator in made.orders])
     chunk = made.chunks[BATCH]
     made.prepare(chunk, orders[:, : BATCH * marks[-1]].view(len(orders), -1, BATCH).transpose(0, 1))
@@ -68,7 +68,7 @@ def steps_of_stack(made: Stack, marks: Sequence[int]) -> dict[int, list[State]]:
 
 
 def steps_of_core(one: Run, data: Splits, marks: Sequence[int]) -> dict[int, State]:
-    """The same for one run, by the plain core."""
+    """Return the states of one run after these numbers of steps, trained separately."""
     dtype = next(one.model.parameters()).dtype
     step = make_step(one.model.train(), one.optimizer, one.seeds)
     states = {}
@@ -84,11 +84,11 @@ def steps_of_core(one: Run, data: Splits, marks: Sequence[int]) -> dict[int, Sta
 
 
 def distance(found: State, exact: State) -> float:
-    """The largest relative error of a weight matrix, a vector that acts, or a running variance.
+    """Return the largest relative error of a weight matrix, an effective vector or a running variance.
 
-    A bias before BatchNorm is left out, and the running mean that follows it: its gradient is zero but for rounding,
-    which optimizers that divide by the gradient's own size turn into steps; they change nothing, as BatchNorm takes its
-    input's mean off.
+    Biases before BatchNorm and running means are left out: the gradient of such a bias is zero up to rounding, and
+    optimizers that divide by the gradient's size turn rounding into steps. The steps change no output, since BatchNorm
+    subtracts the mean of its input.
     """
     idle = ("linear1.bias", "linear2.bias", "norm1.running_mean", "norm2.running_mean", "num_batches_tracked")
     names = [name for name in exact if not name.endswith(idle)]
@@ -96,13 +96,13 @@ def distance(found: State, exact: State) -> float:
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS)
-def test_the_weights_are_those_of_the_runs_alone(optim: str, real_mnist: Dataset) -> None:
-    """After 1, 10 and 100 steps of six runs, all weights and BatchNorm's statistics.
+def test_stack_weights_equal_separate_runs(optim: str, real_mnist: Dataset) -> None:
+    """Compare all weights and BatchNorm statistics after 1, 10 and 100 steps of six runs.
 
-    In double precision the stack agrees with the plain core to 1e-10. In single precision the bound cannot be a fixed
-    one: optimizers that divide by the gradient's size, Adam and RMSprop above all, magnify a rounding error where a
-    gradient is nearly zero, in some runs without limit. So the stack's distance from exact arithmetic may be a few
-    times that of the plain core's own single precision, by the median of the six runs; 1e-6 is that of rounding once.
+    In double precision the stack agrees with separate runs to 1e-10. In single precision no fixed bound holds:
+    optimizers that divide by the gradient's size, mainly Adam and RMSprop, magnify rounding errors of gradients near
+    zero, in some runs without limit. The median error of the stack may therefore be a few times the median error of
+    separate runs in single precision; 1e-6 is the error of rounding once.
     """
     data = splits_of(real_mnist, BATCH * MARKS[-1])
     double = steps_of_stack(
@@ -121,7 +121,9 @@ def test_the_weights_are_those_of_the_runs_alone(optim: str, real_mnist: Dataset
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_every_activation_with_and_without_batch_norm(activation: str, batch_norm: bool, real_mnist: Dataset) -> None:
+def test_stack_with_every_activation_equals_separate_runs(
+    activation: str, batch_norm: bool, real_mnist: Dataset
+) -> None:
     data = splits_of(real_mnist, BATCH * 10)
 
     def runs() -> list[Run]:
@@ -134,7 +136,7 @@ def test_every_activation_with_and_without_batch_norm(activation: str, batch_nor
 
 
 @pytest.mark.parametrize("options", [{}, {"hidden": []}, {"dropout": 0.0, "batch_norm": False}])
-def test_dropout_of_the_inputs(options: dict[str, Any], real_mnist: Dataset) -> None:
+def test_stack_with_input_dropout_equals_separate_runs(options: dict[str, Any], real_mnist: Dataset) -> None:
     data = splits_of(real_mnist, BATCH * 10)
 
     def runs() -> list[Run]:
@@ -153,7 +155,7 @@ def test_dropout_of_the_inputs(options: dict[str, Any], real_mnist: Dataset) -> 
         assert accuracies[number] == pytest.approx((logits.argmax(dim=1) == labels).double().mean().item())
 
 
-def test_a_stack_of_all_optimizers_leaves_the_records_of_runs_alone(real_mnist: Dataset) -> None:
+def test_stack_records_of_all_optimizers_equal_separate_runs(real_mnist: Dataset) -> None:
     data = splits_of(real_mnist, 200)  # six batches of 32 and one of 8
     jobs = [(optim, seed) for seed in (0, 1) for optim in OPTIMIZERS]
     records = train_stack([run("he", seed, optim) for optim, seed in jobs], data, epochs=2)
@@ -165,7 +167,7 @@ def test_a_stack_of_all_optimizers_leaves_the_records_of_runs_alone(real_mnist: 
             "adamw",
             "nadam",
             "rmsprop",
-        )  # which magnify rounding from their first step on
+        )  # these magnify rounding errors from the first step
         expected = train_alone(run("he", seed, optim), data, epochs=2)
         assert [type(record) for record in records[number]] == [type(record) for record in expected]
         for found, wanted in zip(records[number], expected, strict=True):
@@ -178,13 +180,13 @@ def test_a_stack_of_all_optimizers_leaves_the_records_of_runs_alone(real_mnist: 
             assert ours == theirs
 
 
-def test_the_batches_and_masks_are_those_of_the_runs_alone(real_mnist: Dataset) -> None:
+def test_stack_batches_and_masks_equal_separate_runs(real_mnist: Dataset) -> None:
     data = splits_of(real_mnist, 200)
     for p, of_inputs, drawn in ((0.5, 0.0, np.uint8), (0.3, 0.0, np.uint16), (0.5, 0.25, np.uint8)):
         options: dict[str, Any] = {"dropout": p, "input_dropout": of_inputs}
         runs = [run("he", seed, "sgd", **options) for seed in (0, 1, 0)]
         made = Stack(runs, data, 32, CPU)
-        assert len(made.streams) == 2  # runs of one seed share theirs
+        assert len(made.streams) == 2  # runs with equal seeds share a stream
         images = torch.stack([torch.randperm(200, generator=generator) for generator in made.orders])
         chunk = made.chunks[32]
         made.prepare(chunk, images[:, : 32 * chunk.capacity].view(2, -1, 32).transpose(0, 1))
@@ -203,7 +205,7 @@ def test_the_batches_and_masks_are_those_of_the_runs_alone(real_mnist: Dataset) 
 
 @given(data=st.data(), name=st.sampled_from(sorted(HYPERPARAMETERS)), eps=st.floats(1e-8, 1e-2))
 @settings(deadline=None, max_examples=60, derandomize=True)
-def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name: str, eps: float) -> None:
+def test_stack_updates_with_any_hyperparameters_equal_pytorch(data: st.DataObject, name: str, eps: float) -> None:
     def made(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return optimizer(name, parameters, **next(chosen))
 
@@ -244,10 +246,10 @@ def test_updates_with_any_hyperparameters_of_each_run(data: st.DataObject, name:
                 torch.testing.assert_close(p, q, rtol=rtol, atol=atol)
 
 
-def test_a_step_can_be_compiled_whole(
+def test_stack_compiled_step_equals_eager_step(
     real_mnist: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The graphs that PyTorch's compiler is given; what it makes of them on a GPU is seen on a GPU."""
+    """Trace the graphs without generating code, which needs a GPU."""
     data = splits_of(real_mnist, 200)
 
     def runs(optims: Iterable[str], seeds: int) -> list[Run]:
@@ -256,17 +258,17 @@ def test_a_step_can_be_compiled_whole(
         return sorted(made, key=kind_of)
 
     monkeypatch.setattr(torch_compile, "BACKEND", "aot_eager")
-    for optims, seeds in ((OPTIMIZERS, 2), (("sgd", "adam"), 3)):  # stacks of other sizes, as one sweep may have
+    for optims, seeds in ((OPTIMIZERS, 2), (("sgd", "adam"), 3)):  # stacks of different sizes, as in one sweep
         expected = steps_of_stack(Stack(runs(optims, seeds), data, BATCH, CPU), (3,))[3]
         made = Stack(runs(optims, seeds), data, BATCH, CPU, compile=True)
-        with torch._dynamo.config.patch(error_on_recompile=True):  # all was compiled before the first step
+        with torch._dynamo.config.patch(error_on_recompile=True):  # warm-up has compiled everything
             found = steps_of_stack(made, (3,))[3]
-        assert not said(caplog)  # nothing fell back
+        assert not compile_log(caplog)  # nothing fell back
         for ours, eager in zip(found, expected, strict=True):
             torch.testing.assert_close(ours, eager, rtol=1e-9, atol=1e-10)
 
 
-def test_what_cannot_be_compiled_is_done_all_the_same(
+def test_compiler_with_broken_backend_falls_back_to_eager(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(graph: object, inputs: object) -> None:
@@ -280,19 +282,19 @@ def test_what_cannot_be_compiled_is_done_all_the_same(
     assert x == 42
     double(x)
     assert x == 84
-    compiler(lambda x: x.mul_(2))(x)  # the compiler is not asked again
+    compiler(lambda x: x.mul_(2))(x)  # compilation is not tried again
     assert x == 168
-    (message,) = said(caplog)
+    (message,) = compile_log(caplog)
     assert message.startswith("stacks run uncompiled, which is slower: ")
     assert "there is no C compiler" in message
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the module that compiles has logged."""
+def compile_log(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the log messages of the module that compiles."""
     return [record.getMessage() for record in caplog.records if record.name == torch_compile.__name__]
 
 
-def test_a_run_that_diverges_leaves_the_others_alone(real_mnist: Dataset) -> None:
+def test_stack_with_diverging_run_leaves_other_runs_unchanged(real_mnist: Dataset) -> None:
     data = splits_of(real_mnist, 400)
 
     def runs(with_bad: bool) -> list[Run]:
@@ -319,7 +321,7 @@ def test_a_run_that_diverges_leaves_the_others_alone(real_mnist: Dataset) -> Non
             assert found.accuracy == pytest.approx(wanted.accuracy, abs=0.011)
 
 
-def test_a_stack_in_which_all_have_diverged_ends(real_mnist: Dataset) -> None:
+def test_stack_ends_when_all_runs_have_diverged(real_mnist: Dataset) -> None:
     bad = [run("he", seed, "sgd", batch_norm=False) for seed in (0, 1)]
     for one in bad:
         one.optimizer.param_groups[0]["lr"] = 1e6
@@ -327,12 +329,15 @@ def test_a_stack_in_which_all_have_diverged_ends(real_mnist: Dataset) -> None:
     assert all(isinstance(of_run[-1], Diverged) for of_run in records.values())
 
 
-def test_what_cannot_be_part_of_a_stack() -> None:
+def test_stack_supports_known_layers_with_all_parameters_only() -> None:
     model = network("he", 0)
     assert not loop.supports(model, torch.optim.SGD(list(model.parameters())[1:], lr=0.1))
     residual = nn.Sequential(nn.Linear(784, 784), nn.LayerNorm(784))
     assert not loop.supports(residual, optimizer("sgd", residual.parameters()))
     assert loop.supports(model, optimizer("sgd", model.parameters()))
+
+
+def test_architecture_differs_by_layers_but_not_by_initial_weights() -> None:
     kinds = [
         network("he", 0, **options)
         for options in ({}, {"dropout": 0.4}, {"input_dropout": 0.4}, {"activation": "tanh"}, {"hidden": [64]})

@@ -1,4 +1,4 @@
-"""Optimizers without an update function: in a stack as alone."""
+"""Optimizers without an update function: a stack of runs against the same runs trained separately."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
@@ -31,7 +31,7 @@ BATCH = 32
 
 
 class Signs(Optimizer):
-    """Somebody's new optimizer, in one class."""
+    """User-defined optimizer in one class."""
 
     elementwise = True
 
@@ -48,7 +48,7 @@ class Signs(Optimizer):
 
 
 class Normalized(Signs):
-    """It looks at all of a parameter, which it does not hide; and it puts other tensors in place of what it has."""
+    """Optimizer that uses the norm of a whole parameter, and rebinds gradients and data to new tensors."""
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -59,7 +59,7 @@ class Normalized(Signs):
 
 
 class Moving(Signs):
-    """It puts other tensors in place of what it has, and leaves no gradients."""
+    """Elementwise optimizer that rebinds data to new tensors, and clears the gradients."""
 
     elementwise = True
 
@@ -72,19 +72,19 @@ class Moving(Signs):
 
 
 class Denying(Moving):
-    """It says that it is not what it seems."""
+    """Elementwise optimizer that is declared not to be elementwise."""
 
     elementwise = False
 
 
 class Claiming(Normalized):
-    """It says that it acts on each element alone, which is not so."""
+    """Optimizer that is declared elementwise, wrongly."""
 
     elementwise = True
 
 
 class Shaped(Signs):
-    """It treats vectors otherwise than matrices, which a claim does not rule out."""
+    """Optimizer that is declared elementwise, and treats vectors differently from matrices."""
 
     elementwise = True
 
@@ -96,13 +96,13 @@ class Shaped(Signs):
 
 
 class Eager(Adagrad):
-    """It remembers something from the beginning."""
+    """Optimizer that has state before its first step."""
 
     elementwise = True
 
 
 class Powered(Signs):
-    """It keeps a setting to itself."""
+    """Optimizer with a hyperparameter outside its parameter groups."""
 
     elementwise = True
 
@@ -118,7 +118,7 @@ class Powered(Signs):
 
 
 class Wrapped(Optimizer):
-    """It leaves everything to another optimizer."""
+    """Optimizer that delegates its steps to another optimizer."""
 
     elementwise = True
 
@@ -132,7 +132,7 @@ class Wrapped(Optimizer):
 
 
 class Noisy(SGD):
-    """It draws from PyTorch's default generator."""
+    """Optimizer that draws from PyTorch's default generator."""
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -143,7 +143,7 @@ class Noisy(SGD):
 
 
 class Decaying(Signs):
-    """It changes its learning rate by itself."""
+    """Optimizer that changes its learning rate in each step."""
 
     elementwise = True
 
@@ -155,7 +155,7 @@ class Decaying(Signs):
 
 
 class Strict(Signs):
-    """It raises where something is not finite."""
+    """Optimizer that raises if a gradient is not finite."""
 
     elementwise = True
 
@@ -174,7 +174,7 @@ def of_groups(parameters: Iterable[nn.Parameter], make: Callable[[Any], Optimize
     )
 
 
-# How each is trained alone, and in a stack.
+# Optimizer, path of a separate run, and kind of step in a stack.
 CASES: dict[str, tuple[Make, str, str]] = {
     "maximize": (lambda p: SGD(p, lr=1e-3, maximize=True, momentum=0.9), OWN_STEP, ALONE),
     "asgd": (lambda p: ASGD(p, lr=0.05), OWN_STEP, ALONE),
@@ -190,19 +190,19 @@ CASES: dict[str, tuple[Make, str, str]] = {
         "fused kernels",
         BY_FUNCTION,
     ),
-    "one's own, elementwise": (Signs, OWN_STEP, ALONE),
-    "one's own, moving": (lambda p: Moving(p, lr=0.1), OWN_STEP, ALONE),
-    "one's own, claiming": (Claiming, OWN_STEP, ALONE),
-    "one's own, looking at shapes": (Shaped, OWN_STEP, ALONE),
-    "one's own, denying": (lambda p: Denying(p, lr=0.1), "autograd", ALONE),
-    "one's own": (Normalized, "autograd", ALONE),
-    "one's own, with a memory": (Eager, OWN_STEP, ALONE),
-    "one's own, around another": (Wrapped, OWN_STEP, ALONE),
-    "one's own, noisy": (lambda p: Noisy(p, lr=0.1), "autograd", ALONE),
+    "user-defined, elementwise": (Signs, OWN_STEP, ALONE),
+    "user-defined, moving": (lambda p: Moving(p, lr=0.1), OWN_STEP, ALONE),
+    "user-defined, claiming": (Claiming, OWN_STEP, ALONE),
+    "user-defined, depending on shapes": (Shaped, OWN_STEP, ALONE),
+    "user-defined, denying": (lambda p: Denying(p, lr=0.1), "autograd", ALONE),
+    "user-defined": (Normalized, "autograd", ALONE),
+    "user-defined, with initial state": (Eager, OWN_STEP, ALONE),
+    "user-defined, around another": (Wrapped, OWN_STEP, ALONE),
+    "user-defined, noisy": (lambda p: Noisy(p, lr=0.1), "autograd", ALONE),
 }
 
-# The gradient of a bias before BatchNorm is zero but for rounding, of which these make whole steps.
-OF_SIGNS = ("rprop", "adafactor", "lion", "one's own, elementwise")
+# The gradient of a bias before BatchNorm is zero up to rounding, which these optimizers turn into full steps.
+OF_SIGNS = ("rprop", "adafactor", "lion", "user-defined, elementwise")
 
 
 def run(make: Make, seed: int, schedule: Schedule | None = None, **options: Any) -> Run:
@@ -211,14 +211,14 @@ def run(make: Make, seed: int, schedule: Schedule | None = None, **options: Any)
     return Run(model, make(model.parameters()), Seeds(seed, 10 + seed, 20 + seed, modules=0), schedule)
 
 
-def in_a_stack(runs: list[Run], data: Splits, epochs: int) -> list[list[Record | BaseException]]:
+def train_stack(runs: list[Run], data: Splits, epochs: int) -> list[list[Record | BaseException]]:
     records: list[list[Record | BaseException]] = [[] for _ in runs]
     for number, record in loop.train(runs, data, epochs=epochs, batch_size=BATCH, log_interval=5, device=CPU):
         records[number].append(record)
     return records
 
 
-def alone(one: Run, data: Splits, epochs: int) -> list[Record]:
+def train_alone(one: Run, data: Splits, epochs: int) -> list[Record]:
     return list(
         train(
             one.model,
@@ -234,7 +234,7 @@ def alone(one: Run, data: Splits, epochs: int) -> list[Record]:
 
 
 class Doubles(Split):
-    """In double precision, as signs and square roots magnify rounding."""
+    """Split with images in double precision, since signs and square roots magnify rounding errors."""
 
     def take(self, index: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = super().take(index)
@@ -253,7 +253,7 @@ def data(real_mnist: Dataset) -> Splits:
 
 
 def compare(found: Sequence[Record | BaseException], expected: Sequence[Record]) -> None:
-    """The same records but for seconds."""
+    """Assert equal records, except for seconds and rounding of losses."""
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):
         assert isinstance(ours, Metrics | StepLoss)
@@ -266,11 +266,11 @@ def compare(found: Sequence[Record | BaseException], expected: Sequence[Record])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_any_optimizer_does_in_a_stack_what_it_does_alone(case: str, data: Splits) -> None:
-    """Three seeds of two schedules under an optimizer, beside as many under another, for two epochs."""
+def test_stack_with_any_optimizer_equals_separate_runs(case: str, data: Splits) -> None:
+    """Three seeds with and without a schedule, for two epochs."""
     make, step, how = CASES[case]
     options: dict[str, Any] = {"batch_norm": case not in OF_SIGNS}
-    if step == "autograd":  # whose masks are PyTorch's
+    if step == "autograd":  # which draws other masks
         options["dropout"] = 0.0
     settings = [(seed, schedule) for seed in (0, 1, 2) for schedule in (None, Schedule(linear, warmup=0.2))]
 
@@ -282,50 +282,50 @@ def test_any_optimizer_does_in_a_stack_what_it_does_alone(case: str, data: Split
     assert kind_of(first).how == how
     assert groups_of(first.model, first.optimizer)
     stacked = runs()
-    found = in_a_stack(stacked, data, epochs=2)
+    found = train_stack(stacked, data, epochs=2)
     for records, one, in_stack in zip(found, runs(), stacked, strict=True):
-        compare(records, alone(one, data, epochs=2))
+        compare(records, train_alone(one, data, epochs=2))
         for p, q in zip(in_stack.model.parameters(), one.model.parameters(), strict=True):
             torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-6)
 
 
-def test_optimizers_of_all_kinds_share_a_stack(data: Splits) -> None:
-    """Update functions and steps of their own, of one grouping of the parameters."""
-    kinds = ["maximize", "one's own, elementwise", "one's own", "prodigy", "schedule_free"]
+def test_stack_of_mixed_optimizers_equals_separate_runs(data: Splits) -> None:
+    """Optimizers with update functions and optimizers that take their own steps, with equal parameter groups."""
+    kinds = ["maximize", "user-defined, elementwise", "user-defined", "prodigy", "schedule_free"]
     makes = [*(CASES[case][0] for case in kinds), lambda p: Adam(p, lr=0.01), lambda p: SGD(p, lr=0.1)]
 
     def runs() -> list[Run]:
         return [run(make, seed, dropout=0.0, batch_norm=False) for seed in (0, 1) for make in makes]
 
-    for records, one in zip(in_a_stack(runs(), data, epochs=2), runs(), strict=True):
-        compare(records, alone(one, data, epochs=2))
+    for records, one in zip(train_stack(runs(), data, epochs=2), runs(), strict=True):
+        compare(records, train_alone(one, data, epochs=2))
 
 
-def test_settings_that_an_optimizer_keeps_to_itself_count(data: Splits) -> None:
+def test_stack_optimizers_with_private_attributes_equal_separate_runs(data: Splits) -> None:
     def runs() -> list[Run]:
         return [run(lambda p, power=power: Powered(p, power), 0) for power in (0.5, 1.0, 0.5)]  # type: ignore[misc]
 
-    for records, one in zip(in_a_stack(runs(), data, epochs=1), runs(), strict=True):
-        compare(records, alone(one, data, epochs=1))
+    for records, one in zip(train_stack(runs(), data, epochs=1), runs(), strict=True):
+        compare(records, train_alone(one, data, epochs=1))
 
 
-def test_without_epochs_a_stack_only_evaluates(data: Splits) -> None:
+def test_stack_without_epochs_only_evaluates(data: Splits) -> None:
     def runs() -> list[Run]:
         return [run(make, 0, Schedule(linear, 0.1)) for make in (Signs, lambda p: Adam(p, lr=0.01))]
 
-    for records, one in zip(in_a_stack(runs(), data, epochs=0), runs(), strict=True):
-        compare(records, alone(one, data, epochs=0))
+    for records, one in zip(train_stack(runs(), data, epochs=0), runs(), strict=True):
+        compare(records, train_alone(one, data, epochs=0))
 
 
-def test_a_rate_that_an_optimizer_changes_is_its_own(data: Splits) -> None:
+def test_stack_optimizer_that_changes_its_rate_equals_separate_runs(data: Splits) -> None:
     def runs() -> list[Run]:
         return [run(Decaying, seed, batch_norm=False) for seed in (0, 1)]
 
-    for records, one in zip(in_a_stack(runs(), data, epochs=2), runs(), strict=True):
-        compare(records, alone(one, data, epochs=2))
+    for records, one in zip(train_stack(runs(), data, epochs=2), runs(), strict=True):
+        compare(records, train_alone(one, data, epochs=2))
 
 
-def test_a_run_that_has_ended_does_not_end_those_beside_it(data: Splits) -> None:
+def test_stack_diverged_run_whose_optimizer_raises_ends_alone(data: Splits) -> None:
     def runs() -> list[Run]:
         made = [run(Strict, seed, batch_norm=False) for seed in (0, 1)]
         with torch.no_grad():
@@ -333,14 +333,14 @@ def test_a_run_that_has_ended_does_not_end_those_beside_it(data: Splits) -> None
                 p.mul_(1e200)
         return made
 
-    healthy, diverged = in_a_stack(runs(), data, epochs=1)
-    compare(healthy, alone(runs()[0], data, epochs=1))
+    healthy, diverged = train_stack(runs(), data, epochs=1)
+    compare(healthy, train_alone(runs()[0], data, epochs=1))
     assert isinstance(diverged[-1], Diverged)
-    with pytest.raises(Diverged, match=str(diverged[-1])):  # and not what its optimizer has raised
-        alone(runs()[1], data, epochs=1)
+    with pytest.raises(Diverged, match=str(diverged[-1])):  # and not the error of its optimizer
+        train_alone(runs()[1], data, epochs=1)
 
 
-def test_a_claim_is_not_inherited() -> None:
+def test_path_elementwise_claim_is_not_inherited() -> None:
     class Derived(Signs):
         pass
 
@@ -349,14 +349,14 @@ def test_a_claim_is_not_inherited() -> None:
         assert path(one.model, one.optimizer) == step
 
 
-def test_an_optimizer_that_is_watched_takes_its_own_steps() -> None:
+def test_path_of_optimizer_with_hooks_is_autograd() -> None:
     one = run(Signs, 0)
     one.optimizer.register_step_post_hook(lambda *_: None)
     assert kind_of(one).how == ALONE
     assert path(one.model, one.optimizer) == "autograd"
 
 
-def test_muon_is_pytorchs_and_adamw_but_for_bfloat16() -> None:
+def test_muon_equals_pytorch_muon_and_adamw_within_bfloat16() -> None:
     ours, theirs = (list(run(Muon, 0).model.float().parameters()) for _ in range(2))
     hidden = [p for p in theirs if p.ndim == 2][:-1]
     muon = Muon(ours, lr=0.01)

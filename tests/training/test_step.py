@@ -1,4 +1,4 @@
-"""Our training step against PyTorch's own: the same batches and masks, autograd, `torch.optim`."""
+"""Training step against PyTorch: the same batches and masks with autograd and `torch.optim`."""
 
 import copy
 import math
@@ -33,7 +33,7 @@ STEPS = 50
 
 
 class GivenMask(nn.Module):
-    """Dropout by the mask that another network's dropout has just drawn."""
+    """Dropout with the last mask of another network's dropout layer."""
 
     def __init__(self, layer: DropoutLayer) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class GivenMask(nn.Module):
 
 
 def plain_copy(model: nn.Sequential, backprop: Backprop) -> nn.Sequential:
-    """The same network for autograd, with the masks that `backprop` draws."""
+    """Return a copy of the network for autograd, with the masks that `backprop` draws."""
     pairs = zip(copy.deepcopy(model), backprop.layers, strict=True)
     return nn.Sequential(*(GivenMask(layer) if isinstance(layer, DropoutLayer) else module for module, layer in pairs))
 
@@ -62,7 +62,7 @@ def batches_of(data: Dataset, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]
 
 
 def train_both(model: nn.Sequential, make: Make, data: Dataset) -> tuple[nn.Sequential, nn.Sequential]:
-    """Both networks after the same steps; every loss on the way has been compared."""
+    """Train a network and its copy with equal steps, compare every loss, and return both networks."""
     dtype = next(model.parameters()).dtype
     assert backprop.supports(model)
     gradients, update = Backprop(model, seed=3), FusedUpdate(make(model.parameters()))
@@ -87,7 +87,7 @@ def train_both(model: nn.Sequential, make: Make, data: Dataset) -> tuple[nn.Sequ
 def compare(
     ours: nn.Module, plain: nn.Module, skip: Callable[[str], bool] = lambda name: False, **tolerance: Any
 ) -> None:
-    """All parameters, running statistics and counts."""
+    """Assert that all parameters, running statistics and counts are close."""
     pairs = zip(ours.state_dict().items(), plain.state_dict().values(), strict=True)
     for (name, value), expected in pairs:
         if not skip(name):
@@ -95,17 +95,17 @@ def compare(
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_fifty_steps_as_pytorch_takes_them(name: str, real_mnist: Dataset) -> None:
+def test_fused_step_in_double_precision_equals_pytorch(name: str, real_mnist: Dataset) -> None:
     ours, plain = train_both(network(torch.float64), lambda p: optimizer(name, p), real_mnist)
     compare(ours, plain, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_fifty_steps_in_single_precision(name: str, real_mnist: Dataset) -> None:
+def test_fused_step_in_single_precision_equals_pytorch(name: str, real_mnist: Dataset) -> None:
     ours, plain = train_both(network(), lambda p: optimizer(name, p), real_mnist)
 
-    # The gradient of a bias before BatchNorm is zero but for rounding, and optimizers that divide by the gradient's own
-    # size turn that into steps. They change nothing, as BatchNorm takes its input's mean off, except for that mean.
+    # The gradient of a bias before BatchNorm is zero up to rounding. Optimizers that divide by the gradient's size turn
+    # rounding into steps, which change running means only, since BatchNorm subtracts the mean of its input.
     def is_rounding(name: str) -> bool:
         return name in ("linear1.bias", "linear2.bias", "norm1.running_mean", "norm2.running_mean")
 
@@ -114,22 +114,24 @@ def test_fifty_steps_in_single_precision(name: str, real_mnist: Dataset) -> None
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_every_activation_with_and_without_batch_norm(activation: str, batch_norm: bool, real_mnist: Dataset) -> None:
+def test_fused_step_with_every_activation_equals_pytorch(
+    activation: str, batch_norm: bool, real_mnist: Dataset
+) -> None:
     model = network(torch.float64, activation=activation, batch_norm=batch_norm, dropout=0.3)
     ours, plain = train_both(model, lambda p: optimizer("momentum", p), real_mnist)
     compare(ours, plain, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("settings", [{}, {"hidden": []}, {"dropout": 0.0, "batch_norm": False}])
-def test_dropout_of_the_inputs(settings: dict[str, Any], real_mnist: Dataset) -> None:
+def test_fused_step_with_input_dropout_equals_pytorch(settings: dict[str, Any], real_mnist: Dataset) -> None:
     model = network(torch.float64, input_dropout=0.2, **settings)
     ours, plain = train_both(model, lambda p: optimizer("momentum", p), real_mnist)
     compare(ours, plain, rtol=1e-6, atol=1e-8)
 
 
-def test_dropped_inputs_cost_no_gradient(real_mnist: Dataset) -> None:
+def test_backprop_with_input_dropout_skips_gradient_of_images(real_mnist: Dataset) -> None:
     def refused(weight: Tensor, gradient: Tensor) -> Tensor:
-        raise AssertionError("nobody needs the gradient by the images")
+        raise AssertionError("the gradient with respect to the images is not needed")
 
     gradients = Backprop(network(input_dropout=0.2), seed=0)
     first = gradients.layers[1]
@@ -138,7 +140,7 @@ def test_dropped_inputs_cost_no_gradient(real_mnist: Dataset) -> None:
     gradients(*batches_of(real_mnist, torch.float32)[0])
 
 
-def test_networks_of_one_s_own(real_mnist: Dataset) -> None:
+def test_fused_step_of_other_sequential_networks_equals_pytorch(real_mnist: Dataset) -> None:
     for modules in (
         [nn.Linear(784, 10)],
         [nn.Dropout(0.2), nn.Linear(784, 20, bias=False), nn.Tanh(), nn.ReLU(), nn.Linear(20, 10)],
@@ -159,7 +161,9 @@ def test_networks_of_one_s_own(real_mnist: Dataset) -> None:
 
 @given(data=st.data(), name=st.sampled_from(sorted(HYPERPARAMETERS)), lr=st.floats(1e-4, 1), eps=st.floats(1e-8, 1e-2))
 @settings(deadline=None, max_examples=100, derandomize=True)
-def test_updates_with_any_hyperparameters(data: st.DataObject, name: str, lr: float, eps: float) -> None:
+def test_fused_update_with_any_hyperparameters_equals_pytorch(
+    data: st.DataObject, name: str, lr: float, eps: float
+) -> None:
     chosen = {key: data.draw(values, key) for key, values in HYPERPARAMETERS[name].items()}
     if name not in ("sgd", "momentum", "nag"):
         chosen["eps"] = eps
@@ -184,7 +188,7 @@ def test_updates_with_any_hyperparameters(data: st.DataObject, name: str, lr: fl
             torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
 
 
-def test_the_learning_rate_may_change_on_the_way() -> None:
+def test_fused_update_after_change_of_rate_uses_new_rate() -> None:
     parameter = nn.Parameter(torch.zeros(3))
     sgd = optimizer("sgd", [parameter], lr=0.1)
     update = FusedUpdate(sgd)
@@ -195,16 +199,16 @@ def test_the_learning_rate_may_change_on_the_way() -> None:
     torch.testing.assert_close(parameter.detach(), torch.full((3,), -1.1))
 
 
-class Mine(torch.optim.SGD):
-    """Somebody's optimizer: an update that a kernel for its base class would miss."""
+class UserDefined(torch.optim.SGD):
+    """User-defined optimizer whose base class has a fused kernel."""
 
 
-def test_what_is_not_known_is_left_to_pytorch() -> None:
+def test_fused_update_unknown_or_modified_optimizer_is_not_supported() -> None:
     parameters = list(network().parameters())
     for made in (
         optimizer("sgd", parameters, maximize=True),
         torch.optim.Rprop(parameters),
-        Mine(parameters),
+        UserDefined(parameters),
     ):
         assert not fused.supports(made), made
         with pytest.raises(ValueError, match="no update function"):
@@ -212,38 +216,34 @@ def test_what_is_not_known_is_left_to_pytorch() -> None:
     hooked = optimizer("sgd", parameters)
     hooked.register_step_pre_hook(lambda *_: None)
     assert not fused.supports(hooked)
+
+
+def test_fused_update_optimizer_that_has_taken_steps_is_not_supported() -> None:
+    parameters = list(network().parameters())
     used = optimizer("adam", parameters)
     parameters[0].grad = torch.zeros_like(parameters[0])
     used.step()
     assert not fused.supports(used)
 
-    class Residual(nn.Sequential):
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = x + self[0](x)
-            return out
 
-    shared = nn.Linear(8, 8)
-    tied = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
-    tied[0].weight = tied[1].weight
-    watched, frozen = nn.Sequential(nn.Linear(8, 8)), nn.Sequential(nn.Linear(8, 8))
-    watched[0].register_forward_hook(lambda *_: None)
-    frozen[0].weight.requires_grad_(False)
-    patched, clipped = nn.Sequential(nn.Linear(8, 8)), nn.Sequential(nn.Linear(8, 8))
-    patched[0].forward = lambda x: x
-    next(clipped.parameters()).register_hook(lambda gradient: gradient.clamp(-1, 1))
+class Residual(nn.Sequential):
+    """User-defined network that adds its input to the output of its first layer."""
 
-    class Frozen(nn.Sequential):
-        def train(self, mode: bool = True) -> "Frozen":
-            return super().train(False)
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self[0](x)
+        return out
 
+
+class Frozen(nn.Sequential):
+    """User-defined network that is never in training mode."""
+
+    def train(self, mode: bool = True) -> "Frozen":
+        return super().train(False)
+
+
+def test_backprop_unknown_network_is_not_supported() -> None:
     for model in (
         Residual(nn.Linear(8, 8)),
-        nn.Sequential(shared, shared),
-        tied,
-        watched,
-        frozen,
-        patched,
-        clipped,
         Frozen(nn.Linear(8, 8)),
         nn.Sequential(),
         nn.Sequential(nn.Linear(8, 8), nn.Softmax(dim=1)),
@@ -255,8 +255,22 @@ def test_what_is_not_known_is_left_to_pytorch() -> None:
         assert not backprop.supports(model), model
 
 
+def test_backprop_modified_network_is_not_supported() -> None:
+    shared = nn.Linear(8, 8)
+    tied = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    tied[0].weight = tied[1].weight
+    watched, frozen = nn.Sequential(nn.Linear(8, 8)), nn.Sequential(nn.Linear(8, 8))
+    watched[0].register_forward_hook(lambda *_: None)
+    frozen[0].weight.requires_grad_(False)
+    patched, clipped = nn.Sequential(nn.Linear(8, 8)), nn.Sequential(nn.Linear(8, 8))
+    patched[0].forward = lambda x: x
+    next(clipped.parameters()).register_hook(lambda gradient: gradient.clamp(-1, 1))
+    for model in (nn.Sequential(shared, shared), tied, watched, frozen, patched, clipped):
+        assert not backprop.supports(model), model
+
+
 class Rebinding(torch.optim.SGD):
-    """Somebody's optimizer that puts new tensors in the parameters' place, and counts its calls."""
+    """User-defined optimizer that rebinds parameters to new tensors, and counts calls of `zero_grad`."""
 
     zeroed = 0
 
@@ -270,14 +284,14 @@ class Rebinding(torch.optim.SGD):
 
 
 class MaxNorm(nn.Linear):
-    """Somebody's layer that puts a new tensor in its weight's place."""
+    """User-defined layer that rebinds its weight to a new tensor."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.weight.data = torch.renorm(self.weight.data, 2, 0, 1.0)
         return super().forward(x)
 
 
-def test_models_and_optimizers_of_one_s_own_are_trained_as_by_a_plain_loop(real_mnist: Dataset) -> None:
+def test_step_of_user_defined_model_or_optimizer_equals_plain_loop(real_mnist: Dataset) -> None:
     def normed() -> nn.Module:
         return nn.Sequential(nn.Linear(784, 20), nn.LayerNorm(20), nn.ReLU(), MaxNorm(20, 10))
 
@@ -306,7 +320,7 @@ def test_models_and_optimizers_of_one_s_own_are_trained_as_by_a_plain_loop(real_
         assert not isinstance(made, Rebinding) or made.zeroed == STEPS
 
 
-def test_both_products_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matmul_libraries_give_equal_results(monkeypatch: pytest.MonkeyPatch) -> None:
     weight, x, gradient = torch.randn(64, 48), torch.rand(48, 32), torch.randn(64, 32)
     layer = matmul.Linear(48, 64)
     with torch.no_grad():
@@ -323,7 +337,7 @@ def test_both_products_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
             assert matmul.matmuls_for(weight.double()) is matmul.PYTORCH
 
 
-def test_batch_norm_refuses_what_it_cannot_normalise() -> None:
+def test_backprop_batch_norm_of_wrong_batch_raises() -> None:
     for model, images in (
         (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), torch.zeros(1, 4)),
         (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(2)), torch.zeros(5, 4)),
@@ -332,7 +346,7 @@ def test_batch_norm_refuses_what_it_cannot_normalise() -> None:
             Backprop(model, seed=0)(images, torch.zeros(len(images)).long())
 
 
-def test_what_is_not_a_number_is_not_hidden() -> None:
+def test_backprop_of_nan_weights_gives_nan_loss() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Linear(3, 2))
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
@@ -340,14 +354,14 @@ def test_what_is_not_a_number_is_not_hidden() -> None:
     assert math.isnan(loss)
 
 
-def test_kernels_work_where_nothing_can_be_kept() -> None:
+def test_compiled_function_without_file_works() -> None:
     space: dict[str, Callable[[int], int]] = {}
-    exec("def double(x):\n    return 2 * x", space)  # a function without a file, beside which to keep it
+    exec("def double(x):\n    return 2 * x", space)  # a function without a file, so that no cache can be written
     assert compiled(space["double"])(21) == 42
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.25, 0.5, 0.9])
-def test_dropout_drops_that_share_and_keeps_the_mean(p: float) -> None:
+def test_dropout_layer_drops_given_share_and_keeps_mean(p: float) -> None:
     layer = Backprop(nn.Sequential(nn.Dropout(p)), seed=0).layers[0]
     x = torch.ones(1000, 1000).numpy()
     out = layer.forward(x).copy()
@@ -357,7 +371,7 @@ def test_dropout_drops_that_share_and_keeps_the_mean(p: float) -> None:
     assert (layer.forward(x) != out).any() or p == 0
 
 
-def test_a_label_without_a_logit_is_an_error() -> None:
+def test_backprop_label_without_logit_raises() -> None:
     step = Backprop(nn.Sequential(nn.Linear(4, 3)), seed=0)
     with pytest.raises(IndexError, match="a label is not in"):
         step(torch.zeros(2, 4), torch.tensor([0, 3]))

@@ -1,4 +1,4 @@
-"""What the first step of a run needs is ready before the clock starts, and nothing that counts has changed by it."""
+"""Warm-up: it compiles and loads everything before the clock starts, and changes no result."""
 
 import logging
 import threading
@@ -36,8 +36,8 @@ KERNELS = [
 ]
 
 
-def at_each_reading(monkeypatch: pytest.MonkeyPatch, module: Any, look: Callable[[], Any]) -> list[Any]:
-    """What is seen whenever a module reads the clock."""
+def record_at_clock_reads(monkeypatch: pytest.MonkeyPatch, module: Any, look: Callable[[], Any]) -> list[Any]:
+    """Return a list that receives the value of `look()` whenever a module reads the clock."""
     seen: list[Any] = []
 
     def clock() -> float:
@@ -48,24 +48,26 @@ def at_each_reading(monkeypatch: pytest.MonkeyPatch, module: Any, look: Callable
     return seen
 
 
-def test_every_kernel_is_there_before_the_clock_starts(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_compiles_every_kernel_before_the_clock_starts(
+    few_splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def compiled() -> int:
         return sum(len(kernel.signatures) for kernel in KERNELS)
 
-    # Numba compiles a kernel for each type that it meets: a whole number as BatchNorm's momentum is met nowhere else.
+    # Numba compiles a kernel per argument type; only this test has a whole number as BatchNorm's momentum.
     model = network("he", 0)
     for module in model:
         if isinstance(module, nn.BatchNorm1d):
             module.momentum = 1
     before = compiled()
-    seen = at_each_reading(monkeypatch, epoch_log, compiled)
-    trained(few, epochs=1, model=model)
+    seen = record_at_clock_reads(monkeypatch, epoch_log, compiled)
+    trained(few_splits, epochs=1, model=model)
     assert before < compiled()
     assert set(seen) == {compiled()}
 
 
 class Lazy(nn.Module):
-    """Somebody's network that prepares itself, once in a process for each batch size."""
+    """User-defined network that initializes itself once per process and batch size."""
 
     ready: set[int]
 
@@ -80,16 +82,18 @@ class Lazy(nn.Module):
         return logits
 
 
-def test_a_network_of_one_s_own_is_ready_too(few: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_of_user_defined_network_uses_every_batch_size(
+    few_splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Lazy.ready = set()
-    seen = at_each_reading(monkeypatch, epoch_log, lambda: sorted(Lazy.ready))
-    trained(few, epochs=1, model=Lazy())
+    seen = record_at_clock_reads(monkeypatch, epoch_log, lambda: sorted(Lazy.ready))
+    trained(few_splits, epochs=1, model=Lazy())
     assert seen
     assert all(sizes == [16, 32] for sizes in seen)
 
 
 class Counting(torch.optim.SGD):
-    """Somebody's optimizer that remembers something of its own."""
+    """User-defined optimizer with a private attribute."""
 
     def __init__(self, params: Any, lr: float) -> None:
         super().__init__(params, lr=lr)
@@ -110,8 +114,8 @@ class Counting(torch.optim.SGD):
         (Lazy, lambda p: Counting(p, lr=0.1)),
     ],
 )
-def test_no_number_changes(
-    few: Splits,
+def test_warm_up_changes_no_result(
+    few_splits: Splits,
     monkeypatch: pytest.MonkeyPatch,
     model: Callable[[], nn.Module],
     make: Any,
@@ -122,32 +126,32 @@ def test_no_number_changes(
         torch.manual_seed(0)
         made = model()
         optimizer: Any = make(made.parameters())
-        found = trained(few, lambda _: optimizer, model=made)
+        found = trained(few_splits, lambda _: optimizer, model=made)
         return timeless(found), state(made), [optimizer.state_dict()["state"], vars(optimizer).get("steps")]
 
-    rehearsed = records()
+    warmed_up = records()
     monkeypatch.setattr(core, "warm_up", lambda *_: None)
     plain = records()
-    assert rehearsed[0] == plain[0]
-    torch.testing.assert_close(rehearsed[1:], plain[1:], rtol=0, atol=0)
+    assert warmed_up[0] == plain[0]
+    torch.testing.assert_close(warmed_up[1:], plain[1:], rtol=0, atol=0)
     assert plain[2][1] in (None, 26)
 
 
-def test_what_cannot_be_copied_is_trained_all_the_same(few: Splits, caplog: pytest.LogCaptureFixture) -> None:
+def test_warm_up_of_model_that_cannot_be_copied_is_logged(few_splits: Splits, caplog: pytest.LogCaptureFixture) -> None:
     class Locked(nn.Linear):
         def __init__(self) -> None:
             super().__init__(784, 10)
             self.lock = threading.Lock()
 
     with caplog.at_level(logging.INFO, "mnist_mlp.training.warmup"):
-        assert len(trained(few, epochs=1, model=Locked())) > 3
+        assert len(trained(few_splits, epochs=1, model=Locked())) > 3
     (message,) = [r.getMessage() for r in caplog.records if r.name == "mnist_mlp.training.warmup"]
     assert message.startswith("the column seconds includes compilation, since the warm-up failed: ")
     assert "TypeError: " in message
 
 
 class Uncopied(nn.Linear):
-    """Somebody's network of which a copy is the network itself."""
+    """User-defined network whose copy is the network itself."""
 
     def __init__(self) -> None:
         super().__init__(784, 10)
@@ -157,7 +161,7 @@ class Uncopied(nn.Linear):
 
 
 class Wrapped(nn.Sequential):
-    """Somebody's network of which a copy calls the network that it was copied from."""
+    """User-defined network whose copy calls the original."""
 
     def __init__(self) -> None:
         super().__init__(nn.BatchNorm1d(784), nn.Linear(784, 10))
@@ -165,24 +169,24 @@ class Wrapped(nn.Sequential):
         self.forward = lambda images: inner(images)  # type: ignore[method-assign, no-untyped-call]
 
 
-@pytest.mark.parametrize("network_of_ones_own", [Uncopied, Wrapped])
-def test_a_copy_that_leads_to_the_original_changes_nothing(few: Splits, network_of_ones_own: Any) -> None:
+@pytest.mark.parametrize("user_network", [Uncopied, Wrapped])
+def test_warm_up_of_copy_that_shares_state_changes_nothing(few_splits: Splits, user_network: Any) -> None:
     torch.manual_seed(0)
-    model = network_of_ones_own()
+    model = user_network()
     before = {name: tensor.clone() for name, tensor in state(model).items()}
-    warmup.warm_up(model, torch.optim.SGD(model.parameters(), lr=0.1), few.train, [32])
+    warmup.warm_up(model, torch.optim.SGD(model.parameters(), lr=0.1), few_splits.train, [32])
     torch.testing.assert_close(state(model), before, rtol=0, atol=0)
-    assert len(trained(few, epochs=1, model=model)) > 3
+    assert len(trained(few_splits, epochs=1, model=model)) > 3
 
 
-def test_hooks_are_called_for_steps_that_count_alone(few: Splits) -> None:
+def test_warm_up_calls_no_hooks(few_splits: Splits) -> None:
     model, calls = nn.Linear(784, 10), []
     model.register_forward_hook(lambda module, *_: calls.append(module.training))
-    trained(few, epochs=1, model=model)
+    trained(few_splits, epochs=1, model=model)
     assert calls.count(True) == 13
 
 
-def test_a_stack_is_ready_before_its_clock_starts_and_as_it_was(
+def test_warm_up_of_stack_precedes_clock_and_changes_no_result(
     real_mnist: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = splits_of(real_mnist, 200)  # six batches of 32 and one of 8
@@ -202,10 +206,10 @@ def test_a_stack_is_ready_before_its_clock_starts_and_as_it_was(
         return rows, [state(one.model) for one in runs]
 
     monkeypatch.setattr(Stack, "step", watched)
-    seen = at_each_reading(monkeypatch, loop, lambda: list(taken))
-    rehearsed = records()
+    seen = record_at_clock_reads(monkeypatch, loop, lambda: list(taken))
+    warmed_up = records()
     assert seen[0] == [32, 8]
     monkeypatch.setattr(Stack, "_warm_up", lambda stack: None)
     plain = records()
-    assert rehearsed[0] == plain[0]
-    torch.testing.assert_close(rehearsed[1], plain[1], rtol=0, atol=0)
+    assert warmed_up[0] == plain[0]
+    torch.testing.assert_close(warmed_up[1], plain[1], rtol=0, atol=0)

@@ -15,8 +15,8 @@ class TuningEffort:
     """Tuning effort of one cell. Cells of equal effort are equally likely to profit from luck in the selection.
 
     Attributes:
-        counts: Pairs (seeds, configurations): how many configurations were evaluated with that many seeds, most seeds
-            first. Empty if the selected configuration was retrained on fresh seeds, where that luck plays no part.
+        counts: Pairs (number of seeds, number of configurations evaluated with that many seeds), most seeds first.
+            Empty if the selection was confirmed with fresh seeds, which excludes that luck.
     """
 
     counts: tuple[tuple[int, int], ...] = ()
@@ -34,7 +34,7 @@ CONFIRMED = TuningEffort()
 
 
 def tuning_efforts(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, TuningEffort]:
-    """Count what each cell was tuned over. Failed runs do not count: the same command trains them again.
+    """Count the configurations and seeds of each cell, without failed runs, which the command of the sweep repeats.
 
     Args:
         runs: Runs of the search, with `cell`, `replicate`, `status` and the tuned keys.

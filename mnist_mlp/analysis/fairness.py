@@ -1,4 +1,4 @@
-"""Was the comparison fair? Notes that a reader needs before believing the tables."""
+"""Notes on the fairness of a comparison, which a reader needs before trusting its tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +17,7 @@ from mnist_mlp.stats.pairs import MOST_CELLS
 
 LONGEST_FACT = 20  # characters of a fact, such as a commit
 OWN_CODE = f"{ENVIRONMENT}code."
-MAKINGS = {  # what runs should have in common: name, columns
+MAKINGS = {  # provenance that runs should share: name to columns
     "code": ("package", "commit"),
     "software": ("python", "torch", "cuda"),
     "hardware": ("device", "cpu", "threads"),
@@ -31,7 +31,11 @@ UNDECIDED = Note(
 
 
 def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
-    """Sweeps that have jobs without a result: sweep to phase to their number."""
+    """Yield a note on sweeps that have jobs without a result.
+
+    Args:
+        jobs: Sweep to each phase with such jobs and their number.
+    """
     sweeps = [
         f"{sweep} has {counted(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"
         for sweep, counts in jobs.items()
@@ -50,15 +54,15 @@ def notes(
     how: str,
     moving: Mapping[str, int],
 ) -> list[Note]:
-    """Everything to beware of, the gravest first.
+    """Return all notes on a comparison, the most severe first.
 
     Args:
-        runs: all, with `chosen`.
-        summary: one row a cell.
-        pairs: one row a pair of cells.
-        by: the compared keys.
-        tuned: the keys chosen within each cell.
-        varying: all keys that take several values.
+        runs: All runs (see `Comparison`).
+        summary: One row per cell (see `Comparison`).
+        pairs: One row per pair of cells (see `Comparison`).
+        by: Compared keys.
+        tuned: Tuned keys.
+        varying: All keys that take several values.
         how: See `selection.select`.
         moving: See `sections.moving_with_seeds`.
     """
@@ -77,11 +81,11 @@ def notes(
 
 def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     if runs["looked_in"].notna().any():
-        return  # they are unequal by design
+        return  # a sequential plan makes seeds unequal
     seeds = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     counts = by_cell(seeds.map(len))
     if counts.empty:
-        return  # whatever was run has failed
+        return  # all runs failed
     if moving and counts.max() < FEWEST:
         keys, are = sources.joined(list(moving)), "is a condition" if len(moving) == 1 else "are conditions"
         yield Note(
@@ -106,7 +110,7 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
 
 
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
-    """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
+    """Yield a note per key whose effect is confounded with that of the compared keys."""
     of_results = tested(runs)
     for key in varying:
         if key in (*by, *tuned, *CODE) or role_of(key) is Role.REPLICATE:
@@ -137,7 +141,7 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
-    """Runs that ended without a complaint, and may have learned nothing."""
+    """Yield a note on completed runs that may have learned nothing."""
     guessing = runs[runs["at_chance"].fillna(False)]
     if guessing.empty:
         return
@@ -154,7 +158,7 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
-    """Options whose code lies in several places."""
+    """Yield a note per key of options whose code has several locations."""
     for key in (key for key in varying if key in CODE and key not in by):
         group = key.partition(".")[0]
         targets = runs[key].map(as_typed).groupby(runs[group]).unique()
@@ -166,7 +170,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
     known = ended(runs)
     for name, facts in MAKINGS.items():
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
-        if name == "code":  # a user's own, of those runs alone that use it
+        if name == "code":  # user-defined code, of the runs that use it
             columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
         different = {
             column: f"{column.removeprefix(ENVIRONMENT)} {listed(_facts(values))}"
@@ -178,7 +182,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
             if any(column.startswith(OWN_CODE) for column in different):
                 advice = " The sweep's command with force=changed trains the runs of the older code again."
             yield Note(f"Different {name}", f"the runs come from {'; '.join(different.values())}.{advice}")
-    # Where every cell has some of each, as when a sweep was resumed under another launcher, cells still compare.
+    # Cells stay comparable if all have the same mix of steps, as in a sweep resumed with another launcher.
     steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
     if steps.nunique() > 1:
         ways = "; ".join(sorted(frozenset().union(*steps)))
@@ -191,7 +195,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _facts(values: pd.Series) -> list[str]:
-    """Return different facts in order, as short as they differ."""
+    """Return the distinct facts in order, shortened as far as they stay distinct."""
     return shortened(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
 
 

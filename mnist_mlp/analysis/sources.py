@@ -1,7 +1,7 @@
-"""Sources of randomness: which of them vary apart, and which replicates are independent.
+"""Sources of randomness: the ones that vary independently, and the replicates that are independent.
 
-A source is one random stream, or several that always had their seeds in common: the initial weights, the order of the
-batches, dropout, or what else a network draws.
+A source is one random stream, such as initial weights, order of the batches or dropout, or several streams whose seeds
+vary together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ from mnist_mlp.stats.variance_components import VarianceComponents, estimate_com
 
 
 def apart(streams: pd.Series) -> dict[str, np.ndarray]:
-    """The sources whose seeds vary: a name, such as "batches and dropout", to the number of each run's seed.
+    """Return the sources whose seeds vary: name, such as "batches and dropout", to the number of the seed of each run.
 
     Args:
-        streams: of the runs (see `mnist_mlp.analysis.load.Results`).
+        streams: Streams of the runs (see `Results`).
     """
     together: dict[tuple[int, ...], list[str]] = {}
     for source, seeds in zip(SOURCES, zip(*streams, strict=True), strict=True):
@@ -30,18 +30,19 @@ def apart(streams: pd.Series) -> dict[str, np.ndarray]:
 
 
 def joined(names: Sequence[str]) -> str:
-    """Names in a row: "a, b and c"."""
+    """Join names, at least one, to a text such as "a, b and c"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def independent(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run is of those replicates that count as independent: no two of them share a seed that varies.
+    """Return whether each run belongs to a set of independent replicates, no two of which share the seed of a source.
 
-    All do where all sources vary together, as they do by `seed`. Of others the first are taken that are in most cells.
+    All replicates are independent if all sources vary together, as with `seed`. Otherwise the set is built greedily,
+    beginning with the replicates in most cells.
 
     Args:
-        runs: with `cell`, `streams` and `replicate`.
+        runs: Runs with `cell`, `streams` and `replicate`.
     """
     sources = apart(runs[STREAMS])
     if len(sources) < 2:
@@ -59,10 +60,10 @@ def independent(runs: pd.DataFrame) -> pd.Series:
 
 
 def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """What to beware of where streams have seeds of their own: a topic, and a text.
+    """Yield topic and text of notes on streams that have their own seeds.
 
     Args:
-        runs: at the chosen settings, not failed, with `streams`, `replicate` and `independent`.
+        runs: Scored runs, with `streams`, `replicate` and `independent`.
     """
     sources = apart(runs[STREAMS]) if len(runs) else {}
     held = [
@@ -84,10 +85,13 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def split_variance(runs: pd.DataFrame) -> VarianceComponents | None:
-    """Estimate how much of the variance of the runs' scores comes from each source; None if fewer than two vary apart.
+    """Estimate how much of the variance of the scores comes from each source.
 
     Args:
         runs: Runs of the selected configurations, with `cell`, `streams`, `status` and `score`.
+
+    Returns:
+        The variance components; None if fewer than two sources vary independently.
     """
     sources = apart(runs[STREAMS]) if len(runs) else {}
     if len(sources) < 2:

@@ -1,4 +1,4 @@
-"""What the files of the sweeps around run directories say about each run."""
+"""Files of the sweeps that runs belong to, and their statements about each run."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 class Superseded(Unreadable):
-    """A run that confirms a selection which was replaced by another."""
+    """A run that confirms a selection that was replaced by another one."""
 
 
 @dataclass(frozen=True)
 class SweepFiles:
-    """Files of the sweeps that runs belong to. None stands for a damaged file: nothing is known about its runs.
+    """Contents of the files of sweeps; None stands for a damaged file.
 
     Attributes:
         records: Sweep directory to its `sweep.json`.
-        parts: Sweep directory to the part of each job, for the sweeps that have several phases. Before there is a
-            selection, all jobs of a search that is to be confirmed are part of the search.
+        parts: Sweep directory to the part of each job, for sweeps with several phases. Until selections are recorded,
+            all jobs of a search to be confirmed are part of the search.
         looks: Sweep directory to its interim analyses.
-        unfinished: Sweep directory to the phases that have jobs without a result, and how many.
+        unfinished: Sweep directory to each phase with jobs that have no result, and their number.
         defects: Pairs (sweep directory, explanation) of damaged files.
     """
 
@@ -39,16 +39,16 @@ class SweepFiles:
     defects: Sequence[tuple[Path, str]]
 
     def about(self, run: Path, sweep: Path | None, status: str, seed: int) -> dict[str, Any]:
-        """Return what the files say about a run: `phase`, `chosen_in`, `looked_in` and `search_seed` (see `Results`).
+        """Return `phase`, `chosen_in`, `looked_in` and `search_seed` of a run (see `Results`).
 
         Args:
             run: Run directory.
-            sweep: Sweep around it.
+            sweep: Directory of its sweep; None for a single run.
             status: Status of the run.
             seed: Seed of the run.
 
         Raises:
-            Unreadable: The run is part of no phase or analysis of its sweep, or its sweep's file is damaged.
+            Unreadable: The run is not a part of its sweep, or a file of the sweep is damaged.
         """
         part = self._part(run, sweep)
         phase = part.phase if part else None
@@ -121,7 +121,7 @@ def _unfinished(
 def _read_all(
     sweeps: Sequence[Path], name: str, read: Callable[[Path], T], defects: list[tuple[Path, str]]
 ) -> dict[Path, T | None]:
-    """Read the file of this name of each sweep that has one; None if it is damaged, which is added to the defects."""
+    """Read the file of a name in each sweep that has it. A damaged file gives None, and an entry in `defects`."""
     found: dict[Path, T | None] = {}
     for sweep in sweeps:
         if os.path.lexists(sweep / name):

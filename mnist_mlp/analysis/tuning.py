@@ -1,4 +1,4 @@
-"""Was the tuning fair, and was it enough?"""
+"""Notes on the fairness and the adequacy of tuning."""
 
 from collections.abc import Iterator, Sequence
 
@@ -26,7 +26,7 @@ from mnist_mlp.stats.moderated_t import CONFIDENCE
 def notes(
     runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], how: str
 ) -> Iterator[Note]:
-    """What to beware of; arguments are those of `fairness.notes`."""
+    """Yield the notes on tuning. Arguments are those of `fairness.notes`."""
     yield from _rate(runs, by, tuned)
     if tuned:
         yield from _selection(searched(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
@@ -50,7 +50,7 @@ def _rate(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterat
 
 
 def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed: bool) -> Iterator[Note]:
-    """How configurations were selected, from these runs."""
+    """Yield notes on the selection of configurations from these runs."""
     if how == ONCE:
         why = (
             "; sources of randomness vary independently here, so there is no replicate that could select for itself"
@@ -103,7 +103,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
 
 
 def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Selections that the accuracy did not decide."""
+    """Yield a note on selections that accuracy did not decide."""
     within = selecting_groups(how)
     ranked = rank_candidates(runs, tuned, within)
     sizes = ranked[has_best_accuracy(ranked, within)].groupby(within).size()
@@ -122,7 +122,7 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
 
 
 def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Seeds without a score, as the configuration that they are scored at has no result with them."""
+    """Yield a note on seeds without a score, since the configuration to score has no result with them."""
     if how != EACH:
         return
     to_be_confirmed = set(runs.loc[runs["phase"].notna(), CELL])
@@ -140,7 +140,7 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
 
 
 def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
-    """Runs of no search, in cells that have confirmed ones."""
+    """Yield a note on runs that belong to no search, in cells with confirmed selections."""
     aside = runs[runs["phase"].isna() & runs[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])]
     if len(aside):
         counts = by_cell(aside.groupby(CELL).size())
@@ -152,11 +152,14 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Values at the edge of what was tried that more than half of the replicates selected, ties aside."""
+    """Yield notes on values at the edge of their grid that more than half of the replicates selected.
+
+    A replicate with a tie between a value at the edge and another one does not count.
+    """
     within = selecting_groups(how)
     ranked = rank_candidates(runs, tuned, within)
     replicates = ranked.drop_duplicates(within).groupby(CELL).size()
-    # Where all diverged, nothing was really selected.
+    # If all candidates diverged, the selection is arbitrary.
     best = ranked[has_best_accuracy(ranked, within) & (ranked["loss"] < np.inf)]
     runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
     selected = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE).loc[best[CANDIDATE]]
@@ -180,14 +183,14 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
 
 
 def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return whether each selected value is the smallest or the largest of those it was selected from.
+    """Return, per direction to extend the grid, whether each selected value is at that edge of its grid.
 
-    An end of the key's range is no edge.
+    A bound of the valid range of the key is not an edge.
 
     Args:
         key: Tuned key whose values are numbers.
-        selected: Configurations, with the columns of `within`.
-        runs: Runs that were tried; those of the same option count, where options are tuned as well.
+        selected: Selected configurations, with the columns of `within`.
+        runs: Runs with a result. If options are tuned as well, the grid of a value is that of its option.
         within: See `selecting_groups`.
     """
     group = key.partition(".")[0]
@@ -196,7 +199,7 @@ def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequ
     of = limits.reindex(pd.MultiIndex.from_frame(selected[groups]) if len(groups) > 1 else selected[CELL])
     values, several = selected[key].to_numpy(dtype=float), of["nunique"].to_numpy() > 1
     setting = find_setting(key)
-    # Nothing beyond its range is allowed; keys that only an option has, such as its momentum, are taken to begin at 0.
+    # Keys without a setting in the schema, such as the momentum of an option, are assumed to begin at 0.
     lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
     return {
         "smaller": several & (values == of["min"].to_numpy()) & (values != lowest),
@@ -205,7 +208,7 @@ def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequ
 
 
 def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str]) -> Iterator[Note]:
-    """Momentum that loses to plain SGD, its special case at momentum 0: a sign of poor tuning."""
+    """Yield a note if SGD with momentum loses to plain SGD, its special case: a sign of poor tuning."""
     if "optim" not in by or not {"optim._target_", "optim.momentum"} <= set(runs.columns):
         return
     others = [key for key in by if key != "optim"]
@@ -224,7 +227,7 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
                 continue
             pair = (special, cell) if (special, cell) in found.index else (cell, special)
             p = found["p_corrected"].get(pair, np.nan)
-            if not p >= 1 - CONFIDENCE:  # within the noise it is no sign of anything; without a p nobody can tell
+            if not p >= 1 - CONFIDENCE:  # not significant, or not tested
                 tested &= bool(np.isfinite(p))
                 losing.append(f"{cell} at {cells['score'][cell]:.2%} to {special} at {cells['score'][special]:.2%}")
     if losing:

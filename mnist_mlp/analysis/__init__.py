@@ -39,7 +39,7 @@ def compared(
     from mnist_mlp.analysis import comparison, load, outcomes, roles, sections
 
     if target is not None and not (math.isfinite(target) and 0 < target <= 1):
-        raise UserError(f"--target {target}: allowed is a fraction greater than 0 and at most 1, such as 0.97")
+        raise UserError(f"--target {target}: expected a fraction in (0, 1], such as 0.97")
     for sweep in sweeps:
         if not sweep.is_dir():
             raise UserError(f"{sweep}: there is no such directory")

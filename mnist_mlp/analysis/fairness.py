@@ -25,8 +25,8 @@ MAKINGS = {  # provenance that runs should share: name to columns
 
 
 UNDECIDED = Note(
-    "Stopped before it was decided",
-    "this sweep would add seeds to what is open; its own command, given again, goes on.",
+    "Stopped before all pairs were decided",
+    "the sweep would add seeds to undecided cells. Rerun its command to continue.",
 )
 
 
@@ -41,7 +41,7 @@ def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
         for sweep, counts in jobs.items()
     ]
     if sweeps:
-        yield Note("Unfinished sweep", f"{listed(sweeps)}; the command of the sweep, given again, goes on.")
+        yield Note("Unfinished sweep", f"{listed(sweeps)}. Rerun the command of the sweep to continue.")
 
 
 def notes(
@@ -87,17 +87,20 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     if counts.empty:
         return  # all runs failed
     if moving and counts.max() < FEWEST:
-        keys, are = sources.joined(list(moving)), "is a condition" if len(moving) == 1 else "are conditions"
+        keys, are = (
+            sources.joined(list(moving)),
+            "is an evaluation condition" if len(moving) == 1 else "are evaluation conditions",
+        )
         yield Note(
-            "Seeds in sections of their own",
-            f"no seed has two values of {keys}, which {are} of the evaluation, so this section has {counts.max()} of "
+            "Seeds in separate sections",
+            f"no seed has two values of {keys}, which {are}, so this section has {counts.max()} of "
             f"{counted(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them "
             f"with the same {keys}.",
         )
     elif (counts == 1).all():
         yield Note(
             "One seed",
-            "each cell has one run that ended, so any difference may be chance; seed=0,1,2,3,4 gives intervals.",
+            "each cell has a single result, so any difference may be chance. For intervals, run more: seed=0,1,2,3,4.",
         )
     elif seeds.nunique() > 1:
         few = counts[counts < counts.max()].sort_values(kind="stable")
@@ -106,7 +109,7 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
             if len(few)
             else "the cells were run with different seeds"
         )
-        yield Note("Unequal seeds", f"{text}; pairs are compared by the seeds that they share.")
+        yield Note("Unequal seeds", f"{text}; pairs are compared over their common seeds.")
 
 
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
@@ -120,7 +123,7 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
         values = "; ".join(
             f"{value} in {listed(sorted(cells[value], key=cell_key))}" for value in sorted(cells.index, key=sort_key)
         )
-        yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with what is compared.")
+        yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with that of the compared keys.")
 
 
 def _endings(runs: pd.DataFrame) -> Iterator[Note]:
@@ -132,12 +135,12 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
         text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
         if at_chosen:
             they = "it counts" if at_chosen == 1 else "they count"
-            text += f", where {they} as 0 in the score; means of test accuracy are over the runs that did not"
+            text += f", where {they} as 0 in the score; mean test accuracies are over the other runs"
         yield Note("Divergences", f"{share(int(diverged.sum()), len(runs), 'run')} diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:
         have = "has" if failed == 1 else "have"
-        yield Note("Failures", f"{share(failed, len(runs), 'run')} failed and {have} no numbers.")
+        yield Note("Failures", f"{share(failed, len(runs), 'run')} failed and {have} no result.")
 
 
 def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
@@ -163,7 +166,7 @@ def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Ite
         group = key.partition(".")[0]
         targets = runs[key].map(as_typed).groupby(runs[group]).unique()
         options = [f"{group}={option} was {listed(sorted(of))}" for option, of in targets.items() if len(of) > 1]
-        yield Note("One option, several targets", f"{'; '.join(options)}; --by {key} would tell them apart.")
+        yield Note("One option, several targets", f"{'; '.join(options)}; --by {key} compares them.")
 
 
 def _makings(runs: pd.DataFrame) -> Iterator[Note]:
@@ -178,15 +181,15 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
             if values.nunique(dropna=False) > 1
         }
         if different:
-            advice = " Seconds do not compare." if name == "hardware" else ""
+            advice = " Times are not comparable." if name == "hardware" else ""
             if any(column.startswith(OWN_CODE) for column in different):
-                advice = " The sweep's command with force=changed trains the runs of the older code again."
+                advice = " Rerun the sweep's command with force=changed to retrain the runs of the older code."
             yield Note(f"Different {name}", f"the runs come from {'; '.join(different.values())}.{advice}")
     # Cells stay comparable if all have the same mix of steps, as in a sweep resumed with another launcher.
     steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
     if steps.nunique() > 1:
         ways = "; ".join(sorted(frozenset().union(*steps)))
-        yield Note("Different ways to compute", f"{ways}. Seconds do not compare.")
+        yield Note("Different ways to compute", f"{ways}. Times are not comparable.")
     if (ENVIRONMENT + "dirty") in runs.columns and runs[ENVIRONMENT + "dirty"].eq(True).any():
         count = int(runs[ENVIRONMENT + "dirty"].eq(True).sum())
         come = "comes" if count == 1 else "come"
@@ -203,5 +206,5 @@ def _too_many(summary: pd.DataFrame) -> Iterator[Note]:
     if len(summary) > MOST_CELLS:
         yield Note(
             "Many cells",
-            f"pairs.csv has each of {len(summary)} cells beside the best one only; all pairs are judged.",
+            f"pairs.csv lists only the pairs with the best of {len(summary)} cells; all pairs are tested.",
         )

@@ -128,7 +128,7 @@ def load(directories: Sequence[Path]) -> Results:
     results = Results(table, metrics, problems, looks, records, unfinished)
     # A confirming run does not repeat a run of the search, even if both have the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
-    return newest(results, identities, "the same configuration as")
+    return newest(results, identities, "not used: it has the same configuration as")
 
 
 def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[int]:
@@ -177,7 +177,7 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
         # A run that failed before it loaded its data repeats any run of the same identity.
         same = next(iter(others.values()), None) if pd.isna(digest) else others.get(digest)
         if same:
-            older.append(Problem(run, f"{what} {same}, which counts", ProblemKind.REPEATED))
+            older.append(Problem(run, f"{what} {same}, which is used", ProblemKind.REPEATED))
         else:
             others[digest] = run
     left_out = [problem.run for problem in older]
@@ -244,7 +244,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except FileNotFoundError as error:
-        raise Unfinished(f"unfinished: it has no {RUN_FILE}, so it was killed or still runs") from error
+        raise Unfinished(f"unfinished: it has no {RUN_FILE}, so it was killed or is still running") from error
     except (OSError, ValueError) as error:
         raise Unreadable(f"{RUN_FILE}: {error}") from error
     if why := defect(content):

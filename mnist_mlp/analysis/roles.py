@@ -87,9 +87,9 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
     allowed = [key for key in dict.fromkeys(known) if schema.role_of(key) is not Role.REPLICATE]
     for key in by:
         if schema.role_of(key) is Role.REPLICATE:
-            raise UserError(f"--by {key}: seeds are the replicates of a comparison; allowed are {', '.join(allowed)}")
+            raise UserError(f"--by {key}: expected one of {', '.join(allowed)}. Seeds are the replicates.")
         if key not in allowed:
-            raise UserError(f"--by {key}: no such key varies in these runs; allowed are {', '.join(allowed)}")
+            raise UserError(f"--by {key}: expected a key that varies in these runs: {', '.join(allowed)}")
     return list(dict.fromkeys(by))
 
 
@@ -118,7 +118,7 @@ def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
         each = "; ".join(
             f"select={how} in {', '.join(sweep for sweep, of in tuned.items() if of == how)}" for how in (EACH, ONCE)
         )
-        raise UserError(f"expected sweeps that select in the same way: {each}. Report on each kind alone.")
+        raise UserError(f"expected sweeps that select in the same way: {each}. Report on each kind separately.")
     return next(iter(tuned.values()), EACH)
 
 
@@ -141,8 +141,8 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
         regroups = cells.groupby(own).nunique().max() > 1 or own.groupby(cells).nunique().max() > 1
         if regroups and (part["phase"] == CONFIRM).any():
             raise UserError(
-                f"--by {','.join(by)}: {sweep} confirmed a selection for each {' and '.join(compare)}, so its runs "
-                f"compare by these alone; allowed is --by {','.join(compare)}, or a sweep without confirmation"
+                f"--by {','.join(by)}: expected --by {','.join(compare)}, or a sweep without confirmation. {sweep} "
+                f"confirmed one selection per {' and '.join(compare)}."
             )
     confirmed = runs[runs["phase"] == CONFIRM]
     within = [CELL, REPLICATE] if select == EACH else [CELL]
@@ -157,8 +157,8 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
         settings = " and ".join(sorted(several.iloc[0], key=sort_key))
         with_seed = f" with seed {replicate[0]}" if replicate else ""
         raise UserError(
-            f"{' and '.join(sweeps)} confirmed {key}={settings} for {cell}{with_seed}, which has one "
-            "selection; allowed is a report on each sweep alone"
+            f"{' and '.join(sweeps)}: expected one confirmed selection for {cell}{with_seed}. They have "
+            f"{key}={settings}. Report on each sweep separately."
         )
 
 
@@ -176,7 +176,7 @@ def once(results: Results, by: Sequence[str]) -> Results:
     keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]
     apart = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
     texts = [runs[key].map(as_typed) for key in apart]
-    return newest(results, list(zip(*texts, strict=True)), "the same configuration and replicate as")
+    return newest(results, list(zip(*texts, strict=True)), "not used: it has the same configuration and replicate as")
 
 
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:

@@ -71,16 +71,16 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     ]
     if sources and held:
         yield (
-            "Seeds held",
-            f"{joined(held)} had one seed in all runs, so that differences hold for this seed, and intervals are "
-            "without the noise that others would bring.",
+            "Fixed seeds",
+            f"{joined(held)} had one seed in all runs, so differences hold for this seed, and intervals do not include "
+            "the noise of other seeds.",
         )
     if len(sources) > 1:
         n, of = (part[REPLICATE].nunique() for part in (runs[runs["independent"]], runs))
         yield (
-            "Seeds swept apart",
-            f"runs with the same seed of {' or of '.join(sources)} are not independent, so intervals and verdicts are "
-            f"by {n} of {of} replicates, no two of which share one. To compare cells, vary seed instead.",
+            "Seeds varied independently",
+            f"runs with the same seed of {' or of '.join(sources)} are not independent, so intervals and verdicts use "
+            f"{n} of {of} replicates, no two of which share such a seed. To compare cells, vary seed instead.",
         )
 
 

@@ -65,14 +65,14 @@ class SweepFiles:
         known, record, name = self.parts[sweep], self.records.get(sweep), run.relative_to(sweep).as_posix()
         if known is None:
             raise Unreadable(
-                f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove it, and repeat the command."
+                f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove the file, and rerun the command."
             )
         if name in known:
             return known[name]
         if record and name in record.phases.get(CONFIRM, ()):
-            raise Superseded(f"it is none of the jobs in {CHOICES_FILE}: it confirms an earlier selection")
+            raise Superseded(f"not one of the jobs in {CHOICES_FILE}: it confirms an earlier selection")
         raise Unreadable(
-            f"it is none of the jobs in {CHOICES_FILE}: of an earlier selection, or of a search that has not ended"
+            f"not one of the jobs in {CHOICES_FILE}: it belongs to an earlier selection, or to an unfinished search"
         )
 
     def _looked_in(self, run: Path, sweep: Path | None, status: str, phase: str | None) -> str | None:
@@ -82,7 +82,7 @@ class SweepFiles:
         if known is None or status == FAILED or run.relative_to(sweep).as_posix() in known.jobs:
             return str(sweep)
         raise Unreadable(
-            f"it is none of the jobs in {LOOKS_FILE}: no look was taken at it yet, or it is of another sweep"
+            f"not one of the jobs in {LOOKS_FILE}: it awaits an interim analysis, or belongs to another sweep"
         )
 
 

@@ -39,13 +39,13 @@ def notes(
 def _rate(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:
     if {"optim", "schedule"} & {*by} and LEARNING_RATE not in (*tuned, *by) and runs[CELL].nunique() > 1:
         what = (
-            "each optimizer ran at one value, so this ranks settings, not optimizers"
+            "each optimizer ran with one value, so this ranks configurations, not optimizers"
             if runs["optim"].nunique() > 1
-            else "each cell ran at one value, which may suit some cells better than others"
+            else "each cell ran with one value, which may suit some cells better than others"
         )
         yield Note(
             "Learning rate not tuned",
-            f"{what}; several values, such as optim.lr=1e-3,1e-2,1e-1, are tuned on validation.",
+            f"{what}. To tune it on validation, run several values: optim.lr=1e-3,1e-2,1e-1.",
         )
 
 
@@ -53,7 +53,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     """Yield notes on the selection of configurations from these runs."""
     if how == ONCE:
         why = (
-            "; sources of randomness vary independently here, so there is no replicate that could select for itself"
+            "; sources of randomness vary independently here, so no replicate can select for itself"
             if len(sources.apart(runs[STREAMS])) > 1
             else ""
         )
@@ -66,14 +66,14 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
         yield Note(
             "No validation split",
             f"{sources.joined(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by "
-            "test; data.val_size=N holds N images out to select by.",
+            "test; data.val_size=N holds out N images for selection.",
         )
     for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION):
         values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of: ", ".join(sorted({*of}, key=sort_key)))
         yield Note(
             f"Searched with different {key}",
             f"{listed([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves and "
-            "sensitivities of such cells do not compare.",
+            "sensitivities of such cells are not comparable.",
         )
     efforts = tuning_efforts(runs, tuned)
     if len(set(efforts.values())) > 1:
@@ -82,9 +82,9 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
             "Unequal tuning budgets",
             f"cells were tuned over different numbers of configurations or seeds ({each}); "
             + (
-                "the more are tried, the better a configuration may be found, which is part of what is compared."
+                "with more candidates a better configuration may be found, which is part of the comparison."
                 if is_confirmed or how == EACH
-                else "the more are tried, the better the best of them looks, so that such cells are not compared."
+                else "the best of more candidates looks better by chance, so such cells are not compared."
             ),
         )
     yield from _ties(runs, tuned, how)
@@ -146,8 +146,8 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
         counts = by_cell(aside.groupby(CELL).size())
         yield Note(
             "Runs set aside",
-            f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}: they confirm nothing, in cells whose "
-            "selections were confirmed by others, and are not scored.",
+            f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}; these runs confirm no selection, in "
+            "cells with confirmed ones, and are not scored.",
         )
 
 
@@ -233,6 +233,6 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
     if losing:
         yield Note(
             "Momentum loses to plain SGD",
-            f"{listed(losing)}. With momentum 0 it is plain SGD, so when tuned as well it cannot lose: its settings "
-            f"are not good ones{'' if tested else ', unless the difference is chance'}.",
+            f"{listed(losing)}. Momentum 0 is plain SGD, so with equally good tuning it cannot lose: its "
+            f"configurations are poor{'' if tested else ', unless the difference is chance'}.",
         )

@@ -34,9 +34,9 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("runs", "topic", "text"),
     [
-        ([{"seed": 0}], "One seed", "each cell has one run that ended"),
+        ([{"seed": 0}], "One seed", "each cell has a single result"),
         ([{"seed": 0}, {"seed": 1}, {"seed": 0, "optim": "sgd"}], "Unequal seeds", "others fewer (he / sgd: 1)"),
-        ([{}, {"optim": "sgd"}], "Learning rate not tuned", "ranks settings, not optimizers"),
+        ([{}, {"optim": "sgd"}], "Learning rate not tuned", "ranks configurations, not optimizers"),
         ([{}, {"init": "lecun"}], "Learning rate not tuned", "which may suit some cells better than others"),
         (
             [{"seed": seed, "batch_size": 32 if seed < 3 else 64} for seed in range(6)],
@@ -92,7 +92,7 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
         (
             [{"environment": {"cpu": "one"}}, {"seed": 1, "environment": {"cpu": "two"}}],
             "Different hardware",
-            "cpu one, two. Seconds do not compare.",
+            "cpu one, two. Times are not comparable.",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_by_compares_any_varying_key(tmp_path: Path, write_run: Write, summarise
     assert len(summarise(by=["optim", "batch_size"])) == 4
     assert summarise()["batch_size"].tolist() == [32, 32]  # else it is tuned
     for key in ("seed", "epochs"):
-        with pytest.raises(UserError, match=f"--by {key}: .*allowed are init, optim, batch_size"):
+        with pytest.raises(UserError, match=f"--by {key}: expected .* init, optim, batch_size"):
             summarise(by=[key])
 
 
@@ -317,8 +317,8 @@ def test_seeds_that_a_condition_moves_with_are_advised_to_share_it(tmp_path: Pat
     assert len(sections) == 3
     for section in sections:
         assert "One seed" not in section
-        assert section["Seeds in sections of their own"] == (
-            f"no seed has two values of data.{key}, which is a condition of the evaluation, so this section has 1 of 3 "
+        assert section["Seeds in separate sections"] == (
+            f"no seed has two values of data.{key}, which is an evaluation condition, so this section has 1 of 3 "
             f"seeds and tests no difference. To compare over seeds, run all of them with the same data.{key}."
         )
 
@@ -327,8 +327,8 @@ def test_seeds_that_conditions_move_with_in_groups_are_advised_to_share_them(tmp
     for seed in range(4):
         write_run(seed=seed, data_config={"split_seed": seed // 2}, test=[0.1] * (2 + seed // 2))
     for section in section_notes(tmp_path):
-        said = section["Seeds in sections of their own"]
-        assert "of epochs and data.split_seed, which are conditions of the evaluation" in said
+        said = section["Seeds in separate sections"]
+        assert "of epochs and data.split_seed, which are evaluation conditions" in said
         assert "this section has 2 of 4 seeds" in said
 
 
@@ -356,7 +356,7 @@ def test_seeds_of_another_data_set_make_no_note(tmp_path: Path, write_run: Write
     write_run(data="digits", digest="e" * 64)
     mnist, *_, digits = sorted(section_notes(tmp_path), key=lambda section: "One seed" in section)
     assert set(digits) == {"One seed"}
-    assert set(mnist) == {"Seeds in sections of their own"}
+    assert set(mnist) == {"Seeds in separate sections"}
 
 
 def test_tables_have_the_setting_of_a_section_that_did_not_tune_it(
@@ -428,7 +428,7 @@ def test_a_seed_of_another_version_is_no_further_replicate(
     assert comparison.tuned == []
     left_out = {problem.run: problem.why for problem in results.problems}
     assert set(left_out) == set(map(str, older))
-    assert all(why.startswith("the same configuration and replicate as ") for why in left_out.values())
+    assert all(why.startswith("not used: it has the same configuration and replicate as ") for why in left_out.values())
 
 
 def test_a_result_of_another_version_counts_before_a_failure(write_run: Write, summarise: Report) -> None:

@@ -322,9 +322,9 @@ def test_a_report_on_seeds_swept_apart(tmp_path: Path, report: Report) -> None:
 def test_what_is_said_of_seeds_swept_apart(tmp_path: Path) -> None:
     comparison = only(tmp_path)
     notes = {note.topic: note.text for note in comparison.notes}
-    assert notes["Seeds held"].startswith("dropout and modules had one seed in all runs, so that differences hold for")
-    assert notes["Seeds swept apart"].startswith(
-        "runs with the same seed of weights or of batches are not independent, so intervals and verdicts are by 3 of 9 "
+    assert notes["Fixed seeds"].startswith("dropout and modules had one seed in all runs, so differences hold for")
+    assert notes["Seeds varied independently"].startswith(
+        "runs with the same seed of weights or of batches are not independent, so intervals and verdicts use 3 of 9 "
     )
     assert "Unequal seeds" not in notes
     winner, second, *_ = answer(comparison)
@@ -334,7 +334,7 @@ def test_what_is_said_of_seeds_swept_apart(tmp_path: Path) -> None:
     (other,) = noise.method(comparison.split)[1:]
     assert "averaged over 2 cells" in other
     for key in ("seeds.weights", "seeds.dropout", "seed"):
-        with pytest.raises(UserError, match=rf"--by {key}: seeds are the replicates of a comparison; allowed are init"):
+        with pytest.raises(UserError, match=rf"--by {key}: expected one of init, optim.* Seeds are the replicates"):
             report_on([tmp_path / "sweep"], by=[key])
 
 
@@ -376,7 +376,7 @@ def test_seeds_that_some_hold_are_a_note_and_no_split(tmp_path: Path, write_run:
         write_run(seeds={"weights": w}, test=[0.1, 0.9 + w / 100])
     comparison = only(tmp_path)
     assert comparison.split is None
-    assert {note.topic for note in comparison.notes} == {"Seeds held"}
+    assert {note.topic for note in comparison.notes} == {"Fixed seeds"}
     assert comparison.summary["n"].tolist() == [3]
 
 

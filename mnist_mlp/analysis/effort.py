@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_mlp.analysis.roles import CELL, REPLICATE, counted, ended
+from mnist_mlp.analysis.roles import CELL, REPLICATE, ended, with_noun
 from mnist_mlp.analysis.selection import number_candidates
 
 
@@ -25,7 +25,7 @@ class TuningEffort:
         if not self.counts:
             return "a configuration confirmed on fresh seeds"
         return " and ".join(
-            f"{counted(configurations, 'configuration')} with {counted(seeds, 'seed')}"
+            f"{with_noun(configurations, 'configuration')} with {with_noun(seeds, 'seed')}"
             for seeds, configurations in self.counts
         )
 

@@ -8,7 +8,7 @@ from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import Note, listed, shortened
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, counted, ended, has, scored, share, tested
+from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended, has, scored, share, tested, with_noun
 from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
@@ -37,7 +37,7 @@ def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
         jobs: Sweep to each phase with such jobs and their number.
     """
     sweeps = [
-        f"{sweep} has {counted(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"
+        f"{sweep} has {with_noun(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"
         for sweep, counts in jobs.items()
     ]
     if sweeps:
@@ -94,7 +94,7 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
         yield Note(
             "Seeds in separate sections",
             f"no seed has two values of {keys}, which {are}, so this section has {counts.max()} of "
-            f"{counted(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them "
+            f"{with_noun(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them "
             f"with the same {keys}.",
         )
     elif (counts == 1).all():

@@ -241,11 +241,11 @@ def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(cell), part
 
 
-def counted(number: float, noun: str) -> str:
+def with_noun(number: float, noun: str) -> str:
     """Return a number with its noun: "1 epoch", "2.5 epochs"."""
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def share(part: int, of: int, noun: str) -> str:
     """Return a share as text: "1 of 1 run", "1 of 2 runs"."""
-    return f"{part} of {counted(of, noun)}"
+    return f"{part} of {with_noun(of, noun)}"

@@ -8,7 +8,7 @@ import pandas as pd
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.effort import tuning_efforts
 from mnist_mlp.analysis.notes import Note, listed
-from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, counted, ended, scored, searched, varying_keys
+from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, ended, scored, searched, varying_keys, with_noun
 from mnist_mlp.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
@@ -111,7 +111,7 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
     if (tied > 0).any():
         table = pd.DataFrame({"tied": tied, "of": sizes.groupby(level=0).size()})
         cells = [
-            f"{cell} ({many} of {counted(of, 'seed')})" if how == EACH else str(cell)
+            f"{cell} ({many} of {with_noun(of, 'seed')})" if how == EACH else str(cell)
             for cell, many, of in by_cell(table[table["tied"] > 0]).itertuples()
         ]
         yield Note(

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT, Problem
 from mnist_mlp.analysis.notes import shortened
-from mnist_mlp.analysis.roles import counted
+from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.analysis.values import as_said, sort_key
 from mnist_mlp.base.configuration import key_of
 from mnist_mlp.base.reading import Unreadable
@@ -111,7 +111,7 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced, "counted": counted}
+    environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced, "counted": with_noun}
     return environment.get_template(f"{name}.jinja").render(
         content,
         plotly=Markup(get_plotlyjs()),

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL, counted, searched
+from mnist_mlp.analysis.roles import CELL, searched, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, write_atomically
 from mnist_mlp.report.figures import panels, plots
@@ -135,7 +135,7 @@ def _learning_curves(view: _View) -> _Made:
     return (
         panels.learning_curves(curves, view.look),
         "learning_curves",
-        f"Error, and training loss, against the epoch for {counted(len(drawn), 'cell')}.",
+        f"Error, and training loss, against the epoch for {with_noun(len(drawn), 'cell')}.",
         f"Learning curves: error (100 % less the accuracy) and training loss on logarithmic axes, mean over "
         f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
         f"{_band(curves, view.comparison.scored)}).",
@@ -239,7 +239,7 @@ def _sensitivity(view: _View) -> _Made | None:
     return (
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",
-        f"Error against the learning rate for {counted(len(view.cells), 'cell')}.",
+        f"Error against the learning rate for {with_noun(len(view.cells), 'cell')}.",
         f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100 % less the accuracy) on a logarithmic "
         f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross: runs diverged at this rate; they count "
         f"as an error of 100 %, as in the choice.",
@@ -256,7 +256,7 @@ def _budget(view: _View) -> _Made | None:
     return (
         panels.budget(with_errors(table, least_error(view.comparison.runs)), view.look),
         "budget",
-        f"Expected test error against the number of settings tried for {counted(table[CELL].nunique(), 'cell')}.",
+        f"Expected test error against the number of settings tried for {with_noun(table[CELL].nunique(), 'cell')}.",
         f"Budget curves: {budget.reading(view.comparison)}",
         view.look.reading(list(table[CELL].unique()), panels.MOST_PANELS),
         view.some,

@@ -12,7 +12,7 @@ import numpy as np
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import NAMED, listed
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, counted, tested
+from mnist_mlp.analysis.roles import CELL, tested, with_noun
 from mnist_mlp.analysis.sources import joined
 from mnist_mlp.analysis.winner import winner
 from mnist_mlp.base.record import DIVERGED, FAILED
@@ -65,7 +65,7 @@ def _winner_template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "counted": counted,
+        "counted": with_noun,
         "diverged": _diverged,
         "has_interval": lambda accuracy: math.isfinite(accuracy[1]),
         "interval": lambda accuracy: interval(*accuracy),
@@ -145,8 +145,8 @@ def _speed(comparison: Comparison) -> str:
     seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
     tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
     return (
-        f"Fastest to {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
-        f"(medians, not tested; {reached} of {counted(ended, 'run')} reached it)."
+        f"Fastest to {target}: {cells[0]}, in {with_noun(epochs, 'epoch')}{seconds}{tied} "
+        f"(medians, not tested; {reached} of {with_noun(ended, 'run')} reached it)."
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from mnist_mlp.analysis.budget import FEWEST
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import listed
-from mnist_mlp.analysis.roles import CELL, counted, searched
+from mnist_mlp.analysis.roles import CELL, searched, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.text.captions import SPLIT_NAMES
@@ -56,7 +56,7 @@ def reading(comparison: Comparison) -> str:
         + (", in each seed by its own results. " if each else ". ")
         + f"Band: the middle {SPREAD:.0%} of the draws"
         + (" of all seeds." if each else ", which is the luck of the draw and no uncertainty over seeds.")
-        + (f" {counted(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
+        + (f" {with_noun(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
     )
 
 

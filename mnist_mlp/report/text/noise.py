@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from mnist_mlp.analysis.roles import counted
+from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.analysis.sources import joined
 from mnist_mlp.stats.variance_components import CROSSED, INTERACTION, INTERACTIONS, TOTAL, VarianceComponents
 
@@ -50,7 +50,7 @@ def method(split: VarianceComponents | None) -> list[str]:
     ]
     if not split.design:
         return lines
-    over = f"averaged over {counted(split.cells, 'cell')}, so that noisier ones weigh more"
+    over = f"averaged over {with_noun(split.cells, 'cell')}, so that noisier ones weigh more"
     if split.cells < split.of:
         over += f", the others of {split.of} having runs that were not completed"
     how = (

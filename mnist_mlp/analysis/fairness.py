@@ -88,7 +88,7 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
         return  # all runs failed
     if moving and counts.max() < FEWEST:
         keys, are = (
-            sources.joined(list(moving)),
+            sources.join_words(list(moving)),
             "is an evaluation condition" if len(moving) == 1 else "are evaluation conditions",
         )
         yield Note(

@@ -26,10 +26,10 @@ def apart(streams: pd.Series) -> dict[str, np.ndarray]:
         numbers = {seed: number for number, seed in enumerate(dict.fromkeys(seeds))}
         if len(numbers) > 1:
             together.setdefault(tuple(numbers[seed] for seed in seeds), []).append(source)
-    return {joined(names): np.array(numbers) for numbers, names in together.items()}
+    return {join_words(names): np.array(numbers) for numbers, names in together.items()}
 
 
-def joined(names: Sequence[str]) -> str:
+def join_words(names: Sequence[str]) -> str:
     """Join names, at least one, to a text such as "a, b and c"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
@@ -72,7 +72,7 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     if sources and held:
         yield (
             "Fixed seeds",
-            f"{joined(held)} had one seed in all runs, so differences hold for this seed, and intervals do not include "
+            f"{join_words(held)} had one seed in all runs, so differences hold for this seed, and intervals do not include "
             "the noise of other seeds.",
         )
     if len(sources) > 1:

@@ -65,7 +65,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if selection_split(runs) != "val":
         yield Note(
             "No validation split",
-            f"{sources.joined(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by "
+            f"{sources.join_words(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by "
             "test; data.val_size=N holds out N images for selection.",
         )
     for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION):

@@ -13,7 +13,7 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import NAMED, listed
 from mnist_mlp.analysis.outcomes import judged_by
 from mnist_mlp.analysis.roles import CELL, tested, with_noun
-from mnist_mlp.analysis.sources import joined
+from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.winner import winner
 from mnist_mlp.base.record import DIVERGED, FAILED
 from mnist_mlp.base.schema import GROUPS
@@ -91,7 +91,7 @@ def _effects(comparison: Comparison) -> str:
     parts = [_effect(row) for row in mains]
     tuned = ""
     if comparison.tuned:
-        keys, are = joined(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
+        keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
         tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
     if np.isfinite(both["p"]):
         joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"

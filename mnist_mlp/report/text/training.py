@@ -14,7 +14,7 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import listed, shortened
 from mnist_mlp.analysis.roles import searched, tested
-from mnist_mlp.analysis.sources import joined
+from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_said, as_typed
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
@@ -131,7 +131,7 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
     parts = [number(inputs, "input")] if inputs is not None else []
     parts += [_layers(widths)] if widths is not None else []
     parts += [number(classes, "output")] if classes is not None else []
-    yield f"MLP with {joined(parts)}" if parts else "MLP"
+    yield f"MLP with {join_words(parts)}" if parts else "MLP"
     input_dropout = _one(runs, "model.input_dropout")
     yield from [f"input dropout {as_typed(input_dropout)}"] if input_dropout else []
     if widths != []:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
-from mnist_mlp.analysis.notes import Note, listed, shortened
+from mnist_mlp.analysis.notes import Note, list_names, shortened
 from mnist_mlp.analysis.outcomes import judged_by
 from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended, has, scored, share, tested, with_noun
 from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
@@ -41,7 +41,7 @@ def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
         for sweep, counts in jobs.items()
     ]
     if sweeps:
-        yield Note("Unfinished sweep", f"{listed(sweeps)}. Rerun the command of the sweep to continue.")
+        yield Note("Unfinished sweep", f"{list_names(sweeps)}. Rerun the command of the sweep to continue.")
 
 
 def notes(
@@ -105,7 +105,7 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     elif seeds.nunique() > 1:
         few = counts[counts < counts.max()].sort_values(kind="stable")
         text = (
-            f"some cells have {counts.max()}, others fewer ({listed([f'{cell}: {n}' for cell, n in few.items()])})"
+            f"some cells have {counts.max()}, others fewer ({list_names([f'{cell}: {n}' for cell, n in few.items()])})"
             if len(few)
             else "the cells were run with different seeds"
         )
@@ -121,7 +121,8 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
         runs = of_results[has(of_results, key)]
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(
-            f"{value} in {listed(sorted(cells[value], key=cell_key))}" for value in sorted(cells.index, key=sort_key)
+            f"{value} in {list_names(sorted(cells[value], key=cell_key))}"
+            for value in sorted(cells.index, key=sort_key)
         )
         yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with that of the compared keys.")
 
@@ -130,7 +131,7 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
     diverged = by_cell(runs[runs["status"] == DIVERGED].groupby(CELL).size())
     if len(diverged):
         most_first = diverged.sort_values(ascending=False, kind="stable")
-        cells = listed([f"{cell}: {count}" for cell, count in most_first.items()])
+        cells = list_names([f"{cell}: {count}" for cell, count in most_first.items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
         text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
         if at_chosen:
@@ -155,7 +156,7 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
     yield Note(
         "Not shown to beat chance",
         f"{share(len(guessing), completed, 'completed run')} {be} not shown to be better than always naming the "
-        f"commonest class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
+        f"commonest class ({list_names([f'{cell}: {count}' for cell, count in counts.items()])}), "
         f"{at_chosen or 'none'} of them {judged_by(runs)}{f'; {stay} in the means' if at_chosen else ''}.",
     )
 
@@ -165,7 +166,7 @@ def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Ite
     for key in (key for key in varying if key in CODE and key not in by):
         group = key.partition(".")[0]
         targets = runs[key].map(as_typed).groupby(runs[group]).unique()
-        options = [f"{group}={option} was {listed(sorted(of))}" for option, of in targets.items() if len(of) > 1]
+        options = [f"{group}={option} was {list_names(sorted(of))}" for option, of in targets.items() if len(of) > 1]
         yield Note("One option, several targets", f"{'; '.join(options)}; --by {key} compares them.")
 
 
@@ -176,7 +177,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         if name == "code":  # user-defined code, of the runs that use it
             columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
         different = {
-            column: f"{column.removeprefix(ENVIRONMENT)} {listed(_facts(values))}"
+            column: f"{column.removeprefix(ENVIRONMENT)} {list_names(_facts(values))}"
             for column, values in columns.items()
             if values.nunique(dropna=False) > 1
         }

@@ -19,7 +19,7 @@ class Note(NamedTuple):
         return f"{self.topic}: {self.text}"
 
 
-def listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """Return names as a text, of many only the first few."""
     more = len(names) - NAMED
     return ", ".join(map(str, names[:NAMED])) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.effort import tuning_efforts
-from mnist_mlp.analysis.notes import Note, listed
+from mnist_mlp.analysis.notes import Note, list_names
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, ended, scored, searched, varying_keys, with_noun
 from mnist_mlp.analysis.selection import (
     CANDIDATE,
@@ -72,12 +72,12 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
         values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of: ", ".join(sorted({*of}, key=sort_key)))
         yield Note(
             f"Searched with different {key}",
-            f"{listed([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves and "
+            f"{list_names([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves and "
             "sensitivities of such cells are not comparable.",
         )
     efforts = tuning_efforts(runs, tuned)
     if len(set(efforts.values())) > 1:
-        each = listed([f"{cell}: {efforts[cell]}" for cell in sorted(efforts, key=cell_key)])
+        each = list_names([f"{cell}: {efforts[cell]}" for cell in sorted(efforts, key=cell_key)])
         yield Note(
             "Unequal tuning budgets",
             f"cells were tuned over different numbers of configurations or seeds ({each}); "
@@ -93,7 +93,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if (uneven > 1).any():
         yield Note(
             "Configurations with unequal seeds",
-            f"within {listed(list(by_cell(uneven[uneven > 1]).index))}, configurations were run with different seeds, "
+            f"within {list_names(list(by_cell(uneven[uneven > 1]).index))}, configurations were run with different seeds, "
             + (
                 "so some seeds had fewer to select from."
                 if how == EACH
@@ -116,7 +116,7 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
         ]
         yield Note(
             "Ties in the selection",
-            f"in {listed(cells)}, configurations are equally accurate on the selection split; the lower loss decided, "
+            f"in {list_names(cells)}, configurations are equally accurate on the selection split; the lower loss decided, "
             "then the smaller value.",
         )
 
@@ -131,7 +131,7 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
     missing = []
     for cell, seeds in by_cell(ended(open_cells).groupby(CELL)[REPLICATE].agg(frozenset)).items():
         without = sorted(seeds - have_score.get(cell, frozenset()))
-        missing += [f"{cell} with seed {listed(without)}"] if without else []
+        missing += [f"{cell} with seed {list_names(without)}"] if without else []
     if missing:
         yield Note(
             "Scores missing",
@@ -146,7 +146,7 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
         counts = by_cell(aside.groupby(CELL).size())
         yield Note(
             "Runs set aside",
-            f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}; these runs confirm no selection, in "
+            f"{list_names([f'{cell}: {count}' for cell, count in counts.items()])}; these runs confirm no selection, in "
             "cells with confirmed ones, and are not scored.",
         )
 
@@ -177,7 +177,7 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
                 .agg(lambda of: ", ".join(sorted({*of.map(as_typed)}, key=sort_key)))
             )
             cells = [f"{cell} ({values[cell]})" for cell in share.index[share > 1 / 2]]
-            sides += [f"try {side} values for {listed(cells)}"] if cells else []
+            sides += [f"try {side} values for {list_names(cells)}"] if cells else []
         if sides:
             yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
 
@@ -233,6 +233,6 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
     if losing:
         yield Note(
             "Momentum loses to plain SGD",
-            f"{listed(losing)}. Momentum 0 is plain SGD, so with equally good tuning it cannot lose: its "
+            f"{list_names(losing)}. Momentum 0 is plain SGD, so with equally good tuning it cannot lose: its "
             f"configurations are poor{'' if tested else ', unless the difference is chance'}.",
         )

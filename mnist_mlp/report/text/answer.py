@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import NAMED, listed
+from mnist_mlp.analysis.notes import NAMED, list_names
 from mnist_mlp.analysis.outcomes import judged_by
 from mnist_mlp.analysis.roles import CELL, tested, with_noun
 from mnist_mlp.analysis.sources import join_words
@@ -70,7 +70,7 @@ def _winner_template() -> jinja2.Template:
         "has_interval": lambda accuracy: math.isfinite(accuracy[1]),
         "interval": lambda accuracy: interval(*accuracy),
         "is_finite": math.isfinite,
-        "listed": listed,
+        "listed": list_names,
         "needed": needed,
         "percent": lambda fraction: f"{fraction * 100:.2f}",
         "points": points,
@@ -143,7 +143,7 @@ def _speed(comparison: Comparison) -> str:
     cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
     ended = int(runs[CELL].isin(cells).sum())
     seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
-    tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
+    tied = "" if len(cells) == 1 else f", as soon as {list_names(cells[1:])}"
     return (
         f"Fastest to {target}: {cells[0]}, in {with_noun(epochs, 'epoch')}{seconds}{tied} "
         f"(medians, not tested; {reached} of {with_noun(ended, 'run')} reached it)."

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_mlp.analysis.budget import FEWEST
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import CELL, searched, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.sweep_file import EACH
@@ -42,7 +42,7 @@ def _spelled(stretches: Sequence[Lead]) -> str:
     for cell, first, last in stretches:
         joined = f"{first} {'or' if last == first + 1 else 'to'} {last}" if last > first else f"{first}"
         parts.append(f"{cell} with {joined}")
-    return listed(parts)
+    return list_names(parts)
 
 
 def reading(comparison: Comparison) -> str:

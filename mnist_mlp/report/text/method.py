@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import CELL, has, searched, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed, cell_key, sort_key
@@ -44,7 +44,7 @@ def _selection(comparison: Comparison) -> Iterator[str]:
         having = runs[has(runs, key)]
         values = having[key].map(as_typed).groupby(having[CELL], sort=False)
         values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
-        own = listed([f"{cell}: {values_of[cell]}" for cell in sorted(values_of, key=cell_key)])
+        own = list_names([f"{cell}: {values_of[cell]}" for cell in sorted(values_of, key=cell_key)])
         among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))
         where = "" if {*values_of} >= {*runs[CELL]} else " that has it"
         yield f"{key} was selected in each cell{where} among {among}. runs.csv has all of them."
@@ -124,7 +124,7 @@ def _looks(looks: Looks | None) -> list[str]:
     """How seeds were added, and what that does to the verdicts."""
     if looks is None:
         return []
-    counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
+    counts = list_names([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
     within = (
         f", or was shown to differ from it by less than {in_points(looks.plan.margin)}"
         if looks.plan.margin is not None

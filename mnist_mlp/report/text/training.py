@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT
-from mnist_mlp.analysis.notes import listed, shortened
+from mnist_mlp.analysis.notes import list_names, shortened
 from mnist_mlp.analysis.roles import searched, tested
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_said, as_typed
@@ -90,7 +90,7 @@ def origin(runs: pd.DataFrame) -> str:
     )
     hours = runs["wall_seconds"].sum() / 3600
     return (
-        f"{number(len(runs), 'run')}{f' by {listed(machines)}' if machines else ''}, ended {' to '.join(days)}"
+        f"{number(len(runs), 'run')}{f' by {list_names(machines)}' if machines else ''}, ended {' to '.join(days)}"
         f"{f', {hours:.1f} hours of work' if hours >= 0.1 else ''}."
     )
 

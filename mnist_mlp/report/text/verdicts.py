@@ -8,7 +8,7 @@ import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.effort import TuningEffort
-from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.stats.moderated_t import FEWEST
 from mnist_mlp.stats.pairs import MOST_SEEDS
@@ -43,7 +43,7 @@ def explanations(comparison: Comparison, pairs: pd.DataFrame) -> str:
     """Explain why pairs are not tested: each explanation once, the first few of many."""
     untested = pairs[pairs["verdict"] == Verdict.NOT_TESTED]
     texts = [explained(pair, comparison.efforts) for pair in untested.to_dict("records")]
-    return listed(list(dict.fromkeys(texts)))
+    return list_names(list(dict.fromkeys(texts)))
 
 
 def in_full(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:

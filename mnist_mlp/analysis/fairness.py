@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
-from mnist_mlp.analysis.notes import Note, list_names, shortened
+from mnist_mlp.analysis.notes import Note, list_names, shorten_all
 from mnist_mlp.analysis.outcomes import judged_by
 from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended, has, scored, share, tested, with_noun
 from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
@@ -200,7 +200,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
 
 def _facts(values: pd.Series) -> list[str]:
     """Return the distinct facts in order, shortened as far as they stay distinct."""
-    return shortened(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
+    return shorten_all(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
 
 
 def _too_many(summary: pd.DataFrame) -> Iterator[Note]:

@@ -25,7 +25,7 @@ def list_names(names: Sequence[str]) -> str:
     return ", ".join(map(str, names[:NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
-def shortened(texts: Sequence[str], most: int, tail: int = TAIL) -> list[str]:
+def shorten_all(texts: Sequence[str], most: int, tail: int = TAIL) -> list[str]:
     """Shorten long texts, as far as different texts stay different.
 
     Args:

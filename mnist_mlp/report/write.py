@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT, Problem
-from mnist_mlp.analysis.notes import shortened
+from mnist_mlp.analysis.notes import shorten_all
 from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.analysis.values import as_said, sort_key
 from mnist_mlp.base.configuration import key_of
@@ -178,7 +178,7 @@ def makings(runs: pd.DataFrame) -> dict[str, str]:
     """What code, libraries and machines the runs come from."""
     columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
     values = {c: sorted({as_said(v) for v in runs[c].dropna()}, key=sort_key) for c in columns}
-    values = {c: shortened(of, LONGEST_FACT, tail=0) for c, of in values.items()}
+    values = {c: shorten_all(of, LONGEST_FACT, tail=0) for c, of in values.items()}
     return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT
-from mnist_mlp.analysis.notes import list_names, shortened
+from mnist_mlp.analysis.notes import list_names, shorten_all
 from mnist_mlp.analysis.roles import searched, tested
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_said, as_typed
@@ -84,7 +84,7 @@ def origin(runs: pd.DataFrame) -> str:
     """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
     facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
     names = [as_said(fact) for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
-    machines = shortened(names, LONGEST_NAME, tail=0)
+    machines = shorten_all(names, LONGEST_NAME, tail=0)
     days = sorted(
         {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from mnist_mlp.analysis.load import ENVIRONMENT, Results, newest
-from mnist_mlp.analysis.values import as_typed, sort_key, told_apart
+from mnist_mlp.analysis.values import as_typed, distinguish_values, sort_key
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import FAILED
@@ -49,7 +49,7 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
     """Return the configuration keys that take several values, even among runs with the same option of their group."""
 
     def varies(key: str) -> bool:
-        values = told_apart(runs[key])
+        values = distinguish_values(runs[key])
         if values.nunique(dropna=False) < 2:  # a fast check that settles most keys
             return False
         group = key.partition(".")[0]
@@ -182,7 +182,7 @@ def once(results: Results, by: Sequence[str]) -> Results:
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
     """Return the varying keys that are tunable, not compared, and take several values within a cell."""
     keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in (*by, *CODE)]
-    return [key for key in keys if (told_apart(runs[key]).groupby(runs[CELL]).nunique(dropna=False) > 1).any()]
+    return [key for key in keys if (distinguish_values(runs[key]).groupby(runs[CELL]).nunique(dropna=False) > 1).any()]
 
 
 def has(runs: pd.DataFrame, key: str) -> pd.Series:

@@ -27,7 +27,7 @@ def as_typed(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-def told_apart(values: pd.Series) -> pd.Series:
+def distinguish_values(values: pd.Series) -> pd.Series:
     """Return values as texts if they mix booleans and numbers, since pandas equates true and 1; NaN stays."""
     kinds = {*map(type, values)} if values.dtype == object else set()
     return values.map(as_typed).where(values.notna()) if bool in kinds and kinds & {int, float} else values

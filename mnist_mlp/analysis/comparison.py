@@ -154,7 +154,7 @@ def compare(
     check_confirmed(cells, by, results.records, how)
     of_search = searched(cells)
     tuned = tuned_keys(of_search, varying_keys(of_search), by)
-    how = ONCE if len(sources.apart(of_search[STREAMS])) > 1 else how
+    how = ONCE if len(sources.seeds_by_source(of_search[STREAMS])) > 1 else how
     varying = list(dict.fromkeys([*varying_keys(tested(cells)), *tuned]))
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
     of_search = searched(runs)

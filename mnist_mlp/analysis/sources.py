@@ -15,7 +15,7 @@ from mnist_mlp.base.schema import SOURCES
 from mnist_mlp.stats.variance_components import VarianceComponents, estimate_components
 
 
-def apart(streams: pd.Series) -> dict[str, np.ndarray]:
+def seeds_by_source(streams: pd.Series) -> dict[str, np.ndarray]:
     """Return the sources whose seeds vary: name, such as "batches and dropout", to the number of the seed of each run.
 
     Args:
@@ -44,7 +44,7 @@ def independent(runs: pd.DataFrame) -> pd.Series:
     Args:
         runs: Runs with `cell`, `streams` and `replicate`.
     """
-    sources = apart(runs[STREAMS])
+    sources = seeds_by_source(runs[STREAMS])
     if len(sources) < 2:
         return pd.Series(True, index=runs.index)
     cells = runs.groupby(REPLICATE)[CELL].nunique()
@@ -65,7 +65,7 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     Args:
         runs: Scored runs, with `streams`, `replicate` and `independent`.
     """
-    sources = apart(runs[STREAMS]) if len(runs) else {}
+    sources = seeds_by_source(runs[STREAMS]) if len(runs) else {}
     held = [
         source for source, seeds in zip(SOURCES, zip(*runs[STREAMS], strict=True), strict=False) if len(set(seeds)) == 1
     ]
@@ -93,7 +93,7 @@ def split_variance(runs: pd.DataFrame) -> VarianceComponents | None:
     Returns:
         The variance components; None if fewer than two sources vary independently.
     """
-    sources = apart(runs[STREAMS]) if len(runs) else {}
+    sources = seeds_by_source(runs[STREAMS]) if len(runs) else {}
     if len(sources) < 2:
         return None
     scores = runs["score"].where(runs["status"] == COMPLETED)

@@ -54,7 +54,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if how == ONCE:
         why = (
             "; sources of randomness vary independently here, so no replicate can select for itself"
-            if len(sources.apart(runs[STREAMS])) > 1
+            if len(sources.seeds_by_source(runs[STREAMS])) > 1
             else ""
         )
         yield Note(

@@ -12,7 +12,7 @@ from scipy import stats
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import replicates
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
-from mnist_mlp.analysis.sources import apart, independent, split_variance
+from mnist_mlp.analysis.sources import independent, seeds_by_source, split_variance
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on, tables
 from mnist_mlp.report.figures.draw import draw
@@ -68,7 +68,7 @@ def found(frame: pd.DataFrame) -> VarianceComponents:
     ],
 )
 def test_streams_that_always_vary_together_are_one_source(streams: Streams, names: list[str]) -> None:
-    assert list(apart(pd.Series(streams))) == names
+    assert list(seeds_by_source(pd.Series(streams))) == names
 
 
 @pytest.mark.parametrize(

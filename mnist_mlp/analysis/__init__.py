@@ -47,13 +47,13 @@ def compared(
     if results.runs.empty:
         listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
-    on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
+    on_each = [part for _, part in roles.evaluation_runs(results.runs).groupby("data")]
     varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
     keys = roles.compared_keys(varying, by, results.records)
     how = roles.selection_of(results.records, select)
     results.runs[[key for key in keys if key not in results.runs]] = None  # keys that no option of these runs has
     results = roles.once(results, keys)
-    on_each = [part for _, part in roles.tested(results.runs).groupby("data")]
+    on_each = [part for _, part in roles.evaluation_runs(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))
     ordered = sorted(parts.items(), key=lambda section: own.isdisjoint(section[1].runs.index))

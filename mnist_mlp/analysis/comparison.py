@@ -26,8 +26,8 @@ from mnist_mlp.analysis.roles import (
     cell_names,
     check_confirmed,
     ended,
+    evaluation_runs,
     searched,
-    tested,
     tuned_keys,
     varying_keys,
 )
@@ -155,7 +155,7 @@ def compare(
     of_search = searched(cells)
     tuned = tuned_keys(of_search, varying_keys(of_search), by)
     how = ONCE if len(sources.seeds_by_source(of_search[STREAMS])) > 1 else how
-    varying = list(dict.fromkeys([*varying_keys(tested(cells)), *tuned]))
+    varying = list(dict.fromkeys([*varying_keys(evaluation_runs(cells)), *tuned]))
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
     of_search = searched(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
@@ -176,7 +176,7 @@ def compare(
         looks=judged.looks,
         efforts=judged.efforts,
         judged=judged.cells,
-        effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
+        effects=effects.main_effects(judged.averaged, by, same_size(evaluation_runs(runs))),
         split=sources.split_variance(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
@@ -221,7 +221,7 @@ def _judge(
         how: See `compare`.
     """
     scored = roles.scored(runs)
-    independent, images = scored[scored["independent"]], same_size(tested(runs))
+    independent, images = scored[scored["independent"]], same_size(evaluation_runs(runs))
     order = [cell for cell in cells if cell in set(scored[CELL])]
     sweeps = scored["looked_in"].dropna().unique()
     record = results.records.get(sweeps[0]) if len(sweeps) else None

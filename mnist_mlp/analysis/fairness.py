@@ -8,7 +8,7 @@ from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import Note, list_names, shorten_all
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended, has, scored, share, tested, with_noun
+from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended, evaluation_runs, has, scored, share, with_noun
 from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
@@ -114,7 +114,7 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
 
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
     """Yield a note per key whose effect is confounded with that of the compared keys."""
-    of_results = tested(runs)
+    of_results = evaluation_runs(runs)
     for key in varying:
         if key in (*by, *tuned, *CODE) or role_of(key) is Role.REPLICATE:
             continue

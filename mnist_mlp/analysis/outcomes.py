@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis import sources
-from mnist_mlp.analysis.roles import CELL, tested
+from mnist_mlp.analysis.roles import CELL, evaluation_runs
 from mnist_mlp.analysis.selection import score, scored_runs, selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.base.sweep_file import CONFIRM
@@ -35,10 +35,10 @@ def with_outcomes(
     runs = runs.join(_final_and_best(metrics))
     runs["steps"] = _steps(runs["epochs"], metrics)
     runs["validated"] = runs["val_accuracy"].notna() | (runs["status"] != COMPLETED) & _holds_out(runs)
-    timed = "val" if selection_split(tested(runs)) == "val" else "test"
+    timed = "val" if selection_split(evaluation_runs(runs)) == "val" else "test"
     runs = runs.join(_to_target(metrics, timed, target))
     confirmed = runs["phase"] == CONFIRM
-    others = tested(runs)
+    others = evaluation_runs(runs)
     others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
     runs["chosen"] = confirmed | scored_runs(others, tuned, select).reindex(runs.index, fill_value=False)
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]

@@ -209,17 +209,17 @@ def searched(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that configurations are selected by.
 
     In cells with confirmed selections these are the runs of the search. In other cells these are the runs to evaluate
-    (see `tested`), or, if there are none, those of a search that is not confirmed yet.
+    (see `evaluation_runs`), or, if there are none, those of a search that is not confirmed yet.
     """
     is_search, is_confirmed = runs["phase"] == SEARCH, runs["phase"] == CONFIRM
-    is_tested = pd.Series(runs.index.isin(tested(runs).index), runs.index) & ~is_confirmed
+    is_tested = pd.Series(runs.index.isin(evaluation_runs(runs).index), runs.index) & ~is_confirmed
     confirmed = is_confirmed.groupby(runs[CELL]).transform("any")
     has_tested = is_tested.groupby(runs[CELL]).transform("any")
     selecting: pd.DataFrame = runs[(is_search & (confirmed | ~has_tested)) | (is_tested & ~confirmed)]
     return runs if selecting.empty else selecting
 
 
-def tested(runs: pd.DataFrame) -> pd.DataFrame:
+def evaluation_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that may be evaluated: all but those of searches whose selections were confirmed."""
     confirmed = runs.loc[runs["phase"] == CONFIRM, "chosen_in"].unique()
     return runs[(runs["phase"] != SEARCH) | ~runs["chosen_in"].isin(confirmed)] if len(confirmed) else runs

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from mnist_mlp.analysis.load import Results
-from mnist_mlp.analysis.roles import REPLICATE, measured_keys, tested
+from mnist_mlp.analysis.roles import REPLICATE, evaluation_runs, measured_keys
 from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
 
@@ -23,7 +23,7 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
         "mnist, epochs=2", and the first digits of the digest if the same options loaded different data.
     """
     names: dict[str, pd.DataFrame] = {}
-    for option, part in tested(results.runs).groupby("data"):
+    for option, part in evaluation_runs(results.runs).groupby("data"):
         texts = pd.DataFrame({key: part[key].map(as_typed) for key in measured_keys(part, by)}, index=part.index)
         rows = list(map(tuple, texts.to_numpy()))
         for values in sorted(set(rows), key=lambda values: [sort_key(value) for value in values]):
@@ -48,10 +48,10 @@ def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -
         Each key with a single value per seed, and the number of seeds with the data of the section. Empty if the
         section has all of these seeds.
     """
-    runs = tested(results.runs)
+    runs = evaluation_runs(results.runs)
     runs = runs[runs["data"].isin(section.runs["data"])]
     seeds = runs[REPLICATE].nunique()
-    here = tested(section.runs)[REPLICATE].nunique()
+    here = evaluation_runs(section.runs)[REPLICATE].nunique()
     return {
         key: seeds
         for key in measured_keys(runs, ())

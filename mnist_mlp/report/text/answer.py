@@ -12,7 +12,7 @@ import numpy as np
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import NAMED, list_names
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, tested, with_noun
+from mnist_mlp.analysis.roles import CELL, evaluation_runs, with_noun
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.winner import winner
 from mnist_mlp.base.record import DIVERGED, FAILED
@@ -39,7 +39,7 @@ def answer(comparison: Comparison) -> list[str]:
 
 def _nothing(comparison: Comparison) -> str:
     """That no run was completed, in agreement with the pairs: runs that diverged have a score, all the same."""
-    runs = tested(comparison.runs)
+    runs = evaluation_runs(comparison.runs)
     diverged, failed = (int((runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
     ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
     ends += [f"{failed} failed"] if failed else []

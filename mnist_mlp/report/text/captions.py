@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import list_names
-from mnist_mlp.analysis.roles import CELL, share, tested
+from mnist_mlp.analysis.roles import CELL, evaluation_runs, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.report.text.verdicts import explanations
@@ -75,4 +75,4 @@ def shares(cells: Collection[str], of: int) -> str:
 
 def timed_split(comparison: Comparison) -> str:
     """On whose accuracy the time to the target is taken, by its name: validation, or test where there is none."""
-    return SPLIT_NAMES["val" if selection_split(tested(comparison.runs)) == "val" else "test"]
+    return SPLIT_NAMES["val" if selection_split(evaluation_runs(comparison.runs)) == "val" else "test"]

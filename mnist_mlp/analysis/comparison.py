@@ -27,7 +27,7 @@ from mnist_mlp.analysis.roles import (
     check_confirmed,
     ended,
     evaluation_runs,
-    searched,
+    search_runs,
     tuned_keys,
     varying_keys,
 )
@@ -152,12 +152,12 @@ def compare(
     """
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
-    of_search = searched(cells)
+    of_search = search_runs(cells)
     tuned = tuned_keys(of_search, varying_keys(of_search), by)
     how = ONCE if len(sources.seeds_by_source(of_search[STREAMS])) > 1 else how
     varying = list(dict.fromkeys([*varying_keys(evaluation_runs(cells)), *tuned]))
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
-    of_search = searched(runs)
+    of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
     summary = _summarise(runs, by, tuned, selected, target is not None)
     judged = _judge(runs, list(summary[CELL]), results, by, tuned, how)
@@ -237,7 +237,7 @@ def _judge(
         return _Judged(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
     # No score profits from the number of candidates if replicates select for themselves or selections were confirmed.
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
-    efforts = tuning_efforts(searched(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
+    efforts = tuning_efforts(search_runs(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
     pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, bounds=ACCURACY)
     if len(independent) < len(scored):  # seeds may be enough, independent ones are not

@@ -205,7 +205,7 @@ def _word(text: str) -> str:
     return json.dumps(text, ensure_ascii=False) if re.search(r'^"|(^|\s)/|/(\s|$)', text) else text
 
 
-def searched(runs: pd.DataFrame) -> pd.DataFrame:
+def search_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that configurations are selected by.
 
     In cells with confirmed selections these are the runs of the search. In other cells these are the runs to evaluate

@@ -8,7 +8,7 @@ import pandas as pd
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.effort import tuning_efforts
 from mnist_mlp.analysis.notes import Note, list_names
-from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, ended, scored, searched, varying_keys, with_noun
+from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, ended, scored, search_runs, varying_keys, with_noun
 from mnist_mlp.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
@@ -29,9 +29,9 @@ def notes(
     """Yield the notes on tuning. Arguments are those of `fairness.notes`."""
     yield from _rate(runs, by, tuned)
     if tuned:
-        yield from _selection(searched(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
+        yield from _selection(search_runs(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
         yield from _missing(runs, tuned, how)
-        yield from _edges(searched(runs), tuned, how)
+        yield from _edges(search_runs(runs), tuned, how)
     yield from _set_aside(runs)
     yield from _momentum(runs, summary, pairs, by)
 

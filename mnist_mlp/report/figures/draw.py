@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL, searched, with_noun
+from mnist_mlp.analysis.roles import CELL, search_runs, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, write_atomically
 from mnist_mlp.report.figures import panels, plots
@@ -234,7 +234,7 @@ def _sensitivity(view: _View) -> _Made | None:
     if comparison.sensitivity.empty:
         return None
     part = comparison.sensitivity[comparison.sensitivity[CELL].isin(view.cells)]
-    runs = searched(comparison.runs)
+    runs = search_runs(comparison.runs)
     split = selection_split(runs)
     return (
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),

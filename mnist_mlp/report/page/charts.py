@@ -9,7 +9,7 @@ import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT
-from mnist_mlp.analysis.roles import CELL, each_cell, searched
+from mnist_mlp.analysis.roles import CELL, each_cell, search_runs
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base import schema
@@ -73,11 +73,11 @@ def charts(comparison: Comparison) -> dict[str, Any]:
         ],
         "panels": [shown[panel] for panel in look.panels(cells)][:MOST_PANELS],
         "reading": look.reading(completed or cells, MOST_PANELS),
-        "judged": selection_split(searched(comparison.runs)),
+        "judged": selection_split(search_runs(comparison.runs)),
         "legend": [shown[label] for label in look.legend(cells)],
         "title": look.title,
         "means": _means(comparison.curves, comparison.scored),
-        "search_means": _means(comparison.sensitivity, searched(comparison.runs)),
+        "search_means": _means(comparison.sensitivity, search_runs(comparison.runs)),
         "undrawn": captions.undrawn(comparison, cells),
         "left": len(comparison.summary) - len(cells),
     }

@@ -7,7 +7,7 @@ import pandas as pd
 from mnist_mlp.analysis.budget import FEWEST
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import list_names
-from mnist_mlp.analysis.roles import CELL, searched, with_noun
+from mnist_mlp.analysis.roles import CELL, search_runs, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.text.captions import SPLIT_NAMES
@@ -47,7 +47,7 @@ def _spelled(stretches: Sequence[Lead]) -> str:
 
 def reading(comparison: Comparison) -> str:
     """What the curves show, in sentences."""
-    table, split = comparison.budget, SPLIT_NAMES[selection_split(searched(comparison.runs))]
+    table, split = comparison.budget, SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     left = len(comparison.summary) - table[CELL].nunique()
     each = comparison.select == EACH
     return (
@@ -64,7 +64,7 @@ def method(comparison: Comparison) -> list[str]:
     """How the curves were made, in a sentence or two; nothing where there are none."""
     if comparison.budget.empty:
         return []
-    split = SPLIT_NAMES[selection_split(searched(comparison.runs))]
+    split = SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     taken = (
         f"each seed takes the one with its best {split} accuracy, valued by the run of that configuration with the "
         "next seed; the curve is the mean over seeds"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import list_names
-from mnist_mlp.analysis.roles import CELL, has, searched, share
+from mnist_mlp.analysis.roles import CELL, has, search_runs, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.base.looks import Looks
@@ -38,7 +38,7 @@ def method(comparison: Comparison) -> list[str]:
 
 def _selection(comparison: Comparison) -> Iterator[str]:
     """How configurations were selected, and what is scored."""
-    runs = searched(comparison.runs)
+    runs = search_runs(comparison.runs)
     split = SPLIT_NAMES[selection_split(runs)]
     for key in comparison.tuned:
         having = runs[has(runs, key)]

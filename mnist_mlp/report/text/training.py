@@ -13,7 +13,7 @@ import pandas as pd
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import list_names, shorten_all
-from mnist_mlp.analysis.roles import evaluation_runs, searched
+from mnist_mlp.analysis.roles import evaluation_runs, search_runs
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_said, as_typed
 
@@ -41,7 +41,7 @@ def trained(comparison: Comparison, search: bool = False) -> str:
         comparison: of the runs.
         search: of those that settings are chosen by, instead of those that results are of.
     """
-    runs = (searched if search else evaluation_runs)(comparison.runs)
+    runs = (search_runs if search else evaluation_runs)(comparison.runs)
     images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))
     of = f"{number(images, 'image')} of " if images is not None else ""
     text = f"trained on {of}{' and '.join(sorted(map(str, runs['data'].unique())))}"

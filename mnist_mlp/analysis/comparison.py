@@ -25,7 +25,7 @@ from mnist_mlp.analysis.roles import (
     STREAMS,
     cell_names,
     check_confirmed,
-    ended,
+    ended_runs,
     evaluation_runs,
     search_runs,
     tuned_keys,
@@ -261,7 +261,7 @@ def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
 
 def same_size(runs: pd.DataFrame) -> float | None:
     """Return the number of test images of all runs; None if unknown or if their test images differ."""
-    known = ended(runs)
+    known = ended_runs(runs)
     sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
 
@@ -291,7 +291,7 @@ def _summarise(
     )
     table = table.join(mean_intervals(done, [CELL], MEASURES, bounds_of(MEASURES)))
     # Medians can include runs that missed the target, whose time is infinite.
-    table = table.join(ended(chosen).groupby(CELL)[list(TARGETS)].median())
+    table = table.join(ended_runs(chosen).groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
     table = table.join(chosen.groupby(CELL)["score"].mean())
     reached = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum().reindex(table.index, fill_value=0)

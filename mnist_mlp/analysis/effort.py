@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_mlp.analysis.roles import CELL, REPLICATE, ended, with_noun
+from mnist_mlp.analysis.roles import CELL, REPLICATE, ended_runs, with_noun
 from mnist_mlp.analysis.selection import number_candidates
 
 
@@ -40,7 +40,7 @@ def tuning_efforts(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, Tuning
         runs: Runs of the search, with `cell`, `replicate`, `status` and the tuned keys.
         tuned: Tuned keys, at least one.
     """
-    seeds = ended(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].nunique()
+    seeds = ended_runs(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].nunique()
     return {
         str(cell): TuningEffort(tuple((int(n), many) for n, many in sorted(Counter(of_cell).items(), reverse=True)))
         for cell, of_cell in seeds.groupby(level=CELL)

@@ -8,7 +8,7 @@ from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import Note, list_names, shorten_all
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended, evaluation_runs, has, scored, share, with_noun
+from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended_runs, evaluation_runs, has, scored, share, with_noun
 from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
@@ -171,7 +171,7 @@ def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Ite
 
 
 def _makings(runs: pd.DataFrame) -> Iterator[Note]:
-    known = ended(runs)
+    known = ended_runs(runs)
     for name, facts in MAKINGS.items():
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
         if name == "code":  # user-defined code, of the runs that use it

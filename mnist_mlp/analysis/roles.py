@@ -225,14 +225,14 @@ def evaluation_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[(runs["phase"] != SEARCH) | ~runs["chosen_in"].isin(confirmed)] if len(confirmed) else runs
 
 
-def ended(runs: pd.DataFrame) -> pd.DataFrame:
+def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the completed and the diverged runs; failed ones have no result, and are repeated."""
     return runs[runs["status"] != FAILED]
 
 
 def scored(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the completed and diverged runs that their cells are scored by."""
-    return ended(runs[runs["chosen"]])
+    return ended_runs(runs[runs["chosen"]])
 
 
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -8,7 +8,7 @@ import pandas as pd
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.effort import tuning_efforts
 from mnist_mlp.analysis.notes import Note, list_names
-from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, ended, scored, search_runs, varying_keys, with_noun
+from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, ended_runs, scored, search_runs, varying_keys, with_noun
 from mnist_mlp.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
@@ -88,7 +88,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
             ),
         )
     yield from _ties(runs, tuned, how)
-    of_setting = ended(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].agg(frozenset)
+    of_setting = ended_runs(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].agg(frozenset)
     uneven = of_setting.groupby(level=0).nunique()
     if (uneven > 1).any():
         yield Note(
@@ -129,7 +129,7 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
     open_cells = runs[~runs[CELL].isin(to_be_confirmed)]
     have_score = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     missing = []
-    for cell, seeds in by_cell(ended(open_cells).groupby(CELL)[REPLICATE].agg(frozenset)).items():
+    for cell, seeds in by_cell(ended_runs(open_cells).groupby(CELL)[REPLICATE].agg(frozenset)).items():
         without = sorted(seeds - have_score.get(cell, frozenset()))
         missing += [f"{cell} with seed {list_names(without)}"] if without else []
     if missing:
@@ -168,7 +168,7 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
         sides = []
-        for side, is_edge in _edges_of(key, selected, ended(runs), within).items():
+        for side, is_edge in _edges_of(key, selected, ended_runs(runs), within).items():
             at_edge = pd.Series(is_edge, best.index).groupby([best[column] for column in within]).all()
             share = by_cell(at_edge.groupby(level=0).sum() / replicates)
             values = (

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL, REPLICATE, ended, search_runs
+from mnist_mlp.analysis.roles import CELL, REPLICATE, ended_runs, search_runs
 from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.base.sweep_file import CONFIRM, ONCE
@@ -128,7 +128,7 @@ def winner(comparison: Comparison) -> Winner:
 
 def _candidates(comparison: Comparison, cell: str) -> int:
     runs = search_runs(comparison.runs)
-    sizes = ended(runs[runs[CELL] == cell]).groupby(REPLICATE).size()
+    sizes = ended_runs(runs[runs[CELL] == cell]).groupby(REPLICATE).size()
     return max(sizes, default=0) if comparison.tuned else 1
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.roles import CELL, evaluation_runs
-from mnist_mlp.analysis.selection import score, scored_runs, selection_split
+from mnist_mlp.analysis.selection import is_scored, score, selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.base.sweep_file import CONFIRM
 
@@ -40,7 +40,7 @@ def with_outcomes(
     confirmed = runs["phase"] == CONFIRM
     others = evaluation_runs(runs)
     others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
-    runs["chosen"] = confirmed | scored_runs(others, tuned, select).reindex(runs.index, fill_value=False)
+    runs["chosen"] = confirmed | is_scored(others, tuned, select).reindex(runs.index, fill_value=False)
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
     runs.loc[runs["status"] != COMPLETED, numbers] = np.nan  # an incomplete run has no final metrics
     if target is not None:

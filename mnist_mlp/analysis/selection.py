@@ -130,7 +130,7 @@ def select(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Data
     return rank_candidates(runs, tuned, within).drop_duplicates(within, ignore_index=True)
 
 
-def scored_runs(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Series:
+def is_scored(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Series:
     """Return whether its cell is scored by each run, if selections are not confirmed.
 
     Args:

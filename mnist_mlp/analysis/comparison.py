@@ -112,7 +112,7 @@ class Comparison:
     @property
     def scored(self) -> pd.DataFrame:
         """Completed and diverged runs that the cells are scored by."""
-        return roles.scored(self.runs)
+        return roles.scored_runs(self.runs)
 
     @property
     def independent(self) -> bool:
@@ -220,7 +220,7 @@ def _judge(
         tuned: Tuned keys.
         how: See `compare`.
     """
-    scored = roles.scored(runs)
+    scored = roles.scored_runs(runs)
     independent, images = scored[scored["independent"]], same_size(evaluation_runs(runs))
     order = [cell for cell in cells if cell in set(scored[CELL])]
     sweeps = scored["looked_in"].dropna().unique()

@@ -8,7 +8,17 @@ from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import Note, list_names, shorten_all
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, ended_runs, evaluation_runs, has, scored, share, with_noun
+from mnist_mlp.analysis.roles import (
+    CELL,
+    CODE,
+    REPLICATE,
+    ended_runs,
+    evaluation_runs,
+    has,
+    scored_runs,
+    share,
+    with_noun,
+)
 from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
@@ -68,7 +78,7 @@ def notes(
     """
     return [
         *_seeds(runs, moving),
-        *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
+        *(Note(*caveat) for caveat in sources.caveats(scored_runs(runs))),
         *_confounded(runs, by, tuned, varying),
         *tuning.notes(runs, summary, pairs, by, tuned, how),
         *_endings(runs),
@@ -82,7 +92,7 @@ def notes(
 def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     if runs["looked_in"].notna().any():
         return  # a sequential plan makes seeds unequal
-    seeds = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
+    seeds = scored_runs(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     counts = by_cell(seeds.map(len))
     if counts.empty:
         return  # all runs failed

@@ -230,7 +230,7 @@ def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["status"] != FAILED]
 
 
-def scored(runs: pd.DataFrame) -> pd.DataFrame:
+def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the completed and diverged runs that their cells are scored by."""
     return ended_runs(runs[runs["chosen"]])
 

@@ -8,7 +8,16 @@ import pandas as pd
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.effort import tuning_efforts
 from mnist_mlp.analysis.notes import Note, list_names
-from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, ended_runs, scored, search_runs, varying_keys, with_noun
+from mnist_mlp.analysis.roles import (
+    CELL,
+    REPLICATE,
+    STREAMS,
+    ended_runs,
+    scored_runs,
+    search_runs,
+    varying_keys,
+    with_noun,
+)
 from mnist_mlp.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
@@ -127,7 +136,7 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
         return
     to_be_confirmed = set(runs.loc[runs["phase"].notna(), CELL])
     open_cells = runs[~runs[CELL].isin(to_be_confirmed)]
-    have_score = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
+    have_score = scored_runs(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     missing = []
     for cell, seeds in by_cell(ended_runs(open_cells).groupby(CELL)[REPLICATE].agg(frozenset)).items():
         without = sorted(seeds - have_score.get(cell, frozenset()))
@@ -212,7 +221,7 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
     if "optim" not in by or not {"optim._target_", "optim.momentum"} <= set(runs.columns):
         return
     others = [key for key in by if key != "optim"]
-    chosen = scored(runs)
+    chosen = scored_runs(runs)
     sgd = chosen["optim._target_"].astype(str).str.endswith("optim.SGD")
     momentum = pd.to_numeric(chosen["optim.momentum"], errors="coerce")
     plain = set(chosen.loc[sgd & (momentum == 0), CELL])

@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_mlp.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.analysis.load import Results
-from mnist_mlp.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
+from mnist_mlp.analysis.looks import are_as_planned, go_on, have_results, judge_looks, rename_cells, withhold
 from mnist_mlp.analysis.measures import ACCURACY, bounds_of
 from mnist_mlp.analysis.notes import Note
 from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
@@ -229,7 +229,7 @@ def _judge(
     is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and {*by} == {*compared})
     looks = results.looks.get(sweeps[0]) if is_alone else None
     if looks:  # the sweep may name the cells by another order of the keys
-        looks = renamed(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
+        looks = rename_cells(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
     looks = looks if looks and are_as_planned(looks) else None
     if looks and have_results(looks, of_seed := score_table(scored, SEARCH_SEED).reindex(order)):
         pairs, count = judge_looks(of_seed, looks.looks, images, looks.plan.margin)

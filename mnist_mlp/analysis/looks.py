@@ -46,7 +46,7 @@ def withhold(pairs: pd.DataFrame, reason: Reason) -> pd.DataFrame:
     return pairs.assign(verdict=str(Verdict.NOT_TESTED), reason=str(reason), **dict.fromkeys(NUMBERS, np.nan))
 
 
-def renamed(looks: Looks, names: Mapping[str, str]) -> Looks:
+def rename_cells(looks: Looks, names: Mapping[str, str]) -> Looks:
     """Rename the cells of interim analyses; cells without a new name keep theirs."""
 
     def new(cell: str) -> str:

@@ -159,7 +159,7 @@ def compare(
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
-    summary = _summarise(runs, by, tuned, selected, target is not None)
+    summary = _summarize(runs, by, tuned, selected, target is not None)
     judged = _judge(runs, list(summary[CELL]), results, by, tuned, how)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
@@ -266,7 +266,7 @@ def same_size(runs: pd.DataFrame) -> float | None:
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
 
 
-def _summarise(
+def _summarize(
     runs: pd.DataFrame,
     by: Sequence[str],
     tuned: Sequence[str],

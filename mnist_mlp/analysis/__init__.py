@@ -68,5 +68,5 @@ def compared(
         )
         for name, part in ordered
     }
-    told = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.tuned))
-    return results, {name: replace(section, told=told) for name, section in comparisons.items()}
+    tuned_anywhere = tuple(dict.fromkeys(key for section in comparisons.values() for key in section.tuned))
+    return results, {name: replace(section, tuned_anywhere=tuned_anywhere) for name, section in comparisons.items()}

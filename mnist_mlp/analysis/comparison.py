@@ -80,7 +80,7 @@ class Comparison:
         sensitivity: Accuracy on the selection split per cell and learning rate, with the other tuned keys selected.
         budget: Expected results per cell and number of candidates (see `budget.curves`).
         notes: Caveats that qualify the tables.
-        told: Keys that are tuned in any section of the report; the tables of all sections have their values.
+        tuned_anywhere: Keys that are tuned in any section of the report; the tables of all sections have their values.
     """
 
     by: Sequence[str]
@@ -102,7 +102,7 @@ class Comparison:
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
     notes: Sequence[Note]
-    told: Sequence[str] = ()
+    tuned_anywhere: Sequence[str] = ()
 
     @property
     def confirmed(self) -> bool:

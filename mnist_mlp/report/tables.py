@@ -40,7 +40,7 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
 
 
 def _told(comparison: Comparison) -> list[str]:
-    return [key for key in comparison.told if key in comparison.runs]
+    return [key for key in comparison.tuned_anywhere if key in comparison.runs]
 
 
 def _keys(comparison: Comparison) -> list[str]:

@@ -95,7 +95,7 @@ def are_as_planned(looks: Looks) -> bool:
 def look_at(
     table: pd.DataFrame,
     now: Look,
-    told: pd.DataFrame | None,
+    before: pd.DataFrame | None,
     images: float | None = None,
     margin: float | None = None,
 ) -> tuple[Look, list[str], pd.DataFrame]:
@@ -104,7 +104,7 @@ def look_at(
     Args:
         table: Accuracies, cells x seeds; NaN if missing. Cells are in the same order at each analysis.
         now: Seeds, level and cells of this analysis.
-        told: Pairs that the previous analysis returned; None at the first.
+        before: Pairs that the previous analysis returned; None at the first.
         images: See `compare_pairs`.
         margin: See `compare_pairs`.
 
@@ -112,5 +112,5 @@ def look_at(
         The analysis with its best and dropped cells; the active cells, which need more seeds (see `InterimAnalysis`);
         and the pairs, for the next analysis.
     """
-    found = interim_analysis(_results(table, now), now.level, told, images, margin, ACCURACY)
+    found = interim_analysis(_results(table, now), now.level, before, images, margin, ACCURACY)
     return replace(now, best=found.best, left=dict.fromkeys(found.dropped, Verdict.WORSE)), found.active, found.pairs

@@ -75,7 +75,7 @@ class Comparison:
             withheld.
         effects: Main effects and interaction of the compared keys (see `effects.main_effects`); empty if they cannot
             be separated.
-        split: Variance between replicates by source; None if fewer than two sources vary independently.
+        variance_components: Variance between replicates by source; None if fewer than two sources vary independently.
         curves: Mean and interval of loss and accuracy per cell, split and epoch, over the scored runs.
         sensitivity: Accuracy on the selection split per cell and learning rate, with the other tuned keys selected.
         budget: Expected results per cell and number of candidates (see `budget.curves`).
@@ -97,7 +97,7 @@ class Comparison:
     efforts: Mapping[str, TuningEffort]
     judged: int
     effects: pd.DataFrame
-    split: VarianceComponents | None
+    variance_components: VarianceComponents | None
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
@@ -177,7 +177,7 @@ def compare(
         efforts=judged.efforts,
         judged=judged.cells,
         effects=effects.main_effects(judged.averaged, by, same_size(evaluation_runs(runs))),
-        split=sources.split_variance(runs[runs["chosen"]]),
+        variance_components=sources.split_variance(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),

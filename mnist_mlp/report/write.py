@@ -93,7 +93,7 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "leaderboard": tables.leaderboard(comparison),
         "pairs": tables.pairs(comparison),
         "effects": tables.effects(comparison),
-        "noise": noise.table(comparison.split),
+        "noise": noise.table(comparison.variance_components),
         "runs": tables.runs(comparison),
         "budget": budget.reading(comparison),
         "charts": charts.charts(comparison),

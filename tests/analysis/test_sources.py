@@ -331,7 +331,7 @@ def test_what_is_said_of_seeds_swept_apart(tmp_path: Path) -> None:
     assert "5.02 points behind over 3 independent replicates" in winner
     assert second.startswith("Of the variance between seeds, ")
     assert second.endswith(" from their interaction.")
-    (other,) = noise.method(comparison.split)[1:]
+    (other,) = noise.method(comparison.variance_components)[1:]
     assert "averaged over 2 cells" in other
     for key in ("seeds.weights", "seeds.dropout", "seed"):
         with pytest.raises(UserError, match=rf"--by {key}: expected one of init, optim.* Seeds are the replicates"):
@@ -375,7 +375,7 @@ def test_seeds_that_some_hold_are_a_note_and_no_split(tmp_path: Path, write_run:
     for w in range(3):
         write_run(seeds={"weights": w}, test=[0.1, 0.9 + w / 100])
     comparison = only(tmp_path)
-    assert comparison.split is None
+    assert comparison.variance_components is None
     assert {note.topic for note in comparison.notes} == {"Fixed seeds"}
     assert comparison.summary["n"].tolist() == [3]
 

@@ -33,7 +33,7 @@ def answer(comparison: Comparison) -> list[str]:
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    sentences = (_winner(comparison), _effects(comparison), noise.sentence(comparison.split))
+    sentences = (_winner(comparison), _effects(comparison), noise.sentence(comparison.variance_components))
     return [s for s in (*sentences, budget.answer(comparison), _speed(comparison)) if s]
 
 

@@ -25,7 +25,7 @@ def method(comparison: Comparison) -> list[str]:
         "of pairs, not on whether these intervals overlap.",
         *_tests(comparison),
         *_looks(comparison.looks),
-        *noise.method(comparison.split),
+        *noise.method(comparison.variance_components),
         *budget.method(comparison),
         *(
             ["Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite."]

@@ -177,7 +177,7 @@ def compare(
         efforts=judged.efforts,
         judged=judged.cells,
         effects=effects.main_effects(judged.averaged, by, same_size(evaluation_runs(runs))),
-        variance_components=sources.split_variance(runs[runs["chosen"]]),
+        variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),

@@ -84,7 +84,7 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
         )
 
 
-def split_variance(runs: pd.DataFrame) -> VarianceComponents | None:
+def variance_by_source(runs: pd.DataFrame) -> VarianceComponents | None:
     """Estimate how much of the variance of the scores comes from each source.
 
     Args:

@@ -12,7 +12,7 @@ from scipy import stats
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import replicates
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
-from mnist_mlp.analysis.sources import independent, seeds_by_source, split_variance
+from mnist_mlp.analysis.sources import independent, seeds_by_source, variance_by_source
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on, tables
 from mnist_mlp.report.figures.draw import draw
@@ -50,7 +50,7 @@ def runs(streams: Streams, *cells: Any) -> pd.DataFrame:
 
 
 def found(frame: pd.DataFrame) -> VarianceComponents:
-    of = split_variance(frame)
+    of = variance_by_source(frame)
     assert of is not None
     return of
 
@@ -286,7 +286,7 @@ def test_variance_components_of_other_tables_raises(table: pd.DataFrame) -> None
 
 def test_seeds_that_vary_together_are_not_split() -> None:
     for streams in ([(s, s, s, s) for s in range(5)], [(s, 0, 0, 0) for s in range(5)], []):
-        assert split_variance(runs(streams, range(len(streams)))) is None
+        assert variance_by_source(runs(streams, range(len(streams)))) is None
     assert (noise.sentence(None), noise.method(None), noise.table(None).empty) == ("", [], True)
 
 

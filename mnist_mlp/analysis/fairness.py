@@ -104,8 +104,8 @@ def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
         yield Note(
             "Seeds in separate sections",
             f"no seed has two values of {keys}, which {are}, so this section has {counts.max()} of "
-            f"{with_noun(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them "
-            f"with the same {keys}.",
+            f"{with_noun(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of "
+            f"them with the same {keys}.",
         )
     elif (counts == 1).all():
         yield Note(

@@ -72,8 +72,8 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
     if sources and held:
         yield (
             "Fixed seeds",
-            f"{join_words(held)} had one seed in all runs, so differences hold for this seed, and intervals do not include "
-            "the noise of other seeds.",
+            f"{join_words(held)} had one seed in all runs, so differences hold for this seed, and intervals do not "
+            "include the noise of other seeds.",
         )
     if len(sources) > 1:
         n, of = (part[REPLICATE].nunique() for part in (runs[runs["independent"]], runs))

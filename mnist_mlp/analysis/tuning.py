@@ -74,15 +74,15 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if selection_split(runs) != "val":
         yield Note(
             "No validation split",
-            f"{sources.join_words(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by "
-            "test; data.val_size=N holds out N images for selection.",
+            f"{sources.join_words(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never "
+            "by test; data.val_size=N holds out N images for selection.",
         )
     for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION):
         values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of: ", ".join(sorted({*of}, key=sort_key)))
         yield Note(
             f"Searched with different {key}",
-            f"{list_names([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves and "
-            "sensitivities of such cells are not comparable.",
+            f"{list_names([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves "
+            "and sensitivities of such cells are not comparable.",
         )
     efforts = tuning_efforts(runs, tuned)
     if len(set(efforts.values())) > 1:
@@ -102,11 +102,11 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if (uneven > 1).any():
         yield Note(
             "Configurations with unequal seeds",
-            f"within {list_names(list(by_cell(uneven[uneven > 1]).index))}, configurations were run with different seeds, "
+            f"within {list_names(list(by_cell(uneven[uneven > 1]).index))}, configurations were run with different "
             + (
-                "so some seeds had fewer to select from."
+                "seeds, so some seeds had fewer to select from."
                 if how == EACH
-                else "so a configuration may have been selected for its seeds."
+                else "seeds, so a configuration may have been selected for its seeds."
             ),
         )
 
@@ -125,8 +125,8 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
         ]
         yield Note(
             "Ties in the selection",
-            f"in {list_names(cells)}, configurations are equally accurate on the selection split; the lower loss decided, "
-            "then the smaller value.",
+            f"in {list_names(cells)}, configurations are equally accurate on the selection split; the lower loss "
+            "decided, then the smaller value.",
         )
 
 
@@ -155,8 +155,8 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
         counts = by_cell(aside.groupby(CELL).size())
         yield Note(
             "Runs set aside",
-            f"{list_names([f'{cell}: {count}' for cell, count in counts.items()])}; these runs confirm no selection, in "
-            "cells with confirmed ones, and are not scored.",
+            f"{list_names([f'{cell}: {count}' for cell, count in counts.items()])}; these runs confirm no selection, "
+            "in cells with confirmed ones, and are not scored.",
         )
 
 

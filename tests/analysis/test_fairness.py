@@ -228,7 +228,7 @@ def test_momentum_loses_in_every_group_and_perhaps_by_chance(tmp_path: Path, wri
     said = notes(tmp_path, by=["optim", "data.train_size"])["Momentum loses to plain SGD"]
     assert "train_size=1000 at 90.00%" in said
     assert "train_size=null at 90.00%" in said
-    assert said.endswith("its settings are not good ones, unless the difference is chance.")
+    assert said.endswith("its configurations are poor, unless the difference is chance.")
 
 
 def test_an_option_without_a_key_is_not_confounded_by_it(tmp_path: Path, write_run: Write) -> None:
@@ -449,8 +449,8 @@ def test_moved_code_is_neither_tuned_nor_a_section_but_a_note(
     found = compared(tmp_path)
     assert found.tuned == []
     assert {note.topic: note.text for note in found.notes} == {
-        "One option, several targets": "model=mlp was mnist_mlp.MLP, mnist_mlp.network.MLP; --by model._target_ would "
-        "tell them apart."
+        "One option, several targets": "model=mlp was mnist_mlp.MLP, mnist_mlp.network.MLP; --by model._target_ "
+        "compares them."
     }
     assert summarise(by=["model._target_"])["n"].tolist() == [2, 2]
 

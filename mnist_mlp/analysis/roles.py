@@ -209,7 +209,7 @@ def search_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that configurations are selected by.
 
     In cells with confirmed selections these are the runs of the search. In other cells these are the runs to evaluate
-    (see `evaluation_runs`), or, if there are none, those of a search that is not confirmed yet.
+    (see `evaluation_runs`), or else those of a search that is not confirmed yet.
     """
     is_search, is_confirmed = runs["phase"] == SEARCH, runs["phase"] == CONFIRM
     is_tested = pd.Series(runs.index.isin(evaluation_runs(runs).index), runs.index) & ~is_confirmed

@@ -88,8 +88,8 @@ def rank_candidates(
             mean.
 
     Returns:
-        One row per group and candidate with a result: the columns of `within`, `candidate`, `accuracy` (0 if diverged),
-        `loss` (infinite if diverged). Groups are sorted by their columns.
+        One row per group and candidate with a result, with the columns of `within`, `candidate`, `accuracy` (0 if
+        diverged) and `loss` (infinite if diverged). Groups are sorted by their columns.
     """
     split = selection_split(runs)
     loss = runs[f"{split}_loss"].where(runs["status"] == COMPLETED, np.inf).fillna(np.inf)

@@ -23,7 +23,7 @@ class Rival:
         n: Seeds that both cells have.
         difference: Mean accuracy of the best cell minus that of the other cell, over these seeds.
         shares_all: Whether the cells have no other independent seeds; if they have, their means are over more seeds.
-        p_corrected: p-value, corrected for all pairs; NaN if the pair is not tested.
+        p_corrected: Corrected p-value, for all pairs; NaN if the pair is not tested.
         additional_seeds: See `pairs.compare_pairs`.
     """
 

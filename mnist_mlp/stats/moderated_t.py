@@ -156,7 +156,7 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
 
     Returns:
         One case per D and s with a weight that is not negligible. The estimates themselves are the only case if there
-        is nothing to borrow: with up to three cells, or without a positive variance.
+        is nothing to borrow, with up to three cells or without a positive variance.
     """
     weight = min(1.0, EACH * (rank - 2) / len(variance))
     if weight <= 0 or not (variance > 0).any():

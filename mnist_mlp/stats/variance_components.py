@@ -130,7 +130,7 @@ def crossed_components(scores: np.ndarray) -> np.ndarray:
         Array of shape (sources + 2, 6), with one row per source, one for the interactions and one for all together, and
         the columns `NUMBERS`; standard deviations in the unit of the scores. Negative estimates are set to 0, and
         shares refer to the sum of the remaining ones. The total variance is estimated before that, from all mean
-        squares: it is never negative.
+        squares, and is never negative.
     """
     axes, levels = range(1, scores.ndim), scores.shape
     terms = [term for size in axes for term in combinations(axes, size)]

@@ -60,7 +60,7 @@ def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -
 
 
 def _with_search(section: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Add to the runs of a section those of the searches that it confirms, under any evaluation conditions."""
+    """Add the searches that a section confirms to its runs, even under other evaluation conditions."""
     confirmed = section.loc[section["phase"] == CONFIRM, "chosen_in"].unique()
     search = runs[(runs["phase"] == SEARCH) & runs["chosen_in"].isin(confirmed) & ~runs.index.isin(section.index)]
     return pd.concat([section, search]) if len(search) else section

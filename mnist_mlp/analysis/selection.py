@@ -106,7 +106,7 @@ def rank_candidates(
 
 
 def selecting_groups(how: str) -> list[str]:
-    """Return the columns of which each combination selects once: cell and replicate, or with `ONCE` only the cell."""
+    """Return the columns that identify a selection: cell and replicate, or with `ONCE` only the cell."""
     return [CELL, REPLICATE] if how == EACH else [CELL]
 
 
@@ -131,7 +131,7 @@ def select(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Data
 
 
 def is_scored(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Series:
-    """Return whether its cell is scored by each run, if selections are not confirmed.
+    """Return whether each run counts towards the score of its cell, if selections are not confirmed.
 
     Args:
         runs: See `rank_candidates`.

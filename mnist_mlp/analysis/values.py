@@ -76,5 +76,5 @@ def cell_key(cell: str) -> tuple[Any, ...]:
 
 
 def by_cell(table: Table) -> Table:
-    """Sort a table or series, whose index is the names of cells, in their natural order."""
+    """Sort a table or series by the names of cells in its index, in natural order."""
     return table.loc[sorted(map(str, table.index), key=cell_key)]

@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_mlp.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.analysis.load import Results
-from mnist_mlp.analysis.looks import are_as_planned, go_on, have_results, judge_looks, rename_cells, withhold
+from mnist_mlp.analysis.looks import are_as_planned, have_results, judge_looks, needs_more_seeds, rename_cells, withhold
 from mnist_mlp.analysis.measures import ACCURACY, bounds_of
 from mnist_mlp.analysis.notes import Note
 from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
@@ -182,7 +182,7 @@ def compare(
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
-            *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
+            *([fairness.UNDECIDED] if judged.looks and needs_more_seeds(judged.looks, judged.pairs) else []),
             *fairness.unfinished(results.unfinished),
             *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how, moving),
         ],

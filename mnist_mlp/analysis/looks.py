@@ -73,7 +73,7 @@ def have_results(looks: Looks, table: pd.DataFrame) -> bool:
     )
 
 
-def go_on(looks: Looks, pairs: pd.DataFrame) -> bool:
+def needs_more_seeds(looks: Looks, pairs: pd.DataFrame) -> bool:
     """Return whether the sweep would add more seeds: pairs with the best cell are undecided, and seeds remain."""
     last = looks.looks[-1]
     playing = set(last.cells) - set(last.left)

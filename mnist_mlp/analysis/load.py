@@ -128,7 +128,7 @@ def load(directories: Sequence[Path]) -> Results:
     results = Results(table, metrics, problems, looks, records, unfinished)
     # A confirming run does not repeat a run of the search, even if both have the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
-    return newest(results, identities, "not used: it has the same configuration as")
+    return keep_newest(results, identities, "not used: it has the same configuration as")
 
 
 def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[int]:
@@ -156,7 +156,7 @@ def _search_streams(table: pd.DataFrame) -> list[tuple[int, ...]]:
     ]
 
 
-def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
+def keep_newest(results: Results, identities: Sequence[Any], what: str) -> Results:
     """Keep one run per identity and data: the newest result, or the newest failure if there is no result.
 
     Args:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from mnist_mlp.analysis.load import ENVIRONMENT, Results, newest
+from mnist_mlp.analysis.load import ENVIRONMENT, Results, keep_newest
 from mnist_mlp.analysis.values import as_typed, distinguish_values, sort_key
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import UserError
@@ -166,7 +166,7 @@ def once(results: Results, by: Sequence[str]) -> Results:
     """Keep one run per cell, configuration and replicate, since a repeated run is not another replicate.
 
     Runs that differ only in the location of an option's code are repetitions, too, of which the newest is kept (see
-    `newest`), unless `by` contains the key with the location.
+    `keep_newest`), unless `by` contains the key with the location.
 
     Args:
         results: Results of at least one run.
@@ -176,7 +176,9 @@ def once(results: Results, by: Sequence[str]) -> Results:
     keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]
     apart = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
     texts = [runs[key].map(as_typed) for key in apart]
-    return newest(results, list(zip(*texts, strict=True)), "not used: it has the same configuration and replicate as")
+    return keep_newest(
+        results, list(zip(*texts, strict=True)), "not used: it has the same configuration and replicate as"
+    )
 
 
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:

@@ -52,7 +52,7 @@ def compared(
     keys = roles.compared_keys(varying, by, results.records)
     how = roles.selection_of(results.records, select)
     results.runs[[key for key in keys if key not in results.runs]] = None  # keys that no option of these runs has
-    results = roles.once(results, keys)
+    results = roles.drop_repetitions(results, keys)
     on_each = [part for _, part in roles.evaluation_runs(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))

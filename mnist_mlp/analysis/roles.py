@@ -162,7 +162,7 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
         )
 
 
-def once(results: Results, by: Sequence[str]) -> Results:
+def drop_repetitions(results: Results, by: Sequence[str]) -> Results:
     """Keep one run per cell, configuration and replicate, since a repeated run is not another replicate.
 
     Runs that differ only in the location of an option's code are repetitions, too, of which the newest is kept (see

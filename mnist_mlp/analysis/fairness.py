@@ -26,8 +26,8 @@ from mnist_mlp.stats.moderated_t import FEWEST
 from mnist_mlp.stats.pairs import MOST_CELLS
 
 LONGEST_FACT = 20  # characters of a fact, such as a commit
-OWN_CODE = f"{ENVIRONMENT}code."
-MAKINGS = {  # provenance that runs should share: name to columns
+USER_CODE = f"{ENVIRONMENT}code."
+PROVENANCE = {  # provenance that runs should share: name to columns
     "code": ("package", "commit"),
     "software": ("python", "torch", "cuda"),
     "hardware": ("device", "cpu", "threads"),
@@ -84,7 +84,7 @@ def notes(
         *_endings(runs),
         *_at_chance(runs),
         *_moved(runs, by, varying),
-        *_makings(runs),
+        *_provenance(runs),
         *_too_many(summary),
     ]
 
@@ -180,12 +180,12 @@ def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Ite
         yield Note("One option, several targets", f"{'; '.join(options)}; --by {key} compares them.")
 
 
-def _makings(runs: pd.DataFrame) -> Iterator[Note]:
+def _provenance(runs: pd.DataFrame) -> Iterator[Note]:
     known = ended_runs(runs)
-    for name, facts in MAKINGS.items():
+    for name, facts in PROVENANCE.items():
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
         if name == "code":  # user-defined code, of the runs that use it
-            columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
+            columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(USER_CODE)}
         different = {
             column: f"{column.removeprefix(ENVIRONMENT)} {list_names(_facts(values))}"
             for column, values in columns.items()
@@ -193,7 +193,7 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
         }
         if different:
             advice = " Times are not comparable." if name == "hardware" else ""
-            if any(column.startswith(OWN_CODE) for column in different):
+            if any(column.startswith(USER_CODE) for column in different):
                 advice = " Rerun the sweep's command with force=changed to retrain the runs of the older code."
             yield Note(f"Different {name}", f"the runs come from {'; '.join(different.values())}.{advice}")
     # Cells stay comparable if all have the same mix of steps, as in a sweep resumed with another launcher.

@@ -174,8 +174,8 @@ def drop_repetitions(results: Results, by: Sequence[str]) -> Results:
     """
     runs = results.runs
     keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]
-    apart = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
-    texts = [runs[key].map(as_typed) for key in apart]
+    columns = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
+    texts = [runs[key].map(as_typed) for key in columns]
     return keep_newest(
         results, list(zip(*texts, strict=True)), "not used: it has the same configuration and replicate as"
     )

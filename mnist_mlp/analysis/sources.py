@@ -66,13 +66,13 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
         runs: Scored runs, with `streams`, `replicate` and `independent`.
     """
     sources = seeds_by_source(runs[STREAMS]) if len(runs) else {}
-    held = [
+    fixed = [
         source for source, seeds in zip(SOURCES, zip(*runs[STREAMS], strict=True), strict=False) if len(set(seeds)) == 1
     ]
-    if sources and held:
+    if sources and fixed:
         yield (
             "Fixed seeds",
-            f"{join_words(held)} had one seed in all runs, so differences hold for this seed, and intervals do not "
+            f"{join_words(fixed)} had one seed in all runs, so differences hold for this seed, and intervals do not "
             "include the noise of other seeds.",
         )
     if len(sources) > 1:

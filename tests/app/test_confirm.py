@@ -464,7 +464,7 @@ def test_a_sweep_that_is_half_confirmed_gives_no_verdict(confirmed: Path) -> Non
     (comparison,) = compared([confirmed])[1].values()
     assert comparison.pairs["reason"].tolist() == ["not confirmed"]
     notes = {note.topic: note.text for note in comparison.notes}
-    assert "has 1 job without a result (confirm); the command" in notes["Unfinished sweep"]
+    assert "has 1 job without a result (confirm). Rerun the command" in notes["Unfinished sweep"]
     assert "Scores missing" not in notes
 
 

@@ -107,7 +107,7 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _steps(epochs: pd.Series, metrics: pd.DataFrame) -> pd.Series:
-    """Return the number of optimizer steps of each run, were it completed; NaN if its first epoch was not."""
+    """Return the planned number of optimizer steps of each run; NaN if not even its first epoch was completed."""
     last = metrics[metrics["epoch"] > 0].groupby("run")[["epoch", "step"]].max()
     steps: pd.Series = (last["step"] / last["epoch"]).reindex(epochs.index) * epochs
     return steps.mask(epochs == 0, 0)

@@ -37,7 +37,7 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
 
 
 def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -> dict[str, int]:
-    """Return the conditions whose value is different for different seeds, which separates the seeds into sections.
+    """Return the conditions that vary with the seed, so that seeds are in separate sections.
 
     Args:
         section: Results of one section.

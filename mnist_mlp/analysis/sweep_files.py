@@ -121,7 +121,7 @@ def _unfinished(
 def _read_all(
     sweeps: Sequence[Path], name: str, read: Callable[[Path], T], defects: list[tuple[Path, str]]
 ) -> dict[Path, T | None]:
-    """Read the file of a name in each sweep that has it. A damaged file gives None, and an entry in `defects`."""
+    """Read the named file of each sweep that has it. A damaged file gives None and adds an entry to `defects`."""
     found: dict[Path, T | None] = {}
     for sweep in sweeps:
         if os.path.lexists(sweep / name):

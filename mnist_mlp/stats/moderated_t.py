@@ -142,7 +142,7 @@ def judge(
 
 
 def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
-    """Moderate variances by one another.
+    """Moderate each variance by all others.
 
     True variances are modeled as scaled inverse chi-square with D degrees of freedom and scale s. Given D and s, an
     estimate v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d degrees of freedom (Smyth 2004,

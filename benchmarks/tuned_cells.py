@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.designs import BETTER, CANDIDATES, EDGE, MEAN, OPTIMUM, RATES, TunedDesign, share
 from mnist_mlp.analysis.effort import TuningEffort, tuning_efforts
 from mnist_mlp.analysis.roles import CELL, REPLICATE
-from mnist_mlp.analysis.selection import CANDIDATE, score, scored_runs, select
+from mnist_mlp.analysis.selection import CANDIDATE, is_scored, score, select
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.base.sweep_file import EACH, ONCE
@@ -113,7 +113,7 @@ def scores(sweeps: Simulated, how: str, confirmed: bool) -> pd.DataFrame:
         of_cell, rates = sweeps.of_cell[candidates][:, None], sweeps.rates[candidates][:, None]
         values[of_cell, of_seed] = np.nan_to_num(sweeps.confirming[of_cell, rates, of_seed], nan=0.0)
     else:
-        rows = np.flatnonzero(scored_runs(sweeps.runs, TUNED, how))
+        rows = np.flatnonzero(is_scored(sweeps.runs, TUNED, how))
         assert len(rows) == values.size
         of_seed = sweeps.runs[REPLICATE].to_numpy()[rows]
         values[sweeps.of_cell[rows // seeds], of_seed] = score(sweeps.runs, "test_accuracy").to_numpy()[rows]

@@ -1,8 +1,8 @@
-"""Budget curves: what a cell would reach if fewer candidates were evaluated (see `mnist_mlp.stats.tuning_curves`).
+"""Budget curves: expected results of cells with fewer candidates (see `mnist_mlp.stats.tuning_curves`).
 
-Where each replicate selects for itself, it draws and selects by its own results, and what it takes is valued by the run
-of that candidate with the next seed, which is where the cell is scored. Where a cell selects once, there is one curve,
-by the mean over its seeds.
+If each replicate selects for itself, it draws and selects by its own results. Its test score is then that of the
+selected candidate with the next seed, at which the cell is scored. If each cell selects once, its curve is computed
+from the means of the candidates over seeds.
 """
 
 from collections.abc import Sequence
@@ -22,22 +22,21 @@ from mnist_mlp.analysis.selection import (
 from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.stats.tuning_curves import expected_best
 
-FEWEST = 3  # candidates of a cell that has a curve; of two it is no more than a line between a mean and a maximum
+FEWEST = 3  # candidates of a cell; the curve of two is only a line from their mean to their maximum
 
 
 def curves(runs: pd.DataFrame, tuned: Sequence[str], cells: Sequence[str], how: str = EACH) -> pd.DataFrame:
-    """Compute the expected results of the best of k candidates, for every k that a cell has.
+    """Compute the expected accuracies of the best of k candidates, for each cell and k.
 
     Args:
-        runs: Runs that configurations are selected by, with `cell`, `replicate`, the tuned keys, `status`, and final
-            accuracies and losses.
+        runs: Runs that configurations are selected by (see `selection.rank_candidates`).
         tuned: Tuned keys.
         cells: Cells in the order of the rows; those with fewer than three candidates are left out.
         how: See `selection.select`.
 
     Returns:
-        See `expected_best`; scores are accuracies, and the columns of `selection` have the name of the selection split.
-        Empty if fewer than two cells have three candidates.
+        Accuracies, as from `expected_best`, with the name of the selection split instead of "selection" in column
+        names. Empty if fewer than two cells have three candidates.
     """
     candidates = _candidates(runs, tuned, how)
     counts = candidates.groupby([CELL, REPLICATE]).size().groupby(CELL).max()
@@ -47,7 +46,7 @@ def curves(runs: pd.DataFrame, tuned: Sequence[str], cells: Sequence[str], how: 
 
 
 def _candidates(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFrame:
-    """Return the candidates as `expected_best` takes them, in the order that breaks ties."""
+    """Return the candidates in the form that `expected_best` takes, in the order that breaks ties."""
     tests = runs.assign(**{CANDIDATE: number_candidates(runs, tuned), "test": score(runs, "test_accuracy")})
     ranked = rank_candidates(runs, tuned, selecting_groups(how)).rename(columns={"accuracy": "selection"})
     if how != EACH:

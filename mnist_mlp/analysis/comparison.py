@@ -1,4 +1,4 @@
-"""What the runs say: one row a run, one row a cell, one row a pair of cells.
+"""Comparison of the cells of one section: tables of its runs, its cells and its pairs of cells.
 
 A cell is one combination of the compared keys, and seeds are its replicates (see `roles`).
 """
@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_mlp.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.analysis.load import Results
-from mnist_mlp.analysis.looks import are_as_planned, go_on, have_results, judge_looks, renamed, withhold
+from mnist_mlp.analysis.looks import are_as_planned, have_results, judge_looks, needs_more_seeds, rename_cells, withhold
 from mnist_mlp.analysis.measures import ACCURACY, bounds_of
 from mnist_mlp.analysis.notes import Note
 from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
@@ -25,9 +25,9 @@ from mnist_mlp.analysis.roles import (
     STREAMS,
     cell_names,
     check_confirmed,
-    ended,
-    searched,
-    tested,
+    ended_runs,
+    evaluation_runs,
+    search_runs,
     tuned_keys,
     varying_keys,
 )
@@ -51,35 +51,36 @@ MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables of a report. Those of cells have the column `cell`, a cell's name.
+    """Tables of one section of a report. Tables of cells have the column `cell`, the name of the cell.
 
     Attributes:
-        by: the compared keys.
+        by: Compared keys.
         tuned: Keys whose values are selected within each cell.
         select: `EACH` if each replicate selects for itself, `ONCE` if each cell selects once.
         selected: Cell to the configurations that it selected, the most frequent first; empty if nothing is tuned.
-        varying: all keys that take several values.
-        measured: keys whose values are the report's sections, here each of one value.
-        target: Accuracy whose time was looked up; None if there is no target.
-        runs: one row a run, all of them, with final and best metrics, `chosen` (whether it is scored), and `score`: its
-            final test accuracy, 0 where it diverged, NaN where it failed; `at_chance` (see `at_chance`), and
-            `independent` (see `sources.independent`), as intervals and verdicts are by those alone; `steps` of the
-            optimizer in the whole run, NaN if unknown.
+        varying: All keys that take several values.
+        measured: Keys whose values distinguish the sections of the report; each has one value here.
+        target: Accuracy whose epoch and time are reported; None if there is no target.
+        runs: One row per run, with final and best metrics; `chosen` (whether the run is scored); `score` (final test
+            accuracy, 0 if the run diverged, NaN if it failed); `at_chance` (see `outcomes.at_chance`); `independent`
+            (see `sources.independent`; intervals and verdicts use independent runs only); and `steps` (number of
+            optimizer steps of the whole run, NaN if unknown).
         summary: One row per cell, the best mean `score` of its scored runs first; means of accuracies, losses and
             seconds are over the `n` of them that completed. A tuned key has the value of the configuration that was
             selected most often, and `selected` says how often.
-        pairs: one row a pair of cells (see `pairs.compare_pairs`).
-        looks: at the results while seeds were added, by which the pairs are judged; None where there were none.
-        efforts: Tuning effort of each cell that pairs are tested by; empty if none plays a part.
-        judged: how many cells have three seeds in common with another, which a verdict takes; 0 where all verdicts are
+        pairs: One row per pair of cells (see `compare_pairs`).
+        looks: Interim analyses that the pairs were tested by; None if pairs were tested once.
+        efforts: Tuning effort of each cell, which pairs are tested subject to; empty if effort is irrelevant.
+        judged: Number of cells that were tested, having three seeds in common with another cell; 0 if all verdicts are
             withheld.
-        effects: of the compared keys, one row each (see `effects.main_effects`); empty where they cannot be told apart.
-        split: Variance between the replicates by source; None if fewer than two sources vary apart.
-        curves: mean and interval per epoch, split and cell, of the scored runs.
-        sensitivity: Accuracy on the selection split, per cell and learning rate, the other tuned keys selected.
-        budget: what fewer settings would have brought, per cell and number of settings (see `budget.curves`).
-        notes: what a reader must know before believing the tables.
-        told: keys that are tuned in any section of the report, whose values the tables of all sections have.
+        effects: Main effects and interaction of the compared keys (see `effects.main_effects`); empty if they cannot
+            be separated.
+        variance_components: Variance between replicates by source; None if fewer than two sources vary independently.
+        curves: Mean and interval of loss and accuracy per cell, split and epoch, over the scored runs.
+        sensitivity: Accuracy on the selection split per cell and learning rate, with the other tuned keys selected.
+        budget: Expected results per cell and number of candidates (see `budget.curves`).
+        notes: Caveats that qualify the tables.
+        tuned_anywhere: Keys that are tuned in any section of the report; the tables of all sections have their values.
     """
 
     by: Sequence[str]
@@ -96,36 +97,36 @@ class Comparison:
     efforts: Mapping[str, TuningEffort]
     judged: int
     effects: pd.DataFrame
-    split: VarianceComponents | None
+    variance_components: VarianceComponents | None
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
     notes: Sequence[Note]
-    told: Sequence[str] = ()
+    tuned_anywhere: Sequence[str] = ()
 
     @property
     def confirmed(self) -> bool:
-        """Whether chosen settings were trained anew in any cell, whose score is then of these runs."""
+        """Return whether any cell has confirmed selections; its score is then that of the confirming runs."""
         return bool((self.runs["phase"] == CONFIRM).any())
 
     @property
     def scored(self) -> pd.DataFrame:
-        """The runs at their cells' chosen settings that have a score: the completed and the diverged ones."""
-        return roles.scored(self.runs)
+        """Completed and diverged runs that the cells are scored by."""
+        return roles.scored_runs(self.runs)
 
     @property
     def independent(self) -> bool:
-        """Whether all of those are independent, so that every seed is a replicate of its own."""
+        """Return whether all scored runs are independent of one another."""
         return bool(self.scored["independent"].all())
 
     @property
     def rivals(self) -> pd.DataFrame:
-        """The pairs of the best cell with each of the others."""
+        """Pairs of the best cell with each other cell: rows of `pairs`."""
         pairs: pd.DataFrame = self.pairs[self.pairs["a"] == self.summary[CELL].iloc[0]]
         return pairs
 
     def chose(self, key: str) -> set[str]:
-        """The cells in which a value of this tuned key was chosen: not those of an option that has no such key."""
+        """Return the cells that selected a value of a tuned key; options without the key select none."""
         return set(self.runs.loc[self.runs["chosen"] & roles.has(self.runs, key), CELL])
 
 
@@ -137,28 +138,28 @@ def compare(
     how: str = EACH,
     moving: Mapping[str, int] = MappingProxyType({}),
 ) -> Comparison:
-    """Build every table about the runs of one section.
+    """Compare the cells of one section.
 
     Args:
-        results: at least one run, all of them measured on the same terms (see `sections`).
-        target: Accuracy in [0, 1] whose epoch and seconds are looked up, on validation where there is one; None for
-            no target.
-        by: keys to compare.
-        measured: keys whose values are the report's sections.
-        how: `EACH` or `ONCE` (see `selection.select`). If sources of randomness vary independently, there is no
-            replicate to select for itself, and each cell selects once.
+        results: Runs under the same evaluation conditions (see `sections`), at least one.
+        target: Accuracy in [0, 1] whose epoch and time are reported, on validation if all runs have it; None for no
+            target.
+        by: Keys to compare.
+        measured: Keys whose values distinguish the sections of the report.
+        how: `EACH` or `ONCE` (see `selection.select`). If sources of randomness vary independently, no replicate can
+            select for itself, and each cell selects once.
         moving: See `sections.moving_with_seeds`.
     """
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
-    of_search = searched(cells)
+    of_search = search_runs(cells)
     tuned = tuned_keys(of_search, varying_keys(of_search), by)
-    how = ONCE if len(sources.apart(of_search[STREAMS])) > 1 else how
-    varying = list(dict.fromkeys([*varying_keys(tested(cells)), *tuned]))
+    how = ONCE if len(sources.seeds_by_source(of_search[STREAMS])) > 1 else how
+    varying = list(dict.fromkeys([*varying_keys(evaluation_runs(cells)), *tuned]))
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
-    of_search = searched(runs)
+    of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
-    summary = _summarise(runs, by, tuned, selected, target is not None)
+    summary = _summarize(runs, by, tuned, selected, target is not None)
     judged = _judge(runs, list(summary[CELL]), results, by, tuned, how)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
@@ -175,13 +176,13 @@ def compare(
         looks=judged.looks,
         efforts=judged.efforts,
         judged=judged.cells,
-        effects=effects.main_effects(judged.averaged, by, same_size(tested(runs))),
-        split=sources.split_variance(runs[runs["chosen"]]),
+        effects=effects.main_effects(judged.averaged, by, same_size(evaluation_runs(runs))),
+        variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
-            *([fairness.UNDECIDED] if judged.looks and go_on(judged.looks, judged.pairs) else []),
+            *([fairness.UNDECIDED] if judged.looks and needs_more_seeds(judged.looks, judged.pairs) else []),
             *fairness.unfinished(results.unfinished),
             *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how, moving),
         ],
@@ -189,14 +190,14 @@ def compare(
 
 
 class _Judged(NamedTuple):
-    """Pairs, and what they were judged by.
+    """Verdicts on all pairs of cells, and the data behind them.
 
     Attributes:
-        pairs: see `Comparison`.
-        cells: how many take part.
+        pairs: See `Comparison`.
+        cells: Number of cells that were tested.
         efforts: See `Comparison`.
-        looks: see `Comparison`.
-        averaged: the runs whose averages are fair to all cells.
+        looks: See `Comparison`.
+        averaged: Runs whose means over cells are fair to all of them.
     """
 
     pairs: pd.DataFrame
@@ -209,28 +210,37 @@ class _Judged(NamedTuple):
 def _judge(
     runs: pd.DataFrame, cells: Sequence[str], results: Results, by: Sequence[str], tuned: Sequence[str], how: str
 ) -> _Judged:
-    """Compare the cells, the best first: pair by pair, or by the looks that a sweep took at them."""
-    scored = roles.scored(runs)
-    independent, images = scored[scored["independent"]], same_size(tested(runs))
+    """Test all pairs of cells: once, or by the interim analyses of the sweep if its records permit it.
+
+    Args:
+        runs: All runs, with outcomes.
+        cells: Cells, the best first.
+        results: Results with the records of the sweeps.
+        by: Compared keys.
+        tuned: Tuned keys.
+        how: See `compare`.
+    """
+    scored = roles.scored_runs(runs)
+    independent, images = scored[scored["independent"]], same_size(evaluation_runs(runs))
     order = [cell for cell in cells if cell in set(scored[CELL])]
     sweeps = scored["looked_in"].dropna().unique()
     record = results.records.get(sweeps[0]) if len(sweeps) else None
     compared = record.compare if record else COMPARED
     is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and {*by} == {*compared})
     looks = results.looks.get(sweeps[0]) if is_alone else None
-    if looks:  # whatever order of the keys names the cells
-        looks = renamed(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
+    if looks:  # the sweep may name the cells by another order of the keys
+        looks = rename_cells(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
     looks = looks if looks and are_as_planned(looks) else None
     if looks and have_results(looks, of_seed := score_table(scored, SEARCH_SEED).reindex(order)):
         pairs, count = judge_looks(of_seed, looks.looks, images, looks.plan.margin)
-        # Of seeds that were added to some cells alone, no average is fair; of those given to all, it is.
+        # Additional seeds belong to some cells only, so just the initial seeds give fair averages.
         return _Judged(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
-    # Where each replicate selects for itself, or selections were confirmed, no score profits from the number of tries.
+    # No score profits from the number of candidates if replicates select for themselves or selections were confirmed.
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
-    efforts = tuning_efforts(searched(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
+    efforts = tuning_efforts(search_runs(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
     pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, bounds=ACCURACY)
-    if len(independent) < len(scored):  # there may be enough seeds
+    if len(independent) < len(scored):  # seeds may be enough, independent ones are not
         pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
     if len(sweeps):
         reason = (Reason.LOST_RUN if looks else Reason.NO_ANALYSIS) if is_alone else Reason.OUTSIDE_PLAN
@@ -238,25 +248,25 @@ def _judge(
     confirming = scored.loc[scored["phase"] == CONFIRM, "chosen_in"].unique()
     if (scored["phase"] == SEARCH).any() or any(CONFIRM in results.unfinished.get(sweep, ()) for sweep in confirming):
         return _Judged(withhold(pairs, Reason.NOT_CONFIRMED), 0, efforts, None, independent.head(0))
-    # An average over cells of unequal tuning effort is as unfair as a pair of them.
+    # Averages over cells of unequal tuning effort are as unfair as pairs of such cells.
     is_equal = len({efforts[cell] for cell in order if cell in efforts}) < 2
     untested = ((pairs["verdict"] == Verdict.NOT_TESTED) & (pairs["reason"] != Reason.NO_VARIANCE)).all()
     return _Judged(pairs, 0 if untested else count, efforts, None, independent if is_equal else independent.head(0))
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
-    """The scores of runs, cells x replicates."""
+    """Return the scores of runs as a table, cells x replicates."""
     return runs.pivot_table(index=CELL, columns=replicate, values="score")
 
 
 def same_size(runs: pd.DataFrame) -> float | None:
-    """The number of test images that all runs share, by those that tell it; None where none does, or they differ."""
-    known = ended(runs)
+    """Return the number of test images of all runs; None if unknown or if their test images differ."""
+    known = ended_runs(runs)
     sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None
 
 
-def _summarise(
+def _summarize(
     runs: pd.DataFrame,
     by: Sequence[str],
     tuned: Sequence[str],
@@ -280,8 +290,8 @@ def _summarise(
         pd.DataFrame(counts).reindex(list(cells.groups)).fillna(0).astype(int)
     )
     table = table.join(mean_intervals(done, [CELL], MEASURES, bounds_of(MEASURES)))
-    # The median, as a run that misses the target took infinitely long and must not be left out.
-    table = table.join(ended(chosen).groupby(CELL)[list(TARGETS)].median())
+    # Medians can include runs that missed the target, whose time is infinite.
+    table = table.join(ended_runs(chosen).groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
     table = table.join(chosen.groupby(CELL)["score"].mean())
     reached = np.isfinite(done["epochs_to_target"]).groupby(done[CELL]).sum().reindex(table.index, fill_value=0)

@@ -1,4 +1,4 @@
-"""Means over runs, with their intervals: along the epochs, and along the learning rates that were tried."""
+"""Learning curves and learning-rate sensitivity: means over runs with intervals."""
 
 from collections.abc import Sequence
 
@@ -35,15 +35,25 @@ def learning_curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFrame:
-    """Return the mean accuracy and its interval per cell and learning rate, the other tuned keys at their best.
+    """Return mean and interval of the accuracy on the selection split per cell and learning rate.
 
-    They are selected in each replicate, or once, as the cell's configurations are. The accuracy is that of the
-    selection split, 0 if a run diverged.
+    The other tuned keys are selected for each learning rate, per replicate or once, as configurations are. A diverged
+    run counts as 0.
+
+    Args:
+        runs: See `rank_candidates`.
+        tuned: Tuned keys.
+        how: See `selection.select`.
+
+    Returns:
+        One row per cell and learning rate: `cell`, `lr`, `accuracy_mean`, `accuracy_std`, `accuracy_ci_low`,
+        `accuracy_ci_high`, `n` and `diverged` (numbers of runs). Empty if the learning rate is not tuned or not always
+        a number.
     """
     if LEARNING_RATE not in tuned:
         return pd.DataFrame()
     if not runs[LEARNING_RATE].map(lambda value: isinstance(value, int | float)).all():
-        return pd.DataFrame()  # an axis takes numbers
+        return pd.DataFrame()  # such as null, which has no place on an axis
     within = [*selecting_groups(how), LEARNING_RATE]
     best = rank_candidates(runs, tuned, within).drop_duplicates(within)[[*within, CANDIDATE]]
     at_best = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)}).merge(best, on=[*within, CANDIDATE])

@@ -1,4 +1,4 @@
-"""Effects of two compared keys: from runs to the table that `mnist_mlp.stats.effects` tests."""
+"""Effects of two compared keys: preparation of runs for `mnist_mlp.stats.effects`."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = N
 
     Args:
         runs: Runs of the selected configurations, with `score`, `replicate` and the compared keys.
-        by: Compared keys; any number but two gives an empty table.
-        images: Number of test images, the same ones in all runs; None if unknown.
+        by: Compared keys; the table is empty unless there are two.
+        images: Number of test images, the same images in all runs; None if unknown.
     """
     if len(by) != 2:
         return pd.DataFrame(columns=list(COLUMNS))
-    words = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value as any other
+    words = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value like any other
     levels = [sorted(words[key].unique(), key=sort_key) for key in by]
     table = words.pivot_table(index=list(by), columns=REPLICATE, values="score")
     return two_way_effects(table.reindex(pd.MultiIndex.from_product(levels, names=list(by))), images)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_mlp.analysis.roles import CELL, REPLICATE, counted, ended
+from mnist_mlp.analysis.roles import CELL, REPLICATE, ended_runs, with_noun
 from mnist_mlp.analysis.selection import number_candidates
 
 
@@ -15,8 +15,8 @@ class TuningEffort:
     """Tuning effort of one cell. Cells of equal effort are equally likely to profit from luck in the selection.
 
     Attributes:
-        counts: Pairs (seeds, configurations): how many configurations were evaluated with that many seeds, most seeds
-            first. Empty if the selected configuration was retrained on fresh seeds, where that luck plays no part.
+        counts: Pairs (number of seeds, number of configurations evaluated with that many seeds), most seeds first.
+            Empty if the selection was confirmed with fresh seeds, which excludes that luck.
     """
 
     counts: tuple[tuple[int, int], ...] = ()
@@ -25,7 +25,7 @@ class TuningEffort:
         if not self.counts:
             return "a configuration confirmed on fresh seeds"
         return " and ".join(
-            f"{counted(configurations, 'configuration')} with {counted(seeds, 'seed')}"
+            f"{with_noun(configurations, 'configuration')} with {with_noun(seeds, 'seed')}"
             for seeds, configurations in self.counts
         )
 
@@ -34,13 +34,13 @@ CONFIRMED = TuningEffort()
 
 
 def tuning_efforts(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, TuningEffort]:
-    """Count what each cell was tuned over. Failed runs do not count: the same command trains them again.
+    """Count the configurations and seeds of each cell, without failed runs, which the command of the sweep repeats.
 
     Args:
         runs: Runs of the search, with `cell`, `replicate`, `status` and the tuned keys.
         tuned: Tuned keys, at least one.
     """
-    seeds = ended(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].nunique()
+    seeds = ended_runs(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].nunique()
     return {
         str(cell): TuningEffort(tuple((int(n), many) for n, many in sorted(Counter(of_cell).items(), reverse=True)))
         for cell, of_cell in seeds.groupby(level=CELL)

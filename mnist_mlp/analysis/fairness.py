@@ -1,4 +1,4 @@
-"""Was the comparison fair? Notes that a reader needs before believing the tables."""
+"""Notes on the fairness of a comparison, which a reader needs before trusting its tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,9 +6,19 @@ import pandas as pd
 
 from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
-from mnist_mlp.analysis.notes import Note, listed, shortened
+from mnist_mlp.analysis.notes import Note, list_names, shorten_all
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, CODE, REPLICATE, counted, ended, has, scored, share, tested
+from mnist_mlp.analysis.roles import (
+    CELL,
+    CODE,
+    REPLICATE,
+    ended_runs,
+    evaluation_runs,
+    has,
+    scored_runs,
+    share,
+    with_noun,
+)
 from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
@@ -16,8 +26,8 @@ from mnist_mlp.stats.moderated_t import FEWEST
 from mnist_mlp.stats.pairs import MOST_CELLS
 
 LONGEST_FACT = 20  # characters of a fact, such as a commit
-OWN_CODE = f"{ENVIRONMENT}code."
-MAKINGS = {  # what runs should have in common: name, columns
+USER_CODE = f"{ENVIRONMENT}code."
+PROVENANCE = {  # provenance that runs should share: name to columns
     "code": ("package", "commit"),
     "software": ("python", "torch", "cuda"),
     "hardware": ("device", "cpu", "threads"),
@@ -25,19 +35,23 @@ MAKINGS = {  # what runs should have in common: name, columns
 
 
 UNDECIDED = Note(
-    "Stopped before it was decided",
-    "this sweep would add seeds to what is open; its own command, given again, goes on.",
+    "Stopped before all pairs were decided",
+    "the sweep would add seeds to undecided cells. Rerun its command to continue.",
 )
 
 
 def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
-    """Sweeps that have jobs without a result: sweep to phase to their number."""
+    """Yield a note on sweeps that have jobs without a result.
+
+    Args:
+        jobs: Sweep to each phase with such jobs and their number.
+    """
     sweeps = [
-        f"{sweep} has {counted(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"
+        f"{sweep} has {with_noun(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"
         for sweep, counts in jobs.items()
     ]
     if sweeps:
-        yield Note("Unfinished sweep", f"{listed(sweeps)}; the command of the sweep, given again, goes on.")
+        yield Note("Unfinished sweep", f"{list_names(sweeps)}. Rerun the command of the sweep to continue.")
 
 
 def notes(
@@ -50,94 +64,98 @@ def notes(
     how: str,
     moving: Mapping[str, int],
 ) -> list[Note]:
-    """Everything to beware of, the gravest first.
+    """Return all notes on a comparison, the most severe first.
 
     Args:
-        runs: all, with `chosen`.
-        summary: one row a cell.
-        pairs: one row a pair of cells.
-        by: the compared keys.
-        tuned: the keys chosen within each cell.
-        varying: all keys that take several values.
+        runs: All runs (see `Comparison`).
+        summary: One row per cell (see `Comparison`).
+        pairs: One row per pair of cells (see `Comparison`).
+        by: Compared keys.
+        tuned: Tuned keys.
+        varying: All keys that take several values.
         how: See `selection.select`.
         moving: See `sections.moving_with_seeds`.
     """
     return [
         *_seeds(runs, moving),
-        *(Note(*caveat) for caveat in sources.caveats(scored(runs))),
+        *(Note(*caveat) for caveat in sources.caveats(scored_runs(runs))),
         *_confounded(runs, by, tuned, varying),
         *tuning.notes(runs, summary, pairs, by, tuned, how),
         *_endings(runs),
         *_at_chance(runs),
         *_moved(runs, by, varying),
-        *_makings(runs),
+        *_provenance(runs),
         *_too_many(summary),
     ]
 
 
 def _seeds(runs: pd.DataFrame, moving: Mapping[str, int]) -> Iterator[Note]:
     if runs["looked_in"].notna().any():
-        return  # they are unequal by design
-    seeds = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
+        return  # a sequential plan makes seeds unequal
+    seeds = scored_runs(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     counts = by_cell(seeds.map(len))
     if counts.empty:
-        return  # whatever was run has failed
+        return  # all runs failed
     if moving and counts.max() < FEWEST:
-        keys, are = sources.joined(list(moving)), "is a condition" if len(moving) == 1 else "are conditions"
+        keys, are = (
+            sources.join_words(list(moving)),
+            "is an evaluation condition" if len(moving) == 1 else "are evaluation conditions",
+        )
         yield Note(
-            "Seeds in sections of their own",
-            f"no seed has two values of {keys}, which {are} of the evaluation, so this section has {counts.max()} of "
-            f"{counted(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of them "
-            f"with the same {keys}.",
+            "Seeds in separate sections",
+            f"no seed has two values of {keys}, which {are}, so this section has {counts.max()} of "
+            f"{with_noun(max(moving.values()), 'seed')} and tests no difference. To compare over seeds, run all of "
+            f"them with the same {keys}.",
         )
     elif (counts == 1).all():
         yield Note(
             "One seed",
-            "each cell has one run that ended, so any difference may be chance; seed=0,1,2,3,4 gives intervals.",
+            "each cell has a single result, so any difference may be chance. For intervals, run more: seed=0,1,2,3,4.",
         )
     elif seeds.nunique() > 1:
         few = counts[counts < counts.max()].sort_values(kind="stable")
         text = (
-            f"some cells have {counts.max()}, others fewer ({listed([f'{cell}: {n}' for cell, n in few.items()])})"
+            f"some cells have {counts.max()}, others fewer ({list_names([f'{cell}: {n}' for cell, n in few.items()])})"
             if len(few)
             else "the cells were run with different seeds"
         )
-        yield Note("Unequal seeds", f"{text}; pairs are compared by the seeds that they share.")
+        yield Note("Unequal seeds", f"{text}; pairs are compared over their common seeds.")
 
 
 def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
-    """Keys that differ between cells but not within one: their effect is confounded with the compared keys'."""
-    of_results = tested(runs)
+    """Yield a note per key whose effect is confounded with that of the compared keys."""
+    of_results = evaluation_runs(runs)
     for key in varying:
         if key in (*by, *tuned, *CODE) or role_of(key) is Role.REPLICATE:
             continue
         runs = of_results[has(of_results, key)]
         cells = runs.groupby(runs[key].map(as_typed))[CELL].unique()
         values = "; ".join(
-            f"{value} in {listed(sorted(cells[value], key=cell_key))}" for value in sorted(cells.index, key=sort_key)
+            f"{value} in {list_names(sorted(cells[value], key=cell_key))}"
+            for value in sorted(cells.index, key=sort_key)
         )
-        yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with what is compared.")
+        yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with that of the compared keys.")
 
 
 def _endings(runs: pd.DataFrame) -> Iterator[Note]:
     diverged = by_cell(runs[runs["status"] == DIVERGED].groupby(CELL).size())
     if len(diverged):
         most_first = diverged.sort_values(ascending=False, kind="stable")
-        cells = listed([f"{cell}: {count}" for cell, count in most_first.items()])
+        cells = list_names([f"{cell}: {count}" for cell, count in most_first.items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
         text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
         if at_chosen:
             they = "it counts" if at_chosen == 1 else "they count"
-            text += f", where {they} as 0 in the score; means of test accuracy are over the runs that did not"
+            text += f", where {they} as 0 in the score; mean test accuracies are over the other runs"
         yield Note("Divergences", f"{share(int(diverged.sum()), len(runs), 'run')} diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:
         have = "has" if failed == 1 else "have"
-        yield Note("Failures", f"{share(failed, len(runs), 'run')} failed and {have} no numbers.")
+        yield Note("Failures", f"{share(failed, len(runs), 'run')} failed and {have} no result.")
 
 
 def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
-    """Runs that ended without a complaint, and may have learned nothing."""
+    """Yield a note on completed runs that may have learned nothing."""
     guessing = runs[runs["at_chance"].fillna(False)]
     if guessing.empty:
         return
@@ -148,41 +166,41 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
     yield Note(
         "Not shown to beat chance",
         f"{share(len(guessing), completed, 'completed run')} {be} not shown to be better than always naming the "
-        f"commonest class ({listed([f'{cell}: {count}' for cell, count in counts.items()])}), "
+        f"commonest class ({list_names([f'{cell}: {count}' for cell, count in counts.items()])}), "
         f"{at_chosen or 'none'} of them {judged_by(runs)}{f'; {stay} in the means' if at_chosen else ''}.",
     )
 
 
 def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
-    """Options whose code lies in several places."""
+    """Yield a note per key of options whose code has several locations."""
     for key in (key for key in varying if key in CODE and key not in by):
         group = key.partition(".")[0]
         targets = runs[key].map(as_typed).groupby(runs[group]).unique()
-        options = [f"{group}={option} was {listed(sorted(of))}" for option, of in targets.items() if len(of) > 1]
-        yield Note("One option, several targets", f"{'; '.join(options)}; --by {key} would tell them apart.")
+        options = [f"{group}={option} was {list_names(sorted(of))}" for option, of in targets.items() if len(of) > 1]
+        yield Note("One option, several targets", f"{'; '.join(options)}; --by {key} compares them.")
 
 
-def _makings(runs: pd.DataFrame) -> Iterator[Note]:
-    known = ended(runs)
-    for name, facts in MAKINGS.items():
+def _provenance(runs: pd.DataFrame) -> Iterator[Note]:
+    known = ended_runs(runs)
+    for name, facts in PROVENANCE.items():
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
-        if name == "code":  # a user's own, of those runs alone that use it
-            columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(OWN_CODE)}
+        if name == "code":  # user-defined code, of the runs that use it
+            columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(USER_CODE)}
         different = {
-            column: f"{column.removeprefix(ENVIRONMENT)} {listed(_facts(values))}"
+            column: f"{column.removeprefix(ENVIRONMENT)} {list_names(_facts(values))}"
             for column, values in columns.items()
             if values.nunique(dropna=False) > 1
         }
         if different:
-            advice = " Seconds do not compare." if name == "hardware" else ""
-            if any(column.startswith(OWN_CODE) for column in different):
-                advice = " The sweep's command with force=changed trains the runs of the older code again."
+            advice = " Times are not comparable." if name == "hardware" else ""
+            if any(column.startswith(USER_CODE) for column in different):
+                advice = " Rerun the sweep's command with force=changed to retrain the runs of the older code."
             yield Note(f"Different {name}", f"the runs come from {'; '.join(different.values())}.{advice}")
-    # Where every cell has some of each, as when a sweep was resumed under another launcher, cells still compare.
+    # Cells stay comparable if all have the same mix of steps, as in a sweep resumed with another launcher.
     steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
     if steps.nunique() > 1:
         ways = "; ".join(sorted(frozenset().union(*steps)))
-        yield Note("Different ways to compute", f"{ways}. Seconds do not compare.")
+        yield Note("Different ways to compute", f"{ways}. Times are not comparable.")
     if (ENVIRONMENT + "dirty") in runs.columns and runs[ENVIRONMENT + "dirty"].eq(True).any():
         count = int(runs[ENVIRONMENT + "dirty"].eq(True).sum())
         come = "comes" if count == 1 else "come"
@@ -191,13 +209,13 @@ def _makings(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _facts(values: pd.Series) -> list[str]:
-    """Return different facts in order, as short as they differ."""
-    return shortened(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
+    """Return the distinct facts in order, shortened as far as they stay distinct."""
+    return shorten_all(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
 
 
 def _too_many(summary: pd.DataFrame) -> Iterator[Note]:
     if len(summary) > MOST_CELLS:
         yield Note(
             "Many cells",
-            f"pairs.csv has each of {len(summary)} cells beside the best one only; all pairs are judged.",
+            f"pairs.csv lists only the pairs with the best of {len(summary)} cells; all pairs are tested.",
         )

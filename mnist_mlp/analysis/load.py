@@ -1,4 +1,4 @@
-"""Reads run directories into two tables; whatever cannot be read is named and left out, never guessed at."""
+"""Reading of run directories into tables; runs that cannot be read are left out and reported as problems."""
 
 import json
 import math
@@ -21,14 +21,18 @@ from mnist_mlp.base.record import FAILED, RUN_FILE, Metrics
 from mnist_mlp.base.sweep_file import SweepRecord
 
 OWN_SEEDS = tuple(f"seeds.{source}" for source in schema.SOURCES)
-ENVIRONMENT = "environment."  # prefix of the columns that say where a run was made
+ENVIRONMENT = "environment."  # prefix of the columns with the provenance of a run
 COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromkeys(
     ("loss", "accuracy", "lr", "seconds"), "float64"
 )
 
 
 class ProblemKind(Enum):
-    """Kind of a `Problem`."""
+    """Kind of a `Problem`.
+
+    A run has no readable result (`UNREADABLE`), has none yet (`UNFINISHED`), is outdated by the same run in another
+    directory (`REPEATED`), or confirms a selection that was replaced (`SUPERSEDED`).
+    """
 
     UNREADABLE = "unreadable"
     UNFINISHED = "unfinished"
@@ -40,13 +44,12 @@ KINDS: Mapping[type, ProblemKind] = {Unfinished: ProblemKind.UNFINISHED, Superse
 
 
 class Problem(NamedTuple):
-    """A run directory that is not in the tables.
+    """A run directory that was left out of the tables, or a damaged file of a sweep.
 
     Attributes:
-        run: Directory of the run, or of a sweep with a damaged file.
-        why: Explanation for the reader.
-        kind: Whether it has no readable result, none yet, the same run counts from another directory, or it confirms a
-            selection that was replaced.
+        run: Directory of the run, or of the sweep.
+        why: Explanation for the user.
+        kind: Kind of the problem.
     """
 
     run: str
@@ -56,26 +59,25 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """What was found below the sweep directories.
+    """Results of all runs below the sweep directories.
 
     Attributes:
-        runs: one row a run, indexed by its directory: `status`, `reason`, `seconds`, `wall_seconds` (all that it took;
-            NaN where unknown), `ended` (seconds since 1970), `parameters`, `config_hash`, `digest` of the data,
-            `train_size` and `test_size` (numbers of images), `inputs` (pixels of each), `classes` and
-            `commonest_test_share` (the commonest class' share of the test images), NaN where unknown, `step` (how it
-            was computed), `stack_size` (runs trained as one with it), `overrides` (its command line, as JSON), `phase`
-            (search or confirm, if the sweep retrains what it selects), `chosen_in` (that sweep) and
-            `looked_in` (the sweep, if it adds seeds until it is decided), else None, `search_seed` (the seed whose
-            selection the run confirms; else its own), `streams` (the seed that each of its random streams comes from,
-            in the order of `schema.SOURCES`), `replicate` (see `replicates`), the
-            group choices (`init`, `optim`, `schedule`, `data`, `model`), `environment.*` (`environment.code.MODULE`:
-            the digest of a file of the user's own), and every configuration key by its dotted name (`optim.lr`), lists
-            as JSON text.
-        metrics: the rows of every `metrics.csv` with the column `run`.
-        problems: what was left out.
-        looks: that a sweep took at its results while it added seeds, by the sweep.
+        runs: One row per run, indexed by its directory. Outcome: `status`, `reason`, `seconds` (training),
+            `wall_seconds` (whole run; NaN if unknown) and `ended` (seconds since 1970). Data, NaN if unknown: `digest`,
+            `train_size` and `test_size` (numbers of images), `inputs` (pixels per image), `classes` and
+            `commonest_test_share` (share of the most frequent class among the test images). Computation: `parameters`,
+            `step` (how training steps were computed), `stack_size` (number of runs trained together). Sweep, None if
+            not applicable: `phase` (search or confirm, of sweeps that retrain what they select), `chosen_in` (that
+            sweep), `looked_in` (a sweep with interim analyses). Seeds: `search_seed` (seed whose selection the run
+            confirms; else the run's seed), `streams` (seed of each random stream, in the order of `schema.SOURCES`),
+            `replicate` (see `replicates`). Configuration: `config_hash`, `overrides` (command line, as JSON), the
+            option of each group (`init`, `optim`, …), and each key by its dotted name (`optim.lr`), lists as JSON.
+            Provenance: `environment.*`; `environment.code.MODULE` is the digest of a user-defined module.
+        metrics: Rows of all `metrics.csv`, with the column `run`.
+        problems: Runs that were left out, and damaged files.
+        looks: Sweep to its interim analyses.
         records: Sweep to its `sweep.json`.
-        unfinished: Sweep to the phases that have jobs without a result, and how many.
+        unfinished: Sweep to each phase with jobs that have no result, and their number.
     """
 
     runs: pd.DataFrame
@@ -87,11 +89,11 @@ class Results:
 
 
 def load(directories: Sequence[Path]) -> Results:
-    """Read every run below these directories, or that one of them is; each file once, in one pass.
+    """Read all runs in or below these directories.
 
-    A run is left out, with a reason, if its `run.json` is missing or unreadable, or its `metrics.csv` is truncated or
-    not one of this project's. Of the same configuration on the same data found twice, the newest result counts, or the
-    newest failure where there is no result.
+    A run is left out, and reported as a problem, if its `run.json` or `metrics.csv` is missing, damaged or of another
+    program. Of several runs with the same configuration and data, the newest result is kept, or the newest failure if
+    there is no result.
     """
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
     problems: list[Problem] = []
@@ -124,9 +126,9 @@ def load(directories: Sequence[Path]) -> Results:
     records = {str(sweep): record for sweep, record in files.records.items() if record}
     unfinished = {str(sweep): counts for sweep, counts in files.unfinished.items()}
     results = Results(table, metrics, problems, looks, records, unfinished)
-    # A run that confirms a choice is no run of a search, though it be of the same configuration.
+    # A confirming run does not repeat a run of the search, even if both have the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
-    return newest(results, identities, "the same configuration as")
+    return keep_newest(results, identities, "not used: it has the same configuration as")
 
 
 def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[int]:
@@ -137,7 +139,7 @@ def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list
         seeds: Seed of each run.
 
     Returns:
-        The seed, if it alone tells the streams apart; else numbers that have no other meaning.
+        The seeds, if they correspond one to one to the streams; else arbitrary numbers.
     """
     if len({*zip(streams, seeds, strict=True)}) == len({*streams}) == len({*seeds}):
         return list(seeds)
@@ -146,7 +148,7 @@ def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list
 
 
 def _search_streams(table: pd.DataFrame) -> list[tuple[int, ...]]:
-    """Return the streams of each run; those of a run that confirms a selection are those of the search seed."""
+    """Return the streams of each run; a confirming run has those of its search seed."""
     own = [table[key] if key in table else [None] * len(table) for key in OWN_SEEDS]
     return [
         tuple(seed if pd.isna(of_source) else int(of_source) for of_source in of_run)
@@ -154,27 +156,28 @@ def _search_streams(table: pd.DataFrame) -> list[tuple[int, ...]]:
     ]
 
 
-def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
-    """The results less those runs that are there again: of equal ones on the same data one counts.
-
-    That is the newest result, or the newest failure where there is no result.
+def keep_newest(results: Results, identities: Sequence[Any], what: str) -> Results:
+    """Keep one run per identity and data: the newest result, or the newest failure if there is no result.
 
     Args:
-        results: to be looked through.
-        identities: of each run, in order; equal ones are the same run.
-        what: why a run is left out, in words that the name of the one that counts completes.
+        results: Results with repeated runs.
+        identities: Identity of each run, in order of the rows; hashable.
+        what: Explanation why a run is left out, which the name of the kept run completes.
+
+    Returns:
+        The results without repeated runs, which are added to the problems.
     """
     equal = pd.Series(list(identities), results.runs.index, dtype="object")
     runs = results.runs.assign(identity=equal, failed=results.runs["status"] == FAILED)
     runs = runs.sort_values(["failed", "ended"], ascending=[True, False], kind="stable")
-    counted: dict[Hashable, dict[Any, str]] = {}  # identity, data's digest: the run that counts
+    counted: dict[Hashable, dict[Any, str]] = {}  # identity and digest of the data to the run that is kept
     older = []
     for run, identity, digest in zip(map(str, runs.index), runs["identity"], runs["digest"], strict=True):
         others = counted.setdefault(identity, {})
-        # A run that failed before it had its data is the same as any of its configuration.
+        # A run that failed before it loaded its data repeats any run of the same identity.
         same = next(iter(others.values()), None) if pd.isna(digest) else others.get(digest)
         if same:
-            older.append(Problem(run, f"{what} {same}, which counts", ProblemKind.REPEATED))
+            older.append(Problem(run, f"{what} {same}, which is used", ProblemKind.REPEATED))
         else:
             others[digest] = run
     left_out = [problem.run for problem in older]
@@ -187,7 +190,11 @@ def newest(results: Results, identities: Sequence[Any], what: str) -> Results:
 
 
 def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
-    """A run's row, and its metrics."""
+    """Return the row of a run in the table, and its metrics.
+
+    Raises:
+        Unreadable: A file is missing, damaged or of another program.
+    """
     summary = _read_json(directory / RUN_FILE)
     try:
         data = summary.get("data", {})
@@ -199,7 +206,7 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
             "wall_seconds": float(summary["wall_seconds"]),
             "ended": _seconds(summary["ended"]),
             "config_hash": str(summary["config_hash"]),
-            "digest": data.get("digest"),  # a run that failed early has none
+            "digest": data.get("digest"),  # missing if the run failed early
             "train_size": float(data.get("train", math.nan)),
             "test_size": float(data.get("test", math.nan)),
             "inputs": float(data.get("inputs", math.nan)),
@@ -222,10 +229,10 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
 
 
 def _seconds(text: str) -> float:
-    """Return a time, as `run.json` has it, in seconds since 1970.
+    """Return a time in ISO format in seconds since 1970; without an offset it is UTC.
 
     Raises:
-        ValueError: The text is not a time, or no calendar has its day.
+        ValueError: The text is not a time, or the time is out of range.
     """
     time = datetime.fromisoformat(text)
     seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
@@ -237,7 +244,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except FileNotFoundError as error:
-        raise Unfinished(f"unfinished: it has no {RUN_FILE}, so it was killed or still runs") from error
+        raise Unfinished(f"unfinished: it has no {RUN_FILE}, so it was killed or is still running") from error
     except (OSError, ValueError) as error:
         raise Unreadable(f"{RUN_FILE}: {error}") from error
     if why := defect(content):
@@ -247,7 +254,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every dotted key of a plain configuration with its value, a list as JSON text."""
+    """Yield each key of a nested configuration by its dotted name, with its value; lists as JSON text."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""Interim analyses of a sweep that adds seeds, by its records (see `mnist_mlp.stats.sequential` for the tests)."""
+"""Interim analyses of a sweep from its records (see `mnist_mlp.stats.sequential` for the statistics)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,16 +16,17 @@ from mnist_mlp.stats.verdicts import UNDECIDED, Reason, Verdict
 def judge_looks(
     table: pd.DataFrame, looks: Sequence[Look], images: float | None = None, margin: float | None = None
 ) -> tuple[pd.DataFrame, int]:
-    """Compare every pair of rows as `compare_pairs` does, at each look.
+    """Repeat the interim analyses of a sweep.
 
     Args:
-        table: accuracies, cells x seeds, the best cell first; NaN where there is none.
-        looks: in order, at least one.
-        images: see `compare_pairs`.
-        margin: see `compare_pairs`.
+        table: Accuracies, cells x seeds, the best cell first; NaN if missing.
+        looks: Interim analyses in order, at least one.
+        images: See `compare_pairs`.
+        margin: See `compare_pairs`.
 
     Returns:
-        As `compare_pairs`: each pair as it was decided, or else as it was judged last.
+        As `compare_pairs`: each pair with its result at the analysis that decided it, or else at its last one; and the
+        largest number of cells in an analysis.
     """
     pairs, judged = None, 0
     for look in looks:
@@ -36,17 +37,17 @@ def judge_looks(
 
 
 def _results(table: pd.DataFrame, look: Look) -> pd.DataFrame:
-    """Return the part of a table of cells x seeds that was looked at."""
+    """Return the part of a table, cells x seeds, that an interim analysis used."""
     return table.loc[[cell for cell in table.index if cell in look.cells], list(look.seeds)]
 
 
 def withhold(pairs: pd.DataFrame, reason: Reason) -> pd.DataFrame:
-    """Return the pairs as not tested, all for one reason."""
+    """Return the pairs without results, as not tested for this reason."""
     return pairs.assign(verdict=str(Verdict.NOT_TESTED), reason=str(reason), **dict.fromkeys(NUMBERS, np.nan))
 
 
-def renamed(looks: Looks, names: Mapping[str, str]) -> Looks:
-    """The same with other names of the cells; those that are not among them stay."""
+def rename_cells(looks: Looks, names: Mapping[str, str]) -> Looks:
+    """Rename the cells of interim analyses; cells without a new name keep theirs."""
 
     def new(cell: str) -> str:
         return names.get(cell, cell)
@@ -66,14 +67,14 @@ def renamed(looks: Looks, names: Mapping[str, str]) -> Looks:
 
 
 def have_results(looks: Looks, table: pd.DataFrame) -> bool:
-    """Whether every run that was looked at has a score, in a table of cells x seeds."""
+    """Return whether all runs that the analyses used have a score in a table, cells x seeds."""
     return all(
         table.reindex(index=list(look.cells), columns=list(look.seeds)).notna().all(axis=None) for look in looks.looks
     )
 
 
-def go_on(looks: Looks, pairs: pd.DataFrame) -> bool:
-    """Whether the sweep would add further seeds, by its pairs: it was stopped before it was decided."""
+def needs_more_seeds(looks: Looks, pairs: pd.DataFrame) -> bool:
+    """Return whether the sweep would add more seeds: pairs with the best cell are undecided, and seeds remain."""
     last = looks.looks[-1]
     playing = set(last.cells) - set(last.left)
     of_best = (pairs["a"] == last.best) & pairs["b"].isin(playing) | (pairs["b"] == last.best) & pairs["a"].isin(
@@ -83,7 +84,7 @@ def go_on(looks: Looks, pairs: pd.DataFrame) -> bool:
 
 
 def are_as_planned(looks: Looks) -> bool:
-    """Whether there is a look, and all are those that the settings lead to."""
+    """Return whether there are interim analyses, and all are as the plan demands."""
     if not looks.looks or not len(looks.given) < looks.plan.max_seeds:
         return False
     planned = interim_schedule(len(looks.given), looks.plan.batch, looks.plan.max_seeds, len(looks.looks[0].cells))
@@ -94,22 +95,22 @@ def are_as_planned(looks: Looks) -> bool:
 def look_at(
     table: pd.DataFrame,
     now: Look,
-    told: pd.DataFrame | None,
+    before: pd.DataFrame | None,
     images: float | None = None,
     margin: float | None = None,
 ) -> tuple[Look, list[str], pd.DataFrame]:
-    """Look at all results so far.
+    """Conduct an interim analysis.
 
     Args:
-        table: accuracies, cells x seeds; NaN where there is none. Cells are in the same order at each look.
-        now: seeds, level and cells of this look.
-        told: what the last look has left behind; None at the first.
-        images: see `compare_pairs`.
-        margin: see `compare_pairs`.
+        table: Accuracies, cells x seeds; NaN if missing. Cells are in the same order at each analysis.
+        now: Seeds, level and cells of this analysis.
+        before: Pairs that the previous analysis returned; None at the first.
+        images: See `compare_pairs`.
+        margin: See `compare_pairs`.
 
     Returns:
-        The look with what it found; the cells to give more seeds, which are all in play but those that are worse than
-        the best, or none where each of them is told from the best or equivalent to it; and what the next look is told.
+        The analysis with its best and dropped cells; the active cells, which need more seeds (see `InterimAnalysis`);
+        and the pairs, for the next analysis.
     """
-    found = interim_analysis(_results(table, now), now.level, told, images, margin, ACCURACY)
+    found = interim_analysis(_results(table, now), now.level, before, images, margin, ACCURACY)
     return replace(now, best=found.best, left=dict.fromkeys(found.dropped, Verdict.WORSE)), found.active, found.pairs

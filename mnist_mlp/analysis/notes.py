@@ -1,16 +1,16 @@
-"""One thing to beware of, and how much of it is told."""
+"""Notes: caveats of a comparison, and the shortening of long lists and texts in them."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-TAIL = 14  # characters of its end that a shortened text keeps
-STEP = 10  # characters by which texts that look alike are longer
-NAMED = 6  # cells listed in a note before "and … more"
+TAIL = 14  # characters that a shortened text keeps of its end
+STEP = 10  # characters to add to shortened texts until they differ
+NAMED = 6  # names in a list before "and … more"
 
 
 class Note(NamedTuple):
-    """One thing to beware of."""
+    """Caveat of a comparison."""
 
     topic: str
     text: str
@@ -19,19 +19,19 @@ class Note(NamedTuple):
         return f"{self.topic}: {self.text}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names in a row, the first few of many."""
+def list_names(names: Sequence[str]) -> str:
+    """Return names as a text, of many only the first few."""
     more = len(names) - NAMED
     return ", ".join(map(str, names[:NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
-def shortened(texts: Sequence[str], most: int, tail: int = TAIL) -> list[str]:
-    """Return texts without the middles of long ones; where these would look alike, with so much more that they differ.
+def shorten_all(texts: Sequence[str], most: int, tail: int = TAIL) -> list[str]:
+    """Shorten long texts, as far as different texts stay different.
 
     Args:
-        texts: Texts, any of them several times.
-        most: Characters of a text that is not to be shortened.
-        tail: Characters that a shortened text keeps of its end, after an ellipsis; 0 to cut off the end instead.
+        texts: Texts; may contain duplicates.
+        most: Number of characters beyond which a text is shortened; shortened texts that coincide keep more.
+        tail: Number of characters that a shortened text keeps of its end, after an ellipsis; 0 cuts off the end.
     """
     short = {text: _cut(text, most, tail) for text in texts}
     while (counts := Counter(short.values())).total() > len(counts):

@@ -1,4 +1,4 @@
-"""What became of each run: its final and best numbers, its score, and whether it counts."""
+"""Outcome of each run: final and best metrics, its score, and whether its cell is scored by it."""
 
 import re
 from collections.abc import Sequence
@@ -7,44 +7,44 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis import sources
-from mnist_mlp.analysis.roles import CELL, tested
-from mnist_mlp.analysis.selection import score, scored_runs, selection_split
+from mnist_mlp.analysis.roles import CELL, evaluation_runs
+from mnist_mlp.analysis.selection import is_scored, score, selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.base.sweep_file import CONFIRM
 
 TARGETS = ("epochs_to_target", "seconds_to_target")
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
-MNIST = re.compile(r"mnist_mlp\.data\.(\w+\.)*mnist")  # the function that loads it, by whichever module
+MNIST = re.compile(r"mnist_mlp\.data\.(\w+\.)*mnist")  # functions that load MNIST
 MNIST_TARGET = 0.97  # AlgoPerf's validation target
-CHANCE_ERRORS = 3  # binomial standard errors within which an accuracy counts as that of always naming one class
+CHANCE_ERRORS = 3  # binomial standard errors above the accuracy of always predicting one class
 
 
 def with_outcomes(
     runs: pd.DataFrame, metrics: pd.DataFrame, target: float | None, tuned: Sequence[str], select: str
 ) -> pd.DataFrame:
-    """The runs of a section with what `Comparison.runs` says of them.
+    """Add the columns of `Comparison.runs` to the runs of a section.
 
     Args:
-        runs: with `cell`.
-        metrics: theirs.
-        target: Accuracy in [0, 1] whose epoch and seconds are looked up, on validation where all runs have one; None
-            for no target, whose times are NaN.
+        runs: Runs with `cell`.
+        metrics: Metrics of the runs.
+        target: Accuracy in [0, 1] whose epoch and time are added, on validation if all runs have it, else on test; None
+            for no target, with epochs and times NaN.
         tuned: Tuned keys.
         select: See `selection.select`.
     """
     runs = runs.join(_final_and_best(metrics))
     runs["steps"] = _steps(runs["epochs"], metrics)
     runs["validated"] = runs["val_accuracy"].notna() | (runs["status"] != COMPLETED) & _holds_out(runs)
-    timed = "val" if selection_split(tested(runs)) == "val" else "test"
+    timed = "val" if selection_split(evaluation_runs(runs)) == "val" else "test"
     runs = runs.join(_to_target(metrics, timed, target))
     confirmed = runs["phase"] == CONFIRM
-    others = tested(runs)
+    others = evaluation_runs(runs)
     others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
-    runs["chosen"] = confirmed | scored_runs(others, tuned, select).reindex(runs.index, fill_value=False)
+    runs["chosen"] = confirmed | is_scored(others, tuned, select).reindex(runs.index, fill_value=False)
     numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
-    runs.loc[runs["status"] != COMPLETED, numbers] = np.nan  # such a run has none, as it did not get there
+    runs.loc[runs["status"] != COMPLETED, numbers] = np.nan  # an incomplete run has no final metrics
     if target is not None:
-        runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # a miss is a miss
+        runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # like a completed run that misses the target
     runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
     runs["score"] = score(runs, "test_accuracy")
     runs["at_chance"] = at_chance(runs)
@@ -53,9 +53,9 @@ def with_outcomes(
 
 
 def usual_target(runs: pd.DataFrame) -> float | None:
-    """Return the target accuracy of a section whose report asks for none: that of MNIST; None for other data.
+    """Return the default target accuracy of a section: 0.97 for MNIST, None for other data.
 
-    What loads the data decides, or the name of the option in results that do not have it.
+    The function that loads the data decides, or the name of the option in results that lack the function.
     """
     loaders = {*runs["data._target_"].dropna()} if "data._target_" in runs else set()
     is_mnist = all(MNIST.fullmatch(str(loader)) for loader in loaders) if loaders else {*runs["data"]} == {"mnist"}
@@ -63,29 +63,29 @@ def usual_target(runs: pd.DataFrame) -> float | None:
 
 
 def _holds_out(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run was to hold out images for validation, though it may have ended before it used them."""
+    """Return whether the configuration of each run holds out images for validation."""
     if "data.val_size" not in runs:
         return pd.Series(False, runs.index)
     return pd.to_numeric(runs["data.val_size"], errors="coerce") > 0
 
 
 def judged_by(runs: pd.DataFrame) -> str:
-    """Which of all runs those are that have a score, in words."""
+    """Describe the runs that cells are scored by, for use after a number of runs."""
     return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the selected configurations"
 
 
 def at_chance(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run ended with a test accuracy not shown to be better than always naming the commonest class.
+    """Return whether the test accuracy of each run is not shown to beat always predicting the most frequent class.
 
-    That is: no more than share + 3 sqrt(share (1 - share) / m), with the class' share of the m test images, which is
-    three binomial standard errors above what naming it gives. Where that is 1 or more, as with few images or a class of
-    nearly all, no accuracy could show it, so these images do not tell.
+    Such an accuracy is at most share + 3 sqrt(share (1 - share) / m): three binomial standard errors above the share of
+    the most frequent class among the m test images. If this threshold is 1 or more, as with few images or one dominant
+    class, no accuracy can exceed it, and the answer is unknown.
 
     Args:
-        runs: with `test_accuracy`, `commonest_test_share` and `test_size`.
+        runs: Runs with `test_accuracy`, `commonest_test_share` and `test_size`.
 
     Returns:
-        Nullable booleans: NA where a run has no final accuracy, its share was not recorded, or the images do not tell.
+        Nullable booleans; NA if a run has no final accuracy, its share is missing, or the threshold is 1 or more.
     """
     share, accuracy = runs["commonest_test_share"], runs["test_accuracy"]
     most = share + CHANCE_ERRORS * np.sqrt(share * (1 - share) / runs["test_size"])
@@ -94,7 +94,7 @@ def at_chance(runs: pd.DataFrame) -> pd.Series:
 
 
 def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Per run: loss and accuracy of every split after its last epoch, and those of its best epoch by validation."""
+    """Return, per run, loss and accuracy of each split after the last epoch, and the `BEST_EPOCH` by validation."""
     wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
     wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
     wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
@@ -107,16 +107,22 @@ def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _steps(epochs: pd.Series, metrics: pd.DataFrame) -> pd.Series:
-    """Return the number of optimizer steps of each whole run; NaN if it ended before its first epoch did."""
+    """Return the planned number of optimizer steps of each run; NaN if not even its first epoch was completed."""
     last = metrics[metrics["epoch"] > 0].groupby("run")[["epoch", "step"]].max()
     steps: pd.Series = (last["step"] / last["epoch"]).reindex(epochs.index) * epochs
     return steps.mask(epochs == 0, 0)
 
 
 def _to_target(metrics: pd.DataFrame, split: str, target: float | None) -> pd.DataFrame:
-    """Per run: epoch and seconds at which the accuracy on a split, the same for all, first reached the target.
+    """Return, per run, epoch and seconds at which it first reached the target accuracy, and its `highest_accuracy`.
 
-    And `highest_accuracy`, the most it reached at all.
+    Args:
+        metrics: Metrics of all runs.
+        split: Split that accuracies are taken from.
+        target: Accuracy in [0, 1]; None for no target.
+
+    Returns:
+        Table indexed by run; epoch and seconds are infinite if the target was missed, NaN without a target.
     """
     judged = metrics["split"] == split
     is_there, never = (metrics["accuracy"] >= target, np.inf) if target is not None else (False, np.nan)

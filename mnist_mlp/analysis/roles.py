@@ -1,9 +1,10 @@
-"""Which keys are compared, which are tuned, and which split the report into sections.
+"""Roles of the keys in a comparison: compared, tuned, or evaluation condition; and subsets of runs by their role.
 
-The schema says what a key is for (see `mnist_mlp.base.schema.Role`), the runs' configurations which of them vary, and
-the user which to compare. A section is one combination of the keys that say what was measured, less compared ones.
-Within it, a cell is one combination of the compared keys; by default, one initialization with one optimizer. Within a
-cell, the values of the tunable keys are selected on validation (see `selection`); no test result takes part in it.
+The schema defines the possible role of each key (see `mnist_mlp.base.schema.Role`), the configurations of the runs
+determine which keys vary, and the user decides which are compared. A section of the report is one combination of the
+evaluation conditions that are not compared. Within a section, a cell is one combination of the compared keys; by
+default, one initialization with one optimizer. Within a cell, the values of the tunable keys are selected on validation
+(see `selection`); test results play no part.
 """
 
 import json
@@ -12,18 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from mnist_mlp.analysis.load import ENVIRONMENT, Results, newest
-from mnist_mlp.analysis.values import as_typed, sort_key, told_apart
+from mnist_mlp.analysis.load import ENVIRONMENT, Results, keep_newest
+from mnist_mlp.analysis.values import as_typed, distinguish_values, sort_key
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import FAILED
 from mnist_mlp.base.schema import COMPARED, Role
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SweepRecord
 
-REPLICATE = "replicate"  # column with what tells the repetitions of a measurement apart (see `load.replicates`)
+REPLICATE = "replicate"  # column with the replicate of each run (see `load.replicates`)
 STREAMS, SEED, SEARCH_SEED = "streams", "seed", "search_seed"
-CELL = "cell"  # column with a cell's name
-# Columns of the runs table that are no keys of the configuration.
+CELL = "cell"  # column with the name of the cell
+# Columns of the table of runs that are not configuration keys.
 FACTS = (
     *(
         "status",
@@ -39,17 +40,17 @@ FACTS = (
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "streams", "data"),
     *("phase", "chosen_in", "looked_in", SEARCH_SEED, CELL, REPLICATE),
 )
-# Where the code of an option lies, which moves between versions while the option stays: no setting to choose, and no
-# terms of a measurement. What an option itself is made of may have targets too, which are settings.
+# Keys with the location of an option's code. The location may move between versions while the option stays the same, so
+# these keys are neither tuned nor evaluation conditions. Targets nested in an option are ordinary settings.
 CODE = tuple(f"{group}._target_" for group in schema.GROUPS)
 
 
 def varying_keys(runs: pd.DataFrame) -> list[str]:
-    """Configuration keys with several values that the choice of their group's option does not explain."""
+    """Return the configuration keys that take several values, even among runs with the same option of their group."""
 
     def varies(key: str) -> bool:
-        values = told_apart(runs[key])
-        if values.nunique(dropna=False) < 2:  # as of most keys, and faster to see
+        values = distinguish_values(runs[key])
+        if values.nunique(dropna=False) < 2:  # a fast check that settles most keys
             return False
         group = key.partition(".")[0]
         parts = values.groupby(runs[group]) if group in schema.GROUPS and group != key else [(None, values)]
@@ -60,7 +61,7 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
 
 
 def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:
-    """Those of the varying keys whose values are sections of the report, unless they are compared."""
+    """Return the varying keys that are evaluation conditions and not compared: their values define sections."""
     keys = [key for key in varying_keys(runs) if key not in (*by, *CODE)]
     return [key for key in keys if schema.role_of(key) is Role.CONDITION]
 
@@ -71,10 +72,10 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
     Args:
         varying: Keys that take several values.
         by: Keys that the user asks to compare; None for those on record.
-        records: Sweep to its `sweep.json`; without any, initialization and optimizer are compared.
+        records: Sweep to its `sweep.json`. Without records, the default is initialization and optimizer.
 
     Raises:
-        UserError: A key is a replicate or has one value only, or the sweeps compare different keys.
+        UserError: A key is a replicate or does not vary, or the sweeps compare different keys.
     """
     if by is None:
         recorded = {tuple(record.compare): sweep for sweep, record in reversed([*records.items()])}
@@ -86,9 +87,9 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
     allowed = [key for key in dict.fromkeys(known) if schema.role_of(key) is not Role.REPLICATE]
     for key in by:
         if schema.role_of(key) is Role.REPLICATE:
-            raise UserError(f"--by {key}: seeds are the replicates of a comparison; allowed are {', '.join(allowed)}")
+            raise UserError(f"--by {key}: expected one of {', '.join(allowed)}. Seeds are the replicates.")
         if key not in allowed:
-            raise UserError(f"--by {key}: no such key varies in these runs; allowed are {', '.join(allowed)}")
+            raise UserError(f"--by {key}: expected a key that varies in these runs: {', '.join(allowed)}")
     return list(dict.fromkeys(by))
 
 
@@ -97,10 +98,10 @@ def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
 
     Args:
         records: Sweep to its `sweep.json`.
-        asked: What the user asks for; None for what is on record.
+        asked: Way that the user asks for; None for the one on record.
 
     Raises:
-        UserError: A sweep has retrained its selections, so nothing else can be asked; or the sweeps differ.
+        UserError: The way is invalid, a sweep has confirmed its selections, or the sweeps differ.
     """
     if asked is not None:
         if asked not in (EACH, ONCE):
@@ -117,12 +118,12 @@ def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
         each = "; ".join(
             f"select={how} in {', '.join(sweep for sweep, of in tuned.items() if of == how)}" for how in (EACH, ONCE)
         )
-        raise UserError(f"expected sweeps that select in the same way: {each}. Report on each kind alone.")
+        raise UserError(f"expected sweeps that select in the same way: {each}. Report on each kind separately.")
     return next(iter(tuned.values()), EACH)
 
 
 def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str, SweepRecord], select: str) -> None:
-    """Check that cells are those that selections were confirmed for, one for each: others would average several.
+    """Check that each cell (or replicate of a cell) has at most one confirmed configuration.
 
     Args:
         runs: Runs of one section, with `cell`.
@@ -131,7 +132,8 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
         select: `EACH` or `ONCE`.
 
     Raises:
-        UserError: They are not, or sweeps that are reported on together have confirmed different configurations.
+        UserError: The compared keys regroup the cells of a sweep that has confirmed its selections, or several sweeps
+            have confirmed different configurations of the same cell.
     """
     for sweep, part in runs[runs["chosen_in"].notna()].groupby("chosen_in"):
         compare = records[str(sweep)].compare if sweep in records else COMPARED
@@ -139,8 +141,8 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
         regroups = cells.groupby(own).nunique().max() > 1 or own.groupby(cells).nunique().max() > 1
         if regroups and (part["phase"] == CONFIRM).any():
             raise UserError(
-                f"--by {','.join(by)}: {sweep} confirmed a selection for each {' and '.join(compare)}, so its runs "
-                f"compare by these alone; allowed is --by {','.join(compare)}, or a sweep without confirmation"
+                f"--by {','.join(by)}: expected --by {','.join(compare)}, or a sweep without confirmation. {sweep} "
+                f"confirmed one selection per {' and '.join(compare)}."
             )
     confirmed = runs[runs["phase"] == CONFIRM]
     within = [CELL, REPLICATE] if select == EACH else [CELL]
@@ -155,16 +157,16 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
         settings = " and ".join(sorted(several.iloc[0], key=sort_key))
         with_seed = f" with seed {replicate[0]}" if replicate else ""
         raise UserError(
-            f"{' and '.join(sweeps)} confirmed {key}={settings} for {cell}{with_seed}, which has one "
-            "selection; allowed is a report on each sweep alone"
+            f"{' and '.join(sweeps)}: expected one confirmed selection for {cell}{with_seed}. They have "
+            f"{key}={settings}. Report on each sweep separately."
         )
 
 
-def once(results: Results, by: Sequence[str]) -> Results:
-    """Return the results with each configuration and seed of a cell once, since a repeated replicate is still one.
+def drop_repetitions(results: Results, by: Sequence[str]) -> Results:
+    """Keep one run per cell, configuration and replicate, since a repeated run is not another replicate.
 
-    The class of an option may have changed its place between two runs; the newest counts. To compare both, `by` names
-    the target.
+    Runs that differ only in the location of an option's code are repetitions, too, of which the newest is kept (see
+    `keep_newest`), unless `by` contains the key with the location.
 
     Args:
         results: Results of at least one run.
@@ -172,19 +174,21 @@ def once(results: Results, by: Sequence[str]) -> Results:
     """
     runs = results.runs
     keys = [key for key in varying_keys(runs) if schema.role_of(key) is not Role.REPLICATE]
-    apart = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
-    texts = [runs[key].map(as_typed) for key in apart]
-    return newest(results, list(zip(*texts, strict=True)), "the same configuration and replicate as")
+    columns = ["data", REPLICATE, "phase", *(key for key in keys if key in by or key not in CODE)]
+    texts = [runs[key].map(as_typed) for key in columns]
+    return keep_newest(
+        results, list(zip(*texts, strict=True)), "not used: it has the same configuration and replicate as"
+    )
 
 
 def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) -> list[str]:
-    """Those of the varying keys that may be tuned, are not compared, and take several values within one cell."""
+    """Return the varying keys that are tunable, not compared, and take several values within a cell."""
     keys = [key for key in varying if schema.role_of(key) is Role.TUNABLE and key not in (*by, *CODE)]
-    return [key for key in keys if (told_apart(runs[key]).groupby(runs[CELL]).nunique(dropna=False) > 1).any()]
+    return [key for key in keys if (distinguish_values(runs[key]).groupby(runs[CELL]).nunique(dropna=False) > 1).any()]
 
 
 def has(runs: pd.DataFrame, key: str) -> pd.Series:
-    """Whether each run's option has this key at all: an option none of whose runs has a value has nothing to set."""
+    """Return whether the option of each run has a key: any run with the same option has a value for it."""
     group = key.partition(".")[0]
     if group not in schema.GROUPS:
         return pd.Series(True, runs.index)
@@ -192,58 +196,58 @@ def has(runs: pd.DataFrame, key: str) -> pd.Series:
 
 
 def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-    """A name for the cell of each run, no two of one name: options by their names, other keys as `key=value`."""
+    """Return a unique name for the cell of each run: options by their names, other keys as `key=value`."""
     prefixes = ["" if key in schema.GROUPS else f"{key}=" for key in by]
     words = [[prefix + _word(as_typed(value)) for value in runs[key]] for prefix, key in zip(prefixes, by, strict=True)]
     return pd.Series(map(" / ".join, zip(*words, strict=True)), runs.index, dtype="str")
 
 
 def _word(text: str) -> str:
-    """A value as part of a cell's name; in quotes where it could be taken for several, or is in such quotes itself."""
+    """Return a value as part of the name of a cell; quoted if it looks like several parts, or like a quoted one."""
     return json.dumps(text, ensure_ascii=False) if re.search(r'^"|(^|\s)/|/(\s|$)', text) else text
 
 
-def searched(runs: pd.DataFrame) -> pd.DataFrame:
+def search_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that configurations are selected by.
 
-    In a cell with confirmed selections, these are the runs of its search; in others, the runs that are scored, or those
-    of a search that is not confirmed yet if there are no others.
+    In cells with confirmed selections these are the runs of the search. In other cells these are the runs to evaluate
+    (see `evaluation_runs`), or else those of a search that is not confirmed yet.
     """
     is_search, is_confirmed = runs["phase"] == SEARCH, runs["phase"] == CONFIRM
-    is_tested = pd.Series(runs.index.isin(tested(runs).index), runs.index) & ~is_confirmed
+    is_tested = pd.Series(runs.index.isin(evaluation_runs(runs).index), runs.index) & ~is_confirmed
     confirmed = is_confirmed.groupby(runs[CELL]).transform("any")
     has_tested = is_tested.groupby(runs[CELL]).transform("any")
     selecting: pd.DataFrame = runs[(is_search & (confirmed | ~has_tested)) | (is_tested & ~confirmed)]
     return runs if selecting.empty else selecting
 
 
-def tested(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that results may be of: where a choice was confirmed, none of the search for it."""
+def evaluation_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that may be evaluated: all but those of searches whose selections were confirmed."""
     confirmed = runs.loc[runs["phase"] == CONFIRM, "chosen_in"].unique()
     return runs[(runs["phase"] != SEARCH) | ~runs["chosen_in"].isin(confirmed)] if len(confirmed) else runs
 
 
-def ended(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that are results: the completed and the diverged ones, as failed ones can be had again."""
+def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the completed and the diverged runs; failed ones have no result, and are repeated."""
     return runs[runs["status"] != FAILED]
 
 
-def scored(runs: pd.DataFrame) -> pd.DataFrame:
-    """The results at the chosen settings, which cells are judged by."""
-    return ended(runs[runs["chosen"]])
+def scored_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the completed and diverged runs that their cells are scored by."""
+    return ended_runs(runs[runs["chosen"]])
 
 
 def each_cell(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """A cell's name and its rows, for every cell there is."""
+    """Yield the name of each cell and its rows."""
     for cell, part in frame.groupby(CELL):
         yield str(cell), part
 
 
-def counted(number: float, noun: str) -> str:
-    """A number with its noun: 1 epoch, 2.5 epochs."""
+def with_noun(number: float, noun: str) -> str:
+    """Return a number with its noun: "1 epoch", "2.5 epochs"."""
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def share(part: int, of: int, noun: str) -> str:
-    """Return a part of a number with its noun: "1 of 1 run", "1 of 2 runs"."""
-    return f"{part} of {counted(of, noun)}"
+    """Return a share as text: "1 of 1 run", "1 of 2 runs"."""
+    return f"{part} of {with_noun(of, noun)}"

@@ -1,4 +1,4 @@
-"""Sections of a report: results that were measured on the same terms, as only those compare."""
+"""Sections of a report: results under the same evaluation conditions, since only these are comparable."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,23 +6,24 @@ from dataclasses import replace
 import pandas as pd
 
 from mnist_mlp.analysis.load import Results
-from mnist_mlp.analysis.roles import REPLICATE, measured_keys, tested
+from mnist_mlp.analysis.roles import REPLICATE, evaluation_runs, measured_keys
 from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
 
 
 def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
-    """The results apart for each data set and whatever else was measured on other terms, as they do not compare.
-
-    A section is named by what differs: the option of the data, the keys that vary on it (as "mnist, epochs=2"), and,
-    where all those have brought different data, the digest's first digits.
+    """Split the results into sections that share a data set and evaluation conditions.
 
     Args:
-        results: all.
-        by: the compared keys, whose values are cells instead.
+        results: Results of all runs.
+        by: Compared keys, whose values distinguish cells instead.
+
+    Returns:
+        Name to results. The name is the option of the data with the values of the conditions that vary on it, such as
+        "mnist, epochs=2", and the first digits of the digest if the same options loaded different data.
     """
     names: dict[str, pd.DataFrame] = {}
-    for option, part in tested(results.runs).groupby("data"):
+    for option, part in evaluation_runs(results.runs).groupby("data"):
         texts = pd.DataFrame({key: part[key].map(as_typed) for key in measured_keys(part, by)}, index=part.index)
         rows = list(map(tuple, texts.to_numpy()))
         for values in sorted(set(rows), key=lambda values: [sort_key(value) for value in values]):
@@ -36,20 +37,21 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
 
 
 def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -> dict[str, int]:
-    """Return the conditions that have other seeds at each value, so that seeds are apart in sections of their own.
+    """Return the conditions that vary with the seed, so that seeds are in separate sections.
 
     Args:
-        section: One section.
-        results: All runs.
-        keys: Keys whose values are the sections.
+        section: Results of one section.
+        results: Results of all runs.
+        keys: Keys whose values distinguish the sections.
 
     Returns:
-        Each such key that the seeds of the section's data vary with, and how many seeds there are in all.
+        Each key with a single value per seed, and the number of seeds with the data of the section. Empty if the
+        section has all of these seeds.
     """
-    runs = tested(results.runs)
+    runs = evaluation_runs(results.runs)
     runs = runs[runs["data"].isin(section.runs["data"])]
     seeds = runs[REPLICATE].nunique()
-    here = tested(section.runs)[REPLICATE].nunique()
+    here = evaluation_runs(section.runs)[REPLICATE].nunique()
     return {
         key: seeds
         for key in measured_keys(runs, ())
@@ -58,16 +60,16 @@ def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -
 
 
 def _with_search(section: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """A section's runs, and those of the search whose choices it confirms, whatever these were measured on."""
+    """Add the searches that a section confirms to its runs, even under other evaluation conditions."""
     confirmed = section.loc[section["phase"] == CONFIRM, "chosen_in"].unique()
     search = runs[(runs["phase"] == SEARCH) & runs["chosen_in"].isin(confirmed) & ~runs.index.isin(section.index)]
     return pd.concat([section, search]) if len(search) else section
 
 
 def _by_digest(name: str, runs: pd.DataFrame, by: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The runs apart for each content of their data; one that failed early has none, and goes with the first.
+    """Split runs by the digest of their data, unless compared keys of the data explain the digest.
 
-    Together, where compared keys of the data explain its content.
+    A run that failed before it loaded its data joins the first part.
     """
     explained = [runs[key].map(as_typed) for key in by if key.startswith("data.")]
     if (runs.groupby(explained or [runs["data"]])["digest"].nunique() < 2).all():

@@ -1,17 +1,18 @@
 """Selection of hyperparameter configurations: one rule for the report, confirmation, curves and figures.
 
-A candidate is one combination of a cell's tuned keys. In each replicate (seed), a cell selects the candidate with the
-highest final accuracy on the selection split: validation, or training without such a split. A diverged run counts as
-0; a failed or missing one is no candidate there. Ties go to the lower loss on that split (diverged last), then to the
-value (`optim.lr` first, then the other keys by name; numbers in ascending order, lists by length, a missing key last).
+A candidate is one combination of values of the tuned keys of a cell. In each replicate (seed), a cell selects the
+candidate with the highest final accuracy on the selection split: validation, or training if there is no validation
+split. A diverged run counts as 0; a failed or missing run is not a candidate. Ties go to the lower loss on that split
+(diverged last), then to the first value (of `optim.lr`, then of the other keys by name; numbers in ascending order,
+lists by length, a missing key last).
 
-A run must not be scored for the luck that it was selected by. So with seed s a cell is scored at the candidate that its
-previous seed selected, in ascending order, the first after the last. If the selections are confirmed, each is retrained
-with a fresh seed and scored there. That every replicate tunes for itself is the principle of Bouthillier et al. 2021
-("Accounting for variance in machine learning benchmarks", MLSys 3), their ideal estimator; the cyclic order is ours.
+A run must not be scored by the luck that selected it. So with seed s a cell is scored at the candidate that its
+previous seed selected, in cyclic ascending order. If the selections are confirmed, each is retrained with a fresh seed
+and scored there. Tuning in every replicate is the ideal estimator of Bouthillier et al. 2021 ("Accounting for variance
+in machine learning benchmarks", MLSys 3); the cyclic order is specific to this project.
 
-With `select=once`, a cell selects once, by the mean over its seeds, with the same ties. Scores then are those of the
-selected configuration, and so are statements about them.
+With `select=once`, a cell selects once, by means over its seeds, with the same ties. Scores and verdicts are then
+about the selected configuration.
 """
 
 from bisect import bisect_left
@@ -28,14 +29,14 @@ from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import tuning_order
 from mnist_mlp.base.sweep_file import EACH
 
-CANDIDATE = "candidate"  # column with the number of a candidate; the numbers of all cells differ
-DECIMALS = 12  # of a mean: sums in another order are equal
+CANDIDATE = "candidate"  # column with the number of a candidate, unique among all cells
+DECIMALS = 12  # of a mean, so that the order of summation does not matter
 
 
 def selection_split(runs: pd.DataFrame) -> str:
     """Return the split that configurations are selected by: "val", or "train" if runs have no validation accuracy.
 
-    Completed runs decide, if there are any: others may have ended before they were validated.
+    Completed runs decide, if there are any: other runs may have ended before validation.
     """
     deciding = (runs["status"] == COMPLETED, runs["status"] != FAILED, pd.Series(True, runs.index))
     validated = next((runs.loc[rows, "validated"] for rows in deciding if rows.any()), pd.Series())
@@ -43,19 +44,20 @@ def selection_split(runs: pd.DataFrame) -> str:
 
 
 def score(runs: pd.DataFrame, measure: str) -> pd.Series:
-    """Return one of the final accuracies of each run: 0 if it diverged, NaN if it failed.
+    """Return a final accuracy of each run: 0 if it diverged, NaN if it failed.
 
-    One rule for selection, the ranking of cells and pairs, so that no cell is judged by its surviving runs only.
+    This one rule for selection, ranking and tests prevents survivorship bias: no cell is judged by its completed runs
+    only.
     """
     return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
 
 
 def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
-    """Number the candidates of all cells; within a cell in the order that breaks ties.
+    """Return the number of the candidate of each run, ascending within a cell in the order that breaks ties.
 
     Args:
         runs: Runs with `cell` and the tuned keys.
-        tuned: Tuned keys; without any, each cell has one candidate.
+        tuned: Tuned keys; if empty, each cell has one candidate.
     """
     order = {CELL: runs[CELL], **{f"key {n}": natural_rank(runs[key]) for n, key in enumerate(tuning_order(tuned))}}
     numbers: pd.Series = pd.DataFrame(order).groupby(list(order), sort=True).ngroup()
@@ -63,7 +65,7 @@ def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
 
 
 def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what candidates of one cell and replicate are sorted by, the best first, as `rank_candidates` does.
+    """Return the sort key of a candidate within its cell and replicate, the best first, as `rank_candidates` sorts.
 
     Args:
         accuracy: Accuracy on the selection split.
@@ -82,12 +84,12 @@ def rank_candidates(
     Args:
         runs: Runs with `cell`, `replicate`, the tuned keys, `status`, `validated`, and final accuracies and losses.
         tuned: Tuned keys.
-        within: Columns whose combinations are the groups. A candidate with several runs in a group counts by their
+        within: Columns whose combinations are the groups. A candidate with several runs in a group is ranked by their
             mean.
 
     Returns:
-        One row per group and candidate with a result: the columns of `within`, `candidate`, `accuracy` (0 if diverged),
-        `loss` (infinite if diverged). Groups are sorted by their columns.
+        One row per group and candidate with a result, with the columns of `within`, `candidate`, `accuracy` (0 if
+        diverged) and `loss` (infinite if diverged). Groups are sorted by their columns.
     """
     split = selection_split(runs)
     loss = runs[f"{split}_loss"].where(runs["status"] == COMPLETED, np.inf).fillna(np.inf)
@@ -104,17 +106,17 @@ def rank_candidates(
 
 
 def selecting_groups(how: str) -> list[str]:
-    """Return the columns whose combinations select: cell and replicate or, with `once`, the cell."""
+    """Return the columns that identify a selection: cell and replicate, or with `ONCE` only the cell."""
     return [CELL, REPLICATE] if how == EACH else [CELL]
 
 
 def has_best_accuracy(ranked: pd.DataFrame, within: Sequence[str]) -> pd.Series:
-    """Return whether each candidate, as `rank_candidates` has them, is as accurate as the best of its group."""
+    """Return whether each row of `rank_candidates` is as accurate as the best one of its group."""
     return ranked["accuracy"] == ranked.groupby([*within])["accuracy"].transform("max")
 
 
 def select(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.DataFrame:
-    """Select a candidate for each cell and replicate, or with `once` for each cell.
+    """Select a candidate per cell and replicate, or with `ONCE` per cell.
 
     Args:
         runs: See `rank_candidates`.
@@ -122,19 +124,20 @@ def select(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Data
         how: `EACH` or `ONCE`.
 
     Returns:
-        The first row per group of `rank_candidates`; a replicate without any result has none.
+        First row of each group of `rank_candidates`; replicates without a result are missing.
     """
     within = selecting_groups(how)
     return rank_candidates(runs, tuned, within).drop_duplicates(within, ignore_index=True)
 
 
-def scored_runs(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Series:
-    """Return whether each run is one that its cell is scored at, if the selections are not confirmed.
+def is_scored(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.Series:
+    """Return whether each run counts towards the score of its cell, if selections are not confirmed.
 
     Args:
         runs: See `rank_candidates`.
         tuned: Tuned keys.
-        how: `EACH`: with each seed, the candidate that the previous seed selected; `ONCE`: the one that was selected.
+        how: `EACH` scores, with each seed, the candidate that the previous seed selected; `ONCE` scores the selected
+            candidate with all seeds.
     """
     if not tuned:
         return pd.Series(True, runs.index)
@@ -150,11 +153,11 @@ def scored_runs(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd
 
 
 def previous_seeds(seeds: Iterable[Any], selecting: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Return each seed with the previous one that has a selection, the last for the first; with one seed, itself.
+    """Yield each seed with the previous seed that has a selection, in cyclic order; a single seed with itself.
 
     Args:
         seeds: All seeds of a cell.
-        selecting: Those that have a selection, at least one.
+        selecting: Seeds with a selection, at least one.
     """
     ascending = sorted(selecting)
     for seed in sorted(seeds):
@@ -163,7 +166,7 @@ def previous_seeds(seeds: Iterable[Any], selecting: Iterable[Any]) -> Iterator[t
 
 @dataclass(frozen=True)
 class Selected:
-    """A configuration that a cell selected.
+    """Configuration that a cell selected.
 
     Attributes:
         configuration: Tuned key to its value.
@@ -180,7 +183,7 @@ def count_selected(runs: pd.DataFrame, tuned: Sequence[str], selected: pd.DataFr
     """Count how often each cell selected each configuration, the most frequent first; ties by value.
 
     Args:
-        runs: Runs with `cell` and the tuned keys, from which the selections were made.
+        runs: Runs that the selections were made from, with `cell` and the tuned keys.
         tuned: Tuned keys.
         selected: See `select`.
 

@@ -1,7 +1,7 @@
-"""Sources of randomness: which of them vary apart, and which replicates are independent.
+"""Sources of randomness: the ones that vary independently, and the replicates that are independent.
 
-A source is one random stream, or several that always had their seeds in common: the initial weights, the order of the
-batches, dropout, or what else a network draws.
+A source is one random stream, such as initial weights, order of the batches or dropout, or several streams whose seeds
+vary together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,35 +15,36 @@ from mnist_mlp.base.schema import SOURCES
 from mnist_mlp.stats.variance_components import VarianceComponents, estimate_components
 
 
-def apart(streams: pd.Series) -> dict[str, np.ndarray]:
-    """The sources whose seeds vary: a name, such as "batches and dropout", to the number of each run's seed.
+def seeds_by_source(streams: pd.Series) -> dict[str, np.ndarray]:
+    """Return the sources whose seeds vary: name, such as "batches and dropout", to the number of the seed of each run.
 
     Args:
-        streams: of the runs (see `mnist_mlp.analysis.load.Results`).
+        streams: Streams of the runs (see `Results`).
     """
     together: dict[tuple[int, ...], list[str]] = {}
     for source, seeds in zip(SOURCES, zip(*streams, strict=True), strict=True):
         numbers = {seed: number for number, seed in enumerate(dict.fromkeys(seeds))}
         if len(numbers) > 1:
             together.setdefault(tuple(numbers[seed] for seed in seeds), []).append(source)
-    return {joined(names): np.array(numbers) for numbers, names in together.items()}
+    return {join_words(names): np.array(numbers) for numbers, names in together.items()}
 
 
-def joined(names: Sequence[str]) -> str:
-    """Names in a row: "a, b and c"."""
+def join_words(names: Sequence[str]) -> str:
+    """Join names, at least one, to a text such as "a, b and c"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def independent(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run is of those replicates that count as independent: no two of them share a seed that varies.
+    """Return whether each run belongs to a set of independent replicates, no two of which share the seed of a source.
 
-    All do where all sources vary together, as they do by `seed`. Of others the first are taken that are in most cells.
+    All replicates are independent if all sources vary together, as with `seed`. Otherwise the set is built greedily,
+    beginning with the replicates in most cells.
 
     Args:
-        runs: with `cell`, `streams` and `replicate`.
+        runs: Runs with `cell`, `streams` and `replicate`.
     """
-    sources = apart(runs[STREAMS])
+    sources = seeds_by_source(runs[STREAMS])
     if len(sources) < 2:
         return pd.Series(True, index=runs.index)
     cells = runs.groupby(REPLICATE)[CELL].nunique()
@@ -59,37 +60,40 @@ def independent(runs: pd.DataFrame) -> pd.Series:
 
 
 def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """What to beware of where streams have seeds of their own: a topic, and a text.
+    """Yield topic and text of notes on streams that have their own seeds.
 
     Args:
-        runs: at the chosen settings, not failed, with `streams`, `replicate` and `independent`.
+        runs: Scored runs, with `streams`, `replicate` and `independent`.
     """
-    sources = apart(runs[STREAMS]) if len(runs) else {}
-    held = [
+    sources = seeds_by_source(runs[STREAMS]) if len(runs) else {}
+    fixed = [
         source for source, seeds in zip(SOURCES, zip(*runs[STREAMS], strict=True), strict=False) if len(set(seeds)) == 1
     ]
-    if sources and held:
+    if sources and fixed:
         yield (
-            "Seeds held",
-            f"{joined(held)} had one seed in all runs, so that differences hold for this seed, and intervals are "
-            "without the noise that others would bring.",
+            "Fixed seeds",
+            f"{join_words(fixed)} had one seed in all runs, so differences hold for this seed, and intervals do not "
+            "include the noise of other seeds.",
         )
     if len(sources) > 1:
         n, of = (part[REPLICATE].nunique() for part in (runs[runs["independent"]], runs))
         yield (
-            "Seeds swept apart",
-            f"runs with the same seed of {' or of '.join(sources)} are not independent, so intervals and verdicts are "
-            f"by {n} of {of} replicates, no two of which share one. To compare cells, vary seed instead.",
+            "Seeds varied independently",
+            f"runs with the same seed of {' or of '.join(sources)} are not independent, so intervals and verdicts use "
+            f"{n} of {of} replicates, no two of which share such a seed. To compare cells, vary seed instead.",
         )
 
 
-def split_variance(runs: pd.DataFrame) -> VarianceComponents | None:
-    """Estimate how much of the variance of the runs' scores comes from each source; None if fewer than two vary apart.
+def variance_by_source(runs: pd.DataFrame) -> VarianceComponents | None:
+    """Estimate how much of the variance of the scores comes from each source.
 
     Args:
         runs: Runs of the selected configurations, with `cell`, `streams`, `status` and `score`.
+
+    Returns:
+        The variance components; None if fewer than two sources vary independently.
     """
-    sources = apart(runs[STREAMS]) if len(runs) else {}
+    sources = seeds_by_source(runs[STREAMS]) if len(runs) else {}
     if len(sources) < 2:
         return None
     scores = runs["score"].where(runs["status"] == COMPLETED)

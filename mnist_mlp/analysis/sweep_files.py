@@ -1,4 +1,4 @@
-"""What the files of the sweeps around run directories say about each run."""
+"""Files of the sweeps that runs belong to, and their statements about each run."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 class Superseded(Unreadable):
-    """A run that confirms a selection which was replaced by another."""
+    """A run that confirms a selection that was replaced by another one."""
 
 
 @dataclass(frozen=True)
 class SweepFiles:
-    """Files of the sweeps that runs belong to. None stands for a damaged file: nothing is known about its runs.
+    """Contents of the files of sweeps; None stands for a damaged file.
 
     Attributes:
         records: Sweep directory to its `sweep.json`.
-        parts: Sweep directory to the part of each job, for the sweeps that have several phases. Before there is a
-            selection, all jobs of a search that is to be confirmed are part of the search.
+        parts: Sweep directory to the part of each job, for sweeps with several phases. Until selections are recorded,
+            all jobs of a search to be confirmed are part of the search.
         looks: Sweep directory to its interim analyses.
-        unfinished: Sweep directory to the phases that have jobs without a result, and how many.
+        unfinished: Sweep directory to each phase with jobs that have no result, and their number.
         defects: Pairs (sweep directory, explanation) of damaged files.
     """
 
@@ -39,16 +39,16 @@ class SweepFiles:
     defects: Sequence[tuple[Path, str]]
 
     def about(self, run: Path, sweep: Path | None, status: str, seed: int) -> dict[str, Any]:
-        """Return what the files say about a run: `phase`, `chosen_in`, `looked_in` and `search_seed` (see `Results`).
+        """Return `phase`, `chosen_in`, `looked_in` and `search_seed` of a run (see `Results`).
 
         Args:
             run: Run directory.
-            sweep: Sweep around it.
+            sweep: Directory of its sweep; None for a single run.
             status: Status of the run.
             seed: Seed of the run.
 
         Raises:
-            Unreadable: The run is part of no phase or analysis of its sweep, or its sweep's file is damaged.
+            Unreadable: The run is not a part of its sweep, or a file of the sweep is damaged.
         """
         part = self._part(run, sweep)
         phase = part.phase if part else None
@@ -65,14 +65,14 @@ class SweepFiles:
         known, record, name = self.parts[sweep], self.records.get(sweep), run.relative_to(sweep).as_posix()
         if known is None:
             raise Unreadable(
-                f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove it, and repeat the command."
+                f"its sweep's {SWEEP_FILE} or {CHOICES_FILE} is damaged. Remove the file, and rerun the command."
             )
         if name in known:
             return known[name]
         if record and name in record.phases.get(CONFIRM, ()):
-            raise Superseded(f"it is none of the jobs in {CHOICES_FILE}: it confirms an earlier selection")
+            raise Superseded(f"not one of the jobs in {CHOICES_FILE}: it confirms an earlier selection")
         raise Unreadable(
-            f"it is none of the jobs in {CHOICES_FILE}: of an earlier selection, or of a search that has not ended"
+            f"not one of the jobs in {CHOICES_FILE}: it belongs to an earlier selection, or to an unfinished search"
         )
 
     def _looked_in(self, run: Path, sweep: Path | None, status: str, phase: str | None) -> str | None:
@@ -82,7 +82,7 @@ class SweepFiles:
         if known is None or status == FAILED or run.relative_to(sweep).as_posix() in known.jobs:
             return str(sweep)
         raise Unreadable(
-            f"it is none of the jobs in {LOOKS_FILE}: no look was taken at it yet, or it is of another sweep"
+            f"not one of the jobs in {LOOKS_FILE}: it awaits an interim analysis, or belongs to another sweep"
         )
 
 
@@ -121,7 +121,7 @@ def _unfinished(
 def _read_all(
     sweeps: Sequence[Path], name: str, read: Callable[[Path], T], defects: list[tuple[Path, str]]
 ) -> dict[Path, T | None]:
-    """Read the file of this name of each sweep that has one; None if it is damaged, which is added to the defects."""
+    """Read the named file of each sweep that has it. A damaged file gives None and adds an entry to `defects`."""
     found: dict[Path, T | None] = {}
     for sweep in sweeps:
         if os.path.lexists(sweep / name):

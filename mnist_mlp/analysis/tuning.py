@@ -1,4 +1,4 @@
-"""Was the tuning fair, and was it enough?"""
+"""Notes on the fairness and the adequacy of tuning."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,8 +7,17 @@ import pandas as pd
 
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.effort import tuning_efforts
-from mnist_mlp.analysis.notes import Note, listed
-from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS, counted, ended, scored, searched, varying_keys
+from mnist_mlp.analysis.notes import Note, list_names
+from mnist_mlp.analysis.roles import (
+    CELL,
+    REPLICATE,
+    STREAMS,
+    ended_runs,
+    scored_runs,
+    search_runs,
+    varying_keys,
+    with_noun,
+)
 from mnist_mlp.analysis.selection import (
     CANDIDATE,
     has_best_accuracy,
@@ -26,12 +35,12 @@ from mnist_mlp.stats.moderated_t import CONFIDENCE
 def notes(
     runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], how: str
 ) -> Iterator[Note]:
-    """What to beware of; arguments are those of `fairness.notes`."""
+    """Yield the notes on tuning. Arguments are those of `fairness.notes`."""
     yield from _rate(runs, by, tuned)
     if tuned:
-        yield from _selection(searched(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
+        yield from _selection(search_runs(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
         yield from _missing(runs, tuned, how)
-        yield from _edges(searched(runs), tuned, how)
+        yield from _edges(search_runs(runs), tuned, how)
     yield from _set_aside(runs)
     yield from _momentum(runs, summary, pairs, by)
 
@@ -39,22 +48,22 @@ def notes(
 def _rate(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterator[Note]:
     if {"optim", "schedule"} & {*by} and LEARNING_RATE not in (*tuned, *by) and runs[CELL].nunique() > 1:
         what = (
-            "each optimizer ran at one value, so this ranks settings, not optimizers"
+            "each optimizer ran with one value, so this ranks configurations, not optimizers"
             if runs["optim"].nunique() > 1
-            else "each cell ran at one value, which may suit some cells better than others"
+            else "each cell ran with one value, which may suit some cells better than others"
         )
         yield Note(
             "Learning rate not tuned",
-            f"{what}; several values, such as optim.lr=1e-3,1e-2,1e-1, are tuned on validation.",
+            f"{what}. To tune it on validation, run several values: optim.lr=1e-3,1e-2,1e-1.",
         )
 
 
 def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed: bool) -> Iterator[Note]:
-    """How configurations were selected, from these runs."""
+    """Yield notes on the selection of configurations from these runs."""
     if how == ONCE:
         why = (
-            "; sources of randomness vary independently here, so there is no replicate that could select for itself"
-            if len(sources.apart(runs[STREAMS])) > 1
+            "; sources of randomness vary independently here, so no replicate can select for itself"
+            if len(sources.seeds_by_source(runs[STREAMS])) > 1
             else ""
         )
         yield Note(
@@ -65,45 +74,45 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
     if selection_split(runs) != "val":
         yield Note(
             "No validation split",
-            f"{sources.joined(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never by "
-            "test; data.val_size=N holds N images out to select by.",
+            f"{sources.join_words(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never "
+            "by test; data.val_size=N holds out N images for selection.",
         )
     for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION):
         values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of: ", ".join(sorted({*of}, key=sort_key)))
         yield Note(
             f"Searched with different {key}",
-            f"{listed([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves and "
-            "sensitivities of such cells do not compare.",
+            f"{list_names([f'{cell}: {value}' for cell, value in by_cell(values).items()])}; selections, budget curves "
+            "and sensitivities of such cells are not comparable.",
         )
     efforts = tuning_efforts(runs, tuned)
     if len(set(efforts.values())) > 1:
-        each = listed([f"{cell}: {efforts[cell]}" for cell in sorted(efforts, key=cell_key)])
+        each = list_names([f"{cell}: {efforts[cell]}" for cell in sorted(efforts, key=cell_key)])
         yield Note(
             "Unequal tuning budgets",
             f"cells were tuned over different numbers of configurations or seeds ({each}); "
             + (
-                "the more are tried, the better a configuration may be found, which is part of what is compared."
+                "with more candidates a better configuration may be found, which is part of the comparison."
                 if is_confirmed or how == EACH
-                else "the more are tried, the better the best of them looks, so that such cells are not compared."
+                else "the best of more candidates looks better by chance, so such cells are not compared."
             ),
         )
     yield from _ties(runs, tuned, how)
-    of_setting = ended(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].agg(frozenset)
+    of_setting = ended_runs(runs).groupby([CELL, number_candidates(runs, tuned)])[REPLICATE].agg(frozenset)
     uneven = of_setting.groupby(level=0).nunique()
     if (uneven > 1).any():
         yield Note(
             "Configurations with unequal seeds",
-            f"within {listed(list(by_cell(uneven[uneven > 1]).index))}, configurations were run with different seeds, "
+            f"within {list_names(list(by_cell(uneven[uneven > 1]).index))}, configurations were run with different "
             + (
-                "so some seeds had fewer to select from."
+                "seeds, so some seeds had fewer to select from."
                 if how == EACH
-                else "so a configuration may have been selected for its seeds."
+                else "seeds, so a configuration may have been selected for its seeds."
             ),
         )
 
 
 def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Selections that the accuracy did not decide."""
+    """Yield a note on selections that accuracy did not decide."""
     within = selecting_groups(how)
     ranked = rank_candidates(runs, tuned, within)
     sizes = ranked[has_best_accuracy(ranked, within)].groupby(within).size()
@@ -111,27 +120,27 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
     if (tied > 0).any():
         table = pd.DataFrame({"tied": tied, "of": sizes.groupby(level=0).size()})
         cells = [
-            f"{cell} ({many} of {counted(of, 'seed')})" if how == EACH else str(cell)
+            f"{cell} ({many} of {with_noun(of, 'seed')})" if how == EACH else str(cell)
             for cell, many, of in by_cell(table[table["tied"] > 0]).itertuples()
         ]
         yield Note(
             "Ties in the selection",
-            f"in {listed(cells)}, configurations are equally accurate on the selection split; the lower loss decided, "
-            "then the smaller value.",
+            f"in {list_names(cells)}, configurations are equally accurate on the selection split; the lower loss "
+            "decided, then the smaller value.",
         )
 
 
 def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Seeds without a score, as the configuration that they are scored at has no result with them."""
+    """Yield a note on seeds without a score, since the configuration to score has no result with them."""
     if how != EACH:
         return
     to_be_confirmed = set(runs.loc[runs["phase"].notna(), CELL])
     open_cells = runs[~runs[CELL].isin(to_be_confirmed)]
-    have_score = scored(runs).groupby(CELL)[REPLICATE].agg(frozenset)
+    have_score = scored_runs(runs).groupby(CELL)[REPLICATE].agg(frozenset)
     missing = []
-    for cell, seeds in by_cell(ended(open_cells).groupby(CELL)[REPLICATE].agg(frozenset)).items():
+    for cell, seeds in by_cell(ended_runs(open_cells).groupby(CELL)[REPLICATE].agg(frozenset)).items():
         without = sorted(seeds - have_score.get(cell, frozenset()))
-        missing += [f"{cell} with seed {listed(without)}"] if without else []
+        missing += [f"{cell} with seed {list_names(without)}"] if without else []
     if missing:
         yield Note(
             "Scores missing",
@@ -140,23 +149,26 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
 
 
 def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
-    """Runs of no search, in cells that have confirmed ones."""
+    """Yield a note on runs that belong to no search, in cells with confirmed selections."""
     aside = runs[runs["phase"].isna() & runs[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])]
     if len(aside):
         counts = by_cell(aside.groupby(CELL).size())
         yield Note(
             "Runs set aside",
-            f"{listed([f'{cell}: {count}' for cell, count in counts.items()])}: they confirm nothing, in cells whose "
-            "selections were confirmed by others, and are not scored.",
+            f"{list_names([f'{cell}: {count}' for cell, count in counts.items()])}; these runs confirm no selection, "
+            "in cells with confirmed ones, and are not scored.",
         )
 
 
 def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Values at the edge of what was tried that more than half of the replicates selected, ties aside."""
+    """Yield notes on values at the edge of their grid that more than half of the replicates selected.
+
+    A replicate with a tie between a value at the edge and another one does not count.
+    """
     within = selecting_groups(how)
     ranked = rank_candidates(runs, tuned, within)
     replicates = ranked.drop_duplicates(within).groupby(CELL).size()
-    # Where all diverged, nothing was really selected.
+    # If all candidates diverged, the selection is arbitrary.
     best = ranked[has_best_accuracy(ranked, within) & (ranked["loss"] < np.inf)]
     runs = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)})
     selected = runs.drop_duplicates(CANDIDATE).set_index(CANDIDATE).loc[best[CANDIDATE]]
@@ -165,7 +177,7 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
         if not runs[key].map(lambda v: isinstance(v, int | float) and not isinstance(v, bool)).all():
             continue
         sides = []
-        for side, is_edge in _edges_of(key, selected, ended(runs), within).items():
+        for side, is_edge in _edges_of(key, selected, ended_runs(runs), within).items():
             at_edge = pd.Series(is_edge, best.index).groupby([best[column] for column in within]).all()
             share = by_cell(at_edge.groupby(level=0).sum() / replicates)
             values = (
@@ -174,20 +186,20 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
                 .agg(lambda of: ", ".join(sorted({*of.map(as_typed)}, key=sort_key)))
             )
             cells = [f"{cell} ({values[cell]})" for cell in share.index[share > 1 / 2]]
-            sides += [f"try {side} values for {listed(cells)}"] if cells else []
+            sides += [f"try {side} values for {list_names(cells)}"] if cells else []
         if sides:
             yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")
 
 
 def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return whether each selected value is the smallest or the largest of those it was selected from.
+    """Return, per direction to extend the grid, whether each selected value is at that edge of its grid.
 
-    An end of the key's range is no edge.
+    A bound of the valid range of the key is not an edge.
 
     Args:
         key: Tuned key whose values are numbers.
-        selected: Configurations, with the columns of `within`.
-        runs: Runs that were tried; those of the same option count, where options are tuned as well.
+        selected: Selected configurations, with the columns of `within`.
+        runs: Runs with a result. If options are tuned as well, the grid of a value is that of its option.
         within: See `selecting_groups`.
     """
     group = key.partition(".")[0]
@@ -196,7 +208,7 @@ def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequ
     of = limits.reindex(pd.MultiIndex.from_frame(selected[groups]) if len(groups) > 1 else selected[CELL])
     values, several = selected[key].to_numpy(dtype=float), of["nunique"].to_numpy() > 1
     setting = find_setting(key)
-    # Nothing beyond its range is allowed; keys that only an option has, such as its momentum, are taken to begin at 0.
+    # Keys without a setting in the schema, such as the momentum of an option, are assumed to begin at 0.
     lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
     return {
         "smaller": several & (values == of["min"].to_numpy()) & (values != lowest),
@@ -205,11 +217,11 @@ def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequ
 
 
 def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by: Sequence[str]) -> Iterator[Note]:
-    """Momentum that loses to plain SGD, its special case at momentum 0: a sign of poor tuning."""
+    """Yield a note if SGD with momentum loses to plain SGD, its special case: a sign of poor tuning."""
     if "optim" not in by or not {"optim._target_", "optim.momentum"} <= set(runs.columns):
         return
     others = [key for key in by if key != "optim"]
-    chosen = scored(runs)
+    chosen = scored_runs(runs)
     sgd = chosen["optim._target_"].astype(str).str.endswith("optim.SGD")
     momentum = pd.to_numeric(chosen["optim.momentum"], errors="coerce")
     plain = set(chosen.loc[sgd & (momentum == 0), CELL])
@@ -224,12 +236,12 @@ def _momentum(runs: pd.DataFrame, summary: pd.DataFrame, pairs: pd.DataFrame, by
                 continue
             pair = (special, cell) if (special, cell) in found.index else (cell, special)
             p = found["p_corrected"].get(pair, np.nan)
-            if not p >= 1 - CONFIDENCE:  # within the noise it is no sign of anything; without a p nobody can tell
+            if not p >= 1 - CONFIDENCE:  # not significant, or not tested
                 tested &= bool(np.isfinite(p))
                 losing.append(f"{cell} at {cells['score'][cell]:.2%} to {special} at {cells['score'][special]:.2%}")
     if losing:
         yield Note(
             "Momentum loses to plain SGD",
-            f"{listed(losing)}. With momentum 0 it is plain SGD, so when tuned as well it cannot lose: its settings "
-            f"are not good ones{'' if tested else ', unless the difference is chance'}.",
+            f"{list_names(losing)}. Momentum 0 is plain SGD, so with equally good tuning it cannot lose: its "
+            f"configurations are poor{'' if tested else ', unless the difference is chance'}.",
         )

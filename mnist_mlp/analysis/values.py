@@ -1,4 +1,4 @@
-"""Values of keys as texts, and their natural order."""
+"""Texts of configuration values, and their natural order."""
 
 import json
 import math
@@ -12,9 +12,9 @@ Table = TypeVar("Table", pd.Series, pd.DataFrame)
 
 
 def as_typed(value: object) -> str:
-    """A configuration value as one types it; NaN stands for null in a column of numbers.
+    """Return a configuration value as it is typed on the command line; NaN is null.
 
-    A text that would be read as another value is in quotes, so that different values have different texts.
+    Text that would be read as a value of another type is quoted, so different values have different texts.
     """
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
@@ -27,28 +27,28 @@ def as_typed(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-def told_apart(values: pd.Series) -> pd.Series:
-    """Return values as texts if booleans are among numbers, since true equals 1 for pandas; missing ones stay."""
+def distinguish_values(values: pd.Series) -> pd.Series:
+    """Return values as texts if they mix booleans and numbers, since pandas equates true and 1; NaN stays."""
     kinds = {*map(type, values)} if values.dtype == object else set()
     return values.map(as_typed).where(values.notna()) if bool in kinds and kinds & {int, float} else values
 
 
 def as_said(fact: object) -> str:
-    """What is no value of a configuration, such as a version: a text as it is."""
+    """Return a fact, such as a version, as text: like `as_typed`, except that text is never quoted."""
     return fact if isinstance(fact, str) else as_typed(fact)
 
 
 def _is_number(text: str) -> bool:
     try:
-        return not math.isnan(float(text))  # no value is typed nan
+        return not math.isnan(float(text))  # nan is text
     except ValueError:
         return False
 
 
 def sort_key(text: str) -> tuple[int, tuple[float, ...], str]:
-    """Return what sorts values of a key, as typed, in their natural order.
+    """Return the sort key of a typed value, for the natural order.
 
-    Numbers by size, lists of numbers by length and then number by number, texts by name, and null (no value) last.
+    Numbers come first, by size, then lists of numbers, by length and elements, then text, and null (no value) last.
     """
     if text == "null":
         return (3, (), "")
@@ -62,7 +62,7 @@ def sort_key(text: str) -> tuple[int, tuple[float, ...], str]:
 
 
 def natural_rank(values: pd.Series) -> pd.Series:
-    """Return the place of each value in the natural order of a column (see `sort_key`)."""
+    """Return the rank of each value in the natural order of a column (see `sort_key`)."""
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.rank(method="dense", na_option="bottom")
     texts = values.map(as_typed)
@@ -71,10 +71,10 @@ def natural_rank(values: pd.Series) -> pd.Series:
 
 
 def cell_key(cell: str) -> tuple[Any, ...]:
-    """Return what sorts names of cells: by the natural order of one key after the other (see `cell_names`)."""
+    """Return the sort key of the name of a cell (see `cell_names`): the natural order of its keys, in turn."""
     return (*(sort_key(part.partition("=")[2] or part) for part in cell.split(" / ")), cell)
 
 
 def by_cell(table: Table) -> Table:
-    """Return a table or series whose index are names of cells in their natural order."""
+    """Sort a table or series by the names of cells in its index, in natural order."""
     return table.loc[sorted(map(str, table.index), key=cell_key)]

@@ -1,4 +1,4 @@
-"""The best cell of a comparison, and how it compares with the others: the data of the answer's first sentences."""
+"""Data on the best cell of a comparison and its rivals, for the first sentences of a report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL, REPLICATE, ended, searched
+from mnist_mlp.analysis.roles import CELL, REPLICATE, ended_runs, search_runs
 from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.base.sweep_file import CONFIRM, ONCE
@@ -16,14 +16,14 @@ from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 @dataclass(frozen=True)
 class Rival:
-    """Another cell, compared with the best one.
+    """Cell that is compared with the best one.
 
     Attributes:
         cell: Name of the other cell.
         n: Seeds that both cells have.
         difference: Mean accuracy of the best cell minus that of the other cell, over these seeds.
-        shares_all: Whether these are all independent seeds of both cells; else the means of the cells are over more.
-        p_corrected: p-value, corrected for all pairs; NaN if the pair is not tested.
+        shares_all: Whether the cells have no other independent seeds; if they have, their means are over more seeds.
+        p_corrected: Corrected p-value, for all pairs; NaN if the pair is not tested.
         additional_seeds: See `pairs.compare_pairs`.
     """
 
@@ -37,13 +37,13 @@ class Rival:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best cell, and the verdicts on it compared with each other cell.
+    """Best cell, and its verdicts against all other cells.
 
     Attributes:
         cell: Name of the cell with the highest score.
-        configuration: Configuration that the cell selected most often: value of each tuned key that the cell has, as
+        configuration: Configuration that the cell selected most often: tuned keys that the cell has to their values, as
             typed.
-        selections: Number of seeds that selected the configuration, and of those with a selection.
+        selections: Number of seeds that selected the configuration, and number of seeds with a selection.
         candidates: Largest number of configurations that a seed selected from.
         is_selected_once: Whether configurations are tuned, and each cell selected one for all seeds.
         compares_optimizers: Whether optimizers are compared.
@@ -52,16 +52,16 @@ class Winner:
         cells: Number of cells.
         without_result: Number of cells without a result.
         score: Mean accuracy, a diverged run counted as 0.
-        accuracy: Mean accuracy of the completed runs and the ends of its interval, fractions; NaN if unknown.
+        accuracy: Mean accuracy of the completed runs, and low and high end of its interval; fractions, NaN if unknown.
         completed: Number of completed runs.
         diverged: Number of diverged runs.
         independent: Number of independent replicates.
         is_independent: Whether all scored runs of all cells are independent.
         is_sequential: Whether pairs are tested by interim analyses.
-        is_at_chance: Whether no run is shown to be better than always naming the commonest class.
-        rivals: Verdict to the cells compared with that verdict, the closest first among the significant ones and
-            otherwise in order of their scores.
-        significant_pairs: Number of significant pairs among all pairs.
+        is_at_chance: Whether all scored runs are at chance (see `outcomes.at_chance`).
+        rivals: Verdict on the best cell to the rivals with this verdict: the closest first among those that are worse,
+            the others in order of their scores.
+        significant_pairs: Number of significant pairs.
         pairs: Number of all pairs.
         most_significant: The better and the worse cell of the most significant pair; None if no pair is significant.
     """
@@ -91,10 +91,10 @@ class Winner:
 
 
 def winner(comparison: Comparison) -> Winner:
-    """Collect what is known about the best cell.
+    """Collect the data on the best cell.
 
     Args:
-        comparison: With at least one completed run.
+        comparison: Comparison with at least one completed run.
     """
     summary, best = comparison.summary, comparison.summary.iloc[0]
     cell = str(best[CELL])
@@ -127,8 +127,8 @@ def winner(comparison: Comparison) -> Winner:
 
 
 def _candidates(comparison: Comparison, cell: str) -> int:
-    runs = searched(comparison.runs)
-    sizes = ended(runs[runs[CELL] == cell]).groupby(REPLICATE).size()
+    runs = search_runs(comparison.runs)
+    sizes = ended_runs(runs[runs[CELL] == cell]).groupby(REPLICATE).size()
     return max(sizes, default=0) if comparison.tuned else 1
 
 

@@ -56,7 +56,7 @@ def _outline(request: Request, state: State, undone: set[Job], confirming: int) 
             for number, many in sorted(counts.items(), reverse=True)
         )
         streams = pd.Series([(*configuration.seeds(job.config).values(),) for job in request.search])
-        is_each = request.select == EACH and len(sources.apart(streams)) < 2
+        is_each = request.select == EACH and len(sources.seeds_by_source(streams)) < 2
         how = "one selection per seed" if is_each else "one selection per cell, by the mean over seeds"
         yield "tuned", f"{', '.join(request.tuned)}: {each}; {how}"
         if others := [key for key in request.tuned if not key.startswith("optim.")]:

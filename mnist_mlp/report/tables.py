@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import listed
+from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.analysis.roles import CELL, REPLICATE, SEED
 from mnist_mlp.analysis.values import as_typed, natural_rank
@@ -40,7 +40,7 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
 
 
 def _told(comparison: Comparison) -> list[str]:
-    return [key for key in comparison.told if key in comparison.runs]
+    return [key for key in comparison.tuned_anywhere if key in comparison.runs]
 
 
 def _keys(comparison: Comparison) -> list[str]:
@@ -118,7 +118,7 @@ def _selected(comparison: Comparison, cell: str, key: str) -> str:
         counts[as_typed(selected.configuration[key])] += selected.count
     if len(counts) == 1:
         return next(iter(counts))
-    return listed([f"{value} ({count})" for value, count in counts.items()])
+    return list_names([f"{value} ({count})" for value, count in counts.items()])
 
 
 def _loss(value: float) -> str:

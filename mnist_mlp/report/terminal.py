@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import Problem, ProblemKind
-from mnist_mlp.analysis.roles import counted
+from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.report import tables
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.answer import answer
@@ -55,7 +55,7 @@ def show(
         console.print(table)
         if len(board) > SHOWN_CELLS:
             more = len(board) - SHOWN_CELLS
-            say(f"{counted(more, 'more cell')} {'is' if more == 1 else 'are'} in the report")
+            say(f"{with_noun(more, 'more cell')} {'is' if more == 1 else 'are'} in the report")
         for sentence in answer(comparison):
             say(sentence)
         for note in comparison.notes:

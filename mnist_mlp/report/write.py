@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT, Problem
-from mnist_mlp.analysis.notes import shortened
-from mnist_mlp.analysis.roles import counted
+from mnist_mlp.analysis.notes import shorten_all
+from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.analysis.values import as_said, sort_key
 from mnist_mlp.base.configuration import key_of
 from mnist_mlp.base.reading import Unreadable
@@ -93,7 +93,7 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "leaderboard": tables.leaderboard(comparison),
         "pairs": tables.pairs(comparison),
         "effects": tables.effects(comparison),
-        "noise": noise.table(comparison.split),
+        "noise": noise.table(comparison.variance_components),
         "runs": tables.runs(comparison),
         "differences": differences(comparison),
         "makings": makings(comparison.runs),
@@ -110,7 +110,7 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
         lstrip_blocks=True,
     )
     environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
-    environment.filters |= {"counted": counted, "themed": themed}
+    environment.filters |= {"counted": with_noun, "themed": themed}
     return environment.get_template(f"{name}.jinja").render(
         content,
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
@@ -176,7 +176,7 @@ def makings(runs: pd.DataFrame) -> dict[str, str]:
     """What code, libraries and machines the runs come from."""
     columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
     values = {c: sorted({as_said(v) for v in runs[c].dropna()}, key=sort_key) for c in columns}
-    values = {c: shortened(of, LONGEST_FACT, tail=0) for c, of in values.items()}
+    values = {c: shorten_all(of, LONGEST_FACT, tail=0) for c, of in values.items()}
     return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
 
 

@@ -1,16 +1,16 @@
-"""Statistics of any table of scores, cells x replicates: tests and intervals that hold for all comparisons together.
+"""Statistics of a table of scores, cells x replicates: tests and intervals that hold for all comparisons together.
 
-The modules need NumPy, SciPy and pandas only, and no other part of this package. NaN is a missing score everywhere.
-Bounds of scores, such as (0, 1) of accuracies, are an argument; without them no interval is clipped.
+The modules depend on NumPy, SciPy and pandas only. A missing score is NaN. Bounds of scores, such as (0, 1) of
+accuracies, are an argument; without bounds no interval is clipped.
 
 - `moderated_t`: paired t-tests of many differences at once, whose variances borrow strength from one another.
-- `pairs`: comparison of every pair of cells, with verdicts.
-- `verdicts`: the verdicts, and the reasons why a pair is not tested.
+- `pairs`: comparison of all pairs of cells, with verdicts.
+- `verdicts`: verdicts, and reasons why a pair is not tested.
 - `effects`: main effects and interaction of two keys whose combinations are the cells.
 - `means`: means over replicates, with Student's intervals.
 - `sequential`: interim analyses while cells get more replicates, at levels that share one error rate.
 - `variance_components`: how much of the variance between replicates comes from each source of randomness.
-- `tuning_curves`: expected score of the best of k candidates, for every k.
+- `tuning_curves`: expected score of the best of k candidates, for each k.
 """
 
 from mnist_mlp.stats.effects import two_way_effects

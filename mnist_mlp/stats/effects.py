@@ -1,9 +1,9 @@
 """Main effects and interaction of a two-way layout.
 
-The tests are those of pairs of cells (see `moderated_t`), of other differences. A key has a main effect if two of its
-levels differ when averaged, within each replicate, over the other key. Two keys interact if a difference between two
-levels of the one is not the same at two levels of the other. An average has less noise than a cell, so an effect may be
-found where no pair of cells differs significantly.
+A key has a main effect if two of its levels differ when averaged, within each replicate, over the other key. Two keys
+interact if the difference between two levels of one key depends on the level of the other. Both are tested with the
+moderated t-tests that compare pairs of cells (see `moderated_t`). An average has less noise than a cell, so an effect
+may be significant where no pair of cells is.
 """
 
 from collections.abc import Hashable, Sequence
@@ -21,18 +21,18 @@ def two_way_effects(table: pd.DataFrame, images: float | None = None) -> pd.Data
     """Test two keys and their interaction.
 
     Args:
-        table: Scores, cells x replicates; NaN if missing. The index has two levels, named as the keys, each of whose
-            values keep their order of appearance. A replicate takes part if all combinations of values have its score.
-        images: Number of test images of each accuracy, the same ones in all cells (see `moderated_t.judge`); None for
-            other scores.
+        table: Scores, cells x replicates; NaN if missing. The index has two levels, named as the keys; values keep
+            their order of appearance. Only replicates with a score for every combination of values are used.
+        images: Number of test images behind each accuracy, the same images in all cells (see `moderated_t.judge`);
+            None for other scores.
 
     Returns:
-        One row per effect: `effect` (a key, or "a × b"), `n` (replicates that take part), `range` of the marginal means
+        One row per effect: `effect` (a key, or "a × b"), `n` (number of replicates used), `range` of the marginal means
         (in the unit of the scores; NaN for the interaction), `share` of the variance of the cells' means, in [0, 1]
-        (the three add up to 1; NaN without variance), `clearest`, the most significant difference, in words,
-        `difference`, its mean (in the unit of the scores), and `p`, corrected for all differences of the effect; NaN if
-        it is the same in every replicate, without any noise to compare it with. Empty if a key has a single value or
-        fewer than three replicates take part.
+        (the three add up to 1; NaN without variance), `clearest` (name of the most significant difference),
+        `difference` (its mean, in the unit of the scores) and `p`, corrected for all differences of the effect; NaN if
+        no difference has any noise to be tested against. Empty if a key has a single value or fewer than three
+        replicates are complete.
 
     Raises:
         ValueError: The index does not have two levels, or has a cell twice.
@@ -44,14 +44,14 @@ def two_way_effects(table: pd.DataFrame, images: float | None = None) -> pd.Data
     n = table.shape[1]
     if min(map(len, levels)) < 2 or n < FEWEST:
         return pd.DataFrame(columns=list(COLUMNS))
-    values = np.asfortranarray(table.to_numpy(dtype=float))  # a sum depends on the layout in memory, by its rounding
+    values = np.asfortranarray(table.to_numpy(dtype=float))  # the rounding of a sum depends on the memory layout
     scores = values.reshape(len(levels[0]), len(levels[1]), n)  # (first, second, replicates)
     means = scores.mean(axis=2)
     margins = [means.mean(axis=1), means.mean(axis=0)]
     squares = [float(margin.var()) for margin in margins]
-    squares.append(max(0.0, float(means.var()) - sum(squares)))  # what is left is the interaction
+    squares.append(max(0.0, float(means.var()) - sum(squares)))  # the rest is the interaction
     ranges = [*map(np.ptp, margins), np.nan]
-    # An average over cells has no more images than each of them: all are measured on the same ones.
+    # All cells are evaluated on the same images, so an average over cells has as many images as one cell.
     tested = [
         _main(scores.mean(axis=1), levels[0], images),
         _main(scores.mean(axis=0), levels[1], images),
@@ -70,7 +70,7 @@ def two_way_effects(table: pd.DataFrame, images: float | None = None) -> pd.Data
 
 
 def _main(marginal: np.ndarray, names: Sequence[Hashable], images: float | None) -> tuple[str, float, float]:
-    """Test every two values of a key, by its scores averaged over the other key, (values, replicates)."""
+    """Test each pair of values of a key on its marginal scores, an array (values, replicates)."""
     first, second = np.triu_indices(len(names), 1)
     pairs = [f"{a} less {b}" for a, b in combinations(names, 2)]
     return _most_significant(marginal[first] - marginal[second], pairs, len(names) - 1, images)
@@ -79,7 +79,7 @@ def _main(marginal: np.ndarray, names: Sequence[Hashable], images: float | None)
 def _interaction(
     scores: np.ndarray, levels: Sequence[Sequence[Hashable]], images: float | None
 ) -> tuple[str, float, float]:
-    """Test every two values of one key at every two values of the other: differences of differences."""
+    """Test each difference of differences: two values of one key at two values of the other."""
     (a, b), (c, d) = (np.triu_indices(len(names), 1) for names in levels)
     within = scores[a] - scores[b]  # (pairs of the first key, second, replicates)
     crossed = (within[:, c] - within[:, d]).reshape(-1, scores.shape[2])

@@ -1,4 +1,4 @@
-"""Means over replicates, and their intervals."""
+"""Means over replicates, with confidence intervals."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from scipy import stats
 
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 
-Bounds = tuple[float | None, float | None]  # the least and the largest value; None is unbounded
+Bounds = tuple[float | None, float | None]  # smallest and largest value; None if unbounded
 
 
 def mean_intervals(
@@ -21,15 +21,15 @@ def mean_intervals(
     """Return means with Student's 95% interval, per group.
 
     Args:
-        frame: One row per replicate. With a column `independent`, the spread is that of these replicates only, since
-            all of them together would look too certain.
-        keys: Columns that make the groups, which keep their order of appearance.
-        measures: Columns to average; NaN is missing.
-        bounds: Bounds of a measure, at which its interval ends; a measure that is left out has none.
+        frame: One row per replicate. If it has a boolean column `independent`, intervals use the independent
+            replicates only, since dependent ones would make them too narrow.
+        keys: Columns to group by; groups keep their order of appearance.
+        measures: Columns to average; NaN if missing.
+        bounds: Measure to the bounds that its interval is clipped to; other measures are unbounded.
 
     Returns:
-        Indexed by the keys: for each measure `_mean`, `_std` (n - 1), `_ci_low` and `_ci_high`, NaN if n < 2 or all
-        values are equal, which show no noise to make an interval of.
+        A table indexed by the keys, with `_mean`, `_std` (with n - 1), `_ci_low` and `_ci_high` of each measure.
+        Intervals are NaN if n < 2 or if all values are equal, which leaves the noise unknown.
     """
     groups = frame.groupby(list(keys), sort=False)[list(measures)]
     mean, std = groups.mean(), groups.std()

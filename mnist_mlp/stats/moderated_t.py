@@ -1,17 +1,17 @@
-"""Tests of many differences at once: paired t-tests whose variances borrow from one another.
+"""Moderated t-tests: paired t-tests of many differences at once, whose variances borrow strength from one another.
 
-Replicates, such as seeds, are blocks. A difference is taken within each, so what all cells of a replicate share
-cancels, and its noise is the variance of its own differences, whatever the noise of other cells. Of few replicates that
-variance is uncertain, and a t-test with n - 1 degrees of freedom finds next to nothing among many cells. So each is
-moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical Applications in
-Genetics and Molecular Biology 3:3): where they are alike it is pulled towards their centre and gains degrees of
-freedom, where they differ it stands nearly alone. How much alike they are is not plugged in, as Smyth has it:
-p-values are averaged over what the data leave open, which keeps false verdicts rare with few cells. With up to three
-cells there is nothing to learn from, and these are plain paired t-tests. Šidák's correction makes p-values and
-intervals hold for all differences together.
+Replicates, such as seeds, are blocks: differences are taken within each, which cancels the effect that a seed has on
+all cells. The noise of a difference is its own variance over the replicates, so cells may be unequally noisy. With few
+replicates that variance is uncertain, and t-tests with n - 1 degrees of freedom have little power among many cells. So
+each variance is moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical
+Applications in Genetics and Molecular Biology 3:3). If the variances are alike, each is shrunk towards their center and
+gains degrees of freedom; if they differ, each stays nearly as it is. Smyth plugs in an estimate of how alike they are;
+here p-values are averaged over its posterior distribution, which keeps false verdicts rare with few cells. With up to
+three cells there is nothing to borrow, and the tests are plain paired t-tests. Šidák's correction makes p-values and
+intervals hold for all differences simultaneously.
 
-One procedure judges every design, and no test of the data picks it. `benchmarks/verdicts.py` measures how often it is
-wrong.
+Every design is tested in this one way, without a preliminary test that selects it. `benchmarks/verdicts.py` measures
+the error rates.
 """
 
 from typing import Any, NamedTuple
@@ -21,15 +21,15 @@ from scipy import special
 from scipy.optimize.elementwise import find_root
 
 CONFIDENCE = 0.95
-FEWEST = 3  # replicates; of two, the noise of a difference is hardly known
-DECIMALS = 12  # of a difference of accuracies: the rest is rounding, not noise
-SPREADS = 20  # grid points of the prior's spread ...
-WIDEST = 2.0  # ... up to this one, at which the bulk of the variances spans five orders of magnitude
+FEWEST = 3  # replicates; two hardly determine the noise of a difference
+DECIMALS = 12  # of a difference of accuracies; smaller digits are rounding errors, not noise
+SPREADS = 20  # grid points of the prior's spread
+WIDEST = 2.0  # largest spread of the grid; the bulk of the variances then spans five orders of magnitude
 SCALES = 60  # grid points of the prior's scale
-# Differences that share cells are not independent: `rank` of them are, beyond two that the prior's two parameters take.
-# Each counts as this many variances: the most at which false verdicts stayed below 5.5 % in all simulated designs.
+# Differences that share cells are dependent: `rank` of them are independent, and the prior's two parameters use up two.
+# Each of the others counts as this many variances: the most that kept false verdicts below 5.5% in all simulations.
 EACH = 3.0
-NEGLIGIBLE = 1e-6  # weight of a case beside that of the likeliest
+NEGLIGIBLE = 1e-6  # weight of a case, relative to that of the likeliest
 PRECISE = 1e-9  # relative error of an interval's width
 
 
@@ -40,11 +40,11 @@ class Judged(NamedTuple):
         n: Number of replicates.
         mean: Mean over replicates.
         variance: Moderated variance of a single replicate's difference, averaged over the cases of `Noise`.
-        freedom: Degrees of freedom of the variance, averaged likewise.
-        low: Low end of the simultaneous 95% interval; NaN if no noise was seen and none can be inferred.
-        high: High end of that interval.
-        p: Two-sided p-value of this difference alone, in [0, 1]; NaN if a difference has no noise, and 1 if it is 0.
-        p_corrected: p-value corrected for all differences, in [0, 1]; below 0.05 if p is below the level.
+        freedom: Degrees of freedom of the variance, averaged over the cases of `Noise`.
+        low: Low end of the simultaneous 95% interval; NaN if the noise is unknown.
+        high: High end of the interval; NaN if the noise is unknown.
+        p: Two-sided p-value without correction, in [0, 1]; 1 if the mean is 0, else NaN if the noise is unknown.
+        p_corrected: Corrected p-value, for all differences together; below 0.05 exactly if `p` is below `level`.
         level: Significance level of each test, in (0, 1).
     """
 
@@ -60,7 +60,7 @@ class Judged(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Posterior of the noise of each difference, as cases with weights.
+    """Posterior distribution of the noise of each difference, as weighted cases.
 
     Attributes:
         weights: Weights of the cases, (cases,); their sum is 1.
@@ -73,7 +73,7 @@ class Noise(NamedTuple):
     freedom: np.ndarray
 
     def tail(self, size: np.ndarray, which: Any = slice(None)) -> np.ndarray:
-        """Return the probability that the noise of a single replicate's difference exceeds `size`, to either side."""
+        """Return the probability that the noise of a single replicate's difference exceeds `size` in absolute value."""
         tails: np.ndarray = self.weights @ (
             2 * special.stdtr(self.freedom[:, which], -size / np.sqrt(self.variance[:, which]))
         )
@@ -103,19 +103,19 @@ def judge(
     level: float | None = None,
     bounds: tuple[float, float] | None = None,
 ) -> Judged:
-    """Test that the mean of each row is zero.
+    """Test whether the mean of each row is zero.
 
     Args:
-        differences: Differences of two scores, (differences, replicates), each of at least three replicates; NaN if
-            missing. They are rounded to 12 decimals, below which there is rounding rather than noise.
-        rank: Number of rows that are linearly independent if all are complete: one less than the number of cells.
-        images: Number of test images of an accuracy; None for other scores, or if unknown. Two accuracies of the same
-            m images that differ by d differ on at least m |d| of them, so the variance of d is at least
-            max(|d|, 1/m)/m (that of McNemar 1947, Psychometrika 12:153), however much alike a few replicates may be.
-        level: Level of each test, greater than 0; by default that of Šidák's correction, with which one in twenty
-            families has any false one. Corrected p-values are those of as many tests as would have this level.
-        bounds: Least and largest score, (0, 1) for accuracies: intervals end where differences do. None for scores
-            without bounds.
+        differences: Differences of two scores, (differences, replicates), with at least three values per row; NaN if
+            missing. Values are rounded to 12 decimals.
+        rank: Number of linearly independent rows if none has a gap: one less than the number of cells.
+        images: Number of test images behind each accuracy; None if unknown or for other scores. Two networks whose
+            accuracies on the same m images differ by d disagree on at least m |d| of them, so the variance of d is at
+            least max(|d|, 1/m)/m (McNemar 1947, Psychometrika 12:153), even if a few replicates happen to agree.
+        level: Significance level of each test, in (0, 1). None for that of Šidák's correction, with which the
+            probability of any false positive is 5%. p-values are corrected for the number of tests that has this level.
+        bounds: Smallest and largest score, (0, 1) for accuracies; intervals are clipped to the differences that these
+            permit. None if scores are unbounded.
     """
     rounded = np.round(differences, DECIMALS)
     n = np.isfinite(rounded).sum(axis=1)
@@ -142,21 +142,21 @@ def judge(
 
 
 def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
-    """Moderate variances by one another, as far as the data leave open how much alike they are.
+    """Moderate each variance by all others.
 
-    True variances are taken as scaled inverse chi-square with D degrees of freedom and scale s. Given these, a variance
-    v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d of them (Smyth 2004, section 3). D and s have a
-    posterior: the prior is uniform in log s and in 1/sqrt(D), which is, but for a factor, the spread of the logarithms
-    of the variances.
+    True variances are modeled as scaled inverse chi-square with D degrees of freedom and scale s. Given D and s, an
+    estimate v with d degrees of freedom becomes (D s + d v) / (D + d) with D + d degrees of freedom (Smyth 2004,
+    section 3). D and s are integrated over their posterior. Their prior is uniform in log s and in 1/sqrt(D), which is
+    proportional to the spread of the logarithms of the variances.
 
     Args:
-        variance: Estimates, (differences,), at least 0.
-        freedom: Degrees of freedom of each.
+        variance: Estimated variances, (differences,), at least 0.
+        freedom: Degrees of freedom of each estimate, (differences,).
         rank: See `judge`.
 
     Returns:
-        One case for each D and s with a weight that is not negligible; the given estimates as the only case if there
-        is nothing to learn from: up to three cells, or no positive variance.
+        One case per D and s with a weight that is not negligible. The estimates themselves are the only case if there
+        is nothing to borrow, with up to three cells or without a positive variance.
     """
     weight = min(1.0, EACH * (rank - 2) / len(variance))
     if weight <= 0 or not (variance > 0).any():
@@ -164,7 +164,7 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
     spreads = (np.arange(SPREADS) + 0.5) / SPREADS * WIDEST
     scales = np.geomspace(variance[variance > 0].min(), variance.max(), SCALES)[:, None]  # (scales, 1)
     log_weights = np.empty((SPREADS, SCALES))
-    for row, d0 in enumerate(spreads**-2.0):  # in turn, as there may be a hundred thousand differences
+    for row, d0 in enumerate(spreads**-2.0):  # a loop saves memory: there may be a hundred thousand differences
         shape = (d0 + freedom) / 2
         terms = special.gammaln(shape) - special.gammaln(d0 / 2) + d0 / 2 * np.log(d0 * scales)
         log_weights[row] = (terms - shape * np.log(d0 * scales + freedom * variance)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Comparison of every pair of cells: simultaneous intervals, corrected p-values and verdicts (see `moderated_t`)."""
+"""Comparison of all pairs of cells: simultaneous intervals, corrected p-values and verdicts (see `moderated_t`)."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,9 +10,9 @@ from scipy import special
 from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST, Judged, judge
 from mnist_mlp.stats.verdicts import Reason, Verdict
 
-POWER = 0.8  # of the number of additional seeds
-MOST_SEEDS = 1000  # beyond it, additional seeds are not counted
-MOST_CELLS = 150  # beyond which the tables show pairs with the best cell only, though all are judged
+POWER = 0.8  # of a test with the additional seeds
+MOST_SEEDS = 1000  # seeds per cell; a difference that needs more is reported as needing infinitely many
+MOST_CELLS = 150  # with more cells, tables show pairs with the best cell only; all pairs are tested
 NUMBERS = ("ci_low", "ci_high", "p", "p_corrected", "additional_seeds")  # NaN if a pair is not tested
 
 
@@ -27,22 +27,23 @@ def compare_pairs(
     """Compare every pair of rows, paired by column.
 
     Args:
-        table: Scores, cells x replicates, such as seeds, the best cell first; NaN if missing. Larger scores are
-            better: give losses with a minus sign.
-        images: Number of test images of each accuracy (see `moderated_t.judge`); None for other scores.
+        table: Scores, cells x replicates (such as seeds), the best cell first; NaN if missing. Larger scores are
+            better, so losses have to be negated.
+        images: Number of test images behind each accuracy (see `moderated_t.judge`); None for other scores.
         efforts: Tuning effort of each cell; empty if nothing was tuned. The best of more configurations looks better
-            by chance alone, and by how much is unknown, so pairs of unequal effort are not tested.
+            by chance, to an unknown extent, so pairs of unequal effort are not tested.
         level: Significance level of each test (see `moderated_t.judge`).
         margin: Equivalence margin, in the unit of the scores: cells are equivalent if the interval of their difference
-            lies within it, to either side. None disables equivalence testing.
-        bounds: Least and largest score, (0, 1) for accuracies, at whose difference intervals end; None for none.
+            lies in [-margin, margin]. None disables equivalence testing.
+        bounds: Smallest and largest score, such as (0, 1) of accuracies (see `moderated_t.judge`); None if unbounded.
 
     Returns:
-        One row per pair: `a`, `b` (cells, a before b), `n` (replicates in common), `difference` (mean of a minus b),
-        `ci_low` and `ci_high` (simultaneous 95% interval), `p`, `p_corrected` for all pairs, `additional_seeds` (for
-        80% power if the difference is as large as observed; infinite beyond a thousand), `verdict` (see `Verdict`) and
-        `reason` (see `Reason`; empty unless the verdict is "not tested"). Numbers are NaN if a pair is not tested.
-        And the number of cells that took part: those with at least three replicates in common with another cell.
+        A table, and the number of cells with at least three replicates in common with another cell. The table has one
+        row per pair: `a`, `b` (cells, a before b), `n` (replicates in common), `difference` (mean of a minus b),
+        `ci_low` and `ci_high` (simultaneous 95% interval), `p`, `p_corrected` (for all pairs), `additional_seeds` (for
+        80% power if the difference is as large as observed; infinite if a cell needs more than a thousand seeds),
+        `verdict` (see `Verdict`) and `reason` (see `Reason`; empty unless the verdict is "not tested"). Results of the
+        test are NaN if a pair is not tested.
     """
     first, second = np.triu_indices(len(table), 1)
     values = table.to_numpy(dtype=float)
@@ -57,7 +58,7 @@ def compare_pairs(
     if cells:
         judged = judge(differences[enough], cells - 1, images, level, bounds)
         real = judged.p_corrected < 1 - CONFIDENCE
-        # A significant difference needs none.
+        # A significant difference needs no additional seeds.
         additional = np.where(real | np.isnan(judged.p), np.nan, _additional_seeds(judged))
         numbers = (judged.low, judged.high, judged.p, judged.p_corrected, additional)
         for name, values in zip(("difference", *NUMBERS), (judged.mean, *numbers), strict=True):
@@ -90,14 +91,14 @@ def _verdicts(judged: Judged, margin: float | None) -> np.ndarray:
 
 
 def _additional_seeds(tested: Judged) -> np.ndarray:
-    """Return the additional seeds that give 80% power for the observed difference; infinite beyond a thousand.
+    """Return the number of additional seeds that gives 80% power for the observed difference.
 
-    By the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power), at degrees of freedom that
-    grow in proportion to m - 1.
+    The number of seeds is the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power), whose
+    degrees of freedom grow in proportion to m - 1. It is infinite beyond `MOST_SEEDS`.
     """
-    candidates = np.unique(np.geomspace(FEWEST, MOST_SEEDS, 256).astype(int))  # each up to 40, then steps of 2 %
+    candidates = np.unique(np.geomspace(FEWEST, MOST_SEEDS, 256).astype(int))  # all up to 40, then steps of 2%
     low, high = np.zeros(len(tested.n), dtype=int), np.full(len(tested.n), len(candidates))
-    for _ in range(len(candidates).bit_length()):  # the more seeds, the more is found: halve what is left of them
+    for _ in range(len(candidates).bit_length()):  # power grows with the number of seeds: bisection
         middle = (low + high) // 2
         m = candidates[np.minimum(middle, len(candidates) - 1)]
         freedom = np.maximum(tested.freedom * (m - 1) / (tested.n - 1), 1)

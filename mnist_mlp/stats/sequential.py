@@ -1,17 +1,17 @@
 """Sequential comparison: interim analyses of cells that get more replicates until every pair is decided.
 
-All analyses together are wrong as rarely as one. After Lan and DeMets 1983, "Discrete sequential boundaries for
-clinical trials", Biometrika 70:659: of an error `alpha`, the analyses until a share t of the maximum of data spend
-`alpha_spent(t)`, of O'Brien and Fleming's shape: next to nothing early, nearly all at the end. How strict each analysis
-has to be follows from the distribution of a sum that grows in independent normal steps, by numerical integration
-(Armitage, McPherson and Rowe 1969, Journal of the Royal Statistical Society A 132:235). The levels found for the normal
-distribution are used for t-tests, which keeps the error to within what is seen in simulations (Jennison and Turnbull
-2000, "Group sequential methods", section 4.4).
+All interim analyses together have the error rate of a single one. Alpha is spent as by Lan and DeMets 1983, "Discrete
+sequential boundaries for clinical trials", Biometrika 70:659: the analyses until a share t of the maximum of data spend
+`alpha_spent(t)`, which has the shape of O'Brien and Fleming's boundaries: next to nothing early, nearly all at the end.
+The level of each analysis follows, by numerical integration, from the distribution of a sum of independent normal
+increments (Armitage, McPherson and Rowe 1969, Journal of the Royal Statistical Society A 132:235). These levels are
+used for t-tests, whose error rate stays close to alpha in simulations (Jennison and Turnbull 2000, "Group sequential
+methods", section 4.4).
 
-A pair of cells is compared at the analyses at which both are active, at the level of each, and never again once it is
-decided. So no pair has more chances to be significant by luck than its levels allow, whenever cells are dropped. And
-its simultaneous intervals hold at any analysis where the study ends (repeated confidence intervals: Jennison and
-Turnbull 1989, Journal of the Royal Statistical Society B 51:305), which makes a verdict of equivalence fair.
+A pair of cells is tested, at the level of each analysis, as long as both cells are active and the pair is undecided.
+So no pair has more chances to be significant by luck than its levels grant, whenever cells are dropped. Its
+simultaneous intervals hold at any analysis where the study ends (repeated confidence intervals: Jennison and Turnbull
+1989, Journal of the Royal Statistical Society B 51:305), which makes verdicts of equivalence valid.
 """
 
 import functools
@@ -27,22 +27,22 @@ from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import UNDECIDED, Verdict
 
-FARTHEST = 12.0  # standard deviations, which a bound never exceeds: 4e-33 is not worth a thought
-SPACING = 1.5  # nodes of the integral in a standard deviation of the step ...
-ROUNDED = 16  # ... their number is a multiple of this
+FARTHEST = 12.0  # largest bound, in standard deviations; the probability beyond it, 4e-33, is negligible
+SPACING = 1.5  # quadrature nodes per standard deviation of an increment
+ROUNDED = 16  # the number of quadrature nodes is a multiple of it
 
 
 class InterimAnalysis(NamedTuple):
     """Result of an interim analysis.
 
     Attributes:
-        pairs: All pairs as they stand (see `compare_pairs`): a pair of active cells as it is now if it was not decided
-            before and both have all replicates.
-        cells: Number of cells that took part (see `compare_pairs`).
+        pairs: Latest result of each pair (see `compare_pairs`): that of this analysis if both cells are active and have
+            all replicates and the pair was undecided, else that of an earlier analysis.
+        cells: Number of cells with enough replicates in common (see `compare_pairs`).
         best: Active cell with the highest mean.
         dropped: Active cells that are worse than the best.
-        active: Cells that need more replicates, which are the other active ones, with the best; empty if each differs
-            significantly from the best or is equivalent to it.
+        active: Cells that need more replicates, including the best; empty if every rival differs significantly from
+            the best cell or is equivalent to it.
     """
 
     pairs: pd.DataFrame
@@ -53,12 +53,12 @@ class InterimAnalysis(NamedTuple):
 
 
 def interim_schedule(initial: int, increment: int, maximum: int, cells: int) -> list[tuple[int, float]]:
-    """Return the number of replicates per active cell at each interim analysis, and its significance level per pair.
+    """Plan the interim analyses: number of replicates per active cell, and significance level per pair, of each.
 
     Args:
-        initial: Number of replicates before any are added. Analyses begin with three at the earliest.
+        initial: Initial number of replicates. Analyses with fewer than three are skipped.
         increment: Number of replicates that are added at a time.
-        maximum: Maximum number of replicates per cell, greater than the initial number, and at least three.
+        maximum: Maximum number of replicates per cell, greater than the initial number and at least three.
         cells: Number of cells, at least two.
     """
     sizes = [*(size for size in range(initial, maximum, increment) if size >= FEWEST), maximum]
@@ -79,7 +79,7 @@ def interim_analysis(
     Args:
         table: Scores, active cells x replicates so far; NaN if missing. Cells are in the same order at each analysis.
         level: Significance level of each pair (see `interim_schedule`).
-        before: Pairs of the last analysis; None at the first.
+        before: `InterimAnalysis.pairs` of the previous analysis; None at the first.
         images: See `compare_pairs`.
         margin: See `compare_pairs`.
         bounds: See `compare_pairs`.
@@ -103,33 +103,31 @@ def interim_analysis(
 
 
 def alpha_spent(share: float, alpha: float) -> float:
-    """Return the error spent up to this share of the data, in (0, 1]: alpha*_1 of half of alpha, to either side."""
+    """Return the alpha spent up to a share of the data, in (0, 1]: Lan and DeMets' alpha*_1(alpha / 2), two-sided."""
     return float(4 * special.ndtr(special.ndtri(alpha / 4) / np.sqrt(share)))
 
 
 def interim_levels(shares: Sequence[float], alpha: float, tests: int = 1) -> list[float]:
-    """Return the level of each interim analysis, for one of several tests.
+    """Return the significance level of each interim analysis.
 
     Args:
         shares: Share of the maximum of data at each analysis, increasing, in (0, 1].
-        alpha: Probability of any error, in any analysis and any test, in (0, 1).
-        tests: Number of tests that share what is spent at each analysis, by Šidák's correction.
+        alpha: Probability of any false positive, over all analyses and tests, in (0, 1).
+        tests: Number of tests that share the alpha spent at each analysis, by Šidák's correction.
 
     Returns:
-        For each analysis, the two-sided p-value below which a test is decided there.
+        The two-sided p-value below which a single test is significant, for each analysis.
     """
     budget = [-np.expm1(np.log1p(-alpha_spent(share, alpha)) / tests) for share in shares]
     found: list[float] = []
-    before, deviation = 0.0, 0.0  # alpha spent, and the share of the data, at the last analysis
-    nodes, density = (
-        np.zeros(1),
-        np.ones(1),
-    )  # the sum at the last analysis, where no analysis has decided yet: start at 0
+    before, deviation = 0.0, 0.0  # alpha spent, and share of the data, at the previous analysis
+    # Density of the sum at the previous analysis, if it has not been significant so far; at first a point mass at 0.
+    nodes, density = np.zeros(1), np.ones(1)
     for share, total in zip(shares, budget, strict=True):
         step = np.sqrt(share - deviation)
 
         def left(bound: float, nodes: np.ndarray = nodes, density: np.ndarray = density, step: float = step) -> float:
-            """The probability that the sum is first beyond the bound, to either side, at this analysis."""
+            """Return the probability that the sum exceeds its bound, on either side, first at this analysis."""
             beyond = special.ndtr((nodes - bound) / step) + special.ndtr((-nodes - bound) / step)
             return float(density @ beyond)
 
@@ -147,10 +145,13 @@ def interim_levels(shares: Sequence[float], alpha: float, tests: int = 1) -> lis
 
 @functools.cache
 def _gauss(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of Gauss and Legendre, on [-1, 1]."""
+    """Return nodes and weights of Gauss-Legendre quadrature on [-1, 1]."""
     return np.polynomial.legendre.leggauss(count)
 
 
 def _root(left: Callable[[float], float], increment: float, farthest: float) -> float:
-    """Where what is left beyond a bound is the increment; by logarithms, as it spans hundreds of powers of ten."""
+    """Return the bound beyond which the probability is the increment.
+
+    The equation is solved in logarithms, since probabilities span hundreds of powers of ten.
+    """
     return float(brentq(lambda bound: np.log(left(bound) or 1e-320) - np.log(increment), 0.0, farthest, xtol=1e-12))

@@ -1,16 +1,15 @@
 """Tuning curves: the expected result of the best of k candidates, for every k.
 
-A cell is usually shown at the best of the N candidates that were evaluated for it, such as configurations of
-hyperparameters. With only k, it would be at the best of these, and which k is luck. So k of the N are drawn without
-replacement, every draw equally likely, and of each draw the candidate with the best selection score is taken. The
-expected score of what is taken is the tuning curve (Dodge et al. 2019, "Show Your Work: Improved Reporting of
-Experimental Results", EMNLP). Dodge et al. draw with replacement, which is too low on average; without it the curve is
+A cell is usually reported at the best of its N candidates, such as hyperparameter configurations. With only k
+candidates it would be reported at the best of these, and which k those are is luck. So k of the N are drawn without
+replacement, every draw equally likely, and the candidate of the draw with the best selection score is selected. Its
+expected score, for each k, is the tuning curve (Dodge et al. 2019, "Show Your Work: Improved Reporting of Experimental
+Results", EMNLP). Dodge et al. draw with replacement, which is biased downward. Without replacement the curve is
 unbiased for candidates drawn at random (Tang et al. 2020, "Showing Your Work Doesn't Always Work", ACL), and ends at
-the cell's own score.
+the score of the cell.
 
-Each replicate draws and selects by its own scores. The curve is the mean over replicates.
-
-Everything is computed exactly, nothing is sampled.
+Each replicate draws and selects by its own scores. The curve is the mean over replicates. All expectations are exact;
+nothing is simulated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +20,13 @@ import pandas as pd
 
 from mnist_mlp.stats.moderated_t import DECIMALS
 
-# Of the draws, between the low and the high end: of a dozen candidates, 95 % would reach from the worst to the best.
-SPREAD = 0.8
+SPREAD = 0.8  # of the draws, from `_low` to `_high`; of a dozen candidates, 95% would reach from the worst to the best
 ROUNDING = 1e-12  # of a sum of probabilities
 SCORES, PARTS = ("selection", "test"), ("expected", "low", "high")
 
 
 class Lead(NamedTuple):
-    """The cell with the highest expected test score from one number of candidates to another, both included."""
+    """Cell with the highest expected test score for `first` to `last` candidates, both included."""
 
     cell: str
     first: int
@@ -39,15 +37,15 @@ def expected_best(candidates: pd.DataFrame) -> pd.DataFrame:
     """Compute the expected scores of the best of k candidates, for every k that a cell has.
 
     Args:
-        candidates: One row per candidate, with its `cell`, `replicate`, `selection` (score that it is selected by) and
-            `test` (score that selecting it brings; NaN if unknown). Larger scores are better; of equal selection scores
-            the first row is selected. A row without a selection score is no candidate.
+        candidates: One row per candidate: `cell`, `replicate`, `selection` (score to select by) and `test` (score to
+            report if it is selected; NaN if unknown). Larger scores are better; the first row wins a tie. Rows without
+            a selection score are ignored.
 
     Returns:
-        One row per cell and k, from 1 to the cell's largest number of candidates in a replicate, cells in their order
-        of appearance: `cell`, `k`; of `selection` and of `test` `_expected`, `_low` and `_high` (the middle 80% over
-        draws and replicates), in the unit of the scores. A replicate with fewer than k candidates takes part with all
-        that it has, one without a known score does not.
+        One row per cell, in order of appearance, and k, from 1 to the cell's largest number of candidates in a
+        replicate: `cell`, `k`, and for `selection` and `test` the columns `_expected`, `_low` and `_high` (the middle
+        80% over draws and replicates), in the unit of the scores. A replicate with fewer than k candidates counts with
+        all of them; a replicate without a known score is left out.
     """
     ranked = candidates.dropna(subset="selection").sort_values("selection", ascending=False, kind="stable")
     ranked = ranked.iloc[::-1]  # the worst first
@@ -60,11 +58,11 @@ def expected_best(candidates: pd.DataFrame) -> pd.DataFrame:
 
 
 def leads(curves: pd.DataFrame) -> list[Lead]:
-    """Return which cell leads at each k that all cells have, by expected test score, as a list of stretches.
+    """List the cells with the highest expected test score, over the values of k that all cells have.
 
     Args:
-        curves: See `expected_best`; not empty. Of cells that are level, one that was ahead stays so, else the first in
-            the table is.
+        curves: Result of `expected_best`; not empty. In a tie the cell that leads already keeps the lead, else the
+            first cell of the table has it.
     """
     common = curves.groupby("cell")["k"].max().min()
     wide = curves[curves["k"] <= common].pivot(index="k", columns="cell", values="test_expected")
@@ -81,15 +79,15 @@ def leads(curves: pd.DataFrame) -> list[Lead]:
 def best_of(candidates: int) -> Iterator[np.ndarray]:
     """For k = 1, 2, …, N, compute how likely each of N candidates is to be the best of k drawn without replacement.
 
-    The i-th worst is the best if it is drawn and the others come from the i - 1 below it: C(i - 1, k - 1) / C(N, k).
-    That is k / i of C(i, k) / C(N, k), the probability that all come from the first i, which is a product of k ratios
-    of at most 1: no factorial, so N may be in the thousands.
+    The i-th worst candidate is the best if it is drawn and all others are among the i - 1 below it, which has the
+    probability C(i - 1, k - 1) / C(N, k) = (k / i) C(i, k) / C(N, k). The ratio C(i, k) / C(N, k) is a product of k
+    factors of at most 1, so no factorial overflows even if N is in the thousands.
 
     Args:
-        candidates: N.
+        candidates: Number of candidates, N.
 
     Yields:
-        Probabilities of shape (N,), of the worst candidate first; one array for each k.
+        Probabilities, (N,), the worst candidate first; one array per k.
     """
     place = np.arange(1.0, candidates + 1)
     within = np.ones(candidates)
@@ -99,10 +97,11 @@ def best_of(candidates: int) -> Iterator[np.ndarray]:
 
 
 def _curve(replicates: Sequence[Sequence[np.ndarray]]) -> list[tuple[float, ...]]:
-    """Return for each k the expectation, low and high end of each of the `SCORES`.
+    """Return, for each k, expectation, low end and high end of each of the `SCORES`.
 
     Args:
-        replicates: Of each replicate the scores of its candidates, the worst first.
+        replicates: Per replicate, one array of the candidates' values for each of the `SCORES`, the worst candidate
+            first.
     """
     draws = [list(best_of(len(scores[0]))) for scores in replicates]
     rows = []
@@ -116,7 +115,12 @@ def _curve(replicates: Sequence[Sequence[np.ndarray]]) -> list[tuple[float, ...]
 
 
 def _mean_and_ends(values: Sequence[np.ndarray], masses: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """Return the mean and the ends of what is drawn; a replicate without any known value takes no part."""
+    """Return mean, low end and high end over draws; replicates without a known value are left out.
+
+    Args:
+        values: Values of the candidates, an array per replicate; NaN if unknown.
+        masses: Their probabilities to be selected.
+    """
     known = [np.where(np.isfinite(of), mass, 0.0) for of, mass in zip(values, masses, strict=True)]
     parts = [(of, mass / mass.sum()) for of, mass in zip(values, known, strict=True) if mass.sum() > 0]
     if not parts:

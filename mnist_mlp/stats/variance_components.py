@@ -1,18 +1,18 @@
 """Variance components: how much of the variance between replicates comes from each source of randomness.
 
-A source is what has a seed of its own, such as the initial weights or the order of the batches. Where the seeds of
-several sources were crossed, each cell is a factorial of random effects: the variance between its scores is split by
-expected mean squares (Searle, Casella & McCulloch 1992, "Variance components", chapter 4) into what each source does
-alone and what they do together, their interactions. The same seeds are taken to give the same score, so there is no
-residual besides. Where seeds were varied one at a time around one combination, the variance over a source, with all
-others fixed, is reported by itself (Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks",
-MLSys 3).
+A source has its own seed, such as the initial weights or the order of the batches. If the seeds of several sources were
+crossed, each cell is a factorial design of random effects: the variance between its scores is decomposed by expected
+mean squares (Searle, Casella & McCulloch 1992, "Variance components", chapter 4) into main effects of the sources and
+their interactions. Equal seeds are assumed to give equal scores, so there is no residual. If seeds were varied one at a
+time around one combination, the variance over each source, with all others fixed, is reported by itself (Bouthillier et
+al. 2021, "Accounting for variance in machine learning benchmarks", MLSys 3).
 
-Mean squares are averaged over the cells. These may share what a seed does, as they see the same batches, or not: an
-average of theirs has between the degrees of freedom of one cell and those of all. How many it has is told by how alike
-the cells are, by Box's correction (Box 1954, Annals of Mathematical Statistics 25:290) as Greenhouse & Geisser estimate
-it (1959, Psychometrika 24:95), which errs on the side of few. Intervals are generalized ones (Weerahandi 1993, Journal
-of the American Statistical Association 88:899): quantiles of the components over what the true mean squares may be.
+Mean squares are averaged over the cells. A seed may have the same effect in all cells, which see the same batches, or
+another effect in each, so the average has at least the degrees of freedom of one cell and at most those of all. They
+are estimated from the correlation of the cells by Box's correction (Box 1954, Annals of Mathematical Statistics 25:290)
+with the estimator of Greenhouse & Geisser (1959, Psychometrika 24:95), which errs on the low side. Intervals are
+generalized confidence intervals (Weerahandi 1993, Journal of the American Statistical Association 88:899): quantiles of
+the components over the distribution of the true mean squares.
 """
 
 import math
@@ -28,11 +28,11 @@ from scipy.special import chdtri
 from mnist_mlp.stats.moderated_t import CONFIDENCE, DECIMALS
 
 CROSSED, ONE_AT_A_TIME = "crossed", "one at a time"  # designs
-INTERACTION, INTERACTIONS, TOTAL = "interaction", "interactions", "all together"  # rows besides those of the sources
-DRAWS = 10_000  # of the true mean squares; their quantiles are then within 3 % of where more would put them
+INTERACTION, INTERACTIONS, TOTAL = "interaction", "interactions", "all together"  # rows after those of the sources
+DRAWS = 10_000  # of the true mean squares; the error of their quantiles is then below 3%
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 NUMBERS = ("sd", "sd_low", "sd_high", "share", "share_low", "share_high")
-Seeds = tuple[Hashable, ...]  # one of each source
+Seeds = tuple[Hashable, ...]  # one seed per source
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class VarianceComponents:
             `source`, `seeds` (number of seeds, or of combinations), `sd` (standard deviation, in the unit of the
             scores) and `share` of the variance, in [0, 1], each with the ends of its 95% interval, `_low` and `_high`.
             Shares are NaN if the sources were varied one at a time.
-        cells: Number of cells that mean squares are averaged over: those without a missing score.
+        cells: Number of cells without a missing score, over which mean squares are averaged.
         of: Number of all cells.
-        reason: Reason why nothing was estimated, in words; else empty.
+        reason: Explanation if nothing was estimated; else empty.
     """
 
     design: str
@@ -61,11 +61,11 @@ def estimate_components(table: pd.DataFrame) -> VarianceComponents:
     """Estimate how much of the variance within cells comes from each source.
 
     Args:
-        table: Scores, cells x combinations of seeds; NaN if missing. The columns have one level per source, at least
-            two, named as the sources, with the seeds as values, at least two of each source.
+        table: Scores, cells x combinations of seeds; NaN if missing. The columns have one level per source, named as
+            the source, with its seeds as values: at least two sources with at least two seeds each.
 
     Raises:
-        ValueError: The columns are not of that form, or crossed seeds have a combination twice.
+        ValueError: There are fewer sources or seeds, or crossed seeds have a combination twice.
     """
     levels = [list(table.columns.unique(level)) for level in range(table.columns.nlevels)]
     counts = list(map(len, levels))
@@ -97,39 +97,47 @@ def _nothing(table: pd.DataFrame, reason: str) -> VarianceComponents:
 
 
 def _array(table: pd.DataFrame) -> np.ndarray:
-    """Return the values in one memory layout, on which the rounding of a sum depends."""
+    """Return the values in a fixed memory layout, since the rounding of a sum depends on it."""
     return np.ascontiguousarray(table.to_numpy(dtype=float))
 
 
 def _arms(there: Sequence[Seeds]) -> list[list[Seeds]] | None:
-    """Return, per source, the combinations that differ from the commonest seeds in it only; None if others do not."""
+    """Return, per source, the combinations that have the most frequent seeds of all other sources.
+
+    None if these are not all combinations, so that seeds were not varied one at a time.
+    """
     base = tuple(Counter(of_source).most_common(1)[0][0] for of_source in zip(*there, strict=True))
     arms = [[s for s in there if s[:i] + s[i + 1 :] == base[:i] + base[i + 1 :]] for i in range(len(base))]
     return arms if base in there and set().union(*arms) == set(there) else None
 
 
 def crossed_components(scores: np.ndarray) -> np.ndarray:
-    """Estimate the components of crossed sources, their interactions, and all together.
+    """Estimate the variance components of crossed sources, of their interactions, and of all together.
 
-    With L_f seeds of source f, the mean square of the interaction s of some sources, or of a single one, has the mean
+    Let L_f be the number of seeds of source f. The mean square M_s of a set s of sources, a main effect or an
+    interaction, has the expectation
 
-        E M_s = sum over t containing s of var_t * (product of L_f over the f that are not in t),
+        E M_s = sum over t containing s of var_t * (product of L_f over all f not in t),
 
-    so var_s is the alternating sum of the M_t with t containing s, over the product of the L_f that are not in s.
+    so var_s is estimated by the alternating sum of the M_t with t containing s, divided by the product of L_f over all
+    f not in s.
 
     Args:
         scores: Array of shape (cells, seeds of the first source, seeds of the second, ...) without NaN, at least two
             seeds per source.
 
     Returns:
-        Array of shape (sources + 2, 6): one row per source, the interactions, and all together; the columns are
-        `NUMBERS`, standard deviations in the unit of the scores. A variance that would be negative is 0, and shares are
-        of the sum of the others. The variance of all together is estimated by itself, as it is never negative.
+        Array of shape (sources + 2, 6), with one row per source, one for the interactions and one for all together, and
+        the columns `NUMBERS`; standard deviations in the unit of the scores. Negative estimates are set to 0, and
+        shares refer to the sum of the remaining ones. The total variance is estimated before that, from all mean
+        squares, and is never negative.
     """
     axes, levels = range(1, scores.ndim), scores.shape
     terms = [term for size in axes for term in combinations(axes, size)]
     squares, freedom = np.array([_mean_square(scores, term) for term in terms]).T
-    weights = np.zeros((scores.ndim, len(terms)))  # of the mean squares: in each source's variance, and in all others'
+    weights = np.zeros(
+        (scores.ndim, len(terms))
+    )  # of the mean squares in the variance of each source, and of the interactions
     for term in terms:
         row = term[0] - 1 if len(term) == 1 else -1
         repeats = math.prod(levels[axis] for axis in axes if axis not in term)
@@ -141,10 +149,13 @@ def crossed_components(scores: np.ndarray) -> np.ndarray:
 
 
 def single_component(scores: np.ndarray) -> np.ndarray:
-    """Estimate the standard deviation over one source, with its interval: the columns of `NUMBERS`, shares NaN.
+    """Estimate the standard deviation over one source, with its interval.
 
     Args:
         scores: Array of shape (cells, seeds) without NaN, at least two seeds.
+
+    Returns:
+        Array of shape (6,), the columns `NUMBERS`; shares are NaN.
     """
     square, freedom = _mean_square(scores, (1,))
     low, high = np.sqrt(freedom * square / chdtri(freedom, [1 - TAILS[1], 1 - TAILS[0]]))
@@ -165,7 +176,7 @@ def _mean_square(scores: np.ndarray, term: Sequence[int]) -> tuple[float, float]
 
 
 def _summed_up(variances: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Return what `crossed_components` does, from variances, (rows,), and draws of what they may be, (rows, draws)."""
+    """Return the result of `crossed_components`, from variances, (rows,), and draws of them, (rows, draws)."""
     (sd, share), of_draws = (_sd_and_share(each) for each in (variances[:, None], draws))
     ends = [np.quantile(draw, TAILS, axis=1) for draw in of_draws]
     return np.column_stack([sd, *ends[0], share, *ends[1]])
@@ -173,6 +184,6 @@ def _summed_up(variances: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 def _sd_and_share(variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     parts = np.maximum(variances, 0)
-    with np.errstate(invalid="ignore"):  # no variance has no shares
+    with np.errstate(invalid="ignore"):  # shares of a variance of 0 are NaN
         shares = parts / parts.sum(axis=0)
     return np.sqrt(np.vstack([parts, variances.sum(axis=0)])), np.vstack([shares, shares.sum(axis=0)])

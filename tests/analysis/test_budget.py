@@ -18,7 +18,7 @@ from mnist_mlp.analysis.budget import curves
 from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.roles import CELL, REPLICATE
-from mnist_mlp.analysis.selection import scored_runs
+from mnist_mlp.analysis.selection import is_scored
 from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.report.figures import panels
 from mnist_mlp.report.figures.scales import with_errors
@@ -51,7 +51,7 @@ def draws(scores: Scores, k: int) -> list[tuple[float, float]]:
 def _draws(scores: tuple[tuple[float, float], ...], k: int) -> list[tuple[float, float]]:
     runs = runs_of({"a": scores})
     drawn = [runs.loc[list(places)] for places in combinations(range(len(scores)), k)]
-    selected = [part[scored_runs(part, ["lr"])] for part in drawn]
+    selected = [part[is_scored(part, ["lr"])] for part in drawn]
     return [(float(run["val_accuracy"].iloc[0]), float(run["test_accuracy"].iloc[0])) for run in selected]
 
 
@@ -119,7 +119,7 @@ some_cells = st.lists(st.lists(st.tuples(accuracies, accuracies), min_size=3, ma
 def test_curves_of_any_scores_rise_and_end_at_the_selection(cells: list[list[tuple[float, float]]]) -> None:
     named = {f"c{number}": scores for number, scores in enumerate(cells)}
     runs = runs_of(named)
-    table, selected = curves_of(named), runs[scored_runs(runs, ["lr"])].set_index(CELL)
+    table, selected = curves_of(named), runs[is_scored(runs, ["lr"])].set_index(CELL)
     for cell, scores in named.items():
         curve, means = table.loc[cell], np.mean(scores, axis=0)
         assert curve[["val_expected", "test_expected"]].iloc[0].tolist() == pytest.approx(means.tolist())

@@ -34,9 +34,9 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("runs", "topic", "text"),
     [
-        ([{"seed": 0}], "One seed", "each cell has one run that ended"),
+        ([{"seed": 0}], "One seed", "each cell has a single result"),
         ([{"seed": 0}, {"seed": 1}, {"seed": 0, "optim": "sgd"}], "Unequal seeds", "others fewer (he / sgd: 1)"),
-        ([{}, {"optim": "sgd"}], "Learning rate not tuned", "ranks settings, not optimizers"),
+        ([{}, {"optim": "sgd"}], "Learning rate not tuned", "ranks configurations, not optimizers"),
         ([{}, {"init": "lecun"}], "Learning rate not tuned", "which may suit some cells better than others"),
         (
             [{"seed": seed, "batch_size": 32 if seed < 3 else 64} for seed in range(6)],
@@ -92,7 +92,7 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
         (
             [{"environment": {"cpu": "one"}}, {"seed": 1, "environment": {"cpu": "two"}}],
             "Different hardware",
-            "cpu one, two. Seconds do not compare.",
+            "cpu one, two. Times are not comparable.",
         ),
     ],
 )
@@ -228,7 +228,7 @@ def test_notes_momentum_loss_is_reported_in_every_group(tmp_path: Path, write_ru
     text = notes(tmp_path, by=["optim", "data.train_size"])["Momentum loses to plain SGD"]
     assert "train_size=1000 at 90.00%" in text
     assert "train_size=null at 90.00%" in text
-    assert text.endswith("its settings are not good ones, unless the difference is chance.")
+    assert text.endswith("its configurations are poor, unless the difference is chance.")
 
 
 def test_notes_option_without_key_is_not_confounded_by_it(tmp_path: Path, write_run: Write) -> None:
@@ -275,7 +275,7 @@ def test_report_by_compares_any_varying_key(tmp_path: Path, write_run: Write, su
     assert len(summarize(by=["optim", "batch_size"])) == 4
     assert summarize()["batch_size"].tolist() == [32, 32]  # a key that is not compared is tuned
     for key in ("seed", "epochs"):
-        with pytest.raises(UserError, match=f"--by {key}: .*allowed are init, optim, batch_size"):
+        with pytest.raises(UserError, match=f"--by {key}: expected .* init, optim, batch_size"):
             summarize(by=[key])
 
 
@@ -317,8 +317,8 @@ def test_notes_condition_varying_with_seed_advise_common_value(tmp_path: Path, w
     assert len(sections) == 3
     for section in sections:
         assert "One seed" not in section
-        assert section["Seeds in sections of their own"] == (
-            f"no seed has two values of data.{key}, which is a condition of the evaluation, so this section has 1 of 3 "
+        assert section["Seeds in separate sections"] == (
+            f"no seed has two values of data.{key}, which is an evaluation condition, so this section has 1 of 3 "
             f"seeds and tests no difference. To compare over seeds, run all of them with the same data.{key}."
         )
 
@@ -327,8 +327,8 @@ def test_notes_conditions_varying_with_seed_groups_advise_common_value(tmp_path:
     for seed in range(4):
         write_run(seed=seed, data_config={"split_seed": seed // 2}, test=[0.1] * (2 + seed // 2))
     for section in section_notes(tmp_path):
-        text = section["Seeds in sections of their own"]
-        assert "of epochs and data.split_seed, which are conditions of the evaluation" in text
+        text = section["Seeds in separate sections"]
+        assert "of epochs and data.split_seed, which are evaluation conditions" in text
         assert "this section has 2 of 4 seeds" in text
 
 
@@ -356,7 +356,7 @@ def test_notes_seeds_of_other_data_set_need_no_common_value(tmp_path: Path, writ
     write_run(data="digits", digest="e" * 64)
     mnist, *_, digits = sorted(section_notes(tmp_path), key=lambda section: "One seed" in section)
     assert set(digits) == {"One seed"}
-    assert set(mnist) == {"Seeds in sections of their own"}
+    assert set(mnist) == {"Seeds in separate sections"}
 
 
 def test_report_tables_have_values_of_section_without_tuning(
@@ -428,7 +428,7 @@ def test_report_seed_of_another_version_is_no_additional_replicate(
     assert comparison.tuned == []
     left_out = {problem.run: problem.why for problem in results.problems}
     assert set(left_out) == set(map(str, older))
-    assert all(why.startswith("the same configuration and replicate as ") for why in left_out.values())
+    assert all(why.startswith("not used: it has the same configuration and replicate as ") for why in left_out.values())
 
 
 def test_report_result_of_another_version_precedes_failure(write_run: Write, summarize: Report) -> None:
@@ -447,8 +447,8 @@ def test_compare_moved_code_is_neither_tuned_nor_a_section(tmp_path: Path, write
     found = compared(tmp_path)
     assert found.tuned == []
     assert {note.topic: note.text for note in found.notes} == {
-        "One option, several targets": "model=mlp was mnist_mlp.MLP, mnist_mlp.network.MLP; --by model._target_ would "
-        "tell them apart."
+        "One option, several targets": "model=mlp was mnist_mlp.MLP, mnist_mlp.network.MLP; --by model._target_ "
+        "compares them."
     }
     assert summarize(by=["model._target_"])["n"].tolist() == [2, 2]
 

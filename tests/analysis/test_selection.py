@@ -12,10 +12,10 @@ import pytest
 
 from mnist_mlp.analysis.roles import CELL, REPLICATE, varying_keys
 from mnist_mlp.analysis.selection import (
+    is_scored,
     number_candidates,
     previous_seeds,
     rank_candidates,
-    scored_runs,
     select,
 )
 from mnist_mlp.base.record import RUN_FILE
@@ -35,8 +35,8 @@ def test_select_each_takes_best_of_each_seed() -> None:
     frame = runs(lr=[0.1, 0.2] * 3, replicate=[0, 0, 1, 1, 2, 2], val_accuracy=[0.5, 0.6, 0.9, 0.6, 0.5, 0.9])
     assert select(frame, ["lr"])["candidate"].tolist() == [1, 0, 1]
     # Scored at the selection of the previous seed: seed 0 at that of 2, seed 1 at that of 0, seed 2 at that of 1.
-    assert frame[scored_runs(frame, ["lr"])]["lr"].tolist() == [0.2, 0.2, 0.1]
-    assert frame[scored_runs(frame, ["lr"], ONCE)]["lr"].tolist() == [0.2] * 3
+    assert frame[is_scored(frame, ["lr"])]["lr"].tolist() == [0.2, 0.2, 0.1]
+    assert frame[is_scored(frame, ["lr"], ONCE)]["lr"].tolist() == [0.2] * 3
 
 
 def test_select_of_ties_uses_loss_then_value() -> None:
@@ -113,10 +113,10 @@ def test_select_once_uses_mean_over_seeds() -> None:
         status=["completed"] * 3 + ["diverged"] + ["completed"] * 4,
         val_accuracy=[0.7, 0.8, 0.99, np.nan, 0.75, 0.74, 0.4, 0.5],
     )
-    assert frame[scored_runs(frame, ["lr"], ONCE)].index.tolist() == [0, 1, 7]
-    assert scored_runs(frame, []).all()
+    assert frame[is_scored(frame, ["lr"], ONCE)].index.tolist() == [0, 1, 7]
+    assert is_scored(frame, []).all()
     failed = runs(lr=[0.1, 0.1, 0.2], status=["failed", "completed", "completed"], val_accuracy=[np.nan, 0.6, 0.5])
-    assert failed[scored_runs(failed, ["lr"], ONCE)].index.tolist() == [0, 1]
+    assert failed[is_scored(failed, ["lr"], ONCE)].index.tolist() == [0, 1]
 
 
 def test_select_once_means_equal_up_to_rounding_are_ties() -> None:

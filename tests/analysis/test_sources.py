@@ -12,7 +12,7 @@ from scipy import stats
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import replicates
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
-from mnist_mlp.analysis.sources import apart, independent, split_variance
+from mnist_mlp.analysis.sources import independent, seeds_by_source, variance_by_source
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report import compared, report_on, tables
 from mnist_mlp.report.figures.draw import draw
@@ -49,7 +49,7 @@ def runs(streams: Streams, *cells: Any) -> pd.DataFrame:
 
 
 def components(frame: pd.DataFrame) -> VarianceComponents:
-    of = split_variance(frame)
+    of = variance_by_source(frame)
     assert of is not None
     return of
 
@@ -67,7 +67,7 @@ def components(frame: pd.DataFrame) -> VarianceComponents:
     ],
 )
 def test_apart_streams_that_vary_together_are_one_source(streams: Streams, names: list[str]) -> None:
-    assert list(apart(pd.Series(streams))) == names
+    assert list(seeds_by_source(pd.Series(streams))) == names
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_estimate_components_of_invalid_table_raises(table: pd.DataFrame) -> Non
 
 def test_split_variance_of_seeds_varied_together_returns_none() -> None:
     for streams in ([(s, s, s, s) for s in range(5)], [(s, 0, 0, 0) for s in range(5)], []):
-        assert split_variance(runs(streams, range(len(streams)))) is None
+        assert variance_by_source(runs(streams, range(len(streams)))) is None
     assert (noise.sentence(None), noise.method(None), noise.table(None).empty) == ("", [], True)
 
 
@@ -321,19 +321,19 @@ def test_report_on_crossed_seeds_has_variance_components(tmp_path: Path, report:
 def test_compare_crossed_seeds_explains_independent_replicates(tmp_path: Path) -> None:
     comparison = only_comparison(tmp_path)
     notes = {note.topic: note.text for note in comparison.notes}
-    assert notes["Seeds held"].startswith("dropout and modules had one seed in all runs, so that differences hold for")
-    assert notes["Seeds swept apart"].startswith(
-        "runs with the same seed of weights or of batches are not independent, so intervals and verdicts are by 3 of 9 "
+    assert notes["Fixed seeds"].startswith("dropout and modules had one seed in all runs, so differences hold for")
+    assert notes["Seeds varied independently"].startswith(
+        "runs with the same seed of weights or of batches are not independent, so intervals and verdicts use 3 of 9 "
     )
     assert "Unequal seeds" not in notes
     winner, second, *_ = answer(comparison)
     assert "5.02 points behind over 3 independent replicates" in winner
     assert second.startswith("Of the variance between seeds, ")
     assert second.endswith(" from their interaction.")
-    (other,) = noise.method(comparison.split)[1:]
+    (other,) = noise.method(comparison.variance_components)[1:]
     assert "averaged over 2 cells" in other
     for key in ("seeds.weights", "seeds.dropout", "seed"):
-        with pytest.raises(UserError, match=rf"--by {key}: seeds are the replicates of a comparison; allowed are init"):
+        with pytest.raises(UserError, match=rf"--by {key}: expected one of init, optim.* Seeds are the replicates"):
             report_on([tmp_path / "sweep"], by=[key])
 
 
@@ -372,8 +372,8 @@ def test_compare_seeds_fixed_in_all_cells_makes_note_and_no_split(tmp_path: Path
     for w in range(3):
         write_run(seeds={"weights": w}, test=[0.1, 0.9 + w / 100])
     comparison = only_comparison(tmp_path)
-    assert comparison.split is None
-    assert {note.topic for note in comparison.notes} == {"Seeds held"}
+    assert comparison.variance_components is None
+    assert {note.topic for note in comparison.notes} == {"Fixed seeds"}
     assert comparison.summary["n"].tolist() == [3]
 
 

@@ -300,7 +300,7 @@ def test_where_all_that_confirm_diverged_the_search_is_shown(confirmed: Path, re
 
 
 def test_cells_are_those_that_were_confirmed(confirmed: Path) -> None:
-    with pytest.raises(UserError, match=r"^--by init: .* confirmed a selection for each init and optim, so its runs"):
+    with pytest.raises(UserError, match=r"^--by init: expected --by init,optim, .* one selection per init and optim"):
         compared([confirmed], by=["init"])
     for same in (["optim"], ["optim", "init"]):  # of one initialisation
         (comparison,) = compared([confirmed], by=same)[1].values()
@@ -319,7 +319,7 @@ def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summar
     assert summarize()["n"].tolist() == [3, 3]
     results, _ = compared([confirmed])
     assert [problem.run for problem in results.problems] == [str(left)]
-    assert "of an earlier selection" in results.problems[0].why
+    assert "it belongs to an earlier selection" in results.problems[0].why
     record = read_sweep(confirmed / SWEEP_FILE)
     write_sweep(confirmed, replace(record, phases={"search": [], "confirm": [left.name]}))
     (problem,) = compared([confirmed])[0].problems
@@ -343,11 +343,11 @@ def test_without_its_choices_nobody_knows_which_runs_are_results(
     problem, *others = results.problems
     assert (problem.run, problem.why.partition(":")[0]) == (str(confirmed), CHOICES_FILE)
     assert {other.why for other in others} == {
-        "its sweep's sweep.json or choices.json is damaged. Remove it, and repeat the command."
+        "its sweep's sweep.json or choices.json is damaged. Remove the file, and rerun the command."
     }
 
 
-@pytest.mark.parametrize(("select", "which"), [(EACH, r"he / adam with seed 0, which"), (ONCE, "he / adam, which")])
+@pytest.mark.parametrize(("select", "which"), [(EACH, "he / adam with seed 0"), (ONCE, "he / adam")])
 def test_sweeps_that_confirmed_different_configurations_are_not_averaged(
     write_run: Write, tmp_path: Path, select: str, which: str
 ) -> None:
@@ -357,7 +357,7 @@ def test_sweeps_that_confirmed_different_configurations_are_not_averaged(
     run.rename(tmp_path / "other" / run.name)
     key = "0" if select == EACH else ALL_SEEDS
     write_choices(tmp_path / "other", {"he / adam": {key: selection(0.1, [], {20: run.name})}})
-    with pytest.raises(UserError, match=rf"other and .*sweep confirmed optim.lr=0.01 and 0.1 for {which} has one"):
+    with pytest.raises(UserError, match=rf"other and .*sweep: .* for {which}\. They have optim.lr=0.01 and 0.1"):
         compared([confirmed, tmp_path / "other"])
 
 
@@ -385,7 +385,7 @@ def test_runs_that_confirm_nothing_are_not_scored_beside_those_that_do(
     (comparison,) = (c for c in compared([confirmed, *plain])[1].values() if c.confirmed)
     assert comparison.summary["n"].tolist() == [3, 3]
     assert [note.text for note in comparison.notes if note.topic == "Runs set aside"] == [
-        "he / adam: 2: they confirm nothing, in cells whose selections were confirmed by others, and are not scored."
+        "he / adam: 2; these runs confirm no selection, in cells with confirmed ones, and are not scored."
     ]
 
 
@@ -464,7 +464,7 @@ def test_a_sweep_that_is_half_confirmed_gives_no_verdict(confirmed: Path) -> Non
     (comparison,) = compared([confirmed])[1].values()
     assert comparison.pairs["reason"].tolist() == ["not confirmed"]
     notes = {note.topic: note.text for note in comparison.notes}
-    assert "has 1 job without a result (confirm); the command" in notes["Unfinished sweep"]
+    assert "has 1 job without a result (confirm). Rerun the command" in notes["Unfinished sweep"]
     assert "Scores missing" not in notes
 
 

@@ -549,7 +549,7 @@ def looked(write_run: Write, tmp_path: Path) -> Path:
 def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     stray = write_run(init="he", optim="adam", seed=99, test=[0.1, 0.2])
     results, sections = compared([looked])
-    assert [(p.run, "none of the jobs in looks.json" in p.why) for p in results.problems] == [(str(stray), True)]
+    assert [(p.run, "not one of the jobs in looks.json" in p.why) for p in results.problems] == [(str(stray), True)]
     (comparison,) = sections.values()
     assert comparison.looks is not None
     pairs = comparison.pairs.set_index(["a", "b"])
@@ -648,10 +648,10 @@ def test_a_sweep_that_was_stopped_is_said_to_go_on(looked: Path) -> None:
         (comparison,) = compared([looked])[1].values()
         return [note.topic for note in comparison.notes]
 
-    assert "Stopped before it was decided" not in notes()
+    assert "Stopped before all pairs were decided" not in notes()
     found = read_looks(looked / LOOKS_FILE)
     write_looks(looked, replace(found, looks=[replace(found.looks[0], best="lecun / adam")]))
-    assert "Stopped before it was decided" in notes()
+    assert "Stopped before all pairs were decided" in notes()
 
 
 def test_a_failed_run_is_said_to_have_failed_before_any_look(looked: Path, write_run: Write) -> None:

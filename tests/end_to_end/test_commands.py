@@ -117,7 +117,7 @@ def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) 
     command("report.py", "--by", "optim,model.dropout", "--format", "pdf")
     assert len(pd.read_csv(tmp_path / "reports/two/summary.csv")) == 4
     assert (tmp_path / "reports/two/figures/heatmap.pdf").exists()
-    assert "--by colour: no such key varies" in command("report.py", "--by", "colour", status=1).stderr
+    assert "--by colour: expected a key that varies" in command("report.py", "--by", "colour", status=1).stderr
 
 
 def test_what_lay_in_the_directory_before_is_no_job_of_the_sweep(

@@ -607,7 +607,7 @@ def test_report_counts_one_in_the_singular(tmp_path: Path, write_run: Write) -> 
     )
     for said in (
         "1 of 1 run diverged (he / adam: 1), 1 of them at the selected configurations, where it counts as 0",
-        "1 of 1 run failed and has no numbers.",
+        "1 of 1 run failed and has no result.",
         "1 of 1 completed run is not shown",
         "it stays in the means",
         "1 of 1 run comes from a checkout",

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL, counted, searched
+from mnist_mlp.analysis.roles import CELL, search_runs, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, SPLITS, write_atomically
 from mnist_mlp.report.figures import panels, plots, svg
@@ -148,7 +148,7 @@ def _learning_curves(view: _View) -> _Made:
     return (
         panels.learning_curves(curves, view.look),
         CURVES,
-        f"Error, and training loss, against the epoch for {counted(len(drawn), 'cell')}.",
+        f"Error, and training loss, against the epoch for {with_noun(len(drawn), 'cell')}.",
         f"Learning curves: error (100 % less the accuracy) and loss on logarithmic axes, mean over "
         f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
         f"{_band(curves, view.comparison.scored)}).",
@@ -166,7 +166,7 @@ def _curve_views(view: _View, name: str) -> dict[str, Markup]:
     for measure, split in product(plots.SCALES, splits):
         figure = panels.learning_curves(curves, view.look, [(split, measure)])
         title = f"{captions.SPLIT_NAMES[split]} {measure}"
-        alt = f"{title.capitalize()} against the epoch for {counted(curves[CELL].nunique(), 'cell')}."
+        alt = f"{title.capitalize()} against the epoch for {with_noun(curves[CELL].nunique(), 'cell')}."
         views[title] = svg.as_inline(svg.parse(figure, f"{name}-{split}-{measure}"), figure, alt)
     return views
 
@@ -259,12 +259,12 @@ def _sensitivity(view: _View) -> _Made | None:
     if comparison.sensitivity.empty:
         return None
     part = comparison.sensitivity[comparison.sensitivity[CELL].isin(view.cells)]
-    runs = searched(comparison.runs)
+    runs = search_runs(comparison.runs)
     split = selection_split(runs)
     return (
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",
-        f"Error against the learning rate for {counted(len(view.cells), 'cell')}.",
+        f"Error against the learning rate for {with_noun(len(view.cells), 'cell')}.",
         f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100 % less the accuracy) on a logarithmic "
         f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross: runs diverged at this rate; they count "
         f"as an error of 100 %, as in the choice.",
@@ -281,7 +281,7 @@ def _budget(view: _View) -> _Made | None:
     return (
         panels.budget(with_errors(table, least_error(view.comparison.runs)), view.look),
         "budget",
-        f"Expected test error against the number of settings tried for {counted(table[CELL].nunique(), 'cell')}.",
+        f"Expected test error against the number of settings tried for {with_noun(table[CELL].nunique(), 'cell')}.",
         f"Budget curves: {budget.reading(view.comparison)}",
         view.look.reading(list(table[CELL].unique()), panels.MOST_PANELS),
         view.some,

@@ -10,10 +10,10 @@ import jinja2
 import numpy as np
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import NAMED, listed
+from mnist_mlp.analysis.notes import NAMED, list_names
 from mnist_mlp.analysis.outcomes import judged_by
-from mnist_mlp.analysis.roles import CELL, counted, tested
-from mnist_mlp.analysis.sources import joined
+from mnist_mlp.analysis.roles import CELL, evaluation_runs, with_noun
+from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.winner import winner
 from mnist_mlp.base.record import DIVERGED, FAILED
 from mnist_mlp.base.schema import GROUPS
@@ -33,13 +33,13 @@ def answer(comparison: Comparison) -> list[str]:
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    sentences = (_winner(comparison), _effects(comparison), noise.sentence(comparison.split))
+    sentences = (_winner(comparison), _effects(comparison), noise.sentence(comparison.variance_components))
     return [s for s in (*sentences, budget.answer(comparison), _speed(comparison)) if s]
 
 
 def _nothing(comparison: Comparison) -> str:
     """That no run was completed, in agreement with the pairs: runs that diverged have a score, all the same."""
-    runs = tested(comparison.runs)
+    runs = evaluation_runs(comparison.runs)
     diverged, failed = (int((runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
     ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
     ends += [f"{failed} failed"] if failed else []
@@ -65,12 +65,12 @@ def _winner_template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "counted": counted,
+        "counted": with_noun,
         "diverged": _diverged,
         "has_interval": lambda accuracy: math.isfinite(accuracy[1]),
         "interval": lambda accuracy: interval(*accuracy),
         "is_finite": math.isfinite,
-        "listed": listed,
+        "listed": list_names,
         "needed": needed,
         "percent": lambda fraction: f"{fraction * 100:.2f}",
         "points": points,
@@ -91,7 +91,7 @@ def _effects(comparison: Comparison) -> str:
     parts = [_effect(row) for row in mains]
     tuned = ""
     if comparison.tuned:
-        keys, are = joined(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
+        keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
         tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
     if np.isfinite(both["p"]):
         joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
@@ -143,10 +143,10 @@ def _speed(comparison: Comparison) -> str:
     cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
     ended = int(runs[CELL].isin(cells).sum())
     seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
-    tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
+    tied = "" if len(cells) == 1 else f", as soon as {list_names(cells[1:])}"
     return (
-        f"Fastest to {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
-        f"(medians, not tested; {reached} of {counted(ended, 'run')} reached it)."
+        f"Fastest to {target}: {cells[0]}, in {with_noun(epochs, 'epoch')}{seconds}{tied} "
+        f"(medians, not tested; {reached} of {with_noun(ended, 'run')} reached it)."
     )
 
 

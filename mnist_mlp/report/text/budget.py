@@ -6,8 +6,8 @@ import pandas as pd
 
 from mnist_mlp.analysis.budget import FEWEST
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import listed
-from mnist_mlp.analysis.roles import CELL, counted, searched
+from mnist_mlp.analysis.notes import list_names
+from mnist_mlp.analysis.roles import CELL, search_runs, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.text.captions import SPLIT_NAMES
@@ -42,12 +42,12 @@ def _spelled(stretches: Sequence[Lead]) -> str:
     for cell, first, last in stretches:
         joined = f"{first} {'or' if last == first + 1 else 'to'} {last}" if last > first else f"{first}"
         parts.append(f"{cell} with {joined}")
-    return listed(parts)
+    return list_names(parts)
 
 
 def reading(comparison: Comparison) -> str:
     """What the curves show, in sentences."""
-    table, split = comparison.budget, SPLIT_NAMES[selection_split(searched(comparison.runs))]
+    table, split = comparison.budget, SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     left = len(comparison.summary) - table[CELL].nunique()
     each = comparison.select == EACH
     return (
@@ -56,7 +56,7 @@ def reading(comparison: Comparison) -> str:
         + (", in each seed by its own results. " if each else ". ")
         + f"Band: the middle {SPREAD:.0%} of the draws"
         + (" of all seeds." if each else ", which is the luck of the draw and no uncertainty over seeds.")
-        + (f" {counted(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
+        + (f" {with_noun(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
     )
 
 
@@ -64,7 +64,7 @@ def method(comparison: Comparison) -> list[str]:
     """How the curves were made, in a sentence or two; nothing where there are none."""
     if comparison.budget.empty:
         return []
-    split = SPLIT_NAMES[selection_split(searched(comparison.runs))]
+    split = SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     taken = (
         f"each seed takes the one with its best {split} accuracy, valued by the run of that configuration with the "
         "next seed; the curve is the mean over seeds"

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import listed
-from mnist_mlp.analysis.roles import CELL, share, tested
+from mnist_mlp.analysis.notes import list_names
+from mnist_mlp.analysis.roles import CELL, evaluation_runs, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.report.text.verdicts import explanations
@@ -50,7 +50,7 @@ def undrawn(comparison: Comparison, cells: Sequence[str]) -> str:
         return ""
     completed = set(runs.loc[runs["status"] == COMPLETED, CELL])
     gone = [cell for cell in cells if cell not in completed]
-    which = f"; no run is left of {listed(gone)}" if gone else ""
+    which = f"; no run is left of {list_names(gone)}" if gone else ""
     return f"Curves of diverged runs are not drawn ({share(lost, len(runs), 'run')}{which})."
 
 
@@ -75,4 +75,4 @@ def shares(cells: Collection[str], of: int) -> str:
 
 def timed_split(comparison: Comparison) -> str:
     """On whose accuracy the time to the target is taken, by its name: validation, or test where there is none."""
-    return SPLIT_NAMES["val" if selection_split(tested(comparison.runs)) == "val" else "test"]
+    return SPLIT_NAMES["val" if selection_split(evaluation_runs(comparison.runs)) == "val" else "test"]

@@ -13,7 +13,7 @@ from itertools import groupby
 import pandas as pd
 from markupsafe import Markup
 
-from mnist_mlp.analysis.notes import shortened
+from mnist_mlp.analysis.notes import shorten_all
 
 # What no format can show: controls (they steer a terminal), what turns the direction of writing, line separators,
 # halves of characters (no UTF-8) and what XML forbids.
@@ -136,7 +136,7 @@ def labels(texts: Sequence[str]) -> list[str]:
 
     Lists are compact, and labels are longer where they would look alike without their middles.
     """
-    return [text.replace("$", r"\$") for text in shortened(compact(list(map(line, texts))), LONGEST_LABEL)]
+    return [text.replace("$", r"\$") for text in shorten_all(compact(list(map(line, texts))), LONGEST_LABEL)]
 
 
 def compact(texts: Sequence[str]) -> list[str]:

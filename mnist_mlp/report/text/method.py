@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.notes import listed
-from mnist_mlp.analysis.roles import CELL, has, searched, share
+from mnist_mlp.analysis.notes import list_names
+from mnist_mlp.analysis.roles import CELL, has, search_runs, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed, cell_key, sort_key
 from mnist_mlp.base.looks import Looks
@@ -25,7 +25,7 @@ def method(comparison: Comparison) -> list[str]:
         "of pairs, not on whether these intervals overlap.",
         *_tests(comparison),
         *_looks(comparison.looks),
-        *noise.method(comparison.split),
+        *noise.method(comparison.variance_components),
         *budget.method(comparison),
         *(
             ["Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite."]
@@ -38,13 +38,13 @@ def method(comparison: Comparison) -> list[str]:
 
 def _selection(comparison: Comparison) -> Iterator[str]:
     """How configurations were selected, and what is scored."""
-    runs = searched(comparison.runs)
+    runs = search_runs(comparison.runs)
     split = SPLIT_NAMES[selection_split(runs)]
     for key in comparison.tuned:
         having = runs[has(runs, key)]
         values = having[key].map(as_typed).groupby(having[CELL], sort=False)
         values_of = {cell: ", ".join(sorted(set(of_cell), key=sort_key)) for cell, of_cell in values}
-        own = listed([f"{cell}: {values_of[cell]}" for cell in sorted(values_of, key=cell_key)])
+        own = list_names([f"{cell}: {values_of[cell]}" for cell in sorted(values_of, key=cell_key)])
         among = f"its own values ({own})" if len({*values_of.values()}) > 1 else next(iter(values_of.values()))
         where = "" if {*values_of} >= {*runs[CELL]} else " that has it"
         yield f"{key} was selected in each cell{where} among {among}. runs.csv has all of them."
@@ -124,7 +124,7 @@ def _looks(looks: Looks | None) -> list[str]:
     """How seeds were added, and what that does to the verdicts."""
     if looks is None:
         return []
-    counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
+    counts = list_names([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
     within = (
         f", or was shown to differ from it by less than {in_points(looks.plan.margin)}"
         if looks.plan.margin is not None

@@ -4,8 +4,8 @@ import re
 
 import pandas as pd
 
-from mnist_mlp.analysis.roles import counted
-from mnist_mlp.analysis.sources import joined
+from mnist_mlp.analysis.roles import with_noun
+from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.stats.variance_components import CROSSED, INTERACTION, INTERACTIONS, TOTAL, VarianceComponents
 
 ARTICLE = "weights|batches"  # have one in a sentence
@@ -20,9 +20,11 @@ def sentence(split: VarianceComponents | None) -> str:
     rows = [row for _, row in split.table.iterrows() if row["source"] != TOTAL]
     if split.design == CROSSED:
         parts = [f"{_share(row)} comes from {_called(row['source'])}" for row in rows]
-        return f"Of the variance between seeds, {joined([parts[0], *(p.replace(' comes', '') for p in parts[1:])])}."
+        return (
+            f"Of the variance between seeds, {join_words([parts[0], *(p.replace(' comes', '') for p in parts[1:])])}."
+        )
     parts = [f"{row['sd'] * 100:.2f} points [{_ends(row, 'sd')}] over {_called(row['source'])}" for row in rows]
-    return f"With the other seeds held, the standard deviation of an accuracy is {joined(parts)}."
+    return f"With the other seeds held, the standard deviation of an accuracy is {join_words(parts)}."
 
 
 def table(split: VarianceComponents | None) -> pd.DataFrame:
@@ -50,7 +52,7 @@ def method(split: VarianceComponents | None) -> list[str]:
     ]
     if not split.design:
         return lines
-    over = f"averaged over {counted(split.cells, 'cell')}, so that noisier ones weigh more"
+    over = f"averaged over {with_noun(split.cells, 'cell')}, so that noisier ones weigh more"
     if split.cells < split.of:
         over += f", the others of {split.of} having runs that were not completed"
     how = (

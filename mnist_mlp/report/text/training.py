@@ -12,9 +12,9 @@ import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT
-from mnist_mlp.analysis.notes import listed, shortened
-from mnist_mlp.analysis.roles import searched, tested
-from mnist_mlp.analysis.sources import joined
+from mnist_mlp.analysis.notes import list_names, shorten_all
+from mnist_mlp.analysis.roles import evaluation_runs, search_runs
+from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_said, as_typed
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
@@ -41,7 +41,7 @@ def trained(comparison: Comparison, search: bool = False) -> str:
         comparison: of the runs.
         search: of those that settings are chosen by, instead of those that results are of.
     """
-    runs = (searched if search else tested)(comparison.runs)
+    runs = (search_runs if search else evaluation_runs)(comparison.runs)
     images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))
     of = f"{number(images, 'image')} of " if images is not None else ""
     text = f"trained on {of}{' and '.join(sorted(map(str, runs['data'].unique())))}"
@@ -84,13 +84,13 @@ def origin(runs: pd.DataFrame) -> str:
     """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
     facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
     names = [as_said(fact) for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
-    machines = shortened(names, LONGEST_NAME, tail=0)
+    machines = shorten_all(names, LONGEST_NAME, tail=0)
     days = sorted(
         {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}
     )
     hours = runs["wall_seconds"].sum() / 3600
     return (
-        f"{number(len(runs), 'run')}{f' by {listed(machines)}' if machines else ''}, ended {' to '.join(days)}"
+        f"{number(len(runs), 'run')}{f' by {list_names(machines)}' if machines else ''}, ended {' to '.join(days)}"
         f"{f', {hours:.1f} hours of work' if hours >= 0.1 else ''}."
     )
 
@@ -131,7 +131,7 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
     parts = [number(inputs, "input")] if inputs is not None else []
     parts += [_layers(widths)] if widths is not None else []
     parts += [number(classes, "output")] if classes is not None else []
-    yield f"MLP with {joined(parts)}" if parts else "MLP"
+    yield f"MLP with {join_words(parts)}" if parts else "MLP"
     input_dropout = _one(runs, "model.input_dropout")
     yield from [f"input dropout {as_typed(input_dropout)}"] if input_dropout else []
     if widths != []:

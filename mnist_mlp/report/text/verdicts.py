@@ -8,8 +8,8 @@ import pandas as pd
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.effort import TuningEffort
-from mnist_mlp.analysis.notes import listed
-from mnist_mlp.analysis.roles import counted
+from mnist_mlp.analysis.notes import list_names
+from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.stats.moderated_t import FEWEST
 from mnist_mlp.stats.pairs import MOST_SEEDS
 from mnist_mlp.stats.verdicts import Reason, Verdict
@@ -43,7 +43,7 @@ def explanations(comparison: Comparison, pairs: pd.DataFrame) -> str:
     """Explain why pairs are not tested: each explanation once, the first few of many."""
     untested = pairs[pairs["verdict"] == Verdict.NOT_TESTED]
     texts = [explained(pair, comparison.efforts) for pair in untested.to_dict("records")]
-    return listed(list(dict.fromkeys(texts)))
+    return list_names(list(dict.fromkeys(texts)))
 
 
 def in_full(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:
@@ -67,11 +67,11 @@ def margin_in_points(comparison: Comparison) -> str:
 
 def in_points(fraction: float) -> str:
     """Return a fraction in percentage points, such as "1 point", with as many digits as it has."""
-    return counted(float(f"{100 * fraction:g}"), "point")
+    return with_noun(float(f"{100 * fraction:g}"), "point")
 
 
 def needed(additional_seeds: float) -> str:
     """Say how many additional seeds an inconclusive comparison needs."""
     if np.isfinite(additional_seeds):
-        return f"about {counted(round(additional_seeds), 'additional seed')} needed"
+        return f"about {with_noun(round(additional_seeds), 'additional seed')} needed"
     return f"more than {MOST_SEEDS:,} seeds needed, if there is a difference at all"

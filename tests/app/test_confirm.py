@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,9 @@ def test_with_seed_keeps_seeds_of_single_sources() -> None:
 def test_read_confirm_returns_confirmation_or_none() -> None:
     assert read(None) is read({}) is read(False) is None
     assert read(True) == Confirmation(None, {})
+
+
+def test_seeds_for_pairs_fresh_or_listed_seeds_with_search_seeds() -> None:
     assert Confirmation().seeds_for([0, 3], "each") == {"0": [1_000_000], "3": [1_000_003]}
     assert Confirmation([7, 5]).seeds_for([0, 3], "each") == {"0": [5], "3": [7]}
     assert Confirmation([7, 5, 9]).seeds_for([0, 3], "once") == {"all": [5, 7, 9]}
@@ -391,34 +394,50 @@ def test_compared_unconfirmed_runs_of_a_confirmed_cell_are_set_aside(
     ]
 
 
-def test_write_choices_repeated_keeps_earlier_confirmations(tmp_path: Path) -> None:
-    def written(choices: dict[str, dict[str, Selection]]) -> dict[str, dict[str, dict[str, str]]]:
+Written = Callable[[dict[str, dict[str, Selection]]], dict[str, dict[str, dict[str, str]]]]
+ONE, OTHER = selection(0.1, [], {5: "a"}), selection(0.2, [], {5: "c"})
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    """Return a function that writes selections to one directory, and returns the confirming runs recorded there."""
+
+    def write(choices: dict[str, dict[str, Selection]]) -> dict[str, dict[str, dict[str, str]]]:
         write_choices(tmp_path, choices)
         return {
             cell: {s: of["confirmed"] for s, of in seeds.items()} for cell, seeds in read_selections(tmp_path).items()
         }
 
-    one, other = selection(0.1, [], {5: "a"}), selection(0.2, [], {5: "c"})
-    # With one selection per cell, confirmations accumulate, and other cells stay as they are.
-    assert written({"x": {"all": one}}) == {"x": {"all": {"5": "a"}}}
-    assert written({"x": {"all": replace(one, confirmed={6: "b"})}}) == {"x": {"all": {"5": "a", "6": "b"}}}
-    assert written({"y": {"all": other}}) == {"x": {"all": {"5": "a", "6": "b"}}, "y": {"all": {"5": "c"}}}
-    assert written({"y": {"all": one}})["y"] == {"all": {"5": "a"}}
-    searched = replace(one, candidates=[candidate(0.1, 0.9, ["b"])])
+    return write
+
+
+def test_write_choices_select_once_accumulates_confirmations(written: Written) -> None:
+    assert written({"x": {"all": ONE}}) == {"x": {"all": {"5": "a"}}}
+    assert written({"x": {"all": replace(ONE, confirmed={6: "b"})}}) == {"x": {"all": {"5": "a", "6": "b"}}}
+    assert written({"y": {"all": OTHER}}) == {"x": {"all": {"5": "a", "6": "b"}}, "y": {"all": {"5": "c"}}}
+    assert written({"y": {"all": ONE}})["y"] == {"all": {"5": "a"}}
+    searched = replace(ONE, candidates=[candidate(0.1, 0.9, ["b"])])
     assert written({"x": {"all": searched}})["x"] == {"all": {"5": "a"}}  # run b took part in the selection
-    # With one selection per seed, the confirmation of the last command counts, unless it has none.
-    (tmp_path / CHOICES_FILE).unlink()
-    assert written({"x": {"0": one, "1": other}}) == {"x": {"0": {"5": "a"}, "1": {"5": "c"}}}
-    assert written({"x": {"0": replace(one, confirmed={})}})["x"] == {"0": {"5": "a"}, "1": {"5": "c"}}
-    assert written({"x": {"0": replace(one, confirmed={7: "d"})}})["x"]["0"] == {"7": "d"}
-    assert written({"x": {"0": replace(other, confirmed={})}})["x"]["0"] == {}  # another selection
-    of_one, of_true, of_float = (replace(one, configuration={"optim.x": x}) for x in (1, True, 1.0))
+
+
+def test_write_choices_select_each_keeps_last_confirmation(written: Written) -> None:
+    assert written({"x": {"0": ONE, "1": OTHER}}) == {"x": {"0": {"5": "a"}, "1": {"5": "c"}}}
+    assert written({"x": {"0": replace(ONE, confirmed={})}})["x"] == {"0": {"5": "a"}, "1": {"5": "c"}}
+    assert written({"x": {"0": replace(ONE, confirmed={7: "d"})}})["x"]["0"] == {"7": "d"}
+    assert written({"x": {"0": replace(OTHER, confirmed={})}})["x"]["0"] == {}  # another selection
+
+
+def test_write_choices_equal_configuration_keeps_confirmation(written: Written) -> None:
+    of_one, of_true, of_float = (replace(ONE, configuration={"optim.x": x}) for x in (1, True, 1.0))
     assert written({"x": {"1": of_one}})["x"]["1"] == {"5": "a"}
     assert written({"x": {"1": replace(of_float, confirmed={})}})["x"]["1"] == {"5": "a"}
     assert written({"x": {"1": replace(of_true, confirmed={})}})["x"]["1"] == {}  # true and 1 are different values
+
+
+def test_write_choices_replaces_damaged_file(written: Written, tmp_path: Path) -> None:
     for damaged in ("{", '{"x": {"0": {"candidates": [], "confirmed": ["b"]}}}', '{"x": {"zero": {}}}'):
         (tmp_path / CHOICES_FILE).write_text(damaged)
-        assert written({"x": {"0": one}}) == {"x": {"0": {"5": "a"}}}
+        assert written({"x": {"0": ONE}}) == {"x": {"0": {"5": "a"}}}
 
 
 @pytest.mark.parametrize("select", [EACH, ONCE])

@@ -60,10 +60,7 @@ def planned(top: Path, jobs: Sequence[Sequence[str]], **keywords: Any) -> tuple[
 @pytest.mark.parametrize(
     "jobs",
     [
-        [
-            ["optim.lr=1e-05", "seed=3", "optim.eps=2"],
-            ["optim.lr=1", "seed=4", "optim.eps=3."],
-        ],  # typed and untyped keys
+        [["optim.lr=1e-05", "seed=3", "optim.eps=2"], ["optim.lr=1", "seed=4", "optim.eps=3."]],
         [["epochs=3", "optim.lr=-0"], ["epochs=1.5", "optim.lr=1"], ["epochs=1.0", "optim.lr=+1"]],
         [["model.batch_norm=1", "seeds.weights=2"], ["model.batch_norm=0", "seeds.weights=5"]],
         [

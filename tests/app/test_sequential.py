@@ -16,6 +16,7 @@ from scipy.special import ndtri
 
 from mnist_mlp.analysis.looks import judge_looks, look_at
 from mnist_mlp.app import records
+from mnist_mlp.app.confirm import MakeJobs
 from mnist_mlp.app.sequential import check_same_jobs, read
 from mnist_mlp.app.state import Request, state_of
 from mnist_mlp.app.sweep import check
@@ -164,12 +165,11 @@ def test_judge_looks_interval_within_margin_is_equivalent() -> None:
     ):
         assert judge_looks(table, [look(8)], margin=margin)[0]["verdict"].tolist() == [verdict]
     real = scores(a=[1 + noise for noise in NOISE], b=[0.0] * 8)
-    assert judge_looks(real, [look(8)], margin=0.5)[0]["verdict"].tolist() == [
-        "better"
-    ]  # significant, although within the margin
+    verdicts = judge_looks(real, [look(8)], margin=0.5)[0]["verdict"]
+    assert verdicts.tolist() == ["better"]  # significant, although within the margin
 
 
-def test_interim_analysis_drops_worse_cells_until_all_is_decided() -> None:
+def test_interim_analysis_drops_worse_cells_with_their_verdicts() -> None:
     table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
     found = interim_analysis(table, LEVEL, None, 10_000)
     assert (found.best, found.dropped, found.active) == ("a", ["c"], ["a", "b"])
@@ -179,13 +179,18 @@ def test_interim_analysis_drops_worse_cells_until_all_is_decided() -> None:
     assert (found.best, found.dropped, found.active) == ("b", [], ["a", "b"])
     verdicts = found.pairs.set_index(["a", "b"])["verdict"]
     assert (verdicts["a", "c"], verdicts["b", "c"]) == ("better", "better")
+
+
+def test_interim_analysis_equivalent_cell_is_active_until_all_is_decided() -> None:
     # A cell equivalent to the best may still become the best: it stays active while another pair is inconclusive.
     wide = scores(a=NOISE, b=NOISE[::-1], c=[30 * noise for noise in NOISE])
     found = interim_analysis(wide, LEVEL, None, 10_000, margin=0.01)
     assert (found.dropped, found.active) == ([], ["a", "b", "c"])
     found = interim_analysis(scores(a=NOISE, b=NOISE[::-1]), LEVEL, None, 10_000, margin=0.05)
     assert (found.dropped, found.active) == ([], [])
-    # Without variance no pair is tested, so that no cell is dropped.
+
+
+def test_interim_analysis_without_variance_drops_no_cell() -> None:
     found = interim_analysis(scores(a=[1.0] * 8, b=[0.0] * 8), LEVEL)
     assert found.pairs["reason"].eq("no variance").all()
     assert (found.dropped, found.active) == ([], ["a", "b"])
@@ -480,21 +485,26 @@ def test_check_confirm_that_leaves_no_seeds_to_add_raises(
         check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
 
 
+def checked(
+    top: Path,
+    plan: MakeJobs,
+    jobs: Sequence[Sequence[str]],
+    sequential: SequentialPlan | None,
+    **confirmation: Sequence[int],
+) -> None:
+    """Check a command of one selection per cell before any training."""
+    check(requested(top, plan, jobs, confirmation, sequential, ONCE), force=False)
+
+
 def test_check_after_interim_analysis_another_plan_raises(tmp_path: Path) -> None:
     same = replace(NINE, margin=0.005)
     more, wider = replace(same, max_seeds=12), replace(same, margin=0.01)
+    two_seeds = [[*job, f"seed={n}"] for job in TWO for n in (0, 1)]
+    cells = "cells=he / adam, he / radam, he / sgd: .* has interim analyses with he / adam, he / sgd"
     with planning(tmp_path) as plan:
-
-        def checked(
-            jobs: Sequence[Sequence[str]], sequential: SequentialPlan | None, **confirmation: Sequence[int]
-        ) -> None:
-            check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
-
         here = [job.directory.name for job in plan(TWO)]
         write_looks(tmp_path, looks_of(same, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))
-        checked(TWO, same)
-        two_seeds = [[*job, f"seed={n}"] for job in TWO for n in (0, 1)]
-        cells = "cells=he / adam, he / radam, he / sgd: .* has interim analyses with he / adam, he / sgd"
+        checked(tmp_path, plan, TWO, same)
         for others, sequential, words in (
             (TWO, more, "max_seeds=12: .* has interim analyses with 9"),
             (TWO, replace(same, batch=3), "batch=3: .* has interim analyses with 2"),
@@ -509,20 +519,30 @@ def test_check_after_interim_analysis_another_plan_raises(tmp_path: Path) -> Non
             (TWO, None, "interim analyses. Expected hydra.sweeper.until_decided=true again"),
         ):
             with pytest.raises(UserError, match=words):
-                checked(others, sequential)
-        taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
-        write_looks(tmp_path, looks_of(NINE, [5, 6], here, [taken]))
-        searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
-        with pytest.raises(
-            UserError, match=r"\[5, 6, 8, 9\]: .* has interim analyses with \[5, 6, 7, 8\]"
-        ):  # 7 took part in the selection
-            checked(searched, NINE, seed=[5, 6])
-        write_looks(tmp_path, looks_of(NINE, [0], [], []))  # before the first analysis, too
-        with pytest.raises(UserError, match=r"max_seeds=12: .* has interim analyses with 9"):
-            checked(TWO, replace(NINE, max_seeds=12))
-        (tmp_path / LOOKS_FILE).write_text("{}")
-        with pytest.raises(UserError, match=r"looks.json: damaged .* Remove the file"):
-            checked(TWO, same)
+                checked(tmp_path, plan, others, sequential)
+
+
+def test_check_search_with_an_analyzed_seed_raises(tmp_path: Path) -> None:
+    searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
+    message = r"\[5, 6, 8, 9\]: .* has interim analyses with \[5, 6, 7, 8\]"  # the search uses 7
+    taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
+    with planning(tmp_path) as plan:
+        write_looks(tmp_path, looks_of(NINE, [5, 6], [job.directory.name for job in plan(TWO)], [taken]))
+        with pytest.raises(UserError, match=message):
+            checked(tmp_path, plan, searched, NINE, seed=[5, 6])
+
+
+def test_check_before_first_interim_analysis_another_plan_raises(tmp_path: Path) -> None:
+    write_looks(tmp_path, looks_of(NINE, [0], [], []))
+    message = r"max_seeds=12: .* has interim analyses with 9"
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=message):
+        checked(tmp_path, plan, TWO, replace(NINE, max_seeds=12))
+
+
+def test_check_damaged_looks_file_raises_with_hint(tmp_path: Path) -> None:
+    (tmp_path / LOOKS_FILE).write_text("{}")
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=r"looks.json: damaged .* Remove the file"):
+        checked(tmp_path, plan, TWO, replace(NINE, margin=0.005))
 
 
 @pytest.fixture

@@ -202,10 +202,7 @@ def test_ray_init_with_address_joins_and_else_starts(monkeypatch: pytest.MonkeyP
     by_environment = init()
     assert by_environment["address"] == "host:6379"
     assert by_environment["num_cpus"] is None
-    for found in (
-        alone,
-        joined,
-    ):  # workers of an existing cluster have the directory and the environment of its starter
+    for found in (alone, joined):  # workers of an existing cluster have directory and environment of its starter
         assert found["runtime_env"]["env_vars"] == {"MNIST_MLP_DIRECTORY": "here", "MNIST_MLP_DATA": "there"}
         assert pydoc.locate(found["runtime_env"]["worker_process_setup_hook"]) is enter_directory
 

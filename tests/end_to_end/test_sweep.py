@@ -103,9 +103,8 @@ def test_sweep_interrupted_stops_workers_and_prints_resume_command(
     family = psutil.Process(process.pid).children(recursive=True)
     workers = workers_of(psutil.Process(process.pid))
     assert bool(workers) == (launcher == "joblib")
-    assert all(
-        is_blocked(number, worker.pid) for worker in workers
-    )  # otherwise a worker that is importing would print a traceback
+    # Otherwise a worker that is importing would print a traceback.
+    assert all(is_blocked(number, worker.pid) for worker in workers)
     os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130

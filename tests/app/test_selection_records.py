@@ -145,7 +145,10 @@ def test_seeds_of_added_replicates_avoid_listed_ones(tmp_path: Path) -> None:
 
 def test_check_confirm_invalid_for_some_candidates_raises(tmp_path: Path) -> None:
     search = [["optim=adam", f"model.batch_norm={norm}", "seed=0"] for norm in ("false", "true")]
-    with sweep(tmp_path) as here, pytest.raises(UserError, match=r"data\.train_size=1: BatchNorm needs at least 2"):
+    with (
+        sweep(tmp_path) as here,
+        pytest.raises(UserError, match=r"data\.train_size=1: expected at least 2, since BatchNorm needs"),
+    ):
         here.ask(search, {"data.train_size": 1})
 
 
@@ -159,7 +162,7 @@ def test_dry_run_with_independently_varied_seeds_says_select_once(tmp_path: Path
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, search)
         outline = "\n".join(dry_run.describe(request, state_by_disk(request), request.search))
-    assert "optim.lr: 2 candidates in each cell; a cell selects once, by the mean over seeds" in outline
+    assert "optim.lr: 2 candidates in each cell; one selection per cell, by the mean over seeds" in outline
 
 
 def candidate(lr: float, runs: Sequence[Path]) -> Candidate:

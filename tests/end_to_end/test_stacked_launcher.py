@@ -225,7 +225,7 @@ def test_pack_other_log_intervals_have_separate_stacks(real_mnist: Dataset) -> N
     assert pack(configs, memory=4).stacks == [[0, 1], [2, 3]]
 
 
-def test_bytes_a_run_bounds_measured_memory(command: Command, tmp_path: Path) -> None:
+def test_bytes_per_run_bounds_measured_memory(command: Command, tmp_path: Path) -> None:
     """Compare the estimate with the growth of peak memory per run of a stack."""
     (tmp_path / "peak.py").write_text(
         "import json, re, sys, torch\n"

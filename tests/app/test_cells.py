@@ -1,4 +1,4 @@
-"""Compared keys: which may be compared, and that a sweep and its report go by them."""
+"""Compared keys: validation, and their use by sweeps and reports."""
 
 import re
 from dataclasses import replace
@@ -38,13 +38,13 @@ NINE = SequentialPlan(margin=None, max_seeds=9, batch=2)
         (["data"], "expected keys such as data.train_size"),
     ],
 )
-def test_read_compare_of_what_cannot_be_compared_raises(value: Any, words: str) -> None:
+def test_read_compare_invalid_keys_raises(value: Any, words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)) as caught:
         read_compare(value)
     assert "\n" not in str(caught.value)
 
 
-def test_check_compared_with_a_key_that_no_job_has_raises(tmp_path: Path) -> None:
+def test_check_compared_unknown_key_or_key_of_the_data_raises(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
         jobs = plan([["optim=adam"], ["optim=sgd", "optim.momentum=0.5"]])
         assert check_compared(jobs, ["init", "optim", "optim.momentum"]) == ["init"]
@@ -59,13 +59,13 @@ def test_check_compared_with_a_key_that_no_job_has_raises(tmp_path: Path) -> Non
 
 
 def accuracy(job: Job) -> float:
-    """Better with two layers than with one, and with the larger rate; noise by seed."""
+    """Return an accuracy that rises with the layers and the learning rate, with noise by seed."""
     layers = len(job.config["model"]["hidden"])
     noise = (job.config["seed"] * 7919 + layers * 31 + len(job.choices["optim"])) % 11 / 1e4
     return float(0.5 + 0.1 * layers + job.config["optim"]["lr"] + noise)
 
 
-def test_sweep_and_report_go_by_the_compared_keys(tmp_path: Path) -> None:
+def test_sweep_with_compare_keys_selects_and_reports_by_them(tmp_path: Path) -> None:
     jobs = [
         [f"optim={optim}", f"model.hidden={hidden}", f"optim.lr={lr}", f"seed={seed}"]
         for optim in ("adam", "sgd")
@@ -100,7 +100,7 @@ def test_sweep_and_report_go_by_the_compared_keys(tmp_path: Path) -> None:
         compared([tmp_path], by=["init", "optim"])
 
 
-def test_conditions_that_are_compared_are_cells_of_one_section(command: Command, tmp_path: Path) -> None:
+def test_report_with_compared_conditions_has_one_section(command: Command, tmp_path: Path) -> None:
     given = ("-m", "epochs=1,2", "seed=0,1", "hydra.sweeper.compare=[epochs]", *SMALLER, IN_PROCESS, NO_REPORT)
     listed = command(
         "run.py", *given, "hydra.sweep.dir=multirun/here", "hydra.sweeper.compare=[epochs,init]", "dry_run=true"
@@ -111,7 +111,7 @@ def test_conditions_that_are_compared_are_cells_of_one_section(command: Command,
     assert sorted(comparison.summary["cell"]) == ["epochs=1", "epochs=2"]
 
 
-def test_check_after_an_analysis_refuses_other_candidates(tmp_path: Path) -> None:
+def test_check_after_interim_analysis_other_candidates_raises(tmp_path: Path) -> None:
     def searched(rates: tuple[float, ...]) -> list[list[str]]:
         return [[f"optim={o}", f"optim.lr={lr}", f"seed={s}"] for o in ("adam", "sgd") for lr in rates for s in (0, 1)]
 

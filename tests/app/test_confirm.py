@@ -1,9 +1,9 @@
-"""Confirmation: what a search selects is retrained, and the report is of these runs only."""
+"""Confirmation: selected configurations are retrained, and the report scores these runs only."""
 
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,12 @@ CONFIRM = "hydra.sweeper.confirm={epochs:2}"
 PLAN = SequentialPlan(margin=None, max_seeds=9, batch=2)
 
 
-def chosen(directory: Path) -> dict[str, Any]:
+def read_selections(directory: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((directory / CHOICES_FILE).read_text())
     return found
 
 
-def test_what_each_seed_selects_is_retrained_and_reported_on(command: Command, tmp_path: Path) -> None:
+def test_sweep_with_confirm_retrains_and_reports_each_seeds_selection(command: Command, tmp_path: Path) -> None:
     here = "hydra.sweep.dir=multirun/here"
     listed = command("run.py", *SEARCH, CONFIRM, here, "dry_run=true").stdout
     assert "after the search, 4 jobs retrain the selections of 2 cells" in listed
@@ -51,7 +51,7 @@ def test_what_each_seed_selects_is_retrained_and_reported_on(command: Command, t
     assert not (tmp_path / "multirun/here").exists()
     done = command("run.py", *SEARCH, CONFIRM, here).stdout
     assert [int(n) for n in re.findall(r"(\d+) jobs, 0 skipped", done)] == [8, 4]
-    choices = chosen(tmp_path / "multirun/here")
+    choices = read_selections(tmp_path / "multirun/here")
     assert choices.keys() == {"he / adam", "he / sgd"}
     runs = pd.read_csv(tmp_path / "reports/here/runs.csv")
     assert runs["phase"].value_counts().to_dict() == {"search": 8, "confirm": 4}
@@ -72,7 +72,7 @@ def test_what_each_seed_selects_is_retrained_and_reported_on(command: Command, t
             assert (made["epochs"], made["optim"]["lr"]) == (2, choice["configuration"]["optim.lr"])
     summary = pd.read_csv(tmp_path / "reports/here/summary.csv")
     assert summary["n"].tolist() == [2, 2]  # one section, of the confirmed runs
-    # The same again trains nothing; another seed and another rate train what is new.
+    # The same command again trains nothing; another seed trains its new jobs only.
     before = (tmp_path / "multirun/here" / CHOICES_FILE).read_text()
     again = command("run.py", *SEARCH, CONFIRM, here, NO_REPORT).stdout
     assert again.count("0 to do") == 2
@@ -86,7 +86,7 @@ def test_what_each_seed_selects_is_retrained_and_reported_on(command: Command, t
 
 
 def planned(top: Path, *arguments: str, tree: Any) -> list[Job]:
-    """The jobs of the sweep that this request begins, of which nothing has been trained."""
+    """Check a request for a sweep before any training, and return the jobs that it begins with."""
     jobs = [[*arguments, f"seed={seed}"] for seed in (0, 1)]
     crossed = [[*job, f"optim.lr={lr}"] for job in jobs for lr in ("0.1", "0.2")]
     with planning(top) as plan:
@@ -95,7 +95,7 @@ def planned(top: Path, *arguments: str, tree: Any) -> list[Job]:
         return state_by_disk(request).jobs
 
 
-def test_check_selection_with_another_selection_than_was_analyzed_raises_before_writing(tmp_path: Path) -> None:
+def test_check_selection_other_than_analyzed_raises(tmp_path: Path) -> None:
     jobs = [[f"optim={optim}", f"optim.lr={lr}", "seed=0"] for optim in ("adam", "sgd") for lr in (0.1, 0.2)]
     looks = Looks(
         plan=PLAN,
@@ -111,7 +111,7 @@ def test_check_selection_with_another_selection_than_was_analyzed_raises_before_
             records.check_selection(request, state_by_disk(request))
 
 
-def test_state_before_the_search_has_ended_has_no_selection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_state_before_end_of_search_has_no_selection(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert len(planned(tmp_path, "optim=adam", tree=True)) == 4
     assert not any(tmp_path.iterdir())
 
@@ -143,7 +143,7 @@ def test_state_before_the_search_has_ended_has_no_selection(tmp_path: Path, capl
         (("optim=adam",), [10, 11], ["confirm=[10, 11]", "hydra.sweeper.confirm=true"]),
     ],
 )
-def test_what_cannot_be_confirmed_is_said_before_training(
+def test_check_invalid_confirm_raises_before_training(
     tmp_path: Path, arguments: Sequence[str], tree: Any, words: Sequence[str]
 ) -> None:
     with pytest.raises(UserError) as caught:
@@ -152,7 +152,7 @@ def test_what_cannot_be_confirmed_is_said_before_training(
     assert "\n" not in str(caught.value)
 
 
-def test_a_confirmation_in_the_directories_of_the_search_is_refused_before_training(tmp_path: Path) -> None:
+def test_check_confirm_in_directories_of_the_search_raises(tmp_path: Path) -> None:
     jobs = [["seed=0", f"optim.lr={lr}"] for lr in ("0.1", "0.2")]
     with (
         planning(tmp_path, "hydra.sweep.subdir='lr${optim.lr}'") as plan,
@@ -161,7 +161,7 @@ def test_a_confirmation_in_the_directories_of_the_search_is_refused_before_train
         check(requested(tmp_path, plan, jobs, {"seed": [5]}), force=False)
 
 
-def test_sources_that_vary_apart_are_not_confirmed(tmp_path: Path) -> None:
+def test_check_confirm_with_independently_varied_seeds_raises(tmp_path: Path) -> None:
     jobs = [[f"seeds.weights={seed}", f"optim.lr={lr}"] for seed in (0, 1) for lr in (0.1, 0.2)]
     with (
         planning(tmp_path) as plan,
@@ -170,14 +170,14 @@ def test_sources_that_vary_apart_are_not_confirmed(tmp_path: Path) -> None:
         check(requested(tmp_path, plan, jobs, True), force=False)
     fixed = [[f"seed={seed}", "seeds.weights=3", f"optim.lr={lr}"] for seed in (0, 1) for lr in (0.1, 0.2)]
     with planning(tmp_path) as plan:
-        request = requested(tmp_path, plan, fixed, {"seed": [3, 4]})  # the weights keep their seed throughout
+        request = requested(tmp_path, plan, fixed, {"seed": [3, 4]})  # the seed of the weights is fixed
         check(request, force=False)
         write_results(request.search, lambda job: job.config["optim"]["lr"])
         confirming = state_by_disk(request).phases["confirm"]
     assert [(job.config["seed"], job.config["seeds"]["weights"]) for job in confirming] == [(3, 3), (4, 3)]
 
 
-def test_a_search_that_was_confirmed_is_not_mixed_with_another(tmp_path: Path) -> None:
+def test_check_confirmed_search_without_confirm_raises(tmp_path: Path) -> None:
     write_choices(tmp_path, {})
     with pytest.raises(UserError, match="holds a search with confirmation"):
         planned(tmp_path, "optim=adam", tree={})
@@ -187,9 +187,12 @@ def test_with_seed_keeps_seeds_of_single_sources() -> None:
     assert with_seed(["optim=sgd", "seeds.weights=3", "seed=0"], 5) == ["optim=sgd", "seeds.weights=3", "seed=5"]
 
 
-def test_read_without_confirmation_returns_empty() -> None:
+def test_read_confirm_returns_confirmation_or_none() -> None:
     assert read(None) is read({}) is read(False) is None
     assert read(True) == Confirmation(None, {})
+
+
+def test_seeds_for_pairs_fresh_or_listed_seeds_with_search_seeds() -> None:
     assert Confirmation().seeds_for([0, 3], "each") == {"0": [1_000_000], "3": [1_000_003]}
     assert Confirmation([7, 5]).seeds_for([0, 3], "each") == {"0": [5], "3": [7]}
     assert Confirmation([7, 5, 9]).seeds_for([0, 3], "once") == {"all": [5, 7, 9]}
@@ -204,14 +207,14 @@ def selection(lr: float, candidates: Sequence[Candidate], confirmed: Mapping[int
 
 
 def confirmed_by(select: str, write_run: Write, top: Path) -> Path:
-    """Two cells, two configurations; the search flatters sgd, which loses when it is retrained."""
+    """Write a confirmed sweep of two cells and two configurations: sgd is better in the search, adam when retrained."""
     choices: dict[str, dict[str, Selection]] = {}
     for optim, found, fresh in (("adam", 0.90, 0.95), ("sgd", 0.99, 0.91)):
         jobs = {
             lr: [write_run(optim=optim, lr=lr, seed=seed, test=[0.1, found - lr]) for seed in (0, 1, 2)]
             for lr in (0.1, 0.01)
         }
-        anew = [
+        retrained = [
             write_run(optim=optim, lr=0.01, seed=seed, test=[0.1, 0.5, fresh + seed / 1e4 * (1 + (optim == "sgd"))])
             for seed in (10, 11, 12)
         ]
@@ -219,14 +222,14 @@ def confirmed_by(select: str, write_run: Write, top: Path) -> Path:
             str(seed): selection(
                 0.01,
                 [candidate(lr, found - lr, [jobs[lr][seed].name]) for lr in (0.01, 0.1)],
-                {10 + seed: anew[seed].name},
+                {10 + seed: retrained[seed].name},
             )
             for seed in (0, 1, 2)
         }
         of_all = selection(
             0.01,
             [candidate(lr, found - lr, [run.name for run in jobs[lr]]) for lr in (0.01, 0.1)],
-            {10 + number: run.name for number, run in enumerate(anew)},
+            {10 + number: run.name for number, run in enumerate(retrained)},
         )
         choices[f"he / {optim}"] = of_seeds if select == EACH else {ALL_SEEDS: of_all}
     write_choices(top / "sweep", choices)
@@ -245,11 +248,13 @@ def confirmed_by(select: str, write_run: Write, top: Path) -> Path:
 
 @pytest.fixture
 def confirmed(write_run: Write, tmp_path: Path) -> Path:
-    """A sweep whose seeds have selected for themselves, and are confirmed."""
+    """A confirmed sweep with one selection per seed."""
     return confirmed_by(EACH, write_run, tmp_path)
 
 
-def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarize: Report, write_run: Write) -> None:
+def test_report_of_confirmed_sweep_scores_confirming_runs_only(
+    confirmed: Path, summarize: Report, write_run: Write
+) -> None:
     summary = summarize().set_index("optim")
     assert summary.index.tolist() == ["adam", "sgd"]
     assert summary["n"].tolist() == [3, 3]
@@ -270,27 +275,27 @@ def test_scores_are_of_confirmed_runs_alone(confirmed: Path, summarize: Report, 
 
 
 def confirming(sweep: Path, *cells: str) -> list[str]:
-    """The runs that confirm the selections of these cells, or all."""
-    choices = chosen(sweep)
+    """Return the runs that confirm the selections of these cells, or of all cells."""
+    choices = read_selections(sweep)
     return [run for cell in cells or choices for of in choices[cell].values() for run in of["confirmed"].values()]
 
 
 def end(run: Path, status: str) -> None:
-    """Have a run end otherwise."""
+    """Replace the final status of a run."""
     content = json.loads((run / RUN_FILE).read_text())
     (run / RUN_FILE).write_text(json.dumps(content | {"status": status, "reason": "nan"}))
 
 
-def test_what_is_said_of_the_chosen_is_of_those_that_confirm_it(confirmed: Path) -> None:
-    """A run at the chosen setting diverged in the search, where others reached what none did that was trained anew."""
-    end(confirmed / chosen(confirmed)["he / adam"]["0"]["candidates"][0]["jobs"][0], "diverged")
+def test_report_answer_and_notes_describe_confirming_runs_only(confirmed: Path) -> None:
+    """In the search, a run of the selected configuration diverged, and others reached the target."""
+    end(confirmed / read_selections(confirmed)["he / adam"]["0"]["candidates"][0]["jobs"][0], "diverged")
     (comparison,) = compared([confirmed], target=0.88)[1].values()
     notes = {note.topic: note.text for note in comparison.notes}
     assert notes["Divergences"].endswith(": 1), none of them among those that are scored.")
     assert answer(comparison)[-1].startswith("No run among those that are scored reached 88 % validation accuracy")
 
 
-def test_where_all_that_confirm_diverged_the_search_is_shown(confirmed: Path, report: Report, tmp_path: Path) -> None:
+def test_report_all_confirming_runs_diverged_shows_the_search(confirmed: Path, report: Report, tmp_path: Path) -> None:
     for run in confirming(confirmed):
         end(confirmed / run, "diverged")
     report()
@@ -299,22 +304,24 @@ def test_where_all_that_confirm_diverged_the_search_is_shown(confirmed: Path, re
     assert {path.stem for path in (tmp_path / "report/figures").glob("*.svg")} == {"sensitivity"}
 
 
-def test_cells_are_those_that_were_confirmed(confirmed: Path) -> None:
-    with pytest.raises(UserError, match=r"^--by init: expected --by init,optim, .* one selection per init and optim"):
+def test_compared_by_other_keys_than_confirmed_raises(confirmed: Path) -> None:
+    with pytest.raises(UserError, match=r"^--by init: .* confirmed a selection for each init and optim, so its runs"):
         compared([confirmed], by=["init"])
-    for same in (["optim"], ["optim", "init"]):  # of one initialisation
+    for same in (["optim"], ["optim", "init"]):  # all runs have one initialization
         (comparison,) = compared([confirmed], by=same)[1].values()
         assert comparison.summary["n"].tolist() == [3, 3]
 
 
-def test_a_run_that_another_search_has_tried_too_is_still_confirmed(confirmed: Path, summarize: Report) -> None:
-    choices = chosen(confirmed)
+def test_report_confirming_run_also_searched_is_still_scored(confirmed: Path, summarize: Report) -> None:
+    choices = read_selections(confirmed)
     choices["he / adam"]["0"]["candidates"][0]["jobs"] += confirming(confirmed, "he / adam")
     (confirmed / CHOICES_FILE).write_text(json.dumps(choices))
     assert summarize()["n"].tolist() == [3, 3]
 
 
-def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summarize: Report, write_run: Write) -> None:
+def test_compared_runs_of_an_earlier_selection_are_set_aside(
+    confirmed: Path, summarize: Report, write_run: Write
+) -> None:
     left = write_run(optim="sgd", lr=0.1, seed=10, test=[0.1, 0.5, 0.999])
     assert summarize()["n"].tolist() == [3, 3]
     results, _ = compared([confirmed])
@@ -327,7 +334,7 @@ def test_what_an_earlier_choice_left_behind_is_set_aside(confirmed: Path, summar
 
 
 @pytest.mark.parametrize("damage", ["text", "link", "directory"])
-def test_without_its_choices_nobody_knows_which_runs_are_results(
+def test_compared_without_choices_file_sets_all_its_runs_aside(
     confirmed: Path, write_run: Write, tmp_path: Path, damage: str
 ) -> None:
     (confirmed / CHOICES_FILE).unlink()
@@ -347,8 +354,8 @@ def test_without_its_choices_nobody_knows_which_runs_are_results(
     }
 
 
-@pytest.mark.parametrize(("select", "which"), [(EACH, "he / adam with seed 0"), (ONCE, "he / adam")])
-def test_sweeps_that_confirmed_different_configurations_are_not_averaged(
+@pytest.mark.parametrize(("select", "which"), [(EACH, r"he / adam with seed 0, which"), (ONCE, "he / adam, which")])
+def test_compared_sweeps_with_other_confirmed_configurations_raises(
     write_run: Write, tmp_path: Path, select: str, which: str
 ) -> None:
     confirmed = confirmed_by(select, write_run, tmp_path)
@@ -361,9 +368,7 @@ def test_sweeps_that_confirmed_different_configurations_are_not_averaged(
         compared([confirmed, tmp_path / "other"])
 
 
-def test_sweeps_that_select_in_other_ways_are_not_reported_on_together(
-    confirmed: Path, write_run: Write, tmp_path: Path
-) -> None:
+def test_compared_sweeps_with_other_select_settings_raises(confirmed: Path, write_run: Write, tmp_path: Path) -> None:
     other = confirmed_by(ONCE, run_writer(tmp_path / "once"), tmp_path / "once")
     with pytest.raises(UserError, match=r"select=each in .*/sweep; select=once in .*/once/sweep\. Report on each kind"):
         compared([confirmed, other])
@@ -378,7 +383,7 @@ def test_sweeps_that_select_in_other_ways_are_not_reported_on_together(
     assert "One selection for all seeds" in [note.topic for note in comparison.notes]
 
 
-def test_runs_that_confirm_nothing_are_not_scored_beside_those_that_do(
+def test_compared_unconfirmed_runs_of_a_confirmed_cell_are_set_aside(
     confirmed: Path, write_run: Write, tmp_path: Path
 ) -> None:
     plain = [write_run(lr=0.1, seed=seed, test=[0.1, 0.5, 0.99]).rename(tmp_path / f"plain{seed}") for seed in (0, 1)]
@@ -389,39 +394,57 @@ def test_runs_that_confirm_nothing_are_not_scored_beside_those_that_do(
     ]
 
 
-def test_write_choices_keeps_what_was_confirmed_before(tmp_path: Path) -> None:
-    def written(choices: dict[str, dict[str, Selection]]) -> dict[str, dict[str, dict[str, str]]]:
-        write_choices(tmp_path, choices)
-        return {cell: {s: of["confirmed"] for s, of in seeds.items()} for cell, seeds in chosen(tmp_path).items()}
+Written = Callable[[dict[str, dict[str, Selection]]], dict[str, dict[str, dict[str, str]]]]
+ONE, OTHER = selection(0.1, [], {5: "a"}), selection(0.2, [], {5: "c"})
 
-    one, other = selection(0.1, [], {5: "a"}), selection(0.2, [], {5: "c"})
-    # Selected once, all seeds confirm; of other cells what is there stays.
-    assert written({"x": {"all": one}}) == {"x": {"all": {"5": "a"}}}
-    assert written({"x": {"all": replace(one, confirmed={6: "b"})}}) == {"x": {"all": {"5": "a", "6": "b"}}}
-    assert written({"y": {"all": other}}) == {"x": {"all": {"5": "a", "6": "b"}}, "y": {"all": {"5": "c"}}}
-    assert written({"y": {"all": one}})["y"] == {"all": {"5": "a"}}
-    searched = replace(one, candidates=[candidate(0.1, 0.9, ["b"])])
-    assert written({"x": {"all": searched}})["x"] == {"all": {"5": "a"}}  # b has taken part in the selection
-    # Selected by each seed, the last command's confirmation counts, unless it has none.
-    (tmp_path / CHOICES_FILE).unlink()
-    assert written({"x": {"0": one, "1": other}}) == {"x": {"0": {"5": "a"}, "1": {"5": "c"}}}
-    assert written({"x": {"0": replace(one, confirmed={})}})["x"] == {"0": {"5": "a"}, "1": {"5": "c"}}
-    assert written({"x": {"0": replace(one, confirmed={7: "d"})}})["x"]["0"] == {"7": "d"}
-    assert written({"x": {"0": replace(other, confirmed={})}})["x"]["0"] == {}  # another selection
-    of_one, of_true, of_float = (replace(one, configuration={"optim.x": x}) for x in (1, True, 1.0))
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    """Return a function that writes selections to one directory, and returns the confirming runs recorded there."""
+
+    def write(choices: dict[str, dict[str, Selection]]) -> dict[str, dict[str, dict[str, str]]]:
+        write_choices(tmp_path, choices)
+        return {
+            cell: {s: of["confirmed"] for s, of in seeds.items()} for cell, seeds in read_selections(tmp_path).items()
+        }
+
+    return write
+
+
+def test_write_choices_select_once_accumulates_confirmations(written: Written) -> None:
+    assert written({"x": {"all": ONE}}) == {"x": {"all": {"5": "a"}}}
+    assert written({"x": {"all": replace(ONE, confirmed={6: "b"})}}) == {"x": {"all": {"5": "a", "6": "b"}}}
+    assert written({"y": {"all": OTHER}}) == {"x": {"all": {"5": "a", "6": "b"}}, "y": {"all": {"5": "c"}}}
+    assert written({"y": {"all": ONE}})["y"] == {"all": {"5": "a"}}
+    searched = replace(ONE, candidates=[candidate(0.1, 0.9, ["b"])])
+    assert written({"x": {"all": searched}})["x"] == {"all": {"5": "a"}}  # run b took part in the selection
+
+
+def test_write_choices_select_each_keeps_last_confirmation(written: Written) -> None:
+    assert written({"x": {"0": ONE, "1": OTHER}}) == {"x": {"0": {"5": "a"}, "1": {"5": "c"}}}
+    assert written({"x": {"0": replace(ONE, confirmed={})}})["x"] == {"0": {"5": "a"}, "1": {"5": "c"}}
+    assert written({"x": {"0": replace(ONE, confirmed={7: "d"})}})["x"]["0"] == {"7": "d"}
+    assert written({"x": {"0": replace(OTHER, confirmed={})}})["x"]["0"] == {}  # another selection
+
+
+def test_write_choices_equal_configuration_keeps_confirmation(written: Written) -> None:
+    of_one, of_true, of_float = (replace(ONE, configuration={"optim.x": x}) for x in (1, True, 1.0))
     assert written({"x": {"1": of_one}})["x"]["1"] == {"5": "a"}
     assert written({"x": {"1": replace(of_float, confirmed={})}})["x"]["1"] == {"5": "a"}
-    assert written({"x": {"1": replace(of_true, confirmed={})}})["x"]["1"] == {}  # true is another value than 1
+    assert written({"x": {"1": replace(of_true, confirmed={})}})["x"]["1"] == {}  # true and 1 are different values
+
+
+def test_write_choices_replaces_damaged_file(written: Written, tmp_path: Path) -> None:
     for damaged in ("{", '{"x": {"0": {"candidates": [], "confirmed": ["b"]}}}', '{"x": {"zero": {}}}'):
         (tmp_path / CHOICES_FILE).write_text(damaged)
-        assert written({"x": {"0": one}}) == {"x": {"0": {"5": "a"}}}
+        assert written({"x": {"0": ONE}}) == {"x": {"0": {"5": "a"}}}
 
 
 @pytest.mark.parametrize("select", [EACH, ONCE])
-def test_cells_that_were_not_confirmed_compare_where_each_seed_selects(
+def test_compared_unconfirmed_cell_is_tested_only_if_each_seed_selects(
     write_run: Write, tmp_path: Path, select: str
 ) -> None:
-    """Selected once, the luck of the search would count for the cells without confirmation only."""
+    """With one selection per cell, only cells without confirmation would profit from luck in the search."""
     confirmed = confirmed_by(select, write_run, tmp_path)
     plain = [
         write_run(
@@ -443,7 +466,7 @@ def test_cells_that_were_not_confirmed_compare_where_each_seed_selects(
     assert in_full(comparison, comparison.pairs)[0].startswith(said)
 
 
-def test_a_newer_run_of_the_same_takes_no_confirmation_away(confirmed: Path, tmp_path: Path) -> None:
+def test_compared_newer_equal_run_replaces_no_confirmation(confirmed: Path, tmp_path: Path) -> None:
     shutil.copytree(confirmed / confirming(confirmed, "he / adam")[0], tmp_path / "newer")
     (tmp_path / "newer" / RUN_FILE).touch()
     (comparison,) = compared([confirmed, tmp_path / "newer"])[1].values()
@@ -451,15 +474,15 @@ def test_a_newer_run_of_the_same_takes_no_confirmation_away(confirmed: Path, tmp
     assert "Runs set aside" in [note.topic for note in comparison.notes]
 
 
-def test_a_cell_that_is_not_confirmed_yet_has_its_name(confirmed: Path, summarize: Report) -> None:
+def test_report_cell_without_confirmation_keeps_its_name(confirmed: Path, summarize: Report) -> None:
     for run in confirming(confirmed, "he / sgd"):
         (confirmed / run / RUN_FILE).unlink()
     summary = summarize()
     assert summary[["init", "optim", "n"]].to_numpy().tolist() == [["he", "adam", 3], ["he", "sgd", 0]]
 
 
-def test_a_sweep_that_is_half_confirmed_gives_no_verdict(confirmed: Path) -> None:
-    """Else pairs would be tested, and corrected for, in the order in which their runs happen to end."""
+def test_compared_partly_confirmed_sweep_is_not_tested(confirmed: Path) -> None:
+    """Otherwise the corrected p-values would depend on the order in which runs end."""
     (confirmed / confirming(confirmed, "he / sgd")[-1] / RUN_FILE).unlink()
     (comparison,) = compared([confirmed])[1].values()
     assert comparison.pairs["reason"].tolist() == ["not confirmed"]
@@ -468,7 +491,7 @@ def test_a_sweep_that_is_half_confirmed_gives_no_verdict(confirmed: Path) -> Non
     assert "Scores missing" not in notes
 
 
-def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summarize: Report) -> None:
+def test_report_before_any_confirmation_shows_the_search_untested(confirmed: Path, summarize: Report) -> None:
     for run in confirming(confirmed):
         (confirmed / run / RUN_FILE).unlink()
     assert summarize()["n"].tolist() == [3, 3]
@@ -477,7 +500,7 @@ def test_while_none_is_confirmed_the_search_is_reported_on(confirmed: Path, summ
 
 
 @pytest.mark.parametrize(("select", "tree"), [(EACH, True), (ONCE, {"seed": [5, 6]})])
-def test_select_of_a_narrower_search_keeps_the_wider_selection(tmp_path: Path, select: str, tree: Any) -> None:
+def test_write_records_narrower_search_keeps_wider_selection(tmp_path: Path, select: str, tree: Any) -> None:
     key, count = ("0", 1) if select == EACH else (ALL_SEEDS, 2)
 
     def written(plan: Any, optimizers: Sequence[str], rates: Sequence[float]) -> dict[str, Selection]:
@@ -500,7 +523,7 @@ def test_select_of_a_narrower_search_keeps_the_wider_selection(tmp_path: Path, s
         without = written(plan, ("adam",), (0.1, 0.2, 0.3))
     assert wider["he / adam"].configuration == {"optim.lr": 0.4}
     assert wider["he / sgd"] == wide["he / sgd"]
-    assert without["he / adam"].configuration == {"optim.lr": 0.3}  # what was selected has no result anymore
+    assert without["he / adam"].configuration == {"optim.lr": 0.3}  # the selected job no longer has a result
     assert [len(of.confirmed) for of in without.values()] == [count, count]
 
 
@@ -508,9 +531,7 @@ def test_select_of_a_narrower_search_keeps_the_wider_selection(tmp_path: Path, s
     "change",
     [{"loss": "x"}, {"jobs": [{}]}, {"jobs": "abc"}, {"accuracy": []}, {"configuration": 3}, {"accuracy": "high"}],
 )
-def test_read_choices_of_damaged_candidates_is_refused_and_a_resume_goes_on(
-    tmp_path: Path, change: dict[str, Any]
-) -> None:
+def test_read_choices_damaged_candidates_raises_and_resume_rewrites(tmp_path: Path, change: dict[str, Any]) -> None:
     jobs = [["optim=adam", f"optim.lr={lr}", "seed=0"] for lr in (0.1, 0.2)]
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, jobs, {"seed": [5]})

@@ -1,4 +1,4 @@
-"""Grids of single optimizers: which jobs they make, that values arrive as they are, and what is refused."""
+"""Grids per optimizer: their jobs, values that keep their types, and messages about invalid grids."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ hydra:
 """
 
 
-def test_a_launcher_in_this_process_is_given_what_hydra_would_compose(loader: ConfigLoader) -> None:
+def test_kept_load_sweep_config_equals_hydra(loader: ConfigLoader) -> None:
     config = sweep_config(loader, "optim=adam,sgd", "seed=0,1", "epochs=3", IN_PROCESS)
     jobs = [[f"optim={optim}", *seeds, "epochs=3"] for optim in ("adam", "sgd") for seeds in (["seed=0"], ["seed=7"])]
     jobs += [["optim=adam", "epochs=3"], ["optim=sgd", "epochs=3", "seed=1"]]
@@ -59,7 +59,7 @@ def test_a_launcher_in_this_process_is_given_what_hydra_would_compose(loader: Co
 
 @pytest.fixture
 def study() -> Iterator[Callable[[str], str]]:
-    """Writes a study, and gives the argument that names it."""
+    """Store a study, and return the argument that selects it."""
     store = ConfigStore.instance()
 
     def call(text: str) -> str:
@@ -70,7 +70,7 @@ def study() -> Iterator[Callable[[str], str]]:
     store.repo[EXPERIMENT].pop("grids.yaml", None)
 
 
-def test_each_optimizer_has_its_own_values(combinations: Combinations) -> None:
+def test_grids_per_optimizer_expand_to_its_jobs_only(combinations: Combinations) -> None:
     tree = "{adam:{optim.lr:[1e-3,1e-2],batch_size:[32,64]},sgd:{optim.lr:0.1}}"
     jobs = combinations("optim=adam,sgd,radam", "seed=0,1", f"hydra.sweeper.grids={tree}")
     rates = [f"optim.lr={rate}" for rate in ("0.001", "0.01")]
@@ -82,14 +82,14 @@ def test_each_optimizer_has_its_own_values(combinations: Combinations) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("optim=adam",), ("optim='adam'",)])
-def test_the_optimizer_of_a_job_is_the_one_chosen_or_the_default(
+def test_grids_without_swept_optimizer_apply_to_selected_or_default(
     combinations: Combinations, arguments: tuple[str, ...]
 ) -> None:
     jobs = combinations(*arguments, "hydra.sweeper.grids={adam:{optim.lr:[1,2]},sgd:{optim.lr:3}}")
     assert [job[-1] for job in jobs] == ["optim.lr=1", "optim.lr=2"]
 
 
-def test_an_optimizer_that_is_not_in_the_sweep_is_named(
+def test_grids_of_an_optimizer_not_in_the_sweep_are_logged(
     combinations: Combinations, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
@@ -101,7 +101,7 @@ def test_an_optimizer_that_is_not_in_the_sweep_is_named(
 
 
 @pytest.mark.parametrize("none", ["hydra.sweeper.grids=null", "hydra.sweeper.grids={}", "dry_run=true"])
-def test_without_grids_a_sweep_is_what_it_was(combinations: Combinations, none: str) -> None:
+def test_combinations_without_grids_equal_the_plain_sweep(combinations: Combinations, none: str) -> None:
     own = ["dry_run=True"] if none == "dry_run=true" else []
     assert combinations("optim=adam,sgd", none) == [["optim=adam", *own], ["optim=sgd", *own]]
 
@@ -118,7 +118,7 @@ def test_without_grids_a_sweep_is_what_it_was(combinations: Combinations, none: 
         (["hydra.sweeper.grids=null"], {"adam": [0.01], "sgd": [0.01]}),
     ],
 )
-def test_the_command_line_changes_the_grids_of_a_study(
+def test_command_line_overrides_grids_of_a_study(
     loader: ConfigLoader,
     combinations: Combinations,
     study: Callable[[str], str],
@@ -132,7 +132,9 @@ def test_the_command_line_changes_the_grids_of_a_study(
     assert found == rates
 
 
-def test_the_study_in_the_documentation_works(combinations: Combinations, study: Callable[[str], str]) -> None:
+def test_grids_study_in_documentation_gives_expected_jobs(
+    combinations: Combinations, study: Callable[[str], str]
+) -> None:
     (text,) = (block for block in blocks("docs/sweeps.md", "yaml") if "grids:" in block)
     jobs = [[o for o in job if o != "experiment=grids"] for job in combinations(study(text))]
     rates = [("adam", ["0.0001", "0.001", "0.01"], []), ("sgd", ["0.01", "0.1", "1"], ["optim.momentum=0.9"])]
@@ -164,7 +166,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3), max_le
 @example(["a,b", "[c]", "{d:e}"])
 @example(1e-300)
 @example(1e22)
-def test_a_value_comes_through_hydras_grammar_unharmed(value: Any) -> None:
+def test_override_of_any_value_round_trips_through_hydra(value: Any) -> None:
     text = grids.override("model.mine", value)
     config = OmegaConf.create({})
     parsed = OverridesParser.create().parse_override(text)
@@ -173,7 +175,7 @@ def test_a_value_comes_through_hydras_grammar_unharmed(value: Any) -> None:
     assert repr(OmegaConf.to_container(config)["model"]["mine"]) == repr(value)  # type: ignore[call-overload, index]
 
 
-def test_values_are_those_of_the_composed_job(loader: ConfigLoader, combinations: Combinations) -> None:
+def test_grids_values_keep_their_types_in_composed_jobs(loader: ConfigLoader, combinations: Combinations) -> None:
     values = "[null,true,3,1e-3,'1e-3','true',word,'a, b=c',[0.9,[x,null]],'${batch_size}']"
     given_ = f"hydra.sweeper.grids={{adam:{{model.mine:{values}}}}}"
     jobs = compose(loader, sweep_config(loader, given_), combinations(given_, "batch_size=7,8"))
@@ -182,13 +184,13 @@ def test_values_are_those_of_the_composed_job(loader: ConfigLoader, combinations
     assert [repr(value) for value in found] == [*texts, "7", *texts, "8"]
 
 
-def test_rates_in_yaml_are_numbers_however_written() -> None:
+def test_read_grids_scientific_notation_in_yaml_gives_floats() -> None:
     tree = OmegaConf.to_container(OmegaConf.create("adam: {optim.lr: [1e-3, 1E-2, 1.0e-1, .5]}"))
     assert grids.read(tree, OPTIONS) == {"adam": {"optim.lr": [0.001, 0.01, 0.1, 0.5]}}
 
 
 @pytest.mark.parametrize("tree", [{"adam": {"init": ["he", "lecun"], "data.normalize": [True, False]}}])
-def test_a_group_and_any_setting_to_tune_may_be_a_key(tree: dict[str, Any]) -> None:
+def test_expand_groups_and_tunable_keys_gives_their_product(tree: dict[str, Any]) -> None:
     assert grids.expand([[]], tree, "adam", OPTIONS) == [
         [f"init={init}", f"data.normalize={normalize}"] for init in ("he", "lecun") for normalize in (True, False)
     ]
@@ -226,37 +228,37 @@ def test_a_group_and_any_setting_to_tune_may_be_a_key(tree: dict[str, Any]) -> N
         ({"sgd": {"optim.betas": [[0, 1], [0.0, 1]]}}, ["grids.sgd: optim.betas=", "[0.0, 1] is listed twice"]),
     ],
 )
-def test_what_is_no_grid_is_named(tree: Any, words: list[str]) -> None:
+def test_expand_invalid_grid_raises_with_its_key(tree: Any, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         grids.expand([["optim=radam"]], tree, "radam", OPTIONS)
     for word in words:
         assert word in str(caught.value)
 
 
-def test_values_that_only_look_alike_are_not_the_same() -> None:
+def test_expand_values_of_different_types_are_distinct() -> None:
     tree = {"adam": {"optim.mine": [1, True, "1", None, "null", [1]]}}
     assert len(grids.expand([[]], tree, "adam", OPTIONS)) == 6
 
 
 @pytest.mark.parametrize("given_", ["optim.lr=1", "optim.lr=1,2", "++optim.lr=1"])
-def test_a_key_given_twice_is_ambiguous(combinations: Combinations, given_: str) -> None:
+def test_grids_key_also_set_by_the_sweep_raises(combinations: Combinations, given_: str) -> None:
     tree = "hydra.sweeper.grids={adam:{optim.lr:[1,2]}}"
     with pytest.raises(
         ConfigError,
         match=r"grids\.adam: optim\.lr=\[1, 2\]: expected a key that the sweep does not set, not \+*optim\.lr=1",
     ):
         combinations("optim=sgd,adam", given_, tree)
-    assert combinations("optim=sgd", given_, tree)  # where no job has both, nothing is
+    assert combinations("optim=sgd", given_, tree)  # no job has both, so neither is ambiguous
 
 
 @pytest.mark.parametrize("argument", ["hydra.sweeper.grids=[1]", "+hydra.sweeper.grids=[1]"])
-def test_a_list_is_refused_in_plain_words(loader: ConfigLoader, argument: str) -> None:
+def test_explain_grids_given_as_list_expects_mapping(loader: ConfigLoader, argument: str) -> None:
     with pytest.raises(ConfigCompositionException) as caught:
         sweep_config(loader, argument)
     assert explain(caught.value) == "hydra.sweeper.grids=[1]: expected {key:value}, not a list"
 
 
-def test_a_wrong_grid_ends_with_one_message(command: Command, tmp_path: Path) -> None:
+def test_run_invalid_grids_exits_with_one_line(command: Command, tmp_path: Path) -> None:
     for arguments, message in (
         (
             ["-m", "hydra.sweeper.grids={adamm:{optim.lr:1}}"],
@@ -273,7 +275,7 @@ def test_a_wrong_grid_ends_with_one_message(command: Command, tmp_path: Path) ->
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_with_grids_resumes_and_says_that_budgets_are_unequal(command: Command, tmp_path: Path) -> None:
+def test_sweep_with_grids_resumes_and_notes_unequal_budgets(command: Command, tmp_path: Path) -> None:
     tree = "hydra.sweeper.grids={adam:{optim.lr:[1e-3,1e-2]},sgd:{optim.lr:[0.01,0.1,1]}}"
     arguments = ("-m", "optim=adam,sgd", "seed=0", "epochs=1", *SMALLER, IN_PROCESS, "hydra.sweep.dir=multirun/here")
     first = command("run.py", *arguments, "hydra.sweeper.grids={sgd:{optim.lr:[0.1,1]}}")

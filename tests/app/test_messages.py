@@ -1,4 +1,4 @@
-"""Whatever the command line: a plan, or one message without a traceback."""
+"""Any command line gives a plan or one message without a traceback."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from mnist_mlp.base.schema import GROUPS, describe
 from tests.helpers.commands import SMALLER
 from tests.helpers.in_process import planned
 
-COMMAND_LINES = int(os.environ.get("COMMAND_LINES", "25"))  # of the property test; 400 take a minute or two
+COMMAND_LINES = int(os.environ.get("COMMAND_LINES", "25"))  # examples of the property test; 400 take one to two minutes
 OPTION = "expected an option of the group"
 
 
@@ -59,7 +59,7 @@ OPTION = "expected an option of the group"
         ("~hydra.sweeper.compare", "Error merging override ~hydra.sweeper.compare: "),
     ],
 )
-def test_wrong_command_ends_with_one_line(tmp_path: Path, command: str, words: str) -> None:
+def test_run_invalid_command_exits_with_one_line(tmp_path: Path, command: str, words: str) -> None:
     answer = planned("data=digits", "data.train_size=64", *command.split(), directory=tmp_path)
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.startswith(f"error: {words}")
@@ -67,14 +67,14 @@ def test_wrong_command_ends_with_one_line(tmp_path: Path, command: str, words: s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_trains_nothing_under_any_sweeper(tmp_path: Path) -> None:
+def test_dry_run_with_basic_sweeper_trains_nothing(tmp_path: Path) -> None:
     basic = ("hydra/sweeper=basic", "hydra/launcher=basic", "~hydra.callbacks.checks_and_report")
     for flags in (("-m", "seed=0,1"), ()):
         assert planned(*flags, *basic, *SMALLER, directory=tmp_path).status == 0
     assert list(tmp_path.rglob("metrics.csv")) == []
 
 
-def test_flag_between_overrides_counts(tmp_path: Path) -> None:
+def test_run_flag_between_overrides_is_applied(tmp_path: Path) -> None:
     answer = planned("optim=adam,sgd", "-m", "seed=0,1", *SMALLER, directory=tmp_path)
     assert "4 jobs, 0 skipped" in answer.out
 
@@ -96,7 +96,7 @@ def test_flags_first_keeps_values_and_order(given_: str, ordered: str) -> None:
     assert flags_first(given_.split()) == ordered.split()
 
 
-def test_option_in_a_subdirectory_has_a_grid(tmp_path: Path) -> None:
+def test_grids_option_in_subdirectory_expands(tmp_path: Path) -> None:
     (tmp_path / "more/optim/mine").mkdir(parents=True)
     (tmp_path / "more/optim/mine/fast.yaml").write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 1\n")
     grids = "hydra.sweeper.grids={mine/fast:{optim.lr:[0.1,1,10]}}"
@@ -156,7 +156,7 @@ lines = st.tuples(st.lists(overrides, min_size=1, max_size=3), st.booleans(), st
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(line=lines)
-def test_any_command_is_a_plan_or_one_message(tmp_path: Path, line: list[str]) -> None:
+def test_run_random_command_gives_plan_or_one_message(tmp_path: Path, line: list[str]) -> None:
     answer = planned("data=digits", "data.train_size=64", "epochs=1", *line, directory=tmp_path)
     if answer.status == 0:
         assert any(words in answer.out for words in ("would train into", "cells  "))

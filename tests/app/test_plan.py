@@ -1,4 +1,4 @@
-"""Planning of many jobs: Hydra composes few of them, and what is wrong with any is found before training."""
+"""Planning of many jobs: Hydra composes few of them, and an invalid job is found before training."""
 
 import re
 import sys
@@ -39,7 +39,7 @@ DIGITS = "data=digits"
 
 
 class Counting:
-    """Hydra's loader, with a count of the jobs that it composes."""
+    """Hydra's configuration loader with a count of composed jobs."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader, self.count = loader, 0
@@ -60,7 +60,7 @@ def planned(top: Path, jobs: Sequence[Sequence[str]], **keywords: Any) -> tuple[
 @pytest.mark.parametrize(
     "jobs",
     [
-        [["optim.lr=1e-05", "seed=3", "optim.eps=2"], ["optim.lr=1", "seed=4", "optim.eps=3."]],  # a type, and none
+        [["optim.lr=1e-05", "seed=3", "optim.eps=2"], ["optim.lr=1", "seed=4", "optim.eps=3."]],
         [["epochs=3", "optim.lr=-0"], ["epochs=1.5", "optim.lr=1"], ["epochs=1.0", "optim.lr=+1"]],
         [["model.batch_norm=1", "seeds.weights=2"], ["model.batch_norm=0", "seeds.weights=5"]],
         [
@@ -72,7 +72,7 @@ def planned(top: Path, jobs: Sequence[Sequence[str]], **keywords: Any) -> tuple[
         [["optim.lr=3", "~optim.lr"], ["optim.lr=4", "~optim.lr"]],
     ],
 )
-def test_compositions_numbers_equal_hydra(loader: ConfigLoader, jobs: list[list[str]]) -> None:
+def test_compositions_of_numbers_equal_hydra(loader: ConfigLoader, jobs: list[list[str]]) -> None:
     config = sweep_config(loader, "hydra.sweep.subdir=${optim.lr}-${hydra.job.override_dirname}")
     compositions = Compositions(loader)
     for number, job in enumerate(jobs):
@@ -86,14 +86,14 @@ def test_compositions_numbers_equal_hydra(loader: ConfigLoader, jobs: list[list[
 
 
 def _contents(config: Any) -> list[object]:
-    """Return what a configuration says, with the types of its numbers."""
+    """Return the contents of a configuration, including the types of its numbers."""
     resolved = {key: value for key, value in plain(config).items() if key != "data"}
     return [str(OmegaConf.to_container(config, resolve=False)), str(resolved), config.hydra.sweep.subdir]
 
 
 @settings(max_examples=30)
 @given(st.from_regex(composing.NUMBER, fullmatch=True))
-def test_number_equals_value_by_hydra(override: str) -> None:
+def test_numbers_of_an_override_equal_parsed_by_hydra(override: str) -> None:
     parsed = OverridesParser.create().parse_override(override)
     ((key, number),) = composing._numbers([override])
     assert (key, number, type(number)) == (parsed.key_or_group, parsed.value(), type(parsed.value()))
@@ -108,9 +108,7 @@ def test_plan_300_rates_composes_once(tmp_path: Path) -> None:
     assert len({job.directory for job in jobs}) == 300
 
 
-def test_compose_more_patterns_than_are_kept_still_equals_hydra(
-    loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compose_more_patterns_than_cached_equals_hydra(loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composing, "MOST_KEPT", 1)
     jobs = [["optim=adam", "optim.lr=1"], ["optim=sgd", "optim.lr=2"], ["optim=adam", "optim.lr=3"]]
     counting: Any = Counting(loader)
@@ -131,7 +129,7 @@ def test_compose_more_patterns_than_are_kept_still_equals_hydra(
         (["optim=sgd", "optim._target_=tests.app.test_plan.RaisesInStepOfElements", "optim.lr={}"], "0.25"),
     ],
 )
-def test_plan_bad_number_among_many_raises_as_alone(tmp_path: Path, pattern: list[str], bad: str) -> None:
+def test_plan_invalid_number_among_many_raises_as_alone(tmp_path: Path, pattern: list[str], bad: str) -> None:
     jobs = [[text.format(value) for text in pattern] for value in ("1", "0.5" if "." in bad else "2", bad, "1")]
     with pytest.raises((ConfigError, HydraException)) as alone:
         trial.check(plain(composed(DIGITS, *jobs[2])))
@@ -159,7 +157,7 @@ class RaisesInStep(torch.optim.SGD):
 
 
 class RaisesInStepOfElements(RaisesInStep):
-    """The same, of one that acts on each element alone."""
+    """`RaisesInStep` as an elementwise optimizer."""
 
     elementwise = True
 
@@ -175,7 +173,7 @@ class GroupsByNumber(torch.optim.SGD):
 
 
 class Whole(torch.optim.SGD):
-    """A user-defined optimizer that needs the parameters in their sizes, and cannot do with large rates there."""
+    """A user-defined optimizer that is not elementwise, and refuses large rates for large parameters."""
 
     def step(self, closure: Any = None) -> Any:
         group = self.param_groups[0]
@@ -184,7 +182,7 @@ class Whole(torch.optim.SGD):
         return super().step(closure)
 
 
-def test_plan_number_wrong_for_large_parameters_raises(tmp_path: Path) -> None:
+def test_plan_number_invalid_for_large_parameters_raises(tmp_path: Path) -> None:
     own = ["optim=sgd", "optim._target_=tests.app.test_plan.Whole"]
     assert len(planned(tmp_path, [[*own, f"optim.lr={lr}"] for lr in (0.5, 1)])[0]) == 2
     with pytest.raises(ConfigError, match=r"optim\.lr=2\.0, .* ValueError in test_plan\.py:\d+: too large$"):
@@ -192,7 +190,7 @@ def test_plan_number_wrong_for_large_parameters_raises(tmp_path: Path) -> None:
 
 
 class RefusesLargeWeights(torch.optim.SGD):
-    """A user-defined optimizer that has something against one rate with large weights."""
+    """A user-defined optimizer that refuses one rate with large weights."""
 
     def step(self, closure: Any = None) -> Any:
         group = self.param_groups[0]
@@ -201,7 +199,7 @@ class RefusesLargeWeights(torch.optim.SGD):
         return super().step(closure)
 
 
-def test_plan_rate_wrong_with_another_init_raises(tmp_path: Path) -> None:
+def test_plan_rate_invalid_with_another_init_raises(tmp_path: Path) -> None:
     own = ["optim=sgd", "optim._target_=tests.app.test_plan.RefusesLargeWeights"]
     jobs = [[*own, f"init.scale={scale}", f"optim.lr={lr}"] for scale in (1, 1000) for lr in (1, 0.5)]
     assert len(planned(tmp_path, jobs[:3])[0]) == 3
@@ -209,7 +207,7 @@ def test_plan_rate_wrong_with_another_init_raises(tmp_path: Path) -> None:
         planned(tmp_path, jobs)
 
 
-def test_plan_on_gpu_gives_stacks_as_of_each_job_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_on_gpu_gives_stack_keys_of_each_job_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (from_config, trial, stack_plan):
         monkeypatch.setattr(module, "find_device", lambda name: torch.device("cuda"))
     own = "optim._target_=tests.app.test_plan.GroupsByNumber"
@@ -233,7 +231,7 @@ def test_plan_on_gpu_gives_stacks_as_of_each_job_alone(tmp_path: Path, monkeypat
     assert sorted(map(len, packed.stacks)) == [2, 2, 3]
 
 
-def test_plan_timed_measures_steps_on_the_cpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_timed_measures_steps_on_cpu_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [["epochs=3", "batch_size=100", f"optim.lr={lr}"] for lr in (1, 2)]
     timed, _ = planned(tmp_path, jobs, timed=True)
     assert [job.steps for job in timed] == [3 * 13, 3 * 13]  # 1,248 images
@@ -246,7 +244,7 @@ def test_plan_timed_measures_steps_on_the_cpu_alone(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("last", [{"steps": [1, 2.5]}, {"of": {"_target_": "fractions.Fraction", "numerator": 3}}])
-def test_find_target_again_gives_what_hydra_gives(last: dict[str, Any]) -> None:
+def test_find_target_cached_equals_hydra(last: dict[str, Any]) -> None:
     node = {"_target_": "tests.app.test_plan.kept", "_partial_": True, "lr": 1, "text": "a", "none": None, **last}
     hydra, again = (find_target("optim", node) for _ in range(2))
     assert again() == hydra() == instantiate(node, _convert_="all")()
@@ -257,7 +255,7 @@ def kept(**arguments: Any) -> dict[str, Any]:
     return arguments
 
 
-def test_kind_differs_unless_numbers_of_its_groups_do() -> None:
+def test_kind_differs_unless_only_numbers_differ() -> None:
     config = plain(composed())
 
     def of(group: str, **values: Any) -> str:
@@ -270,7 +268,7 @@ def test_kind_differs_unless_numbers_of_its_groups_do() -> None:
     assert kind(config | {"seed": 3}) == usual
 
 
-def test_counted_writes_lines_to_a_file_and_nothing_unless_shown(
+def test_counted_to_a_file_writes_lines_only_if_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert list(progress.counted(range(3), 3, "jobs checked", shown=True)) == [0, 1, 2]
@@ -282,7 +280,7 @@ def test_counted_writes_lines_to_a_file_and_nothing_unless_shown(
     assert capsys.readouterr() == ("", "1 of 2 jobs checked\n2 of 2 jobs checked\n3 of 2 jobs checked\n1 jobs\n")
 
 
-def test_counted_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_counted_on_a_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "DELAY_SECONDS", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert list(progress.counted(range(2), 2, "jobs checked", shown=True)) == [0, 1]

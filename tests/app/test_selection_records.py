@@ -1,4 +1,4 @@
-"""Selections of several commands in one directory, and of several sweeps in one report."""
+"""Selections by several commands in one directory, and by several sweeps in one report."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def jobs(rates: Sequence[float], seeds: Sequence[int], *more: str) -> list[list[
 
 
 def by_rate(job: Job) -> float:
-    """The larger rate is better; with seed 1 only if it is at most 0.2."""
+    """Return an accuracy that rises with the learning rate; with seed 0 it drops above a rate of 0.2."""
     lr = job.config["optim"]["lr"]
     return float(0.5 + lr - 0.7 * (job.config["seed"] == 0 and lr > 0.2) + job.config["seed"] % 7 / 1e4)
 
@@ -47,7 +47,7 @@ def sweep(top: Path) -> Iterator["Sweep"]:
 
 
 class Sweep:
-    """Commands for one directory, whose jobs end with the accuracies of `by_rate`."""
+    """Commands in one directory, whose jobs end with the accuracies of `by_rate`."""
 
     def __init__(self, top: Path, plan: MakeJobs) -> None:
         self.top, self.plan = top, plan
@@ -67,15 +67,15 @@ class Sweep:
         return state
 
     def rates(self) -> dict[str, float]:
-        """The selected rates of adam by seed."""
+        """Return the selected learning rates of adam by seed."""
         return {seed: of.configuration["optim.lr"] for seed, of in self.selections().items()}
 
     def selections(self) -> dict[str, Selection]:
         return read_choices(self.top / CHOICES_FILE)["he / adam"]
 
 
-def test_added_replicates_have_the_candidates_of_the_first_ones(tmp_path: Path) -> None:
-    """Or else the selections of an earlier and wider command would be compared with narrower ones."""
+def test_sweep_until_decided_with_unequal_candidates_raises(tmp_path: Path) -> None:
+    """Otherwise selections of an earlier and wider command would be compared with narrower ones."""
     with sweep(tmp_path) as here:
         here.run(jobs((0.1, 0.2, 0.3), (0, 1, 2)), phases=1)
         with pytest.raises(UserError, match="expected the same candidates of he / adam for all seeds"):
@@ -83,7 +83,7 @@ def test_added_replicates_have_the_candidates_of_the_first_ones(tmp_path: Path) 
         assert here.run(jobs((0.1, 0.2, 0.3), (0, 1, 2)), sequential=SIX).looks is not None
 
 
-def test_a_narrower_command_confirms_what_is_selected_if_it_has_it(tmp_path: Path) -> None:
+def test_sweep_narrower_command_confirms_recorded_selection(tmp_path: Path) -> None:
     with sweep(tmp_path) as here:
         wide = [*jobs((0.1, 0.2), (0,), "optim.weight_decay=0.0"), *jobs((0.1,), (0,), "optim.weight_decay=0.1")]
         here.run(wide, phases=1)
@@ -92,7 +92,7 @@ def test_a_narrower_command_confirms_what_is_selected_if_it_has_it(tmp_path: Pat
         assert here.selections()["0"].configuration == {"optim.lr": 0.2, "optim.weight_decay": 0.0}
 
 
-def test_selected_once_a_further_key_keeps_the_confirmations(tmp_path: Path) -> None:
+def test_sweep_select_once_with_another_key_keeps_confirmations(tmp_path: Path) -> None:
     with sweep(tmp_path) as here:
         here.run(jobs((0.1, 0.2), (1,)), {"seed": [5, 6]}, select=ONCE)
         wider = [*jobs((0.1, 0.2), (1,)), *jobs((0.1,), (1,), "optim.weight_decay=0.1")]
@@ -100,7 +100,7 @@ def test_selected_once_a_further_key_keeps_the_confirmations(tmp_path: Path) -> 
         assert {*here.selections()["all"].confirmed} == {5, 6, 8}
 
 
-def test_other_values_extend_the_search(tmp_path: Path) -> None:
+def test_sweep_with_other_values_extends_the_search(tmp_path: Path) -> None:
     with sweep(tmp_path) as here:
         here.run(jobs((0.1, 0.2), (0, 1)))
         before = here.selections()
@@ -113,7 +113,7 @@ def test_other_values_extend_the_search(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("select", [EACH, ONCE])
-def test_candidates_of_older_code_are_no_longer_selected(tmp_path: Path, select: str) -> None:
+def test_selection_excludes_candidates_of_older_code(tmp_path: Path, select: str) -> None:
     with sweep(tmp_path) as here:
         here.run(jobs((0.05, 0.1, 0.2), (0, 1)), select=select)
         for path in tmp_path.glob(f"*lr0.2_*/{RUN_FILE}"):
@@ -122,7 +122,7 @@ def test_candidates_of_older_code_are_no_longer_selected(tmp_path: Path, select:
         assert {*here.rates().values()} == {0.1}
 
 
-def test_listed_seeds_stay_paired(tmp_path: Path) -> None:
+def test_confirm_listed_seeds_stay_paired_with_search_seeds(tmp_path: Path) -> None:
     with sweep(tmp_path) as here:
         here.run(jobs((0.1, 0.2), (1, 2)), {"seed": [10, 11]})
         here.run(jobs((0.1, 0.2), (0, 1, 2)), {"seed": [10, 11, 12]})
@@ -135,7 +135,7 @@ def test_listed_seeds_stay_paired(tmp_path: Path) -> None:
             here.ask(jobs((0.1, 0.2), (12,)), {"seed": [20]})
 
 
-def test_seeds_of_added_replicates_do_not_meet_listed_ones(tmp_path: Path) -> None:
+def test_seeds_of_added_replicates_avoid_listed_ones(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
         search = plan(jobs((0.1,), (0, 1)))
     for listed in ([2, 1_000_004], [2, 4]):
@@ -143,13 +143,16 @@ def test_seeds_of_added_replicates_do_not_meet_listed_ones(tmp_path: Path) -> No
     assert seeds_of(search, read(True), SIX, EACH).all == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_confirmation_that_only_some_candidates_stand_is_refused_before_the_search(tmp_path: Path) -> None:
+def test_check_confirm_invalid_for_some_candidates_raises(tmp_path: Path) -> None:
     search = [["optim=adam", f"model.batch_norm={norm}", "seed=0"] for norm in ("false", "true")]
-    with sweep(tmp_path) as here, pytest.raises(UserError, match=r"data\.train_size=1: BatchNorm needs at least 2"):
+    with (
+        sweep(tmp_path) as here,
+        pytest.raises(UserError, match=r"data\.train_size=1: expected at least 2, since BatchNorm needs"),
+    ):
         here.ask(search, {"data.train_size": 1})
 
 
-def test_outline_of_sources_that_vary_apart_says_that_cells_select_once(tmp_path: Path) -> None:
+def test_dry_run_with_independently_varied_seeds_says_select_once(tmp_path: Path) -> None:
     search = [
         ["optim=adam", f"optim.lr={lr}", f"seeds.weights={weights}", f"seeds.batches={batches}"]
         for lr in (0.1, 0.2)
@@ -167,7 +170,7 @@ def candidate(lr: float, runs: Sequence[Path]) -> Candidate:
 
 
 def confirmed(write_run: Write, top: Path) -> Path:
-    """A sweep of adam and sgd with two rates, confirmed for adam only."""
+    """Write a sweep of adam and sgd with two rates, confirmed for adam only."""
     choices: dict[str, dict[str, Selection]] = {}
     for optim in ("adam", "sgd"):
         for seed in (0, 1, 2):
@@ -184,8 +187,8 @@ def confirmed(write_run: Write, top: Path) -> Path:
     return top / "sweep"
 
 
-def test_selections_shown_are_those_of_the_scored_runs(write_run: Write, tmp_path: Path) -> None:
-    """A cell that one sweep has searched and another has run: the latter is scored."""
+def test_compared_selections_are_those_of_the_scored_runs(write_run: Write, tmp_path: Path) -> None:
+    """A cell is searched without confirmation by one sweep and run by another: the report scores the latter."""
     here = confirmed(write_run, tmp_path)
     for lr in (0.5, 0.6):
         for seed in (0, 1, 2):
@@ -195,7 +198,7 @@ def test_selections_shown_are_those_of_the_scored_runs(write_run: Write, tmp_pat
     assert (row["optim.lr"], row["selected"], row["n"]) == (0.5, "3/3", 3)
 
 
-def test_report_without_the_search_of_the_best_cell_has_an_answer(write_run: Write, tmp_path: Path) -> None:
+def test_answer_without_search_of_the_best_cell_names_it(write_run: Write, tmp_path: Path) -> None:
     here = confirmed(write_run, tmp_path)
     for selection in read_choices(here / CHOICES_FILE)["he / adam"].values():
         for job in selection.searched:
@@ -205,7 +208,7 @@ def test_report_without_the_search_of_the_best_cell_has_an_answer(write_run: Wri
 
 
 @pytest.mark.parametrize("seed", ["-1", "007", "x", " 1", "1.0"])
-def test_read_choices_with_a_seed_that_is_none_is_refused(tmp_path: Path, seed: str) -> None:
+def test_read_choices_invalid_seed_raises(tmp_path: Path, seed: str) -> None:
     def selection(confirmed: str) -> dict[str, Any]:
         return {"configuration": {}, "candidates": [], "confirmed": {confirmed: "a"}}
 

@@ -1,4 +1,4 @@
-"""Seeds until it is decided: levels, verdicts by looks, which cells get seeds, and the sweep that does so."""
+"""Sequential testing: levels, verdicts of interim analyses, active cells, and sweeps that add seeds."""
 
 import json
 import math
@@ -16,6 +16,7 @@ from scipy.special import ndtri
 
 from mnist_mlp.analysis.looks import judge_looks, look_at
 from mnist_mlp.app import records
+from mnist_mlp.app.confirm import MakeJobs
 from mnist_mlp.app.sequential import check_same_jobs, read
 from mnist_mlp.app.state import Request, state_of
 from mnist_mlp.app.sweep import check
@@ -48,17 +49,17 @@ def looks_of(plan: SequentialPlan, given: Sequence[int], jobs: Sequence[str], lo
 @pytest.mark.parametrize(
     ("shares", "bounds"),
     [
-        # Five looks at equal distances, two-sided 5 %: the bounds that every program for this prints.
+        # Published bounds of five equally spaced analyses, two-sided, at 5%.
         ((0.2, 0.4, 0.6, 0.8, 1), (4.877, 3.357, 2.680, 2.290, 2.031)),
         ((1,), (1.960,)),
     ],
 )
-def test_levels_are_those_of_lan_and_demets(shares: Sequence[float], bounds: Sequence[float]) -> None:
+def test_interim_levels_equal_published_lan_demets_bounds(shares: Sequence[float], bounds: Sequence[float]) -> None:
     assert [-ndtri(level / 2) for level in interim_levels(shares, 0.05)] == pytest.approx(bounds, abs=5e-4)
 
 
 @pytest.mark.parametrize(("looks", "tests"), [(10, 1), (4, 6), (46, 1)])
-def test_all_looks_together_spend_what_one_would(looks: int, tests: int) -> None:
+def test_interim_levels_simulated_error_equals_alpha_spent(looks: int, tests: int) -> None:
     shares = [0.1 + 0.9 * look / (looks - 1) for look in range(looks)]
     steps = np.random.default_rng(0).normal(size=(40_000, looks)) * np.sqrt(np.diff(shares, prepend=0))
     z = np.abs(steps.cumsum(axis=1)) / np.sqrt(shares)
@@ -69,18 +70,18 @@ def test_all_looks_together_spend_what_one_would(looks: int, tests: int) -> None
         assert crossed == pytest.approx(expected, abs=4 * np.sqrt(expected / len(z)))
 
 
-def test_tests_that_share_a_look_are_corrected_as_sidak_does() -> None:
+def test_interim_levels_of_several_tests_have_sidak_correction() -> None:
     assert interim_levels([1], 0.05, 6) == pytest.approx([1 - 0.95 ** (1 / 6)])
 
 
-def test_levels_of_many_looks_are_those_of_a_finer_integration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interim_levels_of_148_analyses_equal_finer_integration(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [seeds / 150 for seeds in range(3, 151)]
     usual = interim_levels(shares, 0.05)
     monkeypatch.setattr(sequential, "SPACING", 2 * sequential.SPACING)
     assert usual == pytest.approx(interim_levels(shares, 0.05), rel=1e-6)
 
 
-def test_the_strictest_look_has_a_level() -> None:
+def test_interim_levels_strictest_analysis_is_finite() -> None:
     level = interim_levels([k / 1000 for k in (3, 4, 1000)], 0.05)[0]
     assert 0 < level < 1e-30
     pairs, _ = compare_pairs(
@@ -89,17 +90,17 @@ def test_the_strictest_look_has_a_level() -> None:
     assert np.isfinite(pairs[["ci_low", "ci_high", "p_corrected"]]).all(axis=None)
 
 
-def test_looks_begin_with_what_is_given_and_end_with_the_most() -> None:
+def test_interim_schedule_runs_from_initial_to_maximum_seeds() -> None:
     assert [size for size, _ in interim_schedule(5, 5, 50, 2)] == list(range(5, 51, 5))
     assert [size for size, _ in interim_schedule(1, 1, 5, 2)] == [3, 4, 5]
     assert [size for size, _ in interim_schedule(2, 10, 7, 2)] == [7]
-    # Of three cells, each of three pairs gets its share of what two cells have for one.
+    # Three cells have three pairs, each of which gets about a third of the level of the single pair of two cells.
     one, three = (np.array([level for _, level in interim_schedule(5, 5, 20, cells)]) for cells in (2, 3))
     assert one[-1] / 4 < three[-1] < one[-1] / 2
 
 
 def scores(**cells: Sequence[float]) -> pd.DataFrame:
-    """Accuracies in points above 90 %; fewer seeds than others have are the first ones."""
+    """Return accuracies from points above 90%; a cell with fewer seeds has the first ones."""
     longest = max(map(len, cells.values()))
     rows = {cell: [*(0.9 + value / 100 for value in of), *[np.nan] * (longest - len(of))] for cell, of in cells.items()}
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -112,7 +113,7 @@ def look(seeds: int, level: float = LEVEL, cells: Sequence[str] = ("a", "b")) ->
 NOISE = (0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08)
 
 
-def test_a_pair_stays_as_it_was_decided() -> None:
+def test_judge_looks_decided_pair_keeps_its_verdict() -> None:
     first = [3 + noise for noise in NOISE[:4]]
     table = scores(a=[*first, *[-3 + noise for noise in NOISE[4:]]], b=[0.0] * 8)
     assert compare_pairs(table)[0]["verdict"].tolist() != ["better"]
@@ -124,7 +125,7 @@ def test_a_pair_stays_as_it_was_decided() -> None:
     assert pairs["verdict"].tolist() == ["inconclusive"]
 
 
-def test_a_pair_is_judged_at_the_level_of_the_look() -> None:
+def test_judge_looks_tests_at_the_level_of_the_analysis() -> None:
     table = scores(a=[0.2 + noise for noise in NOISE], b=[0.0] * 8)
     (p,) = compare_pairs(table)[0]["p"]
     for level, verdict in ((p * 1.01, "better"), (p * 0.99, "inconclusive")):
@@ -134,14 +135,14 @@ def test_a_pair_is_judged_at_the_level_of_the_look() -> None:
         assert (pairs["ci_low"] > 0).tolist() == [verdict == "better"]
 
 
-def test_seeds_that_one_of_two_lacks_are_no_look_at_them() -> None:
+def test_judge_looks_skips_analysis_with_missing_seeds() -> None:
     table = scores(a=[1 + 10 * noise for noise in NOISE], b=[0.0] * 4)
     strict, lax = judge_looks(table, [look(4, 1e-9), look(8, 0.9)])[0], judge_looks(table, [look(4, 0.9)])[0]
     assert strict[["verdict", "n"]].to_numpy().tolist() == [["inconclusive", 4]]
     assert lax["verdict"].tolist() == ["better"]
 
 
-def test_a_chance_tie_is_measured_by_the_images() -> None:
+def test_judge_looks_without_variance_uses_test_images() -> None:
     table = scores(a=[0.0] * 8, b=[2.0] * 8)
     assert judge_looks(table, [look(8)])[0]["reason"].tolist() == ["no variance"]
     assert judge_looks(table, [look(8)], images=10_000)[0]["verdict"].tolist() == ["worse"]
@@ -149,11 +150,11 @@ def test_a_chance_tie_is_measured_by_the_images() -> None:
     assert (found.best, found.left, on) == ("b", {"a": "worse"}, [])
 
 
-def test_all_pairs_of_cells_share_a_level() -> None:
+def test_interim_schedule_of_4_cells_corrects_for_6_pairs() -> None:
     assert [level for _, level in interim_schedule(5, 5, 20, 4)] == interim_levels([0.25, 0.5, 0.75, 1], 0.05, 6)
 
 
-def test_equivalent_is_what_lies_within_the_margin() -> None:
+def test_judge_looks_interval_within_margin_is_equivalent() -> None:
     table = scores(a=NOISE, b=[0.0] * 8)
     pairs, _ = judge_looks(table, [look(8)])
     assert pairs["verdict"].tolist() == ["inconclusive"]
@@ -164,39 +165,45 @@ def test_equivalent_is_what_lies_within_the_margin() -> None:
     ):
         assert judge_looks(table, [look(8)], margin=margin)[0]["verdict"].tolist() == [verdict]
     real = scores(a=[1 + noise for noise in NOISE], b=[0.0] * 8)
-    assert judge_looks(real, [look(8)], margin=0.5)[0]["verdict"].tolist() == ["better"]  # however small
+    verdicts = judge_looks(real, [look(8)], margin=0.5)[0]["verdict"]
+    assert verdicts.tolist() == ["better"]  # significant, although within the margin
 
 
-def test_all_but_what_is_worse_go_on_while_anything_is_open() -> None:
+def test_interim_analysis_drops_worse_cells_with_their_verdicts() -> None:
     table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
     found = interim_analysis(table, LEVEL, None, 10_000)
     assert (found.best, found.dropped, found.active) == ("a", ["c"], ["a", "b"])
-    # What is dropped keeps its verdicts, whatever follows; the best is one of the active cells.
+    # Dropped cells keep their verdicts in later analyses, and the best cell is an active one.
     later = scores(a=[*[0.05] * 8, -0.5, -0.5], b=[*NOISE, 0.1, 0.1])
     found = interim_analysis(later, LEVEL, found.pairs, 10_000)
     assert (found.best, found.dropped, found.active) == ("b", [], ["a", "b"])
     verdicts = found.pairs.set_index(["a", "b"])["verdict"]
     assert (verdicts["a", "c"], verdicts["b", "c"]) == ("better", "better")
-    # What is equivalent to the best may yet be the best: it goes on as long as there is another.
+
+
+def test_interim_analysis_equivalent_cell_is_active_until_all_is_decided() -> None:
+    # A cell equivalent to the best may still become the best: it stays active while another pair is inconclusive.
     wide = scores(a=NOISE, b=NOISE[::-1], c=[30 * noise for noise in NOISE])
     found = interim_analysis(wide, LEVEL, None, 10_000, margin=0.01)
     assert (found.dropped, found.active) == ([], ["a", "b", "c"])
     found = interim_analysis(scores(a=NOISE, b=NOISE[::-1]), LEVEL, None, 10_000, margin=0.05)
     assert (found.dropped, found.active) == ([], [])
-    # Without any noise nothing can be told, and so nothing is decided.
+
+
+def test_interim_analysis_without_variance_drops_no_cell() -> None:
     found = interim_analysis(scores(a=[1.0] * 8, b=[0.0] * 8), LEVEL)
     assert found.pairs["reason"].eq("no variance").all()
     assert (found.dropped, found.active) == ([], ["a", "b"])
 
 
-def test_interim_analysis_bounds_limit_intervals_only_where_given() -> None:
+def test_interim_analysis_bounds_limit_intervals_only_if_given() -> None:
     table = 100 * scores(a=NOISE[:3], b=[10 * noise for noise in NOISE[:3]])
     free, bounded = (interim_analysis(table, 1e-6, bounds=bounds).pairs for bounds in (None, (0.0, 100.0)))
     assert free["ci_high"].item() > 100
     assert (bounded["ci_low"].item(), bounded["ci_high"].item()) == (-100, 100)
 
 
-def test_look_at_is_of_the_cells_in_play() -> None:
+def test_look_at_uses_active_cells_only() -> None:
     table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
     found, active, pairs = look_at(table, look(8, cells=("a", "b", "c")), None, 10_000)
     assert (found.best, found.left, active) == ("a", {"c": "worse"}, ["a", "b"])
@@ -206,56 +213,53 @@ def test_look_at_is_of_the_cells_in_play() -> None:
     assert pairs.set_index(["a", "b"])["verdict"]["a", "c"] == "better"
 
 
-def test_a_look_is_at_its_own_seeds() -> None:
+def test_look_at_uses_seeds_of_its_analysis_only() -> None:
     table = scores(a=[*NOISE[:4], 5, 5, 5, 5], b=[1 + noise for noise in NOISE[3::-1]] + [0.0] * 4)
     assert look_at(table, look(4), None, 10_000)[0].best == "b"
     assert look_at(table, look(8), None, 10_000)[0].best == "a"
 
 
-def test_only_cells_in_play_are_judged() -> None:
+def test_judge_looks_tests_active_cells_only() -> None:
     table = scores(a=[0.3 + noise for noise in NOISE], b=[0.0] * 8, c=[0.1 - noise for noise in NOISE])
     pairs, judged = judge_looks(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
-    assert judged == 3  # whatever has left since
+    assert judged == 3  # cells at the first analysis, of which one was dropped later
     assert pairs.set_index(["a", "b"])["n"].to_dict() == {("a", "b"): 8, ("a", "c"): 4, ("b", "c"): 4}
 
 
 def noisy(job: Job) -> float:
-    """A higher learning rate is better; the optimizers are too much alike to be told apart."""
+    """Return an accuracy that rises with the learning rate; the difference of the optimizers is not significant."""
     is_sgd = job.choices["optim"] == "sgd"
     return float(0.8 + job.config["optim"]["lr"] / 10 + NOISE[job.config["seed"] % 8] * (1 + is_sgd) / 100)
 
 
-def test_state_adds_seeds_that_the_search_did_not_use_and_writes_nothing(tmp_path: Path) -> None:
+def test_state_adds_seeds_unused_by_search_and_writes_nothing(tmp_path: Path) -> None:
     search = [[*job, f"optim.lr={lr}", "seeds.weights=8"] for job in TWO for lr in (0.1, 0.2)]
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, search, {"seed": [5, 6, 7]}, NINE, ONCE)
         for phase in (SEARCH, CONFIRM):
             write_results(state_by_disk(request).phases[phase], noisy)
         state = state_by_disk(request)
-        assert {job.config["seed"] for job in state.phases[SEQUENTIAL]} == {9, 10}  # the search has had 8
-    assert all(path.is_dir() for path in tmp_path.iterdir())  # of the jobs
+        assert {job.config["seed"] for job in state.phases[SEQUENTIAL]} == {9, 10}  # the search used 8
+    assert all(path.is_dir() for path in tmp_path.iterdir())  # job directories only
     assert state.choices is not None
     confirmed = [job for of in state.choices.values() for one in of.values() for job in one.confirmed.values()]
     assert sorted(confirmed) == sorted(job.directory.name for job in state.jobs if job not in request.search)
 
 
-def test_check_same_jobs_after_an_analysis_refuses_other_configurations(tmp_path: Path) -> None:
-    anew = {"seed": [5, 6, 7]}
+def test_check_same_jobs_other_configurations_raises(tmp_path: Path) -> None:
+    seeds = [5, 6, 7]
     with planning(tmp_path) as plan:
         before, now = (
-            plan([[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for seed in anew["seed"]])
-            for lr in (0.1, 0.2)
+            plan([[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for seed in seeds]) for lr in (0.1, 0.2)
         )
-        taken = Look(anew["seed"], LEVEL, ("he / adam", "he / sgd"), "", {})
-        write_looks(tmp_path, looks_of(NINE, anew["seed"], [job.directory.name for job in before], [taken]))
+        taken = Look(seeds, LEVEL, ("he / adam", "he / sgd"), "", {})
+        write_looks(tmp_path, looks_of(NINE, seeds, [job.directory.name for job in before], [taken]))
         check_same_jobs(tmp_path, before)
         with pytest.raises(UserError, match=r"6 jobs differ from those of earlier interim analyses, .* he_.*_lr0\.2_"):
             check_same_jobs(tmp_path, now)
 
 
-def test_sweep_with_jobs_without_result_takes_no_look_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sweep_with_missing_results_skips_analysis_and_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     jobs = [[*job, f"seed={seed}"] for job in TWO for seed in range(3)]
     search = [[*job, f"optim.lr={lr}", "seed=5"] for job in TWO for lr in (0.1, 0.2)]
     for name, overrides, confirmation, expected in (
@@ -271,12 +275,12 @@ def test_sweep_with_jobs_without_result_takes_no_look_and_says_so(
             swept(requested(tmp_path / name, plan, overrides, confirmation, NINE, ONCE), lambda job: None)
         assert expected in caplog.text
         assert "To resume: " in caplog.text
-    assert read_looks(tmp_path / "plain" / LOOKS_FILE).looks == []  # from now on no report tests without an analysis
+    assert read_looks(tmp_path / "plain" / LOOKS_FILE).looks == []  # so that no report tests before an analysis
     assert not (tmp_path / "search" / LOOKS_FILE).exists()
     assert not (tmp_path / "search" / CHOICES_FILE).exists()
 
 
-def test_report_before_the_first_analysis_tests_nothing(tmp_path: Path) -> None:
+def test_report_before_first_interim_analysis_tests_nothing(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, [[*job, f"seed={seed}"] for job in TWO for seed in range(3)], {}, NINE)
         write_results(request.search, lambda job: 0.9 + (job.config["seed"] / 99 if is_sgd(job) else -0.5))
@@ -284,7 +288,7 @@ def test_report_before_the_first_analysis_tests_nothing(tmp_path: Path) -> None:
         looks = looks_of(NINE, [0, 1, 2], [job.directory.name for job in request.search], [])
         write_looks(tmp_path, looks)
         assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
-        (tmp_path / LOOKS_FILE).unlink()  # as after a kill between two files
+        (tmp_path / LOOKS_FILE).unlink()  # as after a kill between the writes of two files
         records.write(request, state_of(request, lambda jobs: False), "a command")
         (tmp_path / LOOKS_FILE).unlink()
         assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
@@ -295,14 +299,12 @@ def is_sgd(job: Job) -> bool:
 
 
 class Killed(BaseException):
-    """As by kill -9: nothing of the sweep goes on."""
+    """Simulated kill -9, which no handler of the sweep catches."""
 
 
 @pytest.mark.parametrize(("select", "confirmation"), [(EACH, True), (ONCE, {"seed": [5, 6, 7]})])
-def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(
-    tmp_path: Path, select: str, confirmation: Any
-) -> None:
-    """Searched, confirmed and with added seeds; killed after every third result, in whatever phase that is."""
+def test_sweep_killed_repeatedly_leaves_equal_records(tmp_path: Path, select: str, confirmation: Any) -> None:
+    """A search with confirmation and added seeds is killed after every third result, in all phases."""
     search = [[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for lr in (0.1, 0.2) for seed in (0, 1)]
 
     def swept_until_killed(request: Request, results: int) -> bool:
@@ -338,13 +340,13 @@ def test_sweep_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(
     assert sum(len(one["confirmed"]) for one in selections.values()) == 5
 
 
-def test_the_order_of_the_keys_changes_no_verdict(looked: Path) -> None:
-    usual, turned = (compared([looked], by=by)[1]["mnist"] for by in (["init", "optim"], ["optim", "init"]))
+def test_compared_by_reordered_keys_gives_equal_verdicts(analyzed: Path) -> None:
+    usual, turned = (compared([analyzed], by=by)[1]["mnist"] for by in (["init", "optim"], ["optim", "init"]))
     assert turned.pairs["verdict"].tolist() == usual.pairs["verdict"].tolist()
     assert turned.pairs["a"].tolist()[0] == "adam / lecun"
 
 
-def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) -> None:
+def test_sweep_until_decided_adds_seeds_to_active_cells(command: Command, tmp_path: Path) -> None:
     arguments = (
         "-m",
         "optim=adam,sgd",
@@ -359,7 +361,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     done = command("run.py", *arguments, confirm, *UNTIL, "hydra.sweep.dir=multirun/here").stdout
     here = tmp_path / "multirun/here"
     found = read_looks(here / LOOKS_FILE)
-    assert list(found.looks[0].seeds) == [10, 11, 13, 14]  # the search has had 12
+    assert list(found.looks[0].seeds) == [10, 11, 13, 14]  # the search used 12
     assert [len(of.seeds) for of in found.looks] == [4, 6, 7][: len(found.looks)]
     assert [of.level for of in found.looks] == pytest.approx(
         [level for _, level in interim_schedule(2, 2, 7, 2)][: len(found.looks)]
@@ -378,7 +380,7 @@ def test_a_sweep_adds_seeds_to_what_is_open(command: Command, tmp_path: Path) ->
     summary = pd.read_csv(tmp_path / "reports/here/summary.csv").set_index("optim")
     assert {f"he / {optim}": n for optim, n in summary["n"].items()} == {cell: len(of) for cell, of in made.items()}
     assert "Seeds were added to all cells but those that are worse" in (tmp_path / "reports/here/report.md").read_text()
-    # Killed in the middle of a batch, it goes on to the same end.
+    # After a kill in the middle of a batch, a resume ends with the same records.
     last = {name: (here / name).read_text() for name in (LOOKS_FILE, CHOICES_FILE)}
     early = [job for job in found.jobs if json.loads((here / job / RUN_FILE).read_text())["config"]["seed"] < 15]
     (here / found.jobs[-1] / RUN_FILE).unlink()
@@ -403,12 +405,12 @@ SETTINGS = {"until_decided": True, "max_seeds": 50, "batch": 5, "margin": None}
         ({"margin": 1, "until_decided": False}, "expected null, or hydra.sweeper.until_decided=true"),
     ],
 )
-def test_settings_that_are_none_are_refused(given: dict[str, Any], words: str) -> None:
+def test_read_invalid_settings_raises(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         read(SETTINGS | given)
 
 
-def test_settings_are_read() -> None:
+def test_read_settings_returns_plan_or_none() -> None:
     assert read(SETTINGS | {"margin": 0.5}) == SequentialPlan(margin=0.005, max_seeds=50, batch=5)
     assert read(SETTINGS | {"until_decided": False}) is None
 
@@ -444,7 +446,7 @@ TWO = (["optim=adam"], ["optim=sgd"])
         ),
     ],
 )
-def test_what_cannot_be_decided_is_said_before_training(
+def test_check_undecidable_sweep_raises_before_training(
     tmp_path: Path, jobs: Sequence[Sequence[str]], sequential: SequentialPlan, words: str
 ) -> None:
     with planning(tmp_path) as plan, pytest.raises(UserError, match=re.escape(words)) as caught:
@@ -452,7 +454,7 @@ def test_what_cannot_be_decided_is_said_before_training(
     assert "\n" not in str(caught.value)
 
 
-def test_a_sweep_over_data_sets_is_not_one_to_decide(tmp_path: Path) -> None:
+def test_check_until_decided_over_data_sets_raises(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
         jobs = plan(TWO)
         others = [replace(job, choices={**job.choices, "data": "mnist"}) for job in jobs]
@@ -460,10 +462,10 @@ def test_a_sweep_over_data_sets_is_not_one_to_decide(tmp_path: Path) -> None:
             check(replace(requested(tmp_path, plan, TWO, {}, NINE), search=[*jobs, *others]), force=False)
 
 
-def test_a_margin_of_one_image_is_wide_enough(tmp_path: Path) -> None:
+def test_check_margin_of_one_image_passes(tmp_path: Path) -> None:
     with planning(tmp_path) as plan:
         jobs = [replace(job, test_images=300) for job in plan(TWO)]
-        until = read(SETTINGS | {"margin": 100 / 300})  # a third, which no number has exactly
+        until = read(SETTINGS | {"margin": 100 / 300})  # a third has no exact binary representation
         check(replace(requested(tmp_path, plan, TWO, {}, until), search=jobs), force=False)
 
 
@@ -474,7 +476,7 @@ def test_a_margin_of_one_image_is_wide_enough(tmp_path: Path) -> None:
         ({"seed": [5, 6], "seeds.weights": [1]}, "seeds.weights=[1]: expected one seed"),
     ],
 )
-def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
+def test_check_confirm_that_leaves_no_seeds_to_add_raises(
     tmp_path: Path, confirmation: dict[str, list[int]], words: str
 ) -> None:
     jobs = [[*job, f"optim.lr={lr}"] for job in TWO for lr in (0.1, 0.2)]
@@ -483,21 +485,26 @@ def test_confirmations_that_leave_nothing_to_add_are_refused_before_the_search(
         check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
 
 
-def test_check_after_an_analysis_refuses_another_plan(tmp_path: Path) -> None:
+def checked(
+    top: Path,
+    plan: MakeJobs,
+    jobs: Sequence[Sequence[str]],
+    sequential: SequentialPlan | None,
+    **confirmation: Sequence[int],
+) -> None:
+    """Check a command of one selection per cell before any training."""
+    check(requested(top, plan, jobs, confirmation, sequential, ONCE), force=False)
+
+
+def test_check_after_interim_analysis_another_plan_raises(tmp_path: Path) -> None:
     same = replace(NINE, margin=0.005)
     more, wider = replace(same, max_seeds=12), replace(same, margin=0.01)
+    two_seeds = [[*job, f"seed={n}"] for job in TWO for n in (0, 1)]
+    cells = "cells=he / adam, he / radam, he / sgd: .* has interim analyses with he / adam, he / sgd"
     with planning(tmp_path) as plan:
-
-        def checked(
-            jobs: Sequence[Sequence[str]], sequential: SequentialPlan | None, **confirmation: Sequence[int]
-        ) -> None:
-            check(requested(tmp_path, plan, jobs, confirmation, sequential, ONCE), force=False)
-
         here = [job.directory.name for job in plan(TWO)]
         write_looks(tmp_path, looks_of(same, [0], here, [look(3, cells=("he / adam", "he / sgd"))]))
-        checked(TWO, same)
-        two_seeds = [[*job, f"seed={n}"] for job in TWO for n in (0, 1)]
-        cells = "cells=he / adam, he / radam, he / sgd: .* has interim analyses with he / adam, he / sgd"
+        checked(tmp_path, plan, TWO, same)
         for others, sequential, words in (
             (TWO, more, "max_seeds=12: .* has interim analyses with 9"),
             (TWO, replace(same, batch=3), "batch=3: .* has interim analyses with 2"),
@@ -512,25 +519,35 @@ def test_check_after_an_analysis_refuses_another_plan(tmp_path: Path) -> None:
             (TWO, None, "interim analyses. Expected hydra.sweeper.until_decided=true again"),
         ):
             with pytest.raises(UserError, match=words):
-                checked(others, sequential)
-        taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
-        write_looks(tmp_path, looks_of(NINE, [5, 6], here, [taken]))
-        searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
-        with pytest.raises(
-            UserError, match=r"\[5, 6, 8, 9\]: .* has interim analyses with \[5, 6, 7, 8\]"
-        ):  # 7 has chosen
-            checked(searched, NINE, seed=[5, 6])
-        write_looks(tmp_path, looks_of(NINE, [0], [], []))  # before the first look, too
-        with pytest.raises(UserError, match=r"max_seeds=12: .* has interim analyses with 9"):
-            checked(TWO, replace(NINE, max_seeds=12))
-        (tmp_path / LOOKS_FILE).write_text("{}")
-        with pytest.raises(UserError, match=r"looks.json: damaged .* Remove the file"):
-            checked(TWO, same)
+                checked(tmp_path, plan, others, sequential)
+
+
+def test_check_search_with_an_analyzed_seed_raises(tmp_path: Path) -> None:
+    searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
+    message = r"\[5, 6, 8, 9\]: .* has interim analyses with \[5, 6, 7, 8\]"  # the search uses 7
+    taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
+    with planning(tmp_path) as plan:
+        write_looks(tmp_path, looks_of(NINE, [5, 6], [job.directory.name for job in plan(TWO)], [taken]))
+        with pytest.raises(UserError, match=message):
+            checked(tmp_path, plan, searched, NINE, seed=[5, 6])
+
+
+def test_check_before_first_interim_analysis_another_plan_raises(tmp_path: Path) -> None:
+    write_looks(tmp_path, looks_of(NINE, [0], [], []))
+    message = r"max_seeds=12: .* has interim analyses with 9"
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=message):
+        checked(tmp_path, plan, TWO, replace(NINE, max_seeds=12))
+
+
+def test_check_damaged_looks_file_raises_with_hint(tmp_path: Path) -> None:
+    (tmp_path / LOOKS_FILE).write_text("{}")
+    with planning(tmp_path) as plan, pytest.raises(UserError, match=r"looks.json: damaged .* Remove the file"):
+        checked(tmp_path, plan, TWO, replace(NINE, margin=0.005))
 
 
 @pytest.fixture
-def looked(write_run: Write, tmp_path: Path) -> Path:
-    """Two initialisations of two optimizers, looked at with three seeds and with six; sgd left after the first look."""
+def analyzed(write_run: Write, tmp_path: Path) -> Path:
+    """Sweep of two initializations and two optimizers, analyzed with 3 and 6 seeds; sgd was dropped after the first."""
     jobs = []
     for init, best in (("he", 0.95), ("lecun", 0.9501)):
         for optim, seeds in (("adam", 6), ("sgd", 3)):
@@ -546,9 +563,9 @@ def looked(write_run: Write, tmp_path: Path) -> Path:
     return tmp_path / "sweep"
 
 
-def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
+def test_report_of_looks_gives_sequential_verdicts(analyzed: Path, write_run: Write) -> None:
     stray = write_run(init="he", optim="adam", seed=99, test=[0.1, 0.2])
-    results, sections = compared([looked])
+    results, sections = compared([analyzed])
     assert [(p.run, "not one of the jobs in looks.json" in p.why) for p in results.problems] == [(str(stray), True)]
     (comparison,) = sections.values()
     assert comparison.looks is not None
@@ -561,22 +578,22 @@ def test_the_report_judges_by_the_looks(looked: Path, write_run: Write) -> None:
     (_, first), (_, second) = interim_schedule(3, 3, 6, 4)
     how = f"or had 6. Looks were taken at this many seeds: 3 (p below {first:.2g}), 6 (p below {second:.2g})."
     assert how in " ".join(method(comparison))
-    assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all have, whatever they showed
+    assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all cells share
     assert "Unequal seeds" not in [note.topic for note in comparison.notes]
 
 
-def test_a_look_that_has_lost_a_run_judges_nothing(looked: Path) -> None:
-    (min(looked.glob("*/")) / RUN_FILE).write_text("{")
-    (comparison,) = compared([looked])[1].values()
+def test_compared_analysis_with_lost_run_is_not_tested(analyzed: Path) -> None:
+    (min(analyzed.glob("*/")) / RUN_FILE).write_text("{")
+    (comparison,) = compared([analyzed])[1].values()
     assert set(comparison.pairs["reason"]) == {"lost run"}
 
 
-def test_what_was_not_looked_at_is_not_told(looked: Path, write_run: Write, tmp_path: Path) -> None:
-    ((_, by_optim),) = compared([looked], by=["optim"])[1].items()
+def test_compared_outside_the_sequential_plan_is_not_tested(analyzed: Path, write_run: Write, tmp_path: Path) -> None:
+    ((_, by_optim),) = compared([analyzed], by=["optim"])[1].items()
     assert by_optim.pairs["reason"].tolist() == ["outside the sequential plan"]
     assert by_optim.pairs[["p", "ci_low"]].isna().all(axis=None)
     other = write_run(init="he", optim="radam", seed=0, test=[0.1, 0.9]).rename(tmp_path / "other")
-    ((_, both),) = compared([looked, other])[1].items()
+    ((_, both),) = compared([analyzed, other])[1].items()
     assert both.pairs["reason"].eq("outside the sequential plan").all()
     assert both.effects.empty
 
@@ -600,16 +617,16 @@ FIRST = {"seeds": [0, 1, 2], "level": 0.1, "cells": ["a", "b"], "best": "a", "le
         EMPTY | {"looks": [FIRST | {"level": 1}]},
     ],
 )
-def test_damaged_looks_are_named_and_nothing_judges_in_their_place(looked: Path, content: dict[str, Any]) -> None:
-    (looked / LOOKS_FILE).write_text(json.dumps(content))
-    results, ((_, comparison),) = compared([looked])[0], compared([looked])[1].items()
-    assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(looked), LOOKS_FILE)]
+def test_compared_damaged_looks_file_is_named_and_nothing_tested(analyzed: Path, content: dict[str, Any]) -> None:
+    (analyzed / LOOKS_FILE).write_text(json.dumps(content))
+    results, ((_, comparison),) = compared([analyzed])[0], compared([analyzed])[1].items()
+    assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(analyzed), LOOKS_FILE)]
     assert comparison.pairs["reason"].eq("no interim analysis").all()
     assert comparison.pairs["p"].isna().all()
 
 
-def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
-    found = read_looks(looked / LOOKS_FILE)
+def test_compared_looks_that_differ_from_the_plan_test_nothing(analyzed: Path) -> None:
+    found = read_looks(analyzed / LOOKS_FILE)
     first, last = found.looks
     ((_, alone),) = interim_schedule(3, 3, 3, len(first.cells))
     for others in (
@@ -619,43 +636,45 @@ def test_looks_that_are_none_of_the_plan_judge_nothing(looked: Path) -> None:
         replace(found, looks=[first, last, last]),
         replace(
             found, looks=[replace(first, level=alone)], plan=replace(found.plan, max_seeds=3)
-        ),  # as many as were given
+        ),  # the number of initial seeds
     ):
-        write_looks(looked, others)
-        ((_, comparison),) = compared([looked])[1].items()
+        write_looks(analyzed, others)
+        ((_, comparison),) = compared([analyzed])[1].items()
         assert comparison.pairs["reason"].eq("no interim analysis").all()
 
 
-def test_looks_find_their_seeds_whatever_else_is_numbered(looked: Path, write_run: Write, tmp_path: Path) -> None:
-    before = compared([looked])[1]["mnist"].pairs
+def test_compared_with_another_data_set_keeps_verdicts_of_looks(
+    analyzed: Path, write_run: Write, tmp_path: Path
+) -> None:
+    before = compared([analyzed])[1]["mnist"].pairs
     other = write_run(data="digits", seed=5, more_seeds={"weights": 1}).rename(tmp_path / "other")
     run = json.loads((other / RUN_FILE).read_text())
     run["config"]["seeds"] = {"weights": 1}
     (other / RUN_FILE).write_text(json.dumps(run))
-    pd.testing.assert_frame_equal(compared([looked, other])[1]["mnist"].pairs, before)
+    pd.testing.assert_frame_equal(compared([analyzed, other])[1]["mnist"].pairs, before)
 
 
-def test_jobs_are_not_taken_out_of_such_a_sweep(looked: Path) -> None:
-    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(looked))}"):
-        report_on(sorted(looked.glob("*/")))
-    (looked / "deep/er").mkdir(parents=True)
-    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(looked))}"):
-        report_on([looked / "deep/er"])
+def test_report_on_single_jobs_of_a_sweep_with_looks_raises(analyzed: Path) -> None:
+    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(analyzed))}"):
+        report_on(sorted(analyzed.glob("*/")))
+    (analyzed / "deep/er").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"a job of a sweep with looks.json, .* allowed is {re.escape(str(analyzed))}"):
+        report_on([analyzed / "deep/er"])
 
 
-def test_a_sweep_that_was_stopped_is_said_to_go_on(looked: Path) -> None:
+def test_notes_of_a_sweep_stopped_early_say_so(analyzed: Path) -> None:
     def notes() -> list[str]:
-        (comparison,) = compared([looked])[1].values()
+        (comparison,) = compared([analyzed])[1].values()
         return [note.topic for note in comparison.notes]
 
     assert "Stopped before all pairs were decided" not in notes()
-    found = read_looks(looked / LOOKS_FILE)
-    write_looks(looked, replace(found, looks=[replace(found.looks[0], best="lecun / adam")]))
+    found = read_looks(analyzed / LOOKS_FILE)
+    write_looks(analyzed, replace(found, looks=[replace(found.looks[0], best="lecun / adam")]))
     assert "Stopped before all pairs were decided" in notes()
 
 
-def test_a_failed_run_is_said_to_have_failed_before_any_look(looked: Path, write_run: Write) -> None:
+def test_compared_failed_run_outside_looks_counts_as_failed(analyzed: Path, write_run: Write) -> None:
     write_run(seed=7, test=[0.1, 0.2], status="failed", reason="OutOfMemory: no more")
-    results, _ = compared([looked])
+    results, _ = compared([analyzed])
     assert results.problems == []
     assert (results.runs["status"] == "failed").sum() == 1

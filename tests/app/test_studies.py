@@ -1,4 +1,4 @@
-"""Study files: what they say counts or is refused, and a broken one ends only its own command."""
+"""Study files: settings are applied or refused, and a broken file stops its own command only."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ Plan = Callable[..., Answer]
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """Plans `experiment=mine` with a study of this content."""
+    """Return a function that plans `experiment=mine` for a study file of given content."""
     monkeypatch.setitem(ConfigStore.instance().repo, EXPERIMENT, {})
     (tmp_path / "studies").mkdir()
 
@@ -41,13 +41,13 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
         ("[" * 500, "maximum recursion depth exceeded"),
     ],
 )
-def test_broken_study_is_named_with_its_file(study: Plan, tmp_path: Path, content: str, words: str) -> None:
+def test_run_broken_study_file_is_named_with_its_path(study: Plan, tmp_path: Path, content: str, words: str) -> None:
     answer = study(content)
     assert answer.err.startswith(f"error: experiment=mine: {tmp_path}/studies/mine.yaml: {words}")
     assert (answer.status, answer.err.count("\n")) == (1, 1)
 
 
-def test_broken_study_leaves_other_commands_alone(study: Plan) -> None:
+def test_run_without_the_broken_study_is_unaffected(study: Plan) -> None:
     assert "would train" in study("- a", "seed=1").out
 
 
@@ -69,7 +69,7 @@ def test_broken_study_leaves_other_commands_alone(study: Plan) -> None:
         ),
     ],
 )
-def test_wrong_content_of_a_study_ends_with_one_line(study: Plan, content: str, words: str) -> None:
+def test_run_invalid_study_content_exits_with_one_line(study: Plan, content: str, words: str) -> None:
     answer = study(content)
     assert answer.err.startswith(f"error: {words}")
     assert answer.err.count("\n") == 1
@@ -93,7 +93,7 @@ def test_study_sets_directories_logging_launcher_and_options(study: Plan) -> Non
     assert "JoblibLauncher" in study(launcher, "experiment=mine", "hydra/launcher=joblib", "--cfg", "hydra").out
 
 
-def test_study_from_a_config_directory_is_a_sweep_or_refused(study: Plan, tmp_path: Path) -> None:
+def test_study_from_config_dir_without_multirun_flag_is_refused(study: Plan, tmp_path: Path) -> None:
     (tmp_path / "more/experiment").mkdir(parents=True)
     path = tmp_path / "more/experiment/theirs.yaml"
     content = "hydra: {sweeper: {params: {seed: '0,1'}}}\n"

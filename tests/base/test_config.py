@@ -1,4 +1,4 @@
-"""The configuration: what is refused and in which words, and which settings make two jobs the same."""
+"""Configuration: messages about invalid settings, roles of keys, and names of jobs."""
 
 import re
 import string
@@ -55,9 +55,11 @@ SEEDS = "Known keys: seeds.weights, seeds.batches, seeds.dropout, seeds.modules"
     ],
 )
 @pytest.mark.usefixtures("real_mnist")
-def test_a_wrong_setting_has_one_message(monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]) -> None:
+def test_explain_invalid_setting_gives_one_line(
+    monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]
+) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    with pytest.raises((ConfigError, HydraException)) as caught:  # noqa: PT012  # by which of them is not the point
+    with pytest.raises((ConfigError, HydraException)) as caught:  # noqa: PT012  # any of these may raise
         tried = plain(_composed.__wrapped__(override))
         check(tried)
         trial.check(tried)
@@ -70,12 +72,12 @@ def test_a_wrong_setting_has_one_message(monkeypatch: pytest.MonkeyPatch, overri
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("optim.lrr=1", "Did you mean optim.lr?"),  # of the program
-        ("epochs=abc", "a whole number in [0, 2147483648)"),  # of Hydra
-        ("optim=null", "optim"),  # of Python
+        ("optim.lrr=1", "Did you mean optim.lr?"),  # by the program
+        ("epochs=abc", "a whole number in [0, 2147483648)"),  # by Hydra
+        ("optim=null", "optim"),  # by Python
     ],
 )
-def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path, override: str, words: str) -> None:
+def test_run_invalid_setting_exits_with_one_line(command: Command, tmp_path: Path, override: str, words: str) -> None:
     done = command("run.py", override, status=1)
     assert "Traceback" not in done.stdout + done.stderr
     assert re.fullmatch(f"error: .*{re.escape(words)}.*\n", done.stderr)
@@ -89,7 +91,7 @@ def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path,
         ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
         ("init.bias=uniform", ["init.bias=uniform", "default, zeros, normal"]),
         ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 for bias=normal"]),
-        ("init.bias_std=0.1", ["init.bias_std=0.1", "null for bias=default"]),
+        ("init.bias_std=0.1", ["init.bias_std=0.1", "expected null for bias=default"]),
         ("init.bias_std=0", ["init.bias_std=0.0", "null or a number greater than 0"]),
         ("+init.batch=3", ["init.batch=3", "unknown key", "scale"]),
         ("+init.bia=zeros", ["init.bia=zeros", "unknown key. Did you mean init.bias?", "init.bias, init.bias_std"]),
@@ -116,13 +118,15 @@ def test_a_wrong_setting_ends_with_one_message(command: Command, tmp_path: Path,
         ("threads=100000", ["threads=100000", "a whole number in [1, 1025)"]),
         (
             "data._target_=builtins.dict",
-            ["data._target_=builtins.dict", "expected a class or function that returns Dataset"],
+            ["data._target_=builtins.dict", "expected a class or function that returns Dataset, not dict"],
         ),
         ("model.hidden=[0]", ["model.hidden=[0]", "whole numbers in [1, 1048576)"]),
         ("batch_size=1", ["batch_size=1", "at least 2", "model.batch_norm=false"]),
     ],
 )
-def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]) -> None:
+def test_trial_check_unusable_setting_raises_with_its_key(
+    monkeypatch: pytest.MonkeyPatch, override: str, words: list[str]
+) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
     with pytest.raises(ConfigError) as caught:
         trial.check(plain(composed(override)))
@@ -132,13 +136,13 @@ def test_a_setting_that_cannot_work_is_named(monkeypatch: pytest.MonkeyPatch, ov
 
 @pytest.mark.usefixtures("real_mnist")
 @pytest.mark.parametrize("override", ["init.std=-1", "init.std=0", "init.mean=nan"])
-def test_a_normal_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
+def test_trial_check_invalid_normal_init_raises(monkeypatch: pytest.MonkeyPatch, override: str) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    with pytest.raises(ConfigError, match=rf"^{override}.*: (expected|allowed is) a (finite )?number"):
+    with pytest.raises(ConfigError, match=rf"^{override}.*: expected a (finite )?number"):
         trial.check(plain(composed("init=normal", override)))
 
 
-def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
+def test_run_absent_cuda_device_is_refused(command: Command) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -150,14 +154,14 @@ def test_cuda_is_refused_where_there_is_none(command: Command) -> None:
 @pytest.mark.parametrize(
     "sweep_over", ["seed=0,-1", "optim=sgd,adamm", "optim.momentum=0.9 optim=sgd,adam", "epochs=1,x"]
 )
-def test_one_wrong_job_refuses_the_whole_sweep(command: Command, tmp_path: Path, sweep_over: str) -> None:
+def test_sweep_with_one_invalid_job_trains_nothing(command: Command, tmp_path: Path, sweep_over: str) -> None:
     done = command("run.py", "-m", *sweep_over.split(), status=1)
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_does_not_wait_for_torch(fresh: Command) -> None:
+def test_help_imports_no_heavy_libraries(fresh: Command) -> None:
     done = fresh("-X", "importtime", "run.py", "--help")
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "hydra" in imported
@@ -175,13 +179,13 @@ def test_help_lists_every_option_and_setting(command: Command) -> None:
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_composes_and_passes_the_check(group: str, option: str) -> None:
+def test_check_every_option_passes(group: str, option: str) -> None:
     tree = plain(composed(f"{group}={option}"))
     check(tree)
     assert tree[group]["_target_"]
 
 
-def test_the_defaults_are_the_tutorial() -> None:
+def test_config_defaults_equal_the_tutorial() -> None:
     tree = plain(composed())
     assert tree["model"] == {
         "_target_": "mnist_mlp.network.MLP",
@@ -199,12 +203,12 @@ def test_the_defaults_are_the_tutorial() -> None:
 @pytest.mark.parametrize(
     "override", ["device=cpu", "threads=2", "progress=false", "data.root=/elsewhere", "log_interval=7"]
 )
-def test_settings_without_influence_share_a_name(override: str) -> None:
+def test_job_name_ignores_settings_without_influence(override: str) -> None:
     assert role_of(override.partition("=")[0]) is Role.IRRELEVANT
     assert job_name(override) == job_name()
 
 
-def test_every_key_has_one_role() -> None:
+def test_role_of_every_key_is_as_listed() -> None:
     roles = {key: role_of(key) for key, _ in describe()}
     measured = {"train_size", "val_size", "split_seed"}
     assert {key for key, role in roles.items() if role is Role.REPLICATE} == {
@@ -217,7 +221,7 @@ def test_every_key_has_one_role() -> None:
     assert {key for key, role in roles.items() if role is Role.IRRELEVANT} == {
         *("data.root", "log_interval", "device", "threads", "progress", "force", "fail_fast", "dry_run")
     }
-    # What a user's own target takes: of the data it makes other data, of anything else it may be tuned.
+    # Arguments of user-defined targets: those of a data set are conditions, all others are tunable.
     own = {
         "optim.mine": Role.TUNABLE,
         "init.mine.deep": Role.TUNABLE,
@@ -228,7 +232,7 @@ def test_every_key_has_one_role() -> None:
     assert role_of("data.mine") is role_of("data._target_") is Role.CONDITION
 
 
-def test_a_default_stated_or_not_is_one_job() -> None:
+def test_job_name_ignores_stated_defaults() -> None:
     assert job_name("optim=adam", "seed=0", "optim.lr=1e-2") == job_name()
 
 
@@ -245,37 +249,37 @@ def test_a_default_stated_or_not_is_one_job() -> None:
         "epochs=3",
     ],
 )
-def test_settings_with_influence_change_the_name(override: str) -> None:
+def test_job_name_changes_with_settings_with_influence(override: str) -> None:
     assert role_of(override.partition("=")[0]) is not Role.IRRELEVANT
     assert job_name(override) != job_name()
 
 
-def test_equal_numbers_are_one_job_however_they_are_typed() -> None:
+def test_job_name_of_equal_numbers_typed_differently_is_equal() -> None:
     assert job_name("optim.weight_decay=0", "init.scale=2") == job_name("optim.weight_decay=0.0", "init.scale=2.0")
     assert job_name("optim._partial_=false") == job_name()
     assert job_name("seed=9007199254740993") != job_name("seed=9007199254740992")
 
 
-def test_options_of_equal_content_are_two_cells() -> None:
+def test_job_name_of_options_with_equal_content_differs() -> None:
     plain_sgd, no_momentum = composed("optim=sgd"), composed("optim=momentum", "optim.momentum=0")
     assert plain(plain_sgd) == plain(no_momentum)
     assert job_name("optim=sgd") != job_name("optim=momentum", "optim.momentum=0")
 
 
 @given(st.integers(max_value=-1))
-def test_every_negative_seed_is_refused(seed: int) -> None:
+def test_check_negative_seed_raises(seed: int) -> None:
     with pytest.raises(ConfigError, match=rf"^seed={seed}: expected a whole number, at least 0$"):
         check(DEFAULTS | {"seed": seed})
 
 
 @given(st.one_of(st.floats(max_value=-1e-9), st.floats(min_value=1), st.just(float("nan"))))
-def test_every_dropout_outside_its_range_is_refused(dropout: float) -> None:
+def test_check_dropout_outside_its_range_raises(dropout: float) -> None:
     with pytest.raises(ConfigError, match=r"^model\.dropout="):
         check(DEFAULTS | {"model": DEFAULTS["model"] | {"dropout": dropout}})
 
 
 @pytest.mark.parametrize("value", ["a/b", "a b", "it's", '"quoted"', "[1,2,3]", "../..", "x" * 300, "ä€😀", ".", "-"])
-def test_every_value_lands_in_a_sane_directory(value: str) -> None:
+def test_job_name_of_unusual_value_is_a_safe_directory_name(value: str) -> None:
     whole = composed()
     whole.hydra.runtime.choices.optim = value
     whole.model.activation = value
@@ -286,7 +290,7 @@ def test_every_value_lands_in_a_sane_directory(value: str) -> None:
     assert name != job_name()
 
 
-def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
+def test_sweep_launcher_not_installed_names_the_extra(command: Command) -> None:
     absent = "hydra.launcher._target_=hydra_plugins.hydra_absent_launcher.absent_launcher.AbsentLauncher"
     message = command("run.py", "-m", "seed=0,1", absent, status=1).stderr
     assert message == "error: hydra/launcher: absent is not installed. Install it with pip install -e '.[absent]'\n"
@@ -315,7 +319,7 @@ def test_a_launcher_that_is_not_installed_is_named(command: Command) -> None:
         ),
     ],
 )
-def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None:
+def test_explain_hydra_error_names_override_and_expectation(override: str, words: str) -> None:
     if override == "hydra/sweeper=optuna" and find_spec("hydra_plugins.hydra_optuna_sweeper"):
         pytest.skip("it is installed")
     with pytest.raises(HydraException) as caught:
@@ -332,7 +336,7 @@ def test_what_hydra_refuses_is_put_into_words(override: str, words: str) -> None
         ("seeds: 3", "Merge error: int is not a subclass of SeedsConfig. value: 3"),
     ],
 )
-def test_what_is_wrong_in_a_study_is_put_into_words(study: str, words: str) -> None:
+def test_explain_invalid_study_names_study_and_key(study: str, words: str) -> None:
     node = OmegaConf.create(study)
     ConfigStore.instance().store(group=EXPERIMENT, name="wrong", node=node, package="_global_", provider="test")
     with pytest.raises(HydraException) as caught:
@@ -348,12 +352,12 @@ def test_what_is_wrong_in_a_study_is_put_into_words(study: str, words: str) -> N
         ({"batches": -1}, "seeds.batches=-1: expected null or a whole number, at least 0"),
     ],
 )
-def test_a_wrong_seed_of_a_stream_is_refused(seeds: dict[str, int], words: str) -> None:
+def test_check_invalid_stream_seed_raises(seeds: dict[str, int], words: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{re.escape(words)}$"):
         check(DEFAULTS | {"seeds": seeds})
 
 
-def test_a_sweep_has_no_one_configuration_to_show(command: Command) -> None:
+def test_cfg_flag_of_a_sweep_is_refused(command: Command) -> None:
     done = command("run.py", "-m", "init=he,lecun", "--cfg", "hydra", status=1)
     assert done.stderr.startswith("error: --cfg, --info: expected a single run, without -m and with one value per key")
     assert done.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Damaged files: a run is read, or it is named and left out, and the report is about the others."""
+"""Damaged files: each run is read or reported as a problem, and the report covers the others."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def nested(levels: int, key: str | None = None) -> str:
     return ("[" if key is None else f'{{"{key}":') * levels + "1" + ("]" if key is None else "}") * levels
 
 
-# Texts of JSON values that stand in no file of this project, or in other places of one.
+# JSON values that are invalid at most places of the files.
 VALUES = [
     *("null", "true", "false", "0", "1", "-1", "0.5", "1.5", "1000000", "NaN", "Infinity", "-Infinity", "1e400"),
     *(str(2**63), str(-(2**63) - 1), "1" + "0" * 400, "9" * 5000, "1e308", "5e-324"),
@@ -59,7 +59,7 @@ PIECES = [b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\r", b"\xe2\x80\xa8", b"["
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep with every file that there may be: a search, its confirmation, and an interim analysis."""
+    """Sweep with all kinds of files: a search, its confirmation, and an interim analysis."""
     top = tmp_path_factory.mktemp("damage")
     write, choices, confirmed = run_writer(top), dict[str, dict[str, Selection]](), list[str]()
     for optim in OPTIMIZERS:
@@ -110,7 +110,7 @@ def places(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
         yield from places(child, (*path, key))
 
 
-MARK = "\ue000 here"  # a text that stands for a value which `json` could not write
+MARK = "\ue000 here"  # placeholder of a value that `json` cannot write
 
 
 def damaged_json(data: st.DataObject, text: str) -> str:
@@ -157,7 +157,7 @@ def damaged_csv(data: st.DataObject, text: str) -> str:
 
 
 def damaged_bytes(data: st.DataObject, content: bytes) -> bytes:
-    """Cut a file off, or put something into it."""
+    """Truncate a file, or insert bytes."""
     place = data.draw(st.integers(0, len(content)))
     piece = data.draw(st.sampled_from(PIECES))
     return content[:place] + piece + (content[place:] if data.draw(st.booleans()) else b"")
@@ -172,7 +172,7 @@ def damage(data: st.DataObject, file: Path, content: bytes) -> None:
 
 
 def check_accounted(results: Results, sweep: Path) -> None:
-    """Check that each run was read, or is named, once."""
+    """Check that each run was either read or reported as a problem, once."""
     runs = sorted(str(path) for path in sweep.iterdir() if path.is_dir())
     named = [problem.run for problem in results.problems if problem.run != str(sweep)]
     assert sorted([*results.runs.index, *named]) == runs
@@ -240,8 +240,8 @@ def test_load_damaged_run_is_named(sweep: Path, name: str, before: str, after: s
     assert [problem.run for problem in results.problems] == [str(file.parent)]
 
 
-def test_load_numbers_of_a_valid_run_may_be_large(sweep: Path) -> None:
-    """Seeds have no bound, and every step that 64 bits can count is one."""
+def test_load_large_seed_and_step_succeeds(sweep: Path) -> None:
+    """Seeds are unbounded, and steps may go up to 2**63 - 1."""
     run = next(path for path in sorted(sweep.iterdir()) if path.is_dir())
     changes = [(RUN_FILE, '"seed": 0', f'"seed": {2**100}'), (METRICS_FILE, "1,10,train", f"1,{2**63 - 1},train")]
     before = {name: (run / name).read_text() for name, _, _ in changes}
@@ -258,7 +258,7 @@ def test_load_numbers_of_a_valid_run_may_be_large(sweep: Path) -> None:
     assert results.metrics["step"].max() == 2**63 - 1
 
 
-def test_load_run_that_diverged_may_have_any_loss_and_rate(write_run: Write, tmp_path: Path) -> None:
+def test_load_diverged_run_with_nan_loss_and_infinite_rate_succeeds(write_run: Write, tmp_path: Path) -> None:
     run = write_run(status="diverged", reason="the loss is nan", test=[0.1, 0.5])
     header, first, *rows = (run / METRICS_FILE).read_text().splitlines()
     epoch, step, split, _, accuracy, _, seconds = first.split(",")
@@ -290,7 +290,9 @@ def test_load_run_that_diverged_may_have_any_loss_and_rate(write_run: Write, tmp
         *((file, "{", f'{{"x": {nested(3000)}, ') for file in (LOOKS_FILE, SWEEP_FILE, CHOICES_FILE)),
     ],
 )
-def test_read_damaged_file_of_sweep_is_named(sweep: Path, tmp_path: Path, name: str, before: str, after: str) -> None:
+def test_read_damaged_file_of_sweep_raises_with_its_name(
+    sweep: Path, tmp_path: Path, name: str, before: str, after: str
+) -> None:
     read: dict[str, Callable[[Path], object]]
     read = {LOOKS_FILE: read_looks, SWEEP_FILE: read_sweep, CHOICES_FILE: read_choices}
     content = (sweep / name).read_text()
@@ -301,6 +303,6 @@ def test_read_damaged_file_of_sweep_is_named(sweep: Path, tmp_path: Path, name: 
         read[name](tmp_path / name)
 
 
-def test_deeply_nested_multirun_file_gives_no_command(tmp_path: Path) -> None:
+def test_sweep_commands_deeply_nested_file_returns_empty(tmp_path: Path) -> None:
     (tmp_path / "multirun.yaml").write_text("[" * 3000)
     assert sweep_commands(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Environment variables that are changed for a while, and restored."""
+"""Environment variables: temporary changes and their restoration."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A run directory: written as it goes, ended by run.json."""
+"""Run directory: rows written during training, run.json at the end, and provenance."""
 
 import csv
 import hashlib
@@ -23,7 +23,7 @@ from tests.helpers.runs import Write
 ROW = Metrics(epoch=1, step=10, split="val", loss=0.1 + 0.2, accuracy=0.5, lr=1e-3, seconds=1.25)
 
 
-def test_rows_are_there_before_the_run_ends(tmp_path: Path) -> None:
+def test_run_writer_writes_rows_before_the_run_ends(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path)
     writer.write(StepLoss(step=5, epoch=1, loss=2.0, lr=1e-3))
     writer.write(ROW)
@@ -34,7 +34,7 @@ def test_rows_are_there_before_the_run_ends(tmp_path: Path) -> None:
     assert not (tmp_path / "run.json").exists()
 
 
-def test_numbers_survive_the_round_trip(tmp_path: Path) -> None:
+def test_run_writer_float_round_trips_through_csv(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path)
     writer.write(ROW)
     with (tmp_path / "metrics.csv").open() as file:
@@ -42,7 +42,7 @@ def test_numbers_survive_the_round_trip(tmp_path: Path) -> None:
     assert float(row["loss"]) == ROW.loss
 
 
-def test_run_json_sums_up(tmp_path: Path) -> None:
+def test_run_writer_end_writes_summary(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path)
     writer.describe(config_hash="abc")
     writer.write(ROW)
@@ -60,19 +60,19 @@ def test_run_json_sums_up(tmp_path: Path) -> None:
     }
 
 
-def test_run_json_is_json_whatever_the_loss(tmp_path: Path) -> None:
+def test_run_writer_nan_loss_is_null_in_json(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path)
     writer.write(ROW._replace(loss=float("nan")))
     writer.end(Diverged("the val loss is nan"))
 
     def refuse(constant: str) -> None:
-        raise ValueError(constant)  # NaN and Infinity are no JSON
+        raise ValueError(constant)  # JSON has no NaN and Infinity
 
     summary = json.loads((tmp_path / "run.json").read_text(), parse_constant=refuse)
     assert summary["final"]["val"]["loss"] is None
 
 
-def test_an_older_run_is_replaced_whole(tmp_path: Path) -> None:
+def test_run_writer_replaces_an_older_run(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path)
     writer.write(ROW)
     writer.end()
@@ -81,7 +81,7 @@ def test_an_older_run_is_replaced_whole(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.csv").read_text().count("\n") == 1
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_write_atomically_failure_keeps_old_file(tmp_path: Path) -> None:
     write_atomically(tmp_path / "file", "old")
     with pytest.raises(UnicodeEncodeError):
         write_atomically(tmp_path / "file", "new \udcff")
@@ -89,7 +89,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_environment_names_what_a_result_may_depend_on() -> None:
+def test_environment_has_all_facts_of_provenance() -> None:
     facts = environment("cpu", threads=1)
     assert facts.keys() == {
         *("package", "commit", "dirty", "python", "torch", "cuda", "device", "cpu", "threads", "platform")
@@ -101,7 +101,7 @@ def test_the_environment_names_what_a_result_may_depend_on() -> None:
 
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git checkout with one file in each folder of the project."""
+    """Git checkout with one file in each folder of the project."""
     top = tmp_path_factory.mktemp("committed")
     for name in ("mnist_mlp/a.py", "conf/optim/a.yaml", "experiments/a.yaml", "reports/a/report.md", "run.py"):
         (top / name).parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("hydra_plugins/mine.py", True),
     ],
 )
-def test_git_state_is_dirty_where_a_file_may_change_runs(committed: Path, name: str, is_dirty: bool) -> None:
+def test_git_state_is_dirty_if_the_file_may_change_runs(committed: Path, name: str, is_dirty: bool) -> None:
     path, is_new = committed / name, not (committed / name).exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("new\n")
@@ -148,7 +148,7 @@ def test_git_state_of_a_moved_file_is_dirty(committed: Path) -> None:
     assert _git.__wrapped__(committed)["dirty"] is False
 
 
-def test_a_row_that_could_not_be_written_whole_is_written_once(tmp_path: Path) -> None:
+def test_run_writer_row_after_full_disk_is_written_once(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path)
     writer.write(ROW)
     before = (tmp_path / "metrics.csv").read_text()
@@ -171,7 +171,7 @@ Amend = Callable[..., None]
 
 @pytest.fixture
 def amend() -> Amend:
-    """Changes entries of a run's `run.json`."""
+    """Return a function that changes entries of a run's `run.json`."""
 
     def change(run: Path, **entries: object) -> None:
         path = run / RUN_FILE
@@ -183,18 +183,18 @@ def amend() -> Amend:
 @pytest.mark.parametrize(
     "ended", ["2026-11-24T10:00:00.5+00:00", "2026-11-24T10:00:00.5Z", "2026-11-24T11:00:00.5+01:00"]
 )
-def test_the_newest_of_equal_runs_counts_whatever_became_of_it(
+def test_load_equal_runs_keeps_the_last_ended_of_any_status(
     tmp_path: Path, write_run: Write, amend: Amend, ended: str
 ) -> None:
     older, newer, failure = write_run(), write_run(status="diverged", test=[0.1]), write_run(status="failed", seed=1)
     for run, time in ((newer, ended), (older, "2026-11-24T10:00:00.4+00:00"), (failure, "2026-11-24T12:00:00+00:00")):
-        amend(run, config_hash="same", ended=time)  # by the files' own times it is the other way round
+        amend(run, config_hash="same", ended=time)  # modification times of the files have the opposite order
     results = load([tmp_path / "sweep"])
     assert list(results.runs.index) == [str(newer)]
     assert {problem.run for problem in results.problems} == {str(older), str(failure)}
 
 
-def test_the_digests_of_a_users_own_code_are_columns(tmp_path: Path, write_run: Write, amend: Amend) -> None:
+def test_load_digests_of_user_code_are_columns(tmp_path: Path, write_run: Write, amend: Amend) -> None:
     for seed, digest in enumerate("ab"):
         amend(write_run(seed=seed), code={"mine.parts": digest})
     assert list(load([tmp_path / "sweep"]).runs["environment.code.mine.parts"]) == ["a", "b"]
@@ -202,7 +202,7 @@ def test_the_digests_of_a_users_own_code_are_columns(tmp_path: Path, write_run: 
 
 @pytest.fixture
 def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of the user's own, with a module `own_parts` that uses another, `own_helper`, and libraries."""
+    """User folder with a module `own_parts` that imports another, `own_helper`, and libraries."""
     (tmp_path / "own_helper.py").write_text("def value():\n    return 0.01\n")
     (tmp_path / "own_parts.py").write_text(
         "import json\n"
@@ -220,7 +220,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("target", ["own_parts.flat_", "own_parts.SGD", "own_parts.MLP"])
-def test_code_is_that_of_the_user_alone(own_code: Path, target: str) -> None:
+def test_code_has_user_modules_only(own_code: Path, target: str) -> None:
     config = {"init": {"_target_": target}, "optim": {"_target_": "torch.optim.Adam"}, "seed": 0}
     digests = {
         name: hashlib.sha256((own_code / f"{name}.py").read_bytes()).hexdigest() for name in ("own_helper", "own_parts")
@@ -237,7 +237,7 @@ def test_code_is_that_of_the_user_alone(own_code: Path, target: str) -> None:
         "def f_():\n    global own_helper\n    import own_helper\n",
     ],
 )
-def test_code_is_that_of_every_import_whatever_has_run(own_code: Path, text: str) -> None:
+def test_code_includes_local_imports_before_and_after_running(own_code: Path, text: str) -> None:
     (own_code / "own_helper.py").write_text("VALUE = 0.01\n")
     (own_code / "own_parts.py").write_text(f"{text}\ndef flat_(weight, *, generator):\n    pass\n")
     config = {"init": {"_target_": "own_parts.flat_"}}
@@ -249,7 +249,7 @@ def test_code_is_that_of_every_import_whatever_has_run(own_code: Path, text: str
     assert code(config) == before
 
 
-def test_the_code_of_a_package_is_that_of_its_modules_too(own_code: Path) -> None:
+def test_code_of_a_package_includes_its_modules(own_code: Path) -> None:
     package = own_code / "own_package"
     package.mkdir()
     (package / "__init__.py").write_text("SCALE = 1\n")
@@ -275,5 +275,5 @@ def test_the_code_of_a_package_is_that_of_its_modules_too(own_code: Path) -> Non
         "own_parts",
     ],
 )
-def test_libraries_and_what_cannot_be_imported_are_no_code_of_the_users(target: str) -> None:
+def test_code_of_library_or_missing_target_is_empty(target: str) -> None:
     assert code({"model": {"_target_": target}}) == {}

@@ -1,4 +1,4 @@
-"""From configuration to objects: every option shipped builds and works, and a user's own does without a registry."""
+"""From configuration to objects: every shipped option and user-defined targets build and work."""
 
 import math
 import pydoc
@@ -34,11 +34,11 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS)
-def test_every_optimizer_lowers_a_quadratic(built: Callable[..., Any], optim: str) -> None:
+def test_optimizer_of_every_option_lowers_a_quadratic(built: Callable[..., Any], optim: str) -> None:
     kind = type(built(f"optim={optim}").optimizer)
     own = composed(f"optim={optim}").optim.items()
     settings = {k: v for k, v in own if not str(k).startswith("_") and k != "decay_biases"}
-    hidden, output = (torch.nn.Parameter(torch.tensor([[1.0, -2.0]])) for _ in range(2))  # Muon wants matrices
+    hidden, output = (torch.nn.Parameter(torch.tensor([[1.0, -2.0]])) for _ in range(2))  # Muon needs matrices
     optimizer = kind([hidden, output], **settings)
     set_mode(optimizer, training=True)
     for _ in range(1000):
@@ -51,20 +51,20 @@ def test_every_optimizer_lowers_a_quadratic(built: Callable[..., Any], optim: st
 
 
 @pytest.mark.parametrize("optim", OPTIMIZERS)
-def test_biases_may_be_left_out_of_weight_decay(built: Callable[..., Any], optim: str) -> None:
+def test_build_decay_biases_false_excludes_biases(built: Callable[..., Any], optim: str) -> None:
     made = built(f"optim={optim}", "optim.weight_decay=0.1", "optim.decay_biases=false")
     decayed = {p: group["weight_decay"] for group in made.optimizer.param_groups for p in group["params"]}
     assert len(decayed) == len(list(made.model.parameters()))
     assert all(value == (0.1 if p.ndim > 1 else 0.0) for p, value in decayed.items())
 
 
-def test_biases_cannot_be_left_out_of_no_weight_decay(built: Callable[..., Any]) -> None:
+def test_build_decay_biases_false_without_weight_decay_raises(built: Callable[..., Any]) -> None:
     with pytest.raises(ConfigError, match=r"optim\.decay_biases=false: expected true, since no weight_decay"):
         built("optim.decay_biases=false", "~optim.weight_decay")
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_every_init_gives_the_same_weights_whatever_the_optimizer(built: Callable[..., Any], init: str) -> None:
+def test_build_initial_weights_depend_on_seed_not_optimizer(built: Callable[..., Any], init: str) -> None:
     first = built(f"init={init}", "optim=adam").model.state_dict()
     second = built(f"init={init}", "optim=sgd").model.state_dict()
     other = built(f"init={init}", "optim=sgd", "seed=1").model.state_dict()
@@ -73,7 +73,7 @@ def test_every_init_gives_the_same_weights_whatever_the_optimizer(built: Callabl
 
 
 def reached_(weight: torch.Tensor, batch: torch.Tensor) -> None:
-    """Somebody's initialisation, which takes a batch and no generator."""
+    """A user-defined initializer that takes a batch and no generator."""
     weight.uniform_(-0.1, 0.1).add_(0.001 * len(batch))
 
 
@@ -81,7 +81,7 @@ def undecided_(weight: torch.Tensor, *, batch: torch.Tensor) -> None:
     weight.copy_((batch.mean() * math.nan).expand_as(weight))
 
 
-def test_a_batch_is_the_first_thousand_training_images_or_all(built: Callable[..., Any]) -> None:
+def test_build_init_batch_is_first_1000_training_images_or_all(built: Callable[..., Any]) -> None:
     def first_layer(size: str) -> torch.Tensor:
         weight: torch.Tensor = built(
             "init._target_=tests.build.test_build.reached_",
@@ -96,7 +96,7 @@ def test_a_batch_is_the_first_thousand_training_images_or_all(built: Callable[..
     torch.testing.assert_close(first_layer("null") - first_layer("700"), torch.full((512, 784), 0.3))
 
 
-def test_lsuv_sees_images_as_the_network_does(built: Callable[..., Any]) -> None:
+def test_lsuv_with_normalized_images_gives_unit_variance(built: Callable[..., Any]) -> None:
     parts = built("init=lsuv", "init.bias=zeros", "data.normalize=true", "model.batch_norm=false")
     images, _ = parts.data.train.take(slice(1000))
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_lsuv_sees_images_as_the_network_does(built: Callable[..., Any]) -> None
                 assert images.double().std(correction=0).item() == pytest.approx(1, rel=1e-5)
 
 
-def test_an_init_that_makes_nothing_of_its_batch_is_named(built: Callable[..., Any]) -> None:
+def test_build_init_failing_on_its_batch_raises_with_its_name(built: Callable[..., Any]) -> None:
     own = ("~init.scale", "~init.mode", "~init.distribution")
     with pytest.raises(ConfigError, match=r"^init\._target_=undecided_: expected a function that fills .* without NaN"):
         built("init._target_=tests.build.test_build.undecided_", *own)
@@ -115,12 +115,12 @@ def test_an_init_that_makes_nothing_of_its_batch_is_named(built: Callable[..., A
 
 
 def blank() -> Dataset:
-    """Somebody's data set: black images."""
+    """A user-defined data set of black images."""
     split = Split(torch.zeros(50, 784), torch.arange(50) % 10)
     return Dataset(split, split, classes=10)
 
 
-def test_a_network_that_cannot_take_the_images_is_not_taken_for_the_init(built: Callable[..., Any]) -> None:
+def test_build_network_failing_on_images_raises_with_its_name(built: Callable[..., Any]) -> None:
     config = plain(composed("device=cpu", "init=lsuv"))
     with pytest.raises(
         ConfigError, match=r"^model\._target_=tests\.build\.test_build\.Narrow: failed with RuntimeError"
@@ -129,49 +129,47 @@ def test_a_network_that_cannot_take_the_images_is_not_taken_for_the_init(built: 
 
 
 class Narrow(torch.nn.Linear):
-    """Somebody's network, for fewer pixels than there are."""
+    """A user-defined network for fewer pixels than the images have."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features - 1, out_features)
 
 
 @pytest.mark.parametrize("optim", ["adam", "nadam"])
-def test_dropout_of_the_inputs_passes_the_check_in_single_passes_and_by_autograd(
-    monkeypatch: pytest.MonkeyPatch, optim: str
-) -> None:
+def test_check_input_dropout_passes_fused_and_by_autograd(monkeypatch: pytest.MonkeyPatch, optim: str) -> None:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
     config = plain(composed("device=cpu", "model.input_dropout=0.2"))
     if optim == "nadam":
-        config["optim"] = {"_target_": "tests.build.test_build.Own", "lr": 0.01}
+        config["optim"] = {"_target_": "tests.build.test_build.UserDefined", "lr": 0.01}
     parts = check(config)
     assert is_known(parts.model, parts.optimizer) == (optim == "adam")
     assert parts.model[0].p == 0.2  # type: ignore[index]
 
 
-class Own(torch.optim.NAdam):
-    """Somebody's optimizer."""
+class UserDefined(torch.optim.NAdam):
+    """A user-defined optimizer."""
 
 
-def test_settings_reach_the_optimizer(built: Callable[..., Any]) -> None:
+def test_build_passes_settings_to_the_optimizer(built: Callable[..., Any]) -> None:
     group = built("optim.betas=[0.9,0.98]", "optim.weight_decay=1e-4", "+optim.maximize=true").optimizer.param_groups[0]
     assert (list(group["betas"]), group["weight_decay"], group["maximize"]) == ([0.9, 0.98], 1e-4, True)
 
 
-def test_every_constructor_argument_can_be_set_without_a_plus(built: Callable[..., Any]) -> None:
+def test_build_constructor_argument_without_plus_is_set(built: Callable[..., Any]) -> None:
     assert built("optim.foreach=true").optimizer.param_groups[0]["foreach"] is True
 
 
-def test_sizes_come_from_the_data(built: Callable[..., Any]) -> None:
+def test_build_model_sizes_come_from_the_data(built: Callable[..., Any]) -> None:
     parts = built("data=digits", "model.hidden=[7]")
     assert [tuple(p.shape) for p in parts.model.parameters()] == [(7, 64), (7,), (7,), (7,), (10, 7), (10,)]
 
 
-def test_what_goes_in_and_out_is_recorded(built: Callable[..., Any]) -> None:
+def test_facts_record_data_sizes(built: Callable[..., Any]) -> None:
     data = built("data=digits").facts()["data"]
     assert (data["train"], data["inputs"], data["classes"]) == (1248, 64, 10)
 
 
-def test_the_commonest_class_share_of_the_test_images_is_recorded(built: Callable[..., Any]) -> None:
+def test_facts_record_commonest_class_share_of_test_images(built: Callable[..., Any]) -> None:
     parts = built("data=mnist")
     assert parts.facts()["data"]["commonest_test_share"] == 0.1135  # there are 1,135 ones
     labels, rows = torch.tensor([0, 1, 1, 2, 2, 2]), torch.tensor([1, 2, 3])
@@ -180,13 +178,13 @@ def test_the_commonest_class_share_of_the_test_images_is_recorded(built: Callabl
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu", "", "cpu:7"])
-def test_an_absent_device_is_named(name: str) -> None:
+def test_find_device_absent_raises_with_its_name(name: str) -> None:
     with pytest.raises(ConfigError, match=f"device={name}: expected one of auto, "):
         find_device(name)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # which the program ignores, see mnist_mlp/app/register.py
-def test_ray_is_started_here_or_joined_by_its_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning")  # ignored by the program, see mnist_mlp/app/register.py
+def test_ray_init_with_address_joins_and_else_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(*overrides: str) -> dict[str, Any]:
         config = composed("hydra/launcher=ray", *overrides)
         config.hydra.runtime.cwd = "here"
@@ -199,17 +197,17 @@ def test_ray_is_started_here_or_joined_by_its_address_alone(monkeypatch: pytest.
     assert alone["num_cpus"] >= 1
     assert alone["object_store_memory"] > 0
     assert joined["address"] == "auto"
-    assert joined["num_cpus"] is joined["object_store_memory"] is None  # Ray refuses any number of a cluster's own
+    assert joined["num_cpus"] is joined["object_store_memory"] is None  # Ray refuses these for an existing cluster
     monkeypatch.setenv("RAY_ADDRESS", "host:6379")
     by_environment = init()
     assert by_environment["address"] == "host:6379"
     assert by_environment["num_cpus"] is None
-    for found in (alone, joined):  # a cluster's workers have the directory and the environment of who started it
+    for found in (alone, joined):  # workers of an existing cluster have directory and environment of its starter
         assert found["runtime_env"]["env_vars"] == {"MNIST_MLP_DIRECTORY": "here", "MNIST_MLP_DATA": "there"}
         assert pydoc.locate(found["runtime_env"]["worker_process_setup_hook"]) is enter_directory
 
 
-def test_a_worker_goes_where_the_sweep_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_enter_directory_changes_to_directory_of_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MNIST_MLP_DIRECTORY", str(tmp_path))
     enter_directory()

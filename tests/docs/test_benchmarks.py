@@ -1,4 +1,4 @@
-"""The loops that the benchmarks compare can be built, and train; their figures are for a machine at rest."""
+"""Benchmark contenders: each can be built and trains. Speed is measured by `make bench` only."""
 
 from collections.abc import Iterator
 
@@ -13,19 +13,19 @@ from tests.helpers.paths import DATA
 @pytest.fixture(autouse=True)
 def _as_before(real_mnist: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    with prepared_to_train(threads=1):  # which they set up for good
+    with prepared_to_train(threads=1):  # contenders change process settings without restoring them
         yield
 
 
 @pytest.mark.parametrize("optimizer", contenders.OPTIMIZERS)
-def test_the_tutorial_has_the_optimizer_that_is_configured(optimizer: str) -> None:
+def test_tutorial_contender_is_built_with_optimizer_and_trains(optimizer: str) -> None:
     test = contenders.tutorial(optimizer).test
     assert test is not None
     if optimizer == "adam":
         assert 0 < test() < 0.3
 
 
-def test_every_loop_of_ours_is_built() -> None:
+def test_contenders_of_this_project_are_built() -> None:
     for make in (contenders.ours, contenders.floor):
         make("adam")
     contenders.alone("adam", images=64, device="cpu").epoch()

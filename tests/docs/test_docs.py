@@ -1,4 +1,4 @@
-"""What the README and the pages of docs/ show: every command, on a few images, every example, every link."""
+"""README and pages of docs/: every command on a few images, every example, and every link."""
 
 import re
 import shlex
@@ -15,21 +15,21 @@ from tests.helpers.commands import IN_PROCESS, NO_REPORT, Command
 from tests.helpers.documents import PAGES, blocks
 from tests.helpers.paths import DATA, ROOT
 
-OWN_PARTS = "docs/extending.md"  # whose commands need the files that it shows
+OWN_PARTS = "docs/extending.md"  # its commands need the files that it shows
 QUICK = ["epochs=1", "data.train_size=100", "data.val_size=100"]
-DIGITS = ["data=digits"]  # of which a sweep evaluates 299 in place of 10,000; single runs and stacks have MNIST's
-MOST_LINES = 150  # of the README
+DIGITS = ["data=digits"]  # 299 test images instead of 10,000, for sweeps; single runs and stacks use MNIST
+MOST_LINES = 150  # in the README
 FENCE = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
 
 
 def commands(page: str) -> Iterator[list[str]]:
-    """The commands of each block, without comments."""
+    """Yield the commands of each block, without comments."""
     for block in blocks(page, "sh"):
         yield [line.partition("#")[0].strip() for line in block.splitlines()]
 
 
 def runs() -> dict[str, list[str]]:
-    """Every run command once, by itself or with those that its block reports on together; and the reports."""
+    """Return each run command once, with the other commands of its block: runs of the same report, and reports."""
     found: dict[str, list[str]] = {}
     for lines in (lines for page in PAGES if page != OWN_PARTS for lines in commands(page)):
         ran: list[str] = []
@@ -47,9 +47,9 @@ def runs() -> dict[str, list[str]]:
 
 
 def quickly(line: str, others: Sequence[str]) -> list[str]:
-    """The words of a run command that is followed by these others, so that it takes seconds."""
+    """Return the arguments of a run command, reduced to seconds; `others` follow it."""
     _, script, *arguments = shlex.split(line)
-    quick = [*QUICK, *([NO_REPORT] if others else [])]  # until the commands that follow report on it
+    quick = [*QUICK, *([NO_REPORT] if others else [])]  # the following commands report on it
     if not any(a.startswith("hydra/launcher=") for a in arguments):
         quick.append(IN_PROCESS)
         if {"-m", "experiment=smoke"} & {*arguments} and not any(a.startswith("data=") for a in arguments):
@@ -58,7 +58,7 @@ def quickly(line: str, others: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("line", "others"), runs().items(), ids=runs())
-def test_a_run_command_works(command: Command, line: str, others: list[str]) -> None:
+def test_docs_run_command_succeeds(command: Command, line: str, others: list[str]) -> None:
     _, _, *arguments = shlex.split(line)
     done = command(*quickly(line, others))
     for other in others:
@@ -74,14 +74,14 @@ def test_a_run_command_works(command: Command, line: str, others: list[str]) -> 
         assert "report: reports/" in done.stdout
 
 
-def test_all_other_commands_are_of_make() -> None:
+def test_docs_other_commands_are_make_targets() -> None:
     shown = {line for page in PAGES for lines in commands(page) for line in lines}
     others = {line for line in shown if not line.startswith(("python run.py", "python report.py"))}
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)) - {"clean"}
     assert others == {f"make {target}" for target in targets}
 
 
-def test_the_examples_of_ones_own_parts_work(command: Command, checkout: Path, tmp_path: Path) -> None:
+def test_extending_page_examples_run(command: Command, checkout: Path, tmp_path: Path) -> None:
     for block in blocks(OWN_PARTS, r"(?:yaml|python)"):
         if name := re.match(r"# (\S+)\n", block):
             (checkout / name[1]).parent.mkdir(exist_ok=True)
@@ -94,7 +94,7 @@ def test_the_examples_of_ones_own_parts_work(command: Command, checkout: Path, t
         assert len(list((tmp_path / directory).glob("*/run.json"))) == jobs
 
 
-def test_the_core_works_as_a_library(real_mnist: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+def test_extending_page_library_program_trains(real_mnist: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     *_, program = blocks(OWN_PARTS, "python")
     for shown, quick in (('mnist("data")', f'mnist("{DATA}")'), ("train_size=None", "train_size=100")):
         assert shown in program
@@ -104,7 +104,7 @@ def test_the_core_works_as_a_library(real_mnist: Dataset, capsys: pytest.Capture
     assert last.startswith("Metrics(epoch=1, step=4, split='test', ")
 
 
-def test_statistics_of_ones_own_tables_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_tables_page_programs_print_expected_results(capsys: pytest.CaptureFixture[str]) -> None:
     shown = []
     for program in blocks("docs/own_tables.md", "python"):
         exec(program, {})
@@ -117,13 +117,13 @@ def test_statistics_of_ones_own_tables_run(capsys: pytest.CaptureFixture[str]) -
 
 
 def anchors(path: Path) -> set[str]:
-    """The names of a page's headings in links, as GitHub and Sphinx make them."""
+    """Return the link anchors of a page's headings, as GitHub and Sphinx make them."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", path.read_text()), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
+def test_docs_links_resolve(page: str) -> None:
     links = re.findall(r"\]\((?!http)([^)]+)\)", FENCE.sub("", PAGES[page]))
     assert links
     for link in links:
@@ -133,8 +133,8 @@ def test_links_lead_somewhere(page: str) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-def test_files_named_are_there() -> None:
-    """In prose, code and tables: what looks like a file or folder of the project is one."""
+def test_docs_named_files_exist() -> None:
+    """Names in prose, code and tables that look like files or folders of the project exist."""
     tops = "|".join(("conf", "experiments", "mnist_mlp", "hydra_plugins", "benchmarks", "docs", "tests"))
     own = {"docs/_build", *re.findall(r"^# (\S+)$", PAGES[OWN_PARTS], flags=re.MULTILINE)}
     for page, text in PAGES.items():
@@ -148,17 +148,17 @@ def test_module_map_in_design_is_up_to_date() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_has_at_most_150_lines() -> None:
     assert len(PAGES["README.md"].splitlines()) <= MOST_LINES
 
 
-def test_every_option_is_listed() -> None:
+def test_sweeps_page_lists_every_option() -> None:
     for group in GROUPS:
         (row,) = re.findall(rf"^\| `{group}` \| (.*) \|$", PAGES["docs/sweeps.md"], flags=re.MULTILINE)
         options = {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
         assert options <= set(re.findall(r"`(\w+)`", row))
 
 
-def test_the_error_shown_is_the_error_given(fresh: Command) -> None:
+def test_sweeps_page_error_equals_printed_error(fresh: Command) -> None:
     (shown,) = re.findall(r"^(error: .*), …$", PAGES["docs/sweeps.md"], flags=re.MULTILINE)
     assert fresh("run.py", "optim.lrr=1", status=1).stderr.startswith(shown)

@@ -1,4 +1,4 @@
-"""Simulated sweeps of tuned cells: shares are shares, and arrays and run directories give the same verdicts."""
+"""Simulated sweeps of tuned cells: shares lie in [0, 1], and arrays and run directories give equal verdicts."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_judge_any_design_returns_shares() -> None:
 
 @pytest.mark.parametrize("how", [EACH, ONCE])
 @pytest.mark.parametrize("confirmed", [False, True])
-def test_scores_of_several_sweeps_are_those_of_each_alone(how: str, confirmed: bool) -> None:
+def test_scores_of_several_sweeps_equal_each_alone(how: str, confirmed: bool) -> None:
     together = scores(simulate(DESIGN, range(3)), how, confirmed).to_numpy()
     alone = [scores(simulate(DESIGN, [number]), how, confirmed).to_numpy() for number in range(3)]
     np.testing.assert_array_equal(together, np.concatenate(alone))
@@ -36,7 +36,7 @@ def test_tuned_designs_have_unique_names() -> None:
     assert len({(design.name, design.cells, design.seeds) for design in TUNED_DESIGNS}) == len(TUNED_DESIGNS)
 
 
-def test_judge_directory_confirmed_and_diverging_equals_the_arrays() -> None:
+def test_judge_directory_confirmed_and_diverging_equals_arrays() -> None:
     design, confirmed = DIRECTORY_DESIGNS[-1]
     assert confirmed
     judge_directory(design, confirmed, 0)

@@ -1,4 +1,4 @@
-"""The user's own commands, end to end, as processes."""
+"""Commands of users, run end to end as processes."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def metrics(run: Path) -> pd.DataFrame:
     return pd.read_csv(run / "metrics.csv")
 
 
-def test_one_run(fresh: Command, tmp_path: Path) -> None:
+def test_run_single_writes_all_files_and_facts(fresh: Command, tmp_path: Path) -> None:
     done = fresh("run.py", "optim=radam", "seed=3", "epochs=2", "data.val_size=0", "data.train_size=200")
     (run,) = run_directories(tmp_path / "outputs")
     assert [line for line in done.stdout.splitlines() if "epoch 2/2" in line and "test" in line]
@@ -52,7 +52,7 @@ def test_one_run(fresh: Command, tmp_path: Path) -> None:
     assert summary["data"]["commonest_test_share"] == 0.1135
 
 
-def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> None:
+def test_sweep_inits_by_optimizers_completes_from_equal_weights(command: Command, tmp_path: Path) -> None:
     inits, optims = "lecun,he,default", "sgd,momentum,nag,adagrad,rmsprop,adadelta,adam,radam"
     done = command("run.py", "-m", f"init={inits}", f"optim={optims}", "epochs=1", *SMALLER, IN_PROCESS)
     assert statuses(tmp_path / "multirun") == ["completed"] * 24
@@ -60,7 +60,7 @@ def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> No
     assert len(summary) == 24
     assert summary["test_accuracy_mean"].is_monotonic_decreasing
     assert "report: reports/" in done.stdout
-    # Under one seed all cells of an init start from equal weights, and differ from those of another.
+    # With equal seeds, cells of one init start from equal weights, and cells of different inits do not.
     starts = pd.concat(
         metrics(run).query("epoch == 0").assign(init=json.loads((run / "run.json").read_text())["choices"]["init"])
         for run in run_directories(tmp_path / "multirun")
@@ -70,8 +70,8 @@ def test_every_init_with_every_optimizer(command: Command, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("user_module")
-def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: Command, tmp_path: Path) -> None:
-    # A process of each kind, as two forks of one have the same seed for hashes and the same addresses.
+def test_sweep_repeated_gives_equal_metrics(command: Command, fresh: Command, tmp_path: Path) -> None:
+    # One forked and one new process, since two forks share the hash seed and memory addresses.
     for run, name in ((command, "first"), (fresh, "second")):
         run(
             "run.py",
@@ -93,7 +93,7 @@ def test_the_same_command_twice_gives_the_same_numbers(command: Command, fresh: 
         pd.testing.assert_frame_equal(a, b, check_exact=True)
 
 
-def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) -> None:
+def test_report_command_rewrites_report_and_takes_options(command: Command, tmp_path: Path) -> None:
     command(
         "run.py", "-m", "optim=adam,sgd", "epochs=1", "seed=0,1", *SMALLER, "hydra.sweep.dir=multirun/mine", IN_PROCESS
     )
@@ -120,12 +120,12 @@ def test_the_report_script_repeats_the_report(command: Command, tmp_path: Path) 
     assert "--by colour: expected a key that varies" in command("report.py", "--by", "colour", status=1).stderr
 
 
-def test_what_lay_in_the_directory_before_is_no_job_of_the_sweep(
+def test_sweep_in_directory_with_other_runs_reports_them_separately(
     command: Command, write_run: Write, tmp_path: Path
 ) -> None:
     small = {"_target_": "mnist_mlp.data.mnist", "train_size": 200, "val_size": 100, "split_seed": 0}
     for seed in (0, 1):
-        write_run(seed=seed, test=[0.99], data_config=small)  # of a sweep with epochs=0
+        write_run(seed=seed, test=[0.99], data_config=small)  # as of a sweep with epochs=0
     failed = write_run(seed=7, test=[0.99], data_config=small, status="failed", reason="RuntimeError: old")
     (tmp_path / "sweep/leftover/.hydra").mkdir(parents=True)
     done = command(
@@ -135,20 +135,20 @@ def test_what_lay_in_the_directory_before_is_no_job_of_the_sweep(
     assert f"failed: {failed.relative_to(tmp_path)}: RuntimeError: old" in done.stdout
     summary = summaries(tmp_path)
     assert summary[["data", "n", "failed"]].to_numpy().tolist() == [
-        ["mnist, epochs=1", 2, 0],  # what the sweep is about
+        ["mnist, epochs=1", 2, 0],  # the section of the sweep comes first
         ["mnist, epochs=1", 2, 0],
         ["mnist, epochs=0", 2, 1],
     ]
 
 
-def test_digits_work_with_an_empty_data_directory(command: Command, tmp_path: Path) -> None:
+def test_run_digits_without_data_directory_trains(command: Command, tmp_path: Path) -> None:
     command("run.py", "data=digits", "epochs=3", "data.root=empty")
     (run,) = run_directories(tmp_path / "outputs")
     assert metrics(run)["accuracy"].iloc[-1] > 0.9
     assert not (tmp_path / "empty").exists()
 
 
-def test_an_optimizer_of_ones_own_is_one_file(command: Command, checkout: Path, tmp_path: Path) -> None:
+def test_sweep_user_defined_optimizer_needs_one_file(command: Command, checkout: Path, tmp_path: Path) -> None:
     (checkout / "conf/optim/mine.yaml").write_text("_target_: torch.optim.NAdam\n_partial_: true\nlr: 0.002\n")
     command(
         "run.py", "-m", "optim=adam,mine", "optim.weight_decay=1e-4", "epochs=1", *SMALLER, IN_PROCESS, top=checkout
@@ -156,7 +156,7 @@ def test_an_optimizer_of_ones_own_is_one_file(command: Command, checkout: Path, 
     assert sorted(summaries(tmp_path)["optim"]) == ["adam", "mine"]
 
 
-def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_path: Path) -> None:
+def test_sweep_user_defined_init_and_model_trains(command: Command, checkout: Path, tmp_path: Path) -> None:
     (checkout / "my_parts.py").write_text(
         "import torch\n"
         "def constant_(weight, value, *, generator):\n"
@@ -182,7 +182,7 @@ def test_an_init_and_a_model_of_ones_own(command: Command, checkout: Path, tmp_p
     assert len(starts) == 2
 
 
-def test_a_job_that_raises_leaves_the_others_alone(command: Command, throwing: Path, tmp_path: Path) -> None:
+def test_sweep_failing_job_leaves_other_jobs_completed(command: Command, throwing: Path, tmp_path: Path) -> None:
     done = command(
         "run.py", "-m", "optim=throwing,exiting,sgd,adam", "epochs=1", *SMALLER, IN_PROCESS, top=throwing, status=1
     )
@@ -198,7 +198,7 @@ def test_a_job_that_raises_leaves_the_others_alone(command: Command, throwing: P
     assert alone.stderr.rstrip().endswith("run.log")
 
 
-def test_a_diverged_run_is_a_result(command: Command, tmp_path: Path) -> None:
+def test_sweep_diverged_run_counts_as_result(command: Command, tmp_path: Path) -> None:
     command(
         "run.py", "-m", "optim=sgd", "optim.lr=0.1,1e30", "epochs=1", "model.batch_norm=false", *SMALLER, IN_PROCESS
     )
@@ -207,7 +207,7 @@ def test_a_diverged_run_is_a_result(command: Command, tmp_path: Path) -> None:
     assert (row["n"], row["diverged"], row["failed"], row["optim.lr"]) == (1, 1, 0, 0.1)
 
 
-def test_the_report_script_explains_itself(command: Command) -> None:
+def test_report_help_explains_options(command: Command) -> None:
     text = command("report.py", "--help").stdout
     assert "SWEEP_DIR" in text
     assert (

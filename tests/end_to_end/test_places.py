@@ -1,4 +1,4 @@
-"""Where commands read and write: working directories, encodings, full disks, two commands at once."""
+"""Input and output of commands: working directories, encodings, full disks, two commands at once."""
 
 import json
 import os
@@ -25,13 +25,11 @@ CONFIRMED = ("optim.lr=0.1,0.2", "hydra.sweeper.confirm={epochs:2}", "epochs=1")
     [
         ("multirun/of_${seed}", ["seed=0,1"]),
         ("multirun/${model.activation}", ["model.activation=relu,tanh"]),
-        ("multirun/of_${epochs}", [*CONFIRMED]),  # the search alone has one directory
+        ("multirun/of_${epochs}", [*CONFIRMED]),  # only the search has one directory
         ("multirun/of_${hydra.job.num}", ["seed=0,1"]),
     ],
 )
-def test_sweep_directory_that_depends_on_the_job_is_refused(
-    tmp_path: Path, directory: str, arguments: list[str]
-) -> None:
+def test_sweep_dir_that_depends_on_the_job_is_refused(tmp_path: Path, directory: str, arguments: list[str]) -> None:
     answer = planned("-m", f"hydra.sweep.dir={directory}", *arguments, *SMALLER, directory=tmp_path)
     assert answer.status == 1
     assert answer.err.startswith(f"error: hydra.sweep.dir={directory}: expected one directory for all jobs")
@@ -39,14 +37,12 @@ def test_sweep_directory_that_depends_on_the_job_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sweep_directory_that_is_the_same_for_all_jobs_is_resolved(tmp_path: Path) -> None:
+def test_sweep_dir_equal_for_all_jobs_is_resolved(tmp_path: Path) -> None:
     answer = planned("-m", "hydra.sweep.dir=of_${epochs}", "epochs=3", "seed=0,1", *SMALLER, directory=tmp_path)
     assert "of_3: 2 jobs" in answer.out
 
 
-def test_job_in_its_own_directory_finds_the_data_and_reports_its_failure(
-    command: Command, throwing: Path, tmp_path: Path
-) -> None:
+def test_sweep_chdir_finds_data_and_reports_failures(command: Command, throwing: Path, tmp_path: Path) -> None:
     (tmp_path / "images").symlink_to(DATA)
     place = ("hydra.job.chdir=true", "hydra.sweep.dir=here", "data.root=images", "fail_fast=true", "epochs=1")
     done = command("run.py", "-m", "optim=throwing", "seed=0,1", *place, *SMALL, IN_PROCESS, top=throwing, status=1)
@@ -58,7 +54,7 @@ def test_job_in_its_own_directory_finds_the_data_and_reports_its_failure(
     assert not list((tmp_path / "here").rglob("MNIST")) + list((tmp_path / "alone").rglob("MNIST"))
 
 
-def test_text_from_the_environment_is_said_to_be_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_number_from_environment_is_refused_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EPS", "1e-8")
     answer = planned("optim.eps=${oc.env:EPS}", *SMALLER, directory=tmp_path)
     assert answer.err.startswith("error: optim.eps=1e-8: expected a finite number. '1e-8' is text. \"optim.eps=")
@@ -66,20 +62,20 @@ def test_text_from_the_environment_is_said_to_be_a_text(tmp_path: Path, monkeypa
     assert planned(*recommended, *SMALLER, directory=tmp_path).status == 0
 
 
-def test_python_without_assertions_is_refused() -> None:
+def test_run_python_without_assertions_is_refused() -> None:
     done = subprocess.run([sys.executable, "-O", ROOT / "run.py"], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: PYTHONOPTIMIZE, python -O: expected neither")
 
 
-def test_output_without_utf8_is_escaped() -> None:
+def test_print_anything_without_utf8_escapes_output() -> None:
     program = "from mnist_mlp.base.startup import print_anything; print_anything(); print('\\xe9 \\ud800')"
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | plain, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"\\xe9 \\ud800\n")
 
 
-def test_second_command_within_a_second_has_a_directory_of_its_own(
+def test_on_run_start_within_the_same_second_gives_new_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -87,7 +83,7 @@ def test_second_command_within_a_second_has_a_directory_of_its_own(
     for command in commands:
         config = composed("data=digits", "hydra.mode=RUN", f"force={len(tops) == 3}")
         with read_write(config):
-            config.hydra.run.dir = "outputs/${now:%Y-%m-%d}"  # as if the second lasted
+            config.hydra.run.dir = "outputs/${now:%Y-%m-%d}"  # without the time, as for commands within the same second
         command.on_run_start(config)
         tops.append(config.hydra.run.dir)
         if len(tops) == 2:
@@ -96,11 +92,11 @@ def test_second_command_within_a_second_has_a_directory_of_its_own(
         if len(tops) == 3:
             commands[0].on_run_end(config)
             (tmp_path / tops[0] / RUN_FILE).touch()
-    # The first is still being trained when the others come; the last one replaces it.
+    # The first run is still training when the second and third begin; the fourth, with force, replaces it.
     assert tops == [tops[0], f"{tops[0]}_2", f"{tops[0]}_3", tops[0]]
 
 
-def test_failure_without_a_log_points_to_what_was_written(command: Command, throwing: Path, tmp_path: Path) -> None:
+def test_run_failure_without_log_points_to_files_written(command: Command, throwing: Path, tmp_path: Path) -> None:
     failing = ("run.py", "optim=throwing", "epochs=1", *SMALLER, "hydra.run.dir=here")
     done = command(*failing, "hydra/job_logging=none", top=throwing, status=1)
     assert done.stderr.splitlines()[-1] == f"error: the run failed; see {tmp_path}/here/run.json"
@@ -109,7 +105,7 @@ def test_failure_without_a_log_points_to_what_was_written(command: Command, thro
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_full_disk_prints_no_tracebacks_of_the_log(command: Command, tmp_path: Path) -> None:
+def test_run_log_on_full_disk_prints_no_traceback(command: Command, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here/run.log").symlink_to("/dev/full")
     done = command("run.py", "epochs=1", *SMALLER, "hydra.run.dir=here")

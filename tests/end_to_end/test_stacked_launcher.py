@@ -1,4 +1,4 @@
-"""`hydra/launcher=stacked`: what is trained together, and that each job's directory is as any launcher leaves it."""
+"""`hydra/launcher=stacked`: grouping of jobs, and job directories equal to those of other launchers."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ CELLS = ("-m", "init=he,lecun", "optim=sgd,nag", "seed=0,1", NO_REPORT)
 
 
 def summaries(directory: Path) -> dict[str, dict[str, Any]]:
-    """Job to its run.json."""
+    """Return the contents of run.json by job."""
     return {path.parent.name: json.loads(path.read_text()) for path in directory.glob(f"*/{RUN_FILE}")}
 
 
@@ -51,7 +51,7 @@ def job(directory: Path, overrides: Mapping[str, Any]) -> Assignment:
     return Assignment(config("optim=sgd", *words, *SMALL), directory, choices, words, "h")
 
 
-def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: Path) -> None:
+def test_stacked_sweep_leaves_files_of_basic_launcher(command: Command, tmp_path: Path) -> None:
     of_digits = ("data=digits", "data.train_size=1000", "data.val_size=300")
     sweep = ("-m", "init=he", "optim=sgd,nag", "seed=0,1", NO_REPORT, "epochs=2", *of_digits)
     command("run.py", *sweep, STACKED, "hydra.sweep.dir=stacked")
@@ -82,7 +82,7 @@ def test_a_stacked_sweep_leaves_what_any_other_does(command: Command, tmp_path: 
         assert run["seconds"] > 0
 
 
-def test_a_sweep_goes_on_under_another_launcher_and_is_reported_on_as_one(command: Command, tmp_path: Path) -> None:
+def test_sweep_resumed_by_stacked_launcher_has_one_report(command: Command, tmp_path: Path) -> None:
     sweep = ("-m", "optim=sgd,nag", "epochs=1", *SMALLER, "hydra.sweep.dir=here")
     command("run.py", *sweep, "seed=0,1", IN_PROCESS, NO_REPORT)
     done = command("run.py", *sweep, "seed=0,1,2,3", STACKED)
@@ -111,7 +111,7 @@ def picky(throwing: Path) -> Path:
     return throwing
 
 
-def test_fail_fast_starts_no_more_after_a_stack_with_a_failure(command: Command, picky: Path, tmp_path: Path) -> None:
+def test_stacked_fail_fast_after_failure_starts_no_more_jobs(command: Command, picky: Path, tmp_path: Path) -> None:
     sweep = ("init=he,picky", "model=mlp,alone", "seed=0,1", "epochs=1", *SMALLER, "fail_fast=true")
     command("run.py", "-m", *sweep, STACKED, "hydra.sweep.dir=here", top=picky, status=1)
     runs = summaries(tmp_path / "here")
@@ -119,10 +119,8 @@ def test_fail_fast_starts_no_more_after_a_stack_with_a_failure(command: Command,
     assert sorted(run["status"] for run in runs.values()) == ["completed", "completed", "completed", "failed"]
 
 
-def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
-    command: Command, picky: Path, tmp_path: Path
-) -> None:
-    """Whether it fails as it is built, or by its optimizer in the middle of a stack."""
+def test_stacked_sweep_unstackable_and_failing_jobs_run_alone(command: Command, picky: Path, tmp_path: Path) -> None:
+    """Jobs fail when they are built, or later in the step of their optimizer."""
     sweep = ("init=picky", "optim=sgd,lion,throwing,exiting", "model=mlp,alone", "seed=0,1", "epochs=1", *SMALLER)
     done = command("run.py", "-m", *sweep, STACKED, "hydra.sweep.dir=here", top=picky, status=1)
     found = summaries(tmp_path / "here").values()
@@ -143,14 +141,14 @@ def test_what_does_not_stack_runs_alone_and_what_fails_fails_alone(
     assert "thrown on purpose" in done.stdout
 
 
-def test_different_networks_and_batch_sizes_are_stacked_apart(command: Command, tmp_path: Path) -> None:
+def test_stacked_sweep_networks_and_batch_sizes_have_own_stacks(command: Command, tmp_path: Path) -> None:
     sweep = ("-m", "model.hidden=[20],[30]", "batch_size=16,32", "seed=0,1", "epochs=1", *SMALLER, NO_REPORT)
     done = command("run.py", *sweep, STACKED, "hydra.sweep.dir=here")
     assert "stacks of 2, 2, 2, 2 jobs\n" in done.stdout
     assert {run["stack_size"] for run in summaries(tmp_path / "here").values()} == {2}
 
 
-def test_one_run_of_a_stack_diverges(command: Command, tmp_path: Path) -> None:
+def test_stacked_sweep_diverging_runs_leave_others_unchanged(command: Command, tmp_path: Path) -> None:
     sweep = (
         "-m",
         "optim=sgd",
@@ -172,7 +170,7 @@ def test_one_run_of_a_stack_diverges(command: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("user_module")
-def test_a_stack_that_is_killed_keeps_what_was_finished(command: Command, start: Start, tmp_path: Path) -> None:
+def test_stacked_sweep_killed_keeps_finished_results(command: Command, start: Start, tmp_path: Path) -> None:
     few = (*MINE, "data.train_size=2000", "data.val_size=100")
     sweep = (*CELLS, "epochs=2", *few, STACKED, "hydra.launcher.memory=0.25")
     process = start(*sweep, "hydra.sweep.dir=here")
@@ -193,7 +191,7 @@ def unstacked(in_features: int, out_features: int, **_: Any) -> nn.Module:
     return nn.Sequential(nn.LayerNorm(in_features), nn.Linear(in_features, out_features))
 
 
-def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
+def test_pack_splits_stacks_by_memory(real_mnist: Dataset) -> None:
     cells = [config(f"optim={optim}", *SMALL) for optim in ("sgd", "adam")]
     configs = [cell | {"seed": seed} for cell in cells for seed in range(5)]
     one_stack = pack(configs, memory=4)
@@ -213,22 +211,22 @@ def test_a_stack_is_as_large_as_the_memory_allows(real_mnist: Dataset) -> None:
     assert other.alone == {10: NO_LIKE, 11: UNKNOWN}
 
 
-def test_runs_that_differ_in_seeds_of_their_streams_are_stacked(real_mnist: Dataset) -> None:
+def test_pack_runs_with_other_stream_seeds_share_a_stack(real_mnist: Dataset) -> None:
     one = config(*SMALL)
     apart = [one | {"seeds": one["seeds"] | {"batches": b, "weights": w}} for w in (1, 0) for b in (2, 0)]
     configs = [one | {"seed": 2}, *apart, config("seed=0", "init=lecun", *SMALL)]
-    assert pack(configs, memory=4).stacks == [[2, 4, 5, 1, 3, 0]]  # those of the same batches beside each other
+    assert pack(configs, memory=4).stacks == [[2, 4, 5, 1, 3, 0]]  # runs with equal batches are adjacent
     keys = {stack_key(configs[number], build(configs[number])) for number in (0, 1)}
     assert len(keys) == 1
 
 
-def test_runs_that_log_at_other_steps_are_stacked_apart(real_mnist: Dataset) -> None:
+def test_pack_other_log_intervals_have_separate_stacks(real_mnist: Dataset) -> None:
     configs = [config(*SMALL) | {"log_interval": n, "seed": seed} for n in (5, 7) for seed in (0, 1)]
     assert pack(configs, memory=4).stacks == [[0, 1], [2, 3]]
 
 
-def test_a_run_takes_no_more_memory_than_is_reckoned_with(command: Command, tmp_path: Path) -> None:
-    """By how much the peak of a process that trains a stack grows with each run."""
+def test_bytes_per_run_bounds_measured_memory(command: Command, tmp_path: Path) -> None:
+    """Compare the estimate with the growth of peak memory per run of a stack."""
     (tmp_path / "peak.py").write_text(
         "import json, re, sys, torch\n"
         "from dataclasses import replace\n"
@@ -244,7 +242,7 @@ def test_a_run_takes_no_more_memory_than_is_reckoned_with(command: Command, tmp_
         "data = replace(data, test=replace(data.test, rows=torch.arange(loop.EVALUATION_BATCH)))\n"
         "list(loop.train(runs, data, **options))\n"
         "(peak,) = re.findall(r'VmHWM: *(.*) kB', Path('/proc/self/status').read_text().expandtabs(1))\n"
-        "print(int(peak) * 1024)\n"  # not getrusage's, which begins at that of the process that forked
+        "print(int(peak) * 1024)\n"  # getrusage would include the peak of the process that forked
     )
     one = config(*SMALL, f"data.root={DATA}")
     peaks = [int(command(str(tmp_path / "peak.py"), json.dumps(one), str(runs)).stdout) for runs in (4, 14)]
@@ -252,10 +250,10 @@ def test_a_run_takes_no_more_memory_than_is_reckoned_with(command: Command, tmp_
     assert 0.2 * reckoned < (peaks[1] - peaks[0]) / 10 < reckoned
 
 
-def test_a_stack_that_does_not_fit_after_all_is_halved(
+def test_stacks_train_out_of_memory_halves_the_stack(
     real_mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A GPU's own refusal cannot be had here, so it is played."""
+    """The error of a GPU is simulated."""
     sizes = []
     train = loop.train
 
@@ -276,7 +274,7 @@ def test_a_stack_that_does_not_fit_after_all_is_halved(
     assert {run["status"] for run in summaries(tmp_path).values()} == {"completed"}
 
 
-def test_one_run_that_cannot_write_leaves_the_others_alone(
+def test_stacks_train_unwritable_run_leaves_others_completed(
     real_mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = loop.train
@@ -294,7 +292,7 @@ def test_one_run_that_cannot_write_leaves_the_others_alone(
     assert {name: run["status"] for name, run in summaries(tmp_path).items()} == {"0": "completed", "2": "completed"}
 
 
-def test_a_limit_that_is_none_is_refused(command: Command) -> None:
+def test_stacked_sweep_invalid_memory_limit_is_refused(command: Command) -> None:
     for wrong in ("0", "-1", "inf"):
         done = command("run.py", *CELLS, STACKED, f"hydra.launcher.memory={wrong}", status=1)
         assert "expected null or a number of GiB greater than 0" in done.stderr
@@ -308,7 +306,7 @@ def test_a_limit_that_is_none_is_refused(command: Command) -> None:
     assert unknown.count("\n") == 1
 
 
-def test_a_gpu_s_user_is_told_once_what_stacking_would_save(tmp_path: Path) -> None:
+def test_stacking_hint_counts_jobs_that_would_stack(tmp_path: Path) -> None:
     jobs = [Job((), tmp_path / str(number), "h", "d", stack=stack) for number, stack in enumerate("aaab")]
     hint = stacking_hint(jobs)
     assert hint is not None

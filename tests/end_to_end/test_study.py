@@ -1,4 +1,4 @@
-"""The study in the README: its report is of its command, and every number of the answer is in its tables."""
+"""The study in the README: its report matches its command, and every number of the answer is in its tables."""
 
 import re
 from typing import Any
@@ -35,7 +35,7 @@ def study() -> Any:
     return OmegaConf.to_container(OmegaConf.load(ROOT / "experiments/init_by_optim.yaml"))
 
 
-def test_the_report_is_of_the_study(runs: pd.DataFrame, study: Any) -> None:
+def test_study_report_runs_match_the_study_file(runs: pd.DataFrame, study: Any) -> None:
     sweeper = study["hydra"]["sweeper"]
     params = sweeper["params"]
     assert (REPORT / "report.md").read_text().splitlines()[2].startswith("`python run.py experiment=init_by_optim`: ")
@@ -51,11 +51,11 @@ def test_the_report_is_of_the_study(runs: pd.DataFrame, study: Any) -> None:
     for (_, optim), of in confirmed.groupby(["init", "optim"]):
         assert sorted(of["seed"]) == sweeper["confirm"]["seed"]
         (rate,) = of["optim.lr"].unique()
-        assert min(tried[optim]) < rate < max(tried[optim])  # no chosen rate is at an edge of what was tried
+        assert min(tried[optim]) < rate < max(tried[optim])  # no selected rate is at an edge of its grid
     assert set(searched["seed"]).isdisjoint(confirmed["seed"])
 
 
-def test_the_tables_are_of_the_runs(runs: pd.DataFrame, summary: pd.DataFrame) -> None:
+def test_study_report_tables_match_its_runs(runs: pd.DataFrame, summary: pd.DataFrame) -> None:
     confirmed = runs[runs["phase"] == CONFIRM]
     means = confirmed.groupby(["init", "optim"])["test_accuracy"].mean()
     for row in summary.to_dict("records"):
@@ -69,7 +69,7 @@ def test_the_tables_are_of_the_runs(runs: pd.DataFrame, summary: pd.DataFrame) -
     assert pairs["p_corrected"].tolist() == pytest.approx(expected["p_corrected"].tolist(), rel=1e-6)
 
 
-def test_the_readme_says_what_the_tables_say(runs: pd.DataFrame, summary: pd.DataFrame) -> None:
+def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.DataFrame) -> None:
     (answer,) = re.findall(
         r"^## The answer so far\n(.*?)^## ", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE
     )

@@ -1,4 +1,4 @@
-"""Sweeps that meet kill -9, Ctrl-C, a full directory, another sweep: no result is lost, and the user is told."""
+"""Sweeps after kill -9, Ctrl-C, or code edits: no result is lost, and messages say how to resume."""
 
 import hashlib
 import itertools
@@ -32,7 +32,7 @@ SHORT = (*FEW, IN_PROCESS)
 
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
-    """Those that Joblib started; other processes may come and go meanwhile."""
+    """Return the worker processes of Joblib; other child processes may start and end meanwhile."""
     workers = []
     for child in process.children():
         with suppress(psutil.NoSuchProcess):
@@ -48,10 +48,8 @@ def assert_same(one: dict[str, pd.DataFrame], two: dict[str, pd.DataFrame]) -> N
 
 
 @pytest.mark.usefixtures("user_module")
-def test_a_killed_sweep_goes_on_where_it_was_and_a_killed_worker_costs_nothing(
-    command: Command, start: Start, tmp_path: Path
-) -> None:
-    """One after the other, with the workers of Joblib: the numbers are those of a sweep in one process."""
+def test_sweep_after_kill_resumes_with_equal_results(command: Command, start: Start, tmp_path: Path) -> None:
+    """Kill a sweep, then a Joblib worker of its resume, and compare with an undisturbed sweep in one process."""
     command("run.py", *LONG, *MINE, IN_PROCESS, "hydra.sweep.dir=undisturbed")
     sweep = (*LONG, *MINE, "hydra.sweep.dir=killed")
     process = start(*sweep)
@@ -76,13 +74,13 @@ def test_a_killed_sweep_goes_on_where_it_was_and_a_killed_worker_costs_nothing(
 
 
 def is_blocked(number: signal.Signals, pid: int) -> bool:
-    """Whether a process takes no notice of a signal."""
+    """Return whether a process blocks a signal."""
     (mask,) = re.findall(r"^SigBlk:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), flags=re.MULTILINE)
     return bool(int(mask, 16) & 1 << number - 1)
 
 
 @pytest.mark.parametrize("library", ["_yaml", "libtorch_cpu"])
-def test_an_interrupt_while_importing_is_one_line(start_fresh: StartFresh, library: str) -> None:
+def test_run_interrupted_while_importing_prints_one_line(start_fresh: StartFresh, library: str) -> None:
     process = start_fresh("epochs=20", *SMALL)
     maps = Path(f"/proc/{process.pid}/maps")
     wait_until(lambda: library in maps.read_text())
@@ -93,7 +91,7 @@ def test_an_interrupt_while_importing_is_one_line(start_fresh: StartFresh, libra
 
 @pytest.mark.usefixtures("user_module")
 @pytest.mark.parametrize(("launcher", "number"), [("joblib", signal.SIGINT), ("basic", signal.SIGTERM)])
-def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
+def test_sweep_interrupted_stops_workers_and_prints_resume_command(
     command: Command,
     start: Start,
     tmp_path: Path,
@@ -105,9 +103,8 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     family = psutil.Process(process.pid).children(recursive=True)
     workers = workers_of(psutil.Process(process.pid))
     assert bool(workers) == (launcher == "joblib")
-    assert all(
-        is_blocked(number, worker.pid) for worker in workers
-    )  # else one that is importing would print a traceback
+    # Otherwise a worker that is importing would print a traceback.
+    assert all(is_blocked(number, worker.pid) for worker in workers)
     os.killpg(process.pid, number)  # as a terminal does
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -122,7 +119,7 @@ def test_an_interrupted_sweep_stops_at_once_and_says_how_to_go_on(
     assert len(list(tmp_path.glob(f"multirun/*/*/*/{RUN_FILE}"))) == 4
 
 
-def test_a_finished_sweep_trains_nothing_again(command: Command, tmp_path: Path) -> None:
+def test_sweep_finished_and_repeated_trains_nothing(command: Command, tmp_path: Path) -> None:
     command("run.py", *SHORT, "hydra.sweep.dir=here")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "here").glob("*/*.csv")}
     again = command("run.py", *SHORT, "hydra.sweep.dir=here")
@@ -137,9 +134,7 @@ def test_a_finished_sweep_trains_nothing_again(command: Command, tmp_path: Path)
     assert all(path.stat().st_mtime_ns > before[path] for path in before)
 
 
-def test_results_of_another_version_are_not_mixed_in_and_damaged_ones_are_none(
-    command: Command, tmp_path: Path
-) -> None:
+def test_sweep_other_version_is_refused_and_damaged_result_ignored(command: Command, tmp_path: Path) -> None:
     command("run.py", *SHORT, "hydra.sweep.dir=here")
     run, damaged = itertools.islice((tmp_path / "here").glob(f"*/{RUN_FILE}"), 2)
     run.write_text(run.read_text().replace('"package": "', '"package": "0.0.'))
@@ -151,18 +146,18 @@ def test_results_of_another_version_are_not_mixed_in_and_damaged_ones_are_none(
     assert "force=true" in done.stderr
 
 
-def test_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
+def test_sweep_equal_jobs_are_trained_once(command: Command, tmp_path: Path) -> None:
     equal = ("-m", "seed=0,0", "optim.weight_decay=0,0.0", "epochs=0", IN_PROCESS, NO_REPORT, "hydra.sweep.dir=here")
     assert "1 jobs, 0 skipped" in command("run.py", *equal).stdout
     assert len(results(tmp_path / "here")) == 1
 
 
-def test_sweep_with_a_worker_in_its_own_process_logs_to_the_end(command: Command) -> None:
+def test_sweep_with_one_joblib_worker_logs_to_the_end(command: Command) -> None:
     done = command("run.py", "-m", "seed=0,1", "epochs=1", *SMALLER, NO_REPORT, "hydra.launcher.n_jobs=1")
     assert "2 of 2 finished" in done.stdout
 
 
-def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_path: Path) -> None:
+def test_sweep_fail_fast_after_failure_starts_no_more_jobs(command: Command, throwing: Path, tmp_path: Path) -> None:
     arguments = ("-m", "optim=throwing,sgd,adam", "epochs=1", *SMALLER, IN_PROCESS, "hydra.sweep.dir=here")
     command("run.py", *arguments, "fail_fast=true", top=throwing, status=1)
     assert [path.parent.name[:11] for path in (tmp_path / "here").glob(f"*/{RUN_FILE}")] == ["he_throwing"]
@@ -171,18 +166,18 @@ def test_fail_fast_starts_no_more_jobs(command: Command, throwing: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("user_module")
-def test_every_launcher_gives_the_same_numbers(command: Command, tmp_path: Path) -> None:
-    """Joblib's are compared where its workers are killed; workers, too, find `mine`."""
+def test_sweep_submitit_and_ray_give_equal_results(command: Command, tmp_path: Path) -> None:
+    """Workers also import the user-defined module `mine`. Joblib is compared in the test that kills a worker."""
     two = ("-m", "optim=adam,sgd", *MINE, "epochs=1", *SMALL, NO_REPORT)
     command("run.py", *two, IN_PROCESS, "hydra.sweep.dir=basic")
     for launcher in ("submitit_local", "ray"):
         command("run.py", *two, f"hydra/launcher={launcher}", f"hydra.sweep.dir={launcher}")
         assert_same(results(tmp_path / "basic"), results(tmp_path / launcher))
         settings_of = map(OmegaConf.load, (tmp_path / launcher).glob("*/.hydra/hydra.yaml"))
-        assert len({of_job.hydra.sweeper.holder for of_job in settings_of} - {None}) == 1  # as a worker reads it
+        assert len({of_job.hydra.sweeper.holder for of_job in settings_of} - {None}) == 1  # as read by workers
 
 
-def test_jobs_that_differ_in_their_seed_have_the_names_of_their_own_configurations(command: Command) -> None:
+def test_sweep_dry_run_lists_job_names_of_each_configuration(command: Command) -> None:
     sweep_over = {"seed": ["0", "7", "07"], "optim": ["adam", "sgd"], "optim.lr": ["0.1", "0.2"]}
     arguments = [f"{key}={','.join(values)}" for key, values in sweep_over.items()]
     done = command("run.py", "-m", *arguments, "dry_run=true")
@@ -191,7 +186,7 @@ def test_jobs_that_differ_in_their_seed_have_the_names_of_their_own_configuratio
     assert listed == {job_name(*overrides) for overrides in jobs}
 
 
-def test_a_study_needs_no_flag_and_resumes_by_itself(command: Command, tmp_path: Path) -> None:
+def test_study_without_flags_sweeps_and_resumes(command: Command, tmp_path: Path) -> None:
     quick = ("epochs=1", *SMALLER, IN_PROCESS)
     first = command("run.py", "experiment=smoke", "seed=0", *quick)
     assert "multirun/smoke: 4 jobs, 0 skipped" in first.stdout
@@ -200,7 +195,7 @@ def test_a_study_needs_no_flag_and_resumes_by_itself(command: Command, tmp_path:
     assert "multirun/smoke: 6 jobs, 4 skipped as they have a result, 2 to do" in wider.stdout
 
 
-def test_studies_are_listed_and_only_one_runs(command: Command) -> None:
+def test_run_unknown_or_two_studies_is_refused(command: Command) -> None:
     assert "experiment: init_by_optim, smoke" in command("run.py", "--help").stdout
     missing = command("run.py", "experiment=smok", status=1).stderr
     assert (
@@ -211,14 +206,14 @@ def test_studies_are_listed_and_only_one_runs(command: Command) -> None:
         assert "expected one study" in both
 
 
-def test_every_study_composes() -> None:
+def test_studies_in_experiments_compose_as_sweeps() -> None:
     for path in (ROOT / "experiments").glob("*.yaml"):
         config = composed(f"experiment={path.stem}")
         assert config.hydra.mode.name == "MULTIRUN"
         assert config.hydra.sweep.dir == f"multirun/{path.stem}"
 
 
-def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> None:
+def test_run_in_directory_with_a_run_needs_force(command: Command, tmp_path: Path) -> None:
     arguments = ("run.py", "epochs=1", *SMALLER, "hydra.run.dir=here")
     command(*arguments)
     assert "here: expected a directory without a run" in command(*arguments, status=1).stderr
@@ -228,7 +223,7 @@ def test_a_single_run_is_not_overwritten(command: Command, tmp_path: Path) -> No
         assert "in use by another" in command(*arguments, "force=true", status=1).stderr
 
 
-def test_edited_code_is_not_mixed_in(command: Command, tmp_path: Path) -> None:
+def test_sweep_after_code_edit_needs_force_changed(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def flat_(weight, *, generator):\n    weight.fill_(0.01)\n")
     flat = ("init._target_=mine.flat_", "~init.scale", "~init.mode", "~init.distribution")
     usual = ("run.py", "-m", "data=digits", "epochs=0", IN_PROCESS, NO_REPORT, "hydra.sweep.dir=here")
@@ -242,7 +237,7 @@ def test_edited_code_is_not_mixed_in(command: Command, tmp_path: Path) -> None:
     assert f"the code of mine ({tmp_path}/mine.py) has changed since" in done.stderr
     assert "1 of 1 finished results there are not comparable" in done.stderr
     assert "force=changed retrains and replaces these" in done.stderr
-    command(*usual)  # of code that has not changed
+    command(*usual)  # jobs without user code
     assert len(results(tmp_path / "here")) == 2
     done = command(*arguments, "seed=0,1", "force=changed")
     assert "2 jobs, 0 skipped as they have a result, 2 to do" in done.stdout
@@ -269,11 +264,11 @@ SETTINGS = st.fixed_dictionaries(
 
 @settings(max_examples=15, deadline=None)
 @given(SETTINGS, SETTINGS)
-def test_names_are_equal_exactly_when_results_are(one: dict[str, str], two: dict[str, str]) -> None:
+def test_job_names_are_equal_exactly_for_equal_configurations(one: dict[str, str], two: dict[str, str]) -> None:
     overrides = [
         [f"{key}={json.dumps(v) if ' ' in v and '[' not in v else v}" for key, v in s.items()] for s in (one, two)
     ]
-    configs = [composed(*chosen) for chosen in overrides]
+    configs = [composed(*job) for job in overrides]
     names = [job_names.job_name(config) for config in configs]
     decisive = [(job_names.choices(config.hydra), identity(plain(config))) for config in configs]
     assert (names[0] == names[1]) == (decisive[0] == decisive[1])

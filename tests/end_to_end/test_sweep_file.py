@@ -1,4 +1,4 @@
-"""`sweep.json`: what was asked of a sweep, how further commands add to it, and what the report and a resume read."""
+"""`sweep.json`: the record of a sweep's commands, extended by later ones, read by the report and on resuming."""
 
 import json
 import re
@@ -55,7 +55,7 @@ sweeps = st.builds(
 
 
 @given(first=sweeps, second=sweeps)
-def test_extended_keeps_everything_and_is_idempotent(first: SweepRecord, second: SweepRecord) -> None:
+def test_sweep_record_extended_keeps_both_and_is_idempotent(first: SweepRecord, second: SweepRecord) -> None:
     both = first.extended(second)
     assert both.extended(second) == both
     for record in (first, second):
@@ -70,7 +70,7 @@ def test_extended_keeps_everything_and_is_idempotent(first: SweepRecord, second:
     assert {command.command for command in both.commands} == {c.command for c in (*first.commands, *second.commands)}
 
 
-def test_write_and_read_sweep_round_trip(tmp_path: Path) -> None:
+def test_write_sweep_and_read_sweep_round_trip(tmp_path: Path) -> None:
     write_sweep(tmp_path, RECORD)
     assert read_sweep(tmp_path / SWEEP_FILE) == RECORD
     later = replace(RECORD, tuned=["batch_size"], phases={SEARCH: ["c"]})
@@ -124,7 +124,7 @@ DAMAGE: list[dict[str, Any]] = [
         *(json.dumps({k: v for k, v in CONTENT.items() if k != key}) for key in CONTENT),
     ],
 )
-def test_damaged_sweep_file_is_named_and_nothing_is_written(tmp_path: Path, content: str, write_run: Write) -> None:
+def test_read_sweep_damaged_file_raises_and_keeps_it(tmp_path: Path, content: str, write_run: Write) -> None:
     sweep = write_run().parent
     (sweep / SWEEP_FILE).write_text(content)
     with pytest.raises(Unreadable, match=r"^sweep\.json: damaged"):
@@ -153,7 +153,7 @@ def test_damaged_sweep_file_is_named_and_nothing_is_written(tmp_path: Path, cont
         ({"phases": {SEARCH: [], "sequential": []}}, "holds a sweep with interim analyses. Expected"),
     ],
 )
-def test_check_of_another_kind_of_sweep_in_the_directory_is_refused(
+def test_check_another_kind_of_sweep_in_the_directory_raises(
     tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
     write_sweep(tmp_path, replace(RECORD, **{"phases": {SEARCH: ["a"]}, **change}))
@@ -162,7 +162,7 @@ def test_check_of_another_kind_of_sweep_in_the_directory_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_report_on_a_search_that_is_to_be_confirmed_tests_nothing(tmp_path: Path) -> None:
+def test_report_of_search_before_confirmation_tests_nothing(tmp_path: Path) -> None:
     jobs = [
         [f"optim={optim}", f"optim.lr={lr}", f"seed={s}"]
         for optim in ("adam", "sgd")
@@ -185,8 +185,8 @@ def test_report_on_a_search_that_is_to_be_confirmed_tests_nothing(tmp_path: Path
     assert comparison.runs["phase"].tolist() == [SEARCH] * 12
 
 
-def test_commands_add_to_a_sweep_and_the_report_has_all_of_it(command: Command, tmp_path: Path) -> None:
-    """A wide command, a narrower one, and one that goes beyond: nothing is trained twice, all is reported."""
+def test_sweep_of_several_commands_trains_once_and_reports_all(command: Command, tmp_path: Path) -> None:
+    """A wide command, a narrower one, and a wider one train no job twice, and the report has all jobs."""
     here = tmp_path / "multirun/here"
 
     def run(*arguments: str) -> list[tuple[str, str, str]]:
@@ -210,7 +210,7 @@ def test_commands_add_to_a_sweep_and_the_report_has_all_of_it(command: Command, 
     assert page.count("python run.py -m optim=adam,sgd") >= 2
 
 
-def test_report_compares_what_the_sweep_compares(write_run: Write) -> None:
+def test_compared_uses_compare_keys_of_the_sweep_file(write_run: Write) -> None:
     runs: Sequence[Path] = [write_run(lr=lr, seed=seed) for lr in (0.1, 0.2) for seed in (0, 1)]
     sweep = runs[0].parent
     record = replace(RECORD, phases={SEARCH: [run.name for run in runs]})
@@ -232,7 +232,7 @@ def test_report_compares_what_the_sweep_compares(write_run: Write) -> None:
     assert not (sweep / LOOKS_FILE).exists()
 
 
-def test_jobs_of_a_command_are_its_own_whatever_came_later(tmp_path: Path) -> None:
+def test_jobs_of_earlier_command_excludes_later_jobs(tmp_path: Path) -> None:
     write_sweep(tmp_path, RECORD)
     later = [sweep_file.Command(command="python run.py -m optim=sgd", jobs=["c"])]
     write_sweep(tmp_path, replace(RECORD, commands=later))
@@ -241,7 +241,7 @@ def test_jobs_of_a_command_are_its_own_whatever_came_later(tmp_path: Path) -> No
     assert records.jobs_of(tmp_path / "elsewhere", "python run.py") == []
 
 
-def test_sweep_file_damaged_while_the_sweep_runs_ends_with_a_message(tmp_path: Path) -> None:
+def test_sweep_file_damaged_during_sweep_raises_with_hint(tmp_path: Path) -> None:
     def damaging(job: Any) -> float:
         (tmp_path / SWEEP_FILE).write_text("{")
         return 0.9
@@ -254,8 +254,8 @@ def test_sweep_file_damaged_while_the_sweep_runs_ends_with_a_message(tmp_path: P
             records.jobs_of(tmp_path, "a command")
 
 
-def test_report_on_a_sweep_leaves_other_sweeps_below_it_out(write_run: Write, tmp_path: Path) -> None:
-    """As of hydra.sweep.dir=all/first, and then hydra.sweep.dir=all."""
+def test_compared_sweep_excludes_sweeps_below_it(write_run: Write, tmp_path: Path) -> None:
+    """The sweeps have hydra.sweep.dir=all/first and hydra.sweep.dir=all."""
     record = replace(RECORD, phases={SEARCH: []})
     (tmp_path / "all/first").mkdir(parents=True)
     write_run(optim="adam").rename(tmp_path / "all/first/job")
@@ -265,15 +265,15 @@ def test_report_on_a_sweep_leaves_other_sweeps_below_it_out(write_run: Write, tm
     assert compared([tmp_path / "all"])[0].runs["optim"].tolist() == ["sgd"]
     assert compared([tmp_path / "all/first"])[0].runs["optim"].tolist() == ["adam"]
     assert sorted(compared([tmp_path])[0].runs["optim"]) == ["adam", "sgd"]
-    (tmp_path / "all" / SWEEP_FILE).unlink()  # a directory that is none
+    (tmp_path / "all" / SWEEP_FILE).unlink()  # a directory that is no sweep
     assert sorted(compared([tmp_path / "all"])[0].runs["optim"]) == ["adam", "sgd"]
 
 
-def test_report_follows_links_and_names_loops(write_run: Write, tmp_path: Path) -> None:
+def test_compared_follows_links_and_names_loops(write_run: Write, tmp_path: Path) -> None:
     sweep = write_run(optim="adam").parent
     write_run(optim="sgd").rename(tmp_path / "elsewhere")
     (sweep / "linked").symlink_to(tmp_path / "elsewhere")
-    (sweep / "loop").symlink_to(tmp_path)  # around the sweep
+    (sweep / "loop").symlink_to(tmp_path)  # to the parent of the sweep
     (sweep / "again").symlink_to(next(sweep.glob("*adam*")))
     (sweep / "nowhere").symlink_to(tmp_path / "nothing")
     results, _ = compared([sweep])
@@ -284,7 +284,7 @@ def test_report_follows_links_and_names_loops(write_run: Write, tmp_path: Path) 
     assert {Path(run).name for run in runs.index} == {"linked", next(sweep.glob("*adam*")).name}
 
 
-def test_report_on_a_sweep_inside_a_confirmed_one_has_its_runs(write_run: Write, tmp_path: Path) -> None:
+def test_report_on_sweep_inside_a_confirmed_one_has_its_runs(write_run: Write, tmp_path: Path) -> None:
     write_sweep(tmp_path, RECORD)  # with jobs to confirm
     (tmp_path / "first").mkdir()
     write_run(optim="adam").rename(tmp_path / "first/job")
@@ -294,7 +294,7 @@ def test_report_on_a_sweep_inside_a_confirmed_one_has_its_runs(write_run: Write,
     assert compared([tmp_path / "first"])[0].runs["optim"].tolist() == ["adam"]
 
 
-def test_newest_sweep_is_found_behind_a_link(tmp_path: Path) -> None:
+def test_newest_sweep_behind_a_link_is_found(tmp_path: Path) -> None:
     (tmp_path / "disk/mine").mkdir(parents=True)
     (tmp_path / "disk/mine/multirun.yaml").touch()
     (tmp_path / "multirun").symlink_to(tmp_path / "disk")
@@ -302,9 +302,7 @@ def test_newest_sweep_is_found_behind_a_link(tmp_path: Path) -> None:
     assert newest_sweep(tmp_path / "multirun") == tmp_path / "multirun/mine"
 
 
-def test_results_of_another_version_count_behind_links_and_not_in_sweeps_below(
-    write_run: Write, tmp_path: Path
-) -> None:
+def test_refuse_other_versions_follows_links_but_skips_sweeps_below(write_run: Write, tmp_path: Path) -> None:
     run = write_run(environment={"package": "another"})
     run.rename(tmp_path / "job")
     run.symlink_to(tmp_path / "job")

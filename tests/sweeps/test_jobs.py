@@ -1,4 +1,4 @@
-"""The jobs of a sweep as directories: each has one of its own, held by one sweep, with a result or without."""
+"""Jobs of a sweep as directories: unique paths, locks, and finished or damaged results."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from tests.helpers.sweeping import planning, requested, swept, write_results
 
 
 def planned(top: Path, jobs: Sequence[Sequence[str]], *overrides: str) -> list[Job]:
-    """What the sweeper would run, by Hydra's own composition."""
+    """Return the jobs that the sweeper would run, composed by Hydra."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = sweep_config(loader, *overrides, "data=digits")
@@ -59,7 +59,7 @@ OPTIM_BY_SEED = [[f"optim={optim}", f"seed={seed}"] for optim in ("adam", "sgd")
         ),
     ],
 )
-def test_jobs_that_would_share_a_directory_are_refused(tmp_path: Path, subdir: str, words: list[str]) -> None:
+def test_plan_jobs_with_a_shared_directory_raises(tmp_path: Path, subdir: str, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         planned(tmp_path, OPTIM_BY_SEED, f"hydra.sweep.subdir='{subdir}'")
     for word in words:
@@ -67,7 +67,7 @@ def test_jobs_that_would_share_a_directory_are_refused(tmp_path: Path, subdir: s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_has_no_runs_inside(tmp_path: Path) -> None:
+def test_distinct_nested_directories_raises(tmp_path: Path) -> None:
     jobs = [Job((name,), tmp_path / name, name, "digest") for name in ("a/b", "ab", "a")]
     assert distinct(jobs[:2], tmp_path) == jobs[:2]
     with pytest.raises(UserError, match="nested directories") as caught:
@@ -75,19 +75,19 @@ def test_a_run_has_no_runs_inside(tmp_path: Path) -> None:
     assert "  a\n  a/b\n" in str(caught.value)
 
 
-def test_jobs_of_one_directory_on_different_data_are_refused(tmp_path: Path) -> None:
+def test_distinct_equal_directory_with_other_data_raises(tmp_path: Path) -> None:
     jobs = [Job((f"data.root={digest}",), tmp_path / "job", "same", digest) for digest in ("here", "there")]
     with pytest.raises(UserError, match=r"data\.root=here\n  data\.root=there"):
         distinct(jobs, tmp_path)
 
 
-def test_names_by_hydra_tell_jobs_apart(tmp_path: Path) -> None:
+def test_plan_subdir_by_override_dirname_is_unique_per_job(tmp_path: Path) -> None:
     jobs = planned(tmp_path, [*OPTIM_BY_SEED, OPTIM_BY_SEED[0]], "hydra.sweep.subdir='${hydra.job.override_dirname}'")
     names = [job.directory.name for job in jobs]
     assert names == [f"{','.join(overrides)}" for overrides in OPTIM_BY_SEED]
 
 
-def test_seeds_that_are_set_without_composing_anew_are_those_of_their_jobs(tmp_path: Path) -> None:
+def test_plan_seeds_set_without_composing_are_those_of_each_job(tmp_path: Path) -> None:
     jobs = [["seed=1", "seeds.weights=3"], ["seed=2", "seeds.weights=4"], ["seed=2"]]
     in_other_words = ["seed=7", *(f"seeds.{source}=2" for source in SOURCES)]
     found = planned(tmp_path, [*jobs, in_other_words])
@@ -96,15 +96,15 @@ def test_seeds_that_are_set_without_composing_anew_are_those_of_their_jobs(tmp_p
     assert found[0].directory.name.startswith("he_adam_lr0.01_seeds3-1-1-1-")
 
 
-def test_one_sweep_at_a_time_in_a_directory(tmp_path: Path) -> None:
+def test_holding_directory_in_use_raises(tmp_path: Path) -> None:
     message = f"in use by another sweep: process {os.getpid()} on "
     with holding(tmp_path), pytest.raises(UserError, match=message), holding(tmp_path):
         raise AssertionError("both hold it")
-    with holding(tmp_path):  # what the other left behind is no obstacle
+    with holding(tmp_path):  # files of the earlier holder are ignored
         pass
 
 
-def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
+def test_holding_after_kill_of_the_holder_succeeds(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -121,7 +121,7 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_is_never_held_twice(tmp_path: Path) -> None:
+def test_holding_by_3_processes_is_exclusive(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
@@ -131,7 +131,7 @@ def test_a_lock_is_never_held_twice(tmp_path: Path) -> None:
         "while turns < 100:\n"
         "    try:\n"
         "        with holding(top / 'held'):\n"
-        "            os.close(os.open(top / 'mark', os.O_CREAT | os.O_EXCL))\n"  # raises where another has it
+        "            os.close(os.open(top / 'mark', os.O_CREAT | os.O_EXCL))\n"  # raises if another has it
         "            (top / 'mark').unlink()\n"
         "            turns += 1\n"
         "    except UserError as error:\n"
@@ -142,13 +142,13 @@ def test_a_lock_is_never_held_twice(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "held").iterdir()] == [LOCK_FILE]
 
 
-def test_a_directory_that_cannot_be_written_is_one_message() -> None:
+def test_run_unwritable_directory_exits_with_one_line() -> None:
     with pytest.raises(SystemExit, match=r"^error: /proc/nope: expected a writable directory: ") as caught:
         ChecksAndReport().on_run_start(composed("hydra.run.dir=/proc/nope", "data=digits"))
     assert "\n" not in str(caught.value)
 
 
-def test_the_progress_line_counts_what_is_on_disk(tmp_path: Path) -> None:
+def test_progress_line_counts_results_on_disk(tmp_path: Path) -> None:
     jobs = [Job((), tmp_path / name, "h", "d") for name in ("done", "diverged", "failed", "running", "waiting")]
     progress = Progress(jobs, skipped=3, shown=False)
     for status, job in zip(("completed", "diverged", "failed"), jobs, strict=False):
@@ -162,12 +162,12 @@ def test_the_progress_line_counts_what_is_on_disk(tmp_path: Path) -> None:
 
 @pytest.fixture
 def finished(write_run: Write) -> Job:
-    """A job with a result of version 1 of the package."""
+    """Job with a result of version 1 of the package."""
     run = write_run(environment={"package": "1"}, digest="digest")
     return Job((), run, run.name, "digest")
 
 
-def test_half_a_run_json_is_no_result(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
+def test_finished_jobs_damaged_run_json_is_not_finished(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
     for text in (
         "",
         '{"status": "comp',
@@ -184,7 +184,7 @@ def test_half_a_run_json_is_no_result(finished: Job, caplog: pytest.LogCaptureFi
         assert f"{finished.directory}: its run.json is damaged" in caplog.text
 
 
-def test_a_result_without_its_metrics_is_none(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
+def test_finished_jobs_damaged_metrics_is_not_finished(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
     assert finished_jobs([finished], "1") == [finished]
     metrics = finished.directory / METRICS_FILE
     text = metrics.read_text()
@@ -224,7 +224,7 @@ LACKS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("path", "value"), LACKS)
-def test_a_result_that_lacks_something_is_none(finished: Job, path: str, value: Any) -> None:
+def test_finished_jobs_incomplete_run_json_is_not_finished(finished: Job, path: str, value: Any) -> None:
     summary = json.loads((finished.directory / RUN_FILE).read_text())
     *parents, key = path.split(".")
     node = summary
@@ -239,10 +239,10 @@ def test_a_result_that_lacks_something_is_none(finished: Job, path: str, value: 
     assert finished_jobs([finished], "1") == []
 
 
-def test_results_of_another_version_under_other_names_are_not_added_to(finished: Job) -> None:
+def test_refuse_other_versions_under_other_names_raises(finished: Job) -> None:
     top = finished.directory.parent
     today = replace(finished, directory=top / "another-name")
-    refuse_other_versions([finished], top, "2")  # which `finished_jobs` refuses
+    refuse_other_versions([finished], top, "2")  # equal directory: left to `finished_jobs`
     refuse_other_versions([today], top, "1")
     with pytest.raises(UserError, match=r"holds results of version 1, such as .*; this is version 2"):
         refuse_other_versions([today], top, "2")
@@ -250,7 +250,7 @@ def test_results_of_another_version_under_other_names_are_not_added_to(finished:
     refuse_other_versions([today], top, "2")
 
 
-def test_results_of_another_making_are_not_mixed_in(finished: Job) -> None:
+def test_finished_jobs_of_changed_job_raises_unless_replaced(finished: Job) -> None:
     for job, version, words in (
         (finished, "2", "version 1 instead of 2"),
         (replace(finished, data_digest="other"), "1", "data digest instead of other"),
@@ -264,14 +264,12 @@ def test_results_of_another_making_are_not_mixed_in(finished: Job) -> None:
     run = json.loads((finished.directory / RUN_FILE).read_text())
     (finished.directory / RUN_FILE).write_text(json.dumps(run | {"code": {"mine": "digest"}}))
     assert finished_jobs([replace(finished, code={"mine": "digest"})], "1") != []
-    with pytest.raises(UserError, match="the code of mine "):  # which the job no longer runs
+    with pytest.raises(UserError, match="the code of mine "):  # recorded code that the job no longer uses
         finished_jobs([finished], "1")
 
 
 @pytest.mark.parametrize("is_forced", [True, False])
-def test_what_is_trained_again_starts_from_nothing_and_is_not_stopped_by_the_last_sweep(
-    tmp_path: Path, is_forced: bool
-) -> None:
+def test_sweep_retrained_job_starts_without_old_result_and_stop_file(tmp_path: Path, is_forced: bool) -> None:
     top = tmp_path
     (top / STOP_FILE).touch()
     with planning(top) as plan:
@@ -290,8 +288,8 @@ def test_what_is_trained_again_starts_from_nothing_and_is_not_stopped_by_the_las
     assert swept(request, result) == []
 
 
-def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:
-    assert not Held(tmp_path).by_another()  # nobody has come
+def test_held_by_another_sweep_is_noticed(tmp_path: Path) -> None:
+    assert not Held(tmp_path).by_another()  # no sweep holds the directory
     with holding(tmp_path):
         held, own = Held(tmp_path), holder_of(tmp_path)
         assert not held.by_another()
@@ -299,17 +297,17 @@ def test_a_worker_notices_another_sweep(tmp_path: Path) -> None:
     assert not held.by_another()  # the sweep has ended, or was killed
     with holding(tmp_path):
         assert held.by_another()
-        assert Held(tmp_path, own).by_another()  # it began after its sweep had gone
+        assert Held(tmp_path, own).by_another()  # the worker began after its sweep had ended
         assert not Held(tmp_path).by_another()
-        (tmp_path / HOLDER_FILE).write_text("{")  # as it is written
+        (tmp_path / HOLDER_FILE).write_text("{")  # as while it is being written
         assert not held.by_another()
 
 
-def test_a_job_is_called_by_where_it_is_found(tmp_path: Path) -> None:
+def test_names_are_resolved_relative_paths(tmp_path: Path) -> None:
     assert names([Job((), tmp_path / "x/../deep/a", "h", "d")], tmp_path / "y/..") == ["deep/a"]
 
 
-def test_a_file_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+def test_in_words_of_os_error_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError) as caught:
         (tmp_path / "file/figures").mkdir()

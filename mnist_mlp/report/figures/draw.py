@@ -1,4 +1,4 @@
-"""Draws and saves the figures of a report, each with its words."""
+"""Figures of a report: drawn and saved, with captions and text alternatives."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,25 +25,25 @@ from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
-OF_SEARCH = ("sensitivity", "budget")  # show the runs that settings are chosen by
-ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
+OF_SEARCH = ("sensitivity", "budget")  # figures of the runs that configurations are selected by
+ANSWER = "differences"  # the figure directly below the answer
 CURVES = "learning_curves"
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
-_Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption in sentences, some of them empty
+_Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption as sentences, some of which are empty
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that has been written as `figures/<name>.png` and `.svg`, with its words.
+    """A figure that has been written as `figures/<name>.png` and `.svg`.
 
     Attributes:
-        name: Name of its files.
-        kind: Its name without the section's suffix.
+        name: File name without a suffix.
+        kind: Name without the suffix of the section.
         alt: Text alternative.
         caption: Caption.
-        title: What its legend names.
-        legend: Label of each line with its look.
-        views: What the page shows, by its name where there are several to choose from.
+        title: Title of the legend.
+        legend: Style of each label of the legend.
+        views: Drawings on the page, by name if the reader can switch between several.
     """
 
     name: str
@@ -56,32 +56,39 @@ class Drawing:
 
     @property
     def heading(self) -> str:
-        """Its kind in words."""
+        """Heading of the figure on the page."""
         return {"budget": "Budget curves", "sensitivity": "Learning-rate sensitivity"}.get(
             self.kind, self.kind.replace("_", " ").capitalize()
         )
 
     @property
     def is_answer(self) -> bool:
-        """Whether it stands directly below the answer."""
+        """True if the figure stands directly below the answer."""
         return self.kind == ANSWER
 
 
 def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str]) -> list[Drawing]:
-    """Save every figure that the runs allow, named with this suffix, as PNG, SVG and these formats."""
+    """Save every figure that the runs allow as PNG, SVG and the given formats.
+
+    Args:
+        folder: Folder of the figures.
+        comparison: Results to draw.
+        suffix: End of each file name, which distinguishes data sets.
+        formats: Formats in addition to PNG and SVG.
+    """
     drawings = []
     on_what, on_search = (sentence(trained(comparison, search)) for search in (False, True))
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MOST_CELLS)
     look = appearance(comparison.summary, comparison.by)
     view = _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
-    # A letter that the font does not have becomes a box, not a warning each time.
+    # A character that the font lacks becomes a box; one warning for each would be noise.
     with mpl.rc_context(svg.SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         for figure, kind, alt, caption in _figures(view):
             name = kind + suffix
             figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
-            figure.set_layout_engine("none")  # laid out once, as that takes half of the time, for every format
+            figure.set_layout_engine("none")  # layout takes half of the time, so it is done once for all formats
             for extra in formats:
                 figure.savefig(folder / f"{name}.{extra}")
             root = svg.parse(figure, name)
@@ -96,13 +103,13 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
 
 @dataclass(frozen=True)
 class _View:
-    """What the figures of one section have in common.
+    """Common input of the figures of one section.
 
     Attributes:
-        comparison: what they show.
-        look: of the cells.
-        summary: one row a cell that is drawn, best first: the first of those with a score, be it 0 as all diverged.
-        some: a sentence where these are not all.
+        comparison: Results of the section.
+        look: Appearance of the cells.
+        summary: One row per drawn cell, best first: the best `plots.MOST_CELLS` of those with a score.
+        some: Sentence that says how many cells are drawn; empty if all are.
     """
 
     comparison: Comparison
@@ -160,7 +167,7 @@ def _learning_curves(view: _View) -> _Made:
 
 
 def _curve_views(view: _View, name: str) -> dict[str, Markup]:
-    """Learning curves of each split and measure."""
+    """Return the learning curves of each split and measure."""
     curves, views = view.curves, {}
     splits = [split for split in reversed(SPLITS) if split in set(curves["split"])]
     for measure, split in product(plots.SCALES, splits):
@@ -237,7 +244,7 @@ def _seeds(view: _View) -> _Made:
 
 def _time_to_target(view: _View) -> _Made | None:
     scored = view.comparison.scored
-    if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
+    if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # no run reached the target
         return None
     figure, ax = panels.strips(view.cells)
     plots.plot_time_to_target(ax, scored, view.summary, view.look)

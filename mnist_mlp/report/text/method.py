@@ -1,4 +1,4 @@
-"""How the numbers were made, in words."""
+"""Sentences on the method: selection, tests, interim analyses and limits."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ from mnist_mlp.report.text import budget, noise
 from mnist_mlp.report.text.captions import SPLIT_NAMES
 from mnist_mlp.report.text.verdicts import in_points
 
-FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `mnist_mlp.stats.moderated_t.moderate`)
+FEW_CELLS = 3  # too few to moderate variances (see `mnist_mlp.stats.moderated_t.moderate`)
 
 
 def method(comparison: Comparison) -> list[str]:
-    """How the numbers were made, in sentences."""
+    """Return the sentences on how the numbers were computed."""
     return [
         f"Compared: {', '.join(comparison.by)}. Seeds are replicates; they are blocks, shared by all cells.",
         *_selection(comparison),
@@ -37,7 +37,7 @@ def method(comparison: Comparison) -> list[str]:
 
 
 def _selection(comparison: Comparison) -> Iterator[str]:
-    """How configurations were selected, and what is scored."""
+    """Yield sentences on how configurations were selected and which runs are scored."""
     runs = searched(comparison.runs)
     split = SPLIT_NAMES[selection_split(runs)]
     for key in comparison.tuned:
@@ -84,7 +84,7 @@ def _selection(comparison: Comparison) -> Iterator[str]:
 
 
 def _tests(comparison: Comparison) -> Iterator[str]:
-    """How pairs and effects were tested."""
+    """Yield sentences on the tests of pairs and effects."""
     if comparison.judged:
         noise_of = (
             "With so few cells, the noise of each pair is its own alone."
@@ -106,7 +106,7 @@ def _tests(comparison: Comparison) -> Iterator[str]:
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
-    """What the numbers do not hold for."""
+    """Yield sentences on the limits of the numbers."""
     images = comparison.runs["test_size"].dropna().unique()
     yield (
         f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample too, which no number of seeds "
@@ -121,7 +121,7 @@ def _limits(comparison: Comparison) -> Iterator[str]:
 
 
 def _looks(looks: Looks | None) -> list[str]:
-    """How seeds were added, and what that does to the verdicts."""
+    """Return sentences on added seeds and interim analyses; empty without them."""
     if looks is None:
         return []
     counts = listed([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])

@@ -1,4 +1,4 @@
-"""Where the noise comes from, in words and as a table."""
+"""Variance components as a sentence, a table and a description of the method."""
 
 import re
 
@@ -8,11 +8,11 @@ from mnist_mlp.analysis.roles import counted
 from mnist_mlp.analysis.sources import joined
 from mnist_mlp.stats.variance_components import CROSSED, INTERACTION, INTERACTIONS, TOTAL, VarianceComponents
 
-ARTICLE = "weights|batches"  # have one in a sentence
+ARTICLE = "weights|batches"  # sources that take an article in a sentence
 
 
 def sentence(split: VarianceComponents | None) -> str:
-    """Which source has how much of the variance; nothing where fewer than two vary apart."""
+    """Say how much of the variance each source causes; empty if fewer than two seeds vary independently."""
     if split is None:
         return ""
     if not split.design:
@@ -26,7 +26,7 @@ def sentence(split: VarianceComponents | None) -> str:
 
 
 def table(split: VarianceComponents | None) -> pd.DataFrame:
-    """The sources as text; empty where there is no split."""
+    """Format the variance components; empty without them."""
     if split is None or not split.design:
         return pd.DataFrame()
     rows = [row for _, row in split.table.iterrows()]
@@ -41,7 +41,7 @@ def table(split: VarianceComponents | None) -> pd.DataFrame:
 
 
 def method(split: VarianceComponents | None) -> list[str]:
-    """How runs with seeds in common were counted, and their variance split; nothing where fewer than two vary apart."""
+    """Return sentences on dependent runs and variance components; empty if fewer than two seeds vary independently."""
     if split is None:
         return []
     lines = [

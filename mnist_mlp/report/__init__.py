@@ -90,7 +90,7 @@ def _refuse_parts(sweeps: Sequence[Path]) -> None:
         for name in (CHOICES_FILE, LOOKS_FILE, SWEEP_FILE):
             if os.path.lexists(nearest / name) and (name != SWEEP_FILE or _has_later_phases(nearest / name)):
                 raise UserError(
-                    f"{sweep}: a job of a sweep with {name}, which says how to report on all; allowed is {nearest}"
+                    f"{sweep}: cannot report on a single job of a sweep with {name}. Pass {nearest} instead."
                 )
 
 
@@ -127,7 +127,7 @@ def newest_sweep(root: Path = SWEEPS) -> Path:
     """
     marks = [folder.path / MARK for folder in walk(root) if MARK in folder.names]
     if not marks:
-        raise UserError(f"there is no sweep in {root.absolute()}; run one, or name its directory")
+        raise UserError(f"{root.absolute()}: no sweep found. Run one, or pass its directory.")
     return max(marks, key=lambda path: path.stat().st_mtime).parent
 
 

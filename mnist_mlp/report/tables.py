@@ -150,7 +150,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(
         {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
         | {
-            "95 % interval": between,
+            "95% interval": between,
             "corrected p": table["p_corrected"].map(_probability),
             "verdict": verdicts.in_full(comparison, table),
         }
@@ -167,7 +167,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
             "effect": table["effect"],
             "range (points)": _shown(table["range"], "{:.2f}", 100),
             "share of variance": _shown(table["share"], "{:.1%}"),
-            "clearest difference": table["clearest"],
+            "most significant difference": table["clearest"],
             "(points)": _shown(table["difference"], "{:+.2f}", 100),
             "n": table["n"].astype(str),
             "corrected p": table["p"].map(_probability),
@@ -204,19 +204,19 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) 
     rows = board.map(escape.latex).rename(columns=escape.latex).to_latex(index=False)
     some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""
     score = "The score counts diverged runs as 0. " if "score (%)" in board else ""
-    settings = "Diverged: of the runs at all configurations. " if comparison.tuned else ""
-    over = "mean and [95\\,\\% interval] over n seeds"
+    settings = "Diverged runs are counted over all configurations. " if comparison.tuned else ""
+    over = "mean and [95\\% interval] over n seeds"
     if not comparison.independent:
-        over = "mean over n runs, and its [95\\,\\% interval] by those that are independent"
+        over = "mean over n runs, and the [95\\% interval] over the independent ones"
     return (
-        "% Needs \\usepackage{booktabs,graphicx}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n"
+        "% Requires \\usepackage{booktabs,graphicx}. Non-Latin characters require LuaLaTeX or XeLaTeX.\n"
         "\\begin{table}[t]\n"
         f"\\caption{{Test accuracy on {escape.latex(data)}: {over}; "
         f"{NOT_SIGNIFICANT}: not significantly different from the best. {score}{settings}{some}"
         f"{escape.latex(sentence(trained(comparison)))}}}\n"
         f"\\label{{tab:{label}}}\n"
         "\\centering\\small\n"
-        "% As wide as it is, unless there is less room.\n"
+        "% Scaled down if it is wider than a line.\n"
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
         f"{rows.rstrip()}}}\n"
         "\\end{table}\n"

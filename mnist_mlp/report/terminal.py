@@ -19,7 +19,7 @@ SHOWN_PROBLEMS = 20
 SHOWN_CELLS = 50
 # Kinds of problems of which only the first is shown: they lose no result and may be many.
 MANY = {
-    ProblemKind.REPEATED: ("that is there again", "that are there again"),
+    ProblemKind.REPEATED: ("duplicate", "duplicates"),
     ProblemKind.SUPERSEDED: ("that confirms an earlier selection", "that confirm earlier selections"),
 }
 

@@ -287,7 +287,7 @@ def test_what_is_said_of_the_chosen_is_of_those_that_confirm_it(confirmed: Path)
     (comparison,) = compared([confirmed], target=0.88)[1].values()
     notes = {note.topic: note.text for note in comparison.notes}
     assert notes["Divergences"].endswith(": 1), none of them among those that are scored.")
-    assert answer(comparison)[-1].startswith("No run among those that are scored reached 88 % validation accuracy")
+    assert answer(comparison)[-1].startswith("No run among those that are scored reached 88% validation accuracy")
 
 
 def test_where_all_that_confirm_diverged_the_search_is_shown(confirmed: Path, report: Report, tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_sweeps_that_select_in_other_ways_are_not_reported_on_together(
         ):
             compared([confirmed], select=asked)
     ((_, comparison),) = compared([other])[1].items()
-    assert answer(comparison)[0].endswith("This is about these settings, not about tuned optimizers.")
+    assert answer(comparison)[0].endswith("This is about these configurations, not about tuned optimizers.")
     assert "optim.lr=0.01, selected in a search and retrained" in answer(comparison)[0]
     assert "One selection for all seeds" in [note.topic for note in comparison.notes]
 

@@ -53,7 +53,7 @@ def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Writ
             write_run(optim=optim, seed=seed, test=accuracies, data_facts=FACTS, model=MODEL, batch_size=32)
     report(target=0.6)
     first, *_ = answer(compared(tmp_path))
-    assert first.startswith(f"T{SAID[1:]}, he / adam scored highest: 91.00 [88.52, 93.48] % test accuracy (n = 3)")
+    assert first.startswith(f"T{SAID[1:]}, he / adam scored highest: 91.00 [88.52, 93.48]% test accuracy (n = 3)")
     page, markdown, latex = (
         (tmp_path / "report" / name).read_text() for name in ("index.html", "report.md", "summary.tex")
     )
@@ -186,8 +186,8 @@ def test_runs_that_diverged_are_told_in_the_answer(tmp_path: Path, write_run: Wr
     for seed in (0, 1, 2, 3):
         write_run(seed=seed, test=[0.1, 0.8], status="completed" if seed else "diverged")
     assert (
-        "he / adam reached 60.00 % test accuracy over 4 runs, of which 1 diverged and counts as 0; "
-        "the rest reached 80.00 %"
+        "he / adam reached 60.00% test accuracy over 4 runs, of which 1 diverged and counts as 0; "
+        "the rest reached 80.00%"
     ) in answer(compared(tmp_path))[0]
 
 
@@ -198,7 +198,7 @@ def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
         write_run(optim=optim, test=[0.1, 0.2, 0.3], val=[0.1, most, most - 0.1])
     report()
     assert answer(compared(tmp_path))[-1] == (
-        "No run reached 97 % validation accuracy; the best reached 93.12 %: --target 0.9 would compare times."
+        "No run reached 97% validation accuracy; the best reached 93.12%: --target 0.9 would compare times."
     )
     assert not list((tmp_path / "report" / "figures").glob("time_to_target*"))
     report(target=0.9)
@@ -242,7 +242,7 @@ def test_report_without_a_target_suggests_one_and_has_no_times(
     assert ",1," in (tmp_path / "report" / "summary.csv").read_text()  # a whole number beside gaps
     digits, mnist = report_compared([tmp_path / "sweep"])[1].values()
     assert answer(digits)[-1] == "No target accuracy is set for this data set: --target 0.9 would compare times."
-    assert answer(mnist)[-1].startswith("Fastest to 97 % validation accuracy: he / adam")
+    assert answer(mnist)[-1].startswith("Fastest to 97% validation accuracy: he / adam")
     assert "epochs to target" not in leaderboard(digits)
     assert not any("target" in line for line in method(digits))
     runs = dict(iter(pd.read_csv(tmp_path / "report" / "runs.csv").groupby("data")))
@@ -263,14 +263,14 @@ def test_report_without_a_target_to_suggest_says_nothing_of_one(tmp_path: Path, 
 def test_a_target_to_try_is_one_that_two_cells_reach(tmp_path: Path, write_run: Write) -> None:
     for optim, most in (("adam", 0.96), ("sgd", 0.69)):
         write_run(optim=optim, val=[0.1, 0.2, most])
-    assert answer(compared(tmp_path))[-1].endswith("the best reached 96 %: --target 0.6 would compare times.")
+    assert answer(compared(tmp_path))[-1].endswith("the best reached 96%: --target 0.6 would compare times.")
 
 
 def test_times_are_taken_on_one_split(tmp_path: Path, write_run: Write) -> None:
     """Where some runs have no validation images, by the test images of all."""
     write_run(test=[0.1, 0.5, 0.9], val=[0.1, 0.98, 0.98])
     write_run(optim="sgd", test=[0.1, 0.98, 0.98], val=[])
-    assert answer(compared(tmp_path))[-1].startswith("Fastest to 97 % test accuracy: he / sgd, in 1 epoch")
+    assert answer(compared(tmp_path))[-1].startswith("Fastest to 97% test accuracy: he / sgd, in 1 epoch")
 
 
 def test_a_winner_that_has_learned_nothing_is_told(tmp_path: Path, write_run: Write) -> None:
@@ -303,7 +303,7 @@ def test_a_run_that_diverged_reached_nothing(tmp_path: Path, write_run: Write) -
     write_run(test=[0.1, 0.9], val=[0.1, 0.9])
     write_run(seed=1, test=[0.1, 0.99], val=[0.1, 0.99], status="diverged")
     assert answer(compared(tmp_path))[-1].startswith(
-        "No completed run reached 97 % validation accuracy; the best reached 90 %"
+        "No completed run reached 97% validation accuracy; the best reached 90%"
     )
 
 
@@ -312,13 +312,13 @@ def test_runs_that_were_not_chosen_may_have_reached_the_target(tmp_path: Path, w
         write_run(seed=seed, lr=0.1, test=[0.1, 0.5, 0.8], val=[0.1, 0.98, 0.8])
         write_run(seed=seed, lr=0.01, test=[0.1, 0.5, 0.9], val=[0.1, 0.5, 0.9 + seed / 50])
     assert answer(compared(tmp_path))[-1] == (
-        "No run at the selected configurations reached 97 % validation accuracy; the best reached 94 %: --target 0.9 "
+        "No run at the selected configurations reached 97% validation accuracy; the best reached 94%: --target 0.9 "
         "would give times."
     )
     said = answer(compared(tmp_path, target=0.93))[-1]
     assert (
         said
-        == "In no cell did more than half of the runs at the selected configurations reach 93 % validation accuracy."
+        == "In no cell did more than half of the runs at the selected configurations reach 93% validation accuracy."
     )
 
 
@@ -333,8 +333,8 @@ def test_a_suggested_target_gives_times(tmp_path: Path, write_run: Write) -> Non
     for optim in ("adam", "sgd"):
         for seed, final in ((0, 0.95), (1, 0.86)):
             write_run(optim=optim, seed=seed, test=[0.1, final], val=[0.1, final])
-    assert answer(compared(tmp_path))[-1].endswith("the best reached 95 %: --target 0.85 would compare times.")
-    assert answer(compared(tmp_path, target=0.85))[-1].startswith("Fastest to 85 % validation accuracy: he / adam")
+    assert answer(compared(tmp_path))[-1].endswith("the best reached 95%: --target 0.85 would compare times.")
+    assert answer(compared(tmp_path, target=0.85))[-1].startswith("Fastest to 85% validation accuracy: he / adam")
 
 
 def test_cells_without_a_result_are_counted(tmp_path: Path, write_run: Write) -> None:
@@ -377,7 +377,7 @@ def test_an_effect_without_noise_is_not_called_none(tmp_path: Path, write_run: W
     comparison = compared(tmp_path)
     said = answer(comparison)[1]
     assert said.startswith(
-        "Whether the initialisation matters was not tested (its values are 10.00 points apart in every seed), no effect"
+        "Whether the initialization matters was not tested (its values are 10.00 points apart in every seed), no effect"
     )
     assert effects(comparison)["corrected p"].tolist()[0] == ""
     assert "Single pairs" not in said  # which differ by the very effect that cannot be told
@@ -425,7 +425,7 @@ def test_data_of_ones_own_are_compared_where_asked(tmp_path: Path, write_run: Wr
 
 def test_without_validation_the_best_of_the_test_curve_is_told(tmp_path: Path, write_run: Write) -> None:
     write_run(test=[0.1, 0.15, 0.12], val=[])
-    assert answer(compared(tmp_path))[-1] == "No run reached 97 % test accuracy; the best reached 15 %."
+    assert answer(compared(tmp_path))[-1] == "No run reached 97% test accuracy; the best reached 15%."
 
 
 def write_cells(write_run: Write, **cells: dict[int, float]) -> None:
@@ -510,7 +510,7 @@ def test_a_p_value_shows_on_which_side_of_the_level_it_is(p: float, said: str) -
 
 
 NO_PAIR = "No single pair of cells is significantly different, which is no contradiction"
-PAIRS = "Single pairs of cells do differ, which is no contradiction"
+PAIRS = "Single pairs of cells do differ significantly, which is no contradiction"
 
 
 @pytest.mark.parametrize(
@@ -532,7 +532,7 @@ def test_an_effect_without_a_pair_is_explained_and_pairs_without_an_effect(
                 write_run(init, optim, seed, test=[0.1, 0.9 + seed / 100 + (optim == "adam") * seed / 1000])
     found = compared(tmp_path)
     assert len(found.effects) == 3
-    assert "Each of the three effects is tested at 5 % by itself" in " ".join(method(found))
+    assert "Each of the three effects is tested at 5% separately" in " ".join(method(found))
     changed = replace(
         found, effects=found.effects.assign(p=p), pairs=found.pairs.assign(verdict=verdict, reason=Reason.TOO_FEW_SEEDS)
     )

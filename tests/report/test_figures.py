@@ -88,7 +88,7 @@ def test_small_multiples_of_errors(tmp_path: Path, write_run: Write) -> None:
     assert drawn(losses[0]) == grey(losses[1]) == [pytest.approx([0.8, 0.5])] * 2
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
     assert errors[0].get_ylim() == errors[1].get_ylim() == pytest.approx((0.02, 1))
-    assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2 %", "5 %", "10 %", "20 %", "50 %", "100 %"]
+    assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2%", "5%", "10%", "20%", "50%", "100%"]
     assert [ax.get_ylabel() for ax in figure.axes] == ["test error", "", "training loss (nats)", ""]
     assert [ax.get_xlabel() for ax in figure.axes] == ["epoch"] * 4
     assert texts(figure) == ["he", "lecun"]
@@ -129,7 +129,7 @@ def test_one_key_shares_a_panel(tmp_path: Path, write_run: Write) -> None:
 
 
 def test_panels_and_lines_of_different_cells_have_different_labels(tmp_path: Path, write_run: Write) -> None:
-    long = "an_initialisation_with_a_name_that_is_too_long"
+    long = "an_initialization_with_a_name_that_is_too_long"
     for number, (middle, optim, depth) in enumerate(product("ab", ("adam", "sgd"), (4, 8))):
         write_run(f"{long}{middle}{long}", optim, model={"hidden": [64] * depth}, log_interval=number + 1)
     figure = curves_of(compared(tmp_path, ("init", "optim", "model.hidden")))
@@ -158,7 +158,7 @@ def test_what_is_a_line_and_what_a_panel() -> None:
     assert both.panels(set(both.panel)) == {"sgd": ["lecun / sgd", "he / sgd"], "adam": ["lecun / adam", "he / adam"]}
     assert list(both.legend(set(both.panel))) == ["he", "lecun"]
     assert both.reading(set(both.panel), 8) == (
-        "A panel for each optimizer, the best first, a line for each initialisation; all other cells in grey."
+        "A panel for each optimizer, the best first, a line for each initialization; all other cells in gray."
     )
     many = [f"i{number:02}" for number in range(12)]
     swapped = grid(many, ["adam", "sgd"])  # twelve lines in two panels are a tangle, two in twelve are none
@@ -233,7 +233,7 @@ def test_axes_are_long_enough_for_intervals_within_reason(
     for seed in (-1, 0, 1):
         write_run(seed=seed + 1, test=[0.1, 0.98 + spread * seed])
     comparison = compared(tmp_path)
-    # 4.3027 * spread / sqrt(3) on either side of an error of 2 %: down to 1 %, or to less than none
+    # 4.3027 * spread / sqrt(3) on either side of an error of 2%: down to 1%, or to less than none
     error = with_errors(comparison.curves, least_error(comparison.runs))["error_ci_low"].min()
     assert error == pytest.approx(max(0.02 - 4.3027 * spread / 3**0.5, least_error(comparison.runs)), rel=1e-3)
     assert curves_of(comparison).axes[0].get_ylim()[0] == pytest.approx(lowest)

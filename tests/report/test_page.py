@@ -61,7 +61,7 @@ def test_intervals_sort_by_both_ends(page: Page) -> None:
         })""",
         ["[-0.10, +0.20]", "[+0.10, +0.40]", "[-0.50, +0.10]"],
     )
-    head = page.locator("#s0-pairs").get_by_role("button", name="95 % interval")
+    head = page.locator("#s0-pairs").get_by_role("button", name="95% interval")
     head.click()
     assert column(page, "s0-pairs", 5) == ["[-0.50, +0.10]", "[-0.10, +0.20]", "[+0.10, +0.40]"]
     head.click()
@@ -108,14 +108,14 @@ def values_at(page: Page, figure: str, cell: str, number: int) -> list[str]:
 
 
 def test_pointer_near_point_shows_cell_mean_and_interval(page: Page) -> None:
-    assert values_at(page, "learning_curves", "he / adam", -1) == ["he / adam", "epoch 1: 10.9 % [10.7, 11.1]"]
+    assert values_at(page, "learning_curves", "he / adam", -1) == ["he / adam", "epoch 1: 10.9% [10.7, 11.1]"]
     assert page.locator("#learning_curves .ring").count() == 1
     assert values_at(page, "sensitivity", f"he / {EVIL}", 0) == [
         f"he / {EVIL}",
-        "learning rate (optim.lr) 0.01: 28.8 % [28.6, 29]",
+        "learning rate (optim.lr) 0.01: 28.8% [28.6, 29]",
     ]
-    assert values_at(page, "differences", "he / adam", 0) == ["he / adam", "the best"]
-    assert values_at(page, "seeds", "he / sgd", 0) == ["he / sgd", "84.00 %, mean 84.11 %"]
+    assert values_at(page, "differences", "he / adam", 0) == ["he / adam", "best cell"]
+    assert values_at(page, "seeds", "he / sgd", 0) == ["he / sgd", "84.00%, mean 84.11%"]
     page.mouse.move(0, 0)
     expect(page.locator("#values")).to_be_hidden()
     assert page.locator(".ring").count() == 0
@@ -168,7 +168,7 @@ def test_view_choice_shows_split_and_measure(page: Page) -> None:
         assert (shown.get_attribute("aria-label") or "") == f"{name.capitalize()} against the epoch for 3 cells."
         assert f"{name} (nats)" * ("loss" in name) in shown.locator("text").all_text_contents() or "error" in name
         assert points(page, "learning_curves")["he / adam"][1].count("%") == ("error" in name)
-    assert points(page, "learning_curves")["he / adam"] == ["epoch 0: 90 %", "epoch 1: 10.9 % [10.7, 11.1]"]
+    assert points(page, "learning_curves")["he / adam"] == ["epoch 0: 90%", "epoch 1: 10.9% [10.7, 11.1]"]
 
 
 def test_page_without_javascript_shows_figures_and_default_view(tuned: Path, browser: Browser) -> None:
@@ -185,7 +185,7 @@ def test_page_without_javascript_shows_figures_and_default_view(tuned: Path, bro
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on all initialisations and optimizers at two learning rates."""
+    """A report on all initializations and optimizers at two learning rates."""
     top = tmp_path_factory.mktemp("many")
     write_run = run_writer(top)
     for i, init in enumerate(("default", "he", "lecun")):
@@ -215,7 +215,7 @@ def test_panels_are_one_for_each_optimizer_best_first(wide: Page) -> None:
             "lecun",
         ]
         assert len(points(wide, figure)) == 24
-    assert points(wide, "learning_curves")["lecun / radam"][1] == "epoch 1: 2.79 % [2.74, 2.84]"
+    assert points(wide, "learning_curves")["lecun / radam"][1] == "epoch 1: 2.79% [2.74, 2.84]"
     # Its line, its band and its grey lines stand in each of the panels.
     assert parts(wide, "learning_curves", "label0") == (3 * 8, 3 * 8)
 
@@ -228,7 +228,7 @@ def test_budget_figure_shows_expected_errors(write_run: Write, report: Report, o
     page = open_page(tmp_path / "report")
     shown = {cell: [words.split(" [")[0] for words in of] for cell, of in points(page, "budget").items()}
     assert shown == {
-        f"he / {optim}": [f"settings tried {k}: {error} %" for k, error in enumerate(errors, start=1)]
+        f"he / {optim}": [f"configurations tried {k}: {error}%" for k, error in enumerate(errors, start=1)]
         for optim, errors in (("adam", ("30", "16.7", "10")), ("sgd", ("40", "26.7", "20")))
     }
     assert page.locator("#budget").count() == 1

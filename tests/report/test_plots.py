@@ -19,7 +19,7 @@ from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text import captions
 from tests.helpers.runs import Write
 
-LONG = "an_initialisation_with_a_name_that_is_too_long_for_any_axis"
+LONG = "an_initialization_with_a_name_that_is_too_long_for_any_axis"
 
 
 def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim"), target: float = 0.97) -> Comparison:
@@ -71,12 +71,15 @@ def test_what_diverged_is_drawn_and_counted(tmp_path: Path, write_run: Write) ->
     drawings: dict[str, Drawing] = {d.kind: d for d in draw(tmp_path, compared(tmp_path), "", ())}
     assert "5 are significant." in drawings["differences"].alt
     curves = drawings["learning_curves"].caption
-    assert "(n = 3 to 4; band: 95% t-interval of the mean, cut off where it is very wide)" in curves
-    assert "Curves of diverged runs are not drawn (10 of 24 runs; no run is left of he / nag, lecun / nag)." in curves
+    assert "(n = 3 to 4; band: 95% t-interval of the mean, clipped where it is very wide)" in curves
+    assert "Curves of diverged runs are not drawn (10 of 24 runs; no completed run: he / nag, lecun / nag)." in curves
     assert drawings["learning_curves"].alt.endswith("for 4 cells.")
-    assert "(n = 4), a diverged run as 0. Grey: below all colours, as runs diverged." in drawings["heatmap"].caption
+    assert (
+        "(n = 4); diverged runs count as 0. Gray: below the color scale, because runs diverged."
+        in drawings["heatmap"].caption
+    )
     for kind in ("differences", "seeds"):
-        assert "On grey the axis is squeezed, as diverged runs count as 0." in drawings[kind].caption
+        assert "Gray parts of the axis are compressed, because diverged runs count as 0." in drawings[kind].caption
     assert not any("best of" in drawing.caption for drawing in drawings.values())
 
 
@@ -118,7 +121,7 @@ def test_cells_that_are_equal_in_every_seed_are_hollow_and_told(tmp_path: Path, 
     assert [face == "white" for face in faces] == [True, False, True]
     assert captions.without_interval(comparison) == (
         "Hollow, without an interval: 1 of 3, equal in every seed. Hollow, without an interval: 1 of 3 not "
-        "tested (a gap: no seed in common at all): fewer than 3 seeds in common."
+        "tested (empty row: no seed in common): fewer than 3 seeds in common."
     )
 
 
@@ -137,7 +140,7 @@ def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write
     (drawing,) = (d for d in draw(tmp_path, comparison, "", ()) if d.is_answer)
     assert drawing.alt.endswith("1 of 1 is significant, 2 more not tested.")
     assert (
-        "Hollow, without an interval: 2 of 3 not tested (a gap: no seed in common at all): fewer than 3 seeds"
+        "Hollow, without an interval: 2 of 3 not tested (empty row: no seed in common): fewer than 3 seeds"
     ) in drawing.caption
 
 
@@ -231,7 +234,7 @@ def test_a_heatmap_is_in_order_and_names_its_keys() -> None:
     assert rows(ax) == ["16", "32", "128"]
     columns = [label.get_text() for label in ax.get_xticklabels()]
     assert columns == ["sgd / he", "sgd / lecun", "adam / he", "adam / lecun"]
-    assert (ax.get_ylabel(), ax.get_xlabel()) == ("batch_size", "optimizer / initialisation")
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("batch_size", "optimizer / initialization")
     places = {text.get_text(): text.get_position() for text in ax.texts}
     for init, optim, batch_size, score, _ in summary.astype(object).itertuples(index=False):
         place = columns.index(f"{optim} / {init}"), rows(ax).index(str(batch_size))

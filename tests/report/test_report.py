@@ -553,7 +553,7 @@ def test_nothing_to_report_on_is_said(tmp_path: Path) -> None:
         report_on([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="no run to report on"):
         report_on([tmp_path])
-    with pytest.raises(UserError, match="there is no sweep in"):
+    with pytest.raises(UserError, match="no sweep found"):
         newest_sweep(tmp_path)
 
 
@@ -571,7 +571,7 @@ def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path
     assert "the comparison with every other cell is inconclusive" in best
     assert best.endswith("1 of 3 pairs does differ, such as he / sgd, better than lecun / sgd.")
     assert soonest == (
-        "Fastest to 85 % validation accuracy: he / adam, in 1 epoch and 2.0 s, as soon as he / sgd, lecun / sgd "
+        "Fastest to 85% validation accuracy: he / adam, in 1 epoch and 2.0 s, tied with he / sgd, lecun / sgd "
         "(medians, not tested; 18 of 18 runs reached it)."
     )
 
@@ -581,7 +581,7 @@ def test_the_seconds_of_a_stack_are_no_reason_to_prefer_one(tmp_path: Path, writ
         run = write_run(optim=optim) / "run.json"
         run.write_text(json.dumps(json.loads(run.read_text()) | {"step": "stacked", "stack_size": 2}))
     comparison = compare(load([tmp_path / "sweep"]), target=0.8)
-    assert "in 2 epochs, as soon as he / sgd (medians" in answer(comparison)[-1]
+    assert "in 2 epochs, tied with he / sgd (medians" in answer(comparison)[-1]
     assert "2 of 2 runs were trained in stacks" in method(comparison)[-1]
 
 

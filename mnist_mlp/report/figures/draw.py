@@ -57,7 +57,7 @@ class Drawing:
     @property
     def heading(self) -> str:
         """Heading of the figure on the page."""
-        return {"budget": "Budget curves", "sensitivity": "Learning-rate sensitivity"}.get(
+        return {"budget": "Tuning curves", "sensitivity": "Learning-rate sensitivity"}.get(
             self.kind, self.kind.replace("_", " ").capitalize()
         )
 
@@ -136,7 +136,7 @@ class _View:
 
     @property
     def colour(self) -> str:
-        return f"Colour: {self.look.title}." if self.look.title else ""
+        return f"Color: {self.look.title}." if self.look.title else ""
 
 
 def _figures(view: _View) -> Iterator[Parts]:
@@ -156,13 +156,13 @@ def _learning_curves(view: _View) -> _Made:
         panels.learning_curves(curves, view.look),
         CURVES,
         f"Error, and training loss, against the epoch for {counted(len(drawn), 'cell')}.",
-        f"Learning curves: error (100 % less the accuracy) and loss on logarithmic axes, mean over "
+        f"Learning curves: error (100% minus accuracy) and loss on logarithmic axes, mean over "
         f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
         f"{_band(curves, view.comparison.scored)}).",
         captions.undrawn(view.comparison, view.cells),
         view.look.reading(list(drawn[CELL]), panels.MOST_PANELS),
         view.some,
-        "Training curves are averages over an epoch's batches with dropout on.",
+        "Training curves are averages over the batches of an epoch, with dropout active.",
     )
 
 
@@ -179,7 +179,7 @@ def _curve_views(view: _View, name: str) -> dict[str, Markup]:
 
 
 def _band(table: pd.DataFrame, runs: pd.DataFrame) -> str:
-    words = f"; band: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}, cut off where it is very wide"
+    words = f"; band: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}, clipped where it is very wide"
     return words if captions.has_band(table) else ""
 
 
@@ -195,8 +195,8 @@ def _heatmap(view: _View) -> _Made | None:
         figure,
         "heatmap",
         f"Mean test accuracy by {' and '.join(comparison.by)}; {view.winner}.",
-        f"Mean test accuracy after the last epoch ({captions.sample(n)}), a diverged run as 0.",
-        "Grey: below all colours, as runs diverged." if is_pulled else "",
+        f"Mean test accuracy after the last epoch ({captions.sample(n)}); diverged runs count as 0.",
+        "Gray: below the color scale, because runs diverged." if is_pulled else "",
     )
 
 
@@ -216,7 +216,7 @@ def _differences(view: _View) -> _Made | None:
         f"Difference of each cell from {best} with its interval; "
         f"{significant} of {len(judged)} {be} significant{rest}.",
         f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
-        f"intervals over all pairs of cells: one that crosses 0 is inconclusive.",
+        f"intervals over all pairs of cells. A difference whose interval contains 0 is not significant.",
         captions.without_interval(view.comparison),
         _squeezed(ax),
         view.colour,
@@ -225,7 +225,7 @@ def _differences(view: _View) -> _Made | None:
 
 
 def _squeezed(ax: Axes) -> str:
-    return "On grey the axis is squeezed, as diverged runs count as 0." if is_squeezed(ax) else ""
+    return "Gray parts of the axis are compressed, because diverged runs count as 0." if is_squeezed(ax) else ""
 
 
 def _seeds(view: _View) -> _Made:
@@ -235,7 +235,7 @@ def _seeds(view: _View) -> _Made:
         figure,
         "seeds",
         f"Final test accuracy of every seed, by cell; on average {view.winner}.",
-        "Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.",
+        "Test accuracy after the last epoch for every seed, 0 if the run diverged; the bar is the mean.",
         _squeezed(ax),
         view.colour,
         view.some,
@@ -249,13 +249,13 @@ def _time_to_target(view: _View) -> _Made | None:
     figure, ax = panels.strips(view.cells)
     plots.plot_time_to_target(ax, scored, view.summary, view.look)
     split = captions.timed_split(view.comparison)
-    target = f"{view.comparison.target * 100:g} %"
+    target = f"{view.comparison.target * 100:g}%"
     return (
         figure,
         "time_to_target",
         f"Epochs until each run reached {target} {split} accuracy, by cell.",
-        f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run "
-        f"that never got there.",
+        f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross is a run "
+        f"that never reached it.",
         view.colour,
         view.some,
     )
@@ -272,9 +272,9 @@ def _sensitivity(view: _View) -> _Made | None:
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",
         f"Error against the learning rate for {counted(len(view.cells), 'cell')}.",
-        f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100 % less the accuracy) on a logarithmic "
-        f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross: runs diverged at this rate; they count "
-        f"as an error of 100 %, as in the choice.",
+        f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100% minus accuracy) on a logarithmic "
+        f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross marks a rate at which runs diverged; they "
+        f"count as an error of 100%, as in the selection.",
         view.look.reading(view.cells, panels.MOST_PANELS),
         view.some,
     )
@@ -288,8 +288,8 @@ def _budget(view: _View) -> _Made | None:
     return (
         panels.budget(with_errors(table, least_error(view.comparison.runs)), view.look),
         "budget",
-        f"Expected test error against the number of settings tried for {counted(table[CELL].nunique(), 'cell')}.",
-        f"Budget curves: {budget.reading(view.comparison)}",
+        f"Expected test error against the number of configurations tried for {counted(table[CELL].nunique(), 'cell')}.",
+        f"Tuning curves: {budget.reading(view.comparison)}",
         view.look.reading(list(table[CELL].unique()), panels.MOST_PANELS),
         view.some,
     )

@@ -31,8 +31,8 @@ CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 HALF_BAR = 0.35  # fraction of a row
 # Distance from the last epoch to the column of misses as a fraction of the epochs; leaves room for the column's title.
 COLUMN = 0.18
-X_TITLES = {"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "settings tried"}
-SCALES = {"error": Scale("error", " %", 100), "loss": Scale("loss (nats)")}
+X_TITLES = {"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "configurations tried"}
+SCALES = {"error": Scale("error", "%", 100), "loss": Scale("loss (nats)")}
 
 
 def plot_lines(
@@ -207,7 +207,7 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
         summary: One row per cell, in drawing order.
         look: Appearance of the cells.
     """
-    place = _rows(ax, list(summary[CELL]), "epochs to the target")
+    place = _rows(ax, list(summary[CELL]), "epochs to target")
     runs = runs[runs[CELL].isin(place) & runs["epochs_to_target"].notna()]
     finite = runs.loc[np.isfinite(runs["epochs_to_target"]), "epochs_to_target"]
     last = float(finite.max()) if len(finite) else 0.0
@@ -251,7 +251,7 @@ def plot_differences(
         look: Appearance of the cells.
         unsteady: Cells with diverged runs. Their differences do not set the focus of the axis.
     """
-    place = _rows(ax, cells, "test accuracy less that of the best (percentage points)")
+    place = _rows(ax, cells, "test accuracy minus that of the best cell (percentage points)")
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
     rivals = rivals[["difference", "ci_low", "ci_high"]] * -100
     for cell, row in rivals.iterrows():
@@ -262,7 +262,7 @@ def plot_differences(
         ax.plot([low, high], [y, y], **_paint(style), linewidth=2)
         _dots(ax, str(cell), [words], [difference], [y], style, markersize=6, markerfacecolor=face)
     if best in place:
-        _dots(ax, best, ["the best"], [0], [place[best]], look.style[best], marker="D", markersize=6)
+        _dots(ax, best, ["best cell"], [0], [place[best]], look.style[best], marker="D", markersize=6)
     ax.axvline(0, color="black", linewidth=1, zorder=1)
     near = rivals[~rivals.index.isin(unsteady)] if best not in unsteady else rivals.head(0)
     squeeze(ax, [0, *near.to_numpy().ravel()] if len(near) else [], [0, *rivals.to_numpy().ravel()])
@@ -282,7 +282,7 @@ def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appear
     runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
     for cell, part in each_cell(runs):
         seeds, style = part["score"] * 100, look.style[cell]
-        words = [f"{score:.2f} %, mean {seeds.mean():.2f} %" for score in seeds]
+        words = [f"{score:.2f}%, mean {seeds.mean():.2f}%" for score in seeds]
         _dots(ax, cell, words, seeds, [place[cell]] * len(seeds), style, alpha=0.6, clip_on=False)
         _bar(ax, seeds.mean(), place[cell], style)
     low, high = ax.get_xlim()

@@ -81,7 +81,7 @@ class Appearance:
             return f"A line for each {self.title}." if self.title else ""
         which = f"the {most} best of {several}" if several > most else "the best first"
         lines = f", a line for each {self.title}" if self.title else ""
-        return f"A panel for each {self.panel_title}, {which}{lines}; all other cells in grey."
+        return f"A panel for each {self.panel_title}, {which}{lines}; all other cells in gray."
 
 
 def appearance(summary: pd.DataFrame, by: Sequence[str]) -> Appearance:

@@ -102,8 +102,8 @@ def _effects(comparison: Comparison) -> str:
     differ = bool(comparison.pairs["verdict"].isin(SIGNIFICANT).any())
     if differ and (table["p"] >= MATTERS).all():
         text += (
-            " Single pairs of cells do differ, which is no contradiction: the noise of a pair is judged with that of "
-            "all other pairs, that of an average with few others."
+            " Single pairs of cells do differ significantly, which is no contradiction: the variance estimate of a "
+            "pair borrows from all other pairs, that of an average from few others."
         )
     if any(row["p"] < MATTERS for row in mains) and not differ:
         text += (
@@ -129,7 +129,7 @@ def _speed(comparison: Comparison) -> str:
     if comparison.target is None:
         return _without_target(comparison)
     summary = comparison.summary
-    target = f"{comparison.target * 100:g} % {timed_split(comparison)} accuracy"
+    target = f"{comparison.target * 100:g}% {timed_split(comparison)} accuracy"
     runs = comparison.scored
     chosen = f" {judged_by(comparison.runs)}" if comparison.tuned else ""  # other runs are not scored
     if not (summary["reached_target"] > 0).any():
@@ -143,7 +143,7 @@ def _speed(comparison: Comparison) -> str:
     cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
     ended = int(runs[CELL].isin(cells).sum())
     seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
-    tied = "" if len(cells) == 1 else f", as soon as {listed(cells[1:])}"
+    tied = "" if len(cells) == 1 else f", tied with {listed(cells[1:])}"
     return (
         f"Fastest to {target}: {cells[0]}, in {counted(epochs, 'epoch')}{seconds}{tied} "
         f"(medians, not tested; {reached} of {counted(ended, 'run')} reached it)."
@@ -159,7 +159,7 @@ def _without_target(comparison: Comparison) -> str:
 def _nearer_target(comparison: Comparison) -> str:
     """Say which accuracy was reached and which target to try."""
     highest, target = comparison.scored["highest_accuracy"].max(), _target_to_try(comparison)
-    return f"; the best reached {_floor(highest)} %" + (f": {_trying(comparison, target)}" if target else "")
+    return f"; the best reached {_floor(highest)}%" + (f": {_trying(comparison, target)}" if target else "")
 
 
 def _trying(comparison: Comparison, target: float) -> str:

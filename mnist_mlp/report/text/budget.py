@@ -51,11 +51,11 @@ def reading(comparison: Comparison) -> str:
     left = len(comparison.summary) - table[CELL].nunique()
     each = comparison.select == EACH
     return (
-        "the expected test error (100 % less the accuracy, on logarithmic axes) of the configuration that is best by "
-        f"{split} accuracy among k that are drawn at random from the cell's own"
-        + (", in each seed by its own results. " if each else ". ")
+        "the expected test error (100% minus accuracy, on logarithmic axes) of the configuration that is best by "
+        f"{split} accuracy among k that are drawn at random from those of the cell"
+        + (", for each seed by its own results. " if each else ". ")
         + f"Band: the middle {SPREAD:.0%} of the draws"
-        + (" of all seeds." if each else ", which is the luck of the draw and no uncertainty over seeds.")
+        + (" of all seeds." if each else ", which shows the luck of the draw, not the uncertainty over seeds.")
         + (f" {counted(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
     )
 
@@ -66,12 +66,12 @@ def method(comparison: Comparison) -> list[str]:
         return []
     split = SPLIT_NAMES[selection_split(searched(comparison.runs))]
     taken = (
-        f"each seed takes the one with its best {split} accuracy, valued by the run of that configuration with the "
+        f"each seed selects the one with its best {split} accuracy, scored by the run of that configuration with the "
         "next seed; the curve is the mean over seeds"
         if comparison.select == EACH
-        else f"the one with the best mean {split} accuracy is taken, with its mean test accuracy"
+        else f"the one with the best mean {split} accuracy is selected, scored by its mean test accuracy"
     )
     return [
-        "Budget curves: k of a cell's configurations are drawn without replacement, every draw equally likely, in "
+        "Tuning curves: k of a cell's configurations are drawn without replacement, every draw equally likely, in "
         f"any order; {taken} (Dodge et al. 2019; Tang et al. 2020). budget.csv has all numbers."
     ]

@@ -11,7 +11,7 @@ from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.report.text.verdicts import explanations
 
-KEY_NAMES = {"init": "initialisation", "optim": "optimizer"}
+KEY_NAMES = {"init": "initialization", "optim": "optimizer"}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -28,7 +28,7 @@ def over(runs: pd.DataFrame) -> str:
 
 def by(runs: pd.DataFrame) -> str:
     """Say that intervals use only the independent runs; empty if all runs are independent."""
-    return "" if runs["independent"].all() else ", by those that are independent"
+    return "" if runs["independent"].all() else " over the independent runs"
 
 
 def has_band(table: pd.DataFrame) -> bool:
@@ -50,7 +50,7 @@ def undrawn(comparison: Comparison, cells: Sequence[str]) -> str:
         return ""
     completed = set(runs.loc[runs["status"] == COMPLETED, CELL])
     gone = [cell for cell in cells if cell not in completed]
-    which = f"; no run is left of {listed(gone)}" if gone else ""
+    which = f"; no completed run: {listed(gone)}" if gone else ""
     return f"Curves of diverged runs are not drawn ({share(lost, len(runs), 'run')}{which})."
 
 
@@ -62,7 +62,7 @@ def without_interval(comparison: Comparison) -> str:
     unknown = rivals[rivals["p"].isna()]
     if unknown.empty:
         return same
-    gaps = " (a gap: no seed in common at all)" if unknown["difference"].isna().any() else ""
+    gaps = " (empty row: no seed in common)" if unknown["difference"].isna().any() else ""
     why = explanations(comparison, unknown)
     rest = f"Hollow, without an interval: {len(unknown)} of {len(rivals)} not tested{gaps}: {why}."
     return f"{same} {rest}".strip()

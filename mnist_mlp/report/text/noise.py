@@ -16,13 +16,13 @@ def sentence(split: VarianceComponents | None) -> str:
     if split is None:
         return ""
     if not split.design:
-        return f"Where the noise comes from cannot be told: {split.reason}."
+        return f"The sources of noise were not estimated: {split.reason}."
     rows = [row for _, row in split.table.iterrows() if row["source"] != TOTAL]
     if split.design == CROSSED:
         parts = [f"{_share(row)} comes from {_called(row['source'])}" for row in rows]
         return f"Of the variance between seeds, {joined([parts[0], *(p.replace(' comes', '') for p in parts[1:])])}."
     parts = [f"{row['sd'] * 100:.2f} points [{_ends(row, 'sd')}] over {_called(row['source'])}" for row in rows]
-    return f"With the other seeds held, the standard deviation of an accuracy is {joined(parts)}."
+    return f"With the other seeds fixed, the standard deviation of an accuracy is {joined(parts)}."
 
 
 def table(split: VarianceComponents | None) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def table(split: VarianceComponents | None) -> pd.DataFrame:
         "standard deviation (points)": [f"{row['sd'] * 100:.2f} [{_ends(row, 'sd')}]" for row in rows],
     }
     if split.design == CROSSED:
-        shown["share of variance"] = [_share(row) if row["source"] != TOTAL else "100 %" for row in rows]
+        shown["share of variance"] = [_share(row) if row["source"] != TOTAL else "100%" for row in rows]
     return pd.DataFrame(shown)
 
 
@@ -45,23 +45,23 @@ def method(split: VarianceComponents | None) -> list[str]:
     if split is None:
         return []
     lines = [
-        "Runs that share the seed of one random stream and not of another are not independent: intervals and verdicts "
-        "are by replicates of which no two share a seed that varies, means are over all."
+        "Runs that share the seed of one random stream but not of another are not independent: intervals and verdicts "
+        "use only replicates of which no two share a varying seed; means use all runs."
     ]
     if not split.design:
         return lines
     over = f"averaged over {counted(split.cells, 'cell')}, so that noisier ones weigh more"
     if split.cells < split.of:
-        over += f", the others of {split.of} having runs that were not completed"
+        over += f"; in the others of {split.of} cells, runs did not complete"
     how = (
-        "variance components of the crossed seeds within a cell, by expected mean squares of random effects; what "
-        "sources do together is their interaction, and a negative estimate counts as 0"
+        "variance components of the crossed seeds within a cell, by expected mean squares of random effects; the "
+        "joint effect of sources is their interaction, and a negative estimate counts as 0"
         if split.design == CROSSED
-        else "the variance over the seeds of one source, others held, interactions included (Bouthillier et al. 2021)"
+        else "the variance over the seeds of one source, others fixed, interactions included (Bouthillier et al. 2021)"
     )
     lines.append(
-        f"Where the noise comes from: {how}; {over}. Intervals are generalised 95 % confidence intervals (Weerahandi "
-        "1993), with fewer degrees of freedom the more alike the cells are (Greenhouse & Geisser 1959)."
+        f"Sources of noise: {how}; {over}. Intervals are generalized 95% confidence intervals (Weerahandi "
+        "1993), with fewer degrees of freedom the more similar the cells are (Greenhouse & Geisser 1959)."
     )
     return lines
 
@@ -73,7 +73,7 @@ def _called(source: str) -> str:
 
 
 def _share(row: pd.Series) -> str:
-    return f"{row['share']:.0%} [{row['share_low'] * 100:.0f}, {row['share_high'] * 100:.0f}]".replace("%", " %")
+    return f"{row['share']:.0%} [{row['share_low'] * 100:.0f}, {row['share_high'] * 100:.0f}]"
 
 
 def _ends(row: pd.Series, measure: str) -> str:

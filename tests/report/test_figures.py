@@ -1,4 +1,4 @@
-"""Figures show the numbers: which panel, line and grey line has what, and axes that everybody can read."""
+"""Figures show the numbers: which panel, line and gray line has what, and axes that everybody can read."""
 
 import io
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def drawn_with(marker: str, ax: Axes) -> list[list[tuple[float, ...]]]:
     return [list(map(tuple, np.asarray(points).tolist())) for points in lines]
 
 
-def grey(ax: Axes) -> list[list[float]]:
+def gray(ax: Axes) -> list[list[float]]:
     others = (c for c in ax.collections if isinstance(c, LineCollection))
     return sorted(segment[:, 1].tolist() for part in others for segment in part.get_segments())
 
@@ -72,7 +72,7 @@ def test_a_heatmap_and_curves_show_the_numbers(tmp_path: Path, write_run: Write)
     ax = plots.plot_learning_curves(Figure().subplots(), parts, list(parts), look, "loss")
     assert drawn(ax) == [pytest.approx([0.9, 0.1]), pytest.approx([0.9, 0.2])]
     styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
-    assert len({colour for colour, _ in styles}) == len({style for _, style in styles}) == 2
+    assert len({color for color, _ in styles}) == len({style for _, style in styles}) == 2
 
 
 def test_small_multiples_of_errors(tmp_path: Path, write_run: Write) -> None:
@@ -83,9 +83,9 @@ def test_small_multiples_of_errors(tmp_path: Path, write_run: Write) -> None:
     errors, losses = figure.axes[:2], figure.axes[2:]
     assert [ax.get_title() for ax in figure.axes] == ["adam", "sgd"] * 2  # the best first
     assert drawn(errors[0]) == [pytest.approx([0.9, 0.04]), pytest.approx([0.9, 0.1])]
-    assert grey(errors[0]) == drawn(errors[1]) == [pytest.approx([0.9, 0.2]), pytest.approx([0.9, 0.25])]
-    assert grey(errors[1]) == drawn(errors[0])
-    assert drawn(losses[0]) == grey(losses[1]) == [pytest.approx([0.8, 0.5])] * 2
+    assert gray(errors[0]) == drawn(errors[1]) == [pytest.approx([0.9, 0.2]), pytest.approx([0.9, 0.25])]
+    assert gray(errors[1]) == drawn(errors[0])
+    assert drawn(losses[0]) == gray(losses[1]) == [pytest.approx([0.8, 0.5])] * 2
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
     assert errors[0].get_ylim() == errors[1].get_ylim() == pytest.approx((0.02, 1))
     assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2%", "5%", "10%", "20%", "50%", "100%"]
@@ -111,7 +111,7 @@ def test_two_cells_share_a_panel(tmp_path: Path, write_run: Write) -> None:
         write_run(optim=optim)
     figure = curves_of(compared(tmp_path))
     error, loss = figure.axes
-    assert (len(error.lines), grey(error), len(loss.lines)) == (2, [], 2)
+    assert (len(error.lines), gray(error), len(loss.lines)) == (2, [], 2)
     assert (error.get_ylabel(), loss.get_ylabel()) == ("test error", "training loss (nats)")
     assert error.get_position().y0 == loss.get_position().y0  # side by side
     assert error.get_position().x1 < loss.get_position().x0
@@ -175,7 +175,7 @@ def test_the_best_panels_are_drawn(tmp_path: Path, write_run: Write) -> None:
         write_run(optim=f"o{number:02}", test=[0.1, 0.9 - number / 100])
     figure = curves_of(compared(tmp_path))
     assert [ax.get_title() for ax in figure.axes] == [f"o{number:02}" for number in range(12)]
-    assert {(len(ax.lines), len(grey(ax))) for ax in figure.axes} == {(1, 13)}
+    assert {(len(ax.lines), len(gray(ax))) for ax in figure.axes} == {(1, 13)}
 
 
 def test_diverged_rates_are_crosses_at_an_error_of_one(tmp_path: Path, write_run: Write) -> None:
@@ -193,7 +193,7 @@ def test_diverged_rates_are_crosses_at_an_error_of_one(tmp_path: Path, write_run
     assert (adam.get_title(), sgd.get_title(), adam.get_ylabel()) == ("adam", "sgd", "validation error")
     crosses = {ax: [c for c in drawn_with("x", ax) if c] for ax in (adam, sgd)}
     assert crosses == {adam: [], sgd: [[(1.0, 1.0)]] * 2}
-    assert grey(adam) == [pytest.approx([0.05, 1])] * 2
+    assert gray(adam) == [pytest.approx([0.05, 1])] * 2
     assert (adam.get_xscale(), adam.get_yscale()) == ("log", "log")
     assert [t.get_text() for t in adam.get_xticklabels()] == ["0.01", "0.1", "1"]
 

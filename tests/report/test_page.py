@@ -216,7 +216,7 @@ def test_panels_are_one_for_each_optimizer_best_first(wide: Page) -> None:
         ]
         assert len(points(wide, figure)) == 24
     assert points(wide, "learning_curves")["lecun / radam"][1] == "epoch 1: 2.79% [2.74, 2.84]"
-    # Its line, its band and its grey lines stand in each of the panels.
+    # Its line, its band and its gray lines stand in each of the panels.
     assert parts(wide, "learning_curves", "label0") == (3 * 8, 3 * 8)
 
 
@@ -274,8 +274,8 @@ def test_it_fits_a_phone_and_both_schemes(tuned: Path, open_page: Open) -> None:
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (color == "rgb(255, 255, 255)") == (scheme == "light")
         sizes = page.locator("svg[role=img]:visible text").evaluate_all(
             """all => all.map((text) =>
                 parseFloat(getComputedStyle(text).fontSize) * text.ownerSVGElement.getScreenCTM().a)"""

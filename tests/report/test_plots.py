@@ -183,7 +183,7 @@ def test_no_column_of_misses_without_any(tmp_path: Path, write_run: Write) -> No
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1"]
 
 
-def colours(ax: Axes) -> dict[str, tuple[str, str]]:
+def colors(ax: Axes) -> dict[str, tuple[str, str]]:
     """Of each number in a heatmap, that behind it and its own."""
     (image,) = ax.images
     values = image.get_array()
@@ -199,11 +199,11 @@ def test_colours_tell_cells_apart_beside_what_diverged(tmp_path: Path, write_run
     write_diverging(write_run)
     summary = compared(tmp_path).summary
     (ax,) = panels.heatmap(summary, ["init", "optim"]).axes
-    found = {number: behind for number, (behind, _) in colours(ax).items()}
+    found = {number: behind for number, (behind, _) in colors(ax).items()}
     best, second, *others = (f"{score * 100:.2f}" for score in summary["score"])
     assert {found[number] for number in others} == {plots.BELOW}
     assert "0.00" in others
-    assert found[second] == "#440154"  # the ends of the colours
+    assert found[second] == "#440154"  # the ends of the colors
     assert found[best] not in ("#440154", plots.BELOW)
 
 
@@ -212,9 +212,9 @@ def test_colours_are_of_scores_where_all_cells_had_diverged_runs(tmp_path: Path,
         write_run(optim=optim, test=[0.1, 0.5, final])
         write_run(optim=optim, seed=1, test=[0.1, 0.3], epochs=2, status="diverged", reason="nan")
     (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
-    assert {number: behind for number, (behind, _) in colours(ax).items()} == {"45.00": "#fde725", "40.00": "#440154"}
+    assert {number: behind for number, (behind, _) in colors(ax).items()} == {"45.00": "#fde725", "40.00": "#440154"}
     (drawing,) = (d for d in draw(tmp_path, compared(tmp_path), "", ()) if d.kind == "heatmap")
-    assert "Grey" not in drawing.caption
+    assert "Gray" not in drawing.caption
 
 
 @pytest.mark.parametrize("final", [1.0, 0.965])
@@ -223,7 +223,7 @@ def test_numbers_can_be_read_where_all_are_the_same(tmp_path: Path, write_run: W
         write_run(optim=optim, test=[0.1, final])
     write_run(optim="nag", test=[0.1], epochs=1, status="diverged", reason="nan")
     (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
-    assert colours(ax) == {f"{final * 100:.2f}": ("#440154", "white"), "0.00": (plots.BELOW, "black")}
+    assert colors(ax) == {f"{final * 100:.2f}": ("#440154", "white"), "0.00": (plots.BELOW, "black")}
 
 
 def test_a_heatmap_is_in_order_and_names_its_keys() -> None:

@@ -135,7 +135,7 @@ class _View:
         return f"the highest is {self.best} at {self.summary['score'].iloc[0]:.2%}"
 
     @property
-    def colour(self) -> str:
+    def color(self) -> str:
         return f"Color: {self.look.title}." if self.look.title else ""
 
 
@@ -219,7 +219,7 @@ def _differences(view: _View) -> _Made | None:
         f"intervals over all pairs of cells. A difference whose interval contains 0 is not significant.",
         captions.without_interval(view.comparison),
         _squeezed(ax),
-        view.colour,
+        view.color,
         view.some,
     )
 
@@ -237,7 +237,7 @@ def _seeds(view: _View) -> _Made:
         f"Final test accuracy of every seed, by cell; on average {view.winner}.",
         "Test accuracy after the last epoch for every seed, 0 if the run diverged; the bar is the mean.",
         _squeezed(ax),
-        view.colour,
+        view.color,
         view.some,
     )
 
@@ -256,7 +256,7 @@ def _time_to_target(view: _View) -> _Made | None:
         f"Epochs until each run reached {target} {split} accuracy, by cell.",
         f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross is a run "
         f"that never reached it.",
-        view.colour,
+        view.color,
         view.some,
     )
 

@@ -160,7 +160,7 @@ def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataF
 
 def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int) -> None:
     handles = [
-        Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=1.7, label=label)
+        Line2D([], [], color=style.color, linestyle=style.dash, linewidth=1.7, label=label)
         for label, style in zip(escape.labels(list(legend)), legend.values(), strict=True)
     ]
     figure.legend(

@@ -53,9 +53,9 @@ def plot_lines(
     others = defaultdict(list)
     for cell in (cell for cell in parts if cell not in cells):
         others[look.style[cell].group].append(parts[cell][[x, f"{y}_mean"]].to_numpy(dtype=float))
-    for group, grey in others.items():
-        ax.add_collection(LineCollection(grey, colors=OTHERS, linewidths=0.8, zorder=1, gid=group), autolim=False)
-        if lone := [points[0] for points in grey if len(points) == 1]:
+    for group, lines in others.items():
+        ax.add_collection(LineCollection(lines, colors=OTHERS, linewidths=0.8, zorder=1, gid=group), autolim=False)
+        if lone := [points[0] for points in lines if len(points) == 1]:
             ax.plot(*np.transpose(lone), ".", color=OTHERS, zorder=1, gid=group)
     shown = [cell for cell in parts if cell in cells]
     alpha = min(0.15, 0.5 / max(len(shown), 1))  # otherwise overlapping bands hide the lines
@@ -76,7 +76,7 @@ def plot_lines(
 
 def _paint(style: Style) -> dict[str, Any]:
     """Return the keyword arguments of each artist that belongs to a cell."""
-    return {"color": style.colour, "gid": style.group}
+    return {"color": style.color, "gid": style.group}
 
 
 def _words(part: pd.DataFrame, x: str, y: str) -> list[str]:
@@ -169,9 +169,9 @@ def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], lis
     return escape.labels([" / ".join(labels[place]) for place in distinct]), [distinct.index(p) for p in places]
 
 
-def _ink(colour: np.ndarray) -> str:
+def _ink(color: np.ndarray) -> str:
     """Return white or black, by the higher contrast on this color (WCAG 2, relative luminance)."""
-    rgb = colour[:3]
+    rgb = color[:3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))
     return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
@@ -258,7 +258,7 @@ def plot_differences(
         (difference, high, low), y, style = row, place[str(cell)], look.style[str(cell)]
         words, face = f"{difference:+.2f} points, no interval", "white"
         if np.isfinite(low):
-            words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.colour
+            words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.color
         ax.plot([low, high], [y, y], **_paint(style), linewidth=2)
         _dots(ax, str(cell), [words], [difference], [y], style, markersize=6, markerfacecolor=face)
     if best in place:

@@ -15,9 +15,9 @@ from mnist_mlp.report.text.captions import KEY_NAMES
 INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")
 OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
 # Paul Tol's color-blind safe schemes "bright" and "muted" (2021, "Colour Schemes", SRON/EPS/TN/09-002).
-INIT_COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
-OPTIMIZER_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255")
-MORE_COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9")  # Okabe and Ito
+INIT_COLORS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
+OPTIMIZER_COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255")
+MORE_COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9")  # Okabe and Ito
 LINE_STYLES = (
     *("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))),
     *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
@@ -33,12 +33,12 @@ class Style:
     """Appearance of all cells with one label.
 
     Attributes:
-        colour: Color of lines and markers.
+        color: Color of lines and markers.
         dash: Line style of Matplotlib.
         group: Class of the elements in an SVG, by which the page finds them.
     """
 
-    colour: str
+    color: str
     dash: Any
     group: str
 
@@ -124,10 +124,10 @@ def _title(keys: Sequence[str]) -> str:
 
 def styles(values: Collection[str]) -> dict[str, Style]:
     """Return the style of each value; the order of the values does not matter."""
-    known = dict(zip(INITS + OPTIMIZERS, INIT_COLOURS + OPTIMIZER_COLOURS, strict=True))
+    known = dict(zip(INITS + OPTIMIZERS, INIT_COLORS + OPTIMIZER_COLORS, strict=True))
     place = {name: number for names in (INITS, OPTIMIZERS) for number, name in enumerate(names)}
     others = sorted(set(values) - set(known), key=sort_key)
-    known |= {name: MORE_COLOURS[number % len(MORE_COLOURS)] for number, name in enumerate(others)}
+    known |= {name: MORE_COLORS[number % len(MORE_COLORS)] for number, name in enumerate(others)}
     place |= {name: number for number, name in enumerate(others)}
     return {
         name: Style(known[name], LINE_STYLES[place[name] % len(LINE_STYLES)], f"label{number}")

@@ -61,7 +61,7 @@ def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Writ
     assert page.count(SAID[1:]) == 1 + figures
     assert markdown.count(SAID[1:]) == 1 + figures
     assert SAID[1:] in latex.partition("caption")[2].splitlines()[0]
-    assert "The 10,000 test images are a sample too" in markdown
+    assert "The 10,000 test images are a sample, too" in markdown
 
 
 @pytest.mark.parametrize(
@@ -643,4 +643,4 @@ def test_effects_name_all_tuned_keys_in_a_sentence(
 
 def test_the_test_images_are_a_sample_too(tmp_path: Path, write_run: Write) -> None:
     write_run()
-    assert any(line.startswith("The test images are a sample too") for line in method(compared(tmp_path)))
+    assert any(line.startswith("The test images are a sample, too") for line in method(compared(tmp_path)))

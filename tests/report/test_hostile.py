@@ -179,7 +179,7 @@ def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
     assert page.evaluate("[...document.querySelectorAll('a')].map(a => a.protocol)").count("file:") == len(
         page.locator("a").all()
     )
-    page.locator("details summary").click()
+    page.locator("details.runs summary").click()
     dialog = page.get_by_role("dialog")  # shown only after the click has returned
     runs = page.locator("#s0-runs tbody tr")
     names = runs.evaluate_all("rows => rows.map(row => row.dataset.run)")

@@ -248,7 +248,7 @@ def test_legend_click_hides_lines_in_all_panels_and_views(wide: Page) -> None:
 
 
 def test_wide_tables_fit_or_say_that_they_go_on(wide: Page) -> None:
-    wide.locator("details summary").click()
+    wide.locator("details.runs summary").click()
     boxes = wide.locator(".scroll:visible")
     assert boxes.count() == 4 + wide.locator("figure").count()
     assert all(boxes.evaluate_all("all => all.map(e => e.scrollWidth <= e.clientWidth)"))
@@ -258,7 +258,7 @@ def test_wide_tables_fit_or_say_that_they_go_on(wide: Page) -> None:
     wide.wait_for_function(f"document.querySelectorAll('.hint:not([hidden])').length === {boxes.count()}")
     wide.wait_for_function("document.documentElement.scrollWidth <= 390")
     wide.set_viewport_size({"width": 1200, "height": 900})
-    wide.locator("details summary").click()
+    wide.locator("details.runs summary").click()
 
 
 def test_the_forest_stands_below_the_answer(many: Path, wide: Page) -> None:

@@ -28,6 +28,7 @@ from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin
 from mnist_mlp.report.write import sweep_commands
 from mnist_mlp.stats.means import mean_intervals
+from mnist_mlp.stats.verdicts import Verdict
 from tests.helpers.runs import Report, Write
 
 
@@ -539,6 +540,14 @@ def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> 
     assert "<img src=x" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     assert "<summary>All 1 run</summary>" in page
+
+
+def test_page_of_two_data_sets_explains_every_verdict_once(write_run: Write, report: Report, tmp_path: Path) -> None:
+    write_run()
+    write_run(data="digits", digest="b" * 64)
+    report()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert re.findall("<dt>(.*?)</dt><dd>.+?</dd>", page) == list(Verdict)
 
 
 @pytest.mark.parametrize("target", [0.0, 1.5, math.nan])

@@ -22,6 +22,7 @@ check: $(INSTALLED)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python docs/module_map.py
+	$(VENV)/bin/python docs/words.py
 
 docs: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

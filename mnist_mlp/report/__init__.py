@@ -1,4 +1,4 @@
-"""Reports on sweeps: text, figures and a page, of what `mnist_mlp.analysis` finds in their run directories."""
+"""Reports on sweeps: text, figures and a page that present the results of `mnist_mlp.analysis`."""
 
 import hashlib
 import os
@@ -20,17 +20,17 @@ __all__ = ["Outcome", "compared", "default_directory", "newest_sweep", "report_o
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
-MARK = "multirun.yaml"  # in the directory of a sweep, written at each launch
-NAME_LENGTH = 100  # characters of a report's name
+MARK = "multirun.yaml"  # written into the sweep directory at each launch
+NAME_LENGTH = 100  # maximum number of characters in a report's name
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a report came out.
+    """Result of writing a report.
 
     Attributes:
-        directory: where it is.
-        unfinished: number of runs that failed or have no result.
+        directory: Report directory.
+        unfinished: Number of runs that failed or have no result.
     """
 
     directory: Path
@@ -46,19 +46,19 @@ def report_on(
     about: Collection[Path] = (),
     select: str | None = None,
 ) -> Outcome:
-    """Write the report on these sweeps together, and print its leaderboard.
+    """Write one report on all given sweeps and print its leaderboard.
 
     Args:
-        sweeps: sweep or run directories.
-        out: the report's directory; by default below `reports/`, under the sweeps' own name.
+        sweeps: Sweep or run directories.
+        out: Report directory; by default `reports/` and the name of the sweeps.
         target: As in `compared`.
         by: As in `compared`.
-        formats: of the figures, besides PNG and SVG.
+        formats: Formats of the figures in addition to PNG and SVG.
         about: As in `compared`.
         select: As in `compared`.
 
     Raises:
-        UserError: As in `compared`, or one of the directories is a part of a sweep.
+        UserError: As in `compared`, or a directory is a job of a sweep with several phases.
     """
     from mnist_mlp.analysis.load import ProblemKind
     from mnist_mlp.report import terminal, write
@@ -76,26 +76,26 @@ def report_on(
 
 
 def _refuse_parts(sweeps: Sequence[Path]) -> None:
-    """Check that no jobs are taken out of a sweep with several phases, of which they are only a part.
+    """Refuse single jobs of a sweep with several phases.
 
     Raises:
-        UserError: One is.
+        UserError: A directory is such a job.
     """
     for sweep in sweeps:
         place = Path(os.path.normpath(sweep.absolute()))
         around = (place, *place.parents)
         nearest = next((above for above in around if any(os.path.lexists(above / name) for name in SWEEP_FILES)), place)
-        if nearest == place:  # itself a sweep, or part of none
+        if nearest == place:  # a sweep itself, or not part of a sweep
             continue
         for name in (CHOICES_FILE, LOOKS_FILE, SWEEP_FILE):
             if os.path.lexists(nearest / name) and (name != SWEEP_FILE or _has_later_phases(nearest / name)):
                 raise UserError(
-                    f"{sweep}: a job of a sweep with {name}, which says how to report on all; allowed is {nearest}"
+                    f"{sweep}: cannot report on a single job of a sweep with {name}. Pass {nearest} instead."
                 )
 
 
 def _has_later_phases(path: Path) -> bool:
-    """Return whether a `sweep.json` asks for more than the jobs of a command line; a damaged one may."""
+    """Return whether a `sweep.json` has phases after the search; True if the file is damaged."""
     try:
         return not read_sweep(path).phases.keys() <= {SEARCH}
     except Unreadable:
@@ -110,7 +110,7 @@ def _command(
     formats: Sequence[str],
     select: str | None,
 ) -> str:
-    """The command line that writes this report."""
+    """Return the command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
     words += ["--out", str(out)] if out else []
     words += ["--target", str(target)] if target is not None else []
@@ -120,26 +120,27 @@ def _command(
 
 
 def newest_sweep(root: Path = SWEEPS) -> Path:
-    """Return the sweep below a directory that was launched last.
+    """Return the most recently launched sweep below a directory.
 
     Raises:
-        UserError: There is no sweep.
+        UserError: The directory contains no sweep.
     """
     marks = [folder.path / MARK for folder in walk(root) if MARK in folder.names]
     if not marks:
-        raise UserError(f"there is no sweep in {root.absolute()}; run one, or name its directory")
+        raise UserError(f"{root.absolute()}: no sweep found. Run one, or pass its directory.")
     return max(marks, key=lambda path: path.stat().st_mtime).parent
 
 
 def default_directory(sweeps: Sequence[Path]) -> Path:
-    """Where the report on these sweeps goes, unless it is told: below `reports/` in any case."""
+    """Return the default directory of the report on these sweeps, which is always below `reports/`."""
     return REPORTS / _name(sweeps)
 
 
 def _name(sweeps: Sequence[Path]) -> str:
-    """The report's name: each sweep's path below the last `multirun/` or `outputs/` in it, or else its last part.
+    """Return the report's name: the path of each sweep below its last `multirun/` or `outputs/`, or its last part.
 
-    Links are not followed, as a sweep is called by where its user sees it; `..` is, as a name may lead nowhere else.
+    Symbolic links are not resolved, so that the name is the one the user knows. `..` is resolved, so that the name
+    cannot leave `reports/`.
     """
     names = []
     for sweep in sweeps:

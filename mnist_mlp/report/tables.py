@@ -1,4 +1,4 @@
-"""The tables of a report: as CSV, as text to be shown, and for LaTeX."""
+"""Tables of a report: CSV files, formatted text and LaTeX."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,21 +18,21 @@ from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.pairs import MOST_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 
-MOST_PAIRS = 300  # shown in a page
-MOST_ROWS = 40  # of a LaTeX table, which must fit on a page
-LARGE_LOSS = 1e4  # nats, beyond which a loss is told by its magnitude
-NOT_SIGNIFICANT = "n.s."  # as papers have it
+MOST_PAIRS = 300  # shown on a page
+MOST_ROWS = 40  # of a LaTeX table, which has to fit on a page
+LARGE_LOSS = 1e4  # nats; larger losses are shown with three significant digits
+NOT_SIGNIFICANT = "n.s."  # the usual abbreviation in papers
 
 
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row per cell; with the keys that were tuned in another section."""
+    """Return one row per cell, including the keys that were tuned in another section."""
     summary, scored = comparison.summary, comparison.runs[comparison.runs["chosen"]]
     others = [key for key in _told(comparison) if key not in summary]
     return summary.join(scored.drop_duplicates(CELL).set_index(CELL)[others], on=CELL).drop(columns=CELL)
 
 
 def runs_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row a run: every varying key, seed, status, final and best metrics, seconds."""
+    """Return one row per run: varying keys, seed, status, final and best metrics, seconds."""
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
     columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
     phase = ["phase"] if comparison.confirmed else []
@@ -44,7 +44,7 @@ def _told(comparison: Comparison) -> list[str]:
 
 
 def _keys(comparison: Comparison) -> list[str]:
-    """What runs can differ in: the compared keys, the tuned ones, all others, the sections' own, the seed."""
+    """Return the keys in which runs can differ: compared, tuned, other varying keys, evaluation conditions, seed."""
     return list(dict.fromkeys([*comparison.by, *comparison.tuned, *comparison.varying, *comparison.measured, SEED]))
 
 
@@ -53,7 +53,7 @@ def _sorted_runs(comparison: Comparison) -> pd.DataFrame:
 
 
 def pairs_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row a pair of cells, the compared keys of both; beyond 150 cells, those with the best cell."""
+    """Return one row per pair of cells with the compared keys of both; of many cells, only pairs with the best."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
     table = comparison.pairs if len(keys) <= MOST_CELLS else comparison.rivals
     sides = [keys.loc[table[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]
@@ -61,7 +61,7 @@ def pairs_csv(comparison: Comparison) -> pd.DataFrame:
 
 
 def budget_csv(comparison: Comparison) -> pd.DataFrame:
-    """One row a cell and number of settings tried, the compared keys of the cell (see `budget.curves`)."""
+    """Return one row per cell and number of configurations tried, with the compared keys (see `budget.curves`)."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
     table = comparison.budget
     return pd.concat([keys.loc[table[CELL]].reset_index(drop=True), table.drop(columns=CELL)], axis=1)
@@ -76,7 +76,7 @@ CSV: dict[str, Callable[[Comparison], pd.DataFrame]] = {
 
 
 def _shown(values: pd.Series, form: str, scale: float = 1) -> pd.Series:
-    """Numbers as text, nothing for a gap."""
+    """Format numbers; NaN becomes an empty string."""
     return values.map(lambda value: "" if pd.isna(value) else form.format(value * scale))
 
 
@@ -85,7 +85,7 @@ def _probability(p: float) -> str:
 
 
 def leaderboard(comparison: Comparison) -> pd.DataFrame:
-    """The summary as text to be shown: best first, accuracies in per cent with their interval."""
+    """Format the summary, best cell first, with accuracies in percent and their intervals."""
     summary = comparison.summary
     table = pd.DataFrame({key: summary[key].map(as_typed) for key in [*comparison.by, *comparison.tuned]}).astype(
         object
@@ -94,7 +94,7 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
         table[key] = [_selected(comparison, cell, key) for cell in summary[CELL]]
     table.insert(0, "rank", range(1, len(table) + 1))
     means = [summary[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")]
-    if (comparison.scored["status"] == DIVERGED).any():  # else it is the mean
+    if (comparison.scored["status"] == DIVERGED).any():  # otherwise the score equals the mean accuracy
         table["score (%)"] = _shown(summary["score"], "{:.2f}", 100)
     table["test accuracy (%)"] = list(map(interval, *means))
     table["against the best"] = _against_the_best(comparison)
@@ -110,7 +110,7 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
 
 
 def _selected(comparison: Comparison, cell: str, key: str) -> str:
-    """Return the values of a key that a cell selected, with the number of seeds if there are several."""
+    """Return the values of a key that a cell selected, with the number of seeds of each if there are several."""
     if cell not in comparison.chose(key):
         return ""
     counts: Counter[str] = Counter()
@@ -130,7 +130,7 @@ def _reached(value: float) -> str:
 
 
 def _against_the_best(comparison: Comparison) -> pd.Series:
-    """Return the verdict on each cell compared with the best; empty for the best itself."""
+    """Return the verdict on each cell against the best cell; empty for the best cell itself."""
     rivals = comparison.rivals
     of_cell = {
         cell: str(Verdict(verdict).reversed()) for cell, verdict in zip(rivals["b"], rivals["verdict"], strict=True)
@@ -139,7 +139,7 @@ def _against_the_best(comparison: Comparison) -> pd.Series:
 
 
 def pairs(comparison: Comparison) -> pd.DataFrame:
-    """Pairs of cells as text: all of them, or those with the best cell where they are too many."""
+    """Format the pairs of cells: all of them, or only those with the best cell if there are too many."""
     table = comparison.pairs
     if table.empty:
         return table
@@ -150,7 +150,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(
         {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
         | {
-            "95 % interval": between,
+            "95% interval": between,
             "corrected p": table["p_corrected"].map(_probability),
             "verdict": verdicts.in_full(comparison, table),
         }
@@ -158,7 +158,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
 
 
 def effects(comparison: Comparison) -> pd.DataFrame:
-    """What matters on the whole, as text."""
+    """Format the main effects and the interaction."""
     table = comparison.effects
     if table.empty:
         return table
@@ -167,7 +167,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
             "effect": table["effect"],
             "range (points)": _shown(table["range"], "{:.2f}", 100),
             "share of variance": _shown(table["share"], "{:.1%}"),
-            "clearest difference": table["clearest"],
+            "most significant difference": table["clearest"],
             "(points)": _shown(table["difference"], "{:+.2f}", 100),
             "n": table["n"].astype(str),
             "corrected p": table["p"].map(_probability),
@@ -176,7 +176,7 @@ def effects(comparison: Comparison) -> pd.DataFrame:
 
 
 def runs(comparison: Comparison) -> pd.DataFrame:
-    """Every run as text, indexed by its directory."""
+    """Format all runs, indexed by directory."""
     table = _sorted_runs(comparison)
     keys = [key for key in _keys(comparison) if key in comparison.by or not key.startswith(("optim._", "init._"))]
     keys += ["phase"] if comparison.confirmed else []
@@ -189,10 +189,10 @@ def runs(comparison: Comparison) -> pd.DataFrame:
 
 
 def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) -> str:
-    """The leaderboard as a LaTeX table for a paper: what a reader compares, never wider than a column or page.
+    """Return the leaderboard as a LaTeX table for a paper, scaled to fit the column or page.
 
-    It has the compared and the tuned keys, accuracies, the verdict against the best cell, and the numbers of runs that
-    completed and diverged. `summary.csv` has the rest.
+    The table has the compared and tuned keys, accuracies, the verdict against the best cell, and the numbers of
+    completed and diverged runs. `summary.csv` has the rest.
     """
     board = leaderboard(comparison).rename(columns={"diverged (all runs)": "diverged"})
     kept = [*comparison.by, *comparison.tuned, "score (%)", "test accuracy (%)", "against the best", "n", "diverged"]
@@ -204,19 +204,19 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) 
     rows = board.map(escape.latex).rename(columns=escape.latex).to_latex(index=False)
     some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""
     score = "The score counts diverged runs as 0. " if "score (%)" in board else ""
-    settings = "Diverged: of the runs at all configurations. " if comparison.tuned else ""
-    over = "mean and [95\\,\\% interval] over n seeds"
+    settings = "Diverged runs are counted over all configurations. " if comparison.tuned else ""
+    over = "mean and [95\\% interval] over n seeds"
     if not comparison.independent:
-        over = "mean over n runs, and its [95\\,\\% interval] by those that are independent"
+        over = "mean over n runs, and the [95\\% interval] over the independent ones"
     return (
-        "% Needs \\usepackage{booktabs,graphicx}; letters beyond Latin show in LuaLaTeX and XeLaTeX.\n"
+        "% Requires \\usepackage{booktabs,graphicx}. Non-Latin characters require LuaLaTeX or XeLaTeX.\n"
         "\\begin{table}[t]\n"
         f"\\caption{{Test accuracy on {escape.latex(data)}: {over}; "
         f"{NOT_SIGNIFICANT}: not significantly different from the best. {score}{settings}{some}"
         f"{escape.latex(sentence(trained(comparison)))}}}\n"
         f"\\label{{tab:{label}}}\n"
         "\\centering\\small\n"
-        "% As wide as it is, unless there is less room.\n"
+        "% Scaled down if it is wider than a line.\n"
         "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%\n"
         f"{rows.rstrip()}}}\n"
         "\\end{table}\n"

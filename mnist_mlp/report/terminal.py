@@ -1,4 +1,4 @@
-"""The report in the terminal: the answer, leaderboard, notes, failures, and where the rest is."""
+"""Terminal output of a report: leaderboard, answer, notes, failures and the path of the page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ from mnist_mlp.report import tables
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.answer import answer
 
-PLAIN_WIDTH = 200  # columns where the output is no terminal
+PLAIN_WIDTH = 200  # columns, if the output is not a terminal
 SHOWN_PROBLEMS = 20
 SHOWN_CELLS = 50
-# Kinds of problems of which one is shown: they are no loss, and may be many.
+# Kinds of problems of which only the first is shown: they lose no result and may be many.
 MANY = {
-    ProblemKind.REPEATED: ("that is there again", "that are there again"),
+    ProblemKind.REPEATED: ("duplicate", "duplicates"),
     ProblemKind.SUPERSEDED: ("that confirms an earlier selection", "that confirm earlier selections"),
 }
 
@@ -27,19 +27,19 @@ MANY = {
 def show(
     comparisons: Mapping[str, Comparison], failures: Mapping[str, str], problems: Sequence[Problem], directory: Path
 ) -> None:
-    """Print the report's essence to standard output.
+    """Print the summary of a report to standard output.
 
     Args:
-        comparisons: data set to its tables.
-        failures: directory of each failed run to its reason.
-        problems: what was left out.
-        directory: where the report is.
+        comparisons: Comparison of each data set.
+        failures: Reason of each failed run, by its directory.
+        problems: Runs that were left out.
+        directory: Report directory.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
 
-    def cell(value: object) -> Text:  # a plain string would be taken for rich's own markup
+    def cell(value: object) -> Text:  # a plain string would be parsed as markup by rich
         return Text(escape.line(value))
 
     def say(text: str) -> None:
@@ -49,7 +49,7 @@ def show(
         board = tables.leaderboard(comparison)
         table = Table(title=cell(data), title_justify="left")
         for column in board.columns:
-            table.add_column(cell(column), overflow="fold")  # else long values lose their ends
+            table.add_column(cell(column), overflow="fold")  # otherwise long values are truncated
         for row in board.head(SHOWN_CELLS).itertuples(index=False):
             table.add_row(*map(cell, row))
         console.print(table)

@@ -1,4 +1,4 @@
-"""Writes a report directory: tables, figures, `index.html` and `report.md`."""
+"""Writer of a report directory: tables, figures, `index.html` and `report.md`."""
 
 import json
 import re
@@ -33,8 +33,8 @@ from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin, sentence, trained
 
-DRAWN_FILE = ".drawn.json"  # names of the figures in its folder
-LONGEST_FACT = 60  # characters of a fact about the origin of runs
+DRAWN_FILE = ".drawn.json"  # lists the figures in its folder
+LONGEST_FACT = 60  # characters of one fact about provenance
 TEMPLATES = Path(__file__).parent / "page"
 FORMATS = ("png", "svg", "pdf", "eps")
 
@@ -47,15 +47,15 @@ def write_report(
     command: str,
     formats: Sequence[str] = (),
 ) -> None:
-    """Write everything, replacing an older report.
+    """Write all files of a report, replacing those of an earlier report.
 
     Args:
-        directory: where; made where it does not exist.
-        comparisons: data set to its tables.
-        problems: what was left out.
-        sources: the sweep directories, to be named.
-        command: what writes this report again.
-        formats: of the figures, besides PNG and SVG.
+        directory: Report directory, created if it does not exist.
+        comparisons: Comparison of each data set.
+        problems: Runs that were left out.
+        sources: Sweep directories that the report names.
+        command: Command line that reproduces this report.
+        formats: Formats of the figures in addition to PNG and SVG.
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     _remove_figures(directory / "figures")
@@ -83,7 +83,7 @@ def write_report(
 
 
 def _section(comparison: Comparison) -> dict[str, Any]:
-    """What the templates say of one comparison."""
+    """Return the template variables of one comparison."""
     return {
         "comparison": comparison,
         "answer": answer(comparison),
@@ -101,10 +101,10 @@ def _section(comparison: Comparison) -> dict[str, Any]:
 
 
 def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, Any]) -> str:
-    """A template with its content, every text of which `finalize` escapes."""
+    """Render a template; `finalize` escapes every text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,  # spares what `finalize` has escaped itself
+        autoescape=True,  # leaves text alone that `finalize` has escaped
         finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -119,7 +119,7 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
 
 
 def _remove_figures(folder: Path) -> None:
-    """Remove the figures of the previous report, which listed them; other files belong to the user."""
+    """Remove the figures that the previous report listed; other files belong to the user."""
     with suppress(OSError, ValueError, TypeError):  # no previous report, or a damaged list
         for name in json.loads((folder / DRAWN_FILE).read_text(encoding="utf-8")):
             for suffix in FORMATS if re.fullmatch(r"[\w-]+", name) else ():
@@ -127,9 +127,9 @@ def _remove_figures(folder: Path) -> None:
 
 
 def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None:
-    """`summary.csv`, `runs.csv`, `pairs.csv` and `summary.tex`; several data sets with a first column `data`.
+    """Write `summary.csv`, `runs.csv`, `pairs.csv` and `summary.tex`, and `budget.csv` if there are tuning curves.
 
-    And `budget.csv`, where there are budget curves.
+    The tables of several data sets are concatenated, with a first column `data`.
     """
     for name, table in tables.CSV.items():
         parts = {data: table(comparison) for data, comparison in comparisons.items()}
@@ -140,7 +140,7 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
             parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
         joined = pd.concat(parts.values())
         keys = {"data"}.union(*(chain(c.by, c.tuned, c.varying) for c in comparisons.values()))
-        joined = joined[sorted(joined.columns, key=lambda column: column not in keys)]  # whatever the first section has
+        joined = joined[sorted(joined.columns, key=lambda column: column not in keys)]  # keys of all sections first
         write_atomically(directory / f"{name}.csv", escape.csv(joined.reset_index() if name == "runs" else joined))
     labels = dict(zip(comparisons, escape.slugs(list(comparisons)), strict=True))
     latex = [tables.latex(comparison, data, labels[data]) for data, comparison in comparisons.items()]
@@ -148,7 +148,7 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
 
 
 def _remove_budget(path: Path) -> None:
-    """Remove the last report's budget curves; a file of that name that has none is the user's."""
+    """Remove the tuning curves of an earlier report; a file of that name with other content belongs to the user."""
     try:
         with path.open(encoding="utf-8") as file:
             is_own = ",k," in (header := file.readline()) and ",test_expected," in header
@@ -159,13 +159,13 @@ def _remove_budget(path: Path) -> None:
 
 
 def sweep_commands(sweep: Path) -> list[str]:
-    """Return the command lines that made a sweep, the last one last; of other sweepers' by Hydra's own record."""
+    """Return the command lines of a sweep, oldest first; for other sweepers, the one that Hydra recorded."""
     with suppress(Unreadable):
         return [given.command for given in read_sweep(sweep / SWEEP_FILE).commands]
     try:
         overrides = yaml.safe_load((sweep / "multirun.yaml").read_text(encoding="utf-8"))["hydra"]["overrides"]
         hydra = [word for word in overrides["hydra"] if key_of(word) != "hydra.mode"]
-        is_study = EXPERIMENT in map(key_of, overrides["task"])  # which is a sweep without -m
+        is_study = EXPERIMENT in map(key_of, overrides["task"])  # a study is a sweep without -m
         flags = [] if is_study else ["-m"]
         return [shlex.join(["python", "run.py", *flags, *overrides["task"], *hydra])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError):
@@ -173,7 +173,7 @@ def sweep_commands(sweep: Path) -> list[str]:
 
 
 def makings(runs: pd.DataFrame) -> dict[str, str]:
-    """What code, libraries and machines the runs come from."""
+    """Return the provenance of the runs: code, libraries and machines."""
     columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
     values = {c: sorted({as_said(v) for v in runs[c].dropna()}, key=sort_key) for c in columns}
     values = {c: shorten_all(of, LONGEST_FACT, tail=0) for c, of in values.items()}
@@ -181,6 +181,6 @@ def makings(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _json(content: Any) -> Markup:
-    """Return JSON that may stand inside a script element, whatever texts are in it."""
+    """Return JSON that is safe inside a script element, with any text."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

@@ -205,10 +205,10 @@ def test_split_variance_uses_completed_cells_only() -> None:
     pd.testing.assert_frame_equal(rest.table, whole.table)
     assert (rest.cells, rest.of) == (1, 2)
     assert "averaged over 1 cell, so" in noise.method(rest)[1]
-    assert "the others of 2 having runs that were not completed" in noise.method(rest)[1]
+    assert "in the others of 2 cells, runs did not complete" in noise.method(rest)[1]
     none = components(lost.iloc[:9])
     assert noise.sentence(none) == (
-        "Where the noise comes from cannot be told: in no cell were the runs of all 9 seeds completed."
+        "The sources of noise were not estimated: in no cell were the runs of all 9 seeds completed."
     )
     assert noise.table(none).empty
     assert len(noise.method(none)) == 1
@@ -224,7 +224,7 @@ def test_split_variance_one_at_a_time_reports_each_source() -> None:
         [np.std(arm, ddof=1) for arm in (scores[:4], scores[:1] + scores[4:])]
     )
     assert noise.sentence(of) == (
-        "With the other seeds held, the standard deviation of an accuracy is 3.10 points [1.75, 11.54] over the "
+        "With the other seeds fixed, the standard deviation of an accuracy is 3.10 points [1.75, 11.54] over the "
         "weights and 0.10 points [0.05, 0.36] over dropout and modules."
     )
     assert noise.table(of).columns.tolist() == ["source", "seeds", "standard deviation (points)"]
@@ -242,7 +242,7 @@ def test_split_variance_one_at_a_time_reports_each_source() -> None:
 def test_noise_sentence_without_split_states_the_reason(streams: Streams, scores: Any, why: str) -> None:
     of = components(runs(streams, list(scores)))
     assert (of.design, len(of.table)) == ("", 0)
-    assert noise.sentence(of).startswith(f"Where the noise comes from cannot be told: {why}")
+    assert noise.sentence(of).startswith(f"The sources of noise were not estimated: {why}")
 
 
 def table_of(scores: np.ndarray, *sources: str) -> pd.DataFrame:
@@ -312,7 +312,7 @@ def test_report_on_crossed_seeds_has_variance_components(tmp_path: Path, report:
     assert pair["difference"] == pytest.approx(0.05 + 0.05 * (4 - 2) / 200 / 3)  # over (0, 0), (1, 1) and (2, 2)
     for name in ("index.html", "report.md"):
         text = (tmp_path / "report" / name).read_text()
-        assert text.count("Where the noise comes from") == 2  # in a heading and in the method
+        assert text.count("Sources of noise") == 2  # as a heading, and in the method
         assert "Of the variance between seeds, 9" in text
         assert "standard deviation (points)" in text
 
@@ -341,9 +341,9 @@ def test_compare_crossed_seeds_explains_independent_replicates(tmp_path: Path) -
 def test_captions_on_crossed_seeds_name_independent_runs(tmp_path: Path) -> None:
     comparison = only_comparison(tmp_path)
     latex = tables.latex(comparison, "mnist", "mnist")
-    assert "mean over n runs, and its [95\\,\\% interval] by those that are independent" in latex
+    assert "mean over n runs, and the [95\\% interval] over the independent ones" in latex
     (drawing, *_) = draw(tmp_path, comparison, "", [])
-    by = "95% t-interval of the mean, by those that are independent, cut off where it is very wide"
+    by = "95% t-interval of the mean over the independent runs, clipped where it is very wide"
     assert f"mean over runs (n = 9; band: {by})" in drawing.caption
 
 
@@ -353,7 +353,7 @@ def test_answer_on_few_independent_replicates_has_no_interval(tmp_path: Path, wr
             write_run(optim=optim, seeds={"weights": w, "batches": b}, test=[0.1, 0.9 + w / 100 + b / 300])
     comparison = only_comparison(tmp_path)
     assert answer(comparison)[0].endswith(
-        " % test accuracy (n = 5), but no difference was tested: fewer than 3 independent replicates in common."
+        "% test accuracy (n = 5), but no difference was tested: fewer than 3 independent replicates in common."
     )
     (drawing, *_) = draw(tmp_path, comparison, "", [])
     assert "mean over runs (n = 5)." in drawing.caption

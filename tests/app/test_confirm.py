@@ -292,7 +292,7 @@ def test_report_answer_and_notes_describe_confirming_runs_only(confirmed: Path) 
     (comparison,) = compared([confirmed], target=0.88)[1].values()
     notes = {note.topic: note.text for note in comparison.notes}
     assert notes["Divergences"].endswith(": 1), none of them among those that are scored.")
-    assert answer(comparison)[-1].startswith("No run among those that are scored reached 88 % validation accuracy")
+    assert answer(comparison)[-1].startswith("No run among those that are scored reached 88% validation accuracy")
 
 
 def test_report_all_confirming_runs_diverged_shows_the_search(confirmed: Path, report: Report, tmp_path: Path) -> None:
@@ -378,7 +378,7 @@ def test_compared_sweeps_with_other_select_settings_raises(confirmed: Path, writ
         ):
             compared([confirmed], select=asked)
     ((_, comparison),) = compared([other])[1].items()
-    assert answer(comparison)[0].endswith("This is about these settings, not about tuned optimizers.")
+    assert answer(comparison)[0].endswith("This is about these configurations, not about tuned optimizers.")
     assert "optim.lr=0.01, selected in a search and retrained" in answer(comparison)[0]
     assert "One selection for all seeds" in [note.topic for note in comparison.notes]
 

@@ -178,7 +178,7 @@ def test_report_of_search_before_confirmation_tests_nothing(tmp_path: Path) -> N
         records.write(request, state_by_disk(request), "a command")
         swept(request, accuracy)
     (tmp_path / CHOICES_FILE).unlink()  # as after a kill in the search
-    with pytest.raises(UserError, match=r"a job of a sweep with sweep\.json, which says how to report on all"):
+    with pytest.raises(UserError, match=r"cannot report on a single job of a sweep with sweep\.json"):
         report_on(sorted(tmp_path.glob("*/")))
     ((_, comparison),) = compared([tmp_path])[1].items()
     assert comparison.pairs["reason"].tolist() == ["not confirmed"]
@@ -288,7 +288,7 @@ def test_report_on_sweep_inside_a_confirmed_one_has_its_runs(write_run: Write, t
     write_sweep(tmp_path, RECORD)  # with jobs to confirm
     (tmp_path / "first").mkdir()
     write_run(optim="adam").rename(tmp_path / "first/job")
-    with pytest.raises(UserError, match="a job of a sweep with"):
+    with pytest.raises(UserError, match="a single job of a sweep with"):
         report_on([tmp_path / "first"])
     write_sweep(tmp_path / "first", replace(RECORD, phases={SEARCH: ["job"]}))
     assert compared([tmp_path / "first"])[0].runs["optim"].tolist() == ["adam"]

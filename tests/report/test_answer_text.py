@@ -1,4 +1,4 @@
-"""What was trained stands with every result; intervals, effects and targets in words that cannot mislead."""
+"""Sentences of a report: training, intervals, effects, targets and verdicts."""
 
 import re
 from dataclasses import replace
@@ -46,14 +46,14 @@ def compared(tmp_path: Path, target: float = 0.97, by: tuple[str, ...] = ("init"
     return compare(load([tmp_path / "sweep"]), target, by)
 
 
-def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Write, report: Report) -> None:
+def test_report_page_markdown_and_latex_describe_the_training(tmp_path: Path, write_run: Write, report: Report) -> None:
     for optim, worse in (("adam", 0.0), ("sgd", 0.1)):
         for seed in (0, 1, 2):
             accuracies = [0.1, 0.5, 0.9 - worse + seed / 100]
             write_run(optim=optim, seed=seed, test=accuracies, data_facts=FACTS, model=MODEL, batch_size=32)
     report(target=0.6)
     first, *_ = answer(compared(tmp_path))
-    assert first.startswith(f"T{SAID[1:]}, he / adam scored highest: 91.00 [88.52, 93.48] % test accuracy (n = 3)")
+    assert first.startswith(f"T{SAID[1:]}, he / adam scored highest: 91.00 [88.52, 93.48]% test accuracy (n = 3)")
     page, markdown, latex = (
         (tmp_path / "report" / name).read_text() for name in ("index.html", "report.md", "summary.tex")
     )
@@ -61,7 +61,7 @@ def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Writ
     assert page.count(SAID[1:]) == 1 + figures
     assert markdown.count(SAID[1:]) == 1 + figures
     assert SAID[1:] in latex.partition("caption")[2].splitlines()[0]
-    assert "The 10,000 test images are a sample too" in markdown
+    assert "The 10,000 test images are a sample, too" in markdown
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_everything_quoted_says_what_was_trained(tmp_path: Path, write_run: Writ
         ({"optim": "sgd", "init": "lecun", "batch_size": 64}, (), "not the same in all runs: batch_size"),
     ],
 )
-def test_what_runs_differ_in_has_no_one_value(
+def test_trained_with_differing_keys_lists_them_without_values(
     tmp_path: Path, write_run: Write, change: dict[str, Any], by: tuple[str, ...], said: str
 ) -> None:
     usual = {"data_facts": FACTS, "model": MODEL, "batch_size": 32}
@@ -133,7 +133,7 @@ def test_what_runs_differ_in_has_no_one_value(
         ({}, {}, "trained on mnist for 2 epochs"),
     ],
 )
-def test_networks_in_words(
+def test_trained_describes_networks(
     tmp_path: Path, write_run: Write, model: dict[str, Any], facts: dict[str, Any], said: str
 ) -> None:
     write_run(model=model, data_facts=facts)
@@ -150,14 +150,14 @@ def test_networks_in_words(
         (0.0, 2, "2 epochs"),
     ],
 )
-def test_trained_says_no_warmup_where_no_step_is_warmed_up(
+def test_trained_with_warmup_below_two_steps_says_no_warmup(
     tmp_path: Path, write_run: Write, warmup: float, epochs: int, said: str
 ) -> None:
     write_run(schedule={"warmup": warmup}, test=[0.1, 0.5, 0.9][: epochs + 1])
     assert trained(compared(tmp_path)).endswith(said)
 
 
-def test_trained_says_which_runs_have_a_warmup(tmp_path: Path, write_run: Write) -> None:
+def test_trained_with_warmup_in_some_runs_says_so(tmp_path: Path, write_run: Write) -> None:
     for epochs in (2, 9):
         write_run(schedule={"warmup": 0.05}, test=[0.1] * (epochs + 1))
     assert "warm-up over 5% of the steps, in some runs" in trained(compared(tmp_path, by=("epochs",)))
@@ -165,7 +165,7 @@ def test_trained_says_which_runs_have_a_warmup(tmp_path: Path, write_run: Write)
     assert "in some runs" in trained(compared(tmp_path, by=("epochs",)))
 
 
-def test_intervals_end_where_their_measure_does() -> None:
+def test_mean_intervals_are_clipped_to_the_range_of_the_measure() -> None:
     frame = pd.DataFrame({"cell": "a", "test_accuracy": [0.99, 1.0, 0.9], "test_loss": [0.0, 0.1, 2.0]})
     (row,) = mean_intervals(frame, ["cell"], MEASURES, bounds_of(MEASURES)).to_dict("records")
     assert (row["test_accuracy_ci_high"], row["test_loss_ci_low"]) == (1, 0)
@@ -173,32 +173,32 @@ def test_intervals_end_where_their_measure_does() -> None:
     assert row["test_loss_ci_high"] > 2
 
 
-def test_a_leaderboard_shows_intervals_and_what_diverged(tmp_path: Path, write_run: Write) -> None:
+def test_leaderboard_with_diverged_runs_shows_intervals_and_counts(tmp_path: Path, write_run: Write) -> None:
     for seed, accuracy in enumerate((0.99, 1.0, 0.9)):
         write_run(optim="nan", seed=seed, test=[0.1, accuracy])
         write_run(seed=seed, test=[0.1, 0.5], status="completed" if seed else "diverged")
     first, second = leaderboard(compared(tmp_path)).to_dict("records")
     assert (first["optim"], first["test accuracy (%)"]) == ("nan", "96.33 [82.65, 100.00]")
-    assert (second["score (%)"], second["test accuracy (%)"]) == ("33.33", "50.00")  # without noise no interval
+    assert (second["score (%)"], second["test accuracy (%)"]) == ("33.33", "50.00")  # no interval without noise
 
 
-def test_runs_that_diverged_are_told_in_the_answer(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_diverged_runs_counts_them(tmp_path: Path, write_run: Write) -> None:
     for seed in (0, 1, 2, 3):
         write_run(seed=seed, test=[0.1, 0.8], status="completed" if seed else "diverged")
     assert (
-        "he / adam reached 60.00 % test accuracy over 4 runs, of which 1 diverged and counts as 0; "
-        "the rest reached 80.00 %"
+        "he / adam reached 60.00% test accuracy over 4 runs, of which 1 diverged and counts as 0; "
+        "the rest reached 80.00%"
     ) in answer(compared(tmp_path))[0]
 
 
-def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
+def test_answer_with_missed_target_suggests_one_without_figure(
     tmp_path: Path, write_run: Write, report: Report
 ) -> None:
     for optim, most in (("adam", 0.93129), ("sgd", 0.91), ("nag", 0.5)):
         write_run(optim=optim, test=[0.1, 0.2, 0.3], val=[0.1, most, most - 0.1])
     report()
     assert answer(compared(tmp_path))[-1] == (
-        "No run reached 97 % validation accuracy; the best reached 93.12 %: --target 0.9 would compare times."
+        "No run reached 97% validation accuracy; the best reached 93.12%: --target 0.9 would compare times."
     )
     assert not list((tmp_path / "report" / "figures").glob("time_to_target*"))
     report(target=0.9)
@@ -214,10 +214,10 @@ def test_a_target_nobody_reached_gives_one_to_try_and_no_figure(
         ("digits", "mnist_mlp.data.digits", None),
         ("fashion_mnist", "mnist_mlp.data.fashion_mnist", None),
         ("fashion_mnist", None, None),
-        ("mnist", "mine.mnist", None),  # other images by the same name
+        ("mnist", "mine.mnist", None),  # other images of the same name
     ],
 )
-def test_usual_target_is_that_of_mnist_only(
+def test_default_target_exists_for_mnist_only(
     tmp_path: Path, write_run: Write, data: str, loader: str | None, target: float | None
 ) -> None:
     write_run(data=data, data_config={"_target_": loader} if loader else {})
@@ -227,7 +227,7 @@ def test_usual_target_is_that_of_mnist_only(
     assert section.target == 0.5
 
 
-def test_report_without_a_target_suggests_one_and_has_no_times(
+def test_report_without_target_suggests_one_and_has_no_times(
     tmp_path: Path, write_run: Write, summarize: Report
 ) -> None:
     for data, digest in (("digits", "d"), ("mnist", "m")):
@@ -242,7 +242,7 @@ def test_report_without_a_target_suggests_one_and_has_no_times(
     assert ",1," in (tmp_path / "report" / "summary.csv").read_text()  # a whole number beside gaps
     digits, mnist = report_compared([tmp_path / "sweep"])[1].values()
     assert answer(digits)[-1] == "No target accuracy is set for this data set: --target 0.9 would compare times."
-    assert answer(mnist)[-1].startswith("Fastest to 97 % validation accuracy: he / adam")
+    assert answer(mnist)[-1].startswith("Fastest to 97% validation accuracy: he / adam")
     assert "epochs to target" not in leaderboard(digits)
     assert not any("target" in line for line in method(digits))
     runs = dict(iter(pd.read_csv(tmp_path / "report" / "runs.csv").groupby("data")))
@@ -250,7 +250,7 @@ def test_report_without_a_target_suggests_one_and_has_no_times(
     assert sorted(runs["mnist"]["epochs_to_target"]) == [2, np.inf, np.inf]
 
 
-def test_report_without_a_target_to_suggest_says_nothing_of_one(tmp_path: Path, write_run: Write) -> None:
+def test_report_without_reachable_target_does_not_mention_one(tmp_path: Path, write_run: Write) -> None:
     write_run(data="digits", val=[0.1, 0.1, 0.15])
     (section,) = report_compared([tmp_path / "sweep"])[1].values()
     assert not any("target" in line for line in answer(section))
@@ -260,20 +260,20 @@ def test_report_without_a_target_to_suggest_says_nothing_of_one(tmp_path: Path, 
     assert not any("target" in line for line in answer(section))  # of two runs, the lower one counts
 
 
-def test_a_target_to_try_is_one_that_two_cells_reach(tmp_path: Path, write_run: Write) -> None:
+def test_answer_suggests_a_target_that_two_cells_reach(tmp_path: Path, write_run: Write) -> None:
     for optim, most in (("adam", 0.96), ("sgd", 0.69)):
         write_run(optim=optim, val=[0.1, 0.2, most])
-    assert answer(compared(tmp_path))[-1].endswith("the best reached 96 %: --target 0.6 would compare times.")
+    assert answer(compared(tmp_path))[-1].endswith("the best reached 96%: --target 0.6 would compare times.")
 
 
-def test_times_are_taken_on_one_split(tmp_path: Path, write_run: Write) -> None:
-    """Where some runs have no validation images, by the test images of all."""
+def test_time_to_target_uses_one_split_for_all_runs(tmp_path: Path, write_run: Write) -> None:
+    """If some runs have no validation images, the test images time all runs."""
     write_run(test=[0.1, 0.5, 0.9], val=[0.1, 0.98, 0.98])
     write_run(optim="sgd", test=[0.1, 0.98, 0.98], val=[])
-    assert answer(compared(tmp_path))[-1].startswith("Fastest to 97 % test accuracy: he / sgd, in 1 epoch")
+    assert answer(compared(tmp_path))[-1].startswith("Fastest to 97% test accuracy: he / sgd, in 1 epoch")
 
 
-def test_a_winner_that_has_learned_nothing_is_told(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_best_cell_at_chance_says_so(tmp_path: Path, write_run: Write) -> None:
     facts = {"test": 10_000, "commonest_test_share": 0.1135}
     for seed in (0, 1, 2):
         write_run(seed=seed, test=[0.1, 0.1135 + seed / 1e4], data_facts=facts)
@@ -284,7 +284,7 @@ def test_a_winner_that_has_learned_nothing_is_told(tmp_path: Path, write_run: Wr
     )
 
 
-def test_ties_in_the_selection_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
+def test_report_with_ties_in_the_selection_names_them(tmp_path: Path, write_run: Write) -> None:
     def ties(how: str) -> str:
         comparison = compare(load([tmp_path / "sweep"]), 0.97, how=how)
         return " ".join(note.text for note in comparison.notes if note.topic == "Ties in the selection")
@@ -293,51 +293,51 @@ def test_ties_in_the_selection_are_said_to_be(tmp_path: Path, write_run: Write) 
         write_run(seed=seed, lr=0.1, val=[0.1, 0.2, accuracy])
         write_run(seed=(seed + 1) % 3, lr=0.01, val=[0.1, 0.2, accuracy])  # the same mean, summed in another order
     assert ties("once").startswith("in he / adam, configurations are equally accurate")
-    assert ties("each") == ""  # no seed has equal ones
+    assert ties("each") == ""  # no ties within a seed
     write_run(seed=3, lr=0.1)
     write_run(seed=3, lr=0.01)
     assert ties("each").startswith("in he / adam (1 of 4 seeds), configurations are equally accurate")
 
 
-def test_a_run_that_diverged_reached_nothing(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_diverged_run_counts_it_as_target_missed(tmp_path: Path, write_run: Write) -> None:
     write_run(test=[0.1, 0.9], val=[0.1, 0.9])
     write_run(seed=1, test=[0.1, 0.99], val=[0.1, 0.99], status="diverged")
     assert answer(compared(tmp_path))[-1].startswith(
-        "No completed run reached 97 % validation accuracy; the best reached 90 %"
+        "No completed run reached 97% validation accuracy; the best reached 90%"
     )
 
 
-def test_runs_that_were_not_chosen_may_have_reached_the_target(tmp_path: Path, write_run: Write) -> None:
+def test_answer_on_target_names_the_scored_runs_only(tmp_path: Path, write_run: Write) -> None:
     for seed in (0, 1, 2):
         write_run(seed=seed, lr=0.1, test=[0.1, 0.5, 0.8], val=[0.1, 0.98, 0.8])
         write_run(seed=seed, lr=0.01, test=[0.1, 0.5, 0.9], val=[0.1, 0.5, 0.9 + seed / 50])
     assert answer(compared(tmp_path))[-1] == (
-        "No run at the selected configurations reached 97 % validation accuracy; the best reached 94 %: --target 0.9 "
+        "No run at the selected configurations reached 97% validation accuracy; the best reached 94%: --target 0.9 "
         "would give times."
     )
     said = answer(compared(tmp_path, target=0.93))[-1]
     assert (
         said
-        == "In no cell did more than half of the runs at the selected configurations reach 93 % validation accuracy."
+        == "In no cell did more than half of the runs at the selected configurations reach 93% validation accuracy."
     )
 
 
-def test_cells_that_are_level_are_said_to_be(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_level_cells_says_level(tmp_path: Path, write_run: Write) -> None:
     for optim in ("adam", "sgd"):
         for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed, test=[0.1, 0.9 + (seed + (optim == "sgd")) % 3 / 100])
     assert "he / adam scored highest (as high as he / sgd): 91.00" in answer(compared(tmp_path))[0]
 
 
-def test_a_suggested_target_gives_times(tmp_path: Path, write_run: Write) -> None:
+def test_report_with_the_suggested_target_has_times(tmp_path: Path, write_run: Write) -> None:
     for optim in ("adam", "sgd"):
         for seed, final in ((0, 0.95), (1, 0.86)):
             write_run(optim=optim, seed=seed, test=[0.1, final], val=[0.1, final])
-    assert answer(compared(tmp_path))[-1].endswith("the best reached 95 %: --target 0.85 would compare times.")
-    assert answer(compared(tmp_path, target=0.85))[-1].startswith("Fastest to 85 % validation accuracy: he / adam")
+    assert answer(compared(tmp_path))[-1].endswith("the best reached 95%: --target 0.85 would compare times.")
+    assert answer(compared(tmp_path, target=0.85))[-1].startswith("Fastest to 85% validation accuracy: he / adam")
 
 
-def test_cells_without_a_result_are_counted(tmp_path: Path, write_run: Write) -> None:
+def test_answer_counts_cells_without_result(tmp_path: Path, write_run: Write) -> None:
     write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
     write_run(optim="nag", status="failed", reason="no", test=[0.1, 0.1])
     said = answer(compared(tmp_path))[0]
@@ -345,7 +345,7 @@ def test_cells_without_a_result_are_counted(tmp_path: Path, write_run: Write) ->
     assert said.endswith(" 1 more cell has no result.")
 
 
-def test_a_setting_that_an_option_does_not_have_was_not_chosen(tmp_path: Path, write_run: Write) -> None:
+def test_answer_leaves_out_a_tuned_key_that_the_option_lacks(tmp_path: Path, write_run: Write) -> None:
     for value in (0.1, 0.01):
         write_run(optim="adam", lr=value, test=[0.1, 0.9 - value])
         write_run(optim="sgd", optim_config={"momentum": value}, test=[0.1, 0.7 - value], log_interval=int(1 / value))
@@ -358,7 +358,7 @@ def test_a_setting_that_an_option_does_not_have_was_not_chosen(tmp_path: Path, w
     assert "selected in each cell that has it among its own values (he / sgd: 0.01, 0.1, lecun / sgd: 0.0" in said
 
 
-def test_a_key_keeps_its_letters(tmp_path: Path, write_run: Write) -> None:
+def test_answer_beginning_with_a_key_keeps_its_case(tmp_path: Path, write_run: Write) -> None:
     for hidden in ([8], [64]):
         for optim in ("adam", "sgd"):
             for seed in (0, 1, 2):
@@ -368,8 +368,8 @@ def test_a_key_keeps_its_letters(tmp_path: Path, write_run: Write) -> None:
     assert said.startswith("model.hidden matters (p ")
 
 
-def test_an_effect_without_noise_is_not_called_none(tmp_path: Path, write_run: Write) -> None:
-    """Where it is not known of how many images the accuracies are, as these would be its noise."""
+def test_answer_with_effect_without_noise_says_not_tested(tmp_path: Path, write_run: Write) -> None:
+    """Test sets of unknown size, whose images would otherwise be the noise of the effects."""
     for init, optim in product(("he", "lecun"), ("adam", "sgd")):
         for seed in (0, 1, 2):
             final = 0.8 + (init == "he") / 10 + seed / 1000 * (1 + (optim == "sgd"))
@@ -377,13 +377,13 @@ def test_an_effect_without_noise_is_not_called_none(tmp_path: Path, write_run: W
     comparison = compared(tmp_path)
     said = answer(comparison)[1]
     assert said.startswith(
-        "Whether the initialisation matters was not tested (its values are 10.00 points apart in every seed), no effect"
+        "Whether the initialization matters was not tested (its values are 10.00 points apart in every seed), no effect"
     )
     assert effects(comparison)["corrected p"].tolist()[0] == ""
-    assert "Single pairs" not in said  # which differ by the very effect that cannot be told
+    assert "Single pairs" not in said  # pairs differ by exactly the untested effect
 
 
-def test_an_interaction_without_noise_is_not_called_none(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_interaction_without_noise_says_not_tested(tmp_path: Path, write_run: Write) -> None:
     for init, optim in product(("he", "lecun"), ("adam", "sgd")):
         for seed in (0, 1, 2):
             write_run(init, optim, seed, test=[0.1, 0.8 + ((init == "he") == (optim == "sgd")) / 10 + seed / 1000])
@@ -391,7 +391,7 @@ def test_an_interaction_without_noise_is_not_called_none(tmp_path: Path, write_r
     assert "whether the effect of one depends on the other was not tested (it is the same in every seed)." in said
 
 
-def test_pairs_that_are_withheld_were_not_tested(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_withheld_pairs_says_not_tested(tmp_path: Path, write_run: Write) -> None:
     write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
     assert any(line.startswith("Pairs: ") for line in method(compared(tmp_path)))
     runs = [next((tmp_path / "sweep").glob(f"*-adam-0-01-{seed}-*")).name for seed in (0, 1, 2)]
@@ -403,7 +403,7 @@ def test_pairs_that_are_withheld_were_not_tested(tmp_path: Path, write_run: Writ
     assert not any(line.startswith("Pairs: ") for line in method(comparison))
 
 
-def test_pairs_of_unequal_budgets_were_not_tested(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_unequal_tuning_says_not_tested(tmp_path: Path, write_run: Write) -> None:
     write_cells(write_run, adam={0: 0.9, 1: 0.91, 2: 0.92}, sgd={0: 0.8, 1: 0.81, 2: 0.83})
     for seed in (0, 1, 2):
         write_run(optim="adam", lr=0.1, seed=seed, test=[0.1, 0.5])
@@ -413,7 +413,7 @@ def test_pairs_of_unequal_budgets_were_not_tested(tmp_path: Path, write_run: Wri
     assert not any(line.startswith("Pairs: ") for line in method(once))
 
 
-def test_data_of_ones_own_are_compared_where_asked(tmp_path: Path, write_run: Write) -> None:
+def test_sections_by_argument_of_user_data_compare_its_values(tmp_path: Path, write_run: Write) -> None:
     for own, accuracy in ((1, 0.9), (2, 0.8)):
         for seed in (0, 1, 2):
             last = accuracy + seed % 2 / 1000
@@ -423,19 +423,19 @@ def test_data_of_ones_own_are_compared_where_asked(tmp_path: Path, write_run: Wr
     assert len(sections(load([tmp_path / "sweep"]), ("init",))) == 2
 
 
-def test_without_validation_the_best_of_the_test_curve_is_told(tmp_path: Path, write_run: Write) -> None:
+def test_answer_without_validation_names_the_best_of_the_test_curve(tmp_path: Path, write_run: Write) -> None:
     write_run(test=[0.1, 0.15, 0.12], val=[])
-    assert answer(compared(tmp_path))[-1] == "No run reached 97 % test accuracy; the best reached 15 %."
+    assert answer(compared(tmp_path))[-1] == "No run reached 97% test accuracy; the best reached 15%."
 
 
 def write_cells(write_run: Write, **cells: dict[int, float]) -> None:
-    """An optimizer each, with its final accuracies by seed."""
+    """Write runs of optimizers with the given final accuracies by seed."""
     for optim, finals in cells.items():
         for seed, final in finals.items():
             write_run(optim=optim, seed=seed, test=[0.1, final])
 
 
-def test_a_cell_that_is_ahead_over_the_shared_seeds_is_not_behind(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_rival_ahead_over_shared_seeds_says_ahead(tmp_path: Path, write_run: Write) -> None:
     best = dict(enumerate((0.950, 0.951, 0.949, 0.960, 0.961, 0.962)))
     write_cells(write_run, adam=best, sgd={0: 0.953, 1: 0.951, 2: 0.951})
     comparison = compared(tmp_path)
@@ -443,19 +443,19 @@ def test_a_cell_that_is_ahead_over_the_shared_seeds_is_not_behind(tmp_path: Path
     said = answer(comparison)[0]
     assert "the other cell is inconclusive; he / sgd is 0.17 points ahead over the 3 seeds that" in said
     assert "behind" not in said
-    write_cells(write_run, nag={seed: 0.5 + seed / 1000 for seed in best})  # some differences are real
+    write_cells(write_run, nag={seed: 0.5 + seed / 1000 for seed in best})  # significantly worse
     said = answer(compared(tmp_path))[0]
     assert "better than 1 of 2 other cells; the comparison with he / sgd is inconclusive (0.17 points ahead " in said
 
 
-def test_cells_of_the_same_score_are_level(tmp_path: Path, write_run: Write) -> None:
+def test_answer_with_equal_scores_names_the_ties(tmp_path: Path, write_run: Write) -> None:
     write_cells(write_run, adam={0: 0.9, 1: 0.8, 2: 0.7}, sgd={0: 0.8, 1: 0.7, 2: 0.7}, nag={0: 0.8, 1: 0.9, 2: 0.7})
     said = answer(compared(tmp_path))[0]
     assert "every other cell is inconclusive; the next, he / " in said
     assert " is level with it: more than 1,000 seeds" in said
 
 
-def test_only_those_that_can_be_judged_are_said_to_be_alike(tmp_path: Path, write_run: Write) -> None:
+def test_answer_counts_only_tested_cells_as_inconclusive(tmp_path: Path, write_run: Write) -> None:
     adam = {seed: 0.95 + (seed % 3) / 1000 for seed in range(6)}
     write_cells(write_run, adam=adam, nag={4: 0.951, 5: 0.950}, sgd={0: 0.951, 1: 0.948, 2: 0.949, 3: 0.950})
     said = answer(compared(tmp_path))[0]
@@ -466,7 +466,7 @@ def test_only_those_that_can_be_judged_are_said_to_be_alike(tmp_path: Path, writ
     assert "with both other cells that were tested is inconclusive; the next of them, he / sgd, is " in said
 
 
-def test_the_method_counts_those_that_are_paired(tmp_path: Path, write_run: Write) -> None:
+def test_method_counts_the_paired_cells(tmp_path: Path, write_run: Write) -> None:
     write_cells(
         write_run, adam=dict.fromkeys(range(6), 0.9), nag={0: 0.8, 1: 0.8, 2: 0.8}, sgd={3: 0.8, 4: 0.8, 5: 0.8}
     )
@@ -482,7 +482,7 @@ def test_the_method_counts_those_that_are_paired(tmp_path: Path, write_run: Writ
         (["failed", "failed"], "2 failed, so there is nothing to compare."),
     ],
 )
-def test_where_no_run_was_completed_words_and_verdicts_agree(
+def test_answer_without_completed_run_agrees_with_verdicts(
     tmp_path: Path, write_run: Write, ends: list[str], said: str
 ) -> None:
     for status, optim in zip(ends, ("adam", "sgd"), strict=True):
@@ -493,7 +493,7 @@ def test_where_no_run_was_completed_words_and_verdicts_agree(
 @pytest.mark.parametrize(
     ("p", "said"),
     [
-        (0.0496, "= 0.0496"),  # never 0.050, which is no less than the level
+        (0.0496, "= 0.0496"),  # not 0.050, which is not below the level
         (0.0504, "= 0.0504"),
         (0.049996, "= 0.049996"),
         (0.0494, "= 0.049"),
@@ -505,12 +505,12 @@ def test_where_no_run_was_completed_words_and_verdicts_agree(
         (1.0, "= 1.00"),
     ],
 )
-def test_a_p_value_shows_on_which_side_of_the_level_it_is(p: float, said: str) -> None:
+def test_p_value_near_the_level_shows_its_side(p: float, said: str) -> None:
     assert probability(p) == said
 
 
 NO_PAIR = "No single pair of cells is significantly different, which is no contradiction"
-PAIRS = "Single pairs of cells do differ, which is no contradiction"
+PAIRS = "Single pairs of cells do differ significantly, which is no contradiction"
 
 
 @pytest.mark.parametrize(
@@ -523,7 +523,7 @@ PAIRS = "Single pairs of cells do differ, which is no contradiction"
         (0.5, Verdict.BETTER, [PAIRS]),
     ],
 )
-def test_an_effect_without_a_pair_is_explained_and_pairs_without_an_effect(
+def test_answer_with_effects_and_pairs_that_disagree_explains_why(
     tmp_path: Path, write_run: Write, p: float, verdict: Verdict, explained: list[str]
 ) -> None:
     for optim in ("adam", "sgd"):
@@ -532,7 +532,7 @@ def test_an_effect_without_a_pair_is_explained_and_pairs_without_an_effect(
                 write_run(init, optim, seed, test=[0.1, 0.9 + seed / 100 + (optim == "adam") * seed / 1000])
     found = compared(tmp_path)
     assert len(found.effects) == 3
-    assert "Each of the three effects is tested at 5 % by itself" in " ".join(method(found))
+    assert "Each of the three effects is tested at 5% separately" in " ".join(method(found))
     changed = replace(
         found, effects=found.effects.assign(p=p), pairs=found.pairs.assign(verdict=verdict, reason=Reason.TOO_FEW_SEEDS)
     )
@@ -575,7 +575,7 @@ def test_an_effect_without_a_pair_is_explained_and_pairs_without_an_effect(
         ),
     ],
 )
-def test_every_kind_of_verdict_has_its_words(
+def test_answer_has_a_sentence_for_every_verdict(
     tmp_path: Path, write_run: Write, verdicts: tuple[Verdict, Verdict], said: str
 ) -> None:
     for optim, accuracy in (("adam", 0.9), ("nag", 0.8), ("sgd", 0.7)):
@@ -596,7 +596,7 @@ def test_in_points_of_one_is_singular(fraction: float, said: str) -> None:
     assert in_points(fraction) == said
 
 
-def test_report_counts_one_in_the_singular(tmp_path: Path, write_run: Write) -> None:
+def test_report_of_single_items_uses_the_singular(tmp_path: Path, write_run: Write) -> None:
     facts = {"test": 10_000, "commonest_test_share": 0.1135}
     write_run(data_facts=facts, test=[0.1, 0.1], environment={"dirty": True})
     write_run(data="digits", status="diverged", reason="nan", digest="e" * 64)
@@ -626,7 +626,7 @@ def test_report_counts_one_in_the_singular(tmp_path: Path, write_run: Write) -> 
         ("once", {"batch_size": 64}, " at the optim.lr and batch_size selected here."),
     ],
 )
-def test_effects_name_all_tuned_keys_in_a_sentence(
+def test_answer_on_effects_names_all_tuned_keys(
     tmp_path: Path, write_run: Write, how: str, more: dict[str, Any], said: str
 ) -> None:
     usual = {key: {"own": 1} if isinstance(value, dict) else 1 for key, value in more.items()}
@@ -641,6 +641,6 @@ def test_effects_name_all_tuned_keys_in_a_sentence(
     assert answer(comparison)[1].endswith(said)
 
 
-def test_the_test_images_are_a_sample_too(tmp_path: Path, write_run: Write) -> None:
+def test_method_of_unknown_test_set_says_images_are_a_sample(tmp_path: Path, write_run: Write) -> None:
     write_run()
-    assert any(line.startswith("The test images are a sample too") for line in method(compared(tmp_path)))
+    assert any(line.startswith("The test images are a sample, too") for line in method(compared(tmp_path)))

@@ -1,4 +1,4 @@
-"""Hostile text in names, values, messages and paths: every format shows it, none obeys it."""
+"""Escaping of hostile names, values, messages and paths in every format."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mnist_mlp.report.text import escape
 from tests.helpers.hostile import HOSTILE, inline, rendered, shown
 
-COMMAND = re.compile(r"\\(?:[A-Za-z]+\d*\{\}|[&%$#_{}/])")  # every one that `escape.latex` may write
+COMMAND = re.compile(r"\\(?:[A-Za-z]+\d*\{\}|[&%$#_{}/])")  # commands that `escape.latex` writes
 anything = st.one_of(
     st.sampled_from(HOSTILE), st.text(), st.text("\\`*_{}[]()<>#+-.!|~$&:/@='\"\n\t ,w1x", max_size=12)
 )
@@ -23,7 +23,7 @@ anything = st.one_of(
 @example("a_ _b")
 @example("\xa0")
 @example("\u3000k ")
-def test_markdown_shows_the_text_wherever_it_stands(text: str) -> None:
+def test_markdown_in_every_position_shows_literal_text(text: str) -> None:
     safe = escape.markdown(text)
     source = f"# {safe}\n\n{safe}\n\n> **{safe}x:** {safe}\n\n- {safe}\n\n![{safe}](a.png)\n\n"
     source += f"| {safe} | {safe} |\n|---|---|\n| {safe} | x |\n\n{escape.code(text)}\n\n{escape.fenced([text])}\n"
@@ -48,13 +48,16 @@ def test_markdown_shows_the_text_wherever_it_stands(text: str) -> None:
 
 
 @given(anything, st.floats(allow_nan=False) | st.integers())
-def test_csv_has_no_formulas_and_the_same_numbers(text: str, number: float) -> None:
+def test_csv_has_no_formulas_and_unchanged_numbers(text: str, number: float) -> None:
     source = escape.csv(
         pd.DataFrame({"text": [text], text + "!": [number], "mixed": pd.Series([number], dtype=object)})
     )
     header, row = csv.reader(io.StringIO(source, newline=""))
     for cell, of in ((row[0], text), (header[1], text + "!")):
-        assert cell.removeprefix("'") in (escape.visible(of), escape.visible(of)[1:])  # the latter had one itself
+        assert cell.removeprefix("'") in (
+            escape.visible(of),
+            escape.visible(of)[1:],
+        )  # text that began with an apostrophe
         assert not cell.startswith(tuple("=+-@\t\r\n")) or re.fullmatch(r"[-+\d.eE]+", cell)
     assert [type(number)(cell) for cell in row[1:]] == [number, number]
 
@@ -63,13 +66,13 @@ def test_csv_has_no_formulas_and_the_same_numbers(text: str, number: float) -> N
     ("text", "cell"),
     [("=1+1", "'=1+1"), ("\t=1", "'\t=1"), ("-0.5", "-0.5"), ("-x", "'-x"), ("+1e-3", "+1e-3"), ("adam", "adam")],
 )
-def test_what_a_cell_looks_like(text: str, cell: str) -> None:
+def test_csv_guards_only_text_that_starts_a_formula(text: str, cell: str) -> None:
     assert list(csv.reader(io.StringIO(escape.csv(pd.DataFrame({text: [text]}))))) == [[cell], [cell]]
 
 
 @given(anything)
 @example("×±")
-def test_latex_is_text_without_commands(text: str) -> None:
+def test_latex_has_no_commands_from_text(text: str) -> None:
     safe = escape.latex(text)
     assert "\n" not in safe
     left = re.sub(r"\\ifdefined\\Uchar [^\x00-\x7f]+\\else (U\+[0-9A-F]{4,6} ?)+\\fi\{\}", "", safe)
@@ -80,7 +83,7 @@ def test_latex_is_text_without_commands(text: str) -> None:
 
 
 @given(anything)
-def test_figures_have_no_formulas_and_a_terminal_no_controls(text: str) -> None:
+def test_figure_has_no_math_and_line_no_control_characters(text: str) -> None:
     label = escape.figure(text)
     assert label.count("$") == label.count("\\$")  # Matplotlib's own test
     assert len(label.replace("\\$", "$")) <= escape.LONGEST_LABEL
@@ -88,7 +91,7 @@ def test_figures_have_no_formulas_and_a_terminal_no_controls(text: str) -> None:
         assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", safe)
 
 
-def test_names_of_files_are_different_and_plain() -> None:
+def test_slugs_are_distinct_and_plain() -> None:
     made = escape.slugs(["a b", "a_b", "A-B", "\u4e2d\u6587", "../../etc", "", "n" * 300])
     assert made == ["a_b", "a_b_2", "A_B_3", "data", "etc", "data_2", "n" * 60]
 
@@ -108,7 +111,7 @@ FAR = "x" * 40
         ([f"{FAR}a{FAR}", f"{FAR}b{FAR}", f"y{FAR}"], None),
         ([f"{FAR}{n}" for n in range(200)], None),
         ([f"[{', '.join(['64'] * n)}]" for n in (2, 4, 8, 30)], ["2 × 64", "4 × 64", "8 × 64", "30 × 64"]),
-        ([f"{'x' * 25}…{'x' * 14}", FAR * 2], None),  # one is what the other would be
+        ([f"{'x' * 25}…{'x' * 14}", FAR * 2], None),  # one equals the other's shortened form
     ],
 )
 def test_labels_of_different_texts_differ(texts: list[str], labels: list[str] | None) -> None:

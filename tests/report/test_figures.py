@@ -1,4 +1,4 @@
-"""Figures show the numbers: which panel, line and grey line has what, and axes that everybody can read."""
+"""Panels, lines, gray lines and axes of figures."""
 
 import io
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim")) -> Compariso
 def curves_of(comparison: Comparison) -> Figure:
     curves = with_errors(comparison.curves, least_error(comparison.runs))
     figure = panels.learning_curves(curves, appearance(comparison.summary, comparison.by))
-    figure.savefig(io.BytesIO())  # as what cannot be drawn shows only then
+    figure.savefig(io.BytesIO())  # some errors occur only when drawing
     return figure
 
 
 def grid(inits: Sequence[str], optims: Sequence[str]) -> Appearance:
-    """How these look, the last of each the best."""
+    """Return the appearance of these cells; the last of each is the best."""
     cells = [(i, o) for o in reversed(optims) for i in reversed(inits)]
     summary = pd.DataFrame(cells, columns=["init", "optim"]).assign(cell=[f"{i} / {o}" for i, o in cells])
     return appearance(summary, ["init", "optim"])
@@ -48,7 +48,7 @@ def drawn_with(marker: str, ax: Axes) -> list[list[tuple[float, ...]]]:
     return [list(map(tuple, np.asarray(points).tolist())) for points in lines]
 
 
-def grey(ax: Axes) -> list[list[float]]:
+def gray(ax: Axes) -> list[list[float]]:
     others = (c for c in ax.collections if isinstance(c, LineCollection))
     return sorted(segment[:, 1].tolist() for part in others for segment in part.get_segments())
 
@@ -57,7 +57,7 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_a_heatmap_and_curves_show_the_numbers(tmp_path: Path, write_run: Write) -> None:
+def test_heatmap_and_curves_show_the_numbers(tmp_path: Path, write_run: Write) -> None:
     write_run(optim="adam", init="default", test=[0.1, 0.9])
     write_run(optim="sgd", init="he", test=[0.1, 0.8])
     comparison = compared(tmp_path)
@@ -72,10 +72,10 @@ def test_a_heatmap_and_curves_show_the_numbers(tmp_path: Path, write_run: Write)
     ax = plots.plot_learning_curves(Figure().subplots(), parts, list(parts), look, "loss")
     assert drawn(ax) == [pytest.approx([0.9, 0.1]), pytest.approx([0.9, 0.2])]
     styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
-    assert len({colour for colour, _ in styles}) == len({style for _, style in styles}) == 2
+    assert len({color for color, _ in styles}) == len({style for _, style in styles}) == 2
 
 
-def test_small_multiples_of_errors(tmp_path: Path, write_run: Write) -> None:
+def test_learning_curves_are_panels_of_errors(tmp_path: Path, write_run: Write) -> None:
     finals = {("he", "sgd"): 0.8, ("lecun", "sgd"): 0.75, ("he", "adam"): 0.9, ("lecun", "adam"): 0.96}
     for (init, optim), final in finals.items():
         write_run(init, optim, test=[0.1, final], train=[0.2, 0.5])
@@ -83,12 +83,12 @@ def test_small_multiples_of_errors(tmp_path: Path, write_run: Write) -> None:
     errors, losses = figure.axes[:2], figure.axes[2:]
     assert [ax.get_title() for ax in figure.axes] == ["adam", "sgd"] * 2  # the best first
     assert drawn(errors[0]) == [pytest.approx([0.9, 0.04]), pytest.approx([0.9, 0.1])]
-    assert grey(errors[0]) == drawn(errors[1]) == [pytest.approx([0.9, 0.2]), pytest.approx([0.9, 0.25])]
-    assert grey(errors[1]) == drawn(errors[0])
-    assert drawn(losses[0]) == grey(losses[1]) == [pytest.approx([0.8, 0.5])] * 2
+    assert gray(errors[0]) == drawn(errors[1]) == [pytest.approx([0.9, 0.2]), pytest.approx([0.9, 0.25])]
+    assert gray(errors[1]) == drawn(errors[0])
+    assert drawn(losses[0]) == gray(losses[1]) == [pytest.approx([0.8, 0.5])] * 2
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
     assert errors[0].get_ylim() == errors[1].get_ylim() == pytest.approx((0.02, 1))
-    assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2 %", "5 %", "10 %", "20 %", "50 %", "100 %"]
+    assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2%", "5%", "10%", "20%", "50%", "100%"]
     assert [ax.get_ylabel() for ax in figure.axes] == ["test error", "", "training loss (nats)", ""]
     assert [ax.get_xlabel() for ax in figure.axes] == ["epoch"] * 4
     assert texts(figure) == ["he", "lecun"]
@@ -96,7 +96,7 @@ def test_small_multiples_of_errors(tmp_path: Path, write_run: Write) -> None:
     assert {line.get_color() for line in errors[0].lines} == {line.get_color() for line in errors[1].lines}
 
 
-def test_no_error_at_all_is_half_an_image(tmp_path: Path, write_run: Write) -> None:
+def test_learning_curves_with_zero_error_show_half_an_image(tmp_path: Path, write_run: Write) -> None:
     for optim, final in (("adam", 1.0), ("sgd", 0.9)):
         write_run(optim=optim, test=[0.1, final], train=[0.1, 1.0], data_facts={"test": 200})
     figure = curves_of(compared(tmp_path))
@@ -106,19 +106,19 @@ def test_no_error_at_all_is_half_an_image(tmp_path: Path, write_run: Write) -> N
     assert least_error(pd.DataFrame({"test_size": [np.nan]})) == 0.5 / 10_000
 
 
-def test_two_cells_share_a_panel(tmp_path: Path, write_run: Write) -> None:
+def test_learning_curves_of_two_cells_share_a_panel(tmp_path: Path, write_run: Write) -> None:
     for optim in ("adam", "sgd"):
         write_run(optim=optim)
     figure = curves_of(compared(tmp_path))
     error, loss = figure.axes
-    assert (len(error.lines), grey(error), len(loss.lines)) == (2, [], 2)
+    assert (len(error.lines), gray(error), len(loss.lines)) == (2, [], 2)
     assert (error.get_ylabel(), loss.get_ylabel()) == ("test error", "training loss (nats)")
     assert error.get_position().y0 == loss.get_position().y0  # side by side
     assert error.get_position().x1 < loss.get_position().x0
     assert texts(figure) == ["sgd", "adam"]
 
 
-def test_one_key_shares_a_panel(tmp_path: Path, write_run: Write) -> None:
+def test_learning_curves_of_one_key_share_a_panel(tmp_path: Path, write_run: Write) -> None:
     for batch_size in (16, 128, 32):
         write_run(batch_size=batch_size)
     figure = curves_of(compared(tmp_path, ["batch_size"]))
@@ -128,8 +128,8 @@ def test_one_key_shares_a_panel(tmp_path: Path, write_run: Write) -> None:
     assert len({line.get_color() for line in figure.axes[0].lines}) == 3
 
 
-def test_panels_and_lines_of_different_cells_have_different_labels(tmp_path: Path, write_run: Write) -> None:
-    long = "an_initialisation_with_a_name_that_is_too_long"
+def test_learning_curves_of_long_names_have_distinct_labels(tmp_path: Path, write_run: Write) -> None:
+    long = "an_initialization_with_a_name_that_is_too_long"
     for number, (middle, optim, depth) in enumerate(product("ab", ("adam", "sgd"), (4, 8))):
         write_run(f"{long}{middle}{long}", optim, model={"hidden": [64] * depth}, log_interval=number + 1)
     figure = curves_of(compared(tmp_path, ("init", "optim", "model.hidden")))
@@ -146,22 +146,22 @@ def test_panels_and_lines_of_different_cells_have_different_labels(tmp_path: Pat
         assert ax.title.get_window_extent().width < ax.get_window_extent().width + 20
 
 
-def test_one_cell_has_no_legend(tmp_path: Path, write_run: Write) -> None:
+def test_learning_curves_of_one_cell_have_no_legend(tmp_path: Path, write_run: Write) -> None:
     write_run()
     figure = curves_of(compared(tmp_path))
     assert [len(ax.lines) for ax in figure.axes] == [1, 1]
     assert figure.legends == []
 
 
-def test_what_is_a_line_and_what_a_panel() -> None:
+def test_appearance_assigns_keys_to_lines_and_panels() -> None:
     both = grid(["he", "lecun"], ["adam", "sgd"])
     assert both.panels(set(both.panel)) == {"sgd": ["lecun / sgd", "he / sgd"], "adam": ["lecun / adam", "he / adam"]}
     assert list(both.legend(set(both.panel))) == ["he", "lecun"]
     assert both.reading(set(both.panel), 8) == (
-        "A panel for each optimizer, the best first, a line for each initialisation; all other cells in grey."
+        "A panel for each optimizer, the best first, a line for each initialization; all other cells in gray."
     )
     many = [f"i{number:02}" for number in range(12)]
-    swapped = grid(many, ["adam", "sgd"])  # twelve lines in two panels are a tangle, two in twelve are none
+    swapped = grid(many, ["adam", "sgd"])  # two lines in twelve panels are more legible
     assert list(swapped.panels(set(swapped.panel))) == many[::-1]
     assert list(swapped.legend(set(swapped.panel))) == ["sgd", "adam"]
     alone = grid(["he"], [f"o{number}" for number in range(9)])
@@ -170,15 +170,15 @@ def test_what_is_a_line_and_what_a_panel() -> None:
     assert "the 4 best of 9; all" in alone.reading(set(alone.panel), 4)
 
 
-def test_the_best_panels_are_drawn(tmp_path: Path, write_run: Write) -> None:
+def test_learning_curves_of_many_panels_show_the_best(tmp_path: Path, write_run: Write) -> None:
     for number in range(14):
         write_run(optim=f"o{number:02}", test=[0.1, 0.9 - number / 100])
     figure = curves_of(compared(tmp_path))
     assert [ax.get_title() for ax in figure.axes] == [f"o{number:02}" for number in range(12)]
-    assert {(len(ax.lines), len(grey(ax))) for ax in figure.axes} == {(1, 13)}
+    assert {(len(ax.lines), len(gray(ax))) for ax in figure.axes} == {(1, 13)}
 
 
-def test_diverged_rates_are_crosses_at_an_error_of_one(tmp_path: Path, write_run: Write) -> None:
+def test_sensitivity_marks_diverged_rates_at_full_error(tmp_path: Path, write_run: Write) -> None:
     for init in ("he", "lecun"):
         for optim in ("adam", "sgd"):
             write_run(init, optim, test=[0.1, 0.9], val=[0.1, 0.95], lr=0.01)
@@ -193,7 +193,7 @@ def test_diverged_rates_are_crosses_at_an_error_of_one(tmp_path: Path, write_run
     assert (adam.get_title(), sgd.get_title(), adam.get_ylabel()) == ("adam", "sgd", "validation error")
     crosses = {ax: [c for c in drawn_with("x", ax) if c] for ax in (adam, sgd)}
     assert crosses == {adam: [], sgd: [[(1.0, 1.0)]] * 2}
-    assert grey(adam) == [pytest.approx([0.05, 1])] * 2
+    assert gray(adam) == [pytest.approx([0.05, 1])] * 2
     assert (adam.get_xscale(), adam.get_yscale()) == ("log", "log")
     assert [t.get_text() for t in adam.get_xticklabels()] == ["0.01", "0.1", "1"]
 
@@ -208,12 +208,12 @@ def test_diverged_rates_are_crosses_at_an_error_of_one(tmp_path: Path, write_run
         ([0.0, -1], (0.1, 1), [0.1, 0.2, 0.5, 1]),
     ],
 )
-def test_ticks_are_round(values: list[float], ends: tuple[float, float], labels: list[float]) -> None:
+def test_ticks_are_round_numbers(values: list[float], ends: tuple[float, float], labels: list[float]) -> None:
     assert bounds(values) == ends
     assert ticks(*ends, 7) == labels
 
 
-def test_without_epochs_there_is_a_point(tmp_path: Path, write_run: Write) -> None:
+def test_learning_curves_without_epochs_are_points(tmp_path: Path, write_run: Write) -> None:
     for optim, accuracy in (("adam", 0.1), ("sgd", 0.12)):
         for seed in range(3):
             for init in ("he", "lecun"):
@@ -227,13 +227,13 @@ def test_without_epochs_there_is_a_point(tmp_path: Path, write_run: Write) -> No
 
 
 @pytest.mark.parametrize(("spread", "lowest"), [(0.004, 0.01), (0.02, 0.002)])
-def test_axes_are_long_enough_for_intervals_within_reason(
+def test_bounds_with_intervals_extend_the_axis_up_to_a_limit(
     tmp_path: Path, write_run: Write, spread: float, lowest: float
 ) -> None:
     for seed in (-1, 0, 1):
         write_run(seed=seed + 1, test=[0.1, 0.98 + spread * seed])
     comparison = compared(tmp_path)
-    # 4.3027 * spread / sqrt(3) on either side of an error of 2 %: down to 1 %, or to less than none
+    # 4.3027 * spread / sqrt(3) on either side of an error of 2%: down to 1%, or below zero
     error = with_errors(comparison.curves, least_error(comparison.runs))["error_ci_low"].min()
     assert error == pytest.approx(max(0.02 - 4.3027 * spread / 3**0.5, least_error(comparison.runs)), rel=1e-3)
     assert curves_of(comparison).axes[0].get_ylim()[0] == pytest.approx(lowest)

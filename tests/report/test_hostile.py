@@ -1,4 +1,4 @@
-"""Reports in which every text there is, is hostile: shown to the letter in every format, obeyed in none."""
+"""Reports with hostile text everywhere, which every format shows literally."""
 
 import contextlib
 import csv
@@ -29,7 +29,7 @@ from tests.helpers.runs import run_writer
 
 
 class Written(NamedTuple):
-    """A report, its numbers, and what the terminal was told."""
+    """A report, its numbers and its terminal output."""
 
     directory: Path
     comparison: Comparison
@@ -38,7 +38,7 @@ class Written(NamedTuple):
 
 
 def place(run: Path, name: str) -> None:
-    """Give a run a directory and a hash of its own, whatever its options are called."""
+    """Return a writer that gives each run a unique directory and hash, with any option names."""
     content = json.loads((run / RUN_FILE).read_text()) | {"config_hash": name}
     (run / RUN_FILE).write_text(json.dumps(content))
     run.rename(run.with_name(name))
@@ -46,7 +46,7 @@ def place(run: Path, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """A report on runs in which every text there is, is hostile."""
+    """A report on runs in which every text is hostile."""
     top = tmp_path_factory.mktemp("hostile")
     write = run_writer(top)
     for number, text in enumerate(HOSTILE):
@@ -55,7 +55,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Written:
                 optim=text,
                 seed=seed,
                 test=[0.1, 0.5 if seed == 3 else 0.9 - number / 1000 + seed / 500 * (number % 3)],
-                model={"note": HOSTILE[-number], '=key[/]<i>|"`': int(seed == 3)},  # all cells are tuned alike
+                model={"note": HOSTILE[-number], '=key[/]<i>|"`': int(seed == 3)},  # equal tuning effort
                 environment={"device": text},
                 status="failed" if (number, seed) == (3, 2) else "completed",
                 reason="\n".join(HOSTILE) if (number, seed) == (3, 2) else None,
@@ -73,7 +73,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(top / "report", compare(results, 0.8, how=ONCE), results, output.getvalue())
 
 
-def test_hostile_csv_is_data(hostile: Written) -> None:
+def test_csv_of_hostile_names_is_data(hostile: Written) -> None:
     frames = {
         "summary": tables.summary_csv(hostile.comparison),
         "runs": tables.runs_csv(hostile.comparison).reset_index(),
@@ -95,7 +95,7 @@ def test_hostile_csv_is_data(hostile: Written) -> None:
                     assert str(value) == cell or type(value)(cell) == value
 
 
-def test_hostile_markdown_is_text(hostile: Written) -> None:
+def test_markdown_of_hostile_names_is_text(hostile: Written) -> None:
     source = (hostile.directory / "report.md").read_text(encoding="utf-8")
     tokens = rendered(source)
     texts = [inline(token) for token in tokens if token.type == "inline"]
@@ -117,7 +117,7 @@ def test_hostile_markdown_is_text(hostile: Written) -> None:
     assert len([token for token in tokens if token.type == "fence"]) == 1
 
 
-def test_a_name_like_a_figure_costs_no_picture(tmp_path: Path) -> None:
+def test_report_with_names_like_figures_keeps_files_of_the_user(tmp_path: Path) -> None:
     write = run_writer(tmp_path)
     run = write(optim="x](figures/mine.png)")
     content = json.loads((run / RUN_FILE).read_text())
@@ -128,11 +128,11 @@ def test_a_name_like_a_figure_costs_no_picture(tmp_path: Path) -> None:
     (figures / "mine.png").write_text("a user's own")
     report_on([tmp_path / "sweep"], tmp_path / "report")
     assert (figures / "mine.png").exists()
-    assert not list(figures.glob("*.pdf"))  # those of the last report are gone
+    assert not list(figures.glob("*.pdf"))  # figures of the last report are removed
 
 
-def test_hostile_latex_keeps_its_rows(hostile: Written) -> None:
-    comparison = compare(hostile.results, 0.97, ["optim"])  # whose names come first in a row
+def test_latex_of_hostile_names_keeps_its_rows(hostile: Written) -> None:
+    comparison = compare(hostile.results, 0.97, ["optim"])  # its names come first in a row
     source = tables.latex(comparison, "[d]\n*", "d", most=len(comparison.summary))
     rows = source.partition("\\midrule\n")[2].partition("\\bottomrule")[0].splitlines()
     assert len(rows) == len(comparison.summary)
@@ -144,11 +144,11 @@ def test_hostile_latex_keeps_its_rows(hostile: Written) -> None:
     assert "on {[}d] *:" in source
 
 
-def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
+def test_figures_and_terminal_show_hostile_names_as_text(hostile: Written) -> None:
     figures = list((hostile.directory / "figures").glob("*.svg"))
     assert len(figures) >= 5
     for path in figures:
-        ET.parse(path)  # what XML does not allow ends here
+        ET.parse(path)  # raises on characters that XML forbids
     cells = {shown(text) for path in figures for text in ET.parse(path).getroot().itertext()}
     assert {shown(escape.figure(cell)).replace("\\$", "$") for cell in hostile.comparison.summary["cell"][:1]} <= cells
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", hostile.output)
@@ -157,16 +157,16 @@ def test_hostile_names_in_figures_and_the_terminal(hostile: Written) -> None:
         assert f"left out: {escape.line(run)}: {escape.line(why)}\n" in hostile.output
 
 
-def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
+def test_page_shows_hostile_names_as_text(hostile: Written, open_page: Open) -> None:
     page = open_page(hostile.directory)
     board = tables.leaderboard(hostile.comparison)
     cells = page.locator("#s0-board td").evaluate_all("cells => cells.map(cell => cell.textContent)")
     assert cells == [escape.visible(text) for text in board.to_numpy().ravel()]
     panels = list(dict.fromkeys(hostile.comparison.summary.loc[lambda table: table["n"] > 0, "optim"]))[:MOST_PANELS]
     texts = page.locator("#learning_curves .view:visible text").all_text_contents()
-    titles = [text for text in texts if not re.fullmatch(r"epoch|test error|[0-9.]+( %)?", text)]
+    titles = [text for text in texts if not re.fullmatch(r"epoch|test error|[0-9.]+%?", text)]
     for title, name in zip(titles, panels, strict=True):
-        begin, _, end = title.partition("…")  # a long one is without its middle
+        begin, _, end = title.partition("…")  # long titles are shortened in the middle
         whole = shown(escape.line(name))
         assert shown(title) == whole or (whole.startswith(shown(begin)) and whole.endswith(shown(end)) and end)
     values = page.locator("#seeds svg[role=img]").evaluate(
@@ -179,7 +179,7 @@ def test_hostile_names_on_the_page(hostile: Written, open_page: Open) -> None:
     assert page.evaluate("[...document.querySelectorAll('a')].map(a => a.protocol)").count("file:") == len(
         page.locator("a").all()
     )
-    page.locator("details summary").click()
+    page.locator("details.runs summary").click()
     dialog = page.get_by_role("dialog")  # shown only after the click has returned
     runs = page.locator("#s0-runs tbody tr")
     names = runs.evaluate_all("rows => rows.map(row => row.dataset.run)")

@@ -33,7 +33,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(tuned: Path, browser: Browser) -> Iterator[Page]:
-    """That report, for all tests that leave it as they found it: to open it takes longer than most of them."""
+    """Page of that report, shared by all tests that leave it unchanged, because opening it is slow."""
     with opening(browser) as call:
         yield call(tuned)
 
@@ -42,7 +42,7 @@ def column(page: Page, table: str, number: int) -> list[str]:
     return page.locator(f"#{table} tbody tr:visible td:nth-child({number})").all_inner_texts()
 
 
-def test_tables_sort_and_filter(page: Page) -> None:
+def test_page_tables_sort_and_filter(page: Page) -> None:
     assert column(page, "s0-board", 3) == ["adam", "sgd", EVIL]
     page.get_by_role("button", name="test accuracy (%)").first.click()
     assert column(page, "s0-board", 3) == [EVIL, "sgd", "adam"]
@@ -54,14 +54,14 @@ def test_tables_sort_and_filter(page: Page) -> None:
     assert column(page, "s0-board", 3) == ["adam", "sgd", EVIL]
 
 
-def test_intervals_sort_by_both_ends(page: Page) -> None:
+def test_page_table_sorts_intervals_by_both_ends(page: Page) -> None:
     page.evaluate(
         """texts => document.querySelectorAll("#s0-pairs tbody td:nth-child(5)").forEach((cell, i) => {
             cell.textContent = texts[i];
         })""",
         ["[-0.10, +0.20]", "[+0.10, +0.40]", "[-0.50, +0.10]"],
     )
-    head = page.locator("#s0-pairs").get_by_role("button", name="95 % interval")
+    head = page.locator("#s0-pairs").get_by_role("button", name="95% interval")
     head.click()
     assert column(page, "s0-pairs", 5) == ["[-0.50, +0.10]", "[-0.10, +0.20]", "[+0.10, +0.40]"]
     head.click()
@@ -73,7 +73,7 @@ def test_intervals_sort_by_both_ends(page: Page) -> None:
     assert page.evaluate("(cells) => cells.reverse().sort(byParts)", cells[4:]) == cells[4:]
 
 
-def test_the_page_says_which_runs_have_no_curve(write_run: Write, report: Report, tmp_path: Path) -> None:
+def test_page_names_runs_without_curve(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run()
     write_run(seed=1, test=[0.1], epochs=2, status="diverged", reason="nan")
     report()
@@ -82,7 +82,7 @@ def test_the_page_says_which_runs_have_no_curve(write_run: Write, report: Report
 
 
 def points(page: Page, figure: str) -> dict[str, list[str]]:
-    """Words of each cell's points in a figure, as it is shown."""
+    """Return the tooltips of each cell's points in the visible view of a figure."""
     found: dict[str, list[str]] = {}
     for cell, _, series in json.loads(
         page.locator(f"#{figure} svg[role=img]:visible").get_attribute("data-series") or ""
@@ -92,7 +92,7 @@ def points(page: Page, figure: str) -> dict[str, list[str]]:
 
 
 def values_at(page: Page, figure: str, cell: str, number: int) -> list[str]:
-    """Lines that the page shows with the pointer on a point of a cell."""
+    """Return the tooltip with the pointer on a point of a cell, line by line."""
     drawing = page.locator(f"#{figure} svg[role=img]:visible")
     drawing.scroll_into_view_if_needed()
     x, y = drawing.evaluate(
@@ -108,21 +108,21 @@ def values_at(page: Page, figure: str, cell: str, number: int) -> list[str]:
 
 
 def test_pointer_near_point_shows_cell_mean_and_interval(page: Page) -> None:
-    assert values_at(page, "learning_curves", "he / adam", -1) == ["he / adam", "epoch 1: 10.9 % [10.7, 11.1]"]
+    assert values_at(page, "learning_curves", "he / adam", -1) == ["he / adam", "epoch 1: 10.9% [10.7, 11.1]"]
     assert page.locator("#learning_curves .ring").count() == 1
     assert values_at(page, "sensitivity", f"he / {EVIL}", 0) == [
         f"he / {EVIL}",
-        "learning rate (optim.lr) 0.01: 28.8 % [28.6, 29]",
+        "learning rate (optim.lr) 0.01: 28.8% [28.6, 29]",
     ]
-    assert values_at(page, "differences", "he / adam", 0) == ["he / adam", "the best"]
-    assert values_at(page, "seeds", "he / sgd", 0) == ["he / sgd", "84.00 %, mean 84.11 %"]
+    assert values_at(page, "differences", "he / adam", 0) == ["he / adam", "best cell"]
+    assert values_at(page, "seeds", "he / sgd", 0) == ["he / sgd", "84.00%, mean 84.11%"]
     page.mouse.move(0, 0)
     expect(page.locator("#values")).to_be_hidden()
     assert page.locator(".ring").count() == 0
 
 
 def parts(page: Page, figure: str, group: str) -> tuple[int, int]:
-    """Number of parts of a group in a figure, and how many of them are visible."""
+    """Return the number of elements of a group in a figure and the number of visible ones."""
     found = page.locator(f"#{figure} .view:visible .{group}")
     shown = found.evaluate_all("parts => parts.filter((part) => getComputedStyle(part).display !== 'none').length")
     return found.count(), shown
@@ -137,7 +137,7 @@ def test_legend_click_hides_its_lines_and_their_values(page: Page) -> None:
     assert parts(page, "learning_curves", group) == (2, 0)
     assert values_at(page, "learning_curves", "he / sgd", -1)[:1] != ["he / sgd"]
     page.mouse.move(0, 0)
-    name.press("Space")  # it has the focus
+    name.press("Space")  # the checkbox has the focus
     assert parts(page, "learning_curves", group) == (2, 2)
 
 
@@ -168,7 +168,7 @@ def test_view_choice_shows_split_and_measure(page: Page) -> None:
         assert (shown.get_attribute("aria-label") or "") == f"{name.capitalize()} against the epoch for 3 cells."
         assert f"{name} (nats)" * ("loss" in name) in shown.locator("text").all_text_contents() or "error" in name
         assert points(page, "learning_curves")["he / adam"][1].count("%") == ("error" in name)
-    assert points(page, "learning_curves")["he / adam"] == ["epoch 0: 90 %", "epoch 1: 10.9 % [10.7, 11.1]"]
+    assert points(page, "learning_curves")["he / adam"] == ["epoch 0: 90%", "epoch 1: 10.9% [10.7, 11.1]"]
 
 
 def test_page_without_javascript_shows_figures_and_default_view(tuned: Path, browser: Browser) -> None:
@@ -185,7 +185,7 @@ def test_page_without_javascript_shows_figures_and_default_view(tuned: Path, bro
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report on all initialisations and optimizers at two learning rates."""
+    """A report on all initializations and optimizers at two learning rates."""
     top = tmp_path_factory.mktemp("many")
     write_run = run_writer(top)
     for i, init in enumerate(("default", "he", "lecun")):
@@ -199,12 +199,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wide(many: Path, browser: Browser) -> Iterator[Page]:
-    """That report, for all tests that leave it as they found it."""
+    """Page of that report, shared by all tests that leave it unchanged."""
     with opening(browser) as call:
         yield call(many)
 
 
-def test_panels_are_one_for_each_optimizer_best_first(wide: Page) -> None:
+def test_page_learning_curves_have_a_panel_per_optimizer_best_first(wide: Page) -> None:
     for figure in ("learning_curves", "sensitivity"):
         drawing = wide.locator(f"#{figure} svg[role=img]:visible")
         texts = drawing.locator("text").all_text_contents()
@@ -215,12 +215,14 @@ def test_panels_are_one_for_each_optimizer_best_first(wide: Page) -> None:
             "lecun",
         ]
         assert len(points(wide, figure)) == 24
-    assert points(wide, "learning_curves")["lecun / radam"][1] == "epoch 1: 2.79 % [2.74, 2.84]"
-    # Its line, its band and its grey lines stand in each of the panels.
+    assert points(wide, "learning_curves")["lecun / radam"][1] == "epoch 1: 2.79% [2.74, 2.84]"
+    # A line, a band and gray lines in each panel.
     assert parts(wide, "learning_curves", "label0") == (3 * 8, 3 * 8)
 
 
-def test_budget_figure_shows_expected_errors(write_run: Write, report: Report, open_page: Open, tmp_path: Path) -> None:
+def test_page_tuning_curves_show_expected_errors(
+    write_run: Write, report: Report, open_page: Open, tmp_path: Path
+) -> None:
     for optim, best in (("adam", 0.9), ("sgd", 0.8)):
         for lr, accuracy in ((0.001, best), (0.01, best - 0.2), (0.1, best - 0.4)):
             write_run(optim=optim, lr=lr, test=[0.1, accuracy])
@@ -228,7 +230,7 @@ def test_budget_figure_shows_expected_errors(write_run: Write, report: Report, o
     page = open_page(tmp_path / "report")
     shown = {cell: [words.split(" [")[0] for words in of] for cell, of in points(page, "budget").items()}
     assert shown == {
-        f"he / {optim}": [f"settings tried {k}: {error} %" for k, error in enumerate(errors, start=1)]
+        f"he / {optim}": [f"configurations tried {k}: {error}%" for k, error in enumerate(errors, start=1)]
         for optim, errors in (("adam", ("30", "16.7", "10")), ("sgd", ("40", "26.7", "20")))
     }
     assert page.locator("#budget").count() == 1
@@ -240,15 +242,15 @@ def test_legend_click_hides_lines_in_all_panels_and_views(wide: Page) -> None:
     assert parts(wide, "learning_curves", "label0") == (3 * 8, 0)
     assert parts(wide, "learning_curves", "label1") == (3 * 8, 3 * 8)
     figure.get_by_role("radio", name="test loss").click()
-    assert parts(wide, "learning_curves", "label0") == (3 * 8, 0)  # still
+    assert parts(wide, "learning_curves", "label0") == (3 * 8, 0)  # unchanged
     assert parts(wide, "sensitivity", "label0")[1] > 0  # each figure has its own legend
     figure.get_by_role("radio", name="test error").click()
     figure.get_by_label("default").click()
     assert parts(wide, "learning_curves", "label0") == (3 * 8, 3 * 8)
 
 
-def test_wide_tables_fit_or_say_that_they_go_on(wide: Page) -> None:
-    wide.locator("details summary").click()
+def test_page_with_wide_tables_fits_or_hints_at_scrolling(wide: Page) -> None:
+    wide.locator("details.runs summary").click()
     boxes = wide.locator(".scroll:visible")
     assert boxes.count() == 4 + wide.locator("figure").count()
     assert all(boxes.evaluate_all("all => all.map(e => e.scrollWidth <= e.clientWidth)"))
@@ -258,10 +260,10 @@ def test_wide_tables_fit_or_say_that_they_go_on(wide: Page) -> None:
     wide.wait_for_function(f"document.querySelectorAll('.hint:not([hidden])').length === {boxes.count()}")
     wide.wait_for_function("document.documentElement.scrollWidth <= 390")
     wide.set_viewport_size({"width": 1200, "height": 900})
-    wide.locator("details summary").click()
+    wide.locator("details.runs summary").click()
 
 
-def test_the_forest_stands_below_the_answer(many: Path, wide: Page) -> None:
+def test_page_shows_differences_below_the_answer(many: Path, wide: Page) -> None:
     assert wide.locator(".answer + figure.differences svg[role=img]").count() == 1
     assert wide.locator(".differences").count() == 1
     text = (many / "report.md").read_text()
@@ -269,13 +271,13 @@ def test_the_forest_stands_below_the_answer(many: Path, wide: Page) -> None:
     assert places == sorted(places)
 
 
-def test_it_fits_a_phone_and_both_schemes(tuned: Path, open_page: Open) -> None:
+def test_page_fits_a_phone_in_both_schemes(tuned: Path, open_page: Open) -> None:
     page = open_page(tuned, 390, "dark")
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (color == "rgb(255, 255, 255)") == (scheme == "light")
         sizes = page.locator("svg[role=img]:visible text").evaluate_all(
             """all => all.map((text) =>
                 parseFloat(getComputedStyle(text).fontSize) * text.ownerSVGElement.getScreenCTM().a)"""
@@ -283,7 +285,7 @@ def test_it_fits_a_phone_and_both_schemes(tuned: Path, open_page: Open) -> None:
         assert min(sizes) > 9  # pixels
 
 
-def test_figures_follow_the_scheme_and_heatmap_numbers_stay_legible(many: Path, open_page: Open) -> None:
+def test_page_figures_follow_the_scheme_with_legible_heatmap(many: Path, open_page: Open) -> None:
     page = open_page(many)
     looks = """() => Object.fromEntries(Object.entries({
         back: "#learning_curves path", text: "#learning_curves text",
@@ -302,19 +304,19 @@ def test_figures_follow_the_scheme_and_heatmap_numbers_stay_legible(many: Path, 
     assert (light["first"], light["last"]) == (dark["first"], dark["last"]) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
 
 
-def test_a_run_links_to_what_sets_it_apart(page: Page) -> None:
+def test_page_run_link_opens_its_differences(page: Page) -> None:
     page.locator("#s0-runs a").last.click()
     dialog = page.get_by_role("dialog")
     dialog.wait_for()
     rows = dialog.locator("tbody tr").all_inner_texts()
-    assert any(row.rstrip() == "seed\t2" for row in rows)  # of seeds none is the commonest
+    assert any(row.rstrip() == "seed\t2" for row in rows)  # no seed is the commonest
     assert f"model.note\t{EVIL}\tplain" in rows
     assert "python run.py init=he" in dialog.locator("pre").inner_text()
     page.get_by_role("button", name="Close").click()
     dialog.wait_for(state="hidden")
 
 
-def test_another_run_asked_for_as_one_closes_is_shown(page: Page) -> None:
+def test_page_run_opened_while_another_closes_is_shown(page: Page) -> None:
     links = page.locator("#s0-runs a")
     dialog = page.get_by_role("dialog")
     links.first.click()
@@ -326,14 +328,14 @@ def test_another_run_asked_for_as_one_closes_is_shown(page: Page) -> None:
     page.wait_for_function("location.hash === ''")
 
 
-def test_back_closes_a_run(page: Page) -> None:
+def test_page_back_button_closes_a_run(page: Page) -> None:
     page.locator("#s0-runs a").first.click()
     page.get_by_role("dialog").wait_for()
     page.go_back()
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
-def test_names_are_text(page: Page) -> None:
+def test_page_dialog_shows_names_as_text(page: Page) -> None:
     assert page.locator("img").count() == 0
     assert EVIL in page.locator("#learning_curves [role=group]").nth(1).inner_text()
     assert f"he / {EVIL}" in page.locator("#seeds text").all_text_contents()
@@ -351,7 +353,7 @@ ODD: dict[str, list[dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_odd_sweeps_make_a_useful_page(
+def test_page_of_unusual_sweeps_is_complete(
     write_run: Write, report: Report, open_page: Open, tmp_path: Path, name: str
 ) -> None:
     for run in ODD[name]:
@@ -378,14 +380,14 @@ def test_odd_sweeps_make_a_useful_page(
     )
 
 
-def test_everything_in_a_script_is_json(tuned: Path) -> None:
+def test_page_scripts_contain_valid_json(tuned: Path) -> None:
     page = (tuned / "index.html").read_text()
     parts = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, flags=re.DOTALL)
     assert len(parts) == 1
     assert all("<" not in part and json.loads(part) for part in parts)
 
 
-def test_tables_for_latex_and_figures_for_papers(tuned: Path) -> None:
+def test_report_with_formats_has_latex_table_and_figures(tuned: Path) -> None:
     latex = (tuned / "summary.tex").read_text()
     assert r"\textless{}img src=x" in latex
     assert re.search(r"& \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\] &", latex)
@@ -403,7 +405,7 @@ PAPER = r"""\documentclass[a4paper]{article}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdfLaTeX")
-def test_the_latex_table_fits_an_article(write_run: Write, summarize: Report, tmp_path: Path) -> None:
+def test_latex_table_fits_an_article(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     for number in range(80):
         name = "a_long_name_of_an_optimizer_" * (number == 0) + str(number)
         for lr in (0.1, 0.01):

@@ -1,4 +1,4 @@
-"""Strips and heatmaps: a row for each cell with a score, axes that show what differs, and texts that can be read."""
+"""Strips and heatmaps: rows, axes and legible text."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text import captions
 from tests.helpers.runs import Write
 
-LONG = "an_initialisation_with_a_name_that_is_too_long_for_any_axis"
+LONG = "an_initialization_with_a_name_that_is_too_long_for_any_axis"
 
 
 def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim"), target: float = 0.97) -> Comparison:
@@ -27,7 +27,7 @@ def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim"), target: floa
 
 
 def write_diverging(write_run: Write) -> None:
-    """Adam that never diverges, SGD of which one in four does, and NAG that always does."""
+    """Write runs of Adam (none diverges), SGD (one in four diverges) and NAG (all diverge)."""
     for (i, init), optim, seed in itertools.product(enumerate(("he", "lecun")), ("adam", "sgd", "nag"), range(4)):
         if optim == "nag" or (optim == "sgd" and seed == 0):
             write_run(init, optim, seed, test=[0.1, 0.3], epochs=2, status="diverged", reason="nan")
@@ -40,19 +40,19 @@ def rows(ax: Axes) -> list[str]:
 
 
 def drawn(ax: Axes, marker: str) -> list[tuple[float, float]]:
-    """The points with this marker, line by line."""
+    """Return the points with this marker, by line."""
     lines = (np.asarray(line.get_xydata()).tolist() for line in ax.lines if line.get_marker() == marker)
     return [(x, y) for line in lines for x, y in line]
 
 
 def share(ax: Axes, low: float, high: float) -> float:
-    """How much of an x axis lies between two values."""
+    """Return the fraction of an x axis between two values."""
     ends = ax.transData.transform([(low, 0), (high, 0)])[:, 0]
     return float((ends[1] - ends[0]) / ax.get_window_extent().width)
 
 
 def strip(comparison: Comparison, kind: str) -> tuple[Figure, Axes]:
-    """The figure of this kind, laid out."""
+    """Return the figure of this kind after its layout."""
     summary, look = comparison.summary, appearance(comparison.summary, comparison.by)
     figure, ax = panels.strips(list(summary["cell"]))
     if kind == "differences":
@@ -66,21 +66,24 @@ def strip(comparison: Comparison, kind: str) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def test_what_diverged_is_drawn_and_counted(tmp_path: Path, write_run: Write) -> None:
+def test_draw_with_diverged_runs_shows_and_counts_them(tmp_path: Path, write_run: Write) -> None:
     write_diverging(write_run)
     drawings: dict[str, Drawing] = {d.kind: d for d in draw(tmp_path, compared(tmp_path), "", ())}
     assert "5 are significant." in drawings["differences"].alt
     curves = drawings["learning_curves"].caption
-    assert "(n = 3 to 4; band: 95% t-interval of the mean, cut off where it is very wide)" in curves
-    assert "Curves of diverged runs are not drawn (10 of 24 runs; no run is left of he / nag, lecun / nag)." in curves
+    assert "(n = 3 to 4; band: 95% t-interval of the mean, clipped where it is very wide)" in curves
+    assert "Curves of diverged runs are not drawn (10 of 24 runs; no completed run: he / nag, lecun / nag)." in curves
     assert drawings["learning_curves"].alt.endswith("for 4 cells.")
-    assert "(n = 4), a diverged run as 0. Grey: below all colours, as runs diverged." in drawings["heatmap"].caption
+    assert (
+        "(n = 4); diverged runs count as 0. Gray: below the color scale, because runs diverged."
+        in drawings["heatmap"].caption
+    )
     for kind in ("differences", "seeds"):
-        assert "On grey the axis is squeezed, as diverged runs count as 0." in drawings[kind].caption
+        assert "Gray parts of the axis are compressed, because diverged runs count as 0." in drawings[kind].caption
     assert not any("best of" in drawing.caption for drawing in drawings.values())
 
 
-def test_what_diverged_has_rows_and_leaves_room_for_the_rest(tmp_path: Path, write_run: Write) -> None:
+def test_strips_with_diverged_runs_compress_the_axis(tmp_path: Path, write_run: Write) -> None:
     write_diverging(write_run)
     comparison = compared(tmp_path)
     _, ax = strip(comparison, "differences")
@@ -98,7 +101,7 @@ def test_what_diverged_has_rows_and_leaves_room_for_the_rest(tmp_path: Path, wri
     assert ax.get_xlim()[0] == 0
 
 
-def test_an_axis_is_not_squeezed_for_what_did_not_diverge(tmp_path: Path, write_run: Write) -> None:
+def test_strips_without_diverged_runs_keep_a_linear_axis(tmp_path: Path, write_run: Write) -> None:
     for optim, final in (("adam", 0.95), ("sgd", 0.1)):
         for seed in range(3):
             write_run(optim=optim, seed=seed, test=[0.1, final + seed * final / 1000])
@@ -107,7 +110,7 @@ def test_an_axis_is_not_squeezed_for_what_did_not_diverge(tmp_path: Path, write_
         assert strip(comparison, kind)[1].get_xscale() == "linear"
 
 
-def test_cells_that_are_equal_in_every_seed_are_hollow_and_told(tmp_path: Path, write_run: Write) -> None:
+def test_differences_of_cells_equal_in_every_seed_are_hollow(tmp_path: Path, write_run: Write) -> None:
     for optim, better in (("adam", 0.0), ("nag", 0.0), ("sgd", -0.1)):
         for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed, test=[0.1, 0.9 + better * (1 + seed)])
@@ -118,11 +121,11 @@ def test_cells_that_are_equal_in_every_seed_are_hollow_and_told(tmp_path: Path, 
     assert [face == "white" for face in faces] == [True, False, True]
     assert captions.without_interval(comparison) == (
         "Hollow, without an interval: 1 of 3, equal in every seed. Hollow, without an interval: 1 of 3 not "
-        "tested (a gap: no seed in common at all): fewer than 3 seeds in common."
+        "tested (empty row: no seed in common): fewer than 3 seeds in common."
     )
 
 
-def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write) -> None:
+def test_differences_of_untested_cell_are_hollow(tmp_path: Path, write_run: Write) -> None:
     seeds = {"adam": (0, 1, 2), "sgd": (0, 1, 2), "nag": (2, 3, 4), "radam": (5,)}
     for o, optim in enumerate(seeds):
         for seed in seeds[optim]:
@@ -137,12 +140,12 @@ def test_a_cell_that_cannot_be_judged_is_hollow(tmp_path: Path, write_run: Write
     (drawing,) = (d for d in draw(tmp_path, comparison, "", ()) if d.is_answer)
     assert drawing.alt.endswith("1 of 1 is significant, 2 more not tested.")
     assert (
-        "Hollow, without an interval: 2 of 3 not tested (a gap: no seed in common at all): fewer than 3 seeds"
+        "Hollow, without an interval: 2 of 3 not tested (empty row: no seed in common): fewer than 3 seeds"
     ) in drawing.caption
 
 
 @pytest.mark.parametrize("kind", ["differences", "seeds", "time_to_target"])
-def test_rows_and_labels_stay_within_the_figure(tmp_path: Path, write_run: Write, kind: str) -> None:
+def test_strips_with_long_names_stay_within_the_figure(tmp_path: Path, write_run: Write, kind: str) -> None:
     for (o, optim), seed in itertools.product(enumerate(("adam", LONG)), range(3)):
         write_run(LONG, optim, seed, test=[0.1, 0.5, 0.99 - o / 10 + seed * (1 + o) / 1000])
     figure, ax = strip(compared(tmp_path, target=0.85), kind)
@@ -152,14 +155,14 @@ def test_rows_and_labels_stay_within_the_figure(tmp_path: Path, write_run: Write
     assert box.x1 <= figure.bbox.x1
 
 
-def test_no_axis_for_accuracies_above_all(tmp_path: Path, write_run: Write) -> None:
+def test_seeds_axis_ends_at_full_accuracy(tmp_path: Path, write_run: Write) -> None:
     for seed in range(3):
         write_run(seed=seed, test=[0.1, 1.0])
     assert strip(compared(tmp_path), "seeds")[1].get_xlim()[1] == 100
 
 
 @pytest.mark.parametrize("epochs", [1, 9, 90])
-def test_misses_have_a_column_of_their_own(tmp_path: Path, write_run: Write, epochs: int) -> None:
+def test_time_to_target_with_misses_has_a_column_for_them(tmp_path: Path, write_run: Write, epochs: int) -> None:
     for optim, seed in itertools.product(("adam", "sgd", LONG), range(2)):
         reached = [0.1] * epochs + [0.98 if optim == "adam" else 0.5]
         write_run(LONG, optim, seed, test=reached, val=reached)
@@ -174,14 +177,14 @@ def test_misses_have_a_column_of_their_own(tmp_path: Path, write_run: Write, epo
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(labels))
 
 
-def test_no_column_of_misses_without_any(tmp_path: Path, write_run: Write) -> None:
+def test_time_to_target_without_misses_has_no_column_for_them(tmp_path: Path, write_run: Write) -> None:
     write_run(test=[0.1, 0.98], val=[0.1, 0.98])
     _, ax = strip(compared(tmp_path), "time_to_target")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1"]
 
 
-def colours(ax: Axes) -> dict[str, tuple[str, str]]:
-    """Of each number in a heatmap, that behind it and its own."""
+def colors(ax: Axes) -> dict[str, tuple[str, str]]:
+    """Return background and text color of each number in a heatmap."""
     (image,) = ax.images
     values = image.get_array()
     assert values is not None
@@ -192,38 +195,38 @@ def colours(ax: Axes) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_colours_tell_cells_apart_beside_what_diverged(tmp_path: Path, write_run: Write) -> None:
+def test_heatmap_with_diverged_cell_keeps_other_colors_distinct(tmp_path: Path, write_run: Write) -> None:
     write_diverging(write_run)
     summary = compared(tmp_path).summary
     (ax,) = panels.heatmap(summary, ["init", "optim"]).axes
-    found = {number: behind for number, (behind, _) in colours(ax).items()}
+    found = {number: behind for number, (behind, _) in colors(ax).items()}
     best, second, *others = (f"{score * 100:.2f}" for score in summary["score"])
     assert {found[number] for number in others} == {plots.BELOW}
     assert "0.00" in others
-    assert found[second] == "#440154"  # the ends of the colours
+    assert found[second] == "#440154"  # the ends of the colors
     assert found[best] not in ("#440154", plots.BELOW)
 
 
-def test_colours_are_of_scores_where_all_cells_had_diverged_runs(tmp_path: Path, write_run: Write) -> None:
+def test_heatmap_with_all_cells_diverged_colors_scores(tmp_path: Path, write_run: Write) -> None:
     for optim, final in (("adam", 0.9), ("sgd", 0.8)):
         write_run(optim=optim, test=[0.1, 0.5, final])
         write_run(optim=optim, seed=1, test=[0.1, 0.3], epochs=2, status="diverged", reason="nan")
     (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
-    assert {number: behind for number, (behind, _) in colours(ax).items()} == {"45.00": "#fde725", "40.00": "#440154"}
+    assert {number: behind for number, (behind, _) in colors(ax).items()} == {"45.00": "#fde725", "40.00": "#440154"}
     (drawing,) = (d for d in draw(tmp_path, compared(tmp_path), "", ()) if d.kind == "heatmap")
-    assert "Grey" not in drawing.caption
+    assert "Gray" not in drawing.caption
 
 
 @pytest.mark.parametrize("final", [1.0, 0.965])
-def test_numbers_can_be_read_where_all_are_the_same(tmp_path: Path, write_run: Write, final: float) -> None:
+def test_heatmap_of_equal_scores_has_legible_numbers(tmp_path: Path, write_run: Write, final: float) -> None:
     for optim in ("adam", "sgd"):
         write_run(optim=optim, test=[0.1, final])
     write_run(optim="nag", test=[0.1], epochs=1, status="diverged", reason="nan")
     (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
-    assert colours(ax) == {f"{final * 100:.2f}": ("#440154", "white"), "0.00": (plots.BELOW, "black")}
+    assert colors(ax) == {f"{final * 100:.2f}": ("#440154", "white"), "0.00": (plots.BELOW, "black")}
 
 
-def test_a_heatmap_is_in_order_and_names_its_keys() -> None:
+def test_heatmap_is_sorted_and_names_its_keys() -> None:
     cells = itertools.product(("he", "lecun"), ("sgd", "adam"), (128, 16, 32))
     summary = pd.DataFrame(cells, columns=["init", "optim", "batch_size"])
     summary["score"] = summary["test_accuracy_mean"] = np.linspace(0.8, 0.9, 12)
@@ -231,7 +234,7 @@ def test_a_heatmap_is_in_order_and_names_its_keys() -> None:
     assert rows(ax) == ["16", "32", "128"]
     columns = [label.get_text() for label in ax.get_xticklabels()]
     assert columns == ["sgd / he", "sgd / lecun", "adam / he", "adam / lecun"]
-    assert (ax.get_ylabel(), ax.get_xlabel()) == ("batch_size", "optimizer / initialisation")
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("batch_size", "optimizer / initialization")
     places = {text.get_text(): text.get_position() for text in ax.texts}
     for init, optim, batch_size, score, _ in summary.astype(object).itertuples(index=False):
         place = columns.index(f"{optim} / {init}"), rows(ax).index(str(batch_size))
@@ -240,7 +243,7 @@ def test_a_heatmap_is_in_order_and_names_its_keys() -> None:
     assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["sgd / 16", "sgd / 32", "sgd / 128"]
 
 
-def test_heatmap_of_lists_is_in_order_of_their_length(tmp_path: Path, write_run: Write) -> None:
+def test_heatmap_of_lists_is_sorted_by_length(tmp_path: Path, write_run: Write) -> None:
     for number, hidden in enumerate(([64] * 8, [128], [64] * 2, [], [64, 32], [64] * 4)):
         write_run(model={"hidden": hidden}, log_interval=number + 1)
     (ax,) = panels.heatmap(compared(tmp_path, ["init", "model.hidden"]).summary, ["init", "model.hidden"]).axes
@@ -249,7 +252,7 @@ def test_heatmap_of_lists_is_in_order_of_their_length(tmp_path: Path, write_run:
 
 
 @pytest.mark.parametrize("kind", ["differences", "seeds", "time_to_target"])
-def test_strips_of_cells_whose_names_differ_in_the_middle_have_different_rows(
+def test_strips_of_names_that_differ_in_the_middle_have_distinct_rows(
     tmp_path: Path, write_run: Write, kind: str
 ) -> None:
     for number, middle in enumerate("ab"):
@@ -260,11 +263,11 @@ def test_strips_of_cells_whose_names_differ_in_the_middle_have_different_rows(
     figure, ax = strip(comparison, kind)
     assert len({*rows(ax)}) == len(rows(ax)) == 4
     assert [row for row in rows(ax) if row.endswith(".hidden=4 × 64")]
-    assert ax.get_window_extent().width > 200  # there is room for what is drawn
+    assert ax.get_window_extent().width > 200  # leaves room for the plot
     assert ax.xaxis.label.get_window_extent().x1 <= figure.bbox.x1
 
 
-def test_names_with_the_sign_between_names_are_not_mixed_up() -> None:
+def test_heatmap_of_names_with_separator_keeps_cells_distinct() -> None:
     summary = pd.DataFrame({"init": ["he", "he"], "optim": ["a / b", "a"], "model.x": ["c", "b / c"]})
     summary["score"] = summary["test_accuracy_mean"] = [0.8, 0.9]
     (ax,) = panels.heatmap(summary, ["init", "optim", "model.x"]).axes

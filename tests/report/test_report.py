@@ -28,10 +28,11 @@ from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin
 from mnist_mlp.report.write import sweep_commands
 from mnist_mlp.stats.means import mean_intervals
+from mnist_mlp.stats.verdicts import Verdict
 from tests.helpers.runs import Report, Write
 
 
-def test_mean_interval_is_students() -> None:
+def test_mean_intervals_match_students_t() -> None:
     # n = 5, mean 12, s = sqrt(2.5); t(0.975, 4) = 2.7764 from any table.
     frame = pd.DataFrame({"cell": "a", "x": [10.0, 11, 12, 13, 14]})
     (row,) = mean_intervals(frame, ["cell"], ["x"]).to_dict("records")
@@ -41,7 +42,7 @@ def test_mean_interval_is_students() -> None:
     assert mean - low == pytest.approx(high - mean)
 
 
-def test_a_cell_sums_up_its_seeds(write_run: Write, summarize: Report) -> None:
+def test_compare_summarizes_the_seeds_of_a_cell(write_run: Write, summarize: Report) -> None:
     finals = {"adam": [0.97, 0.98, 0.96], "sgd": [0.91, 0.92, 0.93]}
     for optim, accuracies in finals.items():
         for seed, accuracy in enumerate(accuracies):
@@ -57,7 +58,7 @@ def test_a_cell_sums_up_its_seeds(write_run: Write, summarize: Report) -> None:
     assert (adam["n"], adam["diverged"], adam["failed"], adam["seconds_mean"]) == (3, 0, 0, 4.0)
 
 
-def test_the_columns_are_the_contract(write_run: Write, summarize: Report) -> None:
+def test_csv_files_have_the_documented_columns(write_run: Write, summarize: Report) -> None:
     write_run()
     measures = [
         f"{m}_{s}" for m in ("test_accuracy", "test_loss", "val_accuracy") for s in ("mean", "std", "ci_low", "ci_high")
@@ -82,7 +83,7 @@ def test_the_columns_are_the_contract(write_run: Write, summarize: Report) -> No
     assert list(summarize().columns) == expected
 
 
-def test_tuned_values_are_chosen_on_validation_never_on_test(write_run: Write, summarize: Report) -> None:
+def test_selection_uses_validation_not_test(write_run: Write, summarize: Report) -> None:
     for seed in (0, 1):
         write_run(lr=0.1, seed=seed, test=[0.1, 0.99], val=[0.1, 0.90])
         write_run(lr=0.01, seed=seed, test=[0.1, 0.95], val=[0.1, 0.96])
@@ -90,9 +91,7 @@ def test_tuned_values_are_chosen_on_validation_never_on_test(write_run: Write, s
     assert (row["optim.lr"], row["n"], row["test_accuracy_mean"]) == (0.01, 2, pytest.approx(0.95))
 
 
-def test_without_validation_training_accuracy_chooses_never_the_test(
-    write_run: Write, report: Report, tmp_path: Path
-) -> None:
+def test_selection_without_validation_uses_training_not_test(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(lr=0.1, test=[0.1, 0.99], val=[], train=[0.1, 0.90])
     write_run(lr=0.01, test=[0.1, 0.95], val=[], train=[0.1, 0.96])
     (row,) = report().to_dict("records")
@@ -102,19 +101,19 @@ def test_without_validation_training_accuracy_chooses_never_the_test(
     assert "**No validation split:** optim.lr was selected by training accuracy" in text
 
 
-def test_a_diverged_run_counts_as_zero_in_the_selection(write_run: Write, tmp_path: Path) -> None:
+def test_selection_counts_a_diverged_run_as_zero(write_run: Write, tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(lr=0.01, seed=seed, test=[0.1, 0.7], val=[0.1, 0.7])
     write_run(lr=0.1, seed=0, test=[0.1, 0.9], val=[0.1, 0.9])
     write_run(lr=0.1, seed=1, test=[0.1, 0.9], val=[0.1, 0.9], status="diverged", reason="the training loss is nan")
     (row,) = compared([tmp_path / "sweep"], select="once")[1]["mnist"].summary.to_dict("records")
     assert (row["optim.lr"], row["selected"], row["n"], row["diverged"]) == (0.01, "1/1", 2, 1)
-    # Each seed for itself: seed 0 selects 0.1, seed 1 0.01, and each is scored at the other's selection.
+    # Seed 0 selects 0.1 and seed 1 selects 0.01; each is scored at the other's selection.
     (row,) = compared([tmp_path / "sweep"])[1]["mnist"].summary.to_dict("records")
     assert (row["optim.lr"], row["selected"], row["n"], row["score"]) == (0.01, "1/2", 1, pytest.approx(0.35))
 
 
-def test_the_best_epoch_is_the_first_best_on_validation(write_run: Write, summarize: Report, tmp_path: Path) -> None:
+def test_best_epoch_is_the_first_best_on_validation(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     write_run(test=[0.1, 0.6, 0.7, 0.9], val=[0.1, 0.8, 0.8, 0.5])
     summarize()
     (row,) = pd.read_csv(tmp_path / "report" / "runs.csv").to_dict("records")
@@ -122,7 +121,7 @@ def test_the_best_epoch_is_the_first_best_on_validation(write_run: Write, summar
     assert best == [1, 0.8, 0.6]
 
 
-def test_a_diverged_run_has_no_final_numbers(write_run: Write, summarize: Report, tmp_path: Path) -> None:
+def test_diverged_run_has_no_final_metrics(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     write_run(test=[0.1, 0.6], status="diverged", reason="the training loss is nan")
     summarize()
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
@@ -140,20 +139,22 @@ def test_curves_are_means_with_intervals_over_seeds(tmp_path: Path, write_run: W
     assert [last["accuracy_ci_low"], last["accuracy_ci_high"]] == pytest.approx([0.7 - half, 0.7 + half], rel=1e-4)
 
 
-def test_unfinished_runs_are_counted(tmp_path: Path, write_run: Write) -> None:
+def test_report_counts_unfinished_runs(tmp_path: Path, write_run: Write) -> None:
     write_run()
     write_run(seed=1, status="failed", reason="no")
     (write_run(seed=2) / RUN_FILE).unlink()
     assert report_on([tmp_path / "sweep"], tmp_path / "report").unfinished == 2
 
 
-def test_one_option_with_different_bytes_is_two_data_sets(write_run: Write, summarize: Report) -> None:
+def test_option_with_different_data_is_two_data_sets(write_run: Write, summarize: Report) -> None:
     write_run(seed=0, digest="a" * 64)
     write_run(seed=1, digest="b" * 64)
     assert sorted(summarize()["data"]) == ["mnist aaaaaaaa", "mnist bbbbbbbb"]
 
 
-def test_a_report_has_the_sweeps_own_name(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_directory_has_the_name_of_the_sweep(
+    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_run()
     monkeypatch.chdir(tmp_path)
     for path, name in {
@@ -166,7 +167,9 @@ def test_a_report_has_the_sweeps_own_name(tmp_path: Path, write_run: Write, monk
     assert str(several.directory) == "reports/mine+2026-01-02_10-00-00"
 
 
-def test_a_report_stays_below_reports(tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_directory_stays_below_reports(
+    tmp_path: Path, write_run: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_run()
     (tmp_path / "sweep/sub/deep").mkdir(parents=True)
     (tmp_path / "multirun").symlink_to(tmp_path)
@@ -177,7 +180,7 @@ def test_a_report_stays_below_reports(tmp_path: Path, write_run: Write, monkeypa
     assert str(default_directory([Path(".."), Path("/")])) == "reports/sweep+all"
 
 
-def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, summarize: Report) -> None:
+def test_selection_skips_but_counts_a_diverged_configuration(write_run: Write, summarize: Report) -> None:
     write_run(lr=0.01, test=[0.1, 0.6])
     write_run(lr=1e6, test=[0.1], epochs=1, status="diverged", reason="the training loss is nan")
     (row,) = summarize().to_dict("records")
@@ -185,7 +188,7 @@ def test_a_diverged_setting_is_not_chosen_but_counted(write_run: Write, summariz
 
 
 def write_unstable(write_run: Write) -> None:
-    """Adam, four of whose five seeds diverge while one scores highest of all, beside SGD that never does."""
+    """Write runs of Adam (four of five seeds diverge, one scores highest of all) and SGD (none diverges)."""
     for seed in range(5):
         if seed == 0:
             write_run(optim="adam", seed=seed, test=[0.1, 0.5, 0.98])
@@ -194,7 +197,7 @@ def write_unstable(write_run: Write) -> None:
         write_run(optim="sgd", seed=seed, test=[0.1, 0.5, 0.970 + seed / 1000])
 
 
-def test_survivors_do_not_win(tmp_path: Path, write_run: Write, report: Report) -> None:
+def test_cell_with_diverged_runs_does_not_win_by_survivors(tmp_path: Path, write_run: Write, report: Report) -> None:
     write_unstable(write_run)
     summary = report()
     assert summary["optim"].tolist() == ["sgd", "adam"]
@@ -216,7 +219,7 @@ def test_survivors_do_not_win(tmp_path: Path, write_run: Write, report: Report) 
     assert "the highest is he / sgd at 97.20%" in text
 
 
-def test_the_effects_are_of_the_scores(tmp_path: Path, write_run: Write) -> None:
+def test_effects_use_scores(tmp_path: Path, write_run: Write) -> None:
     write_unstable(write_run)
     for seed in range(5):
         for optim in ("adam", "sgd"):
@@ -225,7 +228,7 @@ def test_the_effects_are_of_the_scores(tmp_path: Path, write_run: Write) -> None
     assert effects.loc["optim", "range"] == pytest.approx((0.972 + 0.972) / 2 - (0.98 / 5 + 0.972) / 2)
 
 
-def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summarize: Report) -> None:
+def test_tables_sort_values_naturally(tmp_path: Path, write_run: Write, summarize: Report) -> None:
     depths = (10, 4, 2)
     for number, depth in enumerate(depths):
         for optim in ("adam", "sgd"):
@@ -247,7 +250,7 @@ def test_tables_order_values_naturally(tmp_path: Path, write_run: Write, summari
 
 
 @pytest.mark.parametrize("values", [[None, 128, 16, 2], [[64] * 4, [8], [64, 8]], ["b", "a"], [True, False]])
-def test_cells_of_equal_score_stand_in_natural_order(tmp_path: Path, write_run: Write, values: list[Any]) -> None:
+def test_cells_of_equal_score_are_sorted_naturally(tmp_path: Path, write_run: Write, values: list[Any]) -> None:
     for number, value in enumerate(values):
         write_run(model={"own": value}, log_interval=number + 1)
     found = compare(load([tmp_path / "sweep"]), 0.97, ["model.own"]).summary["model.own"]
@@ -255,7 +258,7 @@ def test_cells_of_equal_score_stand_in_natural_order(tmp_path: Path, write_run: 
     assert list(map(as_typed, found)) == [*map(str, ordered), *(["null"] if None in values else [])]
 
 
-def test_runs_that_have_learned_nothing_are_marked(
+def test_runs_at_chance_are_marked(
     tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # 0.1135 + 3 sqrt(0.1135 * 0.8865 / 10000) = 0.12302
@@ -263,7 +266,7 @@ def test_runs_that_have_learned_nothing_are_marked(
     for seed, final in enumerate((0.1230, 0.1231, 0.97)):
         write_run(lr=0.1, seed=seed, test=[0.1, 0.5, final], data_facts=facts)
         write_run(lr=1.0, seed=seed, test=[0.1, 0.1, 0.1028], data_facts=facts)
-    write_run(optim="sgd", test=[0.1, 0.1, 0.1028])  # from before the share was recorded
+    write_run(optim="sgd", test=[0.1, 0.1, 0.1028])  # an older run without the share
     write_run(optim="sgd", seed=1, test=[0.1, 0.1], epochs=2, status="diverged", reason="nan", data_facts=facts)
     summary = report().set_index("optim")
     assert summary["at_chance"].to_dict() == {"adam": 4, "sgd": 0}
@@ -278,7 +281,7 @@ def test_runs_that_have_learned_nothing_are_marked(
 
 
 @pytest.mark.parametrize("images", [(100, 100, 100), (100, None, 100)])
-def test_a_run_that_does_not_tell_its_images_leaves_them_to_the_others(
+def test_run_without_test_size_uses_that_of_the_others(
     tmp_path: Path, write_run: Write, images: Sequence[int | None]
 ) -> None:
     for seed, size in enumerate(images):
@@ -288,7 +291,7 @@ def test_a_run_that_does_not_tell_its_images_leaves_them_to_the_others(
     assert found == "inconclusive"  # without any size: not tested
 
 
-def test_a_failed_run_is_missing_from_the_score(write_run: Write, summarize: Report) -> None:
+def test_failed_run_is_missing_from_the_score(write_run: Write, summarize: Report) -> None:
     write_run(seed=0, test=[0.1, 0.9])
     write_run(seed=1, test=[0.1, 0.8])
     write_run(seed=2, test=[0.1, 0.99], status="failed", reason="RuntimeError: no")
@@ -299,7 +302,7 @@ def test_a_failed_run_is_missing_from_the_score(write_run: Write, summarize: Rep
     assert math.isnan(summary["score"][1])
 
 
-def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, summarize: Report) -> None:
+def test_cell_of_diverged_runs_stays_in_the_table(write_run: Write, summarize: Report) -> None:
     write_run(optim="adam")
     write_run(optim="sgd", test=[0.1], epochs=2, status="diverged", reason="the training loss is nan")
     summary = summarize()
@@ -309,9 +312,7 @@ def test_a_cell_that_only_diverged_stays_in_the_table(write_run: Write, summariz
     assert summary["score"].tolist() == [0.9, 0]
 
 
-def test_cells_that_all_diverged_are_scored_and_ranked_last(
-    write_run: Write, summarize: Report, tmp_path: Path
-) -> None:
+def test_cells_of_diverged_runs_are_ranked_last(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         for init in ("he", "lecun"):
             for optim in ("adam", "sgd"):
@@ -320,11 +321,11 @@ def test_cells_that_all_diverged_are_scored_and_ranked_last(
     pairs = pd.read_csv(tmp_path / "report" / "pairs.csv")
     assert (pairs["difference"] == 0).all()
     assert not pairs["verdict"].isin(["better", "worse"]).any()
-    write_run("xavier", test=[0.1, 0.1, 0.0])  # a completed run comes first, even if it got nothing right
+    write_run("xavier", test=[0.1, 0.1, 0.0])  # a completed run precedes diverged ones, even at accuracy 0
     assert summarize()["init"].tolist()[0] == "xavier"
 
 
-def test_everything_diverged_or_failed_is_still_a_report(
+def test_report_without_completed_run_is_written(
     tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(optim="adam", test=[0.1], epochs=2, status="diverged", reason="the training loss is nan")
@@ -335,7 +336,7 @@ def test_everything_diverged_or_failed_is_still_a_report(
     assert (tmp_path / "report" / "index.html").exists()
 
 
-def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(write_run: Write, summarize: Report) -> None:
+def test_time_to_target_is_a_median_with_infinite_misses(write_run: Write, summarize: Report) -> None:
     for seed, val in enumerate(([0.1, 0.8, 0.9], [0.1, 0.7, 0.8], [0.1, 0.7, 0.7])):
         write_run(optim="adam", seed=seed, test=[0.1, 0.1, 0.1], val=val)
         write_run(optim="sgd", seed=seed, test=[0.9, 0.9, 0.9], val=[0.1, 0.1, 0.8 if seed == 0 else 0.1])
@@ -344,7 +345,7 @@ def test_time_to_target_is_a_median_in_which_a_miss_is_infinite(write_run: Write
     assert list(summary.loc["sgd", ["epochs_to_target", "seconds_to_target"]]) == [math.inf, math.inf]
 
 
-def test_without_validation_the_test_curve_is_timed(write_run: Write, summarize: Report) -> None:
+def test_time_to_target_without_validation_uses_test(write_run: Write, summarize: Report) -> None:
     write_run(test=[0.1, 0.9, 0.9], val=[])
     assert summarize(target=0.9)["epochs_to_target"].tolist() == [1]
 
@@ -407,7 +408,7 @@ def damage_deep_json(run: Path) -> None:
 
 
 def alter(run: Path, path: str, value: Any) -> None:
-    """Put another value into a run.json, by its dotted path."""
+    """Replace the value at a dotted path in a run.json."""
     summary = json.loads((run / RUN_FILE).read_text())
     *parents, key = path.split(".")
     node = summary
@@ -418,7 +419,7 @@ def alter(run: Path, path: str, value: Any) -> None:
 
 
 def damage_endless(run: Path) -> None:
-    alter(run, "config.epochs", 10**15)  # more than there is memory to count to
+    alter(run, "config.epochs", 10**15)  # exceeds the memory
 
 
 def damage_digest(run: Path) -> None:
@@ -452,7 +453,7 @@ def damage_gone(run: Path) -> None:
 DAMAGES = [value for name, value in list(globals().items()) if name.startswith("damage_")]
 
 
-def test_damaged_runs_are_named_and_left_out(
+def test_report_names_and_leaves_out_damaged_runs(
     tmp_path: Path, write_run: Write, report: Report, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run()
@@ -466,14 +467,12 @@ def test_damaged_runs_are_named_and_left_out(
         assert str(run) in text
 
 
-def test_a_copied_run_counts_once(write_run: Write, summarize: Report, tmp_path: Path) -> None:
+def test_copied_run_counts_once(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     shutil.copytree(write_run(), tmp_path / "sweep" / "again")
     assert summarize()["n"].tolist() == [1]
 
 
-def test_a_result_counts_before_a_failure_of_the_same_configuration(
-    write_run: Write, summarize: Report, tmp_path: Path
-) -> None:
+def test_result_is_preferred_to_failure_of_the_same_job(write_run: Write, summarize: Report, tmp_path: Path) -> None:
     failed = write_run(status="failed", reason="RuntimeError: no", digest=None)
     failed.rename(tmp_path / "sweep" / "0-earlier")
     write_run()
@@ -481,7 +480,7 @@ def test_a_result_counts_before_a_failure_of_the_same_configuration(
     assert (row["n"], row["failed"]) == (1, 0)
 
 
-def test_different_data_are_apart(write_run: Write, report: Report, tmp_path: Path) -> None:
+def test_report_of_different_data_has_separate_sections(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(data="mnist", digest="a" * 64)
     write_run(data="digits", digest="b" * 64)
     summary = report(target=0.8)
@@ -495,7 +494,7 @@ def test_different_data_are_apart(write_run: Write, report: Report, tmp_path: Pa
     }
 
 
-def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_path: Path) -> None:
+def test_report_directory_has_the_documented_files(write_run: Write, report: Report, tmp_path: Path) -> None:
     for optim in ("adam", "sgd"):
         for seed in (0, 1, 2):
             write_run(optim=optim, seed=seed)
@@ -517,12 +516,12 @@ def test_what_a_report_directory_holds(write_run: Write, report: Report, tmp_pat
     assert runs["test_accuracy"].tolist() == [0.9] * 6
 
 
-def test_another_report_replaces_its_own_figures_alone(write_run: Write, report: Report, tmp_path: Path) -> None:
+def test_report_again_replaces_only_its_figures(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(data="mnist", digest="a" * 64)
     write_run(data="digits", digest="b" * 64)
     report(formats=["pdf"])
     figures = tmp_path / "report" / "figures"
-    (figures / "heatmap_mine.png").write_text("somebody's own")
+    (figures / "heatmap_mine.png").write_text("a file of the user")
     assert (figures / "heatmap_digits.pdf").exists()
     shutil.rmtree(next(run for run in (tmp_path / "sweep").iterdir() if run.name.startswith("digits")))
     report()
@@ -532,7 +531,7 @@ def test_another_report_replaces_its_own_figures_alone(write_run: Write, report:
     }
 
 
-def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> None:
+def test_page_escapes_names(write_run: Write, report: Report, tmp_path: Path) -> None:
     write_run(optim="<img src=x onerror=alert(1)>")
     report()
     page = (tmp_path / "report" / "index.html").read_text()
@@ -541,25 +540,33 @@ def test_names_are_escaped(write_run: Write, report: Report, tmp_path: Path) -> 
     assert "<summary>All 1 run</summary>" in page
 
 
+def test_page_of_two_data_sets_explains_every_verdict_once(write_run: Write, report: Report, tmp_path: Path) -> None:
+    write_run()
+    write_run(data="digits", digest="b" * 64)
+    report()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert re.findall("<dt>(.*?)</dt><dd>.+?</dd>", page) == list(Verdict)
+
+
 @pytest.mark.parametrize("target", [0.0, 1.5, math.nan])
-def test_a_target_out_of_range_is_refused(write_run: Write, summarize: Report, target: float) -> None:
+def test_report_with_target_out_of_range_raises(write_run: Write, summarize: Report, target: float) -> None:
     write_run()
     with pytest.raises(UserError, match="--target"):
         summarize(target=target)
 
 
-def test_nothing_to_report_on_is_said(tmp_path: Path) -> None:
+def test_report_without_runs_raises(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such directory"):
         report_on([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="no run to report on"):
         report_on([tmp_path])
-    with pytest.raises(UserError, match="there is no sweep in"):
+    with pytest.raises(UserError, match="no sweep found"):
         newest_sweep(tmp_path)
 
 
-def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path, write_run: Write) -> None:
+def test_answer_names_ties_and_significant_pairs(tmp_path: Path, write_run: Write) -> None:
     finals = {
-        ("he", "adam"): [0.97, 0.70, 0.93, 0.65, 0.98, 0.95],  # the best, and so noisy that it is like any
+        ("he", "adam"): [0.97, 0.70, 0.93, 0.65, 0.98, 0.95],  # best, but too noisy for significance
         ("he", "sgd"): [0.86, 0.861, 0.859, 0.86, 0.8605, 0.8601],
         ("lecun", "sgd"): [0.70, 0.7005, 0.70, 0.701, 0.6995, 0.7003],
     }
@@ -571,21 +578,21 @@ def test_the_answer_names_ties_and_the_real_differences_elsewhere(tmp_path: Path
     assert "the comparison with every other cell is inconclusive" in best
     assert best.endswith("1 of 3 pairs does differ, such as he / sgd, better than lecun / sgd.")
     assert soonest == (
-        "Fastest to 85 % validation accuracy: he / adam, in 1 epoch and 2.0 s, as soon as he / sgd, lecun / sgd "
+        "Fastest to 85% validation accuracy: he / adam, in 1 epoch and 2.0 s, tied with he / sgd, lecun / sgd "
         "(medians, not tested; 18 of 18 runs reached it)."
     )
 
 
-def test_the_seconds_of_a_stack_are_no_reason_to_prefer_one(tmp_path: Path, write_run: Write) -> None:
+def test_answer_on_stacked_runs_does_not_rank_by_seconds(tmp_path: Path, write_run: Write) -> None:
     for optim in ("adam", "sgd"):
         run = write_run(optim=optim) / "run.json"
         run.write_text(json.dumps(json.loads(run.read_text()) | {"step": "stacked", "stack_size": 2}))
     comparison = compare(load([tmp_path / "sweep"]), target=0.8)
-    assert "in 2 epochs, as soon as he / sgd (medians" in answer(comparison)[-1]
+    assert "in 2 epochs, tied with he / sgd (medians" in answer(comparison)[-1]
     assert "2 of 2 runs were trained in stacks" in method(comparison)[-1]
 
 
-def test_the_head_says_what_made_it(write_run: Write, tmp_path: Path) -> None:
+def test_page_head_names_command_and_origin(write_run: Write, tmp_path: Path) -> None:
     facts = {"cpu": "A_B", "device": "cuda:0"}
     for seed, ended in enumerate(("2026-01-01T23:00:00+00:00", "2026-01-03T00:00:00+00:00")):
         file = write_run(seed=seed, environment=facts) / RUN_FILE
@@ -609,7 +616,7 @@ def test_the_head_says_what_made_it(write_run: Write, tmp_path: Path) -> None:
     )
 
 
-def test_load_run_with_times_that_none_can_have_is_named(write_run: Write, tmp_path: Path) -> None:
+def test_load_run_with_impossible_times_is_named(write_run: Write, tmp_path: Path) -> None:
     for seed, facts in enumerate(({"ended": "9999-12-31T23:59:59-23:59"}, {"wall_seconds": math.inf}, {})):
         file = write_run(seed=seed) / RUN_FILE
         file.write_text(json.dumps(json.loads(file.read_text()) | facts))

@@ -1,4 +1,4 @@
-"""Figures as SVG: text stays text, the same bytes for the same numbers, small files, and colors of both schemes."""
+"""Figures as SVG: text, reproducible bytes, file size, tooltips and colors of both schemes."""
 
 import json
 import re
@@ -77,11 +77,11 @@ def test_svg_of_24_cells_is_small() -> None:
     figure = drawn(INITS[:3], OPTIMIZERS, 10)
     root = svg.parse(figure, "a")
     block = len(svg.as_file(root))
-    assert 2 * block < 150_000  # of two blocks, as the learning curves have them
+    assert 2 * block < 150_000  # learning curves have two blocks
     assert len(svg.as_inline(root, figure, "Loss.")) < 150_000
 
 
-def test_points_of_long_curves_are_those_that_a_pointer_can_tell_apart() -> None:
+def test_inline_drawing_of_long_curve_has_distinguishable_points() -> None:
     (_, _, points), *_ = json.loads(inline(drawn(INITS[:2], ["sgd", "adam"], 2000)).attrib["data-series"])
     assert 20 < len(points) < 800
     assert points[0][2].startswith("epoch 0: ")
@@ -125,5 +125,5 @@ def test_inline_drawing_leaves_fixed_colors() -> None:
     inks = {part.text: "fill:#ffffff" in part.get("style", "") for part in fixed}
     assert inks == {"70.00": True, "80.00": False, "90.00": False}
     texts = {part.text for part in root.iter() if part.tag.endswith("}text")} - inks.keys()
-    assert "none" in texts  # a gap, on the page's own color
+    assert "none" in texts  # an empty combination, on the page's background
     assert not any("#" in part.get("style", "") for part in root.iter() if part not in fixed)

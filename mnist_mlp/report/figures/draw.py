@@ -1,4 +1,4 @@
-"""Draws and saves the figures of a report, each with its words."""
+"""Figures of a report: drawn and saved, with captions and text alternatives."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,25 +25,25 @@ from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
-OF_SEARCH = ("sensitivity", "budget")  # show the runs that settings are chosen by
-ANSWER = "differences"  # stands below the answer, as it is the answer in a picture
+OF_SEARCH = ("sensitivity", "budget")  # figures of the runs that configurations are selected by
+ANSWER = "differences"  # the figure directly below the answer
 CURVES = "learning_curves"
 Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
-_Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption in sentences, some of them empty
+_Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption as sentences, some of which are empty
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that has been written as `figures/<name>.png` and `.svg`, with its words.
+    """A figure that has been written as `figures/<name>.png` and `.svg`.
 
     Attributes:
-        name: Name of its files.
-        kind: Its name without the section's suffix.
+        name: File name without a suffix.
+        kind: Name without the suffix of the section.
         alt: Text alternative.
         caption: Caption.
-        title: What its legend names.
-        legend: Label of each line with its look.
-        views: What the page shows, by its name where there are several to choose from.
+        title: Title of the legend.
+        legend: Style of each label of the legend.
+        views: Drawings on the page, by name if the reader can switch between several.
     """
 
     name: str
@@ -56,32 +56,39 @@ class Drawing:
 
     @property
     def heading(self) -> str:
-        """Its kind in words."""
-        return {"budget": "Budget curves", "sensitivity": "Learning-rate sensitivity"}.get(
+        """Heading of the figure on the page."""
+        return {"budget": "Tuning curves", "sensitivity": "Learning-rate sensitivity"}.get(
             self.kind, self.kind.replace("_", " ").capitalize()
         )
 
     @property
     def is_answer(self) -> bool:
-        """Whether it stands directly below the answer."""
+        """True if the figure stands directly below the answer."""
         return self.kind == ANSWER
 
 
 def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str]) -> list[Drawing]:
-    """Save every figure that the runs allow, named with this suffix, as PNG, SVG and these formats."""
+    """Save every figure that the runs allow as PNG, SVG and the given formats.
+
+    Args:
+        folder: Folder of the figures.
+        comparison: Results to draw.
+        suffix: End of each file name, which distinguishes data sets.
+        formats: Formats in addition to PNG and SVG.
+    """
     drawings = []
     on_what, on_search = (sentence(trained(comparison, search)) for search in (False, True))
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MOST_CELLS)
     look = appearance(comparison.summary, comparison.by)
     view = _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
-    # A letter that the font does not have becomes a box, not a warning each time.
+    # A character that the font lacks becomes a box; one warning for each would be noise.
     with mpl.rc_context(svg.SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         for figure, kind, alt, caption in _figures(view):
             name = kind + suffix
             figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
-            figure.set_layout_engine("none")  # laid out once, as that takes half of the time, for every format
+            figure.set_layout_engine("none")  # layout takes half of the time, so it is done once for all formats
             for extra in formats:
                 figure.savefig(folder / f"{name}.{extra}")
             root = svg.parse(figure, name)
@@ -96,13 +103,13 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
 
 @dataclass(frozen=True)
 class _View:
-    """What the figures of one section have in common.
+    """Common input of the figures of one section.
 
     Attributes:
-        comparison: what they show.
-        look: of the cells.
-        summary: one row a cell that is drawn, best first: the first of those with a score, be it 0 as all diverged.
-        some: a sentence where these are not all.
+        comparison: Results of the section.
+        look: Appearance of the cells.
+        summary: One row per drawn cell, best first: the best `plots.MOST_CELLS` of those with a score.
+        some: Sentence that says how many cells are drawn; empty if all are.
     """
 
     comparison: Comparison
@@ -128,8 +135,8 @@ class _View:
         return f"the highest is {self.best} at {self.summary['score'].iloc[0]:.2%}"
 
     @property
-    def colour(self) -> str:
-        return f"Colour: {self.look.title}." if self.look.title else ""
+    def color(self) -> str:
+        return f"Color: {self.look.title}." if self.look.title else ""
 
 
 def _figures(view: _View) -> Iterator[Parts]:
@@ -149,18 +156,18 @@ def _learning_curves(view: _View) -> _Made:
         panels.learning_curves(curves, view.look),
         CURVES,
         f"Error, and training loss, against the epoch for {with_noun(len(drawn), 'cell')}.",
-        f"Learning curves: error (100 % less the accuracy) and loss on logarithmic axes, mean over "
+        f"Learning curves: error (100% minus accuracy) and loss on logarithmic axes, mean over "
         f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
         f"{_band(curves, view.comparison.scored)}).",
         captions.undrawn(view.comparison, view.cells),
         view.look.reading(list(drawn[CELL]), panels.MOST_PANELS),
         view.some,
-        "Training curves are averages over an epoch's batches with dropout on.",
+        "Training curves are averages over the batches of an epoch, with dropout active.",
     )
 
 
 def _curve_views(view: _View, name: str) -> dict[str, Markup]:
-    """Learning curves of each split and measure."""
+    """Return the learning curves of each split and measure."""
     curves, views = view.curves, {}
     splits = [split for split in reversed(SPLITS) if split in set(curves["split"])]
     for measure, split in product(plots.SCALES, splits):
@@ -172,7 +179,7 @@ def _curve_views(view: _View, name: str) -> dict[str, Markup]:
 
 
 def _band(table: pd.DataFrame, runs: pd.DataFrame) -> str:
-    words = f"; band: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}, cut off where it is very wide"
+    words = f"; band: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}, clipped where it is very wide"
     return words if captions.has_band(table) else ""
 
 
@@ -188,8 +195,8 @@ def _heatmap(view: _View) -> _Made | None:
         figure,
         "heatmap",
         f"Mean test accuracy by {' and '.join(comparison.by)}; {view.winner}.",
-        f"Mean test accuracy after the last epoch ({captions.sample(n)}), a diverged run as 0.",
-        "Grey: below all colours, as runs diverged." if is_pulled else "",
+        f"Mean test accuracy after the last epoch ({captions.sample(n)}); diverged runs count as 0.",
+        "Gray: below the color scale, because runs diverged." if is_pulled else "",
     )
 
 
@@ -209,16 +216,16 @@ def _differences(view: _View) -> _Made | None:
         f"Difference of each cell from {best} with its interval; "
         f"{significant} of {len(judged)} {be} significant{rest}.",
         f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
-        f"intervals over all pairs of cells: one that crosses 0 is inconclusive.",
+        f"intervals over all pairs of cells. A difference whose interval contains 0 is not significant.",
         captions.without_interval(view.comparison),
         _squeezed(ax),
-        view.colour,
+        view.color,
         view.some,
     )
 
 
 def _squeezed(ax: Axes) -> str:
-    return "On grey the axis is squeezed, as diverged runs count as 0." if is_squeezed(ax) else ""
+    return "Gray parts of the axis are compressed, because diverged runs count as 0." if is_squeezed(ax) else ""
 
 
 def _seeds(view: _View) -> _Made:
@@ -228,28 +235,28 @@ def _seeds(view: _View) -> _Made:
         figure,
         "seeds",
         f"Final test accuracy of every seed, by cell; on average {view.winner}.",
-        "Test accuracy after the last epoch of every seed, 0 where it diverged; the bar is the mean.",
+        "Test accuracy after the last epoch for every seed, 0 if the run diverged; the bar is the mean.",
         _squeezed(ax),
-        view.colour,
+        view.color,
         view.some,
     )
 
 
 def _time_to_target(view: _View) -> _Made | None:
     scored = view.comparison.scored
-    if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # there is nothing to see
+    if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # no run reached the target
         return None
     figure, ax = panels.strips(view.cells)
     plots.plot_time_to_target(ax, scored, view.summary, view.look)
     split = captions.timed_split(view.comparison)
-    target = f"{view.comparison.target * 100:g} %"
+    target = f"{view.comparison.target * 100:g}%"
     return (
         figure,
         "time_to_target",
         f"Epochs until each run reached {target} {split} accuracy, by cell.",
-        f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross a run "
-        f"that never got there.",
-        view.colour,
+        f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross is a run "
+        f"that never reached it.",
+        view.color,
         view.some,
     )
 
@@ -265,9 +272,9 @@ def _sensitivity(view: _View) -> _Made | None:
         panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
         "sensitivity",
         f"Error against the learning rate for {with_noun(len(view.cells), 'cell')}.",
-        f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100 % less the accuracy) on a logarithmic "
-        f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross: runs diverged at this rate; they count "
-        f"as an error of 100 %, as in the choice.",
+        f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100% minus accuracy) on a logarithmic "
+        f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross marks a rate at which runs diverged; they "
+        f"count as an error of 100%, as in the selection.",
         view.look.reading(view.cells, panels.MOST_PANELS),
         view.some,
     )
@@ -281,8 +288,9 @@ def _budget(view: _View) -> _Made | None:
     return (
         panels.budget(with_errors(table, least_error(view.comparison.runs)), view.look),
         "budget",
-        f"Expected test error against the number of settings tried for {with_noun(table[CELL].nunique(), 'cell')}.",
-        f"Budget curves: {budget.reading(view.comparison)}",
+        "Expected test error against the number of configurations tried, for "
+        f"{with_noun(table[CELL].nunique(), 'cell')}.",
+        f"Tuning curves: {budget.reading(view.comparison)}",
         view.look.reading(list(table[CELL].unique()), panels.MOST_PANELS),
         view.some,
     )

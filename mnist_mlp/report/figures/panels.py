@@ -1,4 +1,4 @@
-"""Layout of figures; of small multiples with a panel for each optimizer, the best one's first, and a legend."""
+"""Layout of figures: small multiples with a panel per optimizer, the best first, and a legend."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,29 +17,29 @@ from mnist_mlp.report.figures.svg import KEY
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.captions import SPLIT_NAMES
 
-MOST_PANELS = 12  # in one figure; the cells of further ones are grey
+MOST_PANELS = 12  # in one figure; cells of other panels are only drawn in gray
 MOST_COLUMNS = 4
-MOST_WITH_LOSS = 8  # panels that leave room for as many again
+MOST_WITH_LOSS = 8  # panels of the error that leave room for as many of the loss
 MOST_TICKS = 7
-MARGIN, BUDGET_MARGIN = 2, 1.1  # factors that leave room beside the outermost learning rates, and numbers tried
+MARGIN, BUDGET_MARGIN = 2, 1.1  # factors of room beside the outermost x values
 
-# Of a figure, in inches. Matplotlib's own layout of so many axes takes longer than drawing them.
-WIDTHS = {1: 4.3, 2: 3.5, 3: 2.8, 4: 2.45}  # of a panel, by the number of columns
-FLATNESS = 0.74  # a panel's height by its width
-BESIDE, ABOVE, BELOW = 0.95, 0.3, 0.62  # room for a y axis, a panel's title, an x axis
-GAP = 0.14  # between panels, and at the edge
-LINE, LETTER, HANDLE = 0.23, 0.09, 0.7  # of a legend
-LETTER_PER_POINT = 0.0085  # width of a letter for each point of the font size
+# Lengths in inches. Matplotlib's layout engine takes longer for so many axes than drawing them.
+WIDTHS = {1: 4.3, 2: 3.5, 3: 2.8, 4: 2.45}  # width of a panel by the number of columns
+FLATNESS = 0.74  # height of a panel divided by its width
+BESIDE, ABOVE, BELOW = 0.95, 0.3, 0.62  # room for a y axis, a panel title and an x axis
+GAP = 0.14  # between panels and at the edge
+LINE, LETTER, HANDLE = 0.23, 0.09, 0.7  # of a legend: line height, character width, handle width
+LETTER_PER_POINT = 0.0085  # width of a character per point of the font size
 
 
 def learning_curves(curves: pd.DataFrame, look: Appearance, shown: Sequence[tuple[str, str]] = ()) -> Figure:
-    """Curves of splits and measures against the epoch, one below the other.
+    """Draw curves of splits and measures against the epoch, one below the other.
 
     Args:
-        curves: of at least one cell, with errors (see `with_errors`).
-        look: of the cells.
-        shown: Splits and measures; by default the error of the test split (or the last one), and the training loss
-            if there is room.
+        curves: Learning curves of at least one cell, with errors (see `with_errors`).
+        look: Appearance of the cells.
+        shown: Splits and measures. The default is the error on the test split (or the last one that exists), and the
+            training loss if there is room.
     """
     panels = _panels(curves, look)
     if not shown:
@@ -57,7 +57,7 @@ def learning_curves(curves: pd.DataFrame, look: Appearance, shown: Sequence[tupl
 
 
 def sensitivity(table: pd.DataFrame, look: Appearance, split: str) -> Figure:
-    """The error on a split, where the table has errors, against the learning rate."""
+    """Draw the error on a split against the learning rate, from a table with errors."""
     panels, parts = _panels(table, look), dict(each_cell(table))
     figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
     for ax, cells in zip(block, panels.values(), strict=True):
@@ -69,7 +69,7 @@ def sensitivity(table: pd.DataFrame, look: Appearance, split: str) -> Figure:
 
 
 def budget(table: pd.DataFrame, look: Appearance) -> Figure:
-    """The expected test error, where the table has errors, against the number of settings tried, `k`."""
+    """Draw the expected test error against the number of configurations tried, from a table with errors and `k`."""
     panels, parts = _panels(table, look), dict(each_cell(table))
     figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
     for ax, cells in zip(block, panels.values(), strict=True):
@@ -80,7 +80,7 @@ def budget(table: pd.DataFrame, look: Appearance) -> Figure:
 
 
 def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
-    """Mean test accuracy over the compared keys."""
+    """Draw the mean test accuracy over the compared keys."""
     (rows, _), (columns, _) = plots.sides(summary, by)
     beside, below = (max(map(len, labels)) for labels in (rows, columns))
     size = (max(4.5, len(columns) + 1.7 + 0.1 * beside), max(2.6, 0.7 * len(rows) + 1.3 + 0.07 * below))
@@ -90,23 +90,23 @@ def heatmap(summary: pd.DataFrame, by: Sequence[str]) -> Figure:
 
 
 def strips(cells: Sequence[str]) -> tuple[Figure, Axes]:
-    """A figure with a row for each of these cells, wider where their labels are long."""
+    """Return a figure and axes with a row per cell, wider if labels are long."""
     longer = max(map(len, escape.labels(cells)), default=0) - escape.LONGEST_LABEL
     figure = Figure(figsize=(7.5 + LETTER * max(0, longer), 1.2 + 0.26 * len(cells)), layout="constrained")
     return figure, figure.subplots()
 
 
 def _panels(table: pd.DataFrame, look: Appearance) -> dict[str, list[str]]:
-    """The first panels, with their cells."""
+    """Return the cells of the first `MOST_PANELS` panels."""
     return dict(list(look.panels(set(table[CELL])).items())[:MOST_PANELS])
 
 
 def _grid(
     names: Sequence[str], blocks: int, legend: Mapping[str, Style], title: str
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Axes with these names for titles, in rows below a legend, as often as there are blocks.
+    """Return a figure and the axes of each block, in rows below a legend, one axes per name.
 
-    A block's axes have one y axis, and all have one x axis. Where there is one name, the blocks stand side by side.
+    The axes of a block share the y axis; all axes share the x axis. Blocks with a single name stand side by side.
     """
     rows = math.ceil(len(names) / MOST_COLUMNS)
     columns = math.ceil(len(names) / rows)
@@ -141,14 +141,14 @@ def _grid(
 
 
 def _title_size(text: str, wide: float) -> str | float:
-    """Return the font size of a title above a panel of this width."""
+    """Return the font size of a title above a panel of this width in inches."""
     if len(text) * LETTER < wide:
         return "medium"
     return "x-small" if len(text) <= escape.LONGEST_LABEL else wide / (len(text) * LETTER_PER_POINT)
 
 
 def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataFrame) -> None:
-    """Make the y axis of a block logarithmic, and name its axes."""
+    """Make the y axis of a block logarithmic and label its axes."""
     scale = plots.SCALES[measure]
     set_logarithmic(block[0], "y", bounds_with_intervals(table, measure), scale, MOST_TICKS)
     for ax in block:
@@ -160,7 +160,7 @@ def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataF
 
 def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int) -> None:
     handles = [
-        Line2D([], [], color=style.colour, linestyle=style.dash, linewidth=1.7, label=label)
+        Line2D([], [], color=style.color, linestyle=style.dash, linewidth=1.7, label=label)
         for label, style in zip(escape.labels(list(legend)), legend.values(), strict=True)
     ]
     figure.legend(

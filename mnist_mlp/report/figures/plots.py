@@ -1,4 +1,4 @@
-"""Figures: functions that draw into given axes. How a cell looks is the same in all of them (see `looks`)."""
+"""Plot functions that draw into given axes; the appearance of a cell comes from `style`."""
 
 import logging
 from collections import defaultdict
@@ -22,43 +22,43 @@ from mnist_mlp.report.figures.svg import FIXED, Series
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.captions import KEY_NAMES
 
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # hides its messages about the font cache
 
 DPI = 150
-MOST_CELLS = 40  # in one figure; the best ones
-BELOW = "#bdbdbd"  # in a heatmap, what diverged runs pull down below all colours
+MOST_CELLS = 40  # in one figure, best first
+BELOW = "#bdbdbd"  # heatmap color of cells that diverged runs pull below the color scale
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
-HALF_BAR = 0.35  # of a row
-# Of the epochs, at least one: from the last one to the column of misses, whose title is some letters wide.
+HALF_BAR = 0.35  # fraction of a row
+# Distance from the last epoch to the column of misses as a fraction of the epochs; leaves room for the column's title.
 COLUMN = 0.18
-X_TITLES = {"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "settings tried"}
-SCALES = {"error": Scale("error", " %", 100), "loss": Scale("loss (nats)")}
+X_TITLES = {"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "configurations tried"}
+SCALES = {"error": Scale("error", "%", 100), "loss": Scale("loss (nats)")}
 
 
 def plot_lines(
     ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, x: str, y: str
 ) -> Axes:
-    """Draw a line with its interval for each of these cells, and the others in grey behind them.
+    """Draw a line with its interval for each of the given cells, and the other cells in gray behind them.
 
-    What has one point only is drawn as that.
+    A cell with a single point is drawn as a marker.
 
     Args:
-        ax: where to draw.
-        parts: cell to its rows, with x, and _mean, _ci_low and _ci_high of y.
-        cells: that the panel is about.
-        look: of the cells.
-        x: column.
-        y: measure, error or loss.
+        ax: Axes to draw into.
+        parts: Rows of each cell, with the column x and the columns _mean, _ci_low and _ci_high of y.
+        cells: Cells of the panel.
+        look: Appearance of the cells.
+        x: Column of the x axis.
+        y: Measure, error or loss.
     """
     others = defaultdict(list)
     for cell in (cell for cell in parts if cell not in cells):
         others[look.style[cell].group].append(parts[cell][[x, f"{y}_mean"]].to_numpy(dtype=float))
-    for group, grey in others.items():
-        ax.add_collection(LineCollection(grey, colors=OTHERS, linewidths=0.8, zorder=1, gid=group), autolim=False)
-        if lone := [points[0] for points in grey if len(points) == 1]:
+    for group, lines in others.items():
+        ax.add_collection(LineCollection(lines, colors=OTHERS, linewidths=0.8, zorder=1, gid=group), autolim=False)
+        if lone := [points[0] for points in lines if len(points) == 1]:
             ax.plot(*np.transpose(lone), ".", color=OTHERS, zorder=1, gid=group)
     shown = [cell for cell in parts if cell in cells]
-    alpha = min(0.15, 0.5 / max(len(shown), 1))  # else many bands on top of one another hide the lines
+    alpha = min(0.15, 0.5 / max(len(shown), 1))  # otherwise overlapping bands hide the lines
     for cell in shown:
         part, style = parts[cell], look.style[cell]
         mark = "o" if len(part) == 1 else ""
@@ -75,12 +75,12 @@ def plot_lines(
 
 
 def _paint(style: Style) -> dict[str, Any]:
-    """Keywords for every part of a figure that belongs to a cell."""
-    return {"color": style.colour, "gid": style.group}
+    """Return the keyword arguments of each artist that belongs to a cell."""
+    return {"color": style.color, "gid": style.group}
 
 
 def _words(part: pd.DataFrame, x: str, y: str) -> list[str]:
-    """Mean and interval at each point, and how many runs diverged."""
+    """Return the tooltip of each point: mean, interval and number of diverged runs."""
     scale = SCALES[y]
     means = part[[f"{y}_{end}" for end in ("mean", "ci_low", "ci_high")]].to_numpy(dtype=float) * scale.factor
     diverged = part.get("diverged", pd.Series(0, part.index))
@@ -102,7 +102,7 @@ def plot_learning_curves(
 
 
 def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance) -> Axes:
-    """Draw the mean error against the learning rate (see `plot_lines`); a cross where runs diverged."""
+    """Draw the mean error against the learning rate (see `plot_lines`), with a cross at rates where runs diverged."""
     plot_lines(ax, parts, cells, look, "lr", "error")
     for cell in (cell for cell in parts if cell in cells):
         part, bad = parts[cell], parts[cell]["diverged"] > 0
@@ -112,27 +112,27 @@ def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collect
 
 
 def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
-    """Draw mean test accuracy in per cent, first compared key by the others; gaps where nothing ran.
+    """Draw the mean test accuracy in percent, first compared key by the others; combinations without runs are empty.
 
-    The colours are those of the cells without diverged runs. Cells that these pull down below are grey, so that one
-    of them does not make all others look alike.
+    The color scale spans the cells without diverged runs. Cells below it are gray, so that one diverged cell does not
+    make all others look alike.
 
     Args:
-        ax: where to draw.
-        summary: one row a cell, with the compared keys, `score` and `test_accuracy_mean`.
-        by: the compared keys.
+        ax: Axes to draw into.
+        summary: One row per cell, with the compared keys, `score` and `test_accuracy_mean`.
+        by: Compared keys.
     """
     (rows, down), (columns, across) = sides(summary, by)
     values = np.full((len(rows), len(columns)), np.nan)
     scores, completed = summary["score"] * 100, summary["test_accuracy_mean"] * 100
     values[down, across] = scores
-    steady = scores[np.isclose(scores, completed)]  # a diverged run makes the score the lower one
+    steady = scores[np.isclose(scores, completed)]  # diverged runs lower the score only
     least = float((steady if len(steady) else scores[completed.notna()]).min())
     image = ax.imshow(
         np.ma.masked_invalid(values),
         cmap=mpl.colormaps["viridis"].with_extremes(under=BELOW),
         vmin=least,
-        vmax=max(float(scores.max()), least + 0.01),  # else nothing is below
+        vmax=max(float(scores.max()), least + 0.01),  # otherwise no cell is below the scale
         aspect="auto",
     )
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
@@ -149,17 +149,17 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
 
 
 def _keys(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """The keys whose values are rows, and those whose values are columns."""
+    """Return the keys of the rows and the keys of the columns."""
     return (by[:1], by[1:]) if len(by) > 1 else ((), by)
 
 
 def sides(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[list[str], list[int]]]:
-    """Labels of a heatmap's rows and of its columns, each with the numbers of those that the cells have."""
+    """Return the labels of a heatmap's rows and of its columns, each with the index of every cell's label."""
     return [_ordered(summary, keys) for keys in _keys(by)]
 
 
 def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The combinations of these keys' values in order, as labels, and which of them each row has."""
+    """Return the sorted combinations of the keys' values as labels, and the index of each row's combination."""
     words = {key: list(map(as_typed, summary[key])) for key in keys}
     order = {key: {value: number for number, value in enumerate(in_figure_order(words[key]))} for key in keys}
     places = list(zip(*([order[key][word] for word in words[key]] for key in keys), strict=True))
@@ -169,20 +169,20 @@ def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], lis
     return escape.labels([" / ".join(labels[place]) for place in distinct]), [distinct.index(p) for p in places]
 
 
-def _ink(colour: np.ndarray) -> str:
-    """White or black, whichever is easier to read on this colour (contrast as in WCAG 2, by relative luminance)."""
-    rgb = colour[:3]
+def _ink(color: np.ndarray) -> str:
+    """Return white or black, by the higher contrast on this color (WCAG 2, relative luminance)."""
+    rgb = color[:3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))
     return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
 
 
 def _rows(ax: Axes, cells: Sequence[str], label: str) -> dict[str, int]:
-    """A row for each cell from the top, and what is drawn along them."""
+    """Set up a row per cell from the top and the x label; return the row of each cell."""
     ax.set_yticks(range(len(cells)), escape.labels(cells))
     ax.set_ylim(len(cells) - 0.5, -0.5)
     ax.grid(alpha=0.3, axis="x")
-    # Where the names of the cells leave little room for the axes, it reaches below the names instead of off the figure.
+    # Beside long cell names, a centered label would leave the figure; right-aligned, it extends below the names.
     ax.set_xlabel(label, loc="right")
     return {cell: number for number, cell in enumerate(cells)}
 
@@ -202,12 +202,12 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
     """Draw the epoch at which each run reached the target, a bar at the cell's median, misses in a column at the right.
 
     Args:
-        ax: where to draw.
-        runs: at the chosen settings, with `cell` and `epochs_to_target`, infinite where it was missed.
-        summary: one row a cell, in the order to be drawn.
-        look: of the cells.
+        ax: Axes to draw into.
+        runs: Scored runs with `cell` and `epochs_to_target`, which is infinite for a miss.
+        summary: One row per cell, in drawing order.
+        look: Appearance of the cells.
     """
-    place = _rows(ax, list(summary[CELL]), "epochs to the target")
+    place = _rows(ax, list(summary[CELL]), "epochs to target")
     runs = runs[runs[CELL].isin(place) & runs["epochs_to_target"].notna()]
     finite = runs.loc[np.isfinite(runs["epochs_to_target"]), "epochs_to_target"]
     last = float(finite.max()) if len(finite) else 0.0
@@ -239,30 +239,30 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
 def plot_differences(
     ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[str], look: Appearance, unsteady: Collection[str] = ()
 ) -> Axes:
-    """Draw each cell's difference from the best, in percentage points, with its simultaneous interval.
+    """Draw each cell's difference from the best in percentage points, with its simultaneous interval.
 
-    Hollow, and without an interval, where nothing can be told; a gap where the two have no seed in common.
+    A difference without an interval is hollow. A cell without a seed in common with the best has an empty row.
 
     Args:
-        ax: where to draw.
-        pairs: see `pairs.compare_pairs`.
-        best: the cell that the others are compared with.
-        cells: in the order to be drawn.
-        look: of the cells.
-        unsteady: cells with diverged runs, whose differences are so large that the axis is squeezed for them.
+        ax: Axes to draw into.
+        pairs: Result of `pairs.compare_pairs`.
+        best: Cell that the others are compared with.
+        cells: Cells in drawing order.
+        look: Appearance of the cells.
+        unsteady: Cells with diverged runs. Their differences do not set the focus of the axis.
     """
-    place = _rows(ax, cells, "test accuracy less that of the best (percentage points)")
+    place = _rows(ax, cells, "test accuracy minus that of the best cell (percentage points)")
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
     rivals = rivals[["difference", "ci_low", "ci_high"]] * -100
     for cell, row in rivals.iterrows():
         (difference, high, low), y, style = row, place[str(cell)], look.style[str(cell)]
         words, face = f"{difference:+.2f} points, no interval", "white"
         if np.isfinite(low):
-            words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.colour
+            words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.color
         ax.plot([low, high], [y, y], **_paint(style), linewidth=2)
         _dots(ax, str(cell), [words], [difference], [y], style, markersize=6, markerfacecolor=face)
     if best in place:
-        _dots(ax, best, ["the best"], [0], [place[best]], look.style[best], marker="D", markersize=6)
+        _dots(ax, best, ["best cell"], [0], [place[best]], look.style[best], marker="D", markersize=6)
     ax.axvline(0, color="black", linewidth=1, zorder=1)
     near = rivals[~rivals.index.isin(unsteady)] if best not in unsteady else rivals.head(0)
     squeeze(ax, [0, *near.to_numpy().ravel()] if len(near) else [], [0, *rivals.to_numpy().ravel()])
@@ -270,22 +270,22 @@ def plot_differences(
 
 
 def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
-    """Draw the final test accuracy of every seed in per cent, 0 where it diverged, a bar at the cell's mean.
+    """Draw the final test accuracy of every seed in percent, diverged runs at 0, a bar at the cell's mean.
 
     Args:
-        ax: where to draw.
-        runs: at the chosen settings, with `cell`, `status` and `score`.
-        summary: one row a cell, in the order to be drawn.
-        look: of the cells.
+        ax: Axes to draw into.
+        runs: Scored runs with `cell`, `status` and `score`.
+        summary: One row per cell, in drawing order.
+        look: Appearance of the cells.
     """
     place = _rows(ax, list(summary[CELL]), "test accuracy after the last epoch (%)")
     runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
     for cell, part in each_cell(runs):
         seeds, style = part["score"] * 100, look.style[cell]
-        words = [f"{score:.2f} %, mean {seeds.mean():.2f} %" for score in seeds]
+        words = [f"{score:.2f}%, mean {seeds.mean():.2f}%" for score in seeds]
         _dots(ax, cell, words, seeds, [place[cell]] * len(seeds), style, alpha=0.6, clip_on=False)
         _bar(ax, seeds.mean(), place[cell], style)
     low, high = ax.get_xlim()
-    ax.set_xlim(max(low, 0), min(high, 100))  # no axis for what cannot be
+    ax.set_xlim(max(low, 0), min(high, 100))  # accuracies lie in [0, 100]
     squeeze(ax, runs.loc[runs["status"] == COMPLETED, "score"] * 100, runs["score"] * 100, limits=(0, 100))
     return ax

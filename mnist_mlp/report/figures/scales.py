@@ -1,4 +1,4 @@
-"""Logarithmic axes that everybody can read: errors in per cent, and ticks at 1, 2 and 5 times powers of ten."""
+"""Axis scales: logarithmic axes with ticks at 1, 2 and 5 times powers of ten, and compressed linear axes."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,39 +12,45 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mnist_mlp.report.figures.style import SHADE
 
-USUAL_IMAGES = 10_000  # to test on, where it is not known
-WIDEST = 5  # factor by which intervals make a logarithmic axis longer; one that nears 0 would never end
-FAR = 2  # times the focus; an axis that goes further is squeezed
-SQUEEZED = 0.2  # of the focus' length, for what lies beyond it on either side
-THINNEST = 0.5  # percentage points of a focus, where its values are all the same
-MARGIN = 0.05  # of a range, beside it
+USUAL_IMAGES = 10_000  # size of the test set, if unknown
+WIDEST = 5  # factor by which intervals extend a logarithmic axis at most, as an interval may reach 0
+FAR = 2  # a range larger than this multiple of the focus is compressed
+SQUEEZED = 0.2  # length of a compressed end as a fraction of the focus
+THINNEST = 0.5  # minimum width of the focus in percentage points
+MARGIN = 0.05  # on either side of the focus, as a fraction of its width
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is drawn along an axis: its title, a unit that follows each number, and the factor to that unit."""
+    """Scale of an axis.
+
+    Attributes:
+        title: Title of the axis.
+        unit: Text that follows each number.
+        factor: Factor from a value to that unit.
+    """
 
     title: str
     unit: str = ""
     factor: float = 1
 
     def text(self, value: float) -> str:
-        """A number as its tick says it; no formula, which takes long to draw."""
+        """Return the tick label of a value. It avoids math text, which is slow to draw."""
         return f"{value * self.factor:g}{self.unit}"
 
 
 def least_error(runs: pd.DataFrame) -> float:
-    """What stands for no error at all on a logarithmic axis: half a test image, of the largest test set."""
+    """Return the fraction that stands for zero error on a logarithmic axis: half an image of the largest test set."""
     images = runs["test_size"].max()
     return 0.5 / (images if images > 0 else USUAL_IMAGES)
 
 
 def with_errors(table: pd.DataFrame, least: float) -> pd.DataFrame:
-    """The same with `error_mean`, `error_ci_low` and `error_ci_high`: 1 - accuracy, and at least this much.
+    """Add the columns `error_mean`, `error_ci_low` and `error_ci_high`: 1 - accuracy, clipped from below.
 
     Args:
-        table: with `accuracy_mean`, `accuracy_ci_low` and `accuracy_ci_high`, fractions.
-        least: see `least_error`.
+        table: Table with `accuracy_mean`, `accuracy_ci_low` and `accuracy_ci_high`, all fractions.
+        least: Lower limit of the errors (see `least_error`).
     """
     if table.empty:
         return table
@@ -55,7 +61,7 @@ def with_errors(table: pd.DataFrame, least: float) -> pd.DataFrame:
 
 
 def bounds(values: Iterable[float]) -> tuple[float, float]:
-    """Where an axis for these values ends: at 1, 2 or 5 times a power of ten, with all positive ones between."""
+    """Return the ends of a logarithmic axis, 1, 2 or 5 times a power of ten, that contains all positive values."""
     array = np.asarray(list(values), dtype=float)
     positive = array[np.isfinite(array) & (array > 0)]
     if not len(positive):
@@ -67,7 +73,7 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
 
 
 def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, float]:
-    """The same for a measure's means, longer by up to `WIDEST` at either end where its intervals are."""
+    """Return the ends of a logarithmic axis for the means of a measure, extended by `WIDEST` at most for intervals."""
     means, low, high = (table[f"{measure}_{part}"] for part in ("mean", "ci_low", "ci_high"))
     positive = means[means > 0]
     return bounds([*positive, *low.clip(lower=positive.min() / WIDEST), *high.clip(upper=positive.max() * WIDEST)])
@@ -76,19 +82,19 @@ def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, flo
 def squeeze(
     ax: Axes, focus: Iterable[float], values: Iterable[float], limits: tuple[float, float] = (-math.inf, math.inf)
 ) -> None:
-    """Give an x axis to the focus, and what lies far beyond it a strip on grey, which is linear, too.
+    """Compress the parts of an x axis far from the focus into linear ends with a gray background.
 
-    The axis stays as it is where there is no focus, or nothing is far.
+    The axis is left alone if there is no focus, or if no value is far from it.
 
     Args:
-        ax: whose x axis.
-        focus: values to be told apart, NaN for a gap.
-        values: all that are drawn, with the focus.
-        limits: of what there can be.
+        ax: Axes whose x axis is changed.
+        focus: Values that have to stay distinguishable; NaN is ignored.
+        values: All drawn values, including the focus.
+        limits: Lowest and highest possible value.
     """
     (low, high), (least, most) = _range(focus), _range(values)
     width = max(high - low, THINNEST)
-    if not most - least > FAR * width:  # or nothing is known
+    if not most - least > FAR * width:  # also if a range is NaN
         return
     middle = (low + high) / 2
     low, high = (max(limits[0], middle - width * (0.5 + MARGIN)), min(limits[1], middle + width * (0.5 + MARGIN)))
@@ -118,12 +124,12 @@ def _range(values: Iterable[float]) -> tuple[float, float]:
 
 
 def is_squeezed(ax: Axes) -> bool:
-    """Whether an axis has strips on grey."""
+    """Return whether an x axis has compressed ends (see `squeeze`)."""
     return ax.get_xscale() == "function"
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from low to high; powers of ten alone, or some of them, where there are many."""
+    """Return ticks from low to high: 1, 2 and 5 times powers of ten, or only (some) powers of ten if there are many."""
     exponents = math.floor(math.log10(low)), math.ceil(math.log10(high))
 
     def inside(steps: Sequence[float]) -> list[float]:
@@ -138,7 +144,7 @@ def _steps(first: int, last: int, digits: Sequence[int] = (1, 2, 5)) -> list[flo
 
 
 def set_logarithmic(ax: Axes, which: Literal["x", "y"], ends: tuple[float, float], scale: Scale, most: int) -> None:
-    """Make an axis logarithmic between these ends, with at most so many ticks, which say the scale's unit."""
+    """Make an axis logarithmic between two ends, with a limited number of ticks in the unit of the scale."""
     places = ticks(*ends, most)
     axis = ax.xaxis if which == "x" else ax.yaxis
     ax.set(**{f"{which}scale": "log", f"{which}lim": ends})

@@ -1,4 +1,4 @@
-"""How cells are told apart: by a line's colour and dashes, and by the panel it stands in; the same in every figure."""
+"""Appearance of cells, the same in every figure: color and dashes of a line, and its panel."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,48 +11,48 @@ from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base import schema
 from mnist_mlp.report.text.captions import KEY_NAMES
 
-# These have one colour and one line style in every report; others take what is left, by name.
+# These options have the same color and line style in every report; others get the remaining ones, sorted by name.
 INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")
 OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
-# Paul Tol's "bright" and "muted" schemes, told apart by the colour-blind (2021, "Colour Schemes", SRON/EPS/TN/09-002).
-INIT_COLOURS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
-OPTIMIZER_COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255")
-MORE_COLOURS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9")  # Okabe and Ito's
+# Paul Tol's color-blind safe schemes "bright" and "muted" (2021, "Colour Schemes", SRON/EPS/TN/09-002).
+INIT_COLORS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
+OPTIMIZER_COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255")
+MORE_COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9")  # Okabe and Ito
 LINE_STYLES = (
     *("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))),
     *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
 )
-MOST_LINES = 8  # in one panel, where they can be had in several
-OTHERS = "#c8c8c8"  # the cells that a panel is not about
-GRID = "#b0b0b0"  # grid lines, as Matplotlib has them
-SHADE = "#ececec"  # behind the parts of a squeezed axis
+MOST_LINES = 8  # in one panel, if the cells can be split into panels
+OTHERS = "#c8c8c8"  # cells of other panels
+GRID = "#b0b0b0"  # Matplotlib's default color of grid lines
+SHADE = "#ececec"  # background of the compressed ends of an axis
 
 
 @dataclass(frozen=True)
 class Style:
-    """Look of the cells with one label.
+    """Appearance of all cells with one label.
 
     Attributes:
-        colour: Color of lines and markers.
-        dash: Dashes, as Matplotlib has them.
-        group: Name of their parts in an SVG, by which the page finds them.
+        color: Color of lines and markers.
+        dash: Line style of Matplotlib.
+        group: Class of the elements in an SVG, by which the page finds them.
     """
 
-    colour: str
+    color: str
     dash: Any
     group: str
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """Where and how each cell is drawn.
+    """Style, label and panel of each cell.
 
     Attributes:
-        style: cell to its line.
-        label: cell to what the legend calls its line, a value of the keys that `title` names.
-        panel: cell to the panel that it stands in, best cell first; there is one panel where one key varies.
-        title: of the legend; empty where all lines are of one value.
-        panel_title: the keys that set panels apart.
+        style: Style of each cell.
+        label: Label of each cell in the legend: its value of the keys in `title`.
+        panel: Title of the panel of each cell, best cell first; a single panel if only one key varies.
+        title: Title of the legend; empty if all labels are equal.
+        panel_title: Keys that distinguish the panels.
     """
 
     style: Mapping[str, Style]
@@ -62,7 +62,7 @@ class Appearance:
     panel_title: str
 
     def panels(self, cells: Collection[str]) -> dict[str, list[str]]:
-        """Which of these cells stand in which panel; the panel with the best of all cells first."""
+        """Return the given cells by panel; the panel with the best of all cells comes first."""
         panels: dict[str, list[str]] = {}
         for cell, name in self.panel.items():
             if cell in cells:
@@ -70,28 +70,28 @@ class Appearance:
         return panels
 
     def legend(self, cells: Collection[str]) -> dict[str, Style]:
-        """What these cells' lines are called, in order; nothing where there is nothing to tell apart."""
+        """Return the style of each label of these cells, in figure order; empty if all labels are equal."""
         used = {self.label[cell]: self.style[cell] for cell in cells} if self.title else {}
         return {label: used[label] for label in in_figure_order(list(used))}
 
     def reading(self, cells: Collection[str], most: int) -> str:
-        """How to read a figure of these cells with at most so many panels, as a sentence."""
+        """Return a sentence that says how to read a figure of these cells with at most `most` panels."""
         several = len(self.panels(cells))
         if several < 2:
             return f"A line for each {self.title}." if self.title else ""
         which = f"the {most} best of {several}" if several > most else "the best first"
         lines = f", a line for each {self.title}" if self.title else ""
-        return f"A panel for each {self.panel_title}, {which}{lines}; all other cells in grey."
+        return f"A panel for each {self.panel_title}, {which}{lines}; all other cells in gray."
 
 
 def appearance(summary: pd.DataFrame, by: Sequence[str]) -> Appearance:
-    """A line for each value of the first compared key (the initialisation), a panel for each of the others'.
+    """Return an appearance with a line per value of the first compared key and a panel per value of the others.
 
-    Where one key alone varies, its values share a panel, as far as that is still readable.
+    If only one key varies, its values share a panel, as far as that is readable.
 
     Args:
-        summary: one row a cell, best first.
-        by: the compared keys.
+        summary: One row per cell, best first.
+        by: Compared keys.
     """
     words = {key: [as_typed(value) for value in summary[key]] for key in by}
 
@@ -123,11 +123,11 @@ def _title(keys: Sequence[str]) -> str:
 
 
 def styles(values: Collection[str]) -> dict[str, Style]:
-    """A line for each of these values, in no order."""
-    known = dict(zip(INITS + OPTIMIZERS, INIT_COLOURS + OPTIMIZER_COLOURS, strict=True))
+    """Return the style of each value; the order of the values does not matter."""
+    known = dict(zip(INITS + OPTIMIZERS, INIT_COLORS + OPTIMIZER_COLORS, strict=True))
     place = {name: number for names in (INITS, OPTIMIZERS) for number, name in enumerate(names)}
     others = sorted(set(values) - set(known), key=sort_key)
-    known |= {name: MORE_COLOURS[number % len(MORE_COLOURS)] for number, name in enumerate(others)}
+    known |= {name: MORE_COLORS[number % len(MORE_COLORS)] for number, name in enumerate(others)}
     place |= {name: number for number, name in enumerate(others)}
     return {
         name: Style(known[name], LINE_STYLES[place[name] % len(LINE_STYLES)], f"label{number}")
@@ -136,6 +136,6 @@ def styles(values: Collection[str]) -> dict[str, Style]:
 
 
 def in_figure_order(values: Sequence[str]) -> list[str]:
-    """Values in the one order of all figures: known optimizers from simple to adaptive, then the others by name."""
+    """Return the values in the order of all figures: known optimizers from simple to adaptive, then others by name."""
     known = [name for name in OPTIMIZERS if name in set(values)]
     return known + sorted(set(values) - set(known), key=sort_key)

@@ -1,4 +1,4 @@
-"""Figures as SVG: files for papers, and drawings inside the page, whose style and script know their parts."""
+"""Figures as SVG: files for papers, and inline drawings whose parts the page's style and script address."""
 
 import colorsys
 import io
@@ -17,16 +17,16 @@ from matplotlib.lines import Line2D
 from mnist_mlp.report.figures.style import GRID, OTHERS, SHADE
 from mnist_mlp.report.text import escape
 
-# The same bytes for the same numbers; text stays text.
+# Reproducible ids, so that equal numbers give equal bytes; text remains text.
 SETTINGS: Any = {"svg.hashsalt": "mnist_mlp", "svg.fonttype": "none"}
-FONTS = "DejaVu Sans, Verdana, Geneva, sans-serif"  # about as wide as the first one, by which figures are laid out
-KEY, FIXED = "key", "fixed"  # groups: the legend, which the page has outside, and what keeps its color on a dark page
+FONTS = "DejaVu Sans, Verdana, Geneva, sans-serif"  # about as wide as DejaVu Sans, which the layout assumes
+KEY, FIXED = "key", "fixed"  # groups: legend (the page has its own), elements with a fixed color
 THEME = {"#000000": "currentColor", "#ffffff": "var(--back)", SHADE: "var(--shade)"} | dict.fromkeys(
     (OTHERS, GRID), "var(--others)"
 )
-LIGHT = 0.68  # least lightness of a color on a dark page
-SMALLEST = 0.85  # of its size, to which a narrow page shrinks a drawing; below that it scrolls
-CLOSEST = 2  # distance of two points of a line that a pointer can tell apart
+LIGHT = 0.68  # minimum lightness of a color on a dark page
+SMALLEST = 0.85  # minimum scale of a drawing; narrower pages scroll it
+CLOSEST = 2  # minimum distance in points between two values of a line with tooltips
 HREF = "{http://www.w3.org/1999/xlink}href"
 _GEOMETRY = ("d", "x", "y", "width", "height", "transform", "viewBox")
 ET.register_namespace("", "http://www.w3.org/2000/svg")
@@ -34,7 +34,7 @@ ET.register_namespace("xlink", HREF[1:].partition("}")[0])
 
 
 class Series(Line2D):
-    """Points of a cell, each with words that the page shows beside the pointer."""
+    """Line or markers of a cell, with a tooltip for each point on the page."""
 
     def __init__(self, cell: str, words: Iterable[str], x: Iterable[float], y: Iterable[float], **style: Any) -> None:
         super().__init__(list(x), list(y), **style)
@@ -42,7 +42,7 @@ class Series(Line2D):
 
 
 def parse(figure: Figure, name: str) -> ET.Element:
-    """Render a figure as SVG with rounded coordinates, classes for groups, and ids that begin with its name."""
+    """Render a figure as SVG with rounded coordinates, classes for groups, and ids that begin with a unique name."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     root = ET.fromstring(buffer.getvalue())
@@ -52,7 +52,7 @@ def parse(figure: Figure, name: str) -> ET.Element:
         for key, value in element.items():
             if key in _GEOMETRY:
                 rounded = " ".join(re.sub(r"-?\d+\.\d+", _one_decimal, value).split())
-                # Numbers after a move without a curve are lines anyway.
+                # Coordinates after a move command are lines by default.
                 element.set(key, rounded if re.search("[CQ]", rounded) else rounded.replace(" L ", " "))
             elif key == "style":
                 own = re.sub("font-family: [^;]*(; |$)", "", value)
@@ -73,7 +73,7 @@ def _one_decimal(match: re.Match[str]) -> str:
 
 
 def _compact(element: ET.Element) -> None:
-    """Unwrap groups that have no purpose, and join lines that look alike."""
+    """Unwrap groups without attributes, and join adjacent lines of the same style."""
     children: list[ET.Element] = []
     for child in element:
         _compact(child)
@@ -91,12 +91,18 @@ def _compact(element: ET.Element) -> None:
 
 
 def as_file(root: ET.Element) -> str:
-    """Content of a file."""
+    """Return the text of an SVG file."""
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}'
 
 
 def as_inline(root: ET.Element, figure: Figure, alt: str) -> Markup:
-    """Turn a rendered figure into a drawing inside the page: without its legend, in the colors of the page's scheme."""
+    """Return a rendered figure as an inline drawing: without its legend, in the colors of the page's scheme.
+
+    Args:
+        root: Result of `parse`, which is changed.
+        figure: Figure that was rendered.
+        alt: Text alternative.
+    """
     fixed = {part for group in root.iter() if group.get("class") == FIXED for part in group.iter()}
     for element in root.iter():
         if "style" in element.attrib and element not in fixed:
@@ -116,14 +122,14 @@ def as_inline(root: ET.Element, figure: Figure, alt: str) -> Markup:
 
 
 def themed(color: str) -> str:
-    """Return a color for both schemes: on a dark page, where the darkest could not be seen, a lighter one."""
+    """Return a CSS color for both schemes, lighter on a dark page."""
     hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(color))
     lighter = to_hex(colorsys.hls_to_rgb(hue, max(lightness, LIGHT), saturation))
     return THEME.get(color, f"light-dark({color},{lighter})")
 
 
 def _points(line: Any, height: float, scale: float) -> tuple[str, str, list[tuple[float, float, str]]]:
-    """Name and group of a cell, and its points: where they are in the drawing, and their words."""
+    """Return name and group of a cell, and its points as (x, y, tooltip) in coordinates of the drawing."""
     points: list[tuple[float, float, str]] = []
     for (x, y), words in zip(line.axes.transData.transform(line.get_xydata()) * scale, line.words, strict=True):
         place = round(x, 1), round(height - y, 1)

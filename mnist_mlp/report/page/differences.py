@@ -1,4 +1,4 @@
-"""What sets each run apart, as the page's script reads it."""
+"""Differences between the configurations of runs, as data for the page's script."""
 
 import json
 import shlex
@@ -15,18 +15,18 @@ from mnist_mlp.report.text import escape
 
 
 def differences(comparison: Comparison) -> Mapping[str, Any]:
-    """What sets each run apart from the others, packed: texts once, and places in their list.
+    """Return the values in which each run differs from the commonest ones, with texts replaced by indices.
 
     Returns:
-        `texts`; `usual`, the commonest value of every configuration key that varies, and none of a seed, as pairs of
-        places (key, value);
-        `runs`, by run: its directory, its command and the pairs that are not the usual ones.
+        `texts`: All distinct texts.
+        `usual`: Index of the commonest value of each varying key, by the index of the key; empty text for a seed.
+        `runs`: For each run directory, its command and the (key, value) indices that differ from `usual`.
     """
     runs = comparison.runs
     keys = [k for k in runs.columns if k in schema.GROUPS or _is_configured(k)]
     words = pd.DataFrame({key: runs[key].map(as_typed) for key in keys}, index=runs.index)
     varying = [key for key in keys if words[key].nunique() > 1]
-    seeds = {key for key in varying if schema.role_of(key) is schema.Role.REPLICATE}  # which no run has in particular
+    seeds = {key for key in varying if schema.role_of(key) is schema.Role.REPLICATE}  # no value of a seed is usual
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:

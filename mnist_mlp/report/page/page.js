@@ -1,7 +1,7 @@
 "use strict";
-// Sorting and filtering of tables, values of figures, and what sets a run apart. No names are ever put in as HTML.
+// Sorting and filtering of tables, tooltips of figures, and the dialog of a run. Names are inserted as text, never as HTML.
 
-// What a cell is sorted by: its number, or all of those that stand between brackets, as of an interval.
+// Sort key of a cell: its number, or the numbers between brackets, such as those of an interval.
 function numbers(text) {
   if (text === "missed") return [Infinity];
   const inside = text.match(/^\[(.*)\]$/);
@@ -9,13 +9,13 @@ function numbers(text) {
   return found.every(Number.isFinite) ? found : null;
 }
 
-// Of lists the shorter first, then number by number.
+// Order of lists of numbers: shorter ones first, then number by number.
 function byNumbers(a, b) {
   const at = a.findIndex((value, i) => value !== b[i]);
   return a.length - b.length || (at === -1 ? 0 : a[at] - b[at]);
 }
 
-// Names of cells: by the values of one key after the other, which may be numbers or lists.
+// Order of cell names: by the values of their keys in turn, which may be numbers or lists.
 function byParts(a, b) {
   const [x, y] = [a, b].map((text) => text.split(" / ").map((part) => part.slice(part.indexOf("=") + 1)));
   const at = x.findIndex((part, i) => part !== y[i]);
@@ -34,7 +34,7 @@ function makeSortable(table) {
       const filled = rows.filter((r) => r.text !== "");
       const numeric = filled.every((r) => numbers(r.text) !== null);
       const order = (a, b) => {
-        if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1;  // gaps come last either way
+        if ((a.text === "") !== (b.text === "")) return a.text === "" ? 1 : -1;  // empty cells come last in both directions
         const way = numeric ? byNumbers(numbers(a.text), numbers(b.text)) : byParts(a.text, b.text);
         return up ? way : -way;
       };
@@ -54,7 +54,7 @@ function makeFilter(input) {
   });
 }
 
-// Says so where a table or a drawing is wider than its place.
+// Shows a hint above a table or drawing that is wider than its container.
 function hintAtMore(scroller) {
   const hint = scroller.previousElementSibling;
   const watch = new ResizeObserver(() => { hint.hidden = scroller.scrollWidth <= scroller.clientWidth; });
@@ -63,13 +63,13 @@ function hintAtMore(scroller) {
 
 const data = (id) => JSON.parse(document.getElementById(id).textContent);
 
-const REACH = 25;  // points between the pointer and a value
-const series = new Map();  // of each drawing that the pointer has been over
+const REACH = 25;  // maximum distance between the pointer and a value, in points
+const series = new Map();  // parsed values of each drawing that the pointer has visited
 const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
 ring.setAttribute("class", "ring");
 ring.setAttribute("r", 5);
 
-// Name and value of what is nearest to the pointer.
+// Shows name and value of the point nearest to the pointer.
 function showValues(event) {
   const box = document.getElementById("values"), svg = event.target.closest("figure svg[data-series]");
   box.hidden = true;
@@ -96,7 +96,7 @@ function showRun() {
   const link = location.hash && document.querySelector(`a[href="${CSS.escape(location.hash).replace("\\#", "#")}"]`);
   const found = link && link.closest("tr[data-run]");
   const dialog = document.getElementById("run");
-  if (!found) return dialog.close();  // as the browser's Back has it
+  if (!found) return dialog.close();  // the browser's Back button leaves a run
   const { texts, usual, runs } = data(`${found.closest("section").id}-differences`);
   const [command, apart] = runs[found.dataset.run];
   dialog.querySelector("h2").textContent = found.dataset.run;
@@ -113,7 +113,7 @@ function showRun() {
 }
 
 function forgetRun({ target }) {
-  // "close" is told later, when another run may already have been asked for: its address stays.
+  // The close event is asynchronous: if another run has been opened since, its address stays.
   if (location.hash === target.dataset.hash) history.replaceState(null, "", location.pathname + location.search);
 }
 

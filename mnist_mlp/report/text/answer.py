@@ -1,4 +1,4 @@
-"""The answer in words, made from the numbers."""
+"""Answer of a report: sentences about the best cell, effects, sources of noise, tuning and speed."""
 
 import math
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.report.text.verdicts import explanations, margin_in_points, needed
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
-TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to be suggested
+TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to suggest
 
 
 def answer(comparison: Comparison) -> list[str]:
-    """Which cell won, whether the difference is real, what mattered, how fast it got there."""
+    """Return the sentences of the answer: best cell, effects, sources of noise, tuning curves, speed."""
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
@@ -38,18 +38,18 @@ def answer(comparison: Comparison) -> list[str]:
 
 
 def _nothing(comparison: Comparison) -> str:
-    """That no run was completed, in agreement with the pairs: runs that diverged have a score, all the same."""
+    """Say that no run was completed. Diverged runs still have a score, so that their cells are compared."""
     runs = evaluation_runs(comparison.runs)
     diverged, failed = (int((runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
     ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
     ends += [f"{failed} failed"] if failed else []
     so = "no cell is better than another" if diverged else "there is nothing to compare"
-    which = f" {judged_by(comparison.runs)}" if comparison.confirmed else ""  # those of the search may have been
+    which = f" {judged_by(comparison.runs)}" if comparison.confirmed else ""  # runs of the search may have completed
     return f"No run{which} was completed: {', '.join(ends)}, so {so}."
 
 
 def _winner(comparison: Comparison) -> str:
-    """Render what is known about the best cell (see `Winner`)."""
+    """Render the sentences about the best cell (see `Winner`)."""
     return _winner_template().render(
         best=winner(comparison),
         trained=sentence(trained(comparison))[:-1],
@@ -59,7 +59,7 @@ def _winner(comparison: Comparison) -> str:
     )
 
 
-@cache  # as compiling it takes longer than all else about an answer
+@cache  # compiling the template takes longer than the rest of an answer
 def _winner_template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
@@ -102,8 +102,8 @@ def _effects(comparison: Comparison) -> str:
     differ = bool(comparison.pairs["verdict"].isin(SIGNIFICANT).any())
     if differ and (table["p"] >= MATTERS).all():
         text += (
-            " Single pairs of cells do differ, which is no contradiction: the noise of a pair is judged with that of "
-            "all other pairs, that of an average with few others."
+            " Single pairs of cells do differ significantly, which is no contradiction: the variance estimate of a "
+            "pair borrows from all other pairs, that of an average from few others."
         )
     if any(row["p"] < MATTERS for row in mains) and not differ:
         text += (
@@ -111,11 +111,11 @@ def _effects(comparison: Comparison) -> str:
             "the other key, so it rests on more runs than any pair."
         )
     begins_with_key = mains[0]["effect"] not in GROUPS and mains[0]["p"] < MATTERS
-    return text if begins_with_key else text[0].upper() + text[1:]  # a key keeps its letters
+    return text if begins_with_key else text[0].upper() + text[1:]  # keys are case-sensitive
 
 
 def _effect(row: Mapping[Any, Any]) -> str:
-    """Say whether a key matters."""
+    """Say whether a key has an effect."""
     key, p, size = row["effect"], row["p"], points(row["range"])
     name = f"the {KEY_NAMES.get(key, key)}" if key in GROUPS else key
     if not np.isfinite(p):
@@ -129,13 +129,13 @@ def _speed(comparison: Comparison) -> str:
     if comparison.target is None:
         return _without_target(comparison)
     summary = comparison.summary
-    target = f"{comparison.target * 100:g} % {timed_split(comparison)} accuracy"
+    target = f"{comparison.target * 100:g}% {timed_split(comparison)} accuracy"
     runs = comparison.scored
-    chosen = f" {judged_by(comparison.runs)}" if comparison.tuned else ""  # of others nothing is told
+    chosen = f" {judged_by(comparison.runs)}" if comparison.tuned else ""  # other runs are not scored
     if not (summary["reached_target"] > 0).any():
-        completed = " completed" if (runs["status"] == DIVERGED).any() else ""  # which may have been there before
+        completed = " completed" if (runs["status"] == DIVERGED).any() else ""  # others may have diverged after it
         return f"No{completed} run{chosen} reached {target}{_nearer_target(comparison)}."
-    stacked = bool((runs["stack_size"] > 1).any())  # in a stack an epoch takes all runs equally long
+    stacked = bool((runs["stack_size"] > 1).any())  # seconds of a stack are shared equally by its runs
     epochs = summary["epochs_to_target"].min()
     if not np.isfinite(epochs):
         return f"In no cell did more than half of the runs{chosen} reach {target}."
@@ -143,7 +143,7 @@ def _speed(comparison: Comparison) -> str:
     cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
     ended = int(runs[CELL].isin(cells).sum())
     seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
-    tied = "" if len(cells) == 1 else f", as soon as {list_names(cells[1:])}"
+    tied = "" if len(cells) == 1 else f", tied with {list_names(cells[1:])}"
     return (
         f"Fastest to {target}: {cells[0]}, in {with_noun(epochs, 'epoch')}{seconds}{tied} "
         f"(medians, not tested; {reached} of {with_noun(ended, 'run')} reached it)."
@@ -151,15 +151,15 @@ def _speed(comparison: Comparison) -> str:
 
 
 def _without_target(comparison: Comparison) -> str:
-    """Say how to ask for times where there is no target; empty if no target would give times."""
+    """Say which option gives times if no target is set; empty if no target would be reached."""
     target = _target_to_try(comparison)
     return f"No target accuracy is set for this data set: {_trying(comparison, target)}." if target else ""
 
 
 def _nearer_target(comparison: Comparison) -> str:
-    """Say the highest accuracy that was reached, and which target to try."""
+    """Say which accuracy was reached and which target to try."""
     highest, target = comparison.scored["highest_accuracy"].max(), _target_to_try(comparison)
-    return f"; the best reached {_floor(highest)} %" + (f": {_trying(comparison, target)}" if target else "")
+    return f"; the best reached {_floor(highest)}%" + (f": {_trying(comparison, target)}" if target else "")
 
 
 def _trying(comparison: Comparison, target: float) -> str:
@@ -167,9 +167,9 @@ def _trying(comparison: Comparison, target: float) -> str:
 
 
 def _target_to_try(comparison: Comparison) -> float | None:
-    """Return the highest round target that half of the cells would reach, and at least two; None without any."""
+    """Return the highest suggested target that at least half of the cells, and two, reach; None if no target is suggested."""
     of_cells = comparison.scored.groupby(CELL)["highest_accuracy"]
-    # Of an even number of runs the lower middle one, as the median time is infinite unless both arrive.
+    # The lower median: of an even number of runs, both middle ones have to arrive for a finite median time.
     cells = of_cells.quantile(0.5, interpolation="lower").dropna().sort_values(ascending=False)
     enough = cells.iloc[min(len(cells) - 1, max(1, (len(cells) - 1) // 2))]
     lower = [target for target in TARGETS if target <= enough]
@@ -177,5 +177,5 @@ def _target_to_try(comparison: Comparison) -> float | None:
 
 
 def _floor(accuracy: float) -> str:
-    """Per cent with two digits behind the point, never rounded up to a target that was missed."""
+    """Format an accuracy in percent, rounded down to two decimals so that a missed target does not look reached."""
     return f"{math.floor(round(accuracy * 1e4, 6)) / 100:g}"

@@ -1,4 +1,4 @@
-"""Budget curves in words: who is ahead with how many settings tried, and what the curves do and do not say."""
+"""Sentences about tuning curves: leading cells by number of configurations tried, and how to read the curves."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ from mnist_mlp.stats.tuning_curves import SPREAD, Lead, leads
 
 
 def as_accuracies(comparison: Comparison) -> pd.DataFrame:
-    """The expected test results as figures take them: a mean and the ends of a band."""
+    """Return the tuning curves with the column names of accuracies that figures expect."""
     names = {"test_expected": "accuracy_mean", "test_low": "accuracy_ci_low", "test_high": "accuracy_ci_high"}
     return comparison.budget[[CELL, "k", *names]].rename(columns=names)
 
 
 def answer(comparison: Comparison) -> str:
-    """With how many configurations which cell is ahead; nothing where that is one and the same, or not known."""
+    """Say which cell leads with how many configurations; empty if a single cell always leads or none is known."""
     table = comparison.budget
     stretches = leads(table) if len(table) else []
     if len(stretches) < 2:
@@ -37,7 +37,7 @@ def answer(comparison: Comparison) -> str:
 
 
 def _spelled(stretches: Sequence[Lead]) -> str:
-    """As "he / adam with 1 to 3, he / sgd with 4 or 5, he / adam with 6"."""
+    """Return text such as "he / adam with 1 to 3, he / sgd with 4 or 5, he / adam with 6"."""
     parts = []
     for cell, first, last in stretches:
         joined = f"{first} {'or' if last == first + 1 else 'to'} {last}" if last > first else f"{first}"
@@ -46,32 +46,32 @@ def _spelled(stretches: Sequence[Lead]) -> str:
 
 
 def reading(comparison: Comparison) -> str:
-    """What the curves show, in sentences."""
+    """Return the caption of the curves."""
     table, split = comparison.budget, SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     left = len(comparison.summary) - table[CELL].nunique()
     each = comparison.select == EACH
     return (
-        "the expected test error (100 % less the accuracy, on logarithmic axes) of the configuration that is best by "
-        f"{split} accuracy among k that are drawn at random from the cell's own"
-        + (", in each seed by its own results. " if each else ". ")
+        "the expected test error (100% minus accuracy, on logarithmic axes) of the configuration that is best by "
+        f"{split} accuracy among k that are drawn at random from those of the cell"
+        + (", for each seed by its own results. " if each else ". ")
         + f"Band: the middle {SPREAD:.0%} of the draws"
-        + (" of all seeds." if each else ", which is the luck of the draw and no uncertainty over seeds.")
+        + (" of all seeds." if each else ", which shows the luck of the draw, not the uncertainty over seeds.")
         + (f" {with_noun(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
     )
 
 
 def method(comparison: Comparison) -> list[str]:
-    """How the curves were made, in a sentence or two; nothing where there are none."""
+    """Return the sentences on the method; empty without curves."""
     if comparison.budget.empty:
         return []
     split = SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     taken = (
-        f"each seed takes the one with its best {split} accuracy, valued by the run of that configuration with the "
+        f"each seed selects the one with its best {split} accuracy, scored by the run of that configuration with the "
         "next seed; the curve is the mean over seeds"
         if comparison.select == EACH
-        else f"the one with the best mean {split} accuracy is taken, with its mean test accuracy"
+        else f"the one with the best mean {split} accuracy is selected, scored by its mean test accuracy"
     )
     return [
-        "Budget curves: k of a cell's configurations are drawn without replacement, every draw equally likely, in "
+        "Tuning curves: k of a cell's configurations are drawn without replacement, every draw equally likely, in "
         f"any order; {taken} (Dodge et al. 2019; Tang et al. 2020). budget.csv has all numbers."
     ]

@@ -1,4 +1,4 @@
-"""Parts of captions: how many runs are behind a figure, and what it does not show."""
+"""Parts of captions: sample sizes, and runs or cells that a figure does not show."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -11,46 +11,46 @@ from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
 from mnist_mlp.report.text.verdicts import explanations
 
-KEY_NAMES = {"init": "initialisation", "optim": "optimizer"}
+KEY_NAMES = {"init": "initialization", "optim": "optimizer"}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def sample(counts: Iterable[int]) -> str:
-    """Of how many runs each cell's numbers are, as "n = 3 to 4"."""
+    """Return the range of the runs per cell, such as "n = 3 to 4"."""
     low, high = min(counts := list(counts)), max(counts)
     return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def over(runs: pd.DataFrame) -> str:
-    """What means of these runs are over: seeds, unless some runs share one of theirs."""
+    """Return "seeds", or "runs" if some runs share a seed and are not independent."""
     return "seeds" if runs["independent"].all() else "runs"
 
 
 def by(runs: pd.DataFrame) -> str:
-    """What intervals of such means are by, where that is not all of the runs."""
-    return "" if runs["independent"].all() else ", by those that are independent"
+    """Say that intervals use only the independent runs; empty if all runs are independent."""
+    return "" if runs["independent"].all() else " over the independent runs"
 
 
 def has_band(table: pd.DataFrame) -> bool:
-    """Whether a figure of these means has a band of intervals."""
+    """Return whether a figure of these means has a band of intervals."""
     return bool(table["accuracy_ci_low"].notna().any()) if len(table) else False
 
 
 def unsteady(comparison: Comparison) -> set[str]:
-    """The cells with diverged runs at their chosen settings."""
+    """Return the cells with diverged runs among the scored ones."""
     runs = comparison.scored
     return set(runs.loc[runs["status"] == DIVERGED, CELL])
 
 
 def undrawn(comparison: Comparison, cells: Sequence[str]) -> str:
-    """Which of these cells' runs have no curve, as they diverged: a sentence, or nothing where all have one."""
+    """Say how many runs of these cells have no curve because they diverged; empty if all runs have one."""
     runs = comparison.scored[comparison.scored[CELL].isin(cells)]
     lost = int((runs["status"] == DIVERGED).sum())
     if not lost:
         return ""
     completed = set(runs.loc[runs["status"] == COMPLETED, CELL])
     gone = [cell for cell in cells if cell not in completed]
-    which = f"; no run is left of {list_names(gone)}" if gone else ""
+    which = f"; no completed run: {list_names(gone)}" if gone else ""
     return f"Curves of diverged runs are not drawn ({share(lost, len(runs), 'run')}{which})."
 
 
@@ -62,17 +62,17 @@ def without_interval(comparison: Comparison) -> str:
     unknown = rivals[rivals["p"].isna()]
     if unknown.empty:
         return same
-    gaps = " (a gap: no seed in common at all)" if unknown["difference"].isna().any() else ""
+    gaps = " (empty row: no seed in common)" if unknown["difference"].isna().any() else ""
     why = explanations(comparison, unknown)
     rest = f"Hollow, without an interval: {len(unknown)} of {len(rivals)} not tested{gaps}: {why}."
     return f"{same} {rest}".strip()
 
 
 def shares(cells: Collection[str], of: int) -> str:
-    """That a figure has the best cells only: a sentence, or nothing where it has all."""
+    """Say that a figure shows only the best cells; empty if it shows all."""
     return f"The {len(cells)} best of {of} cells." if len(cells) < of else ""
 
 
 def timed_split(comparison: Comparison) -> str:
-    """On whose accuracy the time to the target is taken, by its name: validation, or test where there is none."""
+    """Return the name of the split that the time to the target is measured on: validation, or test without one."""
     return SPLIT_NAMES["val" if selection_split(evaluation_runs(comparison.runs)) == "val" else "test"]

@@ -1,7 +1,7 @@
-"""Names, values and messages are anybody's text: the one place where each format is kept from taking them for its own.
+"""Escaping of untrusted text for each output format.
 
 Options, keys and values come from a user's files, reasons from exceptions, directories from the file system. Tables and
-sentences carry them as they are; whatever writes a format passes them through that format's function here.
+sentences contain them unescaped; the writer of a format passes them through the format's function in this module.
 """
 
 import io
@@ -15,48 +15,49 @@ from markupsafe import Markup
 
 from mnist_mlp.analysis.notes import shorten_all
 
-# What no format can show: controls (they steer a terminal), what turns the direction of writing, line separators,
-# halves of characters (no UTF-8) and what XML forbids.
+# Characters that no format can show: control characters (terminal sequences), bidirectional controls, line separators,
+# surrogates (not valid in UTF-8) and characters that XML forbids.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _BREAKS = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
-LONGEST_LABEL = 40  # characters in a figure, which would leave no room for the axes otherwise
-LONGEST_SLUG = 60  # characters of a file name's part
+LONGEST_LABEL = 40  # characters in a figure; longer labels leave no room for the axes
+LONGEST_SLUG = 60  # characters of a slug in a file name
 
 
 def visible(text: object) -> str:
-    r"""Text with every character that cannot be shown as Python writes it, such as `\x1b`; lines and tabs stay."""
+    r"""Replace characters that cannot be shown by Python escapes such as `\x1b`; line breaks and tabs stay."""
     shown = str(text).replace("\r\n", "\n")
     return _HIDDEN.sub(lambda m: m[0] if m[0] in "\n\t" else m[0].encode("unicode_escape").decode(), shown)
 
 
 def line(text: object) -> str:
-    """The same on one line, for a terminal too: line breaks and tabs become a space."""
+    """Return visible text on one line; line breaks and tabs become a space."""
     return visible(_BREAKS.sub(" ", str(text)))
 
 
 def html(value: object) -> object:
-    """For Jinja, which escapes what is markup itself: text that a browser leaves as it is."""
+    """Return visible text for Jinja, which escapes HTML markup itself."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def markdown(value: object) -> Markup:
-    """Text that Markdown (CommonMark, GitHub's tables, links, formulas) shows to the letter, wherever it stands.
+    """Escape text for Markdown: CommonMark and GitHub's tables, links and formulas.
 
-    In a paragraph, heading, list, quotation, table cell or an image's text alternative; not between backticks.
+    The result is literal text in a paragraph, heading, list, quotation, table cell or an image's text alternative,
+    but not between backticks.
     """
     if isinstance(value, Markup):
         return value
     text = re.sub(r"[\\`*{}\[\]<>&|~$#]", r"\\\g<0>", line(value))
-    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # within a word it is no mark
+    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)  # an underscore within a word is literal
     text = re.sub(r"(?<=\w)(:)(?=//)|(?<=www)(\.)|(?<=\S)(@)", r"\\\g<0>", text, flags=re.IGNORECASE)
     text = re.sub(r"^([-+=])(?![A-Za-z0-9.])", r"\\\1", text)  # lists and rules
     text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
-    # At the ends, spaces would be cut off, begin a block of code or keep marks around the text from working.
+    # Spaces at the ends would be stripped, start a code block or disable emphasis around the text.
     return Markup(re.sub(r"^\s|\s$", lambda m: f"&#{ord(m[0])};", text))
 
 
 def code(text: object) -> Markup:
-    """Text between backticks, more of them than it has in a row itself."""
+    """Return text as inline code, fenced by more backticks than it contains in a row."""
     content = line(text)
     fence = "`" * (_longest_run(content) + 1)
     pad = " " if content.startswith("`") or content.endswith("`") or content != content.strip() else ""
@@ -64,7 +65,7 @@ def code(text: object) -> Markup:
 
 
 def fenced(lines: Iterable[object], language: str = "sh") -> Markup:
-    """Lines as a block of code."""
+    """Return lines as a fenced code block."""
     content = "\n".join(map(visible, lines))
     fence = "`" * max(3, _longest_run(content) + 1)
     return Markup(f"{fence}{language}\n{content}\n{fence}")
@@ -75,14 +76,14 @@ def _longest_run(text: str) -> int:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """A table as CSV whose texts, and names of columns, no spreadsheet takes for formulas; numbers are left alone."""
+    """Return a table as CSV in which spreadsheets find no formulas, also not in column names; numbers are unchanged."""
     safe = frame.map(_cell).rename(columns=_cell)
     text = io.StringIO()
     safe.to_csv(text, index=False, lineterminator="\n")
     return text.getvalue()
 
 
-_FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # also as wide as Chinese signs, which count as well
+_FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # full-width forms start a formula, too
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -97,11 +98,11 @@ _LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "'": r"\textquotesingle{}", "`": r"\textasciigrave{}"},
-    **{'"': r"\char34{}", "±": r"$\pm$", "×": r"$\times$"},  # a quotation mark may be a command of babel's
+    **{'"': r"\char34{}", "±": r"$\pm$", "×": r"$\times$"},  # babel may make the quotation mark a command
 }
 
 
-# What pdfLaTeX has in every font encoding; of the rest it would stop at each letter.
+# Characters outside of those that pdfLaTeX has in every font encoding; each would stop it with an error.
 _UNSET = (
     "[^ -~\u00b1\u00d7\u00c0-\u00cf\u00d1-\u00d6\u00d8-\u00dd\u00df-\u00ef\u00f1-\u00f6\u00f8-\u00fd\u00ff"
     "\u2013\u2014\u2018\u2019\u201c\u201d\u2026]"
@@ -110,9 +111,9 @@ _TEX_PARTS = re.compile(rf"([-,])(?=\1)|({_UNSET}+)|.")
 
 
 def latex(text: object) -> str:
-    """Text as LaTeX sets it to the letter: no commands, no ligatures, no argument of the row or rule before it.
+    """Escape text for LaTeX: no commands, no ligatures, no argument of a preceding row or rule.
 
-    Letters that pdfLaTeX may not have are shown by LuaLaTeX and XeLaTeX, and by their codes elsewhere.
+    Characters that pdfLaTeX may lack are set by LuaLaTeX and XeLaTeX; pdfLaTeX shows their code points.
     """
 
     def part(match: re.Match[str]) -> str:
@@ -127,20 +128,20 @@ def latex(text: object) -> str:
 
 
 def figure(text: object) -> str:
-    """Text that Matplotlib shows to the letter, no formulas between dollar signs; a long one without its middle."""
+    """Escape text for Matplotlib (no math between dollar signs) and shorten long text in the middle."""
     return labels([str(text)])[0]
 
 
 def labels(texts: Sequence[str]) -> list[str]:
-    """Labels of one figure: the same of several texts, whose labels differ as they do.
+    """Return the labels of one figure (see `figure`); different texts have different labels.
 
-    Lists are compact, and labels are longer where they would look alike without their middles.
+    Lists are compact, and labels that would be equal after shortening stay longer.
     """
     return [text.replace("$", r"\$") for text in shorten_all(compact(list(map(line, texts))), LONGEST_LABEL)]
 
 
 def compact(texts: Sequence[str]) -> list[str]:
-    """Texts with lists such as [64, 64, 64] as "3 × 64", unless two of them would be the same."""
+    """Abbreviate lists such as [64, 64, 64] to "3 × 64", unless two texts would become equal."""
     made = [_LIST.sub(_counted, text) for text in texts]
     return made if len({*made}) == len({*texts}) else list(texts)
 
@@ -149,21 +150,21 @@ _LIST = re.compile(r"\[[^\[\]]*, [^\[\]]*\]")
 
 
 def _counted(match: re.Match[str]) -> str:
-    """A list with equal elements in a row counted."""
+    """Return a list with repeated elements counted."""
     runs = [(value, len(list(same))) for value, same in groupby(match[0][1:-1].split(", "))]
     words = [f"{count} × {value}" if count > 1 else value for value, count in runs]
     return words[0] if len(words) == 1 else f"[{', '.join(words)}]"
 
 
 def slugs(names: Sequence[str]) -> list[str]:
-    """A different part of a file name, or of a label, for each of these different names: letters, digits and `_`."""
+    """Return a unique slug of letters, digits and `_` for each name, for file names and LaTeX labels."""
     made: list[str] = []
     for name in names:
         ascii_ = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
         slug = re.sub("[^A-Za-z0-9]+", "_", ascii_).strip("_")[:LONGEST_SLUG] or "data"
         number = 2
         unique = slug
-        while unique.lower() in (other.lower() for other in made):  # some file systems do not tell them apart
+        while unique.lower() in (other.lower() for other in made):  # some file systems ignore case
             unique, number = f"{slug}_{number}", number + 1
         made.append(unique)
     return made

@@ -1,4 +1,4 @@
-"""How the numbers were made, in words."""
+"""Sentences on the method: selection, tests, interim analyses and limits."""
 
 from collections.abc import Iterator
 
@@ -13,22 +13,22 @@ from mnist_mlp.report.text import budget, noise
 from mnist_mlp.report.text.captions import SPLIT_NAMES
 from mnist_mlp.report.text.verdicts import in_points
 
-FEW_CELLS = 3  # that have nothing to learn from one another's noise (see `mnist_mlp.stats.moderated_t.moderate`)
+FEW_CELLS = 3  # too few to moderate variances (see `mnist_mlp.stats.moderated_t.moderate`)
 
 
 def method(comparison: Comparison) -> list[str]:
-    """How the numbers were made, in sentences."""
+    """Return the sentences on how the numbers were computed."""
     return [
-        f"Compared: {', '.join(comparison.by)}. Seeds are replicates; they are blocks, shared by all cells.",
+        f"Compared: {', '.join(comparison.by)}. Seeds are replicates: blocks that all cells share.",
         *_selection(comparison),
-        "Intervals of a mean are Student's 95 % intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
+        "Intervals of a mean are Student's 95% intervals (n - 1 degrees of freedom). Verdicts rest on the differences "
         "of pairs, not on whether these intervals overlap.",
         *_tests(comparison),
         *_looks(comparison.looks),
         *noise.method(comparison.variance_components),
         *budget.method(comparison),
         *(
-            ["Time to target is a median over seeds in which a run that never arrives, or diverges, is infinite."]
+            ["Time to target is a median over seeds; runs that diverge or never reach the target count as infinite."]
             if comparison.target is not None
             else []
         ),
@@ -37,7 +37,7 @@ def method(comparison: Comparison) -> list[str]:
 
 
 def _selection(comparison: Comparison) -> Iterator[str]:
-    """How configurations were selected, and what is scored."""
+    """Yield sentences on how configurations were selected and which runs are scored."""
     runs = search_runs(comparison.runs)
     split = SPLIT_NAMES[selection_split(runs)]
     for key in comparison.tuned:
@@ -53,7 +53,7 @@ def _selection(comparison: Comparison) -> Iterator[str]:
         by = "" if comparison.select == EACH else ", by means over its seeds"
         yield (
             f"Selection: {unit}{by}: the highest {split} accuracy after the last epoch, where a diverged run counts as "
-            "0; of equal ones that with the lower loss, then the smaller value."
+            "0. Ties go to the lower loss, then to the smaller value."
         )
     if comparison.confirmed:
         confirmed = comparison.scored.loc[comparison.scored["phase"] == CONFIRM, CELL].nunique()
@@ -65,14 +65,14 @@ def _selection(comparison: Comparison) -> Iterator[str]:
             else "what was selected is retrained with fresh seeds"
         )
         text = (
-            f"scores, curves and verdicts are of runs that confirm selections: {what} that took no part in the "
+            f"scores, curves and verdicts use confirmation runs: {what} that took no part in the "
             "selection. Runs of the search only select (`phase` in runs.csv)."
         )
         yield where + text if where else text[0].upper() + text[1:]
     elif comparison.tuned and comparison.select == EACH:
         yield (
-            "A cell is scored, with each seed, at the configuration that its previous seed selected (in ascending "
-            "order, the last for the first), so that no run is scored for the luck that it was selected by."
+            "Each seed of a cell is scored at the configuration that the previous seed selected (in ascending order; "
+            "the first uses that of the last), so that luck in the selection does not enter the score."
         )
     if comparison.tuned:
         about = (
@@ -84,33 +84,33 @@ def _selection(comparison: Comparison) -> Iterator[str]:
 
 
 def _tests(comparison: Comparison) -> Iterator[str]:
-    """How pairs and effects were tested."""
+    """Yield sentences on the tests of pairs and effects."""
     if comparison.judged:
         noise_of = (
-            "With so few cells, the noise of each pair is its own alone."
+            "With so few cells, the variance of each pair is estimated separately."
             if comparison.judged <= FEW_CELLS
-            else "The noise of each pair is moderated by that of all others (Smyth 2004), as far as they are alike."
+            else "The variance of each pair is moderated by all others (Smyth 2004), as far as they are similar."
         )
         yield (
             "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "
-            f"({comparison.judged} cells), with simultaneous 95 % intervals (Šidák's correction for all such pairs). "
+            f"({comparison.judged} cells), with simultaneous 95% intervals (Šidák's correction for all such pairs). "
             f"{noise_of}"
         )
     if not comparison.effects.empty:
         yield (
             "Effects: the same tests, of averages over the other key within each seed, and of differences of "
-            "differences for the interaction; p is that of the clearest difference, the one least likely to be chance, "
-            "and corrected for all differences of an effect. Each of the three effects is tested at 5 % by itself, so "
-            "any false one among them is more frequent. Shares are of the variance of the cells' means."
+            "differences for the interaction; p belongs to the most significant difference and is corrected for all "
+            "differences of an effect. Each of the three effects is tested at 5% separately, so the probability of any "
+            "false one among them is higher. Shares are of the variance of the cells' means."
         )
 
 
 def _limits(comparison: Comparison) -> Iterator[str]:
-    """What the numbers do not hold for."""
+    """Yield sentences on the limits of the numbers."""
     images = comparison.runs["test_size"].dropna().unique()
     yield (
-        f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample too, which no number of seeds "
-        "makes up for: differences and intervals hold for this test set."
+        f"The {f'{images[0]:,.0f} ' if len(images) == 1 else ''}test images are a sample, too, for which no number of "
+        "seeds compensates: differences and intervals hold for this test set."
     )
     if (sizes := comparison.runs["stack_size"]).max() > 1:
         stacked = int((sizes > 1).sum())
@@ -121,7 +121,7 @@ def _limits(comparison: Comparison) -> Iterator[str]:
 
 
 def _looks(looks: Looks | None) -> list[str]:
-    """How seeds were added, and what that does to the verdicts."""
+    """Return sentences on added seeds and interim analyses; empty without them."""
     if looks is None:
         return []
     counts = list_names([f"{len(look.seeds)} (p below {look.level:.2g})" for look in looks.looks])
@@ -131,9 +131,10 @@ def _looks(looks: Looks | None) -> list[str]:
         else ""
     )
     return [
-        f"Seeds were added to all cells but those that are worse than the best, until each was that{within}, or had "
+        f"Seeds were added to each cell until it was worse than the best{within}, or had "
         f"{looks.plan.max_seeds}. "
-        f"Looks were taken at this many seeds: {counts}. All of them together are wrong as seldom as one: each spends "
-        "its share of 5 % (Lan and DeMets 1983, in O'Brien and Fleming's shape), and each pair is judged by the look "
-        "that decided it. Effects are of the seeds that all cells were given first."
+        f"Interim analyses took place after {counts} seeds. Together they have the error rate of a "
+        "single test: each spends its share of 5% (Lan and DeMets 1983, with the spending function of O'Brien and "
+        "Fleming), and each pair is judged by the analysis that decided it. Effects use the initial seeds, which all "
+        "cells have."
     ]

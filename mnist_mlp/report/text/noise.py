@@ -1,4 +1,4 @@
-"""Where the noise comes from, in words and as a table."""
+"""Variance components as a sentence, a table and a description of the method."""
 
 import re
 
@@ -8,15 +8,15 @@ from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.stats.variance_components import CROSSED, INTERACTION, INTERACTIONS, TOTAL, VarianceComponents
 
-ARTICLE = "weights|batches"  # have one in a sentence
+ARTICLE = "weights|batches"  # sources that take an article in a sentence
 
 
 def sentence(split: VarianceComponents | None) -> str:
-    """Which source has how much of the variance; nothing where fewer than two vary apart."""
+    """Say how much of the variance each source causes; empty if fewer than two seeds vary independently."""
     if split is None:
         return ""
     if not split.design:
-        return f"Where the noise comes from cannot be told: {split.reason}."
+        return f"The sources of noise were not estimated: {split.reason}."
     rows = [row for _, row in split.table.iterrows() if row["source"] != TOTAL]
     if split.design == CROSSED:
         parts = [f"{_share(row)} comes from {_called(row['source'])}" for row in rows]
@@ -24,11 +24,11 @@ def sentence(split: VarianceComponents | None) -> str:
             f"Of the variance between seeds, {join_words([parts[0], *(p.replace(' comes', '') for p in parts[1:])])}."
         )
     parts = [f"{row['sd'] * 100:.2f} points [{_ends(row, 'sd')}] over {_called(row['source'])}" for row in rows]
-    return f"With the other seeds held, the standard deviation of an accuracy is {join_words(parts)}."
+    return f"With the other seeds fixed, the standard deviation of an accuracy is {join_words(parts)}."
 
 
 def table(split: VarianceComponents | None) -> pd.DataFrame:
-    """The sources as text; empty where there is no split."""
+    """Format the variance components; empty without them."""
     if split is None or not split.design:
         return pd.DataFrame()
     rows = [row for _, row in split.table.iterrows()]
@@ -38,32 +38,32 @@ def table(split: VarianceComponents | None) -> pd.DataFrame:
         "standard deviation (points)": [f"{row['sd'] * 100:.2f} [{_ends(row, 'sd')}]" for row in rows],
     }
     if split.design == CROSSED:
-        shown["share of variance"] = [_share(row) if row["source"] != TOTAL else "100 %" for row in rows]
+        shown["share of variance"] = [_share(row) if row["source"] != TOTAL else "100%" for row in rows]
     return pd.DataFrame(shown)
 
 
 def method(split: VarianceComponents | None) -> list[str]:
-    """How runs with seeds in common were counted, and their variance split; nothing where fewer than two vary apart."""
+    """Return sentences on dependent runs and variance components; empty if fewer than two seeds vary independently."""
     if split is None:
         return []
     lines = [
-        "Runs that share the seed of one random stream and not of another are not independent: intervals and verdicts "
-        "are by replicates of which no two share a seed that varies, means are over all."
+        "Runs that share the seed of one random stream but not of another are not independent: intervals and verdicts "
+        "use only replicates of which no two share a varying seed; means use all runs."
     ]
     if not split.design:
         return lines
     over = f"averaged over {with_noun(split.cells, 'cell')}, so that noisier ones weigh more"
     if split.cells < split.of:
-        over += f", the others of {split.of} having runs that were not completed"
+        over += f"; in the others of {split.of} cells, runs did not complete"
     how = (
-        "variance components of the crossed seeds within a cell, by expected mean squares of random effects; what "
-        "sources do together is their interaction, and a negative estimate counts as 0"
+        "variance components of the crossed seeds within a cell, by expected mean squares of random effects; the "
+        "joint effect of sources is their interaction, and a negative estimate counts as 0"
         if split.design == CROSSED
-        else "the variance over the seeds of one source, others held, interactions included (Bouthillier et al. 2021)"
+        else "the variance over the seeds of one source, others fixed, interactions included (Bouthillier et al. 2021)"
     )
     lines.append(
-        f"Where the noise comes from: {how}; {over}. Intervals are generalised 95 % confidence intervals (Weerahandi "
-        "1993), with fewer degrees of freedom the more alike the cells are (Greenhouse & Geisser 1959)."
+        f"Sources of noise: {how}; {over}. Intervals are generalized 95% confidence intervals (Weerahandi "
+        "1993), with fewer degrees of freedom the more similar the cells are (Greenhouse & Geisser 1959)."
     )
     return lines
 
@@ -75,7 +75,7 @@ def _called(source: str) -> str:
 
 
 def _share(row: pd.Series) -> str:
-    return f"{row['share']:.0%} [{row['share_low'] * 100:.0f}, {row['share_high'] * 100:.0f}]".replace("%", " %")
+    return f"{row['share']:.0%} [{row['share_low'] * 100:.0f}, {row['share_high'] * 100:.0f}]"
 
 
 def _ends(row: pd.Series, measure: str) -> str:

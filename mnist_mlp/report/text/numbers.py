@@ -1,15 +1,15 @@
-"""Numbers of the statistics as text."""
+"""Formatting of statistics."""
 
 import numpy as np
 
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 
 MATTERS = 1 - CONFIDENCE
-SMALLEST = 0.001  # p-value that is given as a number
+SMALLEST = 0.001  # smaller p-values are reported as "< 0.001"
 
 
 def p_value(p: float) -> str:
-    """Return a p-value with as many digits as show on which side of the level it is; "< 0.001" below that."""
+    """Format a p-value with enough digits to show on which side of the level it lies, or as "< 0.001"."""
     if p < SMALLEST:
         return f"< {SMALLEST:g}"
     texts = (f"{p:.{digits}f}" for digits in range(3 if p < 0.1 else 2, 18))
@@ -17,17 +17,17 @@ def p_value(p: float) -> str:
 
 
 def probability(p: float) -> str:
-    """Return a p-value as it follows the letter p: "= 0.043" or "< 0.001"."""
+    """Format a p-value with its relation, such as "= 0.043" or "< 0.001"."""
     return p_value(p) if p < SMALLEST else f"= {p_value(p)}"
 
 
 def interval(mean: float, low: float, high: float) -> str:
-    """A fraction as per cent with its interval, as "97.32 [97.28, 97.36]"; nothing where there is none."""
+    """Format a fraction and its interval in percent, such as "97.32 [97.28, 97.36]"; empty if the mean is NaN."""
     if np.isnan(mean):
         return ""
     return f"{mean * 100:.2f}" + ("" if np.isnan(low) else f" [{low * 100:.2f}, {high * 100:.2f}]")
 
 
 def points(difference: float) -> str:
-    """A difference of accuracies, whichever way."""
+    """Format the size of a difference of accuracies in percentage points."""
     return f"{abs(difference) * 100:.2f} points"

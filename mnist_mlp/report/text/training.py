@@ -1,4 +1,4 @@
-"""What was trained, in words: no result stands without its images, epochs and network."""
+"""Description of the training: data, epochs, network and schedule."""
 
 import json
 import re
@@ -17,8 +17,8 @@ from mnist_mlp.analysis.roles import evaluation_runs, search_runs
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_said, as_typed
 
-MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class may be named by its module, too
-LONGEST_NAME = 60  # characters of a machine's name
+MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class name may include its module
+LONGEST_NAME = 60  # characters of a machine name
 ACTIVATION_NAMES = {
     "relu": "ReLU",
     "leaky_relu": "leaky ReLU",
@@ -30,16 +30,14 @@ ACTIVATION_NAMES = {
 
 
 def trained(comparison: Comparison, search: bool = False) -> str:
-    """Say what was trained, on what and how.
+    """Describe the network, its data and its training.
 
-    Such as "trained on 55,000 images of mnist for 3 epochs (MLP with 784 inputs, 2 hidden layers (512, 256) and 10
-    outputs, BatchNorm, ReLU; batch size 32)".
-
-    What the runs differ in is not given a value: it is said to be compared, tuned or to differ.
+    An example is "trained on 55,000 images of mnist for 3 epochs (MLP with 784 inputs, 2 hidden layers (512, 256) and
+    10 outputs, BatchNorm, ReLU; batch size 32)". Keys in which the runs differ are listed without values.
 
     Args:
-        comparison: of the runs.
-        search: of those that settings are chosen by, instead of those that results are of.
+        comparison: Comparison of the runs.
+        search: Describe the runs that configurations are selected by instead of the scored runs.
     """
     runs = (search_runs if search else evaluation_runs)(comparison.runs)
     images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))
@@ -63,7 +61,7 @@ def trained(comparison: Comparison, search: bool = False) -> str:
 
 
 def _layers(widths: Sequence[int]) -> str:
-    """Return hidden layers of these widths in words, apart from inputs and outputs, whose sizes may be the same."""
+    """Describe hidden layers of these widths."""
     if not widths:
         return "no hidden layer"
     units = f" of {number(widths[0], 'unit')}" if len({*widths}) == 1 else f" ({', '.join(map(str, widths))})"
@@ -71,17 +69,17 @@ def _layers(widths: Sequence[int]) -> str:
 
 
 def sentence(text: str) -> str:
-    """These words as a sentence of their own."""
+    """Return text as a sentence, with a capital letter and a period."""
     return f"{text[0].upper()}{text[1:]}."
 
 
 def number(count: float, noun: str) -> str:
-    """A whole number with its noun: 1 epoch, 55,000 images."""
+    """Format a count with its noun, such as "1 epoch" or "55,000 images"."""
     return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
 
 
 def origin(runs: pd.DataFrame) -> str:
-    """How many runs there are, by which machines, when, and how much work they were, in a sentence."""
+    """Return a sentence with the number of runs, machines, dates and hours of work."""
     facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
     names = [as_said(fact) for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
     machines = shorten_all(names, LONGEST_NAME, tail=0)
@@ -96,15 +94,15 @@ def origin(runs: pd.DataFrame) -> str:
 
 
 def _one(runs: pd.DataFrame, column: str) -> Any:
-    """The value that all runs have in common; None where they differ or it is not known."""
+    """Return the common value of all runs; None if they differ or it is unknown."""
     values: Sequence[Any] = list(runs[column].dropna().unique()) if column in runs.columns else []
     return values[0] if len(values) == 1 else None
 
 
 def _schedule(runs: pd.DataFrame) -> Iterator[str]:
-    """Describe the schedule that all runs have, unless it is the usual one.
+    """Describe the learning-rate schedule that all runs share, unless it is constant without warm-up.
 
-    A warm-up of one step starts at the full rate, and a fraction of less than half a step is no step at all.
+    A warm-up of one step starts at the full rate, so fewer than two steps count as no warm-up.
     """
     schedule, warmup = _one(runs, "schedule"), _one(runs, "schedule.warmup")
     if schedule not in (None, "constant"):
@@ -126,7 +124,7 @@ def _network(runs: pd.DataFrame) -> Iterator[str]:
         _one(runs, column) for column in ("inputs", "classes", "model.activation", "model.dropout")
     )
     widths: list[int] | None = None
-    with suppress(TypeError, ValueError):  # not known, or not of this project's making
+    with suppress(TypeError, ValueError):  # unknown, or of a user-defined network
         widths = [int(width) for width in json.loads(hidden)]
     parts = [number(inputs, "input")] if inputs is not None else []
     parts += [_layers(widths)] if widths is not None else []

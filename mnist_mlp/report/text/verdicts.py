@@ -1,4 +1,4 @@
-"""Verdicts on pairs of cells in words. The words are made here alone, from the tables."""
+"""Sentences about verdicts on pairs of cells, for all parts of the report."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -167,7 +167,7 @@ def _trying(comparison: Comparison, target: float) -> str:
 
 
 def _target_to_try(comparison: Comparison) -> float | None:
-    """Return the highest suggested target that at least half of the cells, and two, reach; None if there is none."""
+    """Return the highest suggested target that at least half of the cells, and two, reach; None without one."""
     of_cells = comparison.scored.groupby(CELL)["highest_accuracy"]
     # The lower median: of an even number of runs, both middle ones have to arrive for a finite median time.
     cells = of_cells.quantile(0.5, interpolation="lower").dropna().sort_values(ascending=False)

@@ -1,4 +1,4 @@
-"""Training loop and evaluation.
+"""Training loop and evaluation of one run on the CPU; on a GPU, a single run is a stack of one (see `stack.loop`).
 
 All randomness of a run comes from four seeds: of the weights, which are set before; of the batch order; of dropout; and
 of other random modules. Runs of one seed therefore see the same batches, even if they differ in the model, the

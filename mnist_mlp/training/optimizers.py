@@ -23,7 +23,7 @@ STATISTICS_BATCH = 500  # images per batch when BatchNorm's statistics are recom
 # Optimizers that use only a parameter's values, its `grad` and the optimizer state, by package and class name, since
 # some packages are optional.
 KNOWN = {
-    *(f"torch.{kind.__name__}" for kind in UPDATE_SPECS),
+    *(f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" for kind in UPDATE_SPECS),
     *("torch.ASGD", "torch.Adafactor", "torch.Muon", "torch.Rprop"),
     "mnist_mlp.Muon",
     *("pytorch_optimizer.Lion", "pytorch_optimizer.Prodigy", "pytorch_optimizer.ScheduleFreeAdamW"),

@@ -1,4 +1,9 @@
-"""Figures of a report: drawn and saved, with captions and text alternatives."""
+"""Figures of a report: drawn and saved, with captions and text alternatives.
+
+To add a figure, write a function of a `_View` that returns the figure, its file name, a text alternative and the
+caption's sentences, and list it in `_figures`. Page, Markdown and files follow from that. Drawing into axes belongs to
+`plots`, the layout of panels to `panels`.
+"""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,5 +1,6 @@
 """Update functions of the optimizers (`functions`), and their execution for one run and for a stack of runs.
 
-To add an optimizer, write its coefficients, its update function and its spec in `functions`, and add a row to
-`UPDATE_SPECS` there, and to `HYPERPARAMETERS` in tests/helpers/optimizers.py: the tests compare both with PyTorch.
+Any `torch.optim.Optimizer` works by a YAML file in `conf/optim/` alone. An update function makes it fast, alone and in
+a stack: write coefficients, update function and spec in `functions`, and add a row to `UPDATE_SPECS` there, and to
+`HYPERPARAMETERS` in tests/helpers/optimizers.py, whose tests compare the function with the optimizer's own steps.
 """

@@ -60,24 +60,25 @@ class Comparison:
         selected: Cell to the configurations that it selected, the most frequent first; empty if nothing is tuned.
         varying: All keys that take several values.
         measured: Keys whose values distinguish the sections of the report; each has one value here.
-        target: Accuracy whose epoch and time are reported; None if there is no target.
+        target: Accuracy to reach; the report has the epoch and time at which runs reach it. None without a target.
         runs: One row per run, with final and best metrics; `chosen` (whether the run is scored); `score` (final test
             accuracy, 0 if the run diverged, NaN if it failed); `at_chance` (see `outcomes.at_chance`); `independent`
             (see `sources.independent`; intervals and verdicts use independent runs only); and `steps` (number of
             optimizer steps of the whole run, NaN if unknown).
-        summary: One row per cell, the best mean `score` of its scored runs first; means of accuracies, losses and
-            seconds are over the `n` of them that completed. A tuned key has the value of the configuration that was
+        summary: One row per cell, sorted by the mean `score` of its scored runs, best first. Means of accuracies,
+            losses and seconds cover the `n` scored runs that completed. A tuned key has the value of the configuration that was
             selected most often, and `selected` says how often.
         pairs: One row per pair of cells (see `compare_pairs`).
-        looks: Interim analyses that the pairs were tested by; None if pairs were tested once.
-        efforts: Tuning effort of each cell, which pairs are tested subject to; empty if effort is irrelevant.
-        judged: Number of cells that were tested, having three seeds in common with another cell; 0 if all verdicts are
-            withheld.
+        looks: Interim analyses in which the pairs were tested; None if pairs were tested once.
+        efforts: Tuning effort of each cell; only pairs of equal effort are tested. Empty if effort is irrelevant.
+        judged: Number of cells that share at least three independent seeds with another cell, which a test needs; 0 if
+            all verdicts are withheld.
         effects: Main effects and interaction of the compared keys (see `effects.main_effects`); empty if they cannot
             be separated.
         variance_components: Variance between replicates by source; None if fewer than two sources vary independently.
         curves: Mean and interval of loss and accuracy per cell, split and epoch, over the scored runs.
-        sensitivity: Accuracy on the selection split per cell and learning rate, with the other tuned keys selected.
+        sensitivity: Accuracy on the selection split per cell and learning rate, with the other tuned keys at the values
+            selected for that rate.
         budget: Expected results per cell and number of candidates (see `budget.curves`).
         notes: Caveats that qualify the tables.
         tuned_anywhere: Keys that are tuned in any section of the report; the tables of all sections have their values.
@@ -240,7 +241,7 @@ def _judge(
     efforts = tuning_efforts(search_runs(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
     pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, bounds=ACCURACY)
-    if len(independent) < len(scored):  # seeds may be enough, independent ones are not
+    if len(independent) < len(scored):  # there may be enough seeds, but too few independent ones
         pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
     if len(sweeps):
         reason = (Reason.LOST_RUN if looks else Reason.NO_ANALYSIS) if is_alone else Reason.OUTSIDE_PLAN
@@ -260,7 +261,7 @@ def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
 
 
 def same_size(runs: pd.DataFrame) -> float | None:
-    """Return the number of test images of all runs; None if unknown or if their test images differ."""
+    """Return the number of test images that all runs share; None if unknown or if they differ."""
     known = ended_runs(runs)
     sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None

@@ -1,4 +1,4 @@
-"""Roles of the keys in a comparison: compared, tuned, or evaluation condition; and subsets of runs by their role.
+"""Roles of configuration keys in a comparison (compared, tuned, evaluation condition), and subsets of runs by phase.
 
 The schema defines the possible role of each key (see `mnist_mlp.base.schema.Role`), the configurations of the runs
 determine which keys vary, and the user decides which are compared. A section of the report is one combination of the
@@ -40,13 +40,13 @@ FACTS = (
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "streams", "data"),
     *("phase", "chosen_in", "looked_in", SEARCH_SEED, CELL, REPLICATE),
 )
-# Keys with the location of an option's code. The location may move between versions while the option stays the same, so
-# these keys are neither tuned nor evaluation conditions. Targets nested in an option are ordinary settings.
+# Keys that say where an option's code is. The location may move between versions while the option stays the same, so
+# these keys are neither tuned nor evaluation conditions. A `_target_` deeper inside an option is an ordinary setting.
 CODE = tuple(f"{group}._target_" for group in schema.GROUPS)
 
 
 def varying_keys(runs: pd.DataFrame) -> list[str]:
-    """Return the configuration keys that take several values, even among runs with the same option of their group."""
+    """Return the keys that vary. A key inside a group counts only if it varies among runs with the same option."""
 
     def varies(key: str) -> bool:
         values = distinguish_values(runs[key])

@@ -125,13 +125,13 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
         ]
         yield Note(
             "Ties in the selection",
-            f"in {list_names(cells)}, configurations are equally accurate on the selection split; the lower loss "
-            "decided, then the smaller value.",
+            f"in {list_names(cells)}, several configurations tie for the best accuracy on the selection split; the lower "
+            "loss decided, then the smaller value.",
         )
 
 
 def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Yield a note on seeds without a score, since the configuration to score has no result with them."""
+    """Yield a note on seeds without a score: the configuration to be scored has no result with that seed."""
     if how != EACH:
         return
     to_be_confirmed = set(runs.loc[runs["phase"].notna(), CELL])
@@ -144,7 +144,7 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
     if missing:
         yield Note(
             "Scores missing",
-            f"{'; '.join(missing)}: the configuration that the previous seed selected has no result there.",
+            f"{'; '.join(missing)}: the configuration that the previous seed selected has no result with this seed.",
         )
 
 
@@ -155,15 +155,15 @@ def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
         counts = by_cell(aside.groupby(CELL).size())
         yield Note(
             "Runs set aside",
-            f"{list_names([f'{cell}: {count}' for cell, count in counts.items()])}; these runs confirm no selection, "
-            "in cells with confirmed ones, and are not scored.",
+            f"{list_names([f'{cell}: {count}' for cell, count in counts.items()])}; these runs are not scored, "
+            "since they confirm none of their cells' selections.",
         )
 
 
 def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Yield notes on values at the edge of their grid that more than half of the replicates selected.
+    """Yield notes on tuned values at the edge of their grid, if more than half of the replicates selected them.
 
-    A replicate with a tie between a value at the edge and another one does not count.
+    A replicate whose best values tie between the edge and elsewhere does not count as selecting the edge.
     """
     within = selecting_groups(how)
     ranked = rank_candidates(runs, tuned, within)

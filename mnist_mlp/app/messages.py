@@ -160,7 +160,7 @@ def _group_and_option(name: str) -> tuple[str, str]:
 
 
 def _shortened(error: Exception) -> str:
-    """Return the message of a library: the key or override, and the first line."""
+    """Shorten a library's message to the key or override concerned and its first line."""
     lines = str(error).splitlines() or [type(error).__name__]
     first = " ".join(lines) if isinstance(error, yaml.YAMLError) else lines[0]  # YAML's last line has the position
     if isinstance(error, InterpolationResolutionError) and isinstance(error.__cause__, KeyError):

@@ -22,7 +22,7 @@ class Kind(NamedTuple):
     """Properties shared by all jobs of a kind (see `mnist_mlp.base.configuration.kind`).
 
     Attributes:
-        check: Check of additional configurations of this kind.
+        check: Checker of additional configurations of this kind.
         on_gpu: Whether the jobs run on a CUDA device.
         code: See `Job`.
         test_images: See `Job`.
@@ -47,9 +47,10 @@ def plan(
     timed: bool = False,
     kinds: "dict[str, Kind] | None" = None,
 ) -> list[Job]:
-    """Check and return the jobs of a sweep; configurations that cannot differ in their results become one job.
+    """Check and return the jobs of a sweep; configurations that are bound to give equal results become one job.
 
-    The first job of each kind is built and tried as a whole, the others by their numbers (see `mnist_mlp.build.kinds`).
+    The first job of each kind is built and tried in full. For the others, only the numbers that differ are tried; a job
+    that fails this is tried in full as well (see `mnist_mlp.build.kinds`).
 
     Args:
         directory: Sweep directory.

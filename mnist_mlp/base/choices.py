@@ -14,12 +14,12 @@ from mnist_mlp.base.record import finite, write_atomically
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
 
 CHOICES_FILE = "choices.json"
-ALL_SEEDS = "all"  # in place of a search seed, for the one selection by the mean over all of them
+ALL_SEEDS = "all"  # in place of a search seed if a cell selects once, by the mean over all seeds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """Hyperparameter configuration that a selection chooses among.
+    """One of the hyperparameter configurations that a selection chooses from.
 
     Attributes:
         configuration: Tuned keys and their values.

@@ -1,4 +1,4 @@
-"""Mask sampler of dropout: one stream of random bits per run, for fused kernels and stacks alike."""
+"""Dropout mask sampler: one stream of random bits per run, for fused kernels and stacks alike."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class MaskSampler(NamedTuple):
 
     Attributes:
         kind: NumPy type of the random integers.
-        threshold: Smallest integer of a kept unit.
+        threshold: Smallest random integer for which a unit is kept.
         scale: Factor of a kept unit.
     """
 
@@ -23,7 +23,7 @@ class MaskSampler(NamedTuple):
     scale: float
 
     def words(self, units: int) -> int:
-        """Return the number of 64-bit words of the stream that the mask of this many units needs."""
+        """Return how many 64-bit words of the stream a mask for this many units takes."""
         return -(-units * np.iinfo(self.kind).bits // 64)
 
 
@@ -38,7 +38,7 @@ def mask_sampler(p: float) -> MaskSampler:
 def rng_stream(seed: int) -> np.random.SFC64:
     """Return the stream of random bits of a run.
 
-    Each step draws the masks of the layers in their order.
+    At each step, masks are drawn layer by layer, from input to output.
 
     Args:
         seed: Seed in 0..2**32-1.

@@ -20,8 +20,8 @@ import pandas as pd
 
 from mnist_mlp.stats.moderated_t import DECIMALS
 
-SPREAD = 0.8  # of the draws, from `_low` to `_high`; of a dozen candidates, 95% would reach from the worst to the best
-ROUNDING = 1e-12  # of a sum of probabilities
+SPREAD = 0.8  # share of draws from `_low` to `_high`; with a dozen candidates, 95% would span nearly all of them
+ROUNDING = 1e-12  # tolerance for rounding errors in a sum of probabilities
 SCORES, PARTS = ("selection", "test"), ("expected", "low", "high")
 
 
@@ -42,10 +42,10 @@ def expected_best(candidates: pd.DataFrame) -> pd.DataFrame:
             a selection score are ignored.
 
     Returns:
-        One row per cell, in order of appearance, and k, from 1 to the cell's largest number of candidates in a
-        replicate: `cell`, `k`, and for `selection` and `test` the columns `_expected`, `_low` and `_high` (the middle
-        80% over draws and replicates), in the unit of the scores. A replicate with fewer than k candidates counts with
-        all of them; a replicate without a known score is left out.
+        One row per cell (in order of appearance) and k (from 1 to the cell's largest number of candidates in a
+        replicate): `cell`, `k`, `selection_expected`, `selection_low`, `selection_high` (the middle 80% over draws and
+        replicates), and the same for `test`, in the unit of the scores. A replicate with fewer than k candidates enters
+        with all its candidates; a replicate without a known score is left out.
     """
     ranked = candidates.dropna(subset="selection").sort_values("selection", ascending=False, kind="stable")
     ranked = ranked.iloc[::-1]  # the worst first

@@ -390,7 +390,7 @@ def test_compared_unconfirmed_runs_of_a_confirmed_cell_are_set_aside(
     (comparison,) = (c for c in compared([confirmed, *plain])[1].values() if c.confirmed)
     assert comparison.summary["n"].tolist() == [3, 3]
     assert [note.text for note in comparison.notes if note.topic == "Runs set aside"] == [
-        "he / adam: 2; these runs confirm no selection, in cells with confirmed ones, and are not scored."
+        "he / adam: 2; these runs are not scored, since they confirm none of their cells' selections."
     ]
 
 

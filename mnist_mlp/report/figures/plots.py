@@ -126,13 +126,13 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
     values = np.full((len(rows), len(columns)), np.nan)
     scores, completed = summary["score"] * 100, summary["test_accuracy_mean"] * 100
     values[down, across] = scores
-    steady = scores[np.isclose(scores, completed)]  # diverged runs lower the score only
+    steady = scores[np.isclose(scores, completed)]  # a diverged run lowers the score, but not this mean
     least = float((steady if len(steady) else scores[completed.notna()]).min())
     image = ax.imshow(
         np.ma.masked_invalid(values),
         cmap=mpl.colormaps["viridis"].with_extremes(under=BELOW),
         vmin=least,
-        vmax=max(float(scores.max()), least + 0.01),  # otherwise no cell is below the scale
+        vmax=max(float(scores.max()), least + 0.01),  # with equal limits, Matplotlib shows none below the scale
         aspect="auto",
     )
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
@@ -154,12 +154,12 @@ def _keys(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def sides(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[list[str], list[int]]]:
-    """Return the labels of a heatmap's rows and of its columns, each with the index of every cell's label."""
+    """Return, for rows and for columns of a heatmap, the labels and the index of each cell's label."""
     return [_ordered(summary, keys) for keys in _keys(by)]
 
 
 def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return the sorted combinations of the keys' values as labels, and the index of each row's combination."""
+    """Return the sorted combinations of the keys' values as labels, and each cell's index among them."""
     words = {key: list(map(as_typed, summary[key])) for key in keys}
     order = {key: {value: number for number, value in enumerate(in_figure_order(words[key]))} for key in keys}
     places = list(zip(*([order[key][word] for word in words[key]] for key in keys), strict=True))
@@ -170,7 +170,7 @@ def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], lis
 
 
 def _ink(color: np.ndarray) -> str:
-    """Return white or black, by the higher contrast on this color (WCAG 2, relative luminance)."""
+    """Return white or black, whichever contrasts more with this color (WCAG 2, relative luminance)."""
     rgb = color[:3]
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))

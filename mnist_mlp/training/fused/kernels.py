@@ -141,7 +141,7 @@ def dropout(out: Array, factor: Array, x: Array, bits: Array, threshold: int, sc
         factor: Output for the backward pass, 0 or `scale`, shape (features, batch).
         x: Input of shape (features, batch).
         bits: Uniform unsigned random integers, at least one per element.
-        threshold: Smallest integer of an element that is kept.
+        threshold: Smallest random integer for which an element is kept.
         scale: Factor of elements that are kept.
     """
     flat, flat_factor, flat_x = out.reshape(-1), factor.reshape(-1), x.reshape(-1)
@@ -169,7 +169,7 @@ def cross_entropy(gradient: Array, logits: Array, labels: Array) -> tuple[float,
         labels: Labels of shape (batch,), each in 0..classes-1.
 
     Returns:
-        Loss in nats, and number of images whose label has the first largest logit.
+        Loss in nats, and number of correctly classified images; of equal logits, the first one wins.
 
     Raises:
         IndexError: A label is not in 0..classes-1.

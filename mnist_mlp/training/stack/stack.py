@@ -239,12 +239,12 @@ class Stack:
 
     @torch.no_grad()
     def step(self, chunk: Chunk) -> None:
-        """Take the next step of a chunk: losses, gradients, and the updates by update functions."""
+        """Take the next step of a chunk: compute losses and gradients, then apply the update functions."""
 
         def here(prepared: Tensor) -> Tensor:
             return prepared.index_select(0, chunk.position).squeeze(0)
 
-        images, labels = self.data.train.take(here(chunk.images).flatten())  # streams * batch of them
+        images, labels = self.data.train.take(here(chunk.images).flatten())  # streams * batch images
         x = images.view(len(self.streams), chunk.batch, -1).to(self.parameters.values.dtype)
         x = x.index_select(0, self.stream_of).transpose(1, 2)  # (R, pixels, batch)
         labels = labels.view(len(self.streams), chunk.batch).index_select(0, self.stream_of)  # (R, batch)
@@ -287,7 +287,7 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, 
     """Compute the mean cross-entropy of a batch, its gradient, and the number of correct images.
 
     Args:
-        logits: Logits of shape (R, classes, batch); the first dimension may be 1, for all runs.
+        logits: Logits of shape (R, classes, batch); the first dimension is 1 if all runs share the logits.
         labels: Labels, int64 of shape (R, batch), each in 0..classes-1.
 
     Returns:

@@ -152,7 +152,7 @@ def rmsprop_spec(group: Group) -> UpdateSpec:
     return UpdateSpec(rmsprop, (0.0,), coefficients)
 
 
-# Adadelta (Zeiler 2012); u is the mean square of the steps
+# Adadelta (Zeiler 2012); u is the running mean square of delta, the update before the learning rate
 
 
 class AdadeltaCoefficients(NamedTuple):
@@ -292,7 +292,7 @@ def nadam_spec(group: Group) -> UpdateSpec:
     return UpdateSpec(nadam, (0.0, 0.0), coefficients)
 
 
-# Adamax (Kingma and Ba 2015, section 7.1): Adam with u, the largest gradient so far, instead of the mean square
+# Adamax (Kingma and Ba 2015, section 7.1): Adam with u, a decaying maximum of |g|, instead of the mean square
 
 
 class AdamaxCoefficients(NamedTuple):

@@ -66,8 +66,8 @@ class Comparison:
             (see `sources.independent`; intervals and verdicts use independent runs only); and `steps` (number of
             optimizer steps of the whole run, NaN if unknown).
         summary: One row per cell, sorted by the mean `score` of its scored runs, best first. Means of accuracies,
-            losses and seconds cover the `n` scored runs that completed. A tuned key has the value of the configuration that was
-            selected most often, and `selected` says how often.
+            losses and seconds cover the `n` scored runs that completed. A tuned key has the value of the
+            configuration that was selected most often, and `selected` says how often.
         pairs: One row per pair of cells (see `compare_pairs`).
         looks: Interim analyses in which the pairs were tested; None if pairs were tested once.
         efforts: Tuning effort of each cell; only pairs of equal effort are tested. Empty if effort is irrelevant.

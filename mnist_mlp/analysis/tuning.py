@@ -125,8 +125,8 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
         ]
         yield Note(
             "Ties in the selection",
-            f"in {list_names(cells)}, several configurations tie for the best accuracy on the selection split; the lower "
-            "loss decided, then the smaller value.",
+            f"in {list_names(cells)}, several configurations tie for the best accuracy on the selection split; the "
+            "lower loss decided, then the smaller value.",
         )
 
 

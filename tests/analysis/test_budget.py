@@ -232,7 +232,7 @@ def test_report_states_which_cell_leads_at_each_budget(
     assert sentence in text
     assert "whether a lead is more than chance over seeds is not tested" in text
     assert "Band: the middle 80% of the draws of all seeds" in text
-    assert "![Expected test error against the number of configurations tried for 2 cells.](figures/budget.png)" in text
+    assert "![Expected test error against the number of configurations tried, for 2 cells.](figures/budget.png)" in text
     assert "- Tuning curves: k of a cell's configurations are drawn without replacement" in text
     assert '<a href="budget.csv">' in page
     assert (tmp_path / "report/figures/budget.svg").exists()

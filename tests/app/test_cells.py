@@ -95,7 +95,8 @@ def test_sweep_with_compare_keys_selects_and_reports_by_them(tmp_path: Path) -> 
     verdicts = comparison.pairs.set_index(["a", "b"])["verdict"]
     assert verdicts["adam / model.hidden=[16, 16]", "adam / model.hidden=[16]"] == "better"
     with pytest.raises(
-        UserError, match=r"^--by init,optim: .* for each optim and model\.hidden.*--by optim,model\.hidden"
+        UserError,
+        match=r"^--by init,optim: expected --by optim,model\.hidden, .* one selection per optim and model\.hidden",
     ):
         compared([tmp_path], by=["init", "optim"])
 

@@ -165,6 +165,7 @@ def test_sweep_fail_fast_after_failure_starts_no_more_jobs(command: Command, thr
     assert len(results(tmp_path / "here")) == 3
 
 
+@pytest.mark.external  # Ray starts a server
 @pytest.mark.usefixtures("user_module")
 def test_sweep_submitit_and_ray_give_equal_results(command: Command, tmp_path: Path) -> None:
     """Workers also import the user-defined module `mine`. Joblib is compared in the test that kills a worker."""

@@ -240,7 +240,7 @@ def test_report_of_many_cells_shows_pairs_with_the_best_cell(
     shown = pd.read_csv(tmp_path / "report/pairs.csv")
     assert len(shown) == MOST_CELLS + 2
     assert set(shown["optim_a"]) == {"adam"}
-    assert f"Those with the best cell, of {pairs:,} pairs." in (tmp_path / "report/index.html").read_text()
+    assert f"Only pairs with the best cell, of {pairs:,} pairs." in (tmp_path / "report/index.html").read_text()
 
 
 EQUAL = {(d.name, d.cells, d.seeds): d for d in designs()}

@@ -87,9 +87,8 @@ def _without_seconds(path: Path) -> str:
 def commands() -> dict[str, dict[str, list[str]]]:
     """Return the records that each command of the documentation leaves, by command."""
     sys.path.insert(0, str(ROOT))
-    from warm import Warm
-
     from tests.docs.test_docs import quickly, runs  # of the tests, which run the same commands
+    from tests.helpers.warm import Warm
 
     environment = os.environ | {"MNIST_MLP_DATA": os.environ.get("MNIST_MLP_DATA", str(ROOT / "data"))}
     found = {}

@@ -70,7 +70,7 @@ def _holds_out(runs: pd.DataFrame) -> pd.Series:
 
 
 def judged_by(runs: pd.DataFrame) -> str:
-    """Describe the runs that cells are scored by, for use after a number of runs."""
+    """Return the phrase that names the scored runs, to follow a count, as in "3 of them"."""
     return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the selected configurations"
 
 
@@ -94,7 +94,7 @@ def at_chance(runs: pd.DataFrame) -> pd.Series:
 
 
 def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return, per run, loss and accuracy of each split after the last epoch, and the `BEST_EPOCH` by validation."""
+    """Return, per run, loss and accuracy of each split after the last epoch, and the `BEST_EPOCH` columns."""
     wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
     wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
     wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])

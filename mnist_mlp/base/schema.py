@@ -250,10 +250,10 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         if is_nested or not is_listed or not all(_within(number, f.metadata) for number in numbers):
             hint = f", not the string {value!r}" if not is_listed and isinstance(value, str) else ""
             raise ConfigError(f"{prefix}{f.name}={value}: expected {allowed(f)}{hint}")
-    if prefix in ("", "data."):  # in other groups, missing keys have defaults
+    if prefix in ("", "data."):  # elsewhere a key may be absent: the target's own default applies
         required = (f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory))
         if missing := [name for name in required if name not in config]:
-            raise ConfigError(f"~{prefix}{missing[0]}: expected an optional key")
+            raise ConfigError(f"~{prefix}{missing[0]}: expected an optional key. This one is required.")
 
 
 def _has_texts_as_keys(value: Any) -> bool:
@@ -263,7 +263,7 @@ def _has_texts_as_keys(value: Any) -> bool:
 
 
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
-    """Return the message for an unknown key or other noun, with the most similar known one; MISSING hides the value."""
+    """Return the message for an unknown key (or `noun`), with the most similar known one; MISSING omits the value."""
     paths = [path for path, _ in describe()]
     ending = next((f" Did you mean {path}?" for path in paths if path.endswith(f".{key}")), "")
     hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
@@ -271,7 +271,7 @@ def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key"
 
 
 def unknown_argument(group: str, key: str, value: object, arguments: Sequence[str]) -> str:
-    """Return the message for a key of a group that is neither an argument of the target nor a key of every option."""
+    """Return the message for a key that neither the chosen option's target nor every option of the group has."""
     known = list(dict.fromkeys([*arguments, *_own_settings(group)]))
     hint = nearest(key, known, f"{group}.")
     return _no_such(f"{group}.{key}", value, "key", hint, [f"{group}.{name}" for name in known])

@@ -137,7 +137,7 @@ def default_directory(sweeps: Sequence[Path]) -> Path:
 
 
 def _name(sweeps: Sequence[Path]) -> str:
-    """Return the report's name: the path of each sweep below its last `multirun/` or `outputs/`, or its last part.
+    """Return the report's name: each sweep's path below the last `multirun/` or `outputs/` in it, else its last part.
 
     Symbolic links are not resolved, so that the name is the one the user knows. `..` is resolved, so that the name
     cannot leave `reports/`.

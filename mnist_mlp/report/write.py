@@ -140,7 +140,9 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
             parts = {data: pd.concat({data: part}, names=["data"]).reset_index("data") for data, part in parts.items()}
         joined = pd.concat(parts.values())
         keys = {"data"}.union(*(chain(c.by, c.tuned, c.varying) for c in comparisons.values()))
-        joined = joined[sorted(joined.columns, key=lambda column: column not in keys)]  # keys of all sections first
+        joined = joined[
+            sorted(joined.columns, key=lambda column: column not in keys)
+        ]  # keys of any section before results
         write_atomically(directory / f"{name}.csv", escape.csv(joined.reset_index() if name == "runs" else joined))
     labels = dict(zip(comparisons, escape.slugs(list(comparisons)), strict=True))
     latex = [tables.latex(comparison, data, labels[data]) for data, comparison in comparisons.items()]
@@ -159,7 +161,7 @@ def _remove_budget(path: Path) -> None:
 
 
 def sweep_commands(sweep: Path) -> list[str]:
-    """Return the command lines of a sweep, oldest first; for other sweepers, the one that Hydra recorded."""
+    """Return the command lines of a sweep, oldest first; without a `sweep.json`, the one in Hydra's `multirun.yaml`."""
     with suppress(Unreadable):
         return [given.command for given in read_sweep(sweep / SWEEP_FILE).commands]
     try:

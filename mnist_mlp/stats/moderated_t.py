@@ -6,9 +6,9 @@ replicates that variance is uncertain, and t-tests with n - 1 degrees of freedom
 each variance is moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical
 Applications in Genetics and Molecular Biology 3:3). If the variances are alike, each is shrunk towards their center and
 gains degrees of freedom; if they differ, each stays nearly as it is. Smyth plugs in an estimate of how alike they are;
-here p-values are averaged over its posterior distribution, which keeps false verdicts rare with few cells. With up to
-three cells there is nothing to borrow, and the tests are plain paired t-tests. Šidák's correction makes p-values and
-intervals hold for all differences simultaneously.
+here p-values are averaged over the posterior distribution of the prior's spread and scale, which keeps false verdicts
+rare with few cells. With up to three cells there is nothing to borrow, and the tests are plain paired t-tests. Šidák's
+correction makes p-values and intervals hold for all differences simultaneously.
 
 Every design is tested in this one way, without a preliminary test that selects it. `benchmarks/verdicts.py` measures
 the error rates.
@@ -26,10 +26,11 @@ DECIMALS = 12  # of a difference of accuracies; smaller digits are rounding erro
 SPREADS = 20  # grid points of the prior's spread
 WIDEST = 2.0  # largest spread of the grid; the bulk of the variances then spans five orders of magnitude
 SCALES = 60  # grid points of the prior's scale
-# Differences that share cells are dependent: `rank` of them are independent, and the prior's two parameters use up two.
-# Each of the others counts as this many variances: the most that kept false verdicts below 5.5% in all simulations.
+# Differences that share cells are dependent: only `rank` are independent, and two of these go to the prior's two
+# parameters. Each of the remaining rank - 2 counts as this many variances: the largest value that kept false verdicts
+# below 5.5% in all simulations.
 EACH = 3.0
-NEGLIGIBLE = 1e-6  # weight of a case, relative to that of the likeliest
+NEGLIGIBLE = 1e-6  # pairs of degrees of freedom and variance with less weight, relative to the likeliest, are left out
 PRECISE = 1e-9  # relative error of an interval's width
 
 

@@ -103,7 +103,7 @@ def interim_analysis(
 
 
 def alpha_spent(share: float, alpha: float) -> float:
-    """Return the alpha spent up to a share of the data, in (0, 1]: Lan and DeMets' alpha*_1(alpha / 2), two-sided."""
+    """Return the alpha spent up to a fraction of the data, in (0, 1]: Lan and DeMets' alpha*_1, alpha / 2 per side."""
     return float(4 * special.ndtr(special.ndtri(alpha / 4) / np.sqrt(share)))
 
 
@@ -111,9 +111,9 @@ def interim_levels(shares: Sequence[float], alpha: float, tests: int = 1) -> lis
     """Return the significance level of each interim analysis.
 
     Args:
-        shares: Share of the maximum of data at each analysis, increasing, in (0, 1].
+        shares: Fraction of the maximum amount of data at each analysis, increasing, in (0, 1].
         alpha: Probability of any false positive, over all analyses and tests, in (0, 1).
-        tests: Number of tests that share the alpha spent at each analysis, by Šidák's correction.
+        tests: Number of simultaneous tests among which the alpha of each analysis is split, by Šidák's correction.
 
     Returns:
         The two-sided p-value below which a single test is significant, for each analysis.

@@ -66,12 +66,12 @@ def method(comparison: Comparison) -> list[str]:
         return []
     split = SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     taken = (
-        f"each seed selects the one with its best {split} accuracy, scored by the run of that configuration with the "
-        "next seed; the curve is the mean over seeds"
+        f"from these, each seed selects the one with its highest {split} accuracy, and the score is the test accuracy "
+        "of the same configuration with the next seed; the curve is the mean over seeds"
         if comparison.select == EACH
-        else f"the one with the best mean {split} accuracy is selected, scored by its mean test accuracy"
+        else f"the one of these with the best mean {split} accuracy is selected, and its mean test accuracy is scored"
     )
     return [
-        "Tuning curves: k of a cell's configurations are drawn without replacement, every draw equally likely, in "
-        f"any order; {taken} (Dodge et al. 2019; Tang et al. 2020). budget.csv has all numbers."
+        "Tuning curves: k of a cell's configurations are drawn without replacement, every set of k "
+        f"equally likely; {taken} (Dodge et al. 2019; Tang et al. 2020). budget.csv has all numbers."
     ]

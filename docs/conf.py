@@ -14,6 +14,7 @@ copyright = "the authors of mnist-mlp; MIT licence"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3  # headings that links may name, by the same rule as on GitHub
 nitpicky = True
+napoleon_use_ivar = True  # attributes of a NamedTuple are documented once
 nitpick_ignore_regex = [("py:.*", ".*")]  # names in signatures and docstrings, most of them of other projects
 autodoc_typehints = "signature"
 

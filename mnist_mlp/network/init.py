@@ -22,7 +22,7 @@ WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def fans(weight: Tensor) -> tuple[int, int]:
-    """Return fan-in and fan-out of a weight of shape (out, in, *kernel)."""
+    """Return fan-in and fan-out of a weight of shape (out, in, ...)."""
     kernel = weight[0, 0].numel()
     return weight.shape[1] * kernel, weight.shape[0] * kernel
 
@@ -46,7 +46,7 @@ def variance_scaling_(
     - PyTorch's default, scale 1/3, fan_in: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
     Args:
-        weight: Weight of shape (out, in) or (out, in, *kernel), filled in place.
+        weight: Weight of shape (out, in) or (out, in, ...), filled in place.
         scale: Numerator of the variance, greater than 0.
         mode: Denominator of the variance: fan_in, fan_out or fan_avg.
         distribution: Distribution: normal, or uniform on (-a, a) with a = sqrt(3 scale / n), of the same variance.
@@ -105,7 +105,7 @@ def lsuv_(weight: Tensor, batch: Tensor, layer: nn.Module, *, generator: torch.G
     deviation suffices. Biases are set to 0 for this: their variance between units cannot be scaled by the weight.
 
     Args:
-        weight: Weight of shape (out, in) or (out, in, *kernel), filled in place.
+        weight: Weight of shape (out, in) or (out, in, ...), filled in place.
         batch: Input of the layer, shape (images, in, ...).
         layer: Layer that the weight belongs to, for its stride and padding.
         generator: Random number generator.

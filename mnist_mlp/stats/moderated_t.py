@@ -111,8 +111,8 @@ def judge(
             missing. Values are rounded to 12 decimals.
         rank: Number of linearly independent rows if none has a gap: one less than the number of cells.
         images: Number of test images behind each accuracy; None if unknown or for other scores. Two networks whose
-            accuracies on the same m images differ by d disagree on at least m |d| of them, so the variance of d is at
-            least max(|d|, 1/m)/m (McNemar 1947, Psychometrika 12:153), even if a few replicates happen to agree.
+            accuracies on the same m images differ by d disagree on at least m abs(d) of them, so the variance of d is
+            at least max(abs(d), 1/m)/m (McNemar 1947, Psychometrika 12:153), even if a few replicates happen to agree.
         level: Significance level of each test, in (0, 1). None for that of Šidák's correction, with which the
             probability of any false positive is 5%. p-values are corrected for the number of tests that has this level.
         bounds: Smallest and largest score, (0, 1) for accuracies; intervals are clipped to the differences that these

@@ -292,11 +292,11 @@ def test_report_with_ties_in_the_selection_names_them(tmp_path: Path, write_run:
     for seed, accuracy in enumerate((0.8, 0.9, 0.7)):
         write_run(seed=seed, lr=0.1, val=[0.1, 0.2, accuracy])
         write_run(seed=(seed + 1) % 3, lr=0.01, val=[0.1, 0.2, accuracy])  # the same mean, summed in another order
-    assert ties("once").startswith("in he / adam, configurations are equally accurate")
+    assert ties("once").startswith("in he / adam, several configurations tie for the best accuracy")
     assert ties("each") == ""  # no ties within a seed
     write_run(seed=3, lr=0.1)
     write_run(seed=3, lr=0.01)
-    assert ties("each").startswith("in he / adam (1 of 4 seeds), configurations are equally accurate")
+    assert ties("each").startswith("in he / adam (1 of 4 seeds), several configurations tie for the best accuracy")
 
 
 def test_answer_with_diverged_run_counts_it_as_target_missed(tmp_path: Path, write_run: Write) -> None:

@@ -108,8 +108,10 @@ class GridSweeper(BasicSweeper):
 
     def _as_written(self, key: str) -> Any:
         """Return a setting of the sweeper in plain containers, without resolving interpolations."""
+        from mnist_mlp.app.compose import written
+
         assert self.config is not None
-        return OmegaConf.to_container(self.config.hydra.sweeper, resolve=False)[key]  # type: ignore[call-overload, index]
+        return written(self.config.hydra.sweeper, key)
 
     def sweep(self, arguments: list[str]) -> None:
         """Compose and check all jobs, and launch those that have no result yet."""

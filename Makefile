@@ -32,7 +32,7 @@ docs: $(INSTALLED)
 # All of stats, and what computes in analysis; the rest of that arranges tables.
 mutants: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[mutants]'
-	$(VENV)/bin/mutmut run 'mnist_mlp.stats.*' $(foreach module,effects looks sources budget,'mnist_mlp.analysis.$(module).*') \
+	$(VENV)/bin/mutmut run 'mnist_mlp.stats.*' $(foreach module,effects interim sources budget,'mnist_mlp.analysis.$(module).*') \
 		$(foreach name,score select rank_candidates previous_seeds,'mnist_mlp.analysis.selection.x_$(name)*') \
 		'mnist_mlp.analysis.outcomes.x_at_chance*' 'mnist_mlp.analysis.effort.x_tuning_efforts*'
 	$(VENV)/bin/mutmut results

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 from mnist_mlp.base.errors import UserError, in_words
-from mnist_mlp.base.startup import print_anything
+from mnist_mlp.base.startup import escape_unencodable_output
 from mnist_mlp.report import newest_sweep, report_on
 
 
 def main() -> None:
     """Parse the command line and write one report."""
-    print_anything()
+    escape_unencodable_output()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "sweeps", nargs="*", type=Path, metavar="SWEEP_DIR", help="sweep directories, reported together [the newest]"

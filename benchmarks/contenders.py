@@ -56,10 +56,10 @@ def ours(optimizer: str, seed: int = 0) -> Loop:
 
     from mnist_mlp.build.from_config import build
     from mnist_mlp.data.batches import batches
-    from mnist_mlp.training.process import prepare_to_train
+    from mnist_mlp.training.process import apply_training_settings
     from mnist_mlp.training.step import make_step
 
-    prepare_to_train(threads=1)
+    apply_training_settings(threads=1)
     parts = build(configuration(optimizer, seed=seed))
     step = make_step(parts.model, parts.optimizer, parts.seeds)
     generator = torch.Generator().manual_seed(parts.seeds.batches)
@@ -78,10 +78,10 @@ def floor(optimizer: str, seed: int = 0) -> Loop:
 
     from mnist_mlp.build.from_config import build
     from mnist_mlp.network.matmul import matmuls_for
-    from mnist_mlp.training.process import prepare_to_train
+    from mnist_mlp.training.process import apply_training_settings
     from mnist_mlp.training.updates.fused import FusedUpdate
 
-    prepare_to_train(threads=1)
+    apply_training_settings(threads=1)
     parts = build(configuration(optimizer, seed=seed))
     weights = [p for p in parts.model.parameters() if p.ndim == 2]
     update = FusedUpdate(parts.optimizer)
@@ -195,9 +195,9 @@ def alone(optimizer: str, images: int, device: str) -> Loop:
 
     from mnist_mlp.build.from_config import build
     from mnist_mlp.data.batches import batches
-    from mnist_mlp.training.process import prepare_to_train
+    from mnist_mlp.training.process import apply_training_settings
 
-    prepare_to_train(threads=1)
+    apply_training_settings(threads=1)
     parts = build(_with_images(configuration(optimizer), images), torch.device(device))
     generator = torch.Generator().manual_seed(0)
 
@@ -220,10 +220,10 @@ def stacked(optimizer: str, runs: int, images: int, device: str, tf32: bool = Fa
 
     from mnist_mlp.build.from_config import build
     from mnist_mlp.build.stack_members import run_of
-    from mnist_mlp.training.process import prepare_to_train
+    from mnist_mlp.training.process import apply_training_settings
     from mnist_mlp.training.stack.stack import Stack
 
-    prepare_to_train(threads=1, tf32=tf32)
+    apply_training_settings(threads=1, tf32=tf32)
     cpu = torch.device("cpu")
     config = _with_images(configuration(optimizer), images)
     parts = [build(config | {"seed": seed}, cpu) for seed in range(runs)]

@@ -36,7 +36,7 @@ from benchmarks.printing import say
 from mnist_mlp.analysis.effects import main_effects
 from mnist_mlp.analysis.roles import REPLICATE
 from mnist_mlp.base.choices import CHOICES_FILE
-from mnist_mlp.base.looks import LOOKS_FILE
+from mnist_mlp.base.interim import LOOKS_FILE
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.stats.pairs import compare_pairs
 

@@ -20,7 +20,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 
 from benchmarks.printing import say
-from mnist_mlp.base.looks import SequentialPlan
+from mnist_mlp.base.interim import SequentialPlan
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.sequential import interim_analysis, interim_schedule
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict

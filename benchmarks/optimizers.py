@@ -19,9 +19,9 @@ from mnist_mlp.build.from_config import Parts, build
 from mnist_mlp.build.stack_members import run_of
 from mnist_mlp.data.batches import batches
 from mnist_mlp.training.optimizers import set_mode
-from mnist_mlp.training.process import prepare_to_train
+from mnist_mlp.training.process import apply_training_settings
 from mnist_mlp.training.stack import loop
-from mnist_mlp.training.stack.steps import kind_of
+from mnist_mlp.training.stack.steps import step_method
 from mnist_mlp.training.step import Step, make_step, path
 
 VARIANTS: dict[str, dict[str, object]] = {
@@ -42,7 +42,7 @@ def seconds(parts: Parts, step: Step) -> float:
 
 def main() -> None:
     """Print the table."""
-    prepare_to_train(threads=1)
+    apply_training_settings(threads=1)
     fetch()
     options = sorted(file.stem for file in (Path(__file__).parents[1] / "conf/optim").glob("*.yaml"))
     settings: dict[str, dict[str, object]] = {name: {} for name in options} | VARIANTS
@@ -53,7 +53,7 @@ def main() -> None:
     rows = {
         name: {
             "alone": path(made.model, made.optimizer),
-            "in a stack": kind_of(run_of(made)).how if loop.supports(made.model, made.optimizer) else "not at all",
+            "in a stack": step_method(run_of(made)).how if loop.supports(made.model, made.optimizer) else "not at all",
         }
         for name, made in parts.items()
     }

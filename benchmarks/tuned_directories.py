@@ -14,7 +14,7 @@ from mnist_mlp.analysis.selection import CANDIDATE, rank_candidates
 from mnist_mlp.base.choices import Candidate, Selection, write_choices
 from mnist_mlp.base.schema import COMPARED, LEARNING_RATE
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, SEARCH, Command, SweepRecord, write_sweep
-from mnist_mlp.report import compared
+from mnist_mlp.report import compare_sweeps
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 INIT, OPTIMS = "he", ("adam", "sgd")  # the cells, in alphabetical order
@@ -30,7 +30,7 @@ def judge_directory(design: TunedDesign, confirmed: bool, number: int) -> bool:
     sweep = simulate(design, [number])
     with tempfile.TemporaryDirectory() as top:
         write_sweep_directory(Path(top) / "sweep", sweep, confirmed)
-        results, comparisons = compared([Path(top) / "sweep"])
+        results, comparisons = compare_sweeps([Path(top) / "sweep"])
     assert not results.problems, results.problems
     (comparison,) = comparisons.values()
     pairs, expected = comparison.pairs, compare(design, scores(sweep, EACH, confirmed), EACH, confirmed)

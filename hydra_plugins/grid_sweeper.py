@@ -72,10 +72,10 @@ class GridSweeper(BasicSweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Set up the sweep; for launchers in this process, with a config loader that caches compositions."""
-        from mnist_mlp.app.compose import Kept
+        from mnist_mlp.app.compose import CachingLoader
 
         if config.hydra.runtime.choices["hydra/launcher"] in HERE:
-            loader: Any = Kept(hydra_context.config_loader)
+            loader: Any = CachingLoader(hydra_context.config_loader)
             hydra_context = HydraContext(loader, hydra_context.callbacks)
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
@@ -108,16 +108,16 @@ class GridSweeper(BasicSweeper):
 
     def _as_written(self, key: str) -> Any:
         """Return a setting of the sweeper in plain containers, without resolving interpolations."""
-        from mnist_mlp.app.compose import written
+        from mnist_mlp.app.compose import unresolved
 
         assert self.config is not None
-        return written(self.config.hydra.sweeper, key)
+        return unresolved(self.config.hydra.sweeper, key)
 
     def sweep(self, arguments: list[str]) -> None:
         """Compose and check all jobs, and launch those that have no result yet."""
         from mnist_mlp.app import confirm, sequential
         from mnist_mlp.app.cells import read_select
-        from mnist_mlp.app.compose import Compositions, check_sweep_directory, compose, sweep_directory
+        from mnist_mlp.app.compose import ConfigCache, check_sweep_directory, compose, sweep_directory
         from mnist_mlp.app.plan import Kind, plan
         from mnist_mlp.app.state import Request
         from mnist_mlp.app.sweep import run_sweep
@@ -147,7 +147,7 @@ class GridSweeper(BasicSweeper):
                 finally:  # jobs in this process silence the console
                     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
 
-        compositions, kinds = Compositions(loader), dict[str, Kind]()
+        compositions, kinds = ConfigCache(loader), dict[str, Kind]()
 
         @cache  # each round of a sweep requests the jobs of all earlier rounds again
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:

@@ -58,9 +58,9 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Import the test modules like a command imports the package, without the compiler of optimizers."""
     with importing():
         if session.config.option.dist == "no":  # a process that runs tests
-            from mnist_mlp.base.torch_internals import spare_the_compiler
+            from mnist_mlp.base.torch_internals import avoid_compiler_import
 
-            spare_the_compiler()
+            avoid_compiler_import()
         return (yield)
 
 
@@ -232,12 +232,12 @@ def summarize(tmp_path: Path) -> Report:
     """Function that writes only the report's tables, without slow figures, and returns the summary."""
     import pandas as pd
 
-    from mnist_mlp.report import compared
+    from mnist_mlp.report import compare_sweeps
     from mnist_mlp.report.write import write_tables
 
     def make(**kwargs: Any) -> "pd.DataFrame":
         (tmp_path / "report").mkdir(exist_ok=True)
-        write_tables(tmp_path / "report", compared([tmp_path / "sweep"], **kwargs)[1])
+        write_tables(tmp_path / "report", compare_sweeps([tmp_path / "sweep"], **kwargs)[1])
         return pd.read_csv(tmp_path / "report" / "summary.csv")
 
     return make

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # at run time, slow imports are deferred until they are neede
     from mnist_mlp.analysis.load import Results
 
 
-def compared(
+def compare_sweeps(
     sweeps: Sequence[Path],
     target: float | None = None,
     by: Sequence[str] | None = None,
@@ -60,7 +60,7 @@ def compared(
     comparisons = {
         name: comparison.compare(
             part,
-            outcomes.usual_target(part.runs) if target is None else target,
+            outcomes.default_target(part.runs) if target is None else target,
             keys,
             measured,
             how,

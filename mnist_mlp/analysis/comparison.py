@@ -13,8 +13,15 @@ import pandas as pd
 
 from mnist_mlp.analysis import budget, curves, effects, fairness, roles, sources
 from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
+from mnist_mlp.analysis.interim import (
+    are_as_planned,
+    have_results,
+    needs_more_seeds,
+    rename_cells,
+    repeat_analyses,
+    withhold,
+)
 from mnist_mlp.analysis.load import Results
-from mnist_mlp.analysis.looks import are_as_planned, have_results, judge_looks, needs_more_seeds, rename_cells, withhold
 from mnist_mlp.analysis.measures import ACCURACY, bounds_of
 from mnist_mlp.analysis.notes import Note
 from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
@@ -37,7 +44,7 @@ from mnist_mlp.analysis.selection import (
     select,
 )
 from mnist_mlp.analysis.values import natural_rank
-from mnist_mlp.base.looks import Looks
+from mnist_mlp.base.interim import SequentialRecord
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
@@ -94,7 +101,7 @@ class Comparison:
     runs: pd.DataFrame
     summary: pd.DataFrame
     pairs: pd.DataFrame
-    looks: Looks | None
+    looks: SequentialRecord | None
     efforts: Mapping[str, TuningEffort]
     judged: int
     effects: pd.DataFrame
@@ -126,7 +133,7 @@ class Comparison:
         pairs: pd.DataFrame = self.pairs[self.pairs["a"] == self.summary[CELL].iloc[0]]
         return pairs
 
-    def chose(self, key: str) -> set[str]:
+    def cells_that_selected(self, key: str) -> set[str]:
         """Return the cells that selected a value of a tuned key; options without the key select none."""
         return set(self.runs.loc[self.runs["chosen"] & roles.has(self.runs, key), CELL])
 
@@ -161,7 +168,7 @@ def compare(
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
     summary = _summarize(runs, by, tuned, selected, target is not None)
-    judged = _judge(runs, list(summary[CELL]), results, by, tuned, how)
+    judged = _test_pairs(runs, list(summary[CELL]), results, by, tuned, how)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
         by=by,
@@ -190,7 +197,7 @@ def compare(
     )
 
 
-class _Judged(NamedTuple):
+class _PairResults(NamedTuple):
     """Verdicts on all pairs of cells, and the data behind them.
 
     Attributes:
@@ -204,13 +211,13 @@ class _Judged(NamedTuple):
     pairs: pd.DataFrame
     cells: int
     efforts: Mapping[str, TuningEffort]
-    looks: Looks | None
+    looks: SequentialRecord | None
     averaged: pd.DataFrame
 
 
-def _judge(
+def _test_pairs(
     runs: pd.DataFrame, cells: Sequence[str], results: Results, by: Sequence[str], tuned: Sequence[str], how: str
-) -> _Judged:
+) -> _PairResults:
     """Test all pairs of cells: once, or by the interim analyses of the sweep if its records permit it.
 
     Args:
@@ -233,9 +240,9 @@ def _judge(
         looks = rename_cells(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
     looks = looks if looks and are_as_planned(looks) else None
     if looks and have_results(looks, of_seed := score_table(scored, SEARCH_SEED).reindex(order)):
-        pairs, count = judge_looks(of_seed, looks.looks, images, looks.plan.margin)
+        pairs, count = repeat_analyses(of_seed, looks.looks, images, looks.plan.margin)
         # Additional seeds belong to some cells only, so just the initial seeds give fair averages.
-        return _Judged(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
+        return _PairResults(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
     # No score profits from the number of candidates if replicates select for themselves or selections were confirmed.
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
     efforts = tuning_efforts(search_runs(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
@@ -245,14 +252,16 @@ def _judge(
         pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
     if len(sweeps):
         reason = (Reason.LOST_RUN if looks else Reason.NO_ANALYSIS) if is_alone else Reason.OUTSIDE_PLAN
-        return _Judged(withhold(pairs, reason), 0, efforts, None, independent.head(0))
+        return _PairResults(withhold(pairs, reason), 0, efforts, None, independent.head(0))
     confirming = scored.loc[scored["phase"] == CONFIRM, "chosen_in"].unique()
     if (scored["phase"] == SEARCH).any() or any(CONFIRM in results.unfinished.get(sweep, ()) for sweep in confirming):
-        return _Judged(withhold(pairs, Reason.NOT_CONFIRMED), 0, efforts, None, independent.head(0))
+        return _PairResults(withhold(pairs, Reason.NOT_CONFIRMED), 0, efforts, None, independent.head(0))
     # Averages over cells of unequal tuning effort are as unfair as pairs of such cells.
     is_equal = len({efforts[cell] for cell in order if cell in efforts}) < 2
     untested = ((pairs["verdict"] == Verdict.NOT_TESTED) & (pairs["reason"] != Reason.NO_VARIANCE)).all()
-    return _Judged(pairs, 0 if untested else count, efforts, None, independent if is_equal else independent.head(0))
+    return _PairResults(
+        pairs, 0 if untested else count, efforts, None, independent if is_equal else independent.head(0)
+    )
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 from mnist_mlp.analysis import sources, tuning
 from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import Note, list_names, shorten_all
-from mnist_mlp.analysis.outcomes import judged_by
+from mnist_mlp.analysis.outcomes import scored_phrase
 from mnist_mlp.analysis.roles import (
     CELL,
     CODE,
@@ -19,11 +19,11 @@ from mnist_mlp.analysis.roles import (
     share,
     with_noun,
 )
-from mnist_mlp.analysis.values import as_said, as_typed, by_cell, cell_key, sort_key
+from mnist_mlp.analysis.values import as_text, as_typed, by_cell, cell_key, sort_key
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
 from mnist_mlp.stats.moderated_t import FEWEST
-from mnist_mlp.stats.pairs import MOST_CELLS
+from mnist_mlp.stats.pairs import MAX_CELLS
 
 LONGEST_FACT = 20  # characters of a fact, such as a commit
 USER_CODE = f"{ENVIRONMENT}code."
@@ -143,7 +143,7 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
         most_first = diverged.sort_values(ascending=False, kind="stable")
         cells = list_names([f"{cell}: {count}" for cell, count in most_first.items()])
         at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
-        text = f"{at_chosen or 'none'} of them {judged_by(runs)}"
+        text = f"{at_chosen or 'none'} of them {scored_phrase(runs)}"
         if at_chosen:
             they = "it counts" if at_chosen == 1 else "they count"
             text += f", where {they} as 0 in the score; mean test accuracies are over the other runs"
@@ -167,7 +167,7 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
         "Not shown to beat chance",
         f"{share(len(guessing), completed, 'completed run')} {be} not shown to be better than always naming the "
         f"commonest class ({list_names([f'{cell}: {count}' for cell, count in counts.items()])}), "
-        f"{at_chosen or 'none'} of them {judged_by(runs)}{f'; {stay} in the means' if at_chosen else ''}.",
+        f"{at_chosen or 'none'} of them {scored_phrase(runs)}{f'; {stay} in the means' if at_chosen else ''}.",
     )
 
 
@@ -210,11 +210,11 @@ def _provenance(runs: pd.DataFrame) -> Iterator[Note]:
 
 def _facts(values: pd.Series) -> list[str]:
     """Return the distinct facts in order, shortened as far as they stay distinct."""
-    return shorten_all(sorted({*values.map(as_said)}, key=sort_key), LONGEST_FACT, tail=0)
+    return shorten_all(sorted({*values.map(as_text)}, key=sort_key), LONGEST_FACT, tail=0)
 
 
 def _too_many(summary: pd.DataFrame) -> Iterator[Note]:
-    if len(summary) > MOST_CELLS:
+    if len(summary) > MAX_CELLS:
         yield Note(
             "Many cells",
             f"pairs.csv lists only the pairs with the best of {len(summary)} cells; all pairs are tested.",

@@ -15,7 +15,7 @@ import pandas as pd
 from mnist_mlp.analysis.sweep_files import Superseded, read_sweep_files
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.directories import find_runs
-from mnist_mlp.base.looks import Looks
+from mnist_mlp.base.interim import SequentialRecord
 from mnist_mlp.base.reading import Unfinished, Unreadable, defect, read_json, read_metrics
 from mnist_mlp.base.record import FAILED, RUN_FILE, Metrics
 from mnist_mlp.base.sweep_file import SweepRecord
@@ -83,7 +83,7 @@ class Results:
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: Sequence[Problem]
-    looks: Mapping[str, Looks] = field(default_factory=dict)
+    looks: Mapping[str, SequentialRecord] = field(default_factory=dict)
     records: Mapping[str, SweepRecord] = field(default_factory=dict)
     unfinished: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 

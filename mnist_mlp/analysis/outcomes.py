@@ -52,7 +52,7 @@ def with_outcomes(
     return runs
 
 
-def usual_target(runs: pd.DataFrame) -> float | None:
+def default_target(runs: pd.DataFrame) -> float | None:
     """Return the default target accuracy of a section: 0.97 for MNIST, None for other data.
 
     The function that loads the data decides, or the name of the option in results that lack the function.
@@ -69,7 +69,7 @@ def _holds_out(runs: pd.DataFrame) -> pd.Series:
     return pd.to_numeric(runs["data.val_size"], errors="coerce") > 0
 
 
-def judged_by(runs: pd.DataFrame) -> str:
+def scored_phrase(runs: pd.DataFrame) -> str:
     """Return the phrase that names the scored runs, to follow a count, as in "3 of them"."""
     return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the selected configurations"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mnist_mlp.base.choices import CHOICES_FILE, Part, read_parts
-from mnist_mlp.base.looks import LOOKS_FILE, Looks, read_looks
+from mnist_mlp.base.interim import LOOKS_FILE, SequentialRecord, read_looks
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import FAILED, RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH, SEQUENTIAL, SWEEP_FILE, SweepRecord, read_sweep
@@ -34,7 +34,7 @@ class SweepFiles:
 
     records: Mapping[Path, SweepRecord | None]
     parts: Mapping[Path, Mapping[str, Part] | None]
-    looks: Mapping[Path, Looks | None]
+    looks: Mapping[Path, SequentialRecord | None]
     unfinished: Mapping[Path, Mapping[str, int]]
     defects: Sequence[tuple[Path, str]]
 

@@ -33,7 +33,7 @@ def distinguish_values(values: pd.Series) -> pd.Series:
     return values.map(as_typed).where(values.notna()) if bool in kinds and kinds & {int, float} else values
 
 
-def as_said(fact: object) -> str:
+def as_text(fact: object) -> str:
     """Return a fact, such as a version, as text: like `as_typed`, except that text is never quoted."""
     return fact if isinstance(fact, str) else as_typed(fact)
 

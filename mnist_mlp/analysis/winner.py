@@ -100,9 +100,10 @@ def winner(comparison: Comparison) -> Winner:
     cell = str(best[CELL])
     scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
     significant = comparison.pairs[comparison.pairs["verdict"].isin(SIGNIFICANT)]
+    selected_keys = [key for key in comparison.tuned if best[CELL] in comparison.cells_that_selected(key)]
     return Winner(
         cell=cell,
-        configuration={key: as_typed(best[key]) for key in comparison.tuned if best[CELL] in comparison.chose(key)},
+        configuration={key: as_typed(best[key]) for key in selected_keys},
         selections=(selected[0].count, selected[0].of) if (selected := comparison.selected.get(cell)) else (0, 0),
         candidates=_candidates(comparison, cell),
         is_selected_once=bool(comparison.tuned) and comparison.select == ONCE,

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app import confirm, records, sequential
 from mnist_mlp.app.cells import COMPARE
-from mnist_mlp.app.compose import written
+from mnist_mlp.app.compose import unresolved
 from mnist_mlp.app.grids import PLACE
 from mnist_mlp.app.job import sweeps_by_grid
 from mnist_mlp.app.messages import explain
@@ -27,7 +27,7 @@ from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.schema import CHANGED, EXPERIMENT
 from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
-from mnist_mlp.sweeps.lock import InUse, holding
+from mnist_mlp.sweeps.lock import InUse, hold
 
 OF_SWEEPS = (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS, "hydra.sweep.")  # keys
 
@@ -66,7 +66,7 @@ class ChecksAndReport(Callback):
         why = UserError("no directory is left")
         for place in places:
             try:
-                self.held.enter_context(holding(place))
+                self.held.enter_context(hold(place))
             except InUse as error:
                 why = error
                 continue
@@ -123,7 +123,7 @@ def _places(config: DictConfig) -> Iterator[Path]:
         UserError: `hydra.run.dir` is empty, or names a directory that holds a run and `force` is false.
     """
     directory = Path(config.hydra.run.dir)
-    is_dated = "${now:" in str(written(config.hydra.run, "dir"))
+    is_dated = "${now:" in str(unresolved(config.hydra.run, "dir"))
     if not config.hydra.run.dir:
         raise UserError("hydra.run.dir=: expected a directory, such as outputs/mine")
     if is_dated and not config.force:

@@ -58,8 +58,8 @@ def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
     from mnist_mlp.analysis.roles import CODE
 
     keys = dict.fromkeys([*KEYS, *(path for path, _ in describe()), *columns])
-    is_known = {Role.TUNABLE, Role.CONDITION}
-    known = [k for k in keys if k.partition(".")[0] in KEYS and k not in (DATA, *CODE) and role_of(k) in is_known]
+    roles = {Role.TUNABLE, Role.CONDITION}
+    known = [k for k in keys if k.partition(".")[0] in KEYS and k not in (DATA, *CODE) and role_of(k) in roles]
     last = key.rpartition(".")[2]
     ending = next((f" Did you mean {k}?" for k in known if k.endswith(f".{last}")), "")
     return f"{ending or nearest(key, known)} Known keys: {', '.join(sorted(known))}"

@@ -17,7 +17,7 @@ from mnist_mlp.base.environ import environment_variables
 from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.interrupts import INTERRUPTED
 from mnist_mlp.base.provenance import find_modules_in
-from mnist_mlp.base.startup import print_anything
+from mnist_mlp.base.startup import escape_unencodable_output
 
 FLAGS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
@@ -81,7 +81,7 @@ def call(main: Callable[[], None], broken_studies: Mapping[str, str] = MappingPr
         main: Main function, decorated with `hydra.main`.
         broken_studies: Names of the studies that cannot be read, each with the reason.
     """
-    print_anything()
+    escape_unencodable_output()
     if not __debug__:
         sys.exit("error: PYTHONOPTIMIZE, python -O: expected neither. Hydra's parser relies on assertions.")
     find_modules_in(str(Path.cwd()))  # Python itself looks beside run.py only

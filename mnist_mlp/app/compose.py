@@ -2,7 +2,7 @@
 
 Hydra takes 0.1 s to compose a job. Therefore only one job per pattern of overrides is composed, and the numbers of the
 other jobs are set in a configuration that is reused. A launcher composes each job again; a launcher in this process
-uses the same cache (`Kept`).
+uses the same cache (`CachingLoader`).
 """
 
 import copy
@@ -24,7 +24,7 @@ from mnist_mlp.app.messages import check_groups
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.schema import SOURCES
 
-MOST_KEPT = 100  # size of the cache; a configuration takes up to a megabyte
+MAX_CACHED = 100  # size of the cache; a configuration takes up to a megabyte
 SEED = re.compile(rf"(seed|seeds\.(?:{'|'.join(SOURCES)}))=(\d+)")  # an override that sets a seed to a plain number
 SUBDIR = "${job_name:}"  # default of hydra.sweep.subdir
 
@@ -37,7 +37,7 @@ CHOICE = re.compile(r"[\w/-]+")  # option of a group; Hydra applies options befo
 
 
 def compose(
-    loader: "ConfigLoader | Compositions", config: DictConfig, jobs: Sequence[Sequence[str]]
+    loader: "ConfigLoader | ConfigCache", config: DictConfig, jobs: Sequence[Sequence[str]]
 ) -> Iterator[tuple[int, DictConfig]]:
     """Compose the jobs of a sweep, without job numbers (see `as_job`).
 
@@ -52,13 +52,13 @@ def compose(
     cells: dict[tuple[str, ...], list[int]] = {}
     for number, overrides in enumerate(jobs):
         cells.setdefault(_without_seeds(overrides), []).append(number)
-    compositions = loader if isinstance(loader, Compositions) else Compositions(loader)
+    compositions = loader if isinstance(loader, ConfigCache) else ConfigCache(loader)
     for numbers in cells.values():
         for number in numbers:
             yield number, compositions.of(config, jobs[number])
 
 
-class Compositions:
+class ConfigCache:
     """Cache of configurations, composed once for all jobs whose overrides differ only in plain numbers.
 
     Args:
@@ -89,18 +89,18 @@ class Compositions:
             try:
                 _set_numbers(config, overrides)
             except OmegaConfBaseException:  # compose with Hydra for its error message
-                return self._composed(sweep, overrides)
+                return self._compose(sweep, overrides)
             self._configs.move_to_end(pattern)
             OmegaConf.copy_cache(from_config=sweep, to_config=config)
             return config
-        composed = self._composed(sweep, overrides)
+        composed = self._compose(sweep, overrides)
         if not known:
             self._configs[pattern] = composed if _has_numbers(composed, overrides) else None
-            if len(self._configs) > MOST_KEPT:
+            if len(self._configs) > MAX_CACHED:
                 self._configs.popitem(last=False)
         return composed
 
-    def _composed(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    def _compose(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
         was_enabled = gc.isenabled()
         gc.disable()  # composition creates many objects but hardly any garbage; this saves a tenth of the time
         try:
@@ -113,13 +113,13 @@ class Compositions:
                 gc.enable()
 
 
-class Kept:
+class CachingLoader:
     """Config loader with a cache of configurations, for launchers in this process."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         """Wrap Hydra's config loader."""
         self._loader = loader
-        self._configs = Compositions(loader)
+        self._configs = ConfigCache(loader)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Return a new configuration of a job, like Hydra's loader."""
@@ -129,7 +129,7 @@ class Kept:
         return getattr(self._loader, name)
 
 
-def written(config: DictConfig, key: str) -> Any:
+def unresolved(config: DictConfig, key: str) -> Any:
     """Return the value of a key without resolving interpolations."""
     content = OmegaConf.to_container(config, resolve=False)
     assert isinstance(content, dict)
@@ -138,7 +138,7 @@ def written(config: DictConfig, key: str) -> Any:
 
 def has_default_name(config: DictConfig) -> bool:
     """Return whether `hydra.sweep.subdir` has its default, the name from `mnist_mlp.sweeps.job_id`."""
-    return bool(written(config.hydra.sweep, "subdir") == SUBDIR)
+    return bool(unresolved(config.hydra.sweep, "subdir") == SUBDIR)
 
 
 def sweep_directory(config: DictConfig) -> str:
@@ -167,7 +167,7 @@ def check_sweep_directory(job: DictConfig, directory: str) -> None:
 
 
 def _several_directories(config: DictConfig, found: str) -> ConfigError:
-    pattern = written(config.hydra.sweep, "dir")
+    pattern = unresolved(config.hydra.sweep, "dir")
     return ConfigError(
         f"hydra.sweep.dir={pattern}: expected one directory for all jobs ({found}). Run one sweep per directory, or "
         "name a directory that no varying key is part of."
@@ -183,7 +183,7 @@ def directory_name(config: DictConfig) -> str:
     try:
         return str(config.hydra.sweep.subdir)
     except InterpolationToMissingValueError as error:
-        pattern = written(config.hydra.sweep, "subdir")
+        pattern = unresolved(config.hydra.sweep, "subdir")
         raise ConfigError(
             f"hydra.sweep.subdir={pattern}: expected a name that depends only on the configuration. Job numbers "
             "change when the sweep is resumed or extended."

@@ -25,7 +25,7 @@ from mnist_mlp.base.choices import ALL_SEEDS, Choices, recorded_choices
 from mnist_mlp.base.errors import ConfigError, UserError
 from mnist_mlp.base.schema import Role
 from mnist_mlp.base.sweep_file import EACH, ONCE
-from mnist_mlp.sweeps.jobs import Job, distinct
+from mnist_mlp.sweeps.jobs import Job, drop_duplicates
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def check(
         candidates = dict.fromkeys(tuple(confirmation.retraining(job, fresh)) for job in search)
         likely = [*likely, *make_jobs([*candidates])]
     _refuse_seeds_of(search, likely)
-    distinct([*search, *likely], directory)
+    drop_duplicates([*search, *likely], directory)
     cells = cells_of(search, compare)
     log.info("%s: after the search, %d jobs retrain the selections of %d cells", PLACE, count, len(cells))
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 PLACE = "hydra.sweeper.grids"
 GROUP = "optim"  # group whose options have grids
-MOST_JOBS = 1_000_000
+MAX_JOBS = 1_000_000
 EXAMPLE = f"{PLACE}={{sgd:{{optim.lr:[0.1,1]}}}}"
 
 Grid = Mapping[str, Sequence[Any] | Dimension]  # values to try or a range to search, by dotted key
@@ -79,7 +79,7 @@ def expand(
 
 
 def check_counts(crossed: Iterable[Override]) -> None:
-    """Check that the product of the values of overrides has at least one and at most `MOST_JOBS` jobs.
+    """Check that the product of the values of overrides has at least one and at most `MAX_JOBS` jobs.
 
     Raises:
         ConfigError: An override has no value, or there are too many jobs.
@@ -96,8 +96,8 @@ def check_counts(crossed: Iterable[Override]) -> None:
         jobs *= number
         if number < 1:
             raise ConfigError(f"{given.input_line}: expected at least one value, but found none")
-        if jobs > MOST_JOBS:
-            raise ConfigError(f"{given.input_line}: expected a sweep of at most {MOST_JOBS:,} jobs")
+        if jobs > MAX_JOBS:
+            raise ConfigError(f"{given.input_line}: expected a sweep of at most {MAX_JOBS:,} jobs")
 
 
 def _range_length(sweep: RangeSweep) -> int:

@@ -12,13 +12,13 @@ from omegaconf import DictConfig
 
 from mnist_mlp.base import configuration
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.interrupts import leave_interrupts_to_the_parent
+from mnist_mlp.base.interrupts import ignore_interrupts
 from mnist_mlp.base.provenance import environment, find_modules_in
 from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, Record, RunWriter
 from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.job_id import choices, config_hash
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
-from mnist_mlp.sweeps.lock import Held
+from mnist_mlp.sweeps.lock import LockCheck
 
 if TYPE_CHECKING:  # slow imports; functions import them on demand
     import torch
@@ -51,7 +51,7 @@ def run_job(config: DictConfig) -> float | None:
     hydra, job = HydraConfig.get(), assignment(config)
     # `cli.call` did this too, but the job may run in another process.
     find_modules_in(hydra.runtime.cwd)
-    leave_interrupts_to_the_parent()
+    ignore_interrupts()
     given_in = Path(hydra.runtime.cwd)  # hydra.job.chdir=true has changed the working directory
     sweep = given_in / hydra.sweep.dir
     stop = sweep / STOP_FILE
@@ -64,7 +64,7 @@ def run_job(config: DictConfig) -> float | None:
     log.info("%s", job.directory)
     writer = job.writer()
     try:
-        held = Held(sweep, hydra.sweeper.get("holder")) if in_sweep else None
+        held = LockCheck(sweep, hydra.sweeper.get("holder")) if in_sweep else None
         located = job.config if Path.cwd() == given_in else configuration.located(job.config, given_in)
         _train({**located, "progress": config.progress and not in_sweep}, writer, held)
     except Diverged as error:
@@ -103,10 +103,10 @@ def sweeps_by_grid(hydra: Any) -> bool:
     return bool(hydra.runtime.choices["hydra/sweeper"] == "grid")
 
 
-def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> None:
+def _train(config: Mapping[str, Any], writer: RunWriter, held: LockCheck | None) -> None:
     """Train the run of a plain configuration, and write its records.
 
-    If another sweep has taken over the directory (see `Held`), the process exits immediately without writing.
+    If another sweep has taken over the directory (see `LockCheck`), the process exits immediately without writing.
 
     Raises:
         mnist_mlp.base.record.Diverged: A loss was not finite.
@@ -116,14 +116,14 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: Held | None) -> N
 
         from mnist_mlp.build.from_config import build, find_device
         from mnist_mlp.data.batches import batch_sizes
-        from mnist_mlp.sweeps.progress import shown
+        from mnist_mlp.sweeps.progress import show_progress
 
     device = find_device(config["device"])
     writer.describe(environment=environment(str(device), config["threads"]))
     parts = build(config, torch.device("cpu"))
     steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
     records = _records(config, parts, device, writer)
-    for record in shown(records, config["epochs"], steps, config["progress"]):
+    for record in show_progress(records, config["epochs"], steps, config["progress"]):
         if held and isinstance(record, Metrics) and held.by_another():
             log.error("another sweep uses the directory now; this worker of a killed sweep exits")
             os._exit(1)

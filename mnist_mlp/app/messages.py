@@ -125,7 +125,7 @@ def _explanation(error: Exception) -> str:
         if setting := schema.find_setting(key):
             values = value[1:-1] if value.startswith("[") and setting.type != list[int] else ""
             hint = f". Several values to sweep over are written as {key}={values}" if values else ""
-            return f"{key}={value}: expected {schema.allowed(setting)}{hint}"
+            return f"{key}={value}: expected {schema.expectation(setting)}{hint}"
         if error.__cause__:
             why = str(error.__cause__).splitlines()[0]
             why = why.replace("Cannot merge DictConfig with ListConfig", "expected {key:value}, not a list")
@@ -141,7 +141,7 @@ def _explanation(error: Exception) -> str:
     if wrong := re.match(r"In '(\S+)': .*\n(.*)\n +full_key: (\S*)", text):  # in a study or an option of a group
         place, why, key = wrong.groups()
         if setting := schema.find_setting(key):
-            why = f"{key}: expected {schema.allowed(setting)}"
+            why = f"{key}: expected {schema.expectation(setting)}"
         elif key.partition(".")[0] == schema.EXPERIMENT:
             why = HEADER
         elif re.match("Key '.*' not in", why):

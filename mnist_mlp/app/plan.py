@@ -8,14 +8,14 @@ from omegaconf import DictConfig
 
 from mnist_mlp.app.compose import directory_name, has_default_name
 from mnist_mlp.base import configuration, schema
-from mnist_mlp.base.provenance import code
+from mnist_mlp.base.provenance import code_digests
 from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.job_id import choices, config_hash, name_of
-from mnist_mlp.sweeps.jobs import Job, distinct
-from mnist_mlp.sweeps.progress import counted
+from mnist_mlp.sweeps.jobs import Job, drop_duplicates
+from mnist_mlp.sweeps.progress import count_items
 
 if TYPE_CHECKING:  # slow imports; functions import them on demand
-    from mnist_mlp.build.kinds import KindCheck
+    from mnist_mlp.build.kind_check import KindCheck
 
 
 class Kind(NamedTuple):
@@ -50,7 +50,7 @@ def plan(
     """Check and return the jobs of a sweep; configurations that are bound to give equal results become one job.
 
     The first job of each kind is built and tried in full. For the others, only the numbers that differ are tried; a job
-    that fails this is tried in full as well (see `mnist_mlp.build.kinds`).
+    that fails this is tried in full as well (see `mnist_mlp.build.kind_check`).
 
     Args:
         directory: Sweep directory.
@@ -65,12 +65,12 @@ def plan(
     """
     with importing():
         from mnist_mlp.build import from_config
-        from mnist_mlp.build.kinds import KindCheck, parts_like
+        from mnist_mlp.build.kind_check import KindCheck, parts_like
         from mnist_mlp.build.stack_plan import stack_key
 
     jobs: list[Job] = []
     kinds = {} if kinds is None else kinds
-    for overrides, config in counted(configs, count, "jobs checked", progress):
+    for overrides, config in count_items(configs, count, "jobs checked", progress):
         plain, chosen = configuration.plain(config), choices(config.hydra)
         schema.check(plain)
         key = configuration.kind(plain)
@@ -81,9 +81,9 @@ def plan(
             kinds[key] = Kind(
                 check=check,
                 on_gpu=from_config.find_device(plain["device"]).type == "cuda",
-                code=code(plain),
+                code=code_digests(plain),
                 test_images=len(check.parts.data.test),
-                steps=from_config.steps_of(plain, len(check.parts.data.train)),
+                steps=from_config.total_steps(plain, len(check.parts.data.train)),
                 step_seconds=check.step_seconds(plain) if timed else None,
             )
         kind = kinds[key]
@@ -104,4 +104,4 @@ def plan(
             step_seconds=kind.step_seconds,
         )
         jobs.append(job)
-    return distinct(jobs, directory)
+    return drop_duplicates(jobs, directory)

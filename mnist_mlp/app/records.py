@@ -10,7 +10,7 @@ from mnist_mlp.app.cells import names, replicates_of
 from mnist_mlp.app.state import Request, State
 from mnist_mlp.base.choices import CHOICES_FILE, write_choices
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.looks import LOOKS_FILE, Looks, write_looks
+from mnist_mlp.base.interim import LOOKS_FILE, SequentialRecord, write_looks
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.sweep_file import (
     CONFIRM,
@@ -120,7 +120,7 @@ def write(request: Request, state: State, command: str) -> None:
         write_looks(directory, state.looks)
 
 
-def _has(directory: Path, looks: Looks) -> bool:
+def _has(directory: Path, looks: SequentialRecord) -> bool:
     """Return whether these interim analyses are recorded already, possibly with later ones."""
-    last = sequential.last_looks(directory)
+    last = sequential.recorded_analyses(directory)
     return last is not None and list(last.looks[: len(looks.looks)]) == list(looks.looks)

@@ -11,7 +11,7 @@ from mnist_mlp.app.confirm import Confirmation, MakeJobs, Replicates
 from mnist_mlp.base.choices import ALL_SEEDS, Candidate, Choices, Selection, recorded_choices, text_of
 from mnist_mlp.base.startup import importing
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.sweeps.jobs import Job, distinct, is_current
+from mnist_mlp.sweeps.jobs import Job, drop_duplicates, is_current
 
 
 class Confirmed(NamedTuple):
@@ -91,7 +91,7 @@ def select(
         (name,) = names([job], directory)
         selection = choices[cell][seed]
         choices[cell][seed] = replace(selection, confirmed={**selection.confirmed, fresh: name})
-    return Confirmed(choices, scored, distinct(jobs, directory))
+    return Confirmed(choices, scored, drop_duplicates(jobs, directory))
 
 
 def _tuned_keys(choices: Choices) -> set[str]:

@@ -24,7 +24,7 @@ from mnist_mlp.app.confirm import EXAMPLE, FRESH, Confirmation, Replicates, sear
 from mnist_mlp.base import configuration
 from mnist_mlp.base.choices import ALL_SEEDS, Choices, recorded_choices
 from mnist_mlp.base.errors import ConfigError, UserError
-from mnist_mlp.base.looks import LOOKS_FILE, MOST_SEEDS, Look, Looks, SequentialPlan, read_looks
+from mnist_mlp.base.interim import LOOKS_FILE, MAX_SEEDS, InterimRecord, SequentialPlan, SequentialRecord, read_looks
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.startup import importing
 from mnist_mlp.base.sweep_file import EACH, ONCE
@@ -49,8 +49,8 @@ def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
     if not isinstance(is_asked, bool):
         raise ConfigError(f"{PLACE}={is_asked}: expected true or false")
     for key in ("max_seeds", "batch"):
-        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MOST_SEEDS:
-            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: expected a whole number from 1 to {MOST_SEEDS:,}")
+        if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MAX_SEEDS:
+            raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: expected a whole number from 1 to {MAX_SEEDS:,}")
     if margin is not None:
         if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PERCENT:
             raise ConfigError(f"{SWEEPER}.margin={margin}: expected null or percentage points in (0, 100), such as 0.2")
@@ -127,7 +127,7 @@ def check(
     _check_jobs(search, compare, len(cells), plan, confirmation)
     seeds = seeds_of(search, confirmation, plan, select)
     _check_maximum(seeds, plan)
-    if last := last_looks(directory):
+    if last := recorded_analyses(directory):
         _check_same_plan(directory, last, plan, seeds, cells)
     if confirmation is None:
         check_same_jobs(directory, search)
@@ -192,7 +192,7 @@ class Analyses(NamedTuple):
     """
 
     jobs: list[Job]
-    looks: Looks
+    looks: SequentialRecord
     is_decided: bool
     choices: Choices
 
@@ -221,14 +221,14 @@ def analyze(
         import pandas as pd
 
         from mnist_mlp.analysis.comparison import score_table
-        from mnist_mlp.analysis.looks import look_at
+        from mnist_mlp.analysis.interim import conduct_analysis
         from mnist_mlp.stats.sequential import interim_schedule
 
     cells = {cell: dict(of_cell) for cell, of_cell in initial.items()}
     added, used = list[Job](), _jobs_of(initial)
     choices: Choices = {}
     images = used[0].test_images or None  # equal for all jobs (see `check_conditions`)
-    looks, results = list[Look](), list[pd.DataFrame]()
+    looks, results = list[InterimRecord](), list[pd.DataFrame]()
     pairs, active = None, list(cells)
     for size, level in interim_schedule(len(seeds.initial), plan.batch, plan.max_seeds, len(cells)):
         wanted = {cell: seeds.all[len(cells[cell]) : size] for cell in active}
@@ -245,12 +245,12 @@ def analyze(
         if unread := new.scored if results else cells:
             results.append(_table_of(unread, compare))
         used, scores = so_far, score_table(pd.concat(results)).reindex(list(cells))
-        now = Look(seeds.all[:size], level, active, "", {})
-        look, active, pairs = look_at(scores, now, pairs, images, plan.margin)
+        now = InterimRecord(seeds.all[:size], level, active, "", {})
+        look, active, pairs = conduct_analysis(scores, now, pairs, images, plan.margin)
         looks.append(look)
         if not active:
             break
-    record = Looks(plan=plan, given=seeds.initial, jobs=names(used, directory), looks=looks)
+    record = SequentialRecord(plan=plan, given=seeds.initial, jobs=names(used, directory), looks=looks)
     return Analyses(added, record, not active, choices)
 
 
@@ -278,7 +278,7 @@ def merge_choices(first: Choices, second: Choices) -> Choices:
     return merged
 
 
-def described(look: Look, max_seeds: int, is_decided: bool) -> str:
+def describe(look: InterimRecord, max_seeds: int, is_decided: bool) -> str:
     """Describe an interim analysis for the log."""
     left = "; ".join(f"{cell}: {verdict}" for cell, verdict in look.left.items())
     found = (
@@ -296,10 +296,10 @@ def described(look: Look, max_seeds: int, is_decided: bool) -> str:
 def _check_jobs(
     jobs: Sequence[Job], compare: Sequence[str], cells: int, plan: SequentialPlan, confirmation: Confirmation | None
 ) -> None:
-    from mnist_mlp.stats.pairs import MOST_CELLS
+    from mnist_mlp.stats.pairs import MAX_CELLS
 
-    if not 2 <= cells <= MOST_CELLS:
-        raise UserError(f"{PLACE}: cells={cells}: expected 2 to {MOST_CELLS}, since all pairs are compared")
+    if not 2 <= cells <= MAX_CELLS:
+        raise UserError(f"{PLACE}: cells={cells}: expected 2 to {MAX_CELLS}, since all pairs are compared")
     if tuned_keys_of(jobs, compare) and not confirmation:
         raise UserError(
             f"{PLACE}: expected one configuration per cell, or a search that is confirmed, as with "
@@ -347,7 +347,7 @@ def _check_maximum(seeds: Seeds, plan: SequentialPlan) -> None:
         )
 
 
-def last_looks(directory: Path) -> Looks | None:
+def recorded_analyses(directory: Path) -> SequentialRecord | None:
     """Return the recorded interim analyses; None before the first command.
 
     Raises:
@@ -361,7 +361,9 @@ def last_looks(directory: Path) -> Looks | None:
         raise UserError(f"{directory}: {error}. Remove the file: the same analyses are repeated.") from error
 
 
-def _check_same_plan(directory: Path, last: Looks, plan: SequentialPlan, seeds: Seeds, cells: Collection[str]) -> None:
+def _check_same_plan(
+    directory: Path, last: SequentialRecord, plan: SequentialPlan, seeds: Seeds, cells: Collection[str]
+) -> None:
     """Check that the recorded analyses had the plan, the seeds and the cells of this command."""
     were = last.looks[0].cells if last.looks else cells
     seen = list(last.looks[-1].seeds) if last.looks else []
@@ -389,7 +391,7 @@ def check_same_jobs(directory: Path, jobs: Sequence[Job]) -> None:
     Raises:
         UserError: The analyses used other jobs.
     """
-    last = last_looks(directory)
+    last = recorded_analyses(directory)
     if last and last.looks and (new := sorted({*names(jobs, directory)} - {*last.jobs})):
         raise UserError(
             f"{directory}: {len(new)} jobs differ from those of earlier interim analyses, such as {new[0]}. Changing "

@@ -16,7 +16,7 @@ from mnist_mlp.app.confirm import FRESH, Confirmation, MakeJobs, Replicates, rec
 from mnist_mlp.app.select import Confirmed, jobs_for, select
 from mnist_mlp.app.sequential import Added, merge_choices
 from mnist_mlp.base.choices import ALL_SEEDS, Choices, recorded_choices
-from mnist_mlp.base.looks import Looks, SequentialPlan
+from mnist_mlp.base.interim import SequentialPlan, SequentialRecord
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, SEARCH, SEQUENTIAL
 from mnist_mlp.sweeps.jobs import Job
@@ -76,7 +76,7 @@ class State:
 
     phases: Mapping[str, Sequence[Job]]
     choices: Choices | None = None
-    looks: Looks | None = None
+    looks: SequentialRecord | None = None
     is_decided: bool = False
 
     @property

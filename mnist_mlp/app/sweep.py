@@ -20,7 +20,7 @@ from mnist_mlp.base.environ import prepend_path
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import SEARCH
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
-from mnist_mlp.sweeps.lock import holding
+from mnist_mlp.sweeps.lock import hold
 from mnist_mlp.sweeps.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
     check(request, settings.force)
     results = Results(settings.force)
     state = State(phases={})
-    with nullcontext() if settings.dry_run else holding(request.directory):
+    with nullcontext() if settings.dry_run else hold(request.directory):
         while True:
             before, state = state, state_of(request, results.are_complete)
             records.check_selection(request, state)
@@ -138,7 +138,7 @@ def _log_news(request: Request, before: State, state: State, todo: Sequence[Job]
     for number, look in enumerate(looks[len(known) :], start=len(known) + 1):
         assert request.sequential is not None
         is_decided = state.is_decided and number == len(looks)
-        log.info("%s", sequential.described(look, request.sequential.max_seeds, is_decided))
+        log.info("%s", sequential.describe(look, request.sequential.max_seeds, is_decided))
     if state.choices and before.choices is None:
         for cell in (cell for cell, of in state.choices.items() if not all(one.confirmed for one in of.values())):
             log.info(

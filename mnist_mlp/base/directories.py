@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mnist_mlp.base.choices import CHOICES_FILE
-from mnist_mlp.base.looks import LOOKS_FILE
+from mnist_mlp.base.interim import LOOKS_FILE
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import SWEEP_FILE
 

@@ -25,7 +25,7 @@ def end_on_interrupt() -> None:
         signal.signal(signal.SIGINT, end)
 
 
-def leave_interrupts_to_the_parent() -> None:
+def ignore_interrupts() -> None:
     """Ignore Ctrl-C in a worker: its parent process ends the worker and informs the user."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         try:
@@ -35,7 +35,7 @@ def leave_interrupts_to_the_parent() -> None:
 
 
 @contextmanager
-def kept_from_workers(leave: Callable[[], object]) -> Iterator[None]:
+def shield_workers(leave: Callable[[], object]) -> Iterator[None]:
     """Handle Ctrl-C in this process only; child processes do not see it.
 
     A terminal sends SIGINT to all processes, and children that are still importing would print tracebacks. A child

@@ -12,7 +12,7 @@ from filelock import FileLock
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any]) -> Any:
     """Decorate a function of numbers and arrays: compile it once per combination of argument types, on the first call.
 
     Machine code is cached on disk, in `__pycache__` beside the source file or in the user's cache directory. Numba

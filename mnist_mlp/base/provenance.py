@@ -64,7 +64,7 @@ def find_modules_in(directory: str) -> None:
         sys.path.append(directory)
 
 
-def code(config: Mapping[str, Any]) -> dict[str, str]:
+def code_digests(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the SHA-256 of each file of user-defined code that a configuration runs, by dotted module name.
 
     These are the modules that the `_target_` keys name, the modules that define the targets, and all user-defined
@@ -79,7 +79,7 @@ def code(config: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()
-        if name not in found and (file := _own_file(name)):
+        if name not in found and (file := _user_file(name)):
             with suppress(OSError):  # a module in an archive has no file
                 found[name], imported = _digest_and_imports(name, file)
                 waiting += imported
@@ -110,10 +110,10 @@ def _modules_behind(path: str) -> Iterator[str]:
 
 def file_of(name: str) -> str:
     """Return the file of a user-defined module, or the name of the module if it has no such file."""
-    return str(_own_file(name) or name)
+    return str(_user_file(name) or name)
 
 
-def _own_file(name: str) -> Path | None:
+def _user_file(name: str) -> Path | None:
     """Return the file of a user-defined module; None for other modules."""
     top = name.partition(".")[0]
     if top == mnist_mlp.__name__:
@@ -127,19 +127,23 @@ def _own_file(name: str) -> Path | None:
         if spec is None:
             return None
         file = spec.origin if spec.has_location else None  # None for a namespace package
-        if not any(map(_is_own, [file] if file else spec.submodule_search_locations or ())):
+        if not any(map(_is_user_module, [file] if file else spec.submodule_search_locations or ())):
             return None
     return Path(file).resolve() if file else None
 
 
-def _is_own(name: str) -> bool:
+def _is_user_module(name: str) -> bool:
     file = Path(name).resolve()
     return not LIBRARY_FOLDERS & set(file.parts) and not file.is_relative_to(STANDARD_LIBRARY)
 
 
-def is_users(name: str) -> bool:
+def is_user_defined(name: str) -> bool:
     """Return whether a file is user-defined code: part of neither a library nor this package."""
-    return Path(name).is_file() and _is_own(name) and not Path(name).is_relative_to(Path(mnist_mlp.__file__).parent)
+    return (
+        Path(name).is_file()
+        and _is_user_module(name)
+        and not Path(name).is_relative_to(Path(mnist_mlp.__file__).parent)
+    )
 
 
 @functools.cache

@@ -36,10 +36,10 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
 SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  # numeric keys of `data`
 
 LARGEST = sys.float_info.max
-MOST_EPOCHS = 2**31
+MAX_EPOCHS = 2**31
 MAX_STEPS = 2**63  # exclusive; pandas stores int64
 LONGEST_PATH, LONGEST_PART = 2000, 255  # bytes of a job's name, and of each of its path components
-MOST_LEVELS = 200  # maximum nesting depth
+MAX_DEPTH = 200  # maximum nesting depth
 
 
 class Unreadable(Exception):
@@ -50,7 +50,7 @@ class Unfinished(Unreadable):
     """A run directory without `run.json`: the run was killed, or is still running."""
 
 
-def texts(content: Any) -> list[str]:
+def strings(content: Any) -> list[str]:
     """Return JSON content after checking that it is a list of strings.
 
     Raises:
@@ -79,12 +79,12 @@ def job_names(content: Any) -> list[str]:
     Raises:
         ValueError: The content is not such a list, or a path leaves the sweep directory.
     """
-    for name in texts(content):
+    for name in strings(content):
         encoded = os.fsencode(name)
         is_long = len(encoded) > LONGEST_PATH or any(len(part) > LONGEST_PART for part in encoded.split(b"/"))
         if is_long or b"\0" in encoded or {"", ".."} & {*name.split("/")}:
             raise ValueError(f"{_shown(name)} is not the name of a job")
-    return texts(content)
+    return strings(content)
 
 
 def read_json(path: Path) -> Any:
@@ -99,11 +99,11 @@ def read_json(path: Path) -> Any:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     level = [content]
-    for _ in range(MOST_LEVELS):
+    for _ in range(MAX_DEPTH):
         level = [child for node in level if isinstance(node, dict | list) for child in _children(node)]
         if not level:
             return content
-    raise ValueError(f"it is nested more than {MOST_LEVELS} levels deep")
+    raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 def _children(node: dict[str, Any] | list[Any]) -> Collection[Any]:
@@ -155,10 +155,10 @@ def _defect_of_config(config: Mapping[str, Any]) -> str | None:
     """Describe the first defect in the configuration of a `run.json`: an unknown key or an impossible value."""
     for key, value in config.items():
         is_right = key in KEYS and isinstance(value, dict) == (key in (*GROUPS, "seeds"))
-        strange = _strange({key: value}) if is_right else key
+        strange = _impossible_key({key: value}) if is_right else key
         if strange is not None:
             return f"its config has an unknown key or an invalid value at {_shown(strange)}"
-    for key, most in (("epochs", MOST_EPOCHS), ("seed", LARGEST)):
+    for key, most in (("epochs", MAX_EPOCHS), ("seed", LARGEST)):
         value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < most:
             return f"its config lacks {key}" if value is None else f"its config has {key} {_shown(value)}"
@@ -181,11 +181,11 @@ def _shown(value: Any) -> str:
     return json.dumps(value)[:40]
 
 
-def _strange(config: Mapping[str, Any], prefix: str = "") -> str | None:
+def _impossible_key(config: Mapping[str, Any], prefix: str = "") -> str | None:
     """Return the first key with an impossible value: a target that is not a string, or a number that is not finite."""
     for key, value in config.items():
         if isinstance(value, dict):
-            if (found := _strange(value, f"{prefix}{key}.")) is not None:
+            if (found := _impossible_key(value, f"{prefix}{key}.")) is not None:
                 return found
         elif not (isinstance(value, str) if key == "_target_" else _is_finite(value)):
             return f"{prefix}{key}"
@@ -228,16 +228,16 @@ def _rows(path: Path) -> list[Metrics]:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
     if unknown := {row.split for row in rows} - set(SPLITS):
         raise Unreadable(f"{METRICS_FILE}: unknown split {', '.join(map(repr, sorted(unknown)))}")
-    if strange := [row for row in rows if not _can_be(row)]:
+    if strange := [row for row in rows if not _is_in_range(row)]:
         raise Unreadable(f"{METRICS_FILE}: impossible row {','.join(map(str, strange[0]))[:80]}")
     if len({(row.epoch, row.split) for row in rows}) < len(rows):
         raise Unreadable(f"{METRICS_FILE}: two rows have the same epoch and split")
     return rows
 
 
-def _can_be(row: Metrics) -> bool:
+def _is_in_range(row: Metrics) -> bool:
     """Return whether the values of a row are in range; the loss and the learning rate may be any number."""
-    counts = 0 <= row.epoch < MOST_EPOCHS and 0 <= row.step < MAX_STEPS
+    counts = 0 <= row.epoch < MAX_EPOCHS and 0 <= row.step < MAX_STEPS
     return counts and 0 <= row.accuracy <= 1 and _is_size(row.seconds)
 
 

@@ -172,7 +172,7 @@ LEARNING_RATE = "optim.lr"
 EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 
 
-def allowed(setting_: Field[Any]) -> str:
+def expectation(setting_: Field[Any]) -> str:
     """Return the expectation of a field for messages, such as "a whole number, at least 1"."""
     if among := setting_.metadata.get("among"):
         return " or ".join(json.dumps(value).strip('"') for value in among)
@@ -249,7 +249,7 @@ def _check(config: Mapping[str, Any], schema: type, prefix: str) -> None:
         is_listed = all(any(type(e) is type(one) and e == one for one in among) for e in elements)
         if is_nested or not is_listed or not all(_within(number, f.metadata) for number in numbers):
             hint = f", not the string {value!r}" if not is_listed and isinstance(value, str) else ""
-            raise ConfigError(f"{prefix}{f.name}={value}: expected {allowed(f)}{hint}")
+            raise ConfigError(f"{prefix}{f.name}={value}: expected {expectation(f)}{hint}")
     if prefix in ("", "data."):  # elsewhere a key may be absent: the target's own default applies
         required = (f.name for f in fields(schema) if f.default is not MISSING and not is_dataclass(f.default_factory))
         if missing := [name for name in required if name not in config]:
@@ -267,24 +267,24 @@ def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key"
     paths = [path for path, _ in describe()]
     ending = next((f" Did you mean {path}?" for path in paths if path.endswith(f".{key}")), "")
     hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
-    return _no_such(key, value, noun, hint, known)
+    return _unknown_message(key, value, noun, hint, known)
 
 
 def unknown_argument(group: str, key: str, value: object, arguments: Sequence[str]) -> str:
     """Return the message for a key that neither the chosen option's target nor every option of the group has."""
-    known = list(dict.fromkeys([*arguments, *_own_settings(group)]))
+    known = list(dict.fromkeys([*arguments, *_common_settings(group)]))
     hint = nearest(key, known, f"{group}.")
-    return _no_such(f"{group}.{key}", value, "key", hint, [f"{group}.{name}" for name in known])
+    return _unknown_message(f"{group}.{key}", value, "key", hint, [f"{group}.{name}" for name in known])
 
 
-def _own_settings(group: str) -> list[str]:
+def _common_settings(group: str) -> list[str]:
     """Return the settings that every option of a group has, besides the arguments of its target."""
     tree = next(f.default_factory for f in fields(Config) if f.name == group)
     assert is_dataclass(tree)
     return [f.name for f in fields(tree) if f.default is not MISSING and not f.name.startswith("_")]
 
 
-def _no_such(key: str, value: object, noun: str, hint: str, known: Sequence[str]) -> str:
+def _unknown_message(key: str, value: object, noun: str, hint: str, known: Sequence[str]) -> str:
     given = key if value == MISSING else f"{key}={value}"
     return f"{given}: unknown {noun}.{hint} Known {noun}s: {', '.join(known) or 'none'}"
 

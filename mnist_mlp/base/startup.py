@@ -34,7 +34,7 @@ def _thaw() -> None:
         gc.unfreeze()
 
 
-def print_anything() -> None:
+def escape_unencodable_output() -> None:
     """Make standard output and error escape characters outside their encoding, such as × without UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mnist_mlp.base import schema
-from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, texts
+from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, strings
 from mnist_mlp.base.record import finite, write_atomically
 
 SWEEP_FILE = "sweep.json"
@@ -51,7 +51,7 @@ class SweepRecord:
     phases: Mapping[str, Sequence[str]]
     commands: Sequence[Command]
 
-    def extended(self, later: "SweepRecord") -> "SweepRecord":
+    def merge(self, later: "SweepRecord") -> "SweepRecord":
         """Return the union of this record and that of later commands."""
         given_again = {command.command for command in later.commands}
         return SweepRecord(
@@ -85,7 +85,7 @@ def write_sweep(directory: Path, record: SweepRecord) -> None:
     path = directory / SWEEP_FILE
     if path.exists():
         before = read_sweep(path)
-        record = before.extended(record)
+        record = before.merge(record)
         if record == before:
             return
     write_atomically(path, json.dumps(finite(asdict(record)), indent=1) + "\n")
@@ -100,8 +100,8 @@ def read_sweep(path: Path) -> SweepRecord:
     try:
         content = read_json(path)
         record = SweepRecord(
-            compare=texts(content["compare"]),
-            tuned=texts(content["tuned"]),
+            compare=strings(content["compare"]),
+            tuned=strings(content["tuned"]),
             replicates={key: seeds(values) for key, values in content["replicates"].items()},
             select=content["select"],
             margin=content["margin"],

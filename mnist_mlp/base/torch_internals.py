@@ -81,7 +81,7 @@ def allow_recompilations(count: int) -> None:
     torch._dynamo.config.recompile_limit = max(count, torch._dynamo.config.recompile_limit)
 
 
-def spare_the_compiler() -> None:
+def avoid_compiler_import() -> None:
     """Keep PyTorch's optimizers from importing its compiler, which takes a second and 150 MB.
 
     Reason: some optimizer methods are wrapped so that compiled graphs exclude them. The wrapper imports the compiler

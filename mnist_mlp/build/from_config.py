@@ -18,13 +18,13 @@ from torch.optim import Optimizer
 
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.errors import ConfigError
-from mnist_mlp.base.torch_internals import spare_the_compiler
-from mnist_mlp.build.instantiate import OPTIONAL, call_target, explained, find_target
+from mnist_mlp.base.torch_internals import avoid_compiler_import
+from mnist_mlp.build.instantiate import OPTIONAL, call_target, explain_errors, find_target
 from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.data.splits import Dataset, Split, Splits, make_splits
 from mnist_mlp.network.init import evaluating, initialize, needs_batch
 from mnist_mlp.training.optimizers import BatchNorm
-from mnist_mlp.training.process import prepared_to_train
+from mnist_mlp.training.process import training_settings
 from mnist_mlp.training.schedules import Schedule, constant
 from mnist_mlp.training.seeds import Seeds, derive_seeds, seed_default_generators
 
@@ -84,7 +84,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
 
     initialize_model(model, tree, splits.train, seeds)
     model = model.to(device)
-    spare_the_compiler()
+    avoid_compiler_import()
     optimizer = make_optimizer(tree["optim"], list(model.parameters()))
     schedule = make_schedule(tree["schedule"])
     return Parts(splits.to(device), digest, model, optimizer, schedule, device, seeds)
@@ -134,14 +134,14 @@ def initialize_model(model: nn.Module, tree: Mapping[str, Any], train: Split, se
     generator = torch.Generator().manual_seed(seeds.weights)
     bias, bias_std = node.pop("bias"), node.pop("bias_std", None)
     init = find_target("init", node, "the weight", **dict.fromkeys(OPTIONAL))
-    with explained("init", node):
+    with explain_errors("init", node):
         needs_images = needs_batch(init)
-    with prepared_to_train(tree["threads"]):
+    with training_settings(tree["threads"]):
         if needs_images:
             images, _ = train.take(slice(INIT_IMAGES))
-            with explained("model", tree["model"]), evaluating(model):
+            with explain_errors("model", tree["model"]), evaluating(model):
                 model(images[:TRIAL_IMAGES])  # an error of the model is not blamed on the initializer
-        with explained("init", node):
+        with explain_errors("init", node):
             initialize(model, init, bias, generator, bias_std=bias_std, images=images)
 
 
@@ -159,7 +159,7 @@ def _most_frequent_share(split: Split) -> float:
     return int(labels.bincount().max()) / len(split)
 
 
-def steps_of(config: Mapping[str, Any], images: int) -> int:
+def total_steps(config: Mapping[str, Any], images: int) -> int:
     """Return the number of training steps of a run with this many training images."""
     return int(config["epochs"]) * len(batch_sizes(images, config["batch_size"]))
 
@@ -196,7 +196,7 @@ def data_digest(data: Mapping[str, Any]) -> str:
 def _dataset(data: str) -> tuple[Dataset, str]:
     node = json.loads(data)
     dataset = call_target("data", node, Dataset)
-    with explained("data", node):
+    with explain_errors("data", node):
         return dataset, dataset.digest()
 
 
@@ -205,7 +205,7 @@ def _splits(data: str) -> Splits:
     node = json.loads(data)
     split = {key: node.pop(key) for key in SPLIT_KEYS}
     dataset, _ = _dataset(json.dumps(node, sort_keys=True))
-    with explained("data", split | {"_target_": node["_target_"]}):
+    with explain_errors("data", split | {"_target_": node["_target_"]}):
         return make_splits(dataset, **split)
 
 

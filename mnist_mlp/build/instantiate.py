@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import ConfigError, InvalidArgument, InvalidData, UserError
-from mnist_mlp.base.provenance import extra_with, is_users
+from mnist_mlp.base.provenance import extra_with, is_user_defined
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def call_target(group: str, node: Mapping[str, Any], kind: type[T], *args: Any, 
         ConfigError: The target does not exist, does not accept its arguments, or returns an object of another type.
     """
     target = find_target(group, node, *args, **kwargs)
-    with explained(group, node):
+    with explain_errors(group, node):
         made = target(*args, **kwargs)
     if not isinstance(made, kind):
         raise ConfigError(
@@ -162,7 +162,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
+def explain_errors(group: str, node: Mapping[str, Any]) -> Iterator[None]:
     """Turn errors of a target into `ConfigError`, which names the keys and values of its group.
 
     Args:
@@ -185,5 +185,5 @@ def explained(group: str, node: Mapping[str, Any]) -> Iterator[None]:
 
 def _place(error: Exception) -> str:
     """Return the innermost line of user-defined code in the traceback, as " in FILE:LINE"; empty without any."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_defined(frame.filename)]
     return f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -11,7 +11,7 @@ from mnist_mlp.base.record import Record
 from mnist_mlp.build.from_config import Parts
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.runs import Run
-from mnist_mlp.training.stack.steps import kind_of
+from mnist_mlp.training.stack.steps import step_method
 from mnist_mlp.training.stack.toolchain import Toolchain
 
 
@@ -28,7 +28,7 @@ def facts(run: Run, size: int) -> dict[str, Any]:
         run: Run.
         size: Number of runs of its stack.
     """
-    return {"step": f"stacked, updated {kind_of(run).how}", "stack_size": size}
+    return {"step": f"stacked, updated {step_method(run).how}", "stack_size": size}
 
 
 def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:

@@ -13,7 +13,7 @@ import torch
 from mnist_mlp.base.configuration import identity, kind, seeds
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.build.from_config import Parts, build, find_device
-from mnist_mlp.build.kinds import parts_like
+from mnist_mlp.build.kind_check import parts_like
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of
 

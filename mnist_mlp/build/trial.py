@@ -7,11 +7,11 @@ import torch
 
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import ConfigError, InvalidArgument
-from mnist_mlp.build.from_config import TRIAL_IMAGES, Parts, build, find_device, make_optimizer, steps_of
-from mnist_mlp.build.instantiate import explained
+from mnist_mlp.build.from_config import TRIAL_IMAGES, Parts, build, find_device, make_optimizer, total_steps
+from mnist_mlp.build.instantiate import explain_errors
 from mnist_mlp.build.rate_check import Values, follows_rates
 from mnist_mlp.training.optimizers import set_mode
-from mnist_mlp.training.process import prepared_to_train
+from mnist_mlp.training.process import training_settings
 from mnist_mlp.training.schedules import Schedule, constant
 from mnist_mlp.training.step import Step, make_step
 
@@ -28,7 +28,7 @@ def check(config: Mapping[str, Any]) -> Parts:
     Raises:
         mnist_mlp.base.errors.UserError: The parts cannot be built, or do not work together.
     """
-    return tried(config).parts
+    return run_trial(config).parts
 
 
 class Trial(NamedTuple):
@@ -45,32 +45,32 @@ class Trial(NamedTuple):
     parameters: Values
 
 
-def tried(config: Mapping[str, Any]) -> Trial:
+def run_trial(config: Mapping[str, Any]) -> Trial:
     """Check a configuration as `check` does, and return the whole trial."""
     find_device(config["device"])
     schema.check(config)
-    with prepared_to_train(config["threads"]):  # with more threads than in a run, the step would take longer
-        return _tried(config)
+    with training_settings(config["threads"]):  # with more threads than in a run, the step would take longer
+        return _run_trial(config)
 
 
-def _tried(config: Mapping[str, Any]) -> Trial:
+def _run_trial(config: Mapping[str, Any]) -> Trial:
     parts = build(config, torch.device("cpu"))
     images, labels = parts.data.train.take(slice(0, TRIAL_IMAGES))
-    with explained("model", config["model"]):
+    with explain_errors("model", config["model"]):
         logits = parts.model(images)
         shape, expected = tuple(getattr(logits, "shape", ())), (len(labels), parts.data.classes)
         if shape != expected:
             allowed = f"a model that returns logits of shape {expected} for {len(labels)} images, not {shape}"
             raise InvalidArgument("_target_", config["model"]["_target_"], allowed)
-    with explained("optim", config["optim"]):
+    with explain_errors("optim", config["optim"]):
         step = make_step(parts.model, parts.optimizer, parts.seeds)
         set_mode(parts.optimizer, training=True)
-    with explained("model", config["model"]):
+    with explain_errors("model", config["model"]):
         step.gradients(images, labels)
     parameters = [
         (p.detach().clone(), None if p.grad is None else p.grad.detach().clone()) for p in parts.model.parameters()
     ]
-    with explained("optim", config["optim"]):
+    with explain_errors("optim", config["optim"]):
         step.update()
     try_schedule(parts.schedule, config, len(parts.data.train), parameters)
     return Trial(parts, step, parameters)
@@ -91,8 +91,8 @@ def try_schedule(schedule: Schedule | None, config: Mapping[str, Any], images: i
     if not schedule:
         return
     node = config["schedule"]
-    with explained("schedule", node):
-        is_changing = schedule.validate(steps_of(config, images))
+    with explain_errors("schedule", node):
+        is_changing = schedule.validate(total_steps(config, images))
     if is_changing and not follows_rates(lambda values: make_optimizer(config["optim"], values), parameters):
         key = "warmup" if getattr(schedule.shape, "func", None) is constant else "_target_"
         raise ConfigError(

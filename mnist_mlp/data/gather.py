@@ -4,12 +4,12 @@
 
 from typing import Any
 
-from mnist_mlp.base.numba_jit import compiled
+from mnist_mlp.base.numba_jit import jit
 
 Array = Any  # np.ndarray for callers; Numba compiles the function for each dtype
 
 
-@compiled
+@jit
 def gather(out: Array, images: Array, rows: Array, mean: float, std: float) -> None:
     """Write `(images[rows] - mean) / std` into `out`.
 

@@ -7,16 +7,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_mlp.analysis import compared
+from mnist_mlp.analysis import compare_sweeps
 from mnist_mlp.base.choices import CHOICES_FILE
 from mnist_mlp.base.directories import SWEEP_FILES, walk
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.looks import LOOKS_FILE
+from mnist_mlp.base.interim import LOOKS_FILE
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import FAILED
 from mnist_mlp.base.sweep_file import SEARCH, SWEEP_FILE, read_sweep
 
-__all__ = ["Outcome", "compared", "default_directory", "newest_sweep", "report_on"]
+__all__ = ["Outcome", "compare_sweeps", "default_directory", "newest_sweep", "report_on"]
 
 REPORTS = Path("reports")
 SWEEPS = Path("multirun")
@@ -64,7 +64,7 @@ def report_on(
     from mnist_mlp.report import terminal, write
 
     _refuse_parts(sweeps)
-    results, comparisons = compared(sweeps, target, by, about, select)
+    results, comparisons = compare_sweeps(sweeps, target, by, about, select)
     directory = out or default_directory(sweeps)
     command = _command(sweeps, out, target, by, formats, select)
     write.write_report(directory, comparisons, results.problems, sweeps, command, formats)

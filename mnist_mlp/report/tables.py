@@ -15,11 +15,11 @@ from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.report.text import escape, verdicts
 from mnist_mlp.report.text.numbers import interval, p_value
 from mnist_mlp.report.text.training import sentence, trained
-from mnist_mlp.stats.pairs import MOST_CELLS
+from mnist_mlp.stats.pairs import MAX_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 
-MOST_PAIRS = 300  # shown on a page
-MOST_ROWS = 40  # of a LaTeX table, which has to fit on a page
+MAX_PAIRS = 300  # shown on a page
+MAX_ROWS = 40  # of a LaTeX table, which has to fit on a page
 LARGE_LOSS = 1e4  # nats; larger losses are shown with three significant digits
 NOT_SIGNIFICANT = "n.s."  # the usual abbreviation in papers
 
@@ -27,7 +27,7 @@ NOT_SIGNIFICANT = "n.s."  # the usual abbreviation in papers
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
     """Return one row per cell, including the keys that were tuned in another section."""
     summary, scored = comparison.summary, comparison.runs[comparison.runs["chosen"]]
-    others = [key for key in _told(comparison) if key not in summary]
+    others = [key for key in _tuned_keys(comparison) if key not in summary]
     return summary.join(scored.drop_duplicates(CELL).set_index(CELL)[others], on=CELL).drop(columns=CELL)
 
 
@@ -36,10 +36,12 @@ def runs_csv(comparison: Comparison) -> pd.DataFrame:
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
     columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
     phase = ["phase"] if comparison.confirmed else []
-    return _sorted_runs(comparison)[list(dict.fromkeys([*_keys(comparison), *_told(comparison), *phase, *columns]))]
+    return _sorted_runs(comparison)[
+        list(dict.fromkeys([*_keys(comparison), *_tuned_keys(comparison), *phase, *columns]))
+    ]
 
 
-def _told(comparison: Comparison) -> list[str]:
+def _tuned_keys(comparison: Comparison) -> list[str]:
     return [key for key in comparison.tuned_anywhere if key in comparison.runs]
 
 
@@ -55,7 +57,7 @@ def _sorted_runs(comparison: Comparison) -> pd.DataFrame:
 def pairs_csv(comparison: Comparison) -> pd.DataFrame:
     """Return one row per pair of cells with the compared keys of both; of many cells, only pairs with the best."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
-    table = comparison.pairs if len(keys) <= MOST_CELLS else comparison.rivals
+    table = comparison.pairs if len(keys) <= MAX_CELLS else comparison.rivals
     sides = [keys.loc[table[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]
     return pd.concat([*sides, table.drop(columns=["a", "b"]).reset_index(drop=True)], axis=1)
 
@@ -111,7 +113,7 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
 
 def _selected(comparison: Comparison, cell: str, key: str) -> str:
     """Return the values of a key that a cell selected, with the number of seeds of each if there are several."""
-    if cell not in comparison.chose(key):
+    if cell not in comparison.cells_that_selected(key):
         return ""
     counts: Counter[str] = Counter()
     for selected in comparison.selected.get(cell, ()):
@@ -143,7 +145,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
     table = comparison.pairs
     if table.empty:
         return table
-    if len(table) > MOST_PAIRS:
+    if len(table) > MAX_PAIRS:
         table = comparison.rivals
     points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
     between = ("[" + points[1] + ", " + points[2] + "]").where(table["ci_low"].notna(), "")
@@ -152,7 +154,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
         | {
             "95% interval": between,
             "corrected p": table["p_corrected"].map(_probability),
-            "verdict": verdicts.in_full(comparison, table),
+            "verdict": verdicts.full_verdicts(comparison, table),
         }
     )
 
@@ -188,7 +190,7 @@ def runs(comparison: Comparison) -> pd.DataFrame:
     return shown
 
 
-def latex(comparison: Comparison, data: str, label: str, most: int = MOST_ROWS) -> str:
+def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -> str:
     """Return the leaderboard as a LaTeX table for a paper, scaled to fit the column or page.
 
     The table has the compared and tuned keys, accuracies, the verdict against the best cell, and the numbers of

@@ -18,7 +18,7 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.load import ENVIRONMENT, Problem
 from mnist_mlp.analysis.notes import shorten_all
 from mnist_mlp.analysis.roles import with_noun
-from mnist_mlp.analysis.values import as_said, sort_key
+from mnist_mlp.analysis.values import as_text, sort_key
 from mnist_mlp.base.configuration import key_of
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import write_atomically
@@ -96,7 +96,7 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "noise": noise.table(comparison.variance_components),
         "runs": tables.runs(comparison),
         "differences": differences(comparison),
-        "makings": makings(comparison.runs),
+        "provenance": provenance_of(comparison.runs),
     }
 
 
@@ -110,7 +110,7 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
         lstrip_blocks=True,
     )
     environment.filters |= {"json": _json, "code": escape.code, "fenced": escape.fenced}
-    environment.filters |= {"counted": with_noun, "themed": themed}
+    environment.filters |= {"with_noun": with_noun, "themed": themed}
     return environment.get_template(f"{name}.jinja").render(
         content,
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),
@@ -174,10 +174,10 @@ def sweep_commands(sweep: Path) -> list[str]:
         return []
 
 
-def makings(runs: pd.DataFrame) -> dict[str, str]:
+def provenance_of(runs: pd.DataFrame) -> dict[str, str]:
     """Return the provenance of the runs: code, libraries and machines."""
     columns = [column for column in runs.columns if column.startswith(ENVIRONMENT)]
-    values = {c: sorted({as_said(v) for v in runs[c].dropna()}, key=sort_key) for c in columns}
+    values = {c: sorted({as_text(v) for v in runs[c].dropna()}, key=sort_key) for c in columns}
     values = {c: shorten_all(of, LONGEST_FACT, tail=0) for c, of in values.items()}
     return {column.removeprefix(ENVIRONMENT): ", ".join(v) for column, v in values.items() if v}
 

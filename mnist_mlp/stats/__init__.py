@@ -15,7 +15,7 @@ accuracies, are an argument; without bounds no interval is clipped.
 
 from mnist_mlp.stats.effects import two_way_effects
 from mnist_mlp.stats.means import mean_intervals
-from mnist_mlp.stats.moderated_t import judge, moderate
+from mnist_mlp.stats.moderated_t import moderate, moderated_tests
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.sequential import InterimAnalysis, interim_analysis, interim_levels, interim_schedule
 from mnist_mlp.stats.tuning_curves import Lead, best_of, expected_best, leads
@@ -41,10 +41,10 @@ __all__ = [
     "interim_analysis",
     "interim_levels",
     "interim_schedule",
-    "judge",
     "leads",
     "mean_intervals",
     "moderate",
+    "moderated_tests",
     "single_component",
     "two_way_effects",
 ]

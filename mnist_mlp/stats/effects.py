@@ -12,7 +12,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.stats.moderated_t import FEWEST, judge
+from mnist_mlp.stats.moderated_t import FEWEST, moderated_tests
 
 COLUMNS = ("effect", "n", "range", "share", "clearest", "difference", "p")
 
@@ -95,6 +95,6 @@ def _most_significant(
     differences: np.ndarray, names: Sequence[str], rank: int, images: float | None
 ) -> tuple[str, float, float]:
     """Return the difference with the smallest p: its name, its mean and its corrected p."""
-    tested = judge(differences, rank, images)
+    tested = moderated_tests(differences, rank, images)
     place = int(np.lexsort((-np.abs(tested.mean), np.nan_to_num(tested.p, nan=1.0)))[0])
     return names[place], float(tested.mean[place]), float(tested.p_corrected[place])

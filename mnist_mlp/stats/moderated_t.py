@@ -34,8 +34,8 @@ NEGLIGIBLE = 1e-6  # pairs of degrees of freedom and variance with less weight, 
 PRECISE = 1e-9  # relative error of an interval's width
 
 
-class Judged(NamedTuple):
-    """Result of `judge`, one test per difference: arrays of shape (differences,), in the unit of the scores.
+class ModeratedTests(NamedTuple):
+    """Result of `moderated_tests`, one test per difference: arrays of shape (differences,), in the unit of the scores.
 
     Attributes:
         n: Number of replicates.
@@ -97,13 +97,13 @@ class Noise(NamedTuple):
         return sizes
 
 
-def judge(
+def moderated_tests(
     differences: np.ndarray,
     rank: int,
     images: float | None = None,
     level: float | None = None,
     bounds: tuple[float, float] | None = None,
-) -> Judged:
+) -> ModeratedTests:
     """Test whether the mean of each row is zero.
 
     Args:
@@ -139,7 +139,7 @@ def judge(
         widest = bounds[1] - bounds[0]
         low, high = np.clip(low, -widest, widest), np.clip(high, -widest, widest)
     variance, freedom = noise.weights @ noise.variance, noise.weights @ noise.freedom
-    return Judged(n, mean, variance, freedom, low, high, p, corrected, level)
+    return ModeratedTests(n, mean, variance, freedom, low, high, p, corrected, level)
 
 
 def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
@@ -153,7 +153,7 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
     Args:
         variance: Estimated variances, (differences,), at least 0.
         freedom: Degrees of freedom of each estimate, (differences,).
-        rank: See `judge`.
+        rank: See `moderated_tests`.
 
     Returns:
         One case per D and s with a weight that is not negligible. The estimates themselves are the only case if there

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST, Judged, judge
+from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST, ModeratedTests, moderated_tests
 from mnist_mlp.stats.verdicts import Reason, Verdict
 
 POWER = 0.8  # of a test with the additional seeds
-MOST_SEEDS = 1000  # seeds per cell; a difference that needs more is reported as needing infinitely many
-MOST_CELLS = 150  # with more cells, tables show pairs with the best cell only; all pairs are tested
+MAX_SEEDS = 1000  # seeds per cell; a difference that needs more is reported as needing infinitely many
+MAX_CELLS = 150  # with more cells, tables show pairs with the best cell only; all pairs are tested
 NUMBERS = ("ci_low", "ci_high", "p", "p_corrected", "additional_seeds")  # NaN if a pair is not tested
 
 
@@ -56,7 +56,7 @@ def compare_pairs(
     reasons = np.where(enough, "", str(Reason.TOO_FEW_SEEDS)).astype(object)
     cells = len({*first[enough], *second[enough]})
     if cells:
-        judged = judge(differences[enough], cells - 1, images, level, bounds)
+        judged = moderated_tests(differences[enough], cells - 1, images, level, bounds)
         real = judged.p_corrected < 1 - CONFIDENCE
         # A significant difference needs no additional seeds.
         additional = np.where(real | np.isnan(judged.p), np.nan, _additional_seeds(judged))
@@ -77,7 +77,7 @@ def compare_pairs(
     ), cells
 
 
-def _verdicts(judged: Judged, margin: float | None) -> np.ndarray:
+def _verdicts(judged: ModeratedTests, margin: float | None) -> np.ndarray:
     """Return the verdict on each difference, as text."""
     is_real = judged.p_corrected < 1 - CONFIDENCE
     is_within = np.maximum(-judged.low, judged.high) <= (-1 if margin is None else margin)
@@ -90,13 +90,13 @@ def _verdicts(judged: Judged, margin: float | None) -> np.ndarray:
     return np.select(list(cases.values()), list(map(str, cases)), str(Verdict.INCONCLUSIVE)).astype(object)
 
 
-def _additional_seeds(tested: Judged) -> np.ndarray:
+def _additional_seeds(tested: ModeratedTests) -> np.ndarray:
     """Return the number of additional seeds that gives 80% power for the observed difference.
 
     The number of seeds is the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power), whose
-    degrees of freedom grow in proportion to m - 1. It is infinite beyond `MOST_SEEDS`.
+    degrees of freedom grow in proportion to m - 1. It is infinite beyond `MAX_SEEDS`.
     """
-    candidates = np.unique(np.geomspace(FEWEST, MOST_SEEDS, 256).astype(int))  # all up to 40, then steps of 2%
+    candidates = np.unique(np.geomspace(FEWEST, MAX_SEEDS, 256).astype(int))  # all up to 40, then steps of 2%
     low, high = np.zeros(len(tested.n), dtype=int), np.full(len(tested.n), len(candidates))
     for _ in range(len(candidates).bit_length()):  # power grows with the number of seeds: bisection
         middle = (low + high) // 2

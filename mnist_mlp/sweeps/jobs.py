@@ -19,8 +19,8 @@ import psutil
 from mnist_mlp.base import schema
 from mnist_mlp.base.directories import find_runs
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.interrupts import INTERRUPTED, kept_from_workers
-from mnist_mlp.base.provenance import code, file_of
+from mnist_mlp.base.interrupts import INTERRUPTED, shield_workers
+from mnist_mlp.base.provenance import code_digests, file_of
 from mnist_mlp.base.reading import Unreadable, defect, read_metrics, read_summary
 from mnist_mlp.base.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
 
@@ -88,7 +88,7 @@ def is_current(directory: Path, version: str) -> bool:
     summary = _result_of(directory)
     if summary is None or summary["environment"]["package"] != version:
         return False
-    return bool(summary["code"] == code(summary["config"]))
+    return bool(summary["code"] == code_digests(summary["config"]))
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,12 @@ class Assignment:
             choices=dict(self.choices),
             config=dict(self.config),
             overrides=list(self.overrides),
-            code=code(self.config),
+            code=code_digests(self.config),
         )
         return writer
 
 
-def distinct(jobs: Iterable[Job], top: Path) -> list[Job]:
+def drop_duplicates(jobs: Iterable[Job], top: Path) -> list[Job]:
     """Return the jobs without duplicates: of jobs with the same configuration and data, the first.
 
     Args:
@@ -285,7 +285,7 @@ def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with kept_from_workers(lambda: leave(signal.SIGINT, None)):
+        with shield_workers(lambda: leave(signal.SIGINT, None)):
             yield
     except SystemExit:  # Ray replaces our handler by one that raises this
         leave(signal.SIGTERM, None)

@@ -24,7 +24,7 @@ class InUse(UserError):
 
 
 @contextmanager
-def holding(directory: Path) -> Iterator[None]:
+def hold(directory: Path) -> Iterator[None]:
     """Hold the exclusive lock of a directory, which is created if missing.
 
     The operating system releases the lock if the process is killed.
@@ -57,7 +57,7 @@ def holding(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-class Held:
+class LockCheck:
     """Check of a worker for whether its sweep still holds the sweep directory.
 
     A sweep that is killed by SIGKILL cannot stop its workers. They may continue until another sweep holds the

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 RUNNING = "running"
 POLL_SECONDS = 0.5
 PLAIN_SECONDS = 30.0  # between progress lines of a sweep if the output is not a terminal
-DELAY_SECONDS = 1.0  # before `counted` draws a progress bar
-LINE_SECONDS = 10.0  # between lines of `counted` if the output is not a terminal
+DELAY_SECONDS = 1.0  # before `count_items` draws a progress bar
+LINE_SECONDS = 10.0  # between lines of `count_items` if the output is not a terminal
 T = TypeVar("T")
 
 
@@ -49,7 +49,7 @@ class EpochLines:
             self._line.clear()
 
 
-def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iterator[Record]:
+def show_progress(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iterator[Record]:
     """Yield the records of a run, and show their progress.
 
     Args:
@@ -70,7 +70,7 @@ def shown(records: Iterable[Record], epochs: int, steps: int, bar: bool) -> Iter
             yield record
 
 
-def counted(items: Iterable[T], total: int | None, what: str, shown: bool) -> Iterator[T]:
+def count_items(items: Iterable[T], total: int | None, what: str, shown: bool) -> Iterator[T]:
     """Yield items, and show their count on standard error.
 
     A terminal gets a progress bar after `DELAY_SECONDS`; other output gets a line every `LINE_SECONDS`.

@@ -91,7 +91,7 @@ class EpochLog:
         return Metrics(self._epoch, self.step, "train", loss, accuracy, self._rates.at(self.step), seconds)
 
 
-def caught(function: Callable[[], object]) -> Exception | None:
+def catch_exception(function: Callable[[], object]) -> Exception | None:
     """Call a function, and return the exception that it raises; None without one."""
     try:
         function()

@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from mnist_mlp.base.record import Metrics, Record
 from mnist_mlp.data.batches import batch_sizes, batches
 from mnist_mlp.data.splits import Split, Splits
-from mnist_mlp.training.epoch_log import EpochLog, caught, diverged_in_evaluation
+from mnist_mlp.training.epoch_log import EpochLog, catch_exception, diverged_in_evaluation
 from mnist_mlp.training.optimizers import Statistics, set_mode
-from mnist_mlp.training.process import prepared
+from mnist_mlp.training.process import with_training_settings
 from mnist_mlp.training.schedules import Rates, Schedule
 from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.step import make_step
@@ -69,7 +69,7 @@ def train(
     """
     rates = Rates(optimizer, schedule, epochs * len(batch_sizes(len(data.train), batch_size)))
     records = _train(model, optimizer, rates, data, epochs, batch_size, seeds, log_interval)
-    return prepared(_left_for_evaluation(records, optimizer), threads, tf32)
+    return with_training_settings(_left_for_evaluation(records, optimizer), threads, tf32)
 
 
 def _left_for_evaluation(records: Iterator[Record], optimizer: Optimizer) -> Generator[Record, None, None]:
@@ -107,7 +107,7 @@ def _train(
             rates.set(log.step + 1)
             images, labels = data.train.take(index.to(device))  # (batch, pixels), (batch,)
             log.add(*train_step.gradients(images, labels))
-            error = caught(train_step.update)  # an optimizer may raise for a loss that is not finite
+            error = catch_exception(train_step.update)  # an optimizer may raise for a loss that is not finite
             if error or log.is_complete or log.step % log_interval == 0:
                 yield from log.read(log_interval, error)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def prepare_to_train(threads: int, tf32: bool = False) -> None:
+def apply_training_settings(threads: int, tf32: bool = False) -> None:
     """Apply the settings for training to this process.
 
     Args:
@@ -28,7 +28,7 @@ def prepare_to_train(threads: int, tf32: bool = False) -> None:
 
 
 @contextmanager
-def prepared_to_train(threads: int, tf32: bool = False) -> Iterator[None]:
+def training_settings(threads: int, tf32: bool = False) -> Iterator[None]:
     """Apply the settings for training, and restore the previous ones afterwards, except those of memory.
 
     Args:
@@ -39,15 +39,15 @@ def prepared_to_train(threads: int, tf32: bool = False) -> Iterator[None]:
 
     threads_before, flushed_before = torch.get_num_threads(), flushes_denormals()
     tf32_before = torch.cuda.is_available() and torch.backends.cuda.matmul.allow_tf32
-    prepare_to_train(threads, tf32)
+    apply_training_settings(threads, tf32)
     try:
         yield
     finally:
-        prepare_to_train(threads_before, tf32_before)
+        apply_training_settings(threads_before, tf32_before)
         torch.set_flush_denormal(flushed_before)
 
 
-def prepared(results: Generator[T, None, None], threads: int, tf32: bool = False) -> Iterator[T]:
+def with_training_settings(results: Generator[T, None, None], threads: int, tf32: bool = False) -> Iterator[T]:
     """Yield results, each computed with the settings for training. The caller's settings are restored in between.
 
     Args:
@@ -57,7 +57,7 @@ def prepared(results: Generator[T, None, None], threads: int, tf32: bool = False
     """
     with closing(results):
         while True:
-            with prepared_to_train(threads, tf32):
+            with training_settings(threads, tf32):
                 try:
                     result = next(results)
                 except StopIteration:

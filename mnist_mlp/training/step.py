@@ -59,7 +59,7 @@ def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
     """
     check_optimizer(model, optimizer)
     seed_default_generators(seeds.dropout, seeds.modules)
-    if is_known(model, optimizer):
+    if supports_fused(model, optimizer):
         single_pass = backprop.Backprop(model, seeds.dropout)
         if fused.supports(optimizer):
             return Step(single_pass, fused.FusedUpdate(optimizer))
@@ -87,7 +87,7 @@ def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
     return Step(gradients, update)
 
 
-def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
+def supports_fused(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
     """Return whether fused kernels can compute the gradients.
 
     Autograd gives the same gradients, except for rounding and dropout masks.
@@ -96,10 +96,10 @@ def is_known(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]
     behavior, or replace the tensors that the fused kernels refer to.
     """
     is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.has_custom_step(optimizer))
-    return backprop.supports(model) and is_safe and has_all(model, optimizer)
+    return backprop.supports(model) and is_safe and has_all_parameters(model, optimizer)
 
 
-def has_all(model: nn.Module, optimizer: Optimizer) -> bool:
+def has_all_parameters(model: nn.Module, optimizer: Optimizer) -> bool:
     """Return whether an optimizer has exactly the parameters of the model."""
     return {p for group in optimizer.param_groups for p in group["params"]} == set(model.parameters())
 
@@ -114,6 +114,6 @@ class StepPath(StrEnum):
 
 def path(model: nn.Module, optimizer: Optimizer) -> StepPath:
     """Return the computation of a training step of this model and optimizer."""
-    if not is_known(model, optimizer):
+    if not supports_fused(model, optimizer):
         return StepPath.AUTOGRAD
     return StepPath.FUSED if fused.supports(optimizer) else StepPath.FUSED_GRADIENTS

@@ -305,7 +305,7 @@ def test_report_evaluation_conditions_make_sections(
 
 def section_notes(tmp_path: Path) -> list[dict[str, str]]:
     """Notes of each section of a report: topic to text."""
-    sections = report.compared([tmp_path / "sweep"])[1].values()
+    sections = report.compare_sweeps([tmp_path / "sweep"])[1].values()
     return [{note.topic: note.text for note in section.notes} for section in sections]
 
 
@@ -424,7 +424,7 @@ def test_report_seed_of_another_version_is_no_additional_replicate(
     assert summary["n"].tolist() == [3, 3]
     assert summary["score"].tolist() == pytest.approx([0.81] * 2)
     assert len(pd.read_csv(tmp_path / "report" / "runs.csv")) == 6
-    results, (comparison,) = (found := report.compared([tmp_path / "sweep"]))[0], found[1].values()
+    results, (comparison,) = (found := report.compare_sweeps([tmp_path / "sweep"]))[0], found[1].values()
     assert comparison.tuned == []
     left_out = {problem.run: problem.why for problem in results.problems}
     assert set(left_out) == set(map(str, older))

@@ -20,7 +20,7 @@ from mnist_mlp.analysis.selection import (
 )
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import ONCE
-from mnist_mlp.report import compared
+from mnist_mlp.report import compare_sweeps
 from mnist_mlp.sweeps.job_id import config_hash
 from tests.helpers.runs import Write
 
@@ -82,7 +82,7 @@ def test_compared_true_and_one_are_two_configurations(
         run = write_run(seed=seed, test=[0.1, 0.8], model={"x": value})
         config = json.loads((run / RUN_FILE).read_text())["config"]
         hashes.add(config_hash(config | {"seed": 0}, {}))
-    ((_, comparison),) = compared([tmp_path / "sweep"], select=ONCE)[1].items()
+    ((_, comparison),) = compare_sweeps([tmp_path / "sweep"], select=ONCE)[1].items()
     assert len(hashes) == len({*map(str, comparison.runs[comparison.tuned[0]])}) == 2
     assert comparison.efforts["he / adam"].counts == ((2, 2),)
     assert comparison.runs["chosen"].sum() == 2

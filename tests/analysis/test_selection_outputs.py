@@ -22,7 +22,7 @@ from mnist_mlp.app.select import jobs_for
 from mnist_mlp.app.state import Request
 from mnist_mlp.base.record import Diverged
 from mnist_mlp.base.sweep_file import EACH
-from mnist_mlp.report import compared
+from mnist_mlp.report import compare_sweeps
 from mnist_mlp.report.tables import leaderboard
 from mnist_mlp.sweeps.jobs import Job
 from tests.helpers.sweeping import planning, write_result
@@ -191,7 +191,7 @@ def test_selection_is_equal_in_report_curves_and_choices(planned: Planned, numbe
     if len(request.tuned) < 2:  # a key that does not vary among finished jobs is not tuned
         return
     assert_choices(request, search, selected)
-    (comparison,) = compared([top])[1].values()
+    (comparison,) = compare_sweeps([top])[1].values()
     assert comparison.select == EACH
     assert_summary(comparison, selected)
     assert_scores_and_budget(comparison, selected, finished)

@@ -14,7 +14,7 @@ from mnist_mlp.analysis.load import replicates
 from mnist_mlp.analysis.roles import CELL, REPLICATE, STREAMS
 from mnist_mlp.analysis.sources import independent, seeds_by_source, variance_by_source
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.report import compared, report_on, tables
+from mnist_mlp.report import compare_sweeps, report_on, tables
 from mnist_mlp.report.figures.draw import draw
 from mnist_mlp.report.text import noise
 from mnist_mlp.report.text.answer import answer
@@ -378,5 +378,5 @@ def test_compare_seeds_fixed_in_all_cells_makes_note_and_no_split(tmp_path: Path
 
 
 def only_comparison(tmp_path: Path) -> Comparison:
-    (comparison,) = compared([tmp_path / "sweep"])[1].values()
+    (comparison,) = compare_sweeps([tmp_path / "sweep"])[1].values()
     return comparison

@@ -12,9 +12,9 @@ from mnist_mlp.app.cells import check_compared, read_compare
 from mnist_mlp.app.sweep import check
 from mnist_mlp.base.choices import CHOICES_FILE, read_choices
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.looks import Look, Looks, SequentialPlan, write_looks
+from mnist_mlp.base.interim import InterimRecord, SequentialPlan, SequentialRecord, write_looks
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH, SWEEP_FILE, read_sweep
-from mnist_mlp.report import compared
+from mnist_mlp.report import compare_sweeps
 from mnist_mlp.sweeps.jobs import Job
 from tests.helpers.commands import IN_PROCESS, NO_REPORT, SMALLER, Command
 from tests.helpers.sweeping import planning, requested, state_by_disk, write_results
@@ -88,7 +88,7 @@ def test_sweep_with_compare_keys_selects_and_reports_by_them(tmp_path: Path) -> 
     assert read_sweep(tmp_path / SWEEP_FILE).compare == BY
     cells = {f"{optim} / model.hidden={hidden}" for optim in ("adam", "sgd") for hidden in ("[16]", "[16, 16]")}
     assert read_choices(tmp_path / CHOICES_FILE).keys() == cells
-    ((_, comparison),) = compared([tmp_path])[1].items()
+    ((_, comparison),) = compare_sweeps([tmp_path])[1].items()
     assert {*comparison.summary["cell"]} == cells
     assert comparison.tuned == ["optim.lr"]
     assert comparison.summary["selected"].tolist() == ["3/3"] * 4
@@ -98,7 +98,7 @@ def test_sweep_with_compare_keys_selects_and_reports_by_them(tmp_path: Path) -> 
         UserError,
         match=r"^--by init,optim: expected --by optim,model\.hidden, .* one selection per optim and model\.hidden",
     ):
-        compared([tmp_path], by=["init", "optim"])
+        compare_sweeps([tmp_path], by=["init", "optim"])
 
 
 def test_report_with_compared_conditions_has_one_section(command: Command, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_report_with_compared_conditions_has_one_section(command: Command, tmp_p
     )
     assert re.search(r"^ +one value only: init$", listed.stdout, re.M)
     command("run.py", *given, "hydra.sweep.dir=multirun/here")
-    ((_, comparison),) = compared([tmp_path / "multirun/here"])[1].items()
+    ((_, comparison),) = compare_sweeps([tmp_path / "multirun/here"])[1].items()
     assert sorted(comparison.summary["cell"]) == ["epochs=1", "epochs=2"]
 
 
@@ -123,8 +123,8 @@ def test_check_after_interim_analysis_other_candidates_raises(tmp_path: Path) ->
         state = state_by_disk(request)
         records.write(request, state, "a command")
         assert state.looks is not None
-        taken = Look([0, 1, 2], 0.01, ("he / adam", "he / sgd"), "", {})
-        write_looks(tmp_path, Looks(plan=NINE, given=[0, 1], jobs=state.looks.jobs, looks=[taken]))
+        taken = InterimRecord([0, 1, 2], 0.01, ("he / adam", "he / sgd"), "", {})
+        write_looks(tmp_path, SequentialRecord(plan=NINE, given=[0, 1], jobs=state.looks.jobs, looks=[taken]))
         check(request, force=False)
         for rates, what in (
             ((0.1, 0.2, 0.3), "4 jobs of the search are new"),

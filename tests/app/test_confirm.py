@@ -17,15 +17,15 @@ from mnist_mlp.app.confirm import Confirmation, read, with_seed
 from mnist_mlp.app.sweep import check
 from mnist_mlp.base.choices import ALL_SEEDS, CHOICES_FILE, Candidate, Selection, read_choices, write_choices
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.looks import Look, Looks, SequentialPlan, write_looks
+from mnist_mlp.base.interim import InterimRecord, SequentialPlan, SequentialRecord, write_looks
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import EACH, ONCE, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
 from mnist_mlp.base.sweep_file import Command as GivenCommand
-from mnist_mlp.report import compared
+from mnist_mlp.report import compare_sweeps
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
-from mnist_mlp.report.text.verdicts import in_full
+from mnist_mlp.report.text.verdicts import full_verdicts
 from mnist_mlp.sweeps.jobs import Job
 from tests.helpers.commands import IN_PROCESS, NO_REPORT, SMALLER, Command
 from tests.helpers.runs import Report, Write, run_writer
@@ -97,11 +97,11 @@ def planned(top: Path, *arguments: str, tree: Any) -> list[Job]:
 
 def test_check_selection_other_than_analyzed_raises(tmp_path: Path) -> None:
     jobs = [[f"optim={optim}", f"optim.lr={lr}", "seed=0"] for optim in ("adam", "sgd") for lr in (0.1, 0.2)]
-    looks = Looks(
+    looks = SequentialRecord(
         plan=PLAN,
         given=[5, 6],
         jobs=["others"],
-        looks=[Look([5, 6, 7], 0.01, ["he / adam", "he / sgd"], "he / sgd", {})],
+        looks=[InterimRecord([5, 6, 7], 0.01, ["he / adam", "he / sgd"], "he / sgd", {})],
     )
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, jobs, {"seed": [5, 6]}, PLAN, ONCE)
@@ -260,7 +260,7 @@ def test_report_of_confirmed_sweep_scores_confirming_runs_only(
     assert summary["n"].tolist() == [3, 3]
     assert summary["test_accuracy_mean"].to_dict() == pytest.approx({"adam": 0.9511, "sgd": 0.9122})
     assert (summary["optim.lr"] == 0.01).all()
-    (comparison,) = compared([confirmed])[1].values()
+    (comparison,) = compare_sweeps([confirmed])[1].values()
     assert comparison.pairs["verdict"].tolist() == ["better"]
     assert comparison.tuned == ["optim.lr"]
     assert comparison.runs.loc[comparison.runs["phase"] == "confirm", "replicate"].tolist() == [0, 1, 2, 0, 1, 2]
@@ -289,7 +289,7 @@ def end(run: Path, status: str) -> None:
 def test_report_answer_and_notes_describe_confirming_runs_only(confirmed: Path) -> None:
     """In the search, a run of the selected configuration diverged, and others reached the target."""
     end(confirmed / read_selections(confirmed)["he / adam"]["0"]["candidates"][0]["jobs"][0], "diverged")
-    (comparison,) = compared([confirmed], target=0.88)[1].values()
+    (comparison,) = compare_sweeps([confirmed], target=0.88)[1].values()
     notes = {note.topic: note.text for note in comparison.notes}
     assert notes["Divergences"].endswith(": 1), none of them among those that are scored.")
     assert answer(comparison)[-1].startswith("No run among those that are scored reached 88% validation accuracy")
@@ -308,9 +308,9 @@ def test_compared_by_other_keys_than_confirmed_raises(confirmed: Path) -> None:
     with pytest.raises(
         UserError, match=r"^--by init: expected --by init,optim, .* confirmed one selection per init and optim"
     ):
-        compared([confirmed], by=["init"])
+        compare_sweeps([confirmed], by=["init"])
     for same in (["optim"], ["optim", "init"]):  # all runs have one initialization
-        (comparison,) = compared([confirmed], by=same)[1].values()
+        (comparison,) = compare_sweeps([confirmed], by=same)[1].values()
         assert comparison.summary["n"].tolist() == [3, 3]
 
 
@@ -326,12 +326,12 @@ def test_compared_runs_of_an_earlier_selection_are_set_aside(
 ) -> None:
     left = write_run(optim="sgd", lr=0.1, seed=10, test=[0.1, 0.5, 0.999])
     assert summarize()["n"].tolist() == [3, 3]
-    results, _ = compared([confirmed])
+    results, _ = compare_sweeps([confirmed])
     assert [problem.run for problem in results.problems] == [str(left)]
     assert "it belongs to an earlier selection" in results.problems[0].why
     record = read_sweep(confirmed / SWEEP_FILE)
     write_sweep(confirmed, replace(record, phases={"search": [], "confirm": [left.name]}))
-    (problem,) = compared([confirmed])[0].problems
+    (problem,) = compare_sweeps([confirmed])[0].problems
     assert (problem.kind, "it confirms an earlier selection" in problem.why) == (ProblemKind.SUPERSEDED, True)
 
 
@@ -347,7 +347,7 @@ def test_compared_without_choices_file_sets_all_its_runs_aside(
     else:
         (confirmed / CHOICES_FILE).mkdir()
     other = write_run(optim="nag").rename(tmp_path / "other")
-    results, _ = compared([confirmed, other])
+    results, _ = compare_sweeps([confirmed, other])
     assert results.runs.index.tolist() == [str(other)]
     problem, *others = results.problems
     assert (problem.run, problem.why.partition(":")[0]) == (str(confirmed), CHOICES_FILE)
@@ -367,19 +367,19 @@ def test_compared_sweeps_with_other_confirmed_configurations_raises(
     key = "0" if select == EACH else ALL_SEEDS
     write_choices(tmp_path / "other", {"he / adam": {key: selection(0.1, [], {20: run.name})}})
     with pytest.raises(UserError, match=rf"other and .*sweep: .* for {which}\. They have optim.lr=0.01 and 0.1"):
-        compared([confirmed, tmp_path / "other"])
+        compare_sweeps([confirmed, tmp_path / "other"])
 
 
 def test_compared_sweeps_with_other_select_settings_raises(confirmed: Path, write_run: Write, tmp_path: Path) -> None:
     other = confirmed_by(ONCE, run_writer(tmp_path / "once"), tmp_path / "once")
     with pytest.raises(UserError, match=r"select=each in .*/sweep; select=once in .*/once/sweep\. Report on each kind"):
-        compared([confirmed, other])
+        compare_sweeps([confirmed, other])
     for asked in (EACH, ONCE):
         with pytest.raises(
             UserError, match=rf"--select {asked}: expected sweeps that were not confirmed\. .*/sweep has"
         ):
-            compared([confirmed], select=asked)
-    ((_, comparison),) = compared([other])[1].items()
+            compare_sweeps([confirmed], select=asked)
+    ((_, comparison),) = compare_sweeps([other])[1].items()
     assert answer(comparison)[0].endswith("This is about these configurations, not about tuned optimizers.")
     assert "optim.lr=0.01, selected in a search and retrained" in answer(comparison)[0]
     assert "One selection for all seeds" in [note.topic for note in comparison.notes]
@@ -389,7 +389,7 @@ def test_compared_unconfirmed_runs_of_a_confirmed_cell_are_set_aside(
     confirmed: Path, write_run: Write, tmp_path: Path
 ) -> None:
     plain = [write_run(lr=0.1, seed=seed, test=[0.1, 0.5, 0.99]).rename(tmp_path / f"plain{seed}") for seed in (0, 1)]
-    (comparison,) = (c for c in compared([confirmed, *plain])[1].values() if c.confirmed)
+    (comparison,) = (c for c in compare_sweeps([confirmed, *plain])[1].values() if c.confirmed)
     assert comparison.summary["n"].tolist() == [3, 3]
     assert [note.text for note in comparison.notes if note.topic == "Runs set aside"] == [
         "he / adam: 2; these runs are not scored, since they confirm none of their cells' selections."
@@ -455,7 +455,7 @@ def test_compared_unconfirmed_cell_is_tested_only_if_each_seed_selects(
         for lr in (0.1, 0.01)
         for seed in ((0, 1, 2) if select == EACH else (10, 11, 12))
     ]
-    (comparison,) = (c for c in compared([confirmed, *plain])[1].values() if c.confirmed)
+    (comparison,) = (c for c in compare_sweeps([confirmed, *plain])[1].values() if c.confirmed)
     pairs = comparison.pairs.set_index(["a", "b"])
     assert pairs["verdict"]["he / adam", "he / sgd"] == "better"
     assert any(line.startswith("In 2 of 3 cells, scores, curves and") for line in method(comparison))
@@ -465,13 +465,13 @@ def test_compared_unconfirmed_cell_is_tested_only_if_each_seed_selects(
         return
     assert pairs["reason"]["he / nag", "he / adam"] == "unequal tuning"
     said = "not tested: tuned over 2 configurations with 3 seeds against a configuration confirmed on fresh seeds"
-    assert in_full(comparison, comparison.pairs)[0].startswith(said)
+    assert full_verdicts(comparison, comparison.pairs)[0].startswith(said)
 
 
 def test_compared_newer_equal_run_replaces_no_confirmation(confirmed: Path, tmp_path: Path) -> None:
     shutil.copytree(confirmed / confirming(confirmed, "he / adam")[0], tmp_path / "newer")
     (tmp_path / "newer" / RUN_FILE).touch()
-    (comparison,) = compared([confirmed, tmp_path / "newer"])[1].values()
+    (comparison,) = compare_sweeps([confirmed, tmp_path / "newer"])[1].values()
     assert comparison.summary["n"].tolist() == [3, 3]
     assert "Runs set aside" in [note.topic for note in comparison.notes]
 
@@ -486,7 +486,7 @@ def test_report_cell_without_confirmation_keeps_its_name(confirmed: Path, summar
 def test_compared_partly_confirmed_sweep_is_not_tested(confirmed: Path) -> None:
     """Otherwise the corrected p-values would depend on the order in which runs end."""
     (confirmed / confirming(confirmed, "he / sgd")[-1] / RUN_FILE).unlink()
-    (comparison,) = compared([confirmed])[1].values()
+    (comparison,) = compare_sweeps([confirmed])[1].values()
     assert comparison.pairs["reason"].tolist() == ["not confirmed"]
     notes = {note.topic: note.text for note in comparison.notes}
     assert "has 1 job without a result (confirm). Rerun the command" in notes["Unfinished sweep"]
@@ -497,7 +497,7 @@ def test_report_before_any_confirmation_shows_the_search_untested(confirmed: Pat
     for run in confirming(confirmed):
         (confirmed / run / RUN_FILE).unlink()
     assert summarize()["n"].tolist() == [3, 3]
-    (comparison,) = compared([confirmed])[1].values()
+    (comparison,) = compare_sweeps([confirmed])[1].values()
     assert comparison.pairs["reason"].eq("not confirmed").all()
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from mnist_mlp.app import grids
-from mnist_mlp.app.compose import Kept, compose
+from mnist_mlp.app.compose import CachingLoader, compose
 from mnist_mlp.app.messages import explain
 from mnist_mlp.app.register import register
 from mnist_mlp.base.configuration import plain
@@ -46,7 +46,7 @@ def test_kept_load_sweep_config_equals_hydra(loader: ConfigLoader) -> None:
     config = sweep_config(loader, "optim=adam,sgd", "seed=0,1", "epochs=3", IN_PROCESS)
     jobs = [[f"optim={optim}", *seeds, "epochs=3"] for optim in ("adam", "sgd") for seeds in (["seed=0"], ["seed=7"])]
     jobs += [["optim=adam", "epochs=3"], ["optim=sgd", "epochs=3", "seed=1"]]
-    kept: Any = Kept(loader)
+    kept: Any = CachingLoader(loader)
     assert len(list(compose(kept, config, jobs[:4]))) == 4
     assert len(kept._configs) == 2
     for job in jobs:

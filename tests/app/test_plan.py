@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_mlp.app import compose as composing
-from mnist_mlp.app.compose import Compositions, as_job, compose
+from mnist_mlp.app.compose import ConfigCache, as_job, compose
 from mnist_mlp.app.messages import explain
 from mnist_mlp.app.plan import plan
 from mnist_mlp.app.register import register
@@ -74,7 +74,7 @@ def planned(top: Path, jobs: Sequence[Sequence[str]], **keywords: Any) -> tuple[
 )
 def test_compositions_of_numbers_equal_hydra(loader: ConfigLoader, jobs: list[list[str]]) -> None:
     config = sweep_config(loader, "hydra.sweep.subdir=${optim.lr}-${hydra.job.override_dirname}")
-    compositions = Compositions(loader)
+    compositions = ConfigCache(loader)
     for number, job in enumerate(jobs):
         results = []
         for make in (compositions.of, loader.load_sweep_config):
@@ -109,7 +109,7 @@ def test_plan_300_rates_composes_once(tmp_path: Path) -> None:
 
 
 def test_compose_more_patterns_than_cached_equals_hydra(loader: ConfigLoader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composing, "MOST_KEPT", 1)
+    monkeypatch.setattr(composing, "MAX_CACHED", 1)
     jobs = [["optim=adam", "optim.lr=1"], ["optim=sgd", "optim.lr=2"], ["optim=adam", "optim.lr=3"]]
     counting: Any = Counting(loader)
     found = [config.optim.lr for _, config in compose(counting, sweep_config(loader), jobs)]
@@ -271,17 +271,17 @@ def test_kind_differs_unless_only_numbers_differ() -> None:
 def test_counted_to_a_file_writes_lines_only_if_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert list(progress.counted(range(3), 3, "jobs checked", shown=True)) == [0, 1, 2]
+    assert list(progress.count_items(range(3), 3, "jobs checked", shown=True)) == [0, 1, 2]
     monkeypatch.setattr(progress, "LINE_SECONDS", 0)
-    assert list(progress.counted(range(3), 3, "jobs checked", shown=False)) == [0, 1, 2]
+    assert list(progress.count_items(range(3), 3, "jobs checked", shown=False)) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
-    assert list(progress.counted(range(3), 2, "jobs checked", shown=True)) == [0, 1, 2]
-    assert list(progress.counted(range(1), None, "jobs", shown=True)) == [0]
+    assert list(progress.count_items(range(3), 2, "jobs checked", shown=True)) == [0, 1, 2]
+    assert list(progress.count_items(range(1), None, "jobs", shown=True)) == [0]
     assert capsys.readouterr() == ("", "1 of 2 jobs checked\n2 of 2 jobs checked\n3 of 2 jobs checked\n1 jobs\n")
 
 
 def test_counted_on_a_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "DELAY_SECONDS", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(progress.counted(range(2), 2, "jobs checked", shown=True)) == [0, 1]
+    assert list(progress.count_items(range(2), 2, "jobs checked", shown=True)) == [0, 1]
     assert re.search(r"jobs checked: +0%.* 0/2", capsys.readouterr().err)

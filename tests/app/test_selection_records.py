@@ -15,11 +15,11 @@ from mnist_mlp.app.state import Request, State
 from mnist_mlp.app.sweep import check
 from mnist_mlp.base.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.looks import SequentialPlan
+from mnist_mlp.base.interim import SequentialPlan
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
-from mnist_mlp.report import compared
+from mnist_mlp.report import compare_sweeps
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.sweeps.jobs import Job
 from tests.helpers.runs import Write
@@ -108,7 +108,7 @@ def test_sweep_with_other_values_extends_the_search(tmp_path: Path) -> None:
         assert here.rates() == {"0": 0.2, "1": 0.3}
         assert [len(of.candidates) for of in here.selections().values()] == [3, 3]
         assert here.selections()["0"].confirmed == before["0"].confirmed
-    ((_, comparison),) = compared([tmp_path])[1].items()
+    ((_, comparison),) = compare_sweeps([tmp_path])[1].items()
     assert comparison.runs["phase"].value_counts().to_dict() == {"search": 12, "confirm": 4}
 
 
@@ -193,7 +193,9 @@ def test_compared_selections_are_those_of_the_scored_runs(write_run: Write, tmp_
     for lr in (0.5, 0.6):
         for seed in (0, 1, 2):
             write_run(optim="sgd", lr=lr, seed=seed, test=[0.1, 0.7 - lr / 10]).rename(tmp_path / f"{lr}{seed}")
-    ((_, comparison),) = compared([here, *(tmp_path / f"{lr}{s}" for lr in (0.5, 0.6) for s in (0, 1, 2))])[1].items()
+    ((_, comparison),) = compare_sweeps([here, *(tmp_path / f"{lr}{s}" for lr in (0.5, 0.6) for s in (0, 1, 2))])[
+        1
+    ].items()
     row = comparison.summary.set_index("cell").loc["he / sgd"]
     assert (row["optim.lr"], row["selected"], row["n"]) == (0.5, "3/3", 3)
 
@@ -203,7 +205,7 @@ def test_answer_without_search_of_the_best_cell_names_it(write_run: Write, tmp_p
     for selection in read_choices(here / CHOICES_FILE)["he / adam"].values():
         for job in selection.searched:
             (here / job / RUN_FILE).unlink()
-    ((_, comparison),) = compared([here])[1].items()
+    ((_, comparison),) = compare_sweeps([here])[1].items()
     assert answer(comparison)[0].startswith("Trained on mnist for 1 epoch, he / adam")
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from scipy.special import ndtri
 
-from mnist_mlp.analysis.looks import judge_looks, look_at
+from mnist_mlp.analysis.interim import conduct_analysis, repeat_analyses
 from mnist_mlp.app import records
 from mnist_mlp.app.confirm import MakeJobs
 from mnist_mlp.app.sequential import check_same_jobs, read
@@ -22,13 +22,13 @@ from mnist_mlp.app.state import Request, state_of
 from mnist_mlp.app.sweep import check
 from mnist_mlp.base.choices import CHOICES_FILE
 from mnist_mlp.base.errors import ConfigError, UserError
-from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
+from mnist_mlp.base.interim import LOOKS_FILE, InterimRecord, SequentialPlan, SequentialRecord, read_looks, write_looks
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH, SEQUENTIAL, SWEEP_FILE
-from mnist_mlp.report import compared, report_on
+from mnist_mlp.report import compare_sweeps, report_on
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
-from mnist_mlp.report.text.verdicts import in_full
+from mnist_mlp.report.text.verdicts import full_verdicts
 from mnist_mlp.stats import sequential
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.sequential import alpha_spent, interim_analysis, interim_levels, interim_schedule
@@ -42,8 +42,10 @@ LEVEL = 0.01
 NINE = SequentialPlan(margin=None, max_seeds=9, batch=2)
 
 
-def looks_of(plan: SequentialPlan, given: Sequence[int], jobs: Sequence[str], looks: Sequence[Look]) -> Looks:
-    return Looks(plan=plan, given=given, jobs=jobs, looks=looks)
+def looks_of(
+    plan: SequentialPlan, given: Sequence[int], jobs: Sequence[str], looks: Sequence[InterimRecord]
+) -> SequentialRecord:
+    return SequentialRecord(plan=plan, given=given, jobs=jobs, looks=looks)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +108,8 @@ def scores(**cells: Sequence[float]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def look(seeds: int, level: float = LEVEL, cells: Sequence[str] = ("a", "b")) -> Look:
-    return Look(list(range(seeds)), level, cells, "", {})
+def look(seeds: int, level: float = LEVEL, cells: Sequence[str] = ("a", "b")) -> InterimRecord:
+    return InterimRecord(list(range(seeds)), level, cells, "", {})
 
 
 NOISE = (0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08)
@@ -117,10 +119,10 @@ def test_judge_looks_decided_pair_keeps_its_verdict() -> None:
     first = [3 + noise for noise in NOISE[:4]]
     table = scores(a=[*first, *[-3 + noise for noise in NOISE[4:]]], b=[0.0] * 8)
     assert compare_pairs(table)[0]["verdict"].tolist() != ["better"]
-    pairs, judged = judge_looks(table, [look(4), look(8)])
+    pairs, judged = repeat_analyses(table, [look(4), look(8)])
     assert (pairs["verdict"].tolist(), pairs["n"].tolist(), judged) == (["better"], [4], 2)
     assert pairs["difference"].tolist() == pytest.approx([0.03])
-    pairs, _ = judge_looks(table, [look(4, 1e-9), look(8)])
+    pairs, _ = repeat_analyses(table, [look(4, 1e-9), look(8)])
     assert pairs["n"].tolist() == [8]
     assert pairs["verdict"].tolist() == ["inconclusive"]
 
@@ -129,7 +131,7 @@ def test_judge_looks_tests_at_the_level_of_the_analysis() -> None:
     table = scores(a=[0.2 + noise for noise in NOISE], b=[0.0] * 8)
     (p,) = compare_pairs(table)[0]["p"]
     for level, verdict in ((p * 1.01, "better"), (p * 0.99, "inconclusive")):
-        pairs, _ = judge_looks(table, [look(8, level)])
+        pairs, _ = repeat_analyses(table, [look(8, level)])
         assert pairs["verdict"].tolist() == [verdict]
         assert (pairs["p_corrected"] < 0.05).tolist() == [verdict == "better"]
         assert (pairs["ci_low"] > 0).tolist() == [verdict == "better"]
@@ -137,16 +139,16 @@ def test_judge_looks_tests_at_the_level_of_the_analysis() -> None:
 
 def test_judge_looks_skips_analysis_with_missing_seeds() -> None:
     table = scores(a=[1 + 10 * noise for noise in NOISE], b=[0.0] * 4)
-    strict, lax = judge_looks(table, [look(4, 1e-9), look(8, 0.9)])[0], judge_looks(table, [look(4, 0.9)])[0]
+    strict, lax = repeat_analyses(table, [look(4, 1e-9), look(8, 0.9)])[0], repeat_analyses(table, [look(4, 0.9)])[0]
     assert strict[["verdict", "n"]].to_numpy().tolist() == [["inconclusive", 4]]
     assert lax["verdict"].tolist() == ["better"]
 
 
 def test_judge_looks_without_variance_uses_test_images() -> None:
     table = scores(a=[0.0] * 8, b=[2.0] * 8)
-    assert judge_looks(table, [look(8)])[0]["reason"].tolist() == ["no variance"]
-    assert judge_looks(table, [look(8)], images=10_000)[0]["verdict"].tolist() == ["worse"]
-    found, on, _ = look_at(table, look(8), None, images=10_000)
+    assert repeat_analyses(table, [look(8)])[0]["reason"].tolist() == ["no variance"]
+    assert repeat_analyses(table, [look(8)], images=10_000)[0]["verdict"].tolist() == ["worse"]
+    found, on, _ = conduct_analysis(table, look(8), None, images=10_000)
     assert (found.best, found.left, on) == ("b", {"a": "worse"}, [])
 
 
@@ -156,16 +158,16 @@ def test_interim_schedule_of_4_cells_corrects_for_6_pairs() -> None:
 
 def test_judge_looks_interval_within_margin_is_equivalent() -> None:
     table = scores(a=NOISE, b=[0.0] * 8)
-    pairs, _ = judge_looks(table, [look(8)])
+    pairs, _ = repeat_analyses(table, [look(8)])
     assert pairs["verdict"].tolist() == ["inconclusive"]
     farthest = float(max(-pairs["ci_low"].min(), pairs["ci_high"].max()))
     for margin, verdict in (
         (farthest * 1.001, "equivalent"),
         (farthest * 0.999, "inconclusive"),
     ):
-        assert judge_looks(table, [look(8)], margin=margin)[0]["verdict"].tolist() == [verdict]
+        assert repeat_analyses(table, [look(8)], margin=margin)[0]["verdict"].tolist() == [verdict]
     real = scores(a=[1 + noise for noise in NOISE], b=[0.0] * 8)
-    verdicts = judge_looks(real, [look(8)], margin=0.5)[0]["verdict"]
+    verdicts = repeat_analyses(real, [look(8)], margin=0.5)[0]["verdict"]
     assert verdicts.tolist() == ["better"]  # significant, although within the margin
 
 
@@ -205,23 +207,23 @@ def test_interim_analysis_bounds_limit_intervals_only_if_given() -> None:
 
 def test_look_at_uses_active_cells_only() -> None:
     table = scores(a=[0.05] * 8, b=NOISE, c=[-3 + noise for noise in NOISE[::-1]])
-    found, active, pairs = look_at(table, look(8, cells=("a", "b", "c")), None, 10_000)
+    found, active, pairs = conduct_analysis(table, look(8, cells=("a", "b", "c")), None, 10_000)
     assert (found.best, found.left, active) == ("a", {"c": "worse"}, ["a", "b"])
     later = scores(a=[*[0.05] * 8, -0.5, -0.5], b=[*NOISE, 0.1, 0.1], c=[9.0] * 10)
-    found, active, pairs = look_at(later, look(10, cells=("a", "b")), pairs, 10_000)
+    found, active, pairs = conduct_analysis(later, look(10, cells=("a", "b")), pairs, 10_000)
     assert (found.best, found.left, active) == ("b", {}, ["a", "b"])
     assert pairs.set_index(["a", "b"])["verdict"]["a", "c"] == "better"
 
 
 def test_look_at_uses_seeds_of_its_analysis_only() -> None:
     table = scores(a=[*NOISE[:4], 5, 5, 5, 5], b=[1 + noise for noise in NOISE[3::-1]] + [0.0] * 4)
-    assert look_at(table, look(4), None, 10_000)[0].best == "b"
-    assert look_at(table, look(8), None, 10_000)[0].best == "a"
+    assert conduct_analysis(table, look(4), None, 10_000)[0].best == "b"
+    assert conduct_analysis(table, look(8), None, 10_000)[0].best == "a"
 
 
 def test_judge_looks_tests_active_cells_only() -> None:
     table = scores(a=[0.3 + noise for noise in NOISE], b=[0.0] * 8, c=[0.1 - noise for noise in NOISE])
-    pairs, judged = judge_looks(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
+    pairs, judged = repeat_analyses(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
     assert judged == 3  # cells at the first analysis, of which one was dropped later
     assert pairs.set_index(["a", "b"])["n"].to_dict() == {("a", "b"): 8, ("a", "c"): 4, ("b", "c"): 4}
 
@@ -252,7 +254,7 @@ def test_check_same_jobs_other_configurations_raises(tmp_path: Path) -> None:
         before, now = (
             plan([[*job, f"optim.lr={lr}", f"seed={seed}"] for job in TWO for seed in seeds]) for lr in (0.1, 0.2)
         )
-        taken = Look(seeds, LEVEL, ("he / adam", "he / sgd"), "", {})
+        taken = InterimRecord(seeds, LEVEL, ("he / adam", "he / sgd"), "", {})
         write_looks(tmp_path, looks_of(NINE, seeds, [job.directory.name for job in before], [taken]))
         check_same_jobs(tmp_path, before)
         with pytest.raises(UserError, match=r"6 jobs differ from those of earlier interim analyses, .* he_.*_lr0\.2_"):
@@ -284,14 +286,14 @@ def test_report_before_first_interim_analysis_tests_nothing(tmp_path: Path) -> N
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, [[*job, f"seed={seed}"] for job in TWO for seed in range(3)], {}, NINE)
         write_results(request.search, lambda job: 0.9 + (job.config["seed"] / 99 if is_sgd(job) else -0.5))
-        assert compared([tmp_path])[1]["digits"].pairs["verdict"].tolist() == ["better"]
+        assert compare_sweeps([tmp_path])[1]["digits"].pairs["verdict"].tolist() == ["better"]
         looks = looks_of(NINE, [0, 1, 2], [job.directory.name for job in request.search], [])
         write_looks(tmp_path, looks)
-        assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
+        assert compare_sweeps([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
         (tmp_path / LOOKS_FILE).unlink()  # as after a kill between the writes of two files
         records.write(request, state_of(request, lambda jobs: False), "a command")
         (tmp_path / LOOKS_FILE).unlink()
-        assert compared([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
+        assert compare_sweeps([tmp_path])[1]["digits"].pairs["reason"].tolist() == ["no interim analysis"]
 
 
 def is_sgd(job: Job) -> bool:
@@ -341,7 +343,7 @@ def test_sweep_killed_repeatedly_leaves_equal_records(tmp_path: Path, select: st
 
 
 def test_compared_by_reordered_keys_gives_equal_verdicts(analyzed: Path) -> None:
-    usual, turned = (compared([analyzed], by=by)[1]["mnist"] for by in (["init", "optim"], ["optim", "init"]))
+    usual, turned = (compare_sweeps([analyzed], by=by)[1]["mnist"] for by in (["init", "optim"], ["optim", "init"]))
     assert turned.pairs["verdict"].tolist() == usual.pairs["verdict"].tolist()
     assert turned.pairs["a"].tolist()[0] == "adam / lecun"
 
@@ -528,7 +530,7 @@ def test_check_after_interim_analysis_another_plan_raises(tmp_path: Path) -> Non
 def test_check_search_with_an_analyzed_seed_raises(tmp_path: Path) -> None:
     searched = [[*job, f"optim.lr={lr}", f"seed={n}"] for job in TWO for lr in (0.1, 0.2) for n in (0, 7)]
     message = r"\[5, 6, 8, 9\]: .* has interim analyses with \[5, 6, 7, 8\]"  # the search uses 7
-    taken = Look([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
+    taken = InterimRecord([5, 6, 7, 8], LEVEL, ("he / adam", "he / sgd"), "", {})
     with planning(tmp_path) as plan:
         write_looks(tmp_path, looks_of(NINE, [5, 6], [job.directory.name for job in plan(TWO)], [taken]))
         with pytest.raises(UserError, match=message):
@@ -568,14 +570,14 @@ def analyzed(write_run: Write, tmp_path: Path) -> Path:
 
 def test_report_of_looks_gives_sequential_verdicts(analyzed: Path, write_run: Write) -> None:
     stray = write_run(init="he", optim="adam", seed=99, test=[0.1, 0.2])
-    results, sections = compared([analyzed])
+    results, sections = compare_sweeps([analyzed])
     assert [(p.run, "not one of the jobs in looks.json" in p.why) for p in results.problems] == [(str(stray), True)]
     (comparison,) = sections.values()
     assert comparison.looks is not None
     pairs = comparison.pairs.set_index(["a", "b"])
     assert list(pairs.loc[("lecun / adam", "he / adam"), ["verdict", "n"]]) == ["equivalent", 6]
     assert pairs["verdict"]["lecun / adam", "lecun / sgd"] == "better"
-    assert "equivalent within 0.04 points" in in_full(comparison, comparison.pairs)
+    assert "equivalent within 0.04 points" in full_verdicts(comparison, comparison.pairs)
     said = answer(comparison)[0]
     assert "It is better than 2 of 3 other cells, and equivalent within 0.04 points to he / adam (n = 6)." in said
     (_, first), (_, second) = interim_schedule(3, 3, 6, 4)
@@ -587,16 +589,16 @@ def test_report_of_looks_gives_sequential_verdicts(analyzed: Path, write_run: Wr
 
 def test_compared_analysis_with_lost_run_is_not_tested(analyzed: Path) -> None:
     (min(analyzed.glob("*/")) / RUN_FILE).write_text("{")
-    (comparison,) = compared([analyzed])[1].values()
+    (comparison,) = compare_sweeps([analyzed])[1].values()
     assert set(comparison.pairs["reason"]) == {"lost run"}
 
 
 def test_compared_outside_the_sequential_plan_is_not_tested(analyzed: Path, write_run: Write, tmp_path: Path) -> None:
-    ((_, by_optim),) = compared([analyzed], by=["optim"])[1].items()
+    ((_, by_optim),) = compare_sweeps([analyzed], by=["optim"])[1].items()
     assert by_optim.pairs["reason"].tolist() == ["outside the sequential plan"]
     assert by_optim.pairs[["p", "ci_low"]].isna().all(axis=None)
     other = write_run(init="he", optim="radam", seed=0, test=[0.1, 0.9]).rename(tmp_path / "other")
-    ((_, both),) = compared([analyzed, other])[1].items()
+    ((_, both),) = compare_sweeps([analyzed, other])[1].items()
     assert both.pairs["reason"].eq("outside the sequential plan").all()
     assert both.effects.empty
 
@@ -622,7 +624,7 @@ FIRST = {"seeds": [0, 1, 2], "level": 0.1, "cells": ["a", "b"], "best": "a", "le
 )
 def test_compared_damaged_looks_file_is_named_and_nothing_tested(analyzed: Path, content: dict[str, Any]) -> None:
     (analyzed / LOOKS_FILE).write_text(json.dumps(content))
-    results, ((_, comparison),) = compared([analyzed])[0], compared([analyzed])[1].items()
+    results, ((_, comparison),) = compare_sweeps([analyzed])[0], compare_sweeps([analyzed])[1].items()
     assert [(p.run, p.why.partition(":")[0]) for p in results.problems] == [(str(analyzed), LOOKS_FILE)]
     assert comparison.pairs["reason"].eq("no interim analysis").all()
     assert comparison.pairs["p"].isna().all()
@@ -642,19 +644,19 @@ def test_compared_looks_that_differ_from_the_plan_test_nothing(analyzed: Path) -
         ),  # the number of initial seeds
     ):
         write_looks(analyzed, others)
-        ((_, comparison),) = compared([analyzed])[1].items()
+        ((_, comparison),) = compare_sweeps([analyzed])[1].items()
         assert comparison.pairs["reason"].eq("no interim analysis").all()
 
 
 def test_compared_with_another_data_set_keeps_verdicts_of_looks(
     analyzed: Path, write_run: Write, tmp_path: Path
 ) -> None:
-    before = compared([analyzed])[1]["mnist"].pairs
+    before = compare_sweeps([analyzed])[1]["mnist"].pairs
     other = write_run(data="digits", seed=5, more_seeds={"weights": 1}).rename(tmp_path / "other")
     run = json.loads((other / RUN_FILE).read_text())
     run["config"]["seeds"] = {"weights": 1}
     (other / RUN_FILE).write_text(json.dumps(run))
-    pd.testing.assert_frame_equal(compared([analyzed, other])[1]["mnist"].pairs, before)
+    pd.testing.assert_frame_equal(compare_sweeps([analyzed, other])[1]["mnist"].pairs, before)
 
 
 def test_report_on_single_jobs_of_a_sweep_with_looks_raises(analyzed: Path) -> None:
@@ -667,7 +669,7 @@ def test_report_on_single_jobs_of_a_sweep_with_looks_raises(analyzed: Path) -> N
 
 def test_notes_of_a_sweep_stopped_early_say_so(analyzed: Path) -> None:
     def notes() -> list[str]:
-        (comparison,) = compared([analyzed])[1].values()
+        (comparison,) = compare_sweeps([analyzed])[1].values()
         return [note.topic for note in comparison.notes]
 
     assert "Stopped before all pairs were decided" not in notes()
@@ -678,6 +680,6 @@ def test_notes_of_a_sweep_stopped_early_say_so(analyzed: Path) -> None:
 
 def test_compared_failed_run_outside_looks_counts_as_failed(analyzed: Path, write_run: Write) -> None:
     write_run(seed=7, test=[0.1, 0.2], status="failed", reason="OutOfMemory: no more")
-    results, _ = compared([analyzed])
+    results, _ = compare_sweeps([analyzed])
     assert results.problems == []
     assert (results.runs["status"] == "failed").sum() == 1

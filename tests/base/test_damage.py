@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mnist_mlp.analysis.load import Results, load
 from mnist_mlp.base.choices import CHOICES_FILE, Candidate, Selection, read_choices, write_choices
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.looks import LOOKS_FILE, Look, Looks, SequentialPlan, read_looks, write_looks
+from mnist_mlp.base.interim import LOOKS_FILE, InterimRecord, SequentialPlan, SequentialRecord, read_looks, write_looks
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.base.sweep_file import (
@@ -26,7 +26,7 @@ from mnist_mlp.base.sweep_file import (
     read_sweep,
     write_sweep,
 )
-from mnist_mlp.report import compared
+from mnist_mlp.report import compare_sweeps
 from mnist_mlp.report.write import sweep_commands
 from tests.helpers.runs import Write, run_writer
 
@@ -71,9 +71,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
     searched = [job for of_cell in choices.values() for selection in of_cell.values() for job in selection.searched]
     write_choices(top / "sweep", choices)
-    look = Look(seeds=SEEDS, level=0.02, cells=list(choices), best="he / sgd", left={})
+    look = InterimRecord(seeds=SEEDS, level=0.02, cells=list(choices), best="he / sgd", left={})
     plan = SequentialPlan(margin=0.01, max_seeds=8, batch=2)
-    write_looks(top / "sweep", Looks(plan=plan, given=SEEDS, jobs=confirmed, looks=[look]))
+    write_looks(top / "sweep", SequentialRecord(plan=plan, given=SEEDS, jobs=confirmed, looks=[look]))
     record = SweepRecord(
         compare=["init", "optim"],
         tuned=["optim.lr"],
@@ -189,7 +189,7 @@ def examine(data: st.DataObject, sweep: Path, analyze: bool) -> None:
         check_accounted(load([sweep]), sweep)
         if analyze:
             with suppress(UserError):
-                compared([sweep], target=0.5)
+                compare_sweeps([sweep], target=0.5)
     finally:
         file.write_bytes(content)
 
@@ -249,7 +249,7 @@ def test_load_large_seed_and_step_succeeds(sweep: Path) -> None:
         for name, old, new in changes:
             assert old in before[name]
             (run / name).write_text(before[name].replace(old, new))
-        results, _ = compared([sweep], target=0.5)
+        results, _ = compare_sweeps([sweep], target=0.5)
     finally:
         for name, content in before.items():
             (run / name).write_text(content)

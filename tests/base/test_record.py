@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mnist_mlp.analysis.load import load
-from mnist_mlp.base.provenance import _git, code, environment
+from mnist_mlp.base.provenance import _git, code_digests, environment
 from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, RunWriter, StepLoss, write_atomically
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import Write
@@ -225,8 +225,8 @@ def test_code_has_user_modules_only(own_code: Path, target: str) -> None:
     digests = {
         name: hashlib.sha256((own_code / f"{name}.py").read_bytes()).hexdigest() for name in ("own_helper", "own_parts")
     }
-    assert code(config) == digests
-    assert code({"model": {"_target_": "mnist_mlp.network.MLP", "inner": [{"_target_": target}]}}) == digests
+    assert code_digests(config) == digests
+    assert code_digests({"model": {"_target_": "mnist_mlp.network.MLP", "inner": [{"_target_": target}]}}) == digests
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,12 @@ def test_code_includes_local_imports_before_and_after_running(own_code: Path, te
     (own_code / "own_helper.py").write_text("VALUE = 0.01\n")
     (own_code / "own_parts.py").write_text(f"{text}\ndef flat_(weight, *, generator):\n    pass\n")
     config = {"init": {"_target_": "own_parts.flat_"}}
-    before = code(config)
+    before = code_digests(config)
     assert list(before) == ["own_helper", "own_parts"]
     own_parts = importlib.import_module("own_parts")
     if hasattr(own_parts, "f_"):
         own_parts.f_()
-    assert code(config) == before
+    assert code_digests(config) == before
 
 
 def test_code_of_a_package_includes_its_modules(own_code: Path) -> None:
@@ -257,7 +257,7 @@ def test_code_of_a_package_includes_its_modules(own_code: Path) -> None:
     (package / "parts.py").write_text("from . import SCALE\nfrom .helper import VALUE\ndef flat_(weight): pass\n")
     names = ["own_package", "own_package.helper", "own_package.parts"]
     try:
-        assert list(code({"init": {"_target_": "own_package.parts.flat_"}})) == names
+        assert list(code_digests({"init": {"_target_": "own_package.parts.flat_"}})) == names
     finally:
         for name in names:
             sys.modules.pop(name, None)
@@ -276,4 +276,4 @@ def test_code_of_a_package_includes_its_modules(own_code: Path) -> None:
     ],
 )
 def test_code_of_library_or_missing_target_is_empty(target: str) -> None:
-    assert code({"model": {"_target_": target}}) == {}
+    assert code_digests({"model": {"_target_": target}}) == {}

@@ -17,7 +17,7 @@ from mnist_mlp.build.from_config import build, find_device
 from mnist_mlp.build.trial import check
 from mnist_mlp.data.splits import Dataset, Split
 from mnist_mlp.training.optimizers import set_mode
-from mnist_mlp.training.step import is_known
+from mnist_mlp.training.step import supports_fused
 from tests.helpers.composing import composed
 from tests.helpers.options import OPTIONS
 from tests.helpers.paths import DATA, ROOT
@@ -142,7 +142,7 @@ def test_check_input_dropout_passes_fused_and_by_autograd(monkeypatch: pytest.Mo
     if optim == "nadam":
         config["optim"] = {"_target_": "tests.build.test_build.UserDefined", "lr": 0.01}
     parts = check(config)
-    assert is_known(parts.model, parts.optimizer) == (optim == "adam")
+    assert supports_fused(parts.model, parts.optimizer) == (optim == "adam")
     assert parts.model[0].p == 0.2  # type: ignore[index]
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from benchmarks import contenders
 from mnist_mlp.data.splits import Dataset
-from mnist_mlp.training.process import prepared_to_train
+from mnist_mlp.training.process import training_settings
 from tests.helpers.paths import DATA
 
 
 @pytest.fixture(autouse=True)
 def _as_before(real_mnist: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MNIST_MLP_DATA", str(DATA))
-    with prepared_to_train(threads=1):  # contenders change process settings without restoring them
+    with training_settings(threads=1):  # contenders change process settings without restoring them
         yield
 
 

@@ -68,8 +68,8 @@ def test_run_python_without_assertions_is_refused() -> None:
     assert done.stderr.startswith("error: PYTHONOPTIMIZE, python -O: expected neither")
 
 
-def test_print_anything_without_utf8_escapes_output() -> None:
-    program = "from mnist_mlp.base.startup import print_anything; print_anything(); print('\\xe9 \\ud800')"
+def test_escape_unencodable_output_without_utf8_escapes_output() -> None:
+    program = "from mnist_mlp.base import startup\nstartup.escape_unencodable_output()\nprint('\\xe9 \\ud800')"
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | plain, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"\\xe9 \\ud800\n")

@@ -17,11 +17,11 @@ from mnist_mlp.app.sweep import check
 from mnist_mlp.base import sweep_file
 from mnist_mlp.base.choices import CHOICES_FILE
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.looks import LOOKS_FILE
+from mnist_mlp.base.interim import LOOKS_FILE
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import CONFIRM, PHASES, SEARCH, SWEEP_FILE, SweepRecord, read_sweep, write_sweep
-from mnist_mlp.report import compared, newest_sweep, report_on
+from mnist_mlp.report import compare_sweeps, newest_sweep, report_on
 from mnist_mlp.report.write import sweep_commands
 from mnist_mlp.sweeps.jobs import refuse_other_versions
 from tests.helpers.commands import IN_PROCESS, NO_REPORT, SMALLER, Command
@@ -56,8 +56,8 @@ sweeps = st.builds(
 
 @given(first=sweeps, second=sweeps)
 def test_sweep_record_extended_keeps_both_and_is_idempotent(first: SweepRecord, second: SweepRecord) -> None:
-    both = first.extended(second)
-    assert both.extended(second) == both
+    both = first.merge(second)
+    assert both.merge(second) == both
     for record in (first, second):
         assert {*record.tuned} <= {*both.tuned}
         for phase, jobs in record.phases.items():
@@ -75,7 +75,7 @@ def test_write_sweep_and_read_sweep_round_trip(tmp_path: Path) -> None:
     assert read_sweep(tmp_path / SWEEP_FILE) == RECORD
     later = replace(RECORD, tuned=["batch_size"], phases={SEARCH: ["c"]})
     write_sweep(tmp_path, later)
-    assert read_sweep(tmp_path / SWEEP_FILE) == RECORD.extended(later)
+    assert read_sweep(tmp_path / SWEEP_FILE) == RECORD.merge(later)
 
 
 CONTENT: dict[str, Any] = {
@@ -132,7 +132,7 @@ def test_read_sweep_damaged_file_raises_and_keeps_it(tmp_path: Path, content: st
     with pytest.raises(Unreadable):
         write_sweep(sweep, RECORD)
     with pytest.raises(UserError, match=r"no run to report on(.|\n)*sweep\.json: damaged"):
-        compared([sweep])
+        compare_sweeps([sweep])
     with (
         planning(sweep) as plan,
         pytest.raises(UserError, match=r"sweep\.json: .* Remove the file: the same command writes"),
@@ -180,7 +180,7 @@ def test_report_of_search_before_confirmation_tests_nothing(tmp_path: Path) -> N
     (tmp_path / CHOICES_FILE).unlink()  # as after a kill in the search
     with pytest.raises(UserError, match=r"cannot report on a single job of a sweep with sweep\.json"):
         report_on(sorted(tmp_path.glob("*/")))
-    ((_, comparison),) = compared([tmp_path])[1].items()
+    ((_, comparison),) = compare_sweeps([tmp_path])[1].items()
     assert comparison.pairs["reason"].tolist() == ["not confirmed"]
     assert comparison.runs["phase"].tolist() == [SEARCH] * 12
 
@@ -215,19 +215,19 @@ def test_compared_uses_compare_keys_of_the_sweep_file(write_run: Write) -> None:
     sweep = runs[0].parent
     record = replace(RECORD, phases={SEARCH: [run.name for run in runs]})
     write_sweep(sweep, replace(record, compare=["optim.lr"]))
-    ((_, comparison),) = compared([sweep])[1].items()
+    ((_, comparison),) = compare_sweeps([sweep])[1].items()
     assert sorted(comparison.summary["cell"]) == ["optim.lr=0.1", "optim.lr=0.2"]
-    ((_, comparison),) = compared([sweep], by=["optim"])[1].items()
+    ((_, comparison),) = compare_sweeps([sweep], by=["optim"])[1].items()
     assert comparison.summary["cell"].tolist() == ["adam"]
     other = write_run(lr=0.3).rename(sweep.parent / "other")
     write_sweep(other, replace(record, compare=["init"]))
     with pytest.raises(UserError, match=r"sweep compares optim.lr.* Name the keys with --by"):
-        compared([sweep, other])
-    ((_, comparison),) = compared([sweep, other], by=["optim"])[1].items()
+        compare_sweeps([sweep, other])
+    ((_, comparison),) = compare_sweeps([sweep, other], by=["optim"])[1].items()
     assert comparison.summary["cell"].tolist() == ["adam"]
     (sweep / SWEEP_FILE).unlink()
     write_sweep(sweep, replace(record, compare=["optim", "optim.no_such_key"]))
-    ((_, comparison),) = compared([sweep])[1].items()
+    ((_, comparison),) = compare_sweeps([sweep])[1].items()
     assert comparison.summary["cell"].tolist() == ["adam / optim.no_such_key=null"]
     assert not (sweep / LOOKS_FILE).exists()
 
@@ -262,11 +262,11 @@ def test_compared_sweep_excludes_sweeps_below_it(write_run: Write, tmp_path: Pat
     write_run(optim="sgd").rename(tmp_path / "all/job")
     for sweep in ("all", "all/first"):
         write_sweep(tmp_path / sweep, record)
-    assert compared([tmp_path / "all"])[0].runs["optim"].tolist() == ["sgd"]
-    assert compared([tmp_path / "all/first"])[0].runs["optim"].tolist() == ["adam"]
-    assert sorted(compared([tmp_path])[0].runs["optim"]) == ["adam", "sgd"]
+    assert compare_sweeps([tmp_path / "all"])[0].runs["optim"].tolist() == ["sgd"]
+    assert compare_sweeps([tmp_path / "all/first"])[0].runs["optim"].tolist() == ["adam"]
+    assert sorted(compare_sweeps([tmp_path])[0].runs["optim"]) == ["adam", "sgd"]
     (tmp_path / "all" / SWEEP_FILE).unlink()  # a directory that is no sweep
-    assert sorted(compared([tmp_path / "all"])[0].runs["optim"]) == ["adam", "sgd"]
+    assert sorted(compare_sweeps([tmp_path / "all"])[0].runs["optim"]) == ["adam", "sgd"]
 
 
 def test_compared_follows_links_and_names_loops(write_run: Write, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_compared_follows_links_and_names_loops(write_run: Write, tmp_path: Path
     (sweep / "loop").symlink_to(tmp_path)  # to the parent of the sweep
     (sweep / "again").symlink_to(next(sweep.glob("*adam*")))
     (sweep / "nowhere").symlink_to(tmp_path / "nothing")
-    results, _ = compared([sweep])
+    results, _ = compare_sweeps([sweep])
     runs = results.runs
     assert sorted(runs["optim"]) == ["adam", "sgd"]
     (loop,) = results.problems
@@ -291,7 +291,7 @@ def test_report_on_sweep_inside_a_confirmed_one_has_its_runs(write_run: Write, t
     with pytest.raises(UserError, match="a single job of a sweep with"):
         report_on([tmp_path / "first"])
     write_sweep(tmp_path / "first", replace(RECORD, phases={SEARCH: ["job"]}))
-    assert compared([tmp_path / "first"])[0].runs["optim"].tolist() == ["adam"]
+    assert compare_sweeps([tmp_path / "first"])[0].runs["optim"].tolist() == ["adam"]
 
 
 def test_newest_sweep_behind_a_link_is_found(tmp_path: Path) -> None:

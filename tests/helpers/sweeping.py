@@ -9,13 +9,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mnist_mlp import __version__
-from mnist_mlp.app.compose import Compositions, compose
+from mnist_mlp.app.compose import ConfigCache, compose
 from mnist_mlp.app.confirm import MakeJobs, read
 from mnist_mlp.app.plan import Kind, plan
 from mnist_mlp.app.register import register
 from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.app.sweep import run_sweep
-from mnist_mlp.base.looks import SequentialPlan
+from mnist_mlp.base.interim import SequentialPlan
 from mnist_mlp.base.record import SPLITS, Metrics
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import EACH
@@ -31,7 +31,7 @@ def planning(top: Path, *given: str) -> Iterator[MakeJobs]:
     """Yield a function that makes jobs of overrides, on digits, for a sweep in this directory with these arguments."""
     with config_loader() as loader:
         config = sweep_config(loader, *given)
-        compositions, kinds = Compositions(loader), dict[str, Kind]()
+        compositions, kinds = ConfigCache(loader), dict[str, Kind]()
 
         @functools.cache  # as the sweeper does
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:

@@ -179,13 +179,13 @@ def practice() -> None:
     import torch
     from matplotlib.figure import Figure
 
-    from mnist_mlp.base.torch_internals import spare_the_compiler
+    from mnist_mlp.base.torch_internals import avoid_compiler_import
     from mnist_mlp.data.splits import Split, Splits
     from mnist_mlp.network.mlp import MLP
     from mnist_mlp.training.loop import train
     from mnist_mlp.training.seeds import derive_seeds
 
-    spare_the_compiler()
+    avoid_compiler_import()
     torch.set_num_threads(1)
     split = Split(torch.arange(32, dtype=torch.uint8).view(8, 4), torch.arange(8) % 2)
     for optimizer in ("SGD", "Adagrad", "RMSprop", "Adadelta", "Adam"):

@@ -15,8 +15,8 @@ from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.measures import bounds_of
 from mnist_mlp.analysis.sections import sections
 from mnist_mlp.base.choices import Candidate, Selection, write_choices
-from mnist_mlp.base.looks import Looks, SequentialPlan
-from mnist_mlp.report import compared as report_compared
+from mnist_mlp.base.interim import SequentialPlan, SequentialRecord
+from mnist_mlp.report import compare_sweeps as report_compared
 from mnist_mlp.report.tables import effects, leaderboard
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.captions import undrawn
@@ -582,7 +582,7 @@ def test_answer_has_a_sentence_for_every_verdict(
         write_run(optim=optim, test=[0.1, accuracy])
     comparison = compared(tmp_path)
     first = comparison.pairs.iloc[:2].assign(verdict=verdicts, reason=Reason.UNEQUAL_TUNING, additional_seeds=np.inf)
-    plan = Looks(plan=SequentialPlan(margin=0.005, max_seeds=9, batch=2), given=[0], jobs=[], looks=[])
+    plan = SequentialRecord(plan=SequentialPlan(margin=0.005, max_seeds=9, batch=2), given=[0], jobs=[], looks=[])
     changed = replace(comparison, pairs=pd.concat([first, comparison.pairs.iloc[2:]]), looks=plan)
     if Verdict.EQUIVALENT not in verdicts:
         changed = replace(changed, looks=None)

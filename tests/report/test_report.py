@@ -19,7 +19,7 @@ from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
-from mnist_mlp.report import compared, default_directory, newest_sweep, report_on
+from mnist_mlp.report import compare_sweeps, default_directory, newest_sweep, report_on
 from mnist_mlp.report.figures import panels, plots
 from mnist_mlp.report.figures.draw import draw
 from mnist_mlp.report.figures.style import appearance
@@ -106,10 +106,10 @@ def test_selection_counts_a_diverged_run_as_zero(write_run: Write, tmp_path: Pat
         write_run(lr=0.01, seed=seed, test=[0.1, 0.7], val=[0.1, 0.7])
     write_run(lr=0.1, seed=0, test=[0.1, 0.9], val=[0.1, 0.9])
     write_run(lr=0.1, seed=1, test=[0.1, 0.9], val=[0.1, 0.9], status="diverged", reason="the training loss is nan")
-    (row,) = compared([tmp_path / "sweep"], select="once")[1]["mnist"].summary.to_dict("records")
+    (row,) = compare_sweeps([tmp_path / "sweep"], select="once")[1]["mnist"].summary.to_dict("records")
     assert (row["optim.lr"], row["selected"], row["n"], row["diverged"]) == (0.01, "1/1", 2, 1)
     # Seed 0 selects 0.1 and seed 1 selects 0.01; each is scored at the other's selection.
-    (row,) = compared([tmp_path / "sweep"])[1]["mnist"].summary.to_dict("records")
+    (row,) = compare_sweeps([tmp_path / "sweep"])[1]["mnist"].summary.to_dict("records")
     assert (row["optim.lr"], row["selected"], row["n"], row["score"]) == (0.01, "1/2", 1, pytest.approx(0.35))
 
 

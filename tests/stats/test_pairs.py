@@ -16,9 +16,9 @@ from statsmodels.stats.power import TTestPower
 from benchmarks.designs import Design, designs
 from mnist_mlp.analysis.effort import TuningEffort
 from mnist_mlp.report.figures import plots
-from mnist_mlp.report.text.verdicts import needed
+from mnist_mlp.report.text.verdicts import seeds_needed
 from mnist_mlp.stats.moderated_t import Noise
-from mnist_mlp.stats.pairs import MOST_CELLS, compare_pairs
+from mnist_mlp.stats.pairs import MAX_CELLS, compare_pairs
 from mnist_mlp.stats.verdicts import Reason, Verdict
 from tests.helpers.runs import Report, Write
 
@@ -126,9 +126,9 @@ def test_compare_pairs_additional_seeds_equal_power_analysis() -> None:
     n = TTestPower().solve_power(effect_size=effect, alpha=0.05, power=0.8)
     assert 8 + row["additional_seeds"] == pytest.approx(n, abs=2)
     assert (row["verdict"], row["reason"], row["n"]) == ("inconclusive", "", 8)
-    assert needed(1) == "about 1 additional seed needed"
-    assert needed(2.0) == "about 2 additional seeds needed"
-    assert "1,000" in needed(np.inf)
+    assert seeds_needed(1) == "about 1 additional seed needed"
+    assert seeds_needed(2.0) == "about 2 additional seeds needed"
+    assert "1,000" in seeds_needed(np.inf)
     equal, _ = compare_pairs(pd.DataFrame([[0.1, 0.2, 0.3], [0.2, 0.3, 0.1]], index=["a", "b"]))
     assert equal["additional_seeds"].tolist() == [np.inf]
 
@@ -209,20 +209,20 @@ def test_compare_pairs_of_unequal_effort_are_not_tested() -> None:
 
 
 def test_compare_pairs_of_many_cells_corrects_for_all_pairs() -> None:
-    table = simulated(MOST_CELLS + 1, 3, effect=8.0)
+    table = simulated(MAX_CELLS + 1, 3, effect=8.0)
     pairs, judged = compare_pairs(table)
-    assert len(pairs) == (MOST_CELLS + 1) * MOST_CELLS / 2
-    assert judged == MOST_CELLS + 1
+    assert len(pairs) == (MAX_CELLS + 1) * MAX_CELLS / 2
+    assert judged == MAX_CELLS + 1
     assert pairs["p_corrected"].iloc[0] == pytest.approx(1 - (1 - pairs["p"].iloc[0]) ** (151 * 150 / 2), rel=1e-3)
 
 
 def test_report_of_many_cells_shows_pairs_with_the_best_cell(
     tmp_path: Path, write_run: Write, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots, "MOST_CELLS", MOST_CELLS // 10)  # fewer figures and no heatmap, for speed
+    monkeypatch.setattr(plots, "MAX_CELLS", MAX_CELLS // 10)  # fewer figures and no heatmap, for speed
     cells = {
         (f"init{n}", "nag", 0.0): [0.6 + n / 1000 + seed / 2000 * (1 + n % 3) for seed in (0, 1, 2)]
-        for n in range(MOST_CELLS)
+        for n in range(MAX_CELLS)
     }
     cells["he", "adam", 0.0] = [0.97, 0.5, 0.98]  # the best, and too noisy to differ from any other
     cells["he", "sgd", 0.0] = [0.5, 0.4, 0.5]
@@ -233,12 +233,12 @@ def test_report_of_many_cells_shows_pairs_with_the_best_cell(
             write_run(init, optim, seed, test=[0.1, accuracy], optim_config=target)
     report()
     text = (tmp_path / "report/report.md").read_text()
-    pairs = math.comb(MOST_CELLS + 3, 2)
+    pairs = math.comb(MAX_CELLS + 3, 2)
     assert re.search(rf"every other cell is inconclusive; .* [0-9]+ of {pairs} pairs do differ, such as", text)
     assert "Many cells" in text
     assert "Momentum loses" not in text
     shown = pd.read_csv(tmp_path / "report/pairs.csv")
-    assert len(shown) == MOST_CELLS + 2
+    assert len(shown) == MAX_CELLS + 2
     assert set(shown["optim_a"]) == {"adam"}
     assert f"Only pairs with the best cell, of {pairs:,} pairs." in (tmp_path / "report/index.html").read_text()
 

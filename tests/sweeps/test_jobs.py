@@ -20,8 +20,8 @@ from mnist_mlp.app.plan import plan
 from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
 from mnist_mlp.base.schema import SOURCES
-from mnist_mlp.sweeps.jobs import STOP_FILE, Job, distinct, finished_jobs, refuse_other_versions
-from mnist_mlp.sweeps.lock import HOLDER_FILE, LOCK_FILE, Held, holder_of, holding
+from mnist_mlp.sweeps.jobs import STOP_FILE, Job, drop_duplicates, finished_jobs, refuse_other_versions
+from mnist_mlp.sweeps.lock import HOLDER_FILE, LOCK_FILE, LockCheck, hold, holder_of
 from mnist_mlp.sweeps.progress import Progress
 from tests.helpers.composing import composed, job_name
 from tests.helpers.hydra_config import sweep_config
@@ -69,16 +69,16 @@ def test_plan_jobs_with_a_shared_directory_raises(tmp_path: Path, subdir: str, w
 
 def test_distinct_nested_directories_raises(tmp_path: Path) -> None:
     jobs = [Job((name,), tmp_path / name, name, "digest") for name in ("a/b", "ab", "a")]
-    assert distinct(jobs[:2], tmp_path) == jobs[:2]
+    assert drop_duplicates(jobs[:2], tmp_path) == jobs[:2]
     with pytest.raises(UserError, match="nested directories") as caught:
-        distinct(jobs, tmp_path)
+        drop_duplicates(jobs, tmp_path)
     assert "  a\n  a/b\n" in str(caught.value)
 
 
 def test_distinct_equal_directory_with_other_data_raises(tmp_path: Path) -> None:
     jobs = [Job((f"data.root={digest}",), tmp_path / "job", "same", digest) for digest in ("here", "there")]
     with pytest.raises(UserError, match=r"data\.root=here\n  data\.root=there"):
-        distinct(jobs, tmp_path)
+        drop_duplicates(jobs, tmp_path)
 
 
 def test_plan_subdir_by_override_dirname_is_unique_per_job(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_plan_seeds_set_without_composing_are_those_of_each_job(tmp_path: Path) 
 
 def test_holding_directory_in_use_raises(tmp_path: Path) -> None:
     message = f"in use by another sweep: process {os.getpid()} on "
-    with holding(tmp_path), pytest.raises(UserError, match=message), holding(tmp_path):
+    with hold(tmp_path), pytest.raises(UserError, match=message), hold(tmp_path):
         raise AssertionError("both hold it")
-    with holding(tmp_path):  # files of the earlier holder are ignored
+    with hold(tmp_path):  # files of the earlier holder are ignored
         pass
 
 
@@ -108,16 +108,16 @@ def test_holding_after_kill_of_the_holder_succeeds(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from mnist_mlp.sweeps.lock import holding\n"
-        "with holding(Path(sys.argv[1])):\n"
+        "from mnist_mlp.sweeps.lock import hold\n"
+        "with hold(Path(sys.argv[1])):\n"
         "    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) as process:
         wait_until((tmp_path / HOLDER_FILE).exists)
-        with pytest.raises(UserError, match=f"process {process.pid} on "), holding(tmp_path):
+        with pytest.raises(UserError, match=f"process {process.pid} on "), hold(tmp_path):
             raise AssertionError("both hold it")
         process.kill()
-    with holding(tmp_path):
+    with hold(tmp_path):
         pass
 
 
@@ -126,11 +126,11 @@ def test_holding_by_3_processes_is_exclusive(tmp_path: Path) -> None:
         "import os, sys\n"
         "from pathlib import Path\n"
         "from mnist_mlp.base.errors import UserError\n"
-        "from mnist_mlp.sweeps.lock import holding\n"
+        "from mnist_mlp.sweeps.lock import hold\n"
         "top, turns = Path(sys.argv[1]), 0\n"
         "while turns < 100:\n"
         "    try:\n"
-        "        with holding(top / 'held'):\n"
+        "        with hold(top / 'held'):\n"
         "            os.close(os.open(top / 'mark', os.O_CREAT | os.O_EXCL))\n"  # raises if another has it
         "            (top / 'mark').unlink()\n"
         "            turns += 1\n"
@@ -289,16 +289,16 @@ def test_sweep_retrained_job_starts_without_old_result_and_stop_file(tmp_path: P
 
 
 def test_held_by_another_sweep_is_noticed(tmp_path: Path) -> None:
-    assert not Held(tmp_path).by_another()  # no sweep holds the directory
-    with holding(tmp_path):
-        held, own = Held(tmp_path), holder_of(tmp_path)
+    assert not LockCheck(tmp_path).by_another()  # no sweep holds the directory
+    with hold(tmp_path):
+        held, own = LockCheck(tmp_path), holder_of(tmp_path)
         assert not held.by_another()
-        assert not Held(tmp_path, own).by_another()
+        assert not LockCheck(tmp_path, own).by_another()
     assert not held.by_another()  # the sweep has ended, or was killed
-    with holding(tmp_path):
+    with hold(tmp_path):
         assert held.by_another()
-        assert Held(tmp_path, own).by_another()  # the worker began after its sweep had ended
-        assert not Held(tmp_path).by_another()
+        assert LockCheck(tmp_path, own).by_another()  # the worker began after its sweep had ended
+        assert not LockCheck(tmp_path).by_another()
         (tmp_path / HOLDER_FILE).write_text("{")  # as while it is being written
         assert not held.by_another()
 

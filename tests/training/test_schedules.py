@@ -18,7 +18,7 @@ from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.record import Metrics, StepLoss
 from mnist_mlp.build import trial
-from mnist_mlp.build.kinds import KindCheck
+from mnist_mlp.build.kind_check import KindCheck
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, Splits
 from mnist_mlp.network.init import initialize, variance_scaling_
@@ -28,7 +28,7 @@ from mnist_mlp.training.schedules import Rates, Schedule, one_cycle
 from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import Stack
-from mnist_mlp.training.stack.steps import kind_of
+from mnist_mlp.training.stack.steps import step_method
 from mnist_mlp.training.step import make_step, path
 from tests.helpers.composing import composed, refused
 from tests.helpers.optimizers import optimizer
@@ -160,7 +160,7 @@ def test_stack_with_every_schedule_equals_pytorch(data: Splits, pytorch_weights:
     for optim, name, warmup in pytorch_weights:
         model = network()
         runs.append(Run(model, optimizer(optim, model.parameters()), derive_seeds(0), schedule(name, warmup)))
-    rows = sorted(range(len(runs)), key=lambda number: kind_of(runs[number]))
+    rows = sorted(range(len(runs)), key=lambda number: step_method(runs[number]))
     Stack([runs[row] for row in rows], data, BATCH, CPU).epoch()
     for run, wanted in zip(runs, pytorch_weights.values(), strict=True):
         for found, exact in zip(run.model.parameters(), wanted, strict=True):

@@ -25,7 +25,7 @@ from mnist_mlp.training.stack import loop, torch_compile
 from mnist_mlp.training.stack.parameters import ALIGNMENT, Parameters
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import Stack
-from mnist_mlp.training.stack.steps import kind_of, steps_of
+from mnist_mlp.training.stack.steps import make_updates, step_method
 from mnist_mlp.training.step import make_step
 from tests.helpers.optimizers import HYPERPARAMETERS, OPTIMIZERS, TOLERANCE, optimizer
 from tests.helpers.stacks import CPU, INITS, State, network, run, splits_of, state
@@ -221,12 +221,12 @@ def test_stack_updates_with_any_hyperparameters_equal_pytorch(data: st.DataObjec
     theirs = copy.deepcopy(ours)
     runs = [Run(nn.Sequential(model), made(model.parameters()), Seeds(0, 0, 0, 0)) for model in ours]
     references = [made(model.parameters()) for model in theirs]
-    rows = sorted(range(3), key=lambda number: kind_of(runs[number]))
+    rows = sorted(range(3), key=lambda number: step_method(runs[number]))
     runs, ours, theirs = [runs[row] for row in rows], [ours[row] for row in rows], [theirs[row] for row in rows]
     references = [references[row] for row in rows]
     parameters = Parameters([run.model for run in runs], CPU)
     rates = [Rates(run.optimizer, None, 12) for run in runs]
-    blocks, own = steps_of(runs, rates, parameters, [kind_of(run) for run in runs], torch_compile.eager)
+    blocks, own = make_updates(runs, rates, parameters, [step_method(run) for run in runs], torch_compile.eager)
     assert not own
     for t in range(1, 13):
         parameters.gradients.zero_()
@@ -255,7 +255,7 @@ def test_stack_compiled_step_equals_eager_step(
     def runs(optims: Iterable[str], seeds: int) -> list[Run]:
         options: dict[str, Any] = {"dropout": 0.3, "input_dropout": 0.2}
         made = [run("he", seed, optim, torch.float64, **options) for optim in optims for seed in range(seeds)]
-        return sorted(made, key=kind_of)
+        return sorted(made, key=step_method)
 
     monkeypatch.setattr(torch_compile, "BACKEND", "aot_eager")
     for optims, seeds in ((OPTIMIZERS, 2), (("sgd", "adam"), 3)):  # stacks of different sizes, as in one sweep

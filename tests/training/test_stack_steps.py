@@ -21,7 +21,7 @@ from mnist_mlp.training.seeds import Seeds
 from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of
 from mnist_mlp.training.stack.runs import Run
-from mnist_mlp.training.stack.steps import ALONE, BY_FUNCTION, kind_of
+from mnist_mlp.training.stack.steps import ALONE, BY_FUNCTION, step_method
 from mnist_mlp.training.step import path
 from tests.helpers.stacks import CPU, splits_of
 
@@ -279,7 +279,7 @@ def test_stack_with_any_optimizer_equals_separate_runs(case: str, data: Splits) 
 
     first = runs()[0]
     assert path(first.model, first.optimizer) == step
-    assert kind_of(first).how == how
+    assert step_method(first).how == how
     assert groups_of(first.model, first.optimizer)
     stacked = runs()
     found = train_stack(stacked, data, epochs=2)
@@ -352,7 +352,7 @@ def test_path_elementwise_claim_is_not_inherited() -> None:
 def test_path_of_optimizer_with_hooks_is_autograd() -> None:
     one = run(Signs, 0)
     one.optimizer.register_step_post_hook(lambda *_: None)
-    assert kind_of(one).how == ALONE
+    assert step_method(one).how == ALONE
     assert path(one.model, one.optimizer) == "autograd"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from mnist_mlp.base.numba_jit import compiled
+from mnist_mlp.base.numba_jit import jit
 from mnist_mlp.data.batches import batches
 from mnist_mlp.data.splits import Dataset, make_splits
 from mnist_mlp.network import matmul
@@ -22,7 +22,7 @@ from mnist_mlp.network.mlp import ACTIVATIONS, MLP
 from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.fused.backprop import Backprop, DropoutLayer
 from mnist_mlp.training.seeds import derive_seeds
-from mnist_mlp.training.step import is_known, make_step
+from mnist_mlp.training.step import make_step, supports_fused
 from mnist_mlp.training.updates import fused
 from mnist_mlp.training.updates.fused import FusedUpdate
 from tests.helpers.optimizers import HYPERPARAMETERS, OPTIMIZERS, TOLERANCE, optimizer
@@ -305,7 +305,7 @@ def test_step_of_user_defined_model_or_optimizer_equals_plain_loop(real_mnist: D
         model, plain = make_model(), make_model()
         plain.load_state_dict(model.state_dict())
         made, reference = make_optimizer(model.parameters()), make_optimizer(plain.parameters())
-        assert not is_known(model, made)
+        assert not supports_fused(model, made)
         step = make_step(model, made, derive_seeds(0))
         for images, labels in batches_of(real_mnist, torch.float32):
             loss, correct = step(images, labels)
@@ -357,7 +357,7 @@ def test_backprop_of_nan_weights_gives_nan_loss() -> None:
 def test_compiled_function_without_file_works() -> None:
     space: dict[str, Callable[[int], int]] = {}
     exec("def double(x):\n    return 2 * x", space)  # a function without a file, so that no cache can be written
-    assert compiled(space["double"])(21) == 42
+    assert jit(space["double"])(21) == 42
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.25, 0.5, 0.9])

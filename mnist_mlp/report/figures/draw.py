@@ -84,7 +84,7 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
     drawings = []
     on_what, on_search = (sentence(trained(comparison, search)) for search in (False, True))
     scored = comparison.summary[comparison.summary["score"].notna()]
-    shown = scored.head(plots.MOST_CELLS)
+    shown = scored.head(plots.MAX_CELLS)
     look = appearance(comparison.summary, comparison.by)
     view = _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
     # A character that the font lacks becomes a box; one warning for each would be noise.
@@ -113,7 +113,7 @@ class _View:
     Attributes:
         comparison: Results of the section.
         look: Appearance of the cells.
-        summary: One row per drawn cell, best first: the best `plots.MOST_CELLS` of those with a score.
+        summary: One row per drawn cell, best first: the best `plots.MAX_CELLS` of those with a score.
         some: Sentence that says how many cells are drawn; empty if all are.
     """
 
@@ -165,7 +165,7 @@ def _learning_curves(view: _View) -> _Made:
         f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
         f"{_band(curves, view.comparison.scored)}).",
         captions.undrawn(view.comparison, view.cells),
-        view.look.reading(list(drawn[CELL]), panels.MOST_PANELS),
+        view.look.reading(list(drawn[CELL]), panels.MAX_PANELS),
         view.some,
         "Training curves are averages over the batches of an epoch, with dropout active.",
     )
@@ -190,7 +190,7 @@ def _band(table: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 def _heatmap(view: _View) -> _Made | None:
     comparison = view.comparison
-    if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MOST_CELLS:
+    if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MAX_CELLS:
         return None
     n = comparison.scored.groupby(CELL).size()
     figure = panels.heatmap(comparison.summary, comparison.by)
@@ -280,7 +280,7 @@ def _sensitivity(view: _View) -> _Made | None:
         f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100% minus accuracy) on a logarithmic "
         f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross marks a rate at which runs diverged; they "
         f"count as an error of 100%, as in the selection.",
-        view.look.reading(view.cells, panels.MOST_PANELS),
+        view.look.reading(view.cells, panels.MAX_PANELS),
         view.some,
     )
 
@@ -296,6 +296,6 @@ def _budget(view: _View) -> _Made | None:
         "Expected test error against the number of configurations tried, for "
         f"{with_noun(table[CELL].nunique(), 'cell')}.",
         f"Tuning curves: {budget.reading(view.comparison)}",
-        view.look.reading(list(table[CELL].unique()), panels.MOST_PANELS),
+        view.look.reading(list(table[CELL].unique()), panels.MAX_PANELS),
         view.some,
     )

@@ -17,10 +17,10 @@ from mnist_mlp.report.figures.svg import KEY
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.captions import SPLIT_NAMES
 
-MOST_PANELS = 12  # in one figure; cells of other panels are only drawn in gray
-MOST_COLUMNS = 4
-MOST_WITH_LOSS = 8  # panels of the error that leave room for as many of the loss
-MOST_TICKS = 7
+MAX_PANELS = 12  # in one figure; cells of other panels are only drawn in gray
+MAX_COLUMNS = 4
+MAX_WITH_LOSS = 8  # panels of the error that leave room for as many of the loss
+MAX_TICKS = 7
 MARGIN, BUDGET_MARGIN = 2, 1.1  # factors of room beside the outermost x values
 
 # Lengths in inches. Matplotlib's layout engine takes longer for so many axes than drawing them.
@@ -44,7 +44,7 @@ def learning_curves(curves: pd.DataFrame, look: Appearance, shown: Sequence[tupl
     panels = _panels(curves, look)
     if not shown:
         shown = [([name for name in SPLITS if name in set(curves["split"])][-1], "error")]
-        if len(panels) <= MOST_WITH_LOSS and (curves["split"] == "train").any():
+        if len(panels) <= MAX_WITH_LOSS and (curves["split"] == "train").any():
             shown.append(("train", "loss"))
     figure, blocks = _grid(list(panels), len(shown), look.legend(set(curves[CELL])), look.title)
     for block, (split, measure) in zip(blocks, shown, strict=True):
@@ -97,8 +97,8 @@ def strips(cells: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def _panels(table: pd.DataFrame, look: Appearance) -> dict[str, list[str]]:
-    """Return the cells of the first `MOST_PANELS` panels."""
-    return dict(list(look.panels(set(table[CELL])).items())[:MOST_PANELS])
+    """Return the cells of the first `MAX_PANELS` panels."""
+    return dict(list(look.panels(set(table[CELL])).items())[:MAX_PANELS])
 
 
 def _grid(
@@ -108,7 +108,7 @@ def _grid(
 
     The axes of a block share the y axis; all axes share the x axis. Blocks with a single name stand side by side.
     """
-    rows = math.ceil(len(names) / MOST_COLUMNS)
+    rows = math.ceil(len(names) / MAX_COLUMNS)
     columns = math.ceil(len(names) / rows)
     across = blocks if len(names) == 1 else 1
     wide = WIDTHS[columns * across]
@@ -150,7 +150,7 @@ def _title_size(text: str, wide: float) -> str | float:
 def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataFrame) -> None:
     """Make the y axis of a block logarithmic and label its axes."""
     scale = plots.SCALES[measure]
-    set_logarithmic(block[0], "y", bounds_with_intervals(table, measure), scale, MOST_TICKS)
+    set_logarithmic(block[0], "y", bounds_with_intervals(table, measure), scale, MAX_TICKS)
     for ax in block:
         if ax.yaxis.get_tick_params()["labelleft"]:
             ax.set_ylabel(of + scale.title)

@@ -25,7 +25,7 @@ from mnist_mlp.report.text.captions import KEY_NAMES
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # hides its messages about the font cache
 
 DPI = 150
-MOST_CELLS = 40  # in one figure, best first
+MAX_CELLS = 40  # in one figure, best first
 BELOW = "#bdbdbd"  # heatmap color of cells that diverged runs pull below the color scale
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 HALF_BAR = 0.35  # fraction of a row

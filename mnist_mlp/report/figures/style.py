@@ -22,7 +22,7 @@ LINE_STYLES = (
     *("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))),
     *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
 )
-MOST_LINES = 8  # in one panel, if the cells can be split into panels
+MAX_LINES = 8  # in one panel, if the cells can be split into panels
 OTHERS = "#c8c8c8"  # cells of other panels
 GRID = "#b0b0b0"  # Matplotlib's default color of grid lines
 SHADE = "#ececec"  # background of the compressed ends of an axis
@@ -105,7 +105,7 @@ def appearance(summary: pd.DataFrame, by: Sequence[str]) -> Appearance:
     lines, panels = by[:1], by[1:]
     if panels and count(lines) == 1:
         lines, panels = panels, lines
-    if count(lines) > max(MOST_LINES, count(panels)):
+    if count(lines) > max(MAX_LINES, count(panels)):
         lines, panels = panels, lines
     cells, labels = list(summary[CELL]), values(lines)
     style = styles(labels)

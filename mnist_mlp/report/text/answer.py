@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import NAMED, list_names
-from mnist_mlp.analysis.outcomes import judged_by
+from mnist_mlp.analysis.outcomes import scored_phrase
 from mnist_mlp.analysis.roles import CELL, evaluation_runs, with_noun
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.winner import winner
@@ -22,7 +22,7 @@ from mnist_mlp.report.text import budget, noise
 from mnist_mlp.report.text.captions import KEY_NAMES, timed_split
 from mnist_mlp.report.text.numbers import MATTERS, interval, points, probability
 from mnist_mlp.report.text.training import sentence, trained
-from mnist_mlp.report.text.verdicts import explanations, margin_in_points, needed
+from mnist_mlp.report.text.verdicts import list_explanations, margin_in_points, seeds_needed
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to suggest
@@ -44,7 +44,9 @@ def _nothing(comparison: Comparison) -> str:
     ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
     ends += [f"{failed} failed"] if failed else []
     so = "no cell is better than another" if diverged else "there is nothing to compare"
-    which = f" {judged_by(comparison.runs)}" if comparison.confirmed else ""  # runs of the search may have completed
+    which = (
+        f" {scored_phrase(comparison.runs)}" if comparison.confirmed else ""
+    )  # runs of the search may have completed
     return f"No run{which} was completed: {', '.join(ends)}, so {so}."
 
 
@@ -53,7 +55,7 @@ def _winner(comparison: Comparison) -> str:
     return _winner_template().render(
         best=winner(comparison),
         trained=sentence(trained(comparison))[:-1],
-        reasons=explanations(comparison, comparison.rivals),
+        reasons=list_explanations(comparison, comparison.rivals),
         margin=margin_in_points(comparison),
         most=NAMED,
     )
@@ -65,13 +67,13 @@ def _winner_template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "counted": with_noun,
+        "with_noun": with_noun,
         "diverged": _diverged,
         "has_interval": lambda accuracy: math.isfinite(accuracy[1]),
         "interval": lambda accuracy: interval(*accuracy),
         "is_finite": math.isfinite,
         "listed": list_names,
-        "needed": needed,
+        "needed": seeds_needed,
         "percent": lambda fraction: f"{fraction * 100:.2f}",
         "points": points,
         "probability": probability,
@@ -131,7 +133,7 @@ def _speed(comparison: Comparison) -> str:
     summary = comparison.summary
     target = f"{comparison.target * 100:g}% {timed_split(comparison)} accuracy"
     runs = comparison.scored
-    chosen = f" {judged_by(comparison.runs)}" if comparison.tuned else ""  # other runs are not scored
+    chosen = f" {scored_phrase(comparison.runs)}" if comparison.tuned else ""  # other runs are not scored
     if not (summary["reached_target"] > 0).any():
         completed = " completed" if (runs["status"] == DIVERGED).any() else ""  # others may have diverged after it
         return f"No{completed} run{chosen} reached {target}{_nearer_target(comparison)}."

@@ -9,7 +9,7 @@ from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import CELL, evaluation_runs, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
-from mnist_mlp.report.text.verdicts import explanations
+from mnist_mlp.report.text.verdicts import list_explanations
 
 KEY_NAMES = {"init": "initialization", "optim": "optimizer"}
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
@@ -63,7 +63,7 @@ def without_interval(comparison: Comparison) -> str:
     if unknown.empty:
         return same
     gaps = " (empty row: no seed in common)" if unknown["difference"].isna().any() else ""
-    why = explanations(comparison, unknown)
+    why = list_explanations(comparison, unknown)
     rest = f"Hollow, without an interval: {len(unknown)} of {len(rivals)} not tested{gaps}: {why}."
     return f"{same} {rest}".strip()
 

@@ -7,7 +7,7 @@ from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import CELL, has, search_runs, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed, cell_key, sort_key
-from mnist_mlp.base.looks import Looks
+from mnist_mlp.base.interim import SequentialRecord
 from mnist_mlp.base.sweep_file import CONFIRM, EACH
 from mnist_mlp.report.text import budget, noise
 from mnist_mlp.report.text.captions import SPLIT_NAMES
@@ -120,7 +120,7 @@ def _limits(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _looks(looks: Looks | None) -> list[str]:
+def _looks(looks: SequentialRecord | None) -> list[str]:
     """Return sentences on added seeds and interim analyses; empty without them."""
     if looks is None:
         return []

@@ -15,7 +15,7 @@ from mnist_mlp.analysis.load import ENVIRONMENT
 from mnist_mlp.analysis.notes import list_names, shorten_all
 from mnist_mlp.analysis.roles import evaluation_runs, search_runs
 from mnist_mlp.analysis.sources import join_words
-from mnist_mlp.analysis.values import as_said, as_typed
+from mnist_mlp.analysis.values import as_text, as_typed
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class name may include its module
 LONGEST_NAME = 60  # characters of a machine name
@@ -81,7 +81,7 @@ def number(count: float, noun: str) -> str:
 def origin(runs: pd.DataFrame) -> str:
     """Return a sentence with the number of runs, machines, dates and hours of work."""
     facts = [runs[column] for column in (f"{ENVIRONMENT}cpu", f"{ENVIRONMENT}device") if column in runs]
-    names = [as_said(fact) for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
+    names = [as_text(fact) for of in facts for fact in sorted(of.dropna().unique(), key=str) if fact != "cpu"]
     machines = shorten_all(names, LONGEST_NAME, tail=0)
     days = sorted(
         {f"{datetime.fromtimestamp(ended, UTC):%Y-%m-%d}" for ended in (runs["ended"].min(), runs["ended"].max())}

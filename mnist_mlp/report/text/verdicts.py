@@ -11,7 +11,7 @@ from mnist_mlp.analysis.effort import TuningEffort
 from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.stats.moderated_t import FEWEST
-from mnist_mlp.stats.pairs import MOST_SEEDS
+from mnist_mlp.stats.pairs import MAX_SEEDS
 from mnist_mlp.stats.verdicts import Reason, Verdict
 
 REASONS = {
@@ -26,7 +26,7 @@ REASONS = {
 }
 
 
-def explained(pair: Mapping[Any, Any], efforts: Mapping[str, TuningEffort]) -> str:
+def explain(pair: Mapping[Any, Any], efforts: Mapping[str, TuningEffort]) -> str:
     """Explain why a pair is not tested.
 
     Args:
@@ -39,19 +39,19 @@ def explained(pair: Mapping[Any, Any], efforts: Mapping[str, TuningEffort]) -> s
     return REASONS[Reason(str(pair["reason"]))]
 
 
-def explanations(comparison: Comparison, pairs: pd.DataFrame) -> str:
+def list_explanations(comparison: Comparison, pairs: pd.DataFrame) -> str:
     """Explain why pairs are not tested: each explanation once, the first few of many."""
     untested = pairs[pairs["verdict"] == Verdict.NOT_TESTED]
-    texts = [explained(pair, comparison.efforts) for pair in untested.to_dict("records")]
+    texts = [explain(pair, comparison.efforts) for pair in untested.to_dict("records")]
     return list_names(list(dict.fromkeys(texts)))
 
 
-def in_full(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:
+def full_verdicts(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:
     """Return the verdict on each pair with what qualifies it: margin, additional seeds or reason."""
     details = {
         Verdict.EQUIVALENT: lambda pair: f" within {margin_in_points(comparison)}",
-        Verdict.INCONCLUSIVE: lambda pair: f": {needed(pair['additional_seeds'])}",
-        Verdict.NOT_TESTED: lambda pair: f": {explained(pair, comparison.efforts)}",
+        Verdict.INCONCLUSIVE: lambda pair: f": {seeds_needed(pair['additional_seeds'])}",
+        Verdict.NOT_TESTED: lambda pair: f": {explain(pair, comparison.efforts)}",
     }
     return [
         f"{pair['verdict']}{details.get(Verdict(pair['verdict']), lambda pair: '')(pair)}"
@@ -70,8 +70,8 @@ def in_points(fraction: float) -> str:
     return with_noun(float(f"{100 * fraction:g}"), "point")
 
 
-def needed(additional_seeds: float) -> str:
+def seeds_needed(additional_seeds: float) -> str:
     """Say how many additional seeds an inconclusive comparison needs."""
     if np.isfinite(additional_seeds):
         return f"about {with_noun(round(additional_seeds), 'additional seed')} needed"
-    return f"more than {MOST_SEEDS:,} seeds needed, if there is a difference at all"
+    return f"more than {MAX_SEEDS:,} seeds needed, if there is a difference at all"

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from mnist_mlp.base.numba_jit import compiled
+from mnist_mlp.base.numba_jit import jit
 
 Array = Any  # np.ndarray for callers; Numba compiles a kernel for each dtype
 
 
-@compiled
+@jit
 def add_bias(x: Array, bias: Array) -> None:
     """Add `bias` (features,) to every column of `x` (features, batch)."""
     for i in range(len(x)):
@@ -25,7 +25,7 @@ def add_bias(x: Array, bias: Array) -> None:
             x[i, b] += bias[i]
 
 
-@compiled
+@jit
 def add_bias_backward(bias_gradient: Array, gradient: Array) -> None:
     """Sum `gradient` (features, batch) over the batch into `bias_gradient` (features,)."""
     for i in range(len(gradient)):
@@ -35,7 +35,7 @@ def add_bias_backward(bias_gradient: Array, gradient: Array) -> None:
         bias_gradient[i] = total
 
 
-@compiled
+@jit
 def batch_norm(
     out: Array,
     normalized: Array,
@@ -80,7 +80,7 @@ def batch_norm(
             out[i, b] = normalized[i, b] * weight[i] + bias[i]
 
 
-@compiled
+@jit
 def batch_norm_backward(
     gradient: Array,
     weight_gradient: Array,
@@ -111,7 +111,7 @@ def batch_norm_backward(
             gradient[i, b] = (gradient[i, b] - mean - normalized[i, b] * slope) * scale
 
 
-@compiled
+@jit
 def relu(x: Array) -> None:
     """Set negative elements to 0, in place. NaN stays NaN."""
     flat = x.reshape(-1)
@@ -119,7 +119,7 @@ def relu(x: Array) -> None:
         flat[i] = 0 if flat[i] < 0 else flat[i]
 
 
-@compiled
+@jit
 def relu_backward(gradient: Array, out: Array) -> None:
     """Backward pass of `relu`, in place.
 
@@ -132,7 +132,7 @@ def relu_backward(gradient: Array, out: Array) -> None:
         flat[i] = 0 if flat_out[i] <= 0 else flat[i]
 
 
-@compiled
+@jit
 def dropout(out: Array, factor: Array, x: Array, bits: Array, threshold: int, scale: float) -> None:
     """Dropout: multiply each element by 0 or `scale`.
 
@@ -151,7 +151,7 @@ def dropout(out: Array, factor: Array, x: Array, bits: Array, threshold: int, sc
         flat[i] = flat_x[i] * flat_factor[i]
 
 
-@compiled
+@jit
 def multiply(x: Array, factor: Array) -> None:
     """Multiply `x` by `factor`, in place."""
     flat, flat_factor = x.reshape(-1), factor.reshape(-1)
@@ -159,7 +159,7 @@ def multiply(x: Array, factor: Array) -> None:
         flat[i] *= flat_factor[i]
 
 
-@compiled
+@jit
 def cross_entropy(gradient: Array, logits: Array, labels: Array) -> tuple[float, int]:
     """Mean cross-entropy of the softmax of the logits, and its gradient with respect to the logits.
 

@@ -148,7 +148,7 @@ def layers_of(
     return layers
 
 
-def trained(layers: Sequence[Layer]) -> Sequence[Layer]:
+def layers_to_train(layers: Sequence[Layer]) -> Sequence[Layer]:
     """Return the layers that need a gradient: all except a first layer without parameters, such as input dropout."""
     first = layers[0]
     is_idle = isinstance(first, Segment) and not any(part.gradients for part in first.parts)

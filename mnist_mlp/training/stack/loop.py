@@ -20,19 +20,19 @@ from mnist_mlp.data.splits import Splits
 from mnist_mlp.training.epoch_log import diverged_in_evaluation, diverged_in_training, first_non_finite
 from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.loop import EVALUATION_BATCH
-from mnist_mlp.training.process import prepared
+from mnist_mlp.training.process import with_training_settings
 from mnist_mlp.training.stack.runs import Run
 from mnist_mlp.training.stack.stack import CHUNK_BYTES, Stack
-from mnist_mlp.training.stack.steps import kind_of
+from mnist_mlp.training.stack.steps import step_method
 from mnist_mlp.training.stack.toolchain import Toolchain
-from mnist_mlp.training.step import has_all
+from mnist_mlp.training.step import has_all_parameters
 
 SHARED_BYTES = 2 * CHUNK_BYTES  # memory of a stack of any size
 
 
 def supports(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
     """Return whether a run with this model and optimizer, built on the CPU, can be part of a stack."""
-    return backprop.supports(model) and has_all(model, optimizer)
+    return backprop.supports(model) and has_all_parameters(model, optimizer)
 
 
 def architecture(model: nn.Sequential) -> str:
@@ -92,7 +92,9 @@ def train(
     Raises:
         torch.OutOfMemoryError: The device has too little memory for this many runs.
     """
-    return prepared(_train(runs, data, epochs, batch_size, log_interval, device, toolchain), threads, tf32)
+    return with_training_settings(
+        _train(runs, data, epochs, batch_size, log_interval, device, toolchain), threads, tf32
+    )
 
 
 def _train(
@@ -106,8 +108,8 @@ def _train(
 ) -> Generator[tuple[int, Record | BaseException], None, None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    kinds = [kind_of(run) for run in runs]
-    rows = sorted(range(len(runs)), key=kinds.__getitem__)  # runs with the same update functions become adjacent
+    methods = [step_method(run) for run in runs]
+    rows = sorted(range(len(runs)), key=methods.__getitem__)  # runs with the same update functions become adjacent
     data = data.to(device)
     stack = Stack([runs[number] for number in rows], data, batch_size, device, epochs=epochs, toolchain=toolchain)
     going = set(range(len(rows)))  # rows of runs that have not ended

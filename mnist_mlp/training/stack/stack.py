@@ -15,11 +15,11 @@ from mnist_mlp.training.loop import EVALUATION_BATCH
 from mnist_mlp.training.optimizers import Statistics, set_mode
 from mnist_mlp.training.schedules import Rates
 from mnist_mlp.training.stack.cuda_graph import GraphCallable
-from mnist_mlp.training.stack.layers import Segment, layers_of, trained
+from mnist_mlp.training.stack.layers import Segment, layers_of, layers_to_train
 from mnist_mlp.training.stack.parameters import Parameters, groups_of
 from mnist_mlp.training.stack.parts import Dropout
 from mnist_mlp.training.stack.runs import Run
-from mnist_mlp.training.stack.steps import RunOptimizer, kind_of, steps_of
+from mnist_mlp.training.stack.steps import RunOptimizer, make_updates, step_method
 from mnist_mlp.training.stack.toolchain import Toolchain
 from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
@@ -103,14 +103,14 @@ class Stack:
         toolchain = toolchain or Toolchain()
         wrap: Wrap = toolchain.compiler if compile else eager
         self.capture = toolchain.capture if device.type == "cuda" else None
-        models, kinds = [run.model for run in runs], [kind_of(run) for run in runs]
+        models, methods = [run.model for run in runs], [step_method(run) for run in runs]
         self.parameters = Parameters(models, device, groups_of(models[0], runs[0].optimizer))
         self.layers = layers_of(models, self.parameters, data.train.images.shape[1], wrap, batch_size)
         self.batch_size, self.steps = batch_size, 0
         self.sizes = batch_sizes(len(data.train), batch_size)
         self.rates = [Rates(run.optimizer, run.schedule, epochs * len(self.sizes)) for run in runs]
         self.failed: dict[int, BaseException] = {}
-        self.blocks, self.own = steps_of(runs, self.rates, self.parameters, kinds, wrap)
+        self.blocks, self.own = make_updates(runs, self.rates, self.parameters, methods, wrap)
         self.own_of = {own.row: own for own in self.own}
         self.threads = cpu_count() if device.type == "cuda" else 1  # that draw masks for the GPU
         self.loss = wrap(mean_cross_entropy)
@@ -257,7 +257,7 @@ class Stack:
         loss, correct, gradient = (self.loss if chunk.batch == self.batch_size else mean_cross_entropy)(x, labels)
         chunk.losses.index_copy_(0, chunk.position, loss[None])
         chunk.correct.index_copy_(0, chunk.position, correct[None])
-        layers = trained(self.layers)
+        layers = layers_to_train(self.layers)
         for layer in reversed(layers):
             gradient = layer.backward(gradient, needs_input_grad=layer is not layers[0])
         for block in self.blocks:

@@ -76,8 +76,8 @@ class RunOptimizer:
             torch.set_rng_state(before)
 
 
-class Kind(NamedTuple):
-    """Computation of the optimizer steps of one run. Runs of equal kinds are adjacent in a stack.
+class StepMethod(NamedTuple):
+    """Computation of the optimizer steps of one run. Runs of equal methods are adjacent in a stack.
 
     Attributes:
         how: `BY_FUNCTION` or `ALONE`.
@@ -88,12 +88,12 @@ class Kind(NamedTuple):
     what: str
 
 
-def kind_of(run: Run) -> Kind:
+def step_method(run: Run) -> StepMethod:
     """Return the computation of the optimizer steps of a run in a stack."""
     if not fused.supports(run.optimizer):
-        return Kind(ALONE, "")
+        return StepMethod(ALONE, "")
     specs = [_spec(group, run.optimizer) for group in groups_with_parameters(run.optimizer)]
-    return Kind(BY_FUNCTION, " ".join(spec.function.__name__ for spec in specs))
+    return StepMethod(BY_FUNCTION, " ".join(spec.function.__name__ for spec in specs))
 
 
 def groups_with_parameters(optimizer: Optimizer) -> list[dict[str, Any]]:
@@ -127,11 +127,11 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
-def steps_of(
+def make_updates(
     runs: Sequence[Run],
     rates: Sequence[Rates],
     parameters: Parameters,
-    kinds: Sequence[Kind],
+    methods: Sequence[StepMethod],
     wrap: Wrap,
 ) -> tuple[list[StackedUpdate], list[RunOptimizer]]:
     """Return the updates of a stack's parameters. All sequences are in the order of its rows.
@@ -140,7 +140,7 @@ def steps_of(
         runs: Runs of the stack.
         rates: Learning rates of each run.
         parameters: Parameters of the stack.
-        kinds: Kind of each run; equal ones are adjacent.
+        methods: Step method of each run; equal ones are adjacent.
         wrap: Function that compiles update functions, or returns them as they are.
 
     Returns:
@@ -148,10 +148,10 @@ def steps_of(
     """
     blocks: list[StackedUpdate] = []
     own: list[RunOptimizer] = []
-    for kind, numbers in groupby(range(len(kinds)), lambda number: kinds[number]):
+    for method, numbers in groupby(range(len(methods)), lambda number: methods[number]):
         rows = list(numbers)
         here = slice(rows[0], rows[-1] + 1)
-        if kind.how == BY_FUNCTION:
+        if method.how == BY_FUNCTION:
             by_chunks = wrap is eager and parameters.values.device.type == "cpu"
             chunk = max(1, CACHED // len(rows)) if by_chunks else None
             settings = {row: optimizer_key(runs[row]) or str(row) for row in rows}

@@ -14,7 +14,7 @@ from numba.extending import register_jitable
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mnist_mlp.base.numba_jit import OPTIONS, compiled
+from mnist_mlp.base.numba_jit import OPTIONS, jit
 from mnist_mlp.base.torch_internals import has_step_hooks
 from mnist_mlp.training.updates.functions import UpdateFunction, UpdateSpec, loop_over, spec_of
 
@@ -22,7 +22,7 @@ from mnist_mlp.training.updates.functions import UpdateFunction, UpdateSpec, loo
 @functools.cache
 def kernel_of(function: UpdateFunction, coefficients: Callable[..., Any], arrays: int) -> Any:
     """Compile the loop of an update function (see `loop_over`)."""
-    return compiled(loop_over(register_jitable(**OPTIONS)(function), coefficients, arrays))
+    return jit(loop_over(register_jitable(**OPTIONS)(function), coefficients, arrays))
 
 
 @dataclass

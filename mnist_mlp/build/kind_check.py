@@ -24,7 +24,7 @@ from mnist_mlp.data.batches import batch_sizes
 from mnist_mlp.network.init import needs_batch
 from mnist_mlp.training.fused import backprop
 from mnist_mlp.training.optimizers import needs_only_gradients, set_mode
-from mnist_mlp.training.process import prepared_to_train
+from mnist_mlp.training.process import training_settings
 from mnist_mlp.training.seeds import derive_seeds
 from mnist_mlp.training.updates import fused
 
@@ -47,7 +47,7 @@ class KindCheck:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.parts, self._step, parameters = trial.tried(config)
+        self.parts, self._step, parameters = trial.run_trial(config)
         self._init = _text(config["init"])
         self._suits_backprop = backprop.supports(self.parts.model)
         # A known optimizer treats few elements as it treats many. A user-defined one may depend on shapes.
@@ -78,7 +78,7 @@ class KindCheck:
         if "init" in groups and not (self._is_known and self._suits_backprop):  # user-defined code may reject weights
             return False
         try:
-            with prepared_to_train(config["threads"]):
+            with training_settings(config["threads"]):
                 if "init" in groups:
                     self._try_init(config)
                 if "optim" in groups:
@@ -129,7 +129,7 @@ class KindCheck:
         train = self.parts.data.train
         size, seconds = max(batch_sizes(len(train), config["batch_size"])), []
         self.parts.model.train()
-        with prepared_to_train(config["threads"]):
+        with training_settings(config["threads"]):
             for _ in range(WARM_UP_STEPS + TIMED_STEPS):
                 started = time.perf_counter()
                 self._step(*train.take(torch.arange(size)))

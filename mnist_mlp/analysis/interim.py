@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis.measures import ACCURACY
-from mnist_mlp.base.looks import Look, Looks
+from mnist_mlp.base.interim import InterimRecord, SequentialRecord
 from mnist_mlp.stats.pairs import NUMBERS
 from mnist_mlp.stats.sequential import interim_analysis, interim_schedule
 from mnist_mlp.stats.verdicts import UNDECIDED, Reason, Verdict
 
 
-def judge_looks(
-    table: pd.DataFrame, looks: Sequence[Look], images: float | None = None, margin: float | None = None
+def repeat_analyses(
+    table: pd.DataFrame, looks: Sequence[InterimRecord], images: float | None = None, margin: float | None = None
 ) -> tuple[pd.DataFrame, int]:
     """Repeat the interim analyses of a sweep.
 
@@ -36,7 +36,7 @@ def judge_looks(
     return pairs, judged
 
 
-def _results(table: pd.DataFrame, look: Look) -> pd.DataFrame:
+def _results(table: pd.DataFrame, look: InterimRecord) -> pd.DataFrame:
     """Return the part of a table, cells x seeds, that an interim analysis used."""
     return table.loc[[cell for cell in table.index if cell in look.cells], list(look.seeds)]
 
@@ -46,7 +46,7 @@ def withhold(pairs: pd.DataFrame, reason: Reason) -> pd.DataFrame:
     return pairs.assign(verdict=str(Verdict.NOT_TESTED), reason=str(reason), **dict.fromkeys(NUMBERS, np.nan))
 
 
-def rename_cells(looks: Looks, names: Mapping[str, str]) -> Looks:
+def rename_cells(looks: SequentialRecord, names: Mapping[str, str]) -> SequentialRecord:
     """Rename the cells of interim analyses; cells without a new name keep theirs."""
 
     def new(cell: str) -> str:
@@ -66,14 +66,14 @@ def rename_cells(looks: Looks, names: Mapping[str, str]) -> Looks:
     )
 
 
-def have_results(looks: Looks, table: pd.DataFrame) -> bool:
+def have_results(looks: SequentialRecord, table: pd.DataFrame) -> bool:
     """Return whether all runs that the analyses used have a score in a table, cells x seeds."""
     return all(
         table.reindex(index=list(look.cells), columns=list(look.seeds)).notna().all(axis=None) for look in looks.looks
     )
 
 
-def needs_more_seeds(looks: Looks, pairs: pd.DataFrame) -> bool:
+def needs_more_seeds(looks: SequentialRecord, pairs: pd.DataFrame) -> bool:
     """Return whether the sweep would add more seeds: pairs with the best cell are undecided, and seeds remain."""
     last = looks.looks[-1]
     playing = set(last.cells) - set(last.left)
@@ -83,7 +83,7 @@ def needs_more_seeds(looks: Looks, pairs: pd.DataFrame) -> bool:
     return len(last.seeds) < looks.plan.max_seeds and bool(pairs.loc[of_best, "verdict"].isin(UNDECIDED).any())
 
 
-def are_as_planned(looks: Looks) -> bool:
+def are_as_planned(looks: SequentialRecord) -> bool:
     """Return whether there are interim analyses, and all are as the plan demands."""
     if not looks.looks or not len(looks.given) < looks.plan.max_seeds:
         return False
@@ -92,13 +92,13 @@ def are_as_planned(looks: Looks) -> bool:
     return len(taken) <= len(planned) and np.allclose(taken, planned[: len(taken)], rtol=1e-6, atol=0)
 
 
-def look_at(
+def conduct_analysis(
     table: pd.DataFrame,
-    now: Look,
+    now: InterimRecord,
     before: pd.DataFrame | None,
     images: float | None = None,
     margin: float | None = None,
-) -> tuple[Look, list[str], pd.DataFrame]:
+) -> tuple[InterimRecord, list[str], pd.DataFrame]:
     """Conduct an interim analysis.
 
     Args:

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, texts
+from mnist_mlp.base.reading import Unreadable, job_names, read_json, seeds, strings
 from mnist_mlp.base.record import finite, write_atomically
 
 LOOKS_FILE = "looks.json"
-MOST_SEEDS = 1000  # per cell; a difference that takes more seeds to detect is negligible
+MAX_SEEDS = 1000  # per cell; a difference that takes more seeds to detect is negligible
 
 
 @dataclass(frozen=True)
-class Look:
+class InterimRecord:
     """One interim analysis.
 
     Attributes:
@@ -48,7 +48,7 @@ class SequentialPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
+class SequentialRecord:
     """Content of a `looks.json`: the interim analyses of a sweep.
 
     Attributes:
@@ -61,17 +61,17 @@ class Looks:
     plan: SequentialPlan
     given: Sequence[int]
     jobs: Sequence[str]
-    looks: Sequence[Look]
+    looks: Sequence[InterimRecord]
 
 
-def write_looks(directory: Path, looks: Looks) -> None:
+def write_looks(directory: Path, looks: SequentialRecord) -> None:
     """Write `looks.json`."""
     content = {**asdict(looks.plan), **asdict(looks)}
     del content["plan"]
     write_atomically(directory / LOOKS_FILE, json.dumps(finite(content), indent=1) + "\n")
 
 
-def read_looks(path: Path) -> Looks:
+def read_looks(path: Path) -> SequentialRecord:
     """Read a `looks.json`.
 
     Raises:
@@ -85,9 +85,9 @@ def read_looks(path: Path) -> Looks:
         margin, numbers = content["margin"], [content["max_seeds"], content["batch"]]
         if not (margin is None or _is_fraction(margin)) or any(type(number) is not int for number in numbers):
             raise ValueError("margin is not a fraction, or max_seeds or batch is not a whole number")
-        if not (1 <= content["max_seeds"] <= MOST_SEEDS and content["batch"] >= 1 and seeds(content["given"])):
+        if not (1 <= content["max_seeds"] <= MAX_SEEDS and content["batch"] >= 1 and seeds(content["given"])):
             raise ValueError("no initial seeds, or max_seeds or batch is out of range")
-        return Looks(
+        return SequentialRecord(
             plan=SequentialPlan(margin=margin, max_seeds=content["max_seeds"], batch=content["batch"]),
             given=seeds(content["given"]),
             jobs=job_names(content["jobs"]),
@@ -97,13 +97,13 @@ def read_looks(path: Path) -> Looks:
         raise Unreadable(f"{LOOKS_FILE}: damaged ({type(error).__name__}: {error})") from error
 
 
-def _look(content: Mapping[str, Any]) -> Look:
-    look = Look(
+def _look(content: Mapping[str, Any]) -> InterimRecord:
+    look = InterimRecord(
         seeds=seeds(content["seeds"]),
         level=content["level"],
-        cells=texts(content["cells"]),
+        cells=strings(content["cells"]),
         best=content["best"],
-        left=dict(zip(content["left"], texts(list(content["left"].values())), strict=True)),
+        left=dict(zip(content["left"], strings(list(content["left"].values())), strict=True)),
     )
     if not _is_fraction(look.level):
         raise ValueError("the level of an interim analysis is not a fraction")

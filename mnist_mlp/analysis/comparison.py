@@ -78,8 +78,8 @@ class Comparison:
         pairs: One row per pair of cells (see `compare_pairs`).
         looks: Interim analyses in which the pairs were tested; None if pairs were tested once.
         efforts: Tuning effort of each cell; only pairs of equal effort are tested. Empty if effort is irrelevant.
-        judged: Number of cells that share at least three independent seeds with another cell, which a test needs; 0 if
-            all verdicts are withheld.
+        tested_cells: Number of cells that share at least three independent seeds with another cell, which a test needs;
+            0 if all verdicts are withheld.
         effects: Main effects and interaction of the compared keys (see `effects.main_effects`); empty if they cannot
             be separated.
         variance_components: Variance between replicates by source; None if fewer than two sources vary independently.
@@ -103,7 +103,7 @@ class Comparison:
     pairs: pd.DataFrame
     looks: SequentialRecord | None
     efforts: Mapping[str, TuningEffort]
-    judged: int
+    tested_cells: int
     effects: pd.DataFrame
     variance_components: VarianceComponents | None
     curves: pd.DataFrame
@@ -168,7 +168,7 @@ def compare(
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
     summary = _summarize(runs, by, tuned, selected, target is not None)
-    judged = _test_pairs(runs, list(summary[CELL]), results, by, tuned, how)
+    tests = _test_pairs(runs, list(summary[CELL]), results, by, tuned, how)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     return Comparison(
         by=by,
@@ -180,19 +180,19 @@ def compare(
         target=target,
         runs=runs,
         summary=summary,
-        pairs=judged.pairs,
-        looks=judged.looks,
-        efforts=judged.efforts,
-        judged=judged.cells,
-        effects=effects.main_effects(judged.averaged, by, same_size(evaluation_runs(runs))),
+        pairs=tests.pairs,
+        looks=tests.looks,
+        efforts=tests.efforts,
+        tested_cells=tests.cells,
+        effects=effects.main_effects(tests.averaged, by, same_size(evaluation_runs(runs))),
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
-            *([fairness.UNDECIDED] if judged.looks and needs_more_seeds(judged.looks, judged.pairs) else []),
+            *([fairness.UNDECIDED] if tests.looks and needs_more_seeds(tests.looks, tests.pairs) else []),
             *fairness.unfinished(results.unfinished),
-            *fairness.notes(runs, summary, judged.pairs, by, tuned, varying, how, moving),
+            *fairness.notes(runs, summary, tests.pairs, by, tuned, varying, how, moving),
         ],
     )
 
@@ -231,16 +231,10 @@ def _test_pairs(
     scored = roles.scored_runs(runs)
     independent, images = scored[scored["independent"]], same_size(evaluation_runs(runs))
     order = [cell for cell in cells if cell in set(scored[CELL])]
-    sweeps = scored["looked_in"].dropna().unique()
-    record = results.records.get(sweeps[0]) if len(sweeps) else None
-    compared = record.compare if record else COMPARED
-    is_alone = bool(len(sweeps) == 1 and scored["looked_in"].notna().all() and {*by} == {*compared})
-    looks = results.looks.get(sweeps[0]) if is_alone else None
-    if looks:  # the sweep may name the cells by another order of the keys
-        looks = rename_cells(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
-    looks = looks if looks and are_as_planned(looks) else None
-    if looks and have_results(looks, of_seed := score_table(scored, SEARCH_SEED).reindex(order)):
-        pairs, count = repeat_analyses(of_seed, looks.looks, images, looks.plan.margin)
+    looks, reason = _recorded_analyses(runs, order, results, by)
+    if looks:
+        table = score_table(scored, SEARCH_SEED).reindex(order)
+        pairs, count = repeat_analyses(table, looks.looks, images, looks.plan.margin)
         # Additional seeds belong to some cells only, so just the initial seeds give fair averages.
         return _PairResults(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
     # No score profits from the number of candidates if replicates select for themselves or selections were confirmed.
@@ -250,18 +244,48 @@ def _test_pairs(
     pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, bounds=ACCURACY)
     if len(independent) < len(scored):  # there may be enough seeds, but too few independent ones
         pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
-    if len(sweeps):
-        reason = (Reason.LOST_RUN if looks else Reason.NO_ANALYSIS) if is_alone else Reason.OUTSIDE_PLAN
+    if reason := reason or _missing_confirmation(scored, results):
         return _PairResults(withhold(pairs, reason), 0, efforts, None, independent.head(0))
-    confirming = scored.loc[scored["phase"] == CONFIRM, "chosen_in"].unique()
-    if (scored["phase"] == SEARCH).any() or any(CONFIRM in results.unfinished.get(sweep, ()) for sweep in confirming):
-        return _PairResults(withhold(pairs, Reason.NOT_CONFIRMED), 0, efforts, None, independent.head(0))
     # Averages over cells of unequal tuning effort are as unfair as pairs of such cells.
     is_equal = len({efforts[cell] for cell in order if cell in efforts}) < 2
     untested = ((pairs["verdict"] == Verdict.NOT_TESTED) & (pairs["reason"] != Reason.NO_VARIANCE)).all()
     return _PairResults(
         pairs, 0 if untested else count, efforts, None, independent if is_equal else independent.head(0)
     )
+
+
+def _recorded_analyses(
+    runs: pd.DataFrame, order: Sequence[str], results: Results, by: Sequence[str]
+) -> tuple[SequentialRecord | None, Reason | None]:
+    """Return the interim analyses by which the pairs must be tested, or the reason why no test is valid.
+
+    Both are None for runs without interim analyses.
+    """
+    scored = roles.scored_runs(runs)
+    sweeps = scored["looked_in"].dropna().unique()
+    if not len(sweeps):
+        return None, None
+    record = results.records.get(sweeps[0])
+    compared = list(record.compare if record else COMPARED)
+    if len(sweeps) > 1 or scored["looked_in"].isna().any() or {*by} != {*compared}:
+        return None, Reason.OUTSIDE_PLAN
+    if not (looks := results.looks.get(sweeps[0])):
+        return None, Reason.NO_ANALYSIS
+    # The sweep may name the cells by another order of the keys.
+    looks = rename_cells(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
+    if not are_as_planned(looks):
+        return None, Reason.NO_ANALYSIS
+    if not have_results(looks, score_table(scored, SEARCH_SEED).reindex([*order])):
+        return None, Reason.LOST_RUN
+    return looks, None
+
+
+def _missing_confirmation(scored: pd.DataFrame, results: Results) -> Reason | None:
+    """Return the reason to withhold verdicts while a confirmation is unfinished; None otherwise."""
+    sweeps = scored.loc[scored["phase"] == CONFIRM, "chosen_in"].unique()
+    if (scored["phase"] == SEARCH).any() or any(CONFIRM in results.unfinished.get(sweep, ()) for sweep in sweeps):
+        return Reason.NOT_CONFIRMED
+    return None
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:

@@ -28,12 +28,12 @@ def repeat_analyses(
         As `compare_pairs`: each pair with its result at the analysis that decided it, or else at its last one; and the
         largest number of cells in an analysis.
     """
-    pairs, judged = None, 0
+    pairs, cells = None, 0
     for look in looks:
         found = interim_analysis(_results(table, look), look.level, pairs, images, margin, ACCURACY)
-        pairs, judged = found.pairs, max(judged, found.cells)
+        pairs, cells = found.pairs, max(cells, found.cells)
     assert pairs is not None
-    return pairs, judged
+    return pairs, cells
 
 
 def _results(table: pd.DataFrame, look: InterimRecord) -> pd.DataFrame:

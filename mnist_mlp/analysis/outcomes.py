@@ -124,9 +124,9 @@ def _to_target(metrics: pd.DataFrame, split: str, target: float | None) -> pd.Da
     Returns:
         Table indexed by run; epoch and seconds are infinite if the target was missed, NaN without a target.
     """
-    judged = metrics["split"] == split
+    on_split = metrics["split"] == split
     is_there, never = (metrics["accuracy"] >= target, np.inf) if target is not None else (False, np.nan)
-    reached = metrics[judged & is_there].sort_values("epoch").groupby("run").first()
+    reached = metrics[on_split & is_there].sort_values("epoch").groupby("run").first()
     reached = reached[["epoch", "seconds"]].astype(float).reindex(metrics["run"].unique(), fill_value=never)
     reached.columns = pd.Index(TARGETS)
-    return reached.assign(highest_accuracy=metrics[judged].groupby("run")["accuracy"].max())
+    return reached.assign(highest_accuracy=metrics[on_split].groupby("run")["accuracy"].max())

@@ -23,7 +23,7 @@ def two_way_effects(table: pd.DataFrame, images: float | None = None) -> pd.Data
     Args:
         table: Scores, cells x replicates; NaN if missing. The index has two levels, named as the keys; values keep
             their order of appearance. Only replicates with a score for every combination of values are used.
-        images: Number of test images behind each accuracy, the same images in all cells (see `moderated_t.judge`);
+        images: Number of test images behind each accuracy, the same images in all cells (see `moderated_tests`);
             None for other scores.
 
     Returns:

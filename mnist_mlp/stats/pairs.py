@@ -29,13 +29,13 @@ def compare_pairs(
     Args:
         table: Scores, cells x replicates (such as seeds), the best cell first; NaN if missing. Larger scores are
             better, so losses have to be negated.
-        images: Number of test images behind each accuracy (see `moderated_t.judge`); None for other scores.
+        images: Number of test images behind each accuracy (see `moderated_tests`); None for other scores.
         efforts: Tuning effort of each cell; empty if nothing was tuned. The best of more configurations looks better
-            by chance, to an unknown extent, so pairs of unequal effort are not tested.
-        level: Significance level of each test (see `moderated_t.judge`).
+            by chance, to an unknown extent, so pairs of unequal effort are not tests.
+        level: Significance level of each test (see `moderated_tests`).
         margin: Equivalence margin, in the unit of the scores: cells are equivalent if the interval of their difference
             lies in [-margin, margin]. None disables equivalence testing.
-        bounds: Smallest and largest score, such as (0, 1) of accuracies (see `moderated_t.judge`); None if unbounded.
+        bounds: Smallest and largest score, such as (0, 1) of accuracies (see `moderated_tests`); None if unbounded.
 
     Returns:
         A table, and the number of cells with at least three replicates in common with another cell. The table has one
@@ -43,7 +43,7 @@ def compare_pairs(
         `ci_low` and `ci_high` (simultaneous 95% interval), `p`, `p_corrected` (for all pairs), `additional_seeds` (for
         80% power if the difference is as large as observed; infinite if a cell needs more than a thousand seeds),
         `verdict` (see `Verdict`) and `reason` (see `Reason`; empty unless the verdict is "not tested"). Results of the
-        test are NaN if a pair is not tested.
+        test are NaN if a pair is not tests.
     """
     first, second = np.triu_indices(len(table), 1)
     values = table.to_numpy(dtype=float)
@@ -56,15 +56,15 @@ def compare_pairs(
     reasons = np.where(enough, "", str(Reason.TOO_FEW_SEEDS)).astype(object)
     cells = len({*first[enough], *second[enough]})
     if cells:
-        judged = moderated_tests(differences[enough], cells - 1, images, level, bounds)
-        real = judged.p_corrected < 1 - CONFIDENCE
+        tests = moderated_tests(differences[enough], cells - 1, images, level, bounds)
+        real = tests.p_corrected < 1 - CONFIDENCE
         # A significant difference needs no additional seeds.
-        additional = np.where(real | np.isnan(judged.p), np.nan, _additional_seeds(judged))
-        numbers = (judged.low, judged.high, judged.p, judged.p_corrected, additional)
-        for name, values in zip(("difference", *NUMBERS), (judged.mean, *numbers), strict=True):
+        additional = np.where(real | np.isnan(tests.p), np.nan, _additional_seeds(tests))
+        numbers = (tests.low, tests.high, tests.p, tests.p_corrected, additional)
+        for name, values in zip(("difference", *NUMBERS), (tests.mean, *numbers), strict=True):
             columns[name][enough] = values
-        verdicts[enough] = _verdicts(judged, margin)
-        reasons[enough] = np.where(np.isnan(judged.p), str(Reason.NO_VARIANCE), "")
+        verdicts[enough] = _verdicts(tests, margin)
+        reasons[enough] = np.where(np.isnan(tests.p), str(Reason.NO_VARIANCE), "")
     if efforts:
         spent = [efforts.get(cell) for cell in table.index]
         unequal = enough & np.array([spent[a] != spent[b] for a, b in zip(first, second, strict=True)], dtype=bool)
@@ -77,35 +77,35 @@ def compare_pairs(
     ), cells
 
 
-def _verdicts(judged: ModeratedTests, margin: float | None) -> np.ndarray:
+def _verdicts(tests: ModeratedTests, margin: float | None) -> np.ndarray:
     """Return the verdict on each difference, as text."""
-    is_real = judged.p_corrected < 1 - CONFIDENCE
-    is_within = np.maximum(-judged.low, judged.high) <= (-1 if margin is None else margin)
+    is_real = tests.p_corrected < 1 - CONFIDENCE
+    is_within = np.maximum(-tests.low, tests.high) <= (-1 if margin is None else margin)
     cases = {
-        Verdict.NOT_TESTED: np.isnan(judged.p),
-        Verdict.BETTER: is_real & (judged.mean > 0),
+        Verdict.NOT_TESTED: np.isnan(tests.p),
+        Verdict.BETTER: is_real & (tests.mean > 0),
         Verdict.WORSE: is_real,
         Verdict.EQUIVALENT: is_within,
     }
     return np.select(list(cases.values()), list(map(str, cases)), str(Verdict.INCONCLUSIVE)).astype(object)
 
 
-def _additional_seeds(tested: ModeratedTests) -> np.ndarray:
+def _additional_seeds(tests: ModeratedTests) -> np.ndarray:
     """Return the number of additional seeds that gives 80% power for the observed difference.
 
     The number of seeds is the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power), whose
     degrees of freedom grow in proportion to m - 1. It is infinite beyond `MAX_SEEDS`.
     """
     candidates = np.unique(np.geomspace(FEWEST, MAX_SEEDS, 256).astype(int))  # all up to 40, then steps of 2%
-    low, high = np.zeros(len(tested.n), dtype=int), np.full(len(tested.n), len(candidates))
+    low, high = np.zeros(len(tests.n), dtype=int), np.full(len(tests.n), len(candidates))
     for _ in range(len(candidates).bit_length()):  # power grows with the number of seeds: bisection
         middle = (low + high) // 2
         m = candidates[np.minimum(middle, len(candidates) - 1)]
-        freedom = np.maximum(tested.freedom * (m - 1) / (tested.n - 1), 1)
-        quantiles = special.stdtrit(freedom, POWER) - special.stdtrit(freedom, tested.level / 2)
-        enough = np.abs(tested.mean) >= quantiles * np.sqrt(tested.variance / m)
+        freedom = np.maximum(tests.freedom * (m - 1) / (tests.n - 1), 1)
+        quantiles = special.stdtrit(freedom, POWER) - special.stdtrit(freedom, tests.level / 2)
+        enough = np.abs(tests.mean) >= quantiles * np.sqrt(tests.variance / m)
         is_open = low < high
         high = np.where(is_open & enough, middle, high)
         low = np.where(is_open & ~enough, middle + 1, low)
     m = np.append(candidates.astype(float), np.inf)[low]
-    return np.where(tested.mean != 0, np.maximum(m - tested.n, 1), np.inf)
+    return np.where(tests.mean != 0, np.maximum(m - tests.n, 1), np.inf)

@@ -119,8 +119,8 @@ def test_judge_looks_decided_pair_keeps_its_verdict() -> None:
     first = [3 + noise for noise in NOISE[:4]]
     table = scores(a=[*first, *[-3 + noise for noise in NOISE[4:]]], b=[0.0] * 8)
     assert compare_pairs(table)[0]["verdict"].tolist() != ["better"]
-    pairs, judged = repeat_analyses(table, [look(4), look(8)])
-    assert (pairs["verdict"].tolist(), pairs["n"].tolist(), judged) == (["better"], [4], 2)
+    pairs, cells = repeat_analyses(table, [look(4), look(8)])
+    assert (pairs["verdict"].tolist(), pairs["n"].tolist(), cells) == (["better"], [4], 2)
     assert pairs["difference"].tolist() == pytest.approx([0.03])
     pairs, _ = repeat_analyses(table, [look(4, 1e-9), look(8)])
     assert pairs["n"].tolist() == [8]
@@ -223,8 +223,8 @@ def test_look_at_uses_seeds_of_its_analysis_only() -> None:
 
 def test_judge_looks_tests_active_cells_only() -> None:
     table = scores(a=[0.3 + noise for noise in NOISE], b=[0.0] * 8, c=[0.1 - noise for noise in NOISE])
-    pairs, judged = repeat_analyses(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
-    assert judged == 3  # cells at the first analysis, of which one was dropped later
+    pairs, cells = repeat_analyses(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
+    assert cells == 3  # cells at the first analysis, of which one was dropped later
     assert pairs.set_index(["a", "b"])["n"].to_dict() == {("a", "b"): 8, ("a", "c"): 4, ("b", "c"): 4}
 
 

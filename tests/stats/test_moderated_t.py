@@ -84,12 +84,12 @@ def test_judge_freedom_is_at_most_that_of_the_whole_table() -> None:
     differences = 0.01 * (noise + np.linspace(0, 3, 15)[:, None])
     own = differences.var(axis=1, ddof=1)
     assert averages(own, np.full(15, 2.0), rank=5)[1].max() > 5 * 2.0
-    judged = moderated_tests(differences, rank=5)
-    assert judged.freedom.max() <= 5 * 2.0
-    assert judged.level == pytest.approx(1 - 0.95 ** (1 / 15))
-    assert ((judged.low > 0) == (judged.p_corrected < 0.05)).all()
-    assert 0 < (judged.low > 0).sum() < 15
-    assert (judged.high - judged.mean).tolist() == pytest.approx((judged.mean - judged.low).tolist())
+    tests = moderated_tests(differences, rank=5)
+    assert tests.freedom.max() <= 5 * 2.0
+    assert tests.level == pytest.approx(1 - 0.95 ** (1 / 15))
+    assert ((tests.low > 0) == (tests.p_corrected < 0.05)).all()
+    assert 0 < (tests.low > 0).sum() < 15
+    assert (tests.high - tests.mean).tolist() == pytest.approx((tests.mean - tests.low).tolist())
 
 
 def test_judge_image_bound_holds_after_moderation() -> None:
@@ -97,7 +97,7 @@ def test_judge_image_bound_holds_after_moderation() -> None:
     generator = np.random.default_rng(2)
     differences = generator.standard_normal((10, 5)) / 1e4
     differences[0] += 0.1
-    judged = moderated_tests(differences, rank=4, images=100)
-    assert judged.variance[0] == pytest.approx(0.1 / 100, rel=1e-3)
-    assert judged.variance[1:] == pytest.approx(1e-4, rel=0.5)
-    assert judged.variance.min() >= 1e-4
+    tests = moderated_tests(differences, rank=4, images=100)
+    assert tests.variance[0] == pytest.approx(0.1 / 100, rel=1e-3)
+    assert tests.variance[1:] == pytest.approx(1e-4, rel=0.5)
+    assert tests.variance.min() >= 1e-4

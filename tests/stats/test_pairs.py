@@ -34,13 +34,13 @@ def simulated(cells: int, seeds: int, number: int = 0, scale: float = 1.0, effec
 
 def test_compare_pairs_of_two_cells_is_paired_t_test() -> None:
     a, b = [0.971, 0.975, 0.969, 0.974], [0.968, 0.970, 0.968, 0.971]
-    pairs, judged = compare_pairs(pd.DataFrame([a, b], index=["a", "b"]))
+    pairs, cells = compare_pairs(pd.DataFrame([a, b], index=["a", "b"]))
     expected = stats.ttest_rel(a, b)
     low, high = expected.confidence_interval(0.95)
     (row,) = pairs.to_dict("records")
     assert [row["difference"], row["p"], row["p_corrected"]] == pytest.approx([0.003, expected.pvalue, expected.pvalue])
     assert [row["ci_low"], row["ci_high"]] == pytest.approx([low, high])
-    assert (row["n"], row["verdict"], judged) == (4, "better", 2)
+    assert (row["n"], row["verdict"], cells) == (4, "better", 2)
 
 
 def test_compare_pairs_of_three_cells_is_t_tests_with_sidak_correction() -> None:
@@ -62,7 +62,7 @@ def test_compare_pairs_of_table_with_gaps_has_consistent_columns(
 ) -> None:
     table = simulated(cells, seeds, number, scale=4.0, effect=4.0)
     table = table.mask(np.random.default_rng(number).random(table.shape) < gaps)
-    pairs, judged = compare_pairs(table)
+    pairs, cells = compare_pairs(table)
     tested = pairs["p"].notna()
     for row in pairs.to_dict("records"):
         differences = (table.loc[row["a"]] - table.loc[row["b"]]).dropna()
@@ -71,7 +71,7 @@ def test_compare_pairs_of_table_with_gaps_has_consistent_columns(
     assert (pairs["verdict"] == Verdict.NOT_TESTED).equals(pairs["n"] < 3)
     assert (pairs["reason"] == Reason.TOO_FEW_SEEDS).equals(pairs["n"] < 3)
     assert tested.equals(pairs["n"] >= 3)
-    assert judged == len(set(pairs.loc[tested, "a"]) | set(pairs.loc[tested, "b"]))
+    assert cells == len(set(pairs.loc[tested, "a"]) | set(pairs.loc[tested, "b"]))
     real = pairs["verdict"].isin(["better", "worse"])
     assert real.equals(pairs["p_corrected"] < 0.05)
     assert real.equals((pairs["ci_low"] > 0) | (pairs["ci_high"] < 0))
@@ -97,12 +97,12 @@ def test_compare_pairs_cells_of_few_seeds_change_no_other_pair() -> None:
     short = pd.DataFrame(5.0, index=["short", "shorter"], columns=table.columns)  # wildly different
     short.loc["short", 2:] = np.nan
     short.loc["shorter", 1:] = np.nan
-    pairs, judged = compare_pairs(pd.concat([table, short]))
+    pairs, cells = compare_pairs(pd.concat([table, short]))
     alone, _ = compare_pairs(table)
     short_pairs = pairs["a"].isin(short.index) | pairs["b"].isin(short.index)
     assert (pairs.loc[short_pairs, "reason"] == Reason.TOO_FEW_SEEDS).all()
     pd.testing.assert_frame_equal(pairs[~short_pairs].reset_index(drop=True), alone)
-    assert judged == 6
+    assert cells == 6
 
 
 def test_compare_pairs_diverged_run_keeps_verdicts_of_other_cells() -> None:
@@ -147,10 +147,10 @@ def test_compare_pairs_additional_seeds_are_fewest_for_power(ratio: float) -> No
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_compare_pairs_of_fewer_than_three_seeds_is_not_tested(seeds: int) -> None:
     table = pd.DataFrame([[0.9, 0.91], [0.1, 0.1]], index=["a", "b"]).iloc[:, :seeds]
-    pairs, judged = compare_pairs(table)
+    pairs, cells = compare_pairs(table)
     assert pairs[["verdict", "reason"]].to_numpy().tolist() == [["not tested", "too few seeds"]]
     assert pairs["difference"].tolist() == pytest.approx([(table.loc["a"] - table.loc["b"]).mean()])
-    assert judged == 0
+    assert cells == 0
     assert pairs["p"].isna().all()
     disjoint = pd.DataFrame([[0.9] * 3 + [np.nan] * 3, [np.nan] * 3 + [0.8] * 3], index=["a", "b"])
     assert compare_pairs(disjoint)[0]["reason"].tolist() == ["too few seeds"]
@@ -210,9 +210,9 @@ def test_compare_pairs_of_unequal_effort_are_not_tested() -> None:
 
 def test_compare_pairs_of_many_cells_corrects_for_all_pairs() -> None:
     table = simulated(MAX_CELLS + 1, 3, effect=8.0)
-    pairs, judged = compare_pairs(table)
+    pairs, cells = compare_pairs(table)
     assert len(pairs) == (MAX_CELLS + 1) * MAX_CELLS / 2
-    assert judged == MAX_CELLS + 1
+    assert cells == MAX_CELLS + 1
     assert pairs["p_corrected"].iloc[0] == pytest.approx(1 - (1 - pairs["p"].iloc[0]) ** (151 * 150 / 2), rel=1e-3)
 
 

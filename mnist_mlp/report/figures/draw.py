@@ -207,19 +207,19 @@ def _heatmap(view: _View) -> _Made | None:
 
 def _differences(view: _View) -> _Made | None:
     rivals, best = view.comparison.rivals, view.best
-    judged = rivals[rivals["p"].notna()]
-    if judged.empty:
+    tested = rivals[rivals["p"].notna()]
+    if tested.empty:
         return None
     figure, ax = panels.strips(view.cells)
     plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
-    significant = judged["verdict"].isin(SIGNIFICANT).sum()
+    significant = tested["verdict"].isin(SIGNIFICANT).sum()
     be = "is" if significant == 1 else "are"
-    rest = f", {len(rivals) - len(judged)} more not tested" if len(judged) < len(rivals) else ""
+    rest = f", {len(rivals) - len(tested)} more not tested" if len(tested) < len(rivals) else ""
     return (
         figure,
         ANSWER,
         f"Difference of each cell from {best} with its interval; "
-        f"{significant} of {len(judged)} {be} significant{rest}.",
+        f"{significant} of {len(tested)} {be} significant{rest}.",
         f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
         f"intervals over all pairs of cells. A difference whose interval contains 0 is not significant.",
         captions.without_interval(view.comparison),

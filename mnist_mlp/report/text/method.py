@@ -85,16 +85,16 @@ def _selection(comparison: Comparison) -> Iterator[str]:
 
 def _tests(comparison: Comparison) -> Iterator[str]:
     """Yield sentences on the tests of pairs and effects."""
-    if comparison.judged:
+    if comparison.tested_cells:
         noise_of = (
             "With so few cells, the variance of each pair is estimated separately."
-            if comparison.judged <= FEW_CELLS
+            if comparison.tested_cells <= FEW_CELLS
             else "The variance of each pair is moderated by all others (Smyth 2004), as far as they are similar."
         )
         yield (
             "Pairs: paired t-tests, seed by seed, of those pairs of cells that share at least three seeds "
-            f"({comparison.judged} cells), with simultaneous 95% intervals (Šidák's correction for all such pairs). "
-            f"{noise_of}"
+            f"({comparison.tested_cells} cells), with simultaneous 95% intervals "
+            f"(Šidák's correction for all such pairs). {noise_of}"
         )
     if not comparison.effects.empty:
         yield (

@@ -4,16 +4,20 @@ import json
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mnist_mlp.analysis.roles import CELL, REPLICATE, varying_keys
 from mnist_mlp.analysis.selection import (
     is_scored,
     number_candidates,
+    preference,
     previous_seeds,
     rank_candidates,
     select,
@@ -50,6 +54,19 @@ def test_select_of_ties_uses_loss_then_value() -> None:
     assert number_candidates(frame, ["lr"]).tolist() == [1, 0]
     assert selected(lr=[0.2, 0.1], val_loss=[0.1, 0.2]) == 1
     assert selected(lr=[0.2, 0.1], val_loss=[0.1, 0.1]) == 0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.5, 0.9]), st.sampled_from([0.1, 0.2])), min_size=2, max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_preference_orders_candidates_as_rank_candidates(scores: list[tuple[float, float]], random: Random) -> None:
+    rates = random.sample([0.003, 0.01, 0.1, 1e-05, 2.0, 10.0], len(scores))
+    accuracies, losses = zip(*scores, strict=True)
+    frame = runs(**{"optim.lr": rates, "val_accuracy": accuracies, "val_loss": losses})
+    ranked = [sorted(rates)[number] for number in rank_candidates(frame, ["optim.lr"])["candidate"]]
+    keys = [preference(*score, {"optim.lr": rate}) for score, rate in zip(scores, rates, strict=True)]
+    assert [rate for _, rate in sorted(zip(keys, rates, strict=True))] == ranked
 
 
 def test_number_candidates_orders_by_rate_then_name_then_number() -> None:

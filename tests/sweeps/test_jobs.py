@@ -13,12 +13,13 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from mnist_mlp import __version__
 from mnist_mlp.app.callback import ChecksAndReport
 from mnist_mlp.app.cells import names
 from mnist_mlp.app.compose import compose
 from mnist_mlp.app.plan import plan
 from mnist_mlp.base.errors import UserError, in_words
-from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Diverged
 from mnist_mlp.base.schema import SOURCES
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, drop_duplicates, finished_jobs, refuse_other_versions
 from mnist_mlp.sweeps.lock import HOLDER_FILE, LOCK_FILE, LockCheck, hold, holder_of
@@ -28,7 +29,7 @@ from tests.helpers.hydra_config import sweep_config
 from tests.helpers.paths import ROOT
 from tests.helpers.results import wait_until
 from tests.helpers.runs import Write
-from tests.helpers.sweeping import planning, requested, swept, write_results
+from tests.helpers.sweeping import planning, requested, swept, write_result, write_results
 
 
 def planned(top: Path, jobs: Sequence[Sequence[str]], *overrides: str) -> list[Job]:
@@ -158,6 +159,18 @@ def test_progress_line_counts_results_on_disk(tmp_path: Path) -> None:
     (jobs[3].directory / METRICS_FILE).touch()
     line = progress.line()
     assert line.startswith("5 of 8 finished (1 running, 1 failed, 1 diverged), 0:00:00 elapsed, about ")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_finished"),
+    [(None, True), (Diverged("the loss is NaN"), True), (RuntimeError("the disk is full"), False)],
+)
+def test_finished_jobs_omit_failed_but_not_diverged_runs(
+    tmp_path: Path, error: Exception | None, is_finished: bool
+) -> None:
+    (job,) = planned(tmp_path, [["seed=0"]])
+    write_result(job, 0.9, 0.1, error)
+    assert finished_jobs([job], __version__) == ([job] if is_finished else [])
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tests.helpers.composing import composed, job_name
 from tests.helpers.paths import ROOT
 from tests.helpers.results import results, wait_until
 
-LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=3000", "data.val_size=100", NO_REPORT)
+LONG = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=2", "data.train_size=1500", "data.val_size=100", NO_REPORT)
 FEW = ("-m", "init=he,lecun", "optim=adam,sgd", "epochs=1", *SMALLER, NO_REPORT)
 SHORT = (*FEW, IN_PROCESS)
 

@@ -131,6 +131,12 @@ def test_read_sweep_damaged_file_raises_and_keeps_it(tmp_path: Path, content: st
         read_sweep(sweep / SWEEP_FILE)
     with pytest.raises(Unreadable):
         write_sweep(sweep, RECORD)
+    assert (sweep / SWEEP_FILE).read_text() == content
+
+
+def test_sweep_and_report_with_damaged_sweep_file_name_it(tmp_path: Path, write_run: Write) -> None:
+    sweep = write_run().parent
+    (sweep / SWEEP_FILE).write_text("{")
     with pytest.raises(UserError, match=r"no run to report on(.|\n)*sweep\.json: damaged"):
         compare_sweeps([sweep])
     with (
@@ -138,7 +144,7 @@ def test_read_sweep_damaged_file_raises_and_keeps_it(tmp_path: Path, content: st
         pytest.raises(UserError, match=r"sweep\.json: .* Remove the file: the same command writes"),
     ):
         check(requested(sweep, plan, [["optim=adam"]]), force=False)
-    assert (sweep / SWEEP_FILE).read_text() == content
+    assert (sweep / SWEEP_FILE).read_text() == "{"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import re
 
 from tests.helpers.paths import ROOT
 
-PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md"))}
+PATHS = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in PATHS}
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:  # imported lazily otherwise: the process that distributes the
     from mnist_mlp.data.splits import Dataset, Splits
     from mnist_mlp.report import Outcome
 
+QUICK = (  # files with many tests per second; they run first, so that most broken promises show within a minute
+    *("test_mlp", "test_init", "test_environ", "test_record", "test_damage", "test_config", "test_data"),
+    *("test_moderated_t", "test_outcomes", "test_effects", "test_selection", "test_sources", "test_schedules"),
+    *("test_optimizers", "test_process", "test_seeds", "test_step", "test_loop", "test_warmup", "test_jobs"),
+    *("test_search", "test_escape", "test_plots", "test_svg", "test_tuned_designs"),
+)
 LONGEST = (  # files whose tests take longest, in descending order
     *("test_sweep", "test_docs", "test_commands", "test_page", "test_stacked_launcher", "test_sequential"),
     *("test_stack", "test_grids", "test_confirm"),
@@ -65,12 +71,13 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start each worker with some of the longest tests, so that no core is idle at the end."""
+    """Start each worker with quick tests and some of the longest, so that no core is idle at the end."""
     workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    quick = [item for item in items if item.path.stem in QUICK]
+    parts = [quick[number::workers] for number in range(workers)]
     for number, name in enumerate(LONGEST):
         parts[number % workers] += [item for item in items if item.path.stem == name]
-    rest = [item for item in items if item.path.stem not in LONGEST]
+    rest = [item for item in items if item.path.stem not in (*QUICK, *LONGEST)]
     size = len(items) // workers
     for part in parts:
         taken = max(size - len(part), 0)

@@ -196,7 +196,7 @@ def _provenance(runs: pd.DataFrame) -> Iterator[Note]:
             if any(column.startswith(USER_CODE) for column in different):
                 advice = " Rerun the sweep's command with force=changed to retrain the runs of the older code."
             yield Note(f"Different {name}", f"the runs come from {'; '.join(different.values())}.{advice}")
-    # Times stay comparable if all cells have the same mix of ways, as in a sweep resumed with another launcher.
+    # Times stay comparable if all cells mix ways to compute steps alike, as in a sweep resumed by another launcher.
     steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
     if steps.nunique() > 1:
         ways = "; ".join(sorted(frozenset().union(*steps)))

@@ -199,7 +199,7 @@ def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) ->
 
 
 def has(runs: pd.DataFrame, key: str) -> pd.Series:
-    """Return whether the option of each run has a key. It does if any run with this option has a value for the key."""
+    """Return whether the option of each run has a key: whether any run with this option has a value for the key."""
     group = key.partition(".")[0]
     if group not in schema.GROUPS:
         return pd.Series(True, runs.index)

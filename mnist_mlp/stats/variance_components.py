@@ -138,9 +138,8 @@ def crossed_components(scores: np.ndarray) -> np.ndarray:
     axes, levels = range(1, scores.ndim), scores.shape
     terms = [term for size in axes for term in combinations(axes, size)]
     squares, freedom = np.array([_mean_square(scores, term) for term in terms]).T
-    weights = np.zeros(
-        (scores.ndim, len(terms))
-    )  # of the mean squares in the variance of each source, and of the interactions
+    # Coefficients of the mean squares in the variance of each source and, in the last row, of the interactions.
+    weights = np.zeros((scores.ndim, len(terms)))
     for term in terms:
         row = term[0] - 1 if len(term) == 1 else -1
         repeats = math.prod(levels[axis] for axis in axes if axis not in term)

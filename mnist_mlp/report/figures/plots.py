@@ -114,10 +114,10 @@ def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collect
 
 
 def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
-    """Draw the mean test accuracy in percent, first compared key by the others; combinations without runs are empty.
+    """Draw a heatmap of mean test accuracies in percent, with the first compared key in rows and the others in columns.
 
-    The color scale spans the cells without diverged runs. Cells below this scale are gray. Otherwise one cell with
-    diverged runs would make all others look alike.
+    A combination without a score shows "none". The color scale spans the cells without diverged runs. Cells below this
+    scale are gray. Otherwise one cell with diverged runs would make all others look alike.
 
     Args:
         ax: Axes to draw into.

@@ -61,7 +61,7 @@ def with_errors(table: pd.DataFrame, least: float) -> pd.DataFrame:
 
 
 def bounds(values: Iterable[float]) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis, 1, 2 or 5 times a power of ten, that contains all positive values."""
+    """Return the ends, 1, 2 or 5 times powers of ten, of a logarithmic axis that contains all positive values."""
     array = np.asarray(list(values), dtype=float)
     positive = array[np.isfinite(array) & (array > 0)]
     if not len(positive):
@@ -73,7 +73,7 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
 
 
 def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis for the means of a measure, extended by `WIDEST` at most for intervals."""
+    """Return the ends of a logarithmic axis for the means of a measure. Intervals extend it by `WIDEST` at most."""
     means, low, high = (table[f"{measure}_{part}"] for part in ("mean", "ci_low", "ci_high"))
     positive = means[means > 0]
     return bounds([*positive, *low.clip(lower=positive.min() / WIDEST), *high.clip(upper=positive.max() * WIDEST)])

@@ -11,7 +11,8 @@ from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base import schema
 from mnist_mlp.report.text.captions import KEY_NAMES
 
-# These options have the same color and line style in every report. Other options get other colors, by name.
+# These options have the same color and line style in every report. Other options get other colors, in the
+# order of their names.
 INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")
 OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
 # Paul Tol's color-blind safe schemes "bright" and "muted" (2021, "Colour Schemes", SRON/EPS/TN/09-002).

@@ -137,7 +137,7 @@ def _speed(comparison: Comparison) -> str:
     if not (summary["reached_target"] > 0).any():
         completed = " completed" if (runs["status"] == DIVERGED).any() else ""  # others may have diverged after it
         return f"No{completed} run{chosen} reached {target}{_nearer_target(comparison)}."
-    stacked = bool((runs["stack_size"] > 1).any())  # seconds of a stack are shared equally by its runs
+    stacked = bool((runs["stack_size"] > 1).any())  # runs trained together share the seconds equally
     epochs = summary["epochs_to_target"].min()
     if not np.isfinite(epochs):
         return f"In no cell did more than half of the runs{chosen} reach {target}."

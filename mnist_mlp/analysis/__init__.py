@@ -25,10 +25,11 @@ def compare_sweeps(
     Args:
         sweeps: Sweep or run directories.
         target: Accuracy in (0, 1] to report the time to; None for 0.97 on MNIST and no target on other data.
-        by: Keys to compare; None for those on record, or else initialization and optimizer.
+        by: Keys to compare. None for the keys that the sweeps recorded, or initialization and optimizer without a
+            record.
         about: Run directories whose sections come first.
-        select: How configurations are selected, "each" or "once" (see `mnist_mlp.analysis.selection`); None for the
-            way on record. With confirmed selections it must be None.
+        select: How configurations are selected, "each" or "once" (see `mnist_mlp.analysis.selection`). None for the way
+            that the sweeps recorded; it must be None if a sweep has confirmed its selections.
 
     Returns:
         The runs, and the title of each section to its comparison.

@@ -1,8 +1,8 @@
-"""Budget curves: expected results of cells with fewer candidates (see `mnist_mlp.stats.tuning_curves`).
+"""Tuning curves: expected results of cells if they had fewer candidates (see `mnist_mlp.stats.tuning_curves`).
 
-If each replicate selects for itself, it draws and selects by its own results. Its test score is then that of the
-selected candidate with the next seed, at which the cell is scored. If each cell selects once, its curve is computed
-from the means of the candidates over seeds.
+If each replicate (seed) selects its own configuration, it draws some candidates and selects the best of them by its own
+results. The selected candidate is scored by its test accuracy with the next seed, as in the report (see `selection`).
+If each cell selects once, its curve is computed from the means of the candidates over seeds.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,8 @@
 """Comparison of the cells of one section: tables of its runs, its cells and its pairs of cells.
 
-A cell is one combination of the compared keys, and seeds are its replicates (see `roles`).
+A section is a part of a report: runs that share a data set and evaluation conditions. A cell is one combination of
+values of the compared keys, such as an initialization with an optimizer. The seeds of a cell are its replicates (see
+`roles`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,30 +65,40 @@ class Comparison:
     Attributes:
         by: Compared keys.
         tuned: Keys whose values are selected within each cell.
-        select: `EACH` if each replicate selects for itself, `ONCE` if each cell selects once.
-        selected: Cell to the configurations that it selected, the most frequent first; empty if nothing is tuned.
+        select: `EACH` if each replicate selects its own configuration, `ONCE` if each cell selects one for all
+            replicates.
+        selected: Name of a cell to the configurations that it selected, the most frequent first. Empty if nothing is
+            tuned.
         varying: All keys that take several values.
-        measured: Keys whose values distinguish the sections of the report; each has one value here.
-        target: Accuracy to reach; the report has the epoch and time at which runs reach it. None without a target.
-        runs: One row per run, with final and best metrics; `chosen` (whether the run is scored); `score` (final test
-            accuracy, 0 if the run diverged, NaN if it failed); `at_chance` (see `outcomes.at_chance`); `independent`
-            (see `sources.independent`; intervals and verdicts use independent runs only); and `steps` (number of
-            optimizer steps of the whole run, NaN if unknown).
-        summary: One row per cell, sorted by the mean `score` of its scored runs, best first. Means of accuracies,
-            losses and seconds cover the `n` scored runs that completed. A tuned key has the value of the
-            configuration that was selected most often, and `selected` says how often.
+        measured: Keys whose values distinguish the sections of the report. Each has a single value in this section.
+        target: Accuracy in [0, 1]. The report has the epoch and the time at which runs reach it. None without a target.
+        runs: One row per run. In addition to the columns of `Results.runs`:
+
+            - final and best metrics;
+            - `chosen`: whether the run counts towards the score of its cell;
+            - `score`: final test accuracy, 0 if the run diverged, NaN if it failed;
+            - `at_chance`: see `outcomes.at_chance`;
+            - `independent`: see `sources.independent`; intervals and verdicts use independent runs only;
+            - `steps`: number of optimizer steps that the whole run takes, NaN if unknown.
+
+        summary: One row per cell, the highest mean `score` first. Means of accuracies, losses and seconds cover the `n`
+            scored runs that completed. Tuned keys have the values that were selected together most often. `selected`
+            says how often: "3/5" stands for three of five selections.
         pairs: One row per pair of cells (see `compare_pairs`).
-        looks: Interim analyses in which the pairs were tested; None if pairs were tested once.
-        efforts: Tuning effort of each cell; only pairs of equal effort are tested. Empty if effort is irrelevant.
-        tested_cells: Number of cells that share at least three independent seeds with another cell, which a test needs;
-            0 if all verdicts are withheld.
-        effects: Main effects and interaction of the compared keys (see `effects.main_effects`); empty if they cannot
-            be separated.
-        variance_components: Variance between replicates by source; None if fewer than two sources vary independently.
+        looks: Interim analyses by which the pairs were tested, in a sweep that adds seeds. None if each pair was tested
+            once.
+        efforts: Tuning effort of each cell. Only pairs of equal effort are tested. Empty if the effort cannot bias a
+            score.
+        tested_cells: Number of tested cells. Each shares at least three independent seeds with another one, which a
+            test needs. 0 if no pair was tested.
+        effects: Main effects and interaction of the compared keys (see `effects.main_effects`). Empty if they cannot be
+            tested.
+        variance_components: Variance between replicates by source of randomness; None if fewer than two sources vary
+            independently.
         curves: Mean and interval of loss and accuracy per cell, split and epoch, over the scored runs.
         sensitivity: Accuracy on the selection split per cell and learning rate, with the other tuned keys at the values
             selected for that rate.
-        budget: Expected results per cell and number of candidates (see `budget.curves`).
+        budget: Tuning curves: expected results per cell and number of candidates (see `budget.curves`).
         notes: Caveats that qualify the tables.
         tuned_anywhere: Keys that are tuned in any section of the report; the tables of all sections have their values.
     """
@@ -114,7 +126,7 @@ class Comparison:
 
     @property
     def confirmed(self) -> bool:
-        """Return whether any cell has confirmed selections; its score is then that of the confirming runs."""
+        """Return whether any cell has confirmed its selections by new runs. Its score is then that of these runs."""
         return bool((self.runs["phase"] == CONFIRM).any())
 
     @property
@@ -134,7 +146,7 @@ class Comparison:
         return pairs
 
     def cells_that_selected(self, key: str) -> set[str]:
-        """Return the cells that selected a value of a tuned key; options without the key select none."""
+        """Return the cells that selected a value of a tuned key. Cells whose option lacks the key are left out."""
         return set(self.runs.loc[self.runs["chosen"] & roles.has(self.runs, key), CELL])
 
 
@@ -150,12 +162,12 @@ def compare(
 
     Args:
         results: Runs under the same evaluation conditions (see `sections`), at least one.
-        target: Accuracy in [0, 1] whose epoch and time are reported, on validation if all runs have it; None for no
-            target.
+        target: Accuracy in [0, 1] to report the epoch and the time to: on validation if all runs have a validation
+            split, otherwise on test. None for no target.
         by: Keys to compare.
         measured: Keys whose values distinguish the sections of the report.
-        how: `EACH` or `ONCE` (see `selection.select`). If sources of randomness vary independently, no replicate can
-            select for itself, and each cell selects once.
+        how: `EACH` or `ONCE` (see `selection.select`). `EACH` becomes `ONCE` if several sources of randomness, such as
+            weights and batches, have seeds that vary independently.
         moving: See `sections.moving_with_seeds`.
     """
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
@@ -205,7 +217,7 @@ class _PairResults(NamedTuple):
         cells: Number of cells that were tested.
         efforts: See `Comparison`.
         looks: See `Comparison`.
-        averaged: Runs whose means over cells are fair to all of them.
+        averaged: Runs that may be averaged over cells, for main effects. Empty if such averages would be unfair.
     """
 
     pairs: pd.DataFrame
@@ -218,7 +230,7 @@ class _PairResults(NamedTuple):
 def _test_pairs(
     runs: pd.DataFrame, cells: Sequence[str], results: Results, by: Sequence[str], tuned: Sequence[str], how: str
 ) -> _PairResults:
-    """Test all pairs of cells: once, or by the interim analyses of the sweep if its records permit it.
+    """Test all pairs of cells: once, or by the interim analyses of a sweep that adds seeds.
 
     Args:
         runs: All runs, with outcomes.
@@ -237,7 +249,8 @@ def _test_pairs(
         pairs, count = repeat_analyses(table, looks.looks, images, looks.plan.margin)
         # Additional seeds belong to some cells only, so just the initial seeds give fair averages.
         return _PairResults(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
-    # No score profits from the number of candidates if replicates select for themselves or selections were confirmed.
+    # The best of more candidates scores higher by chance, unless replicates select for themselves or selections were
+    # confirmed.
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
     efforts = tuning_efforts(search_runs(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
@@ -271,7 +284,7 @@ def _recorded_analyses(
         return None, Reason.OUTSIDE_PLAN
     if not (looks := results.looks.get(sweeps[0])):
         return None, Reason.NO_ANALYSIS
-    # The sweep may name the cells by another order of the keys.
+    # The sweep may have named its cells by the compared keys in another order.
     looks = rename_cells(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
     if not are_as_planned(looks):
         return None, Reason.NO_ANALYSIS
@@ -294,7 +307,7 @@ def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:
 
 
 def same_size(runs: pd.DataFrame) -> float | None:
-    """Return the number of test images that all runs share; None if unknown or if they differ."""
+    """Return the number of test images that all runs share; None if unknown, or if the runs loaded different data."""
     known = ended_runs(runs)
     sizes = known["test_size"].dropna().unique()
     return float(sizes[0]) if len(sizes) == 1 and sizes[0] > 0 and known["digest"].nunique() < 2 else None

@@ -16,7 +16,7 @@ class TuningEffort:
 
     Attributes:
         counts: Pairs (number of seeds, number of configurations evaluated with that many seeds), most seeds first.
-            Empty if the selection was confirmed with fresh seeds, which excludes that luck.
+            Empty if the selection was confirmed with fresh seeds: its score then does not profit from luck.
     """
 
     counts: tuple[tuple[int, int], ...] = ()
@@ -34,7 +34,7 @@ CONFIRMED = TuningEffort()
 
 
 def tuning_efforts(runs: pd.DataFrame, tuned: Sequence[str]) -> dict[str, TuningEffort]:
-    """Count the configurations and seeds of each cell, without failed runs, which the command of the sweep repeats.
+    """Count the configurations of each cell, by their number of seeds. Failed runs do not count.
 
     Args:
         runs: Runs of the search, with `cell`, `replicate`, `status` and the tuned keys.

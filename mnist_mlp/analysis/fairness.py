@@ -44,7 +44,7 @@ def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
     """Yield a note on sweeps that have jobs without a result.
 
     Args:
-        jobs: Sweep to each phase with such jobs and their number.
+        jobs: Sweep to the number of its jobs without a result, by phase.
     """
     sweeps = [
         f"{sweep} has {with_noun(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"
@@ -172,7 +172,7 @@ def _at_chance(runs: pd.DataFrame) -> Iterator[Note]:
 
 
 def _moved(runs: pd.DataFrame, by: Sequence[str], varying: Sequence[str]) -> Iterator[Note]:
-    """Yield a note per key of options whose code has several locations."""
+    """Yield a note for each group with an option whose code has moved: its runs name several locations."""
     for key in (key for key in varying if key in CODE and key not in by):
         group = key.partition(".")[0]
         targets = runs[key].map(as_typed).groupby(runs[group]).unique()
@@ -184,7 +184,7 @@ def _provenance(runs: pd.DataFrame) -> Iterator[Note]:
     known = ended_runs(runs)
     for name, facts in PROVENANCE.items():
         columns = {ENVIRONMENT + fact: known[ENVIRONMENT + fact] for fact in facts if ENVIRONMENT + fact in known}
-        if name == "code":  # user-defined code, of the runs that use it
+        if name == "code":  # digests of user-defined code, in the runs that use it
             columns |= {column: known[column].dropna() for column in map(str, known) if column.startswith(USER_CODE)}
         different = {
             column: f"{column.removeprefix(ENVIRONMENT)} {list_names(_facts(values))}"
@@ -196,7 +196,7 @@ def _provenance(runs: pd.DataFrame) -> Iterator[Note]:
             if any(column.startswith(USER_CODE) for column in different):
                 advice = " Rerun the sweep's command with force=changed to retrain the runs of the older code."
             yield Note(f"Different {name}", f"the runs come from {'; '.join(different.values())}.{advice}")
-    # Cells stay comparable if all have the same mix of steps, as in a sweep resumed with another launcher.
+    # Times stay comparable if all cells mix ways to compute steps alike, as in a sweep resumed by another launcher.
     steps = runs[runs["step"].notna()].groupby(CELL)["step"].agg(frozenset)
     if steps.nunique() > 1:
         ways = "; ".join(sorted(frozenset().union(*steps)))

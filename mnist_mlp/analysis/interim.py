@@ -25,8 +25,8 @@ def repeat_analyses(
         margin: See `compare_pairs`.
 
     Returns:
-        As `compare_pairs`: each pair with its result at the analysis that decided it, or else at its last one; and the
-        largest number of cells in an analysis.
+        Pairs as from `compare_pairs`, and the largest number of cells in an analysis. Each pair has its result at the
+        analysis that decided it, or at its last analysis if it is undecided.
     """
     pairs, cells = None, 0
     for look in looks:
@@ -74,7 +74,7 @@ def have_results(looks: SequentialRecord, table: pd.DataFrame) -> bool:
 
 
 def needs_more_seeds(looks: SequentialRecord, pairs: pd.DataFrame) -> bool:
-    """Return whether the sweep would add more seeds: pairs with the best cell are undecided, and seeds remain."""
+    """Return whether the sweep would add seeds: a pair with the best cell is undecided, and seeds remain."""
     last = looks.looks[-1]
     playing = set(last.cells) - set(last.left)
     of_best = (pairs["a"] == last.best) & pairs["b"].isin(playing) | (pairs["b"] == last.best) & pairs["a"].isin(
@@ -84,7 +84,7 @@ def needs_more_seeds(looks: SequentialRecord, pairs: pd.DataFrame) -> bool:
 
 
 def are_as_planned(looks: SequentialRecord) -> bool:
-    """Return whether there are interim analyses, and all are as the plan demands."""
+    """Return whether there are interim analyses, and all of them follow the plan."""
     if not looks.looks or not len(looks.given) < looks.plan.max_seeds:
         return False
     planned = interim_schedule(len(looks.given), looks.plan.batch, looks.plan.max_seeds, len(looks.looks[0].cells))
@@ -109,8 +109,8 @@ def conduct_analysis(
         margin: See `compare_pairs`.
 
     Returns:
-        The analysis with its best and dropped cells; the active cells, which need more seeds (see `InterimAnalysis`);
-        and the pairs, for the next analysis.
+        Three values: the analysis, with its best and dropped cells; the cells that need more seeds (see
+        `InterimAnalysis.active`); and the pairs, as the next analysis takes them.
     """
     found = interim_analysis(_results(table, now), now.level, before, images, margin, ACCURACY)
     return replace(now, best=found.best, left=dict.fromkeys(found.dropped, Verdict.WORSE)), found.active, found.pairs

@@ -30,8 +30,8 @@ COLUMN_TYPES = {"epoch": "int64", "step": "int64", "split": "str"} | dict.fromke
 class ProblemKind(Enum):
     """Kind of a `Problem`.
 
-    A run has no readable result (`UNREADABLE`), has none yet (`UNFINISHED`), is outdated by the same run in another
-    directory (`REPEATED`), or confirms a selection that was replaced (`SUPERSEDED`).
+    - `UNREADABLE`: The run has no readable result. - `UNFINISHED`: The run has no result yet. - `REPEATED`: The same
+      run in another directory is used instead. - `SUPERSEDED`: The run confirms a selection that was replaced.
     """
 
     UNREADABLE = "unreadable"
@@ -62,22 +62,27 @@ class Results:
     """Results of all runs below the sweep directories.
 
     Attributes:
-        runs: One row per run, indexed by its directory. Outcome: `status`, `reason`, `seconds` (training),
-            `wall_seconds` (whole run; NaN if unknown) and `ended` (seconds since 1970). Data, NaN if unknown: `digest`,
-            `train_size` and `test_size` (numbers of images), `inputs` (pixels per image), `classes` and
-            `commonest_test_share` (share of the most frequent class among the test images). Computation: `parameters`,
-            `step` (how training steps were computed), `stack_size` (number of runs trained together). Sweep, None if
-            not applicable: `phase` (search or confirm, of sweeps that retrain what they select), `chosen_in` (that
-            sweep), `looked_in` (a sweep with interim analyses). Seeds: `search_seed` (seed whose selection the run
-            confirms; else the run's seed), `streams` (seed of each random stream, in the order of `schema.SOURCES`),
-            `replicate` (see `replicates`). Configuration: `config_hash`, `overrides` (command line, as JSON), the
-            option of each group (`init`, `optim`, …), and each key by its dotted name (`optim.lr`), lists as JSON.
-            Provenance: `environment.*`; `environment.code.MODULE` is the digest of a user-defined module.
+        runs: One row per run, indexed by its directory. Its columns are:
+
+            - Outcome: `status`, `reason`, `seconds` (training), `wall_seconds` (whole run; NaN if unknown) and `ended`
+              (seconds since 1970).
+            - Data, NaN if unknown: `digest`, `train_size` and `test_size` (numbers of images), `inputs` (pixels per
+              image), `classes` and `commonest_test_share` (share of the most frequent class among the test images).
+            - Computation: `parameters`, `step` (how training steps were computed), `stack_size` (number of runs trained
+              together).
+            - Sweep, None if not applicable: `phase` (search or confirm, in sweeps that retrain what they select),
+              `chosen_in` (directory of such a sweep), `looked_in` (directory of a sweep with interim analyses).
+            - Seeds: `search_seed` (for a confirming run, the seed that made the selection; otherwise the run's seed),
+              `streams` (seed of each random stream, in the order of `schema.SOURCES`), `replicate` (see `replicates`).
+            - Configuration: `config_hash`, `overrides` (command line, as JSON), the option of each group (`init`,
+              `optim`, …), and each key by its dotted name (`optim.lr`), lists as JSON.
+            - Provenance: `environment.*`; `environment.code.MODULE` is the digest of a user-defined module.
+
         metrics: Rows of all `metrics.csv`, with the column `run`.
         problems: Runs that were left out, and damaged files.
         looks: Sweep to its interim analyses.
         records: Sweep to its `sweep.json`.
-        unfinished: Sweep to each phase with jobs that have no result, and their number.
+        unfinished: Sweep to the number of its jobs without a result, by phase.
     """
 
     runs: pd.DataFrame
@@ -91,8 +96,8 @@ class Results:
 def load(directories: Sequence[Path]) -> Results:
     """Read all runs in or below these directories.
 
-    A run is left out, and reported as a problem, if its `run.json` or `metrics.csv` is missing, damaged or of another
-    program. Of several runs with the same configuration and data, the newest result is kept, or the newest failure if
+    A run is left out, and reported as a problem, if its `run.json` or `metrics.csv` is missing, damaged or not of this
+    project. Of several runs with the same configuration and data, the newest result is kept, or the newest failure if
     there is no result.
     """
     found: list[tuple[dict[str, Any], list[Metrics]]] = []
@@ -135,11 +140,11 @@ def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list
     """Return the replicate of each run, as a number.
 
     Args:
-        streams: Seeds that the sources of randomness of each run come from.
+        streams: Seeds of the random streams of each run.
         seeds: Seed of each run.
 
     Returns:
-        The seeds, if they correspond one to one to the streams; else arbitrary numbers.
+        The seeds, if they correspond one to one to the streams; otherwise arbitrary numbers, equal for equal streams.
     """
     if len({*zip(streams, seeds, strict=True)}) == len({*streams}) == len({*seeds}):
         return list(seeds)
@@ -148,7 +153,7 @@ def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list
 
 
 def _search_streams(table: pd.DataFrame) -> list[tuple[int, ...]]:
-    """Return the streams of each run; a confirming run has those of its search seed."""
+    """Return the seeds of the streams of each run; a confirming run has those of the seed that made its selection."""
     own = [table[key] if key in table else [None] * len(table) for key in OWN_SEEDS]
     return [
         tuple(seed if pd.isna(of_source) else int(of_source) for of_source in of_run)
@@ -162,10 +167,10 @@ def keep_newest(results: Results, identities: Sequence[Any], what: str) -> Resul
     Args:
         results: Results with repeated runs.
         identities: Identity of each run, in order of the rows; hashable.
-        what: Explanation why a run is left out, which the name of the kept run completes.
+        what: Explanation why a run is left out. The directory of the kept run follows it.
 
     Returns:
-        The results without repeated runs, which are added to the problems.
+        The results without repeated runs. Each repeated run is added to the problems.
     """
     equal = pd.Series(list(identities), results.runs.index, dtype="object")
     runs = results.runs.assign(identity=equal, failed=results.runs["status"] == FAILED)
@@ -174,7 +179,7 @@ def keep_newest(results: Results, identities: Sequence[Any], what: str) -> Resul
     older = []
     for run, identity, digest in zip(map(str, runs.index), runs["identity"], runs["digest"], strict=True):
         others = counted.setdefault(identity, {})
-        # A run that failed before it loaded its data repeats any run of the same identity.
+        # A run that failed before it loaded its data counts as a repetition of any run with the same identity.
         same = next(iter(others.values()), None) if pd.isna(digest) else others.get(digest)
         if same:
             older.append(Problem(run, f"{what} {same}, which is used", ProblemKind.REPEATED))

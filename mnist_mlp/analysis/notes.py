@@ -20,7 +20,7 @@ class Note(NamedTuple):
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Return names as a text, of many only the first few."""
+    """Return the first few names as text, with the number of the others."""
     more = len(names) - NAMED
     return ", ".join(map(str, names[:NAMED])) + (f" and {more} more" if more > 0 else "")
 

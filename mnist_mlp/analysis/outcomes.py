@@ -1,4 +1,4 @@
-"""Outcome of each run: final and best metrics, its score, and whether its cell is scored by it."""
+"""Outcome of each run: final and best metrics, score, and whether the run counts towards the score of its cell."""
 
 import re
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ def with_outcomes(
     Args:
         runs: Runs with `cell`.
         metrics: Metrics of the runs.
-        target: Accuracy in [0, 1] whose epoch and time are added, on validation if all runs have it, else on test; None
-            for no target, with epochs and times NaN.
+        target: Accuracy in [0, 1] to add the epoch and the time to: on validation if all runs have a validation split,
+            otherwise on test. None for no target; epochs and times are then NaN.
         tuned: Tuned keys.
         select: See `selection.select`.
     """
@@ -55,7 +55,7 @@ def with_outcomes(
 def default_target(runs: pd.DataFrame) -> float | None:
     """Return the default target accuracy of a section: 0.97 for MNIST, None for other data.
 
-    The function that loads the data decides, or the name of the option in results that lack the function.
+    The function that loads the data decides. If the results do not name it, the name of the data option decides.
     """
     loaders = {*runs["data._target_"].dropna()} if "data._target_" in runs else set()
     is_mnist = all(MNIST.fullmatch(str(loader)) for loader in loaders) if loaders else {*runs["data"]} == {"mnist"}
@@ -70,16 +70,17 @@ def _holds_out(runs: pd.DataFrame) -> pd.Series:
 
 
 def scored_phrase(runs: pd.DataFrame) -> str:
-    """Return the phrase that names the scored runs, to follow a count, as in "3 of them"."""
+    """Return the phrase for the scored runs, which follows text such as "3 of them"."""
     return "among those that are scored" if (runs["phase"] == CONFIRM).any() else "at the selected configurations"
 
 
 def at_chance(runs: pd.DataFrame) -> pd.Series:
-    """Return whether the test accuracy of each run is not shown to beat always predicting the most frequent class.
+    """Return whether each run is at chance: not shown to be better than always predicting the most frequent class.
 
-    Such an accuracy is at most share + 3 sqrt(share (1 - share) / m): three binomial standard errors above the share of
-    the most frequent class among the m test images. If this threshold is 1 or more, as with few images or one dominant
-    class, no accuracy can exceed it, and the answer is unknown.
+    A run is at chance if its test accuracy is at most share + 3 sqrt(share (1 - share) / m). Here share is the fraction
+    of the most frequent class among the m test images, and the threshold is three binomial standard errors above it.
+    With few images or one dominant class, the threshold may be 1 or more. No accuracy can exceed it then, and the
+    answer is unknown.
 
     Args:
         runs: Runs with `test_accuracy`, `commonest_test_share` and `test_size`.
@@ -114,7 +115,7 @@ def _steps(epochs: pd.Series, metrics: pd.DataFrame) -> pd.Series:
 
 
 def _to_target(metrics: pd.DataFrame, split: str, target: float | None) -> pd.DataFrame:
-    """Return, per run, epoch and seconds at which it first reached the target accuracy, and its `highest_accuracy`.
+    """Return the epoch and the seconds at which each run first reached the target, and its `highest_accuracy`.
 
     Args:
         metrics: Metrics of all runs.

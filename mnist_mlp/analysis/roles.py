@@ -1,10 +1,17 @@
 """Roles of configuration keys in a comparison (compared, tuned, evaluation condition), and subsets of runs by phase.
 
-The schema defines the possible role of each key (see `mnist_mlp.base.schema.Role`), the configurations of the runs
-determine which keys vary, and the user decides which are compared. A section of the report is one combination of the
-evaluation conditions that are not compared. Within a section, a cell is one combination of the compared keys; by
-default, one initialization with one optimizer. Within a cell, the values of the tunable keys are selected on validation
-(see `selection`); test results play no part.
+Three things decide on the role of a key:
+
+- The schema defines its possible role (see `mnist_mlp.base.schema.Role`).
+- The configurations of the runs determine whether it varies.
+- The user decides whether it is compared.
+
+A section of the report is one combination of the evaluation conditions that are not compared. Within a section, a cell
+is one combination of the compared keys: by default, one initialization with one optimizer. Within a cell, the values of
+the tuned keys are selected by validation accuracy (see `selection`). Test results play no part in it.
+
+A sweep may have two phases. Its search evaluates configurations. Its confirmation then retrains the selected ones with
+new seeds.
 """
 
 import json
@@ -46,7 +53,10 @@ CODE = tuple(f"{group}._target_" for group in schema.GROUPS)
 
 
 def varying_keys(runs: pd.DataFrame) -> list[str]:
-    """Return the keys that vary. A key inside a group counts only if it varies among runs with the same option."""
+    """Return the keys that vary.
+
+    A key of a group, such as `optim.lr`, counts only if it varies among runs with the same option, such as `adam`.
+    """
 
     def varies(key: str) -> bool:
         values = distinguish_values(runs[key])
@@ -71,11 +81,11 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
 
     Args:
         varying: Keys that take several values.
-        by: Keys that the user asks to compare; None for those on record.
-        records: Sweep to its `sweep.json`. Without records, the default is initialization and optimizer.
+        by: Keys that the user asks to compare; None for the keys that the sweeps recorded.
+        records: Sweep to its `sweep.json`. Without any, initialization and optimizer are compared by default.
 
     Raises:
-        UserError: A key is a replicate or does not vary, or the sweeps compare different keys.
+        UserError: A key in `by` is a seed or does not vary; or `by` is None, and the sweeps recorded different keys.
     """
     if by is None:
         recorded = {tuple(record.compare): sweep for sweep, record in reversed([*records.items()])}
@@ -94,14 +104,15 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
 
 
 def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
-    """Return how configurations are selected: `EACH` or `ONCE`, as on record unless the user asks for one.
+    """Return how configurations are selected: `EACH` (one per replicate) or `ONCE` (one per cell).
 
     Args:
         records: Sweep to its `sweep.json`.
-        asked: Way that the user asks for; None for the one on record.
+        asked: Way that the user asks for; None for the way that the sweeps recorded.
 
     Raises:
-        UserError: The way is invalid, a sweep has confirmed its selections, or the sweeps differ.
+        UserError: `asked` is invalid, or is given although a sweep has confirmed its selections; or it is None, and the
+            sweeps recorded different ways.
     """
     if asked is not None:
         if asked not in (EACH, ONCE):
@@ -123,7 +134,7 @@ def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
 
 
 def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str, SweepRecord], select: str) -> None:
-    """Check that each cell (or replicate of a cell) has at most one confirmed configuration.
+    """Check that each cell, or with `EACH` each replicate of a cell, has at most one confirmed configuration.
 
     Args:
         runs: Runs of one section, with `cell`.
@@ -132,8 +143,8 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
         select: `EACH` or `ONCE`.
 
     Raises:
-        UserError: The compared keys regroup the cells of a sweep that has confirmed its selections, or several sweeps
-            have confirmed different configurations of the same cell.
+        UserError: A sweep has confirmed selections of other cells than those of the compared keys, or several sweeps
+            have confirmed different configurations of one cell.
     """
     for sweep, part in runs[runs["chosen_in"].notna()].groupby("chosen_in"):
         compare = records[str(sweep)].compare if sweep in records else COMPARED
@@ -165,8 +176,8 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
 def drop_repetitions(results: Results, by: Sequence[str]) -> Results:
     """Keep one run per cell, configuration and replicate, since a repeated run is not another replicate.
 
-    Runs that differ only in the location of an option's code are repetitions, too, of which the newest is kept (see
-    `keep_newest`), unless `by` contains the key with the location.
+    The newest of the repeated runs is kept (see `keep_newest`). Runs that differ only in the location of an option's
+    code count as repeated, unless `by` contains the key with this location.
 
     Args:
         results: Results of at least one run.
@@ -188,7 +199,7 @@ def tuned_keys(runs: pd.DataFrame, varying: Sequence[str], by: Sequence[str]) ->
 
 
 def has(runs: pd.DataFrame, key: str) -> pd.Series:
-    """Return whether the option of each run has a key: any run with the same option has a value for it."""
+    """Return whether the option of each run has a key: whether any run with this option has a value for the key."""
     group = key.partition(".")[0]
     if group not in schema.GROUPS:
         return pd.Series(True, runs.index)
@@ -210,8 +221,9 @@ def _word(text: str) -> str:
 def search_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that configurations are selected by.
 
-    In cells with confirmed selections these are the runs of the search. In other cells these are the runs to evaluate
-    (see `evaluation_runs`), or else those of a search that is not confirmed yet.
+    In a cell with confirmed selections, these are its runs of the search. In another cell, these are the runs that may
+    be evaluated (see `evaluation_runs`), or its runs of the search if it has no such run. If no run is left, all are
+    returned.
     """
     is_search, is_confirmed = runs["phase"] == SEARCH, runs["phase"] == CONFIRM
     is_tested = pd.Series(runs.index.isin(evaluation_runs(runs).index), runs.index) & ~is_confirmed
@@ -222,13 +234,13 @@ def search_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def evaluation_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that may be evaluated: all but those of searches whose selections were confirmed."""
+    """Return the runs that may be evaluated: all except those of a search whose selections were confirmed."""
     confirmed = runs.loc[runs["phase"] == CONFIRM, "chosen_in"].unique()
     return runs[(runs["phase"] != SEARCH) | ~runs["chosen_in"].isin(confirmed)] if len(confirmed) else runs
 
 
 def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the completed and the diverged runs; failed ones have no result, and are repeated."""
+    """Return the completed and the diverged runs. Failed runs have no result."""
     return runs[runs["status"] != FAILED]
 
 

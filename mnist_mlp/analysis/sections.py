@@ -16,11 +16,12 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
 
     Args:
         results: Results of all runs.
-        by: Compared keys, whose values distinguish cells instead.
+        by: Compared keys. Their values distinguish cells, not sections.
 
     Returns:
-        Name to results. The name is the option of the data with the values of the conditions that vary on it, such as
-        "mnist, epochs=2", and the first digits of the digest if the same options loaded different data.
+        Name of each section to its results. A name such as "mnist, epochs=2" has the data option, and the values of the
+        conditions that vary among its runs. If the same option loaded different data, the first digits of their digest
+        follow.
     """
     names: dict[str, pd.DataFrame] = {}
     for option, part in evaluation_runs(results.runs).groupby("data"):
@@ -37,7 +38,7 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
 
 
 def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -> dict[str, int]:
-    """Return the conditions that vary with the seed, so that seeds are in separate sections.
+    """Return the conditions that vary only together with the seed, which puts the seeds into separate sections.
 
     Args:
         section: Results of one section.
@@ -45,8 +46,8 @@ def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -
         keys: Keys whose values distinguish the sections.
 
     Returns:
-        Each key with a single value per seed, and the number of seeds with the data of the section. Empty if the
-        section has all of these seeds.
+        Each such key to the number of seeds in all sections with the same data. Empty if this section has all of these
+        seeds.
     """
     runs = evaluation_runs(results.runs)
     runs = runs[runs["data"].isin(section.runs["data"])]
@@ -60,7 +61,7 @@ def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -
 
 
 def _with_search(section: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Add the searches that a section confirms to its runs, even under other evaluation conditions."""
+    """Add the runs of the searches that a section confirms, even if their evaluation conditions differ from its own."""
     confirmed = section.loc[section["phase"] == CONFIRM, "chosen_in"].unique()
     search = runs[(runs["phase"] == SEARCH) & runs["chosen_in"].isin(confirmed) & ~runs.index.isin(section.index)]
     return pd.concat([section, search]) if len(search) else section

@@ -2,17 +2,21 @@
 
 A candidate is one combination of values of the tuned keys of a cell. In each replicate (seed), a cell selects the
 candidate with the highest final accuracy on the selection split: validation, or training if there is no validation
-split. A diverged run counts as 0; a failed or missing run is not a candidate. Ties go to the lower loss on that split
-(diverged last), then to the first value (of `optim.lr`, then of the other keys by name; numbers in ascending order,
-lists by length, a missing key last).
+split. A diverged run counts as accuracy 0. A candidate without a completed or diverged run cannot be selected. Ties go
+to:
 
-A run must not be scored by the luck that selected it. So with seed s a cell is scored at the candidate that its
-previous seed selected, in cyclic ascending order. If the selections are confirmed, each is retrained with a fresh seed
-and scored there. Tuning in every replicate is the ideal estimator of Bouthillier et al. 2021 ("Accounting for variance
-in machine learning benchmarks", MLSys 3); the cyclic order is specific to this project.
+- the lower loss on the selection split, where diverged runs come last;
+- then the first value of `optim.lr`, then of the other tuned keys by name. Numbers are in ascending order, lists by
+  length, and a missing key is last.
 
-With `select=once`, a cell selects once, by means over its seeds, with the same ties. Scores and verdicts are then
-about the selected configuration.
+Luck in the selection must not enter the score. So with each seed, a cell is scored at the candidate that its previous
+seed selected. Seeds are in ascending order, and the first follows the last. If the selections are confirmed, each
+selected candidate is retrained with a fresh seed, and only these runs are scored. Tuning in every replicate is the
+ideal estimator of Bouthillier et al. 2021 ("Accounting for variance in machine learning benchmarks", MLSys 3); the
+cyclic order is specific to this project.
+
+With `select=once`, a cell selects one candidate by means over its seeds; ties are broken in the same way. Scores and
+verdicts are then about the selected configuration, not about tuning.
 """
 
 from bisect import bisect_left
@@ -46,14 +50,14 @@ def selection_split(runs: pd.DataFrame) -> str:
 def score(runs: pd.DataFrame, measure: str) -> pd.Series:
     """Return a final accuracy of each run: 0 if it diverged, NaN if it failed.
 
-    This one rule for selection, ranking and tests prevents survivorship bias: no cell is judged by its completed runs
-    only.
+    Selection, ranking and tests all use this rule. It prevents survivorship bias: no cell is scored by its completed
+    runs only.
     """
     return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
 
 
 def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
-    """Return the number of the candidate of each run, ascending within a cell in the order that breaks ties.
+    """Return the number of each run's candidate. Within a cell, candidates are numbered in the order that breaks ties.
 
     Args:
         runs: Runs with `cell` and the tuned keys.
@@ -65,12 +69,12 @@ def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:
 
 
 def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the sort key of a candidate within its cell and replicate, the best first, as `rank_candidates` sorts.
+    """Return the sort key of a candidate within its cell and replicate. The best sorts first, as in `rank_candidates`.
 
     Args:
         accuracy: Accuracy on the selection split.
         loss: Loss on that split.
-        configuration: Tuned key to its value; None or NaN if the candidate does not have it.
+        configuration: Tuned key to its value; None or NaN if the candidate lacks the key.
     """
     places = [sort_key(as_typed(configuration[key])) for key in tuning_order(configuration)]
     return (-round(accuracy, DECIMALS), round(loss, DECIMALS), places)
@@ -79,7 +83,7 @@ def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -
 def rank_candidates(
     runs: pd.DataFrame, tuned: Sequence[str], within: Sequence[str] = (CELL, REPLICATE)
 ) -> pd.DataFrame:
-    """Rank the candidates within each cell and replicate, or each other group of runs, the best first.
+    """Rank the candidates within each cell and replicate, or within other groups of runs, the best first.
 
     Args:
         runs: Runs with `cell`, `replicate`, the tuned keys, `status`, `validated`, and final accuracies and losses.
@@ -136,8 +140,8 @@ def is_scored(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.S
     Args:
         runs: See `rank_candidates`.
         tuned: Tuned keys.
-        how: `EACH` scores, with each seed, the candidate that the previous seed selected; `ONCE` scores the selected
-            candidate with all seeds.
+        how: With `EACH`, a run counts if the previous seed selected its candidate. With `ONCE`, a run counts if its
+            cell selected its candidate.
     """
     if not tuned:
         return pd.Series(True, runs.index)
@@ -153,7 +157,9 @@ def is_scored(runs: pd.DataFrame, tuned: Sequence[str], how: str = EACH) -> pd.S
 
 
 def previous_seeds(seeds: Iterable[Any], selecting: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield each seed with the previous seed that has a selection, in cyclic order; a single seed with itself.
+    """Yield each seed with the previous seed that has a selection.
+
+    The lowest seed follows the highest, and a single seed follows itself.
 
     Args:
         seeds: All seeds of a cell.

@@ -1,7 +1,7 @@
-"""Sources of randomness: the ones that vary independently, and the replicates that are independent.
+"""Sources of randomness that vary independently, and replicates that are independent of one another.
 
-A source is one random stream, such as initial weights, order of the batches or dropout, or several streams whose seeds
-vary together.
+A random stream draws the initial weights, the order of the batches or the dropout masks. A source is one stream, or
+several streams whose seeds vary together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,9 @@ from mnist_mlp.stats.variance_components import VarianceComponents, estimate_com
 
 
 def seeds_by_source(streams: pd.Series) -> dict[str, np.ndarray]:
-    """Return the sources whose seeds vary: name, such as "batches and dropout", to the number of the seed of each run.
+    """Return the sources whose seeds vary, each with one number per run that stands for its seed.
+
+    A source of several streams has a name such as "batches and dropout".
 
     Args:
         streams: Streams of the runs (see `Results`).
@@ -36,10 +38,11 @@ def join_words(names: Sequence[str]) -> str:
 
 
 def independent(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run belongs to a set of independent replicates, no two of which share the seed of a source.
+    """Choose independent replicates, and return whether each run belongs to one of them.
 
-    All replicates are independent if all sources vary together, as with `seed`. Otherwise the set is built greedily,
-    beginning with the replicates in most cells.
+    Replicates are independent if no two of them share the seed of a source. If all sources vary together, as with
+    `seed`, this holds for all replicates. Otherwise replicates are chosen greedily, beginning with those that most
+    cells have.
 
     Args:
         runs: Runs with `cell`, `streams` and `replicate`.
@@ -85,7 +88,7 @@ def caveats(runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def variance_by_source(runs: pd.DataFrame) -> VarianceComponents | None:
-    """Estimate how much of the variance of the scores comes from each source.
+    """Estimate how much of the variance of the scores comes from each source of randomness.
 
     Args:
         runs: Runs of the selected configurations, with `cell`, `streams`, `status` and `score`.

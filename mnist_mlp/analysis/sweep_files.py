@@ -1,4 +1,4 @@
-"""Files of the sweeps that runs belong to, and their statements about each run."""
+"""Files of the sweeps that runs belong to, and what they record about each run."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Superseded(Unreadable):
-    """A run that confirms a selection that was replaced by another one."""
+    """Error for a run that confirms an earlier selection, which another one has replaced."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class SweepFiles:
 
     Attributes:
         records: Sweep directory to its `sweep.json`.
-        parts: Sweep directory to the part of each job, for sweeps with several phases. Until selections are recorded,
-            all jobs of a search to be confirmed are part of the search.
+        parts: Sweep directory to the phase and the search seed of each job, for sweeps that confirm their selections.
+            Until selections are recorded, only jobs of the search are listed.
         looks: Sweep directory to its interim analyses.
-        unfinished: Sweep directory to each phase with jobs that have no result, and their number.
+        unfinished: Sweep directory to the number of its jobs without a result, by phase.
         defects: Pairs (sweep directory, explanation) of damaged files.
     """
 
@@ -39,7 +39,7 @@ class SweepFiles:
     defects: Sequence[tuple[Path, str]]
 
     def about(self, run: Path, sweep: Path | None, status: str, seed: int) -> dict[str, Any]:
-        """Return `phase`, `chosen_in`, `looked_in` and `search_seed` of a run (see `Results`).
+        """Return the columns `phase`, `chosen_in`, `looked_in` and `search_seed` of a run (see `load.Results`).
 
         Args:
             run: Run directory.
@@ -106,7 +106,7 @@ def read_sweep_files(sweeps: Sequence[Path]) -> SweepFiles:
 def _unfinished(
     records: Mapping[Path, SweepRecord | None], parts: Mapping[Path, Mapping[str, Part] | None]
 ) -> dict[Path, dict[str, int]]:
-    """Count the jobs of each sweep and phase that have no `run.json`. Those of earlier selections do not count."""
+    """Count the jobs without a `run.json` per sweep and phase. Jobs of earlier selections do not count."""
     found: dict[Path, dict[str, int]] = {}
     for sweep in {*records, *parts}:
         record, of_jobs = records.get(sweep), parts.get(sweep) or {}

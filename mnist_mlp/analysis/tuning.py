@@ -131,7 +131,7 @@ def _ties(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
 
 
 def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]:
-    """Yield a note on seeds without a score: the configuration to be scored has no result with that seed."""
+    """Yield a note on seeds without a score: the configuration to be scored has no result with such a seed."""
     if how != EACH:
         return
     to_be_confirmed = set(runs.loc[runs["phase"].notna(), CELL])
@@ -149,7 +149,7 @@ def _missing(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Not
 
 
 def _set_aside(runs: pd.DataFrame) -> Iterator[Note]:
-    """Yield a note on runs that belong to no search, in cells with confirmed selections."""
+    """Yield a note on runs of neither search nor confirmation, in cells with confirmed selections."""
     aside = runs[runs["phase"].isna() & runs[CELL].isin(runs.loc[runs["phase"] == CONFIRM, CELL])]
     if len(aside):
         counts = by_cell(aside.groupby(CELL).size())
@@ -192,14 +192,15 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
 
 
 def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return, per direction to extend the grid, whether each selected value is at that edge of its grid.
+    """Return whether each selected value is at the lower and at the upper edge of its grid.
 
-    A bound of the valid range of the key is not an edge.
+    The names of the edges, "smaller" and "larger", say which values to try next. A bound of the valid range of the key
+    is not an edge.
 
     Args:
         key: Tuned key whose values are numbers.
         selected: Selected configurations, with the columns of `within`.
-        runs: Runs with a result. If options are tuned as well, the grid of a value is that of its option.
+        runs: Runs with a result. The grid of a key such as `optim.lr` consists of its values with the same option.
         within: See `selecting_groups`.
     """
     group = key.partition(".")[0]
@@ -208,7 +209,7 @@ def _edges_of(key: str, selected: pd.DataFrame, runs: pd.DataFrame, within: Sequ
     of = limits.reindex(pd.MultiIndex.from_frame(selected[groups]) if len(groups) > 1 else selected[CELL])
     values, several = selected[key].to_numpy(dtype=float), of["nunique"].to_numpy() > 1
     setting = find_setting(key)
-    # Keys without a setting in the schema, such as the momentum of an option, are assumed to begin at 0.
+    # Keys without a setting in the schema, such as the momentum of an option, are assumed to have the minimum 0.
     lowest, highest = (setting.metadata.get(bound) for bound in ("ge", "le")) if setting else (0, None)
     return {
         "smaller": several & (values == of["min"].to_numpy()) & (values != lowest),

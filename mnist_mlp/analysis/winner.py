@@ -22,7 +22,7 @@ class Rival:
         cell: Name of the other cell.
         n: Seeds that both cells have.
         difference: Mean accuracy of the best cell minus that of the other cell, over these seeds.
-        shares_all: Whether the cells have no other independent seeds; if they have, their means are over more seeds.
+        shares_all: Whether these are all independent seeds of both cells. If not, the mean of a cell covers more seeds.
         p_corrected: Corrected p-value, for all pairs; NaN if the pair is not tested.
         additional_seeds: See `pairs.compare_pairs`.
     """
@@ -41,8 +41,8 @@ class Winner:
 
     Attributes:
         cell: Name of the cell with the highest score.
-        configuration: Configuration that the cell selected most often: tuned keys that the cell has to their values, as
-            typed.
+        configuration: Configuration that the cell selected most often: each tuned key of the cell to its value, as
+            typed on the command line.
         selections: Number of seeds that selected the configuration, and number of seeds with a selection.
         candidates: Largest number of configurations that a seed selected from.
         is_selected_once: Whether configurations are tuned, and each cell selected one for all seeds.
@@ -59,8 +59,8 @@ class Winner:
         is_independent: Whether all scored runs of all cells are independent.
         is_sequential: Whether pairs are tested by interim analyses.
         is_at_chance: Whether all scored runs are at chance (see `outcomes.at_chance`).
-        rivals: Verdict on the best cell to the rivals with this verdict: the closest first among those that are worse,
-            the others in order of their scores.
+        rivals: Verdict on the best cell to the rivals with this verdict. Rivals that are worse are sorted by their
+            difference, the closest first. Others are sorted by their score, the highest first.
         significant_pairs: Number of significant pairs.
         pairs: Number of all pairs.
         most_significant: The better and the worse cell of the most significant pair; None if no pair is significant.

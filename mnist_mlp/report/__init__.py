@@ -51,14 +51,14 @@ def report_on(
     Args:
         sweeps: Sweep or run directories.
         out: Report directory; by default `reports/` and the name of the sweeps.
-        target: As in `compared`.
-        by: As in `compared`.
+        target: As in `compare_sweeps`.
+        by: As in `compare_sweeps`.
         formats: Formats of the figures in addition to PNG and SVG.
-        about: As in `compared`.
-        select: As in `compared`.
+        about: As in `compare_sweeps`.
+        select: As in `compare_sweeps`.
 
     Raises:
-        UserError: As in `compared`, or a directory is a job of a sweep with several phases.
+        UserError: As in `compare_sweeps`, or a directory is a single job of a sweep with several phases.
     """
     from mnist_mlp.analysis.load import ProblemKind
     from mnist_mlp.report import terminal, write
@@ -76,7 +76,7 @@ def report_on(
 
 
 def _refuse_parts(sweeps: Sequence[Path]) -> None:
-    """Refuse single jobs of a sweep with several phases.
+    """Refuse single jobs of a sweep that confirms selections or adds seeds, since only all jobs give its result.
 
     Raises:
         UserError: A directory is such a job.
@@ -137,7 +137,7 @@ def default_directory(sweeps: Sequence[Path]) -> Path:
 
 
 def _name(sweeps: Sequence[Path]) -> str:
-    """Return the report's name: each sweep's path below the last `multirun/` or `outputs/` in it, else its last part.
+    """Return the report's name: the path of each sweep below its last `multirun/` or `outputs/`, or its last part.
 
     Symbolic links are not resolved, so that the name is the one the user knows. `..` is resolved, so that the name
     cannot leave `reports/`.

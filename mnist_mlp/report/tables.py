@@ -25,7 +25,7 @@ NOT_SIGNIFICANT = "n.s."  # the usual abbreviation in papers
 
 
 def summary_csv(comparison: Comparison) -> pd.DataFrame:
-    """Return one row per cell, including the keys that were tuned in another section."""
+    """Return one row per cell. Keys that are tuned only in other sections of the report have columns, too."""
     summary, scored = comparison.summary, comparison.runs[comparison.runs["chosen"]]
     others = [key for key in _tuned_keys(comparison) if key not in summary]
     return summary.join(scored.drop_duplicates(CELL).set_index(CELL)[others], on=CELL).drop(columns=CELL)
@@ -55,7 +55,7 @@ def _sorted_runs(comparison: Comparison) -> pd.DataFrame:
 
 
 def pairs_csv(comparison: Comparison) -> pd.DataFrame:
-    """Return one row per pair of cells with the compared keys of both; of many cells, only pairs with the best."""
+    """Return one row per pair of cells, with the compared keys of both; with many cells, only pairs with the best."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
     table = comparison.pairs if len(keys) <= MAX_CELLS else comparison.rivals
     sides = [keys.loc[table[side]].add_suffix(f"_{side}").reset_index(drop=True) for side in "ab"]

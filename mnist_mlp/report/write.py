@@ -51,7 +51,7 @@ def write_report(
 
     Args:
         directory: Report directory, created if it does not exist.
-        comparisons: Comparison of each data set.
+        comparisons: Title of each section to its comparison.
         problems: Runs that were left out.
         sources: Sweep directories that the report names.
         command: Command line that reproduces this report.
@@ -129,7 +129,7 @@ def _remove_figures(folder: Path) -> None:
 def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None:
     """Write `summary.csv`, `runs.csv`, `pairs.csv` and `summary.tex`, and `budget.csv` if there are tuning curves.
 
-    The tables of several data sets are concatenated, with a first column `data`.
+    The tables of several sections are concatenated. Their first column, `data`, is then the title of the section.
     """
     for name, table in tables.CSV.items():
         parts = {data: table(comparison) for data, comparison in comparisons.items()}
@@ -150,7 +150,7 @@ def write_tables(directory: Path, comparisons: Mapping[str, Comparison]) -> None
 
 
 def _remove_budget(path: Path) -> None:
-    """Remove the tuning curves of an earlier report; a file of that name with other content belongs to the user."""
+    """Remove the tuning curves of an earlier report. A file with other content belongs to the user, and stays."""
     try:
         with path.open(encoding="utf-8") as file:
             is_own = ",k," in (header := file.readline()) and ",test_expected," in header

@@ -1,14 +1,15 @@
 """Statistics of a table of scores, cells x replicates: tests and intervals that hold for all comparisons together.
 
-The modules depend on NumPy, SciPy and pandas only. A missing score is NaN. Bounds of scores, such as (0, 1) of
-accuracies, are an argument; without bounds no interval is clipped.
+A cell is one of the things compared, such as an initialization with an optimizer. A replicate is a repetition that all
+cells share, such as a seed. A missing score is NaN. Intervals are clipped only if the caller passes bounds of the
+scores, such as (0, 1) for accuracies. The modules depend on NumPy, SciPy and pandas only.
 
 - `moderated_t`: paired t-tests of many differences at once, whose variances borrow strength from one another.
 - `pairs`: comparison of all pairs of cells, with verdicts.
 - `verdicts`: verdicts, and reasons why a pair is not tested.
-- `effects`: main effects and interaction of two keys whose combinations are the cells.
+- `effects`: main effects and interaction of two keys; the cells are the combinations of their values.
 - `means`: means over replicates, with Student's intervals.
-- `sequential`: interim analyses while cells get more replicates, at levels that share one error rate.
+- `sequential`: interim analyses while replicates are added, with the error rate of a single test.
 - `variance_components`: how much of the variance between replicates comes from each source of randomness.
 - `tuning_curves`: expected score of the best of k candidates, for each k.
 """

@@ -1,9 +1,10 @@
 """Main effects and interaction of a two-way layout.
 
-A key has a main effect if two of its levels differ when averaged, within each replicate, over the other key. Two keys
-interact if the difference between two levels of one key depends on the level of the other. Both are tested with the
-moderated t-tests that compare pairs of cells (see `moderated_t`). An average has less noise than a cell, so an effect
-may be significant where no pair of cells is.
+The cells are the combinations of the values of two keys. A key has a main effect if the averages of two of its values
+differ. Each average is taken within a replicate, over all values of the other key. The keys interact if the difference
+between two values of one key depends on the value of the other. Both are tested with the same moderated t-tests as
+pairs of cells (see `moderated_t`). An average has less noise than a cell, so an effect may be significant where no pair
+of cells is.
 """
 
 from collections.abc import Hashable, Sequence
@@ -21,18 +22,25 @@ def two_way_effects(table: pd.DataFrame, images: float | None = None) -> pd.Data
     """Test two keys and their interaction.
 
     Args:
-        table: Scores, cells x replicates; NaN if missing. The index has two levels, named as the keys; values keep
-            their order of appearance. Only replicates with a score for every combination of values are used.
+        table: Scores, cells x replicates; NaN if missing. The index has one level per key, with the name of the key.
+            Values keep their order of appearance. Only replicates with a score for every combination of values are
+            used.
         images: Number of test images behind each accuracy, the same images in all cells (see `moderated_tests`);
             None for other scores.
 
     Returns:
-        One row per effect: `effect` (a key, or "a × b"), `n` (number of replicates used), `range` of the marginal means
-        (in the unit of the scores; NaN for the interaction), `share` of the variance of the cells' means, in [0, 1]
-        (the three add up to 1; NaN without variance), `clearest` (name of the most significant difference),
-        `difference` (its mean, in the unit of the scores) and `p`, corrected for all differences of the effect; NaN if
-        no difference has any noise to be tested against. Empty if a key has a single value or fewer than three
-        replicates are complete.
+        One row per effect; empty if a key has a single value or fewer than three replicates are complete. Columns:
+
+        - `effect`: a key, or "a × b" for the interaction of the keys a and b;
+        - `n`: number of replicates used;
+        - `range`: largest minus smallest average of the key's values, in the unit of the scores; NaN for the
+          interaction;
+        - `share`: share of the variance of the cells' means, in [0, 1]; the three shares add up to 1; NaN without
+          variance;
+        - `clearest`: name of the most significant difference;
+        - `difference`: mean of this difference, in the unit of the scores;
+        - `p`: p-value of this difference, corrected for all differences of the effect; NaN if there is no noise to test
+          against.
 
     Raises:
         ValueError: The index does not have two levels, or has a cell twice.
@@ -79,7 +87,7 @@ def _main(marginal: np.ndarray, names: Sequence[Hashable], images: float | None)
 def _interaction(
     scores: np.ndarray, levels: Sequence[Sequence[Hashable]], images: float | None
 ) -> tuple[str, float, float]:
-    """Test each difference of differences: two values of one key at two values of the other."""
+    """Test each difference of differences: how far two values of one key differ, at two values of the other key."""
     (a, b), (c, d) = (np.triu_indices(len(names), 1) for names in levels)
     within = scores[a] - scores[b]  # (pairs of the first key, second, replicates)
     crossed = (within[:, c] - within[:, d]).reshape(-1, scores.shape[2])

@@ -1,17 +1,21 @@
 """Moderated t-tests: paired t-tests of many differences at once, whose variances borrow strength from one another.
 
-Replicates, such as seeds, are blocks: differences are taken within each, which cancels the effect that a seed has on
-all cells. The noise of a difference is its own variance over the replicates, so cells may be unequally noisy. With few
-replicates that variance is uncertain, and t-tests with n - 1 degrees of freedom have little power among many cells. So
+Replicates, such as seeds, are blocks: cells are compared within each replicate. This cancels the effect that a seed has
+on all cells. Each difference has its own variance over the replicates, so cells may be unequally noisy. With few
+replicates, this variance is uncertain, and t-tests with n - 1 degrees of freedom have little power among many cells. So
 each variance is moderated by all others (Smyth 2004, "Linear models and empirical Bayes methods", Statistical
-Applications in Genetics and Molecular Biology 3:3). If the variances are alike, each is shrunk towards their center and
-gains degrees of freedom; if they differ, each stays nearly as it is. Smyth plugs in an estimate of how alike they are;
-here p-values are averaged over the posterior distribution of the prior's spread and scale, which keeps false verdicts
-rare with few cells. With up to three cells there is nothing to borrow, and the tests are plain paired t-tests. Šidák's
-correction makes p-values and intervals hold for all differences simultaneously.
+Applications in Genetics and Molecular Biology 3:3):
 
-Every design is tested in this one way, without a preliminary test that selects it. `benchmarks/verdicts.py` measures
-the error rates.
+- If the variances are alike, each is shrunk towards their center and gains degrees of freedom.
+- If the variances differ, each stays nearly as it is.
+- With up to three cells there is nothing to borrow, and the tests are plain paired t-tests.
+
+The prior of the variances has a scale (their center) and a spread (how much they differ). Smyth plugs in estimates of
+both. Here, p-values are averaged over their posterior distribution, which keeps false verdicts rare with few cells.
+Šidák's correction makes p-values and intervals hold for all differences simultaneously.
+
+Every design is tested in this one way; no preliminary test selects the method. `benchmarks/verdicts.py` measures the
+error rates.
 """
 
 from typing import Any, NamedTuple
@@ -26,11 +30,11 @@ DECIMALS = 12  # of a difference of accuracies; smaller digits are rounding erro
 SPREADS = 20  # grid points of the prior's spread
 WIDEST = 2.0  # largest spread of the grid; the bulk of the variances then spans five orders of magnitude
 SCALES = 60  # grid points of the prior's scale
-# Differences that share cells are dependent: only `rank` are independent, and two of these go to the prior's two
-# parameters. Each of the remaining rank - 2 counts as this many variances: the largest value that kept false verdicts
-# below 5.5% in all simulations.
+# Differences that share cells are dependent: only `rank` of them are linearly independent. The two parameters of the
+# prior use up two of these. Each of the other rank - 2 counts as `EACH` variances in the likelihood. The value is the
+# largest that kept false verdicts below 5.5% in all simulations.
 EACH = 3.0
-NEGLIGIBLE = 1e-6  # pairs of degrees of freedom and variance with less weight, relative to the likeliest, are left out
+NEGLIGIBLE = 1e-6  # cases of `Noise` with less weight, relative to the likeliest, are left out
 PRECISE = 1e-9  # relative error of an interval's width
 
 
@@ -110,13 +114,15 @@ def moderated_tests(
         differences: Differences of two scores, (differences, replicates), with at least three values per row; NaN if
             missing. Values are rounded to 12 decimals.
         rank: Number of linearly independent rows if none has a gap: one less than the number of cells.
-        images: Number of test images behind each accuracy; None if unknown or for other scores. Two networks whose
-            accuracies on the same m images differ by d disagree on at least m abs(d) of them, so the variance of d is
-            at least max(abs(d), 1/m)/m (McNemar 1947, Psychometrika 12:153), even if a few replicates happen to agree.
-        level: Significance level of each test, in (0, 1). None for that of Šidák's correction, with which the
-            probability of any false positive is 5%. p-values are corrected for the number of tests that has this level.
-        bounds: Smallest and largest score, (0, 1) for accuracies; intervals are clipped to the differences that these
-            permit. None if scores are unbounded.
+        images: Number m of test images behind each accuracy, which gives a lower limit of the variance; None if unknown
+            or for other scores. Two networks whose accuracies on the same m images differ by d disagree on at least m
+            abs(d) of them. So the variance of d is at least max(abs(d), 1/m)/m (McNemar 1947, Psychometrika 12:153),
+            even if a few replicates happen to agree.
+        level: Significance level of each test, in (0, 1). None for the level by Šidák's correction, at which the
+            probability of any false positive is 5%. A given level stands for a number of tests by the same correction;
+            p-values are corrected for this number.
+        bounds: Smallest and largest score, (0, 1) for accuracies; intervals are clipped to the differences that are
+            possible between them. None if scores are unbounded.
     """
     rounded = np.round(differences, DECIMALS)
     n = np.isfinite(rounded).sum(axis=1)
@@ -156,8 +162,8 @@ def moderate(variance: np.ndarray, freedom: np.ndarray, rank: int) -> Noise:
         rank: See `moderated_tests`.
 
     Returns:
-        One case per D and s with a weight that is not negligible. The estimates themselves are the only case if there
-        is nothing to borrow, with up to three cells or without a positive variance.
+        One case per pair of D and s whose weight is not negligible. With up to three cells, or without a positive
+        variance, there is nothing to borrow: the only case has the estimates themselves.
     """
     weight = min(1.0, EACH * (rank - 2) / len(variance))
     if weight <= 0 or not (variance > 0).any():

@@ -30,20 +30,27 @@ def compare_pairs(
         table: Scores, cells x replicates (such as seeds), the best cell first; NaN if missing. Larger scores are
             better, so losses have to be negated.
         images: Number of test images behind each accuracy (see `moderated_tests`); None for other scores.
-        efforts: Tuning effort of each cell; empty if nothing was tuned. The best of more configurations looks better
-            by chance, to an unknown extent, so pairs of unequal effort are not tests.
+        efforts: Tuning effort of each cell; empty if it does not matter. The best of more configurations looks better
+            by chance, to an unknown extent. So pairs of unequal effort are not tested.
         level: Significance level of each test (see `moderated_tests`).
-        margin: Equivalence margin, in the unit of the scores: cells are equivalent if the interval of their difference
+        margin: Equivalence margin, in the unit of the scores. Cells are equivalent if the interval of their difference
             lies in [-margin, margin]. None disables equivalence testing.
         bounds: Smallest and largest score, such as (0, 1) of accuracies (see `moderated_tests`); None if unbounded.
 
     Returns:
         A table, and the number of cells with at least three replicates in common with another cell. The table has one
-        row per pair: `a`, `b` (cells, a before b), `n` (replicates in common), `difference` (mean of a minus b),
-        `ci_low` and `ci_high` (simultaneous 95% interval), `p`, `p_corrected` (for all pairs), `additional_seeds` (for
-        80% power if the difference is as large as observed; infinite if a cell needs more than a thousand seeds),
-        `verdict` (see `Verdict`) and `reason` (see `Reason`; empty unless the verdict is "not tested"). Results of the
-        test are NaN if a pair is not tests.
+        row per pair of cells a and b, in this order. If a pair is not tested, the columns from `ci_low` to
+        `additional_seeds` are NaN. Columns:
+
+        - `a` and `b`: names of the cells, a before b in the order of the rows;
+        - `n`: number of replicates in common;
+        - `difference`: mean of a minus b;
+        - `ci_low` and `ci_high`: simultaneous 95% interval;
+        - `p`, and `p_corrected` for all pairs;
+        - `additional_seeds`: seeds to add for 80% power if the difference is as large as observed; infinite if a cell
+          needs more than a thousand seeds; NaN if the difference is significant;
+        - `verdict`: see `Verdict`;
+        - `reason`: see `Reason`; empty unless the verdict is "not tested".
     """
     first, second = np.triu_indices(len(table), 1)
     values = table.to_numpy(dtype=float)
@@ -93,8 +100,9 @@ def _verdicts(tests: ModeratedTests, margin: float | None) -> np.ndarray:
 def _additional_seeds(tests: ModeratedTests) -> np.ndarray:
     """Return the number of additional seeds that gives 80% power for the observed difference.
 
-    The number of seeds is the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power), whose
-    degrees of freedom grow in proportion to m - 1. It is infinite beyond `MAX_SEEDS`.
+    The total number of seeds is the smallest m with |difference| / sqrt(variance / m) >= t(1 - level / 2) + t(power).
+    The degrees of freedom of both t quantiles grow in proportion to m - 1. The result is infinite if m exceeds
+    `MAX_SEEDS`.
     """
     candidates = np.unique(np.geomspace(FEWEST, MAX_SEEDS, 256).astype(int))  # all up to 40, then steps of 2%
     low, high = np.zeros(len(tests.n), dtype=int), np.full(len(tests.n), len(candidates))

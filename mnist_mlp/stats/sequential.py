@@ -1,17 +1,17 @@
 """Sequential comparison: interim analyses of cells that get more replicates until every pair is decided.
 
-All interim analyses together have the error rate of a single one. Alpha is spent as by Lan and DeMets 1983, "Discrete
-sequential boundaries for clinical trials", Biometrika 70:659: the analyses until a share t of the maximum of data spend
-`alpha_spent(t)`, which has the shape of O'Brien and Fleming's boundaries: next to nothing early, nearly all at the end.
-The level of each analysis follows, by numerical integration, from the distribution of a sum of independent normal
-increments (Armitage, McPherson and Rowe 1969, Journal of the Royal Statistical Society A 132:235). These levels are
-used for t-tests, whose error rate stays close to alpha in simulations (Jennison and Turnbull 2000, "Group sequential
-methods", section 4.4).
+All interim analyses together have the error rate of a single test. This rate, alpha, is spent in parts, as by Lan and
+DeMets 1983, "Discrete sequential boundaries for clinical trials", Biometrika 70:659. Up to a fraction t of the maximum
+number of replicates, the analyses spend `alpha_spent(t)`. This function has the shape of O'Brien and Fleming's
+boundaries: next to nothing is spent early, nearly all at the end. The level of each analysis is computed for a sum of
+independent normal increments, by numerical integration (Armitage, McPherson and Rowe 1969, Journal of the Royal
+Statistical Society A 132:235). The same levels are used for t-tests, whose error rate stays close to alpha in
+simulations (Jennison and Turnbull 2000, "Group sequential methods", section 4.4).
 
-A pair of cells is tested, at the level of each analysis, as long as both cells are active and the pair is undecided.
-So no pair has more chances to be significant by luck than its levels grant, whenever cells are dropped. Its
-simultaneous intervals hold at any analysis where the study ends (repeated confidence intervals: Jennison and Turnbull
-1989, Journal of the Royal Statistical Society B 51:305), which makes verdicts of equivalence valid.
+Each analysis tests, at its level, the pairs that are still undecided and whose cells are both active. So no pair has
+more chances to be significant by luck than the levels grant, whenever cells are dropped. The simultaneous intervals are
+repeated confidence intervals (Jennison and Turnbull 1989, Journal of the Royal Statistical Society B 51:305): they hold
+at any analysis where the study ends. So verdicts of equivalence are valid, too.
 """
 
 import functools
@@ -36,13 +36,13 @@ class InterimAnalysis(NamedTuple):
     """Result of an interim analysis.
 
     Attributes:
-        pairs: Latest result of each pair (see `compare_pairs`): that of this analysis if both cells are active and have
-            all replicates and the pair was undecided, else that of an earlier analysis.
+        pairs: Latest result of each pair (see `compare_pairs`). It is from this analysis if the pair was undecided, and
+            both cells are active and have all replicates. Otherwise it is from an earlier analysis.
         cells: Number of cells with enough replicates in common (see `compare_pairs`).
         best: Active cell with the highest mean.
         dropped: Active cells that are worse than the best.
-        active: Cells that need more replicates, including the best; empty if every rival differs significantly from
-            the best cell or is equivalent to it.
+        active: Cells that need more replicates, including the best. Empty if each rival differs significantly from the
+            best cell or is equivalent to it.
     """
 
     pairs: pd.DataFrame
@@ -53,7 +53,7 @@ class InterimAnalysis(NamedTuple):
 
 
 def interim_schedule(initial: int, increment: int, maximum: int, cells: int) -> list[tuple[int, float]]:
-    """Plan the interim analyses: number of replicates per active cell, and significance level per pair, of each.
+    """Plan the interim analyses: replicates per active cell and significance level per pair, for each analysis.
 
     Args:
         initial: Initial number of replicates. Analyses with fewer than three are skipped.
@@ -103,7 +103,10 @@ def interim_analysis(
 
 
 def alpha_spent(share: float, alpha: float) -> float:
-    """Return the alpha spent up to a fraction of the data, in (0, 1]: Lan and DeMets' alpha*_1, alpha / 2 per side."""
+    """Return the alpha spent up to a fraction of the data in (0, 1].
+
+    This is Lan and DeMets' alpha*_1 with alpha / 2 on each side.
+    """
     return float(4 * special.ndtr(special.ndtri(alpha / 4) / np.sqrt(share)))
 
 
@@ -113,7 +116,7 @@ def interim_levels(shares: Sequence[float], alpha: float, tests: int = 1) -> lis
     Args:
         shares: Fraction of the maximum amount of data at each analysis, increasing, in (0, 1].
         alpha: Probability of any false positive, over all analyses and tests, in (0, 1).
-        tests: Number of simultaneous tests among which the alpha of each analysis is split, by Šidák's correction.
+        tests: Number of simultaneous tests. The alpha of each analysis is split among them by Šidák's correction.
 
     Returns:
         The two-sided p-value below which a single test is significant, for each analysis.
@@ -121,13 +124,14 @@ def interim_levels(shares: Sequence[float], alpha: float, tests: int = 1) -> lis
     budget = [-np.expm1(np.log1p(-alpha_spent(share, alpha)) / tests) for share in shares]
     found: list[float] = []
     before, deviation = 0.0, 0.0  # alpha spent, and share of the data, at the previous analysis
-    # Density of the sum at the previous analysis, if it has not been significant so far; at first a point mass at 0.
+    # Density of the sum at the previous analysis, restricted to sums that were never significant; at first a point mass
+    # at 0.
     nodes, density = np.zeros(1), np.ones(1)
     for share, total in zip(shares, budget, strict=True):
         step = np.sqrt(share - deviation)
 
         def left(bound: float, nodes: np.ndarray = nodes, density: np.ndarray = density, step: float = step) -> float:
-            """Return the probability that the sum exceeds its bound, on either side, first at this analysis."""
+            """Return the probability that the sum exceeds the bound, on either side, for the first time."""
             beyond = special.ndtr((nodes - bound) / step) + special.ndtr((-nodes - bound) / step)
             return float(density @ beyond)
 
@@ -150,7 +154,7 @@ def _gauss(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _root(left: Callable[[float], float], increment: float, farthest: float) -> float:
-    """Return the bound beyond which the probability is the increment.
+    """Return the bound that the sum exceeds for the first time with the probability `increment`.
 
     The equation is solved in logarithms, since probabilities span hundreds of powers of ten.
     """

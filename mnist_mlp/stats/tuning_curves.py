@@ -1,12 +1,12 @@
 """Tuning curves: the expected result of the best of k candidates, for every k.
 
 A cell is usually reported at the best of its N candidates, such as hyperparameter configurations. With only k
-candidates it would be reported at the best of these, and which k those are is luck. So k of the N are drawn without
-replacement, every draw equally likely, and the candidate of the draw with the best selection score is selected. Its
-expected score, for each k, is the tuning curve (Dodge et al. 2019, "Show Your Work: Improved Reporting of Experimental
-Results", EMNLP). Dodge et al. draw with replacement, which is biased downward. Without replacement the curve is
-unbiased for candidates drawn at random (Tang et al. 2020, "Showing Your Work Doesn't Always Work", ACL), and ends at
-the score of the cell.
+candidates, it would be reported at the best of these, and it is luck which k they are. So k of the N candidates are
+drawn without replacement, every draw equally likely. The candidate with the best selection score in the draw is
+selected. The tuning curve is the expected score of this candidate for each k (Dodge et al. 2019, "Show Your Work:
+Improved Reporting of Experimental Results", EMNLP). Dodge et al. draw with replacement, which is biased downward.
+Without replacement, the curve is unbiased for candidates drawn at random (Tang et al. 2020, "Showing Your Work Doesn't
+Always Work", ACL). It ends at the score of the cell.
 
 Each replicate draws and selects by its own scores. The curve is the mean over replicates. All expectations are exact;
 nothing is simulated.
@@ -37,15 +37,19 @@ def expected_best(candidates: pd.DataFrame) -> pd.DataFrame:
     """Compute the expected scores of the best of k candidates, for every k that a cell has.
 
     Args:
-        candidates: One row per candidate: `cell`, `replicate`, `selection` (score to select by) and `test` (score to
-            report if it is selected; NaN if unknown). Larger scores are better; the first row wins a tie. Rows without
-            a selection score are ignored.
+        candidates: One row per candidate and replicate: `cell`, `replicate`, `selection` (score to select by) and
+            `test` (score to report if the candidate is selected; NaN if unknown). Larger scores are better; the first
+            row wins a tie. Rows without a selection score are ignored.
 
     Returns:
-        One row per cell (in order of appearance) and k (from 1 to the cell's largest number of candidates in a
-        replicate): `cell`, `k`, `selection_expected`, `selection_low`, `selection_high` (the middle 80% over draws and
-        replicates), and the same for `test`, in the unit of the scores. A replicate with fewer than k candidates enters
-        with all its candidates; a replicate without a known score is left out.
+        One row per cell, in order of appearance, and k, from 1 to the cell's largest number of candidates in a
+        replicate. A replicate with fewer than k candidates enters with all its candidates; a replicate without a known
+        score is left out. Columns, scores in the unit of the input:
+
+        - `cell` and `k`;
+        - `selection_expected`, `selection_low` and `selection_high`: expectation, and ends of the middle 80% over draws
+          and replicates;
+        - `test_expected`, `test_low` and `test_high`: the same for the test score.
     """
     ranked = candidates.dropna(subset="selection").sort_values("selection", ascending=False, kind="stable")
     ranked = ranked.iloc[::-1]  # the worst first
@@ -61,8 +65,8 @@ def leads(curves: pd.DataFrame) -> list[Lead]:
     """List the cells with the highest expected test score, over the values of k that all cells have.
 
     Args:
-        curves: Result of `expected_best`; not empty. In a tie the cell that leads already keeps the lead, else the
-            first cell of the table has it.
+        curves: Result of `expected_best`; not empty. In a tie, the cell that led before keeps the lead; if it is not
+            among the tied ones, the first of them in the table leads.
     """
     common = curves.groupby("cell")["k"].max().min()
     wide = curves[curves["k"] <= common].pivot(index="k", columns="cell", values="test_expected")
@@ -119,7 +123,7 @@ def _mean_and_ends(values: Sequence[np.ndarray], masses: Sequence[np.ndarray]) -
 
     Args:
         values: Values of the candidates, an array per replicate; NaN if unknown.
-        masses: Their probabilities to be selected.
+        masses: Probabilities of the candidates to be selected, an array per replicate.
     """
     known = [np.where(np.isfinite(of), mass, 0.0) for of, mass in zip(values, masses, strict=True)]
     parts = [(of, mass / mass.sum()) for of, mass in zip(values, known, strict=True) if mass.sum() > 0]

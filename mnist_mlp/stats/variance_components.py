@@ -1,18 +1,21 @@
 """Variance components: how much of the variance between replicates comes from each source of randomness.
 
-A source has its own seed, such as the initial weights or the order of the batches. If the seeds of several sources were
-crossed, each cell is a factorial design of random effects: the variance between its scores is decomposed by expected
-mean squares (Searle, Casella & McCulloch 1992, "Variance components", chapter 4) into main effects of the sources and
-their interactions. Equal seeds are assumed to give equal scores, so there is no residual. If seeds were varied one at a
-time around one combination, the variance over each source, with all others fixed, is reported by itself (Bouthillier et
-al. 2021, "Accounting for variance in machine learning benchmarks", MLSys 3).
+A source, such as the initial weights or the order of the batches, has its own seed. Seeds may have been varied in two
+ways:
 
-Mean squares are averaged over the cells. A seed may have the same effect in all cells, which see the same batches, or
-another effect in each, so the average has at least the degrees of freedom of one cell and at most those of all. They
-are estimated from the correlation of the cells by Box's correction (Box 1954, Annals of Mathematical Statistics 25:290)
-with the estimator of Greenhouse & Geisser (1959, Psychometrika 24:95), which errs on the low side. Intervals are
-generalized confidence intervals (Weerahandi 1993, Journal of the American Statistical Association 88:899): quantiles of
-the components over the distribution of the true mean squares.
+- Crossed: each cell has all combinations of the seeds, which is a factorial design of random effects. The variance
+  between its scores is decomposed into main effects of the sources and their interactions, by expected mean squares
+  (Searle, Casella & McCulloch 1992, "Variance components", chapter 4). Equal seeds are assumed to give equal scores, so
+  there is no residual.
+- One at a time: one seed varies, and all others stay as in one base combination. The variance over each source is
+  reported by itself (Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks", MLSys 3).
+
+Mean squares are averaged over the cells. If a seed has the same effect in all cells, which see the same batches, the
+average has the degrees of freedom of one cell. If a seed has another effect in each cell, the average has those of all
+cells together. The actual number lies between. It is estimated from the correlation of the cells by Box's correction
+(Box 1954, Annals of Mathematical Statistics 25:290), with the estimator of Greenhouse & Geisser (1959, Psychometrika
+24:95), which errs on the low side. Intervals are generalized confidence intervals (Weerahandi 1993, Journal of the
+American Statistical Association 88:899): quantiles of the components over the distribution of the true mean squares.
 """
 
 import math
@@ -41,10 +44,10 @@ class VarianceComponents:
 
     Attributes:
         design: `CROSSED` or `ONE_AT_A_TIME`; empty if nothing was estimated.
-        table: One row per source, then, if sources were crossed, `INTERACTION` (or `INTERACTIONS`) and `TOTAL`:
-            `source`, `seeds` (number of seeds, or of combinations), `sd` (standard deviation, in the unit of the
-            scores) and `share` of the variance, in [0, 1], each with the ends of its 95% interval, `_low` and `_high`.
-            Shares are NaN if the sources were varied one at a time.
+        table: One row per source. If sources were crossed, the rows `INTERACTION` (or `INTERACTIONS`) and `TOTAL`
+            follow. Columns: `source`, `seeds` (number of seeds, or of combinations), `sd` (standard deviation, in the
+            unit of the scores) and `share` (of the variance, in [0, 1]; NaN if sources were varied one at a time).
+            Columns that end in `_low` and `_high` have the ends of the 95% intervals of `sd` and `share`.
         cells: Number of cells without a missing score, over which mean squares are averaged.
         of: Number of all cells.
         reason: Explanation if nothing was estimated; else empty.
@@ -65,7 +68,7 @@ def estimate_components(table: pd.DataFrame) -> VarianceComponents:
             the source, with its seeds as values: at least two sources with at least two seeds each.
 
     Raises:
-        ValueError: There are fewer sources or seeds, or crossed seeds have a combination twice.
+        ValueError: There are fewer sources or seeds, or a combination of crossed seeds occurs twice.
     """
     levels = [list(table.columns.unique(level)) for level in range(table.columns.nlevels)]
     counts = list(map(len, levels))
@@ -102,9 +105,9 @@ def _array(table: pd.DataFrame) -> np.ndarray:
 
 
 def _arms(there: Sequence[Seeds]) -> list[list[Seeds]] | None:
-    """Return, per source, the combinations that have the most frequent seeds of all other sources.
+    """Return, per source, the combinations in which every other source has its most frequent seed.
 
-    None if these are not all combinations, so that seeds were not varied one at a time.
+    None if there are other combinations, so that seeds were not varied one at a time.
     """
     base = tuple(Counter(of_source).most_common(1)[0][0] for of_source in zip(*there, strict=True))
     arms = [[s for s in there if s[:i] + s[i + 1 :] == base[:i] + base[i + 1 :]] for i in range(len(base))]
@@ -129,15 +132,14 @@ def crossed_components(scores: np.ndarray) -> np.ndarray:
     Returns:
         Array of shape (sources + 2, 6), with one row per source, one for the interactions and one for all together, and
         the columns `NUMBERS`; standard deviations in the unit of the scores. Negative estimates are set to 0, and
-        shares refer to the sum of the remaining ones. The total variance is estimated before that, from all mean
-        squares, and is never negative.
+        shares refer to the sum of the estimates after that. The total variance is estimated from all mean squares
+        before that, and is never negative.
     """
     axes, levels = range(1, scores.ndim), scores.shape
     terms = [term for size in axes for term in combinations(axes, size)]
     squares, freedom = np.array([_mean_square(scores, term) for term in terms]).T
-    weights = np.zeros(
-        (scores.ndim, len(terms))
-    )  # of the mean squares in the variance of each source, and of the interactions
+    # Coefficients of the mean squares in the variance of each source and, in the last row, of the interactions.
+    weights = np.zeros((scores.ndim, len(terms)))
     for term in terms:
         row = term[0] - 1 if len(term) == 1 else -1
         repeats = math.prod(levels[axis] for axis in axes if axis not in term)

@@ -48,7 +48,7 @@ class Drawing:
         caption: Caption.
         title: Title of the legend.
         legend: Style of each label of the legend.
-        views: Drawings on the page, by name if the reader can switch between several.
+        views: Drawings for the page, by name. The reader can switch between them; a single drawing has an empty name.
     """
 
     name: str
@@ -78,7 +78,7 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
     Args:
         folder: Folder of the figures.
         comparison: Results to draw.
-        suffix: End of each file name, which distinguishes data sets.
+        suffix: End of each file name, which distinguishes sections.
         formats: Formats in addition to PNG and SVG.
     """
     drawings = []
@@ -87,7 +87,7 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
     shown = scored.head(plots.MAX_CELLS)
     look = appearance(comparison.summary, comparison.by)
     view = _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
-    # A character that the font lacks becomes a box; one warning for each would be noise.
+    # A character that the font lacks becomes a box. A warning for each of them would help no reader.
     with mpl.rc_context(svg.SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         for figure, kind, alt, caption in _figures(view):
@@ -113,7 +113,7 @@ class _View:
     Attributes:
         comparison: Results of the section.
         look: Appearance of the cells.
-        summary: One row per drawn cell, best first: the best `plots.MAX_CELLS` of those with a score.
+        summary: One row per drawn cell, best first: at most `plots.MAX_CELLS` cells, all with a score.
         some: Sentence that says how many cells are drawn; empty if all are.
     """
 

@@ -1,4 +1,4 @@
-"""Layout of figures: small multiples with a panel per optimizer, the best first, and a legend."""
+"""Layout of figures: small multiples with a legend, and a panel per optimizer, the best first."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ from mnist_mlp.report.text.captions import SPLIT_NAMES
 
 MAX_PANELS = 12  # in one figure; cells of other panels are only drawn in gray
 MAX_COLUMNS = 4
-MAX_WITH_LOSS = 8  # panels of the error that leave room for as many of the loss
+MAX_WITH_LOSS = 8  # with more panels of the error, there is no room for those of the loss
 MAX_TICKS = 7
 MARGIN, BUDGET_MARGIN = 2, 1.1  # factors of room beside the outermost x values
 
-# Lengths in inches. Matplotlib's layout engine takes longer for so many axes than drawing them.
+# Lengths in inches, for a layout by hand. For so many axes, Matplotlib's layout engine takes longer than drawing.
 WIDTHS = {1: 4.3, 2: 3.5, 3: 2.8, 4: 2.45}  # width of a panel by the number of columns
 FLATNESS = 0.74  # height of a panel divided by its width
 BESIDE, ABOVE, BELOW = 0.95, 0.3, 0.62  # room for a y axis, a panel title and an x axis
@@ -38,8 +38,8 @@ def learning_curves(curves: pd.DataFrame, look: Appearance, shown: Sequence[tupl
     Args:
         curves: Learning curves of at least one cell, with errors (see `with_errors`).
         look: Appearance of the cells.
-        shown: Splits and measures. The default is the error on the test split (or the last one that exists), and the
-            training loss if there is room.
+        shown: Pairs of split and measure. By default: the error on the test split, or on the last split that exists;
+            and the training loss if there is room.
     """
     panels = _panels(curves, look)
     if not shown:
@@ -104,7 +104,7 @@ def _panels(table: pd.DataFrame, look: Appearance) -> dict[str, list[str]]:
 def _grid(
     names: Sequence[str], blocks: int, legend: Mapping[str, Style], title: str
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure and the axes of each block, in rows below a legend, one axes per name.
+    """Return a figure, and for each block its axes: one per name, in rows below a legend.
 
     The axes of a block share the y axis; all axes share the x axis. Blocks with a single name stand side by side.
     """

@@ -26,10 +26,11 @@ logging.getLogger("matplotlib").setLevel(logging.WARNING)  # hides its messages 
 
 DPI = 150
 MAX_CELLS = 40  # in one figure, best first
-BELOW = "#bdbdbd"  # heatmap color of cells that diverged runs pull below the color scale
+BELOW = "#bdbdbd"  # heatmap color of cells below the color scale, because runs diverged
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 HALF_BAR = 0.35  # fraction of a row
-# Distance from the last epoch to the column of misses as a fraction of the epochs; leaves room for the column's title.
+# Distance from the last epoch to the column "missed", as a fraction of the epochs. It leaves room for the title of the
+# column.
 COLUMN = 0.18
 X_TITLES = {"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "configurations tried"}
 SCALES = {"error": Scale("error", "%", 100), "loss": Scale("loss (nats)")}
@@ -44,7 +45,8 @@ def plot_lines(
 
     Args:
         ax: Axes to draw into.
-        parts: Rows of each cell, with the column x and the columns _mean, _ci_low and _ci_high of y.
+        parts: Table of each cell, with the column `x` and the columns of `y` that end in `_mean`, `_ci_low` and
+            `_ci_high`.
         cells: Cells of the panel.
         look: Appearance of the cells.
         x: Column of the x axis.
@@ -112,10 +114,10 @@ def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collect
 
 
 def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
-    """Draw the mean test accuracy in percent, first compared key by the others; combinations without runs are empty.
+    """Draw a heatmap of mean test accuracies in percent, with the first compared key in rows and the others in columns.
 
-    The color scale spans the cells without diverged runs. Cells below it are gray, so that one diverged cell does not
-    make all others look alike.
+    A combination without a score shows "none". The color scale spans the cells without diverged runs. Cells below this
+    scale are gray. Otherwise one cell with diverged runs would make all others look alike.
 
     Args:
         ax: Axes to draw into.
@@ -132,7 +134,7 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
         np.ma.masked_invalid(values),
         cmap=mpl.colormaps["viridis"].with_extremes(under=BELOW),
         vmin=least,
-        vmax=max(float(scores.max()), least + 0.01),  # with equal limits, Matplotlib shows none below the scale
+        vmax=max(float(scores.max()), least + 0.01),  # with equal limits, Matplotlib shows no value as too low
         aspect="auto",
     )
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
@@ -154,7 +156,7 @@ def _keys(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def sides(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[list[str], list[int]]]:
-    """Return, for rows and for columns of a heatmap, the labels and the index of each cell's label."""
+    """Return the labels and the index of each cell's label, for the rows and for the columns of a heatmap."""
     return [_ordered(summary, keys) for keys in _keys(by)]
 
 
@@ -178,11 +180,11 @@ def _ink(color: np.ndarray) -> str:
 
 
 def _rows(ax: Axes, cells: Sequence[str], label: str) -> dict[str, int]:
-    """Set up a row per cell from the top and the x label; return the row of each cell."""
+    """Set up the x label and one row per cell, from top to bottom; return the row number of each cell."""
     ax.set_yticks(range(len(cells)), escape.labels(cells))
     ax.set_ylim(len(cells) - 0.5, -0.5)
     ax.grid(alpha=0.3, axis="x")
-    # Beside long cell names, a centered label would leave the figure; right-aligned, it extends below the names.
+    # Beside long cell names, a centered label would leave the figure. A right-aligned one has room below the names.
     ax.set_xlabel(label, loc="right")
     return {cell: number for number, cell in enumerate(cells)}
 
@@ -199,7 +201,9 @@ def _bar(ax: Axes, x: float, y: float, style: Style) -> None:
 
 
 def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
-    """Draw the epoch at which each run reached the target, a bar at the cell's median, misses in a column at the right.
+    """Draw the epoch at which each run reached the target, and a bar at the median of each cell.
+
+    Runs that missed the target are in a column at the right.
 
     Args:
         ax: Axes to draw into.
@@ -249,7 +253,8 @@ def plot_differences(
         best: Cell that the others are compared with.
         cells: Cells in drawing order.
         look: Appearance of the cells.
-        unsteady: Cells with diverged runs. Their differences do not set the focus of the axis.
+        unsteady: Cells with diverged runs. Their differences may lie in a compressed end of the axis (see
+            `scales.squeeze`).
     """
     place = _rows(ax, cells, "test accuracy minus that of the best cell (percentage points)")
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
@@ -270,7 +275,7 @@ def plot_differences(
 
 
 def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
-    """Draw the final test accuracy of every seed in percent, diverged runs at 0, a bar at the cell's mean.
+    """Draw the final test accuracy of every seed in percent, 0 for a diverged run, and a bar at the mean of each cell.
 
     Args:
         ax: Axes to draw into.

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from mnist_mlp.report.figures.style import SHADE
 
 USUAL_IMAGES = 10_000  # size of the test set, if unknown
-WIDEST = 5  # factor by which intervals extend a logarithmic axis at most, as an interval may reach 0
+WIDEST = 5  # maximum factor by which intervals, which may reach 0, extend a logarithmic axis
 FAR = 2  # a range larger than this multiple of the focus is compressed
 SQUEEZED = 0.2  # length of a compressed end as a fraction of the focus
 THINNEST = 0.5  # minimum width of the focus in percentage points
@@ -61,7 +61,7 @@ def with_errors(table: pd.DataFrame, least: float) -> pd.DataFrame:
 
 
 def bounds(values: Iterable[float]) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis, 1, 2 or 5 times a power of ten, that contains all positive values."""
+    """Return the ends, 1, 2 or 5 times powers of ten, of a logarithmic axis that contains all positive values."""
     array = np.asarray(list(values), dtype=float)
     positive = array[np.isfinite(array) & (array > 0)]
     if not len(positive):
@@ -73,7 +73,7 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
 
 
 def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis for the means of a measure, extended by `WIDEST` at most for intervals."""
+    """Return the ends of a logarithmic axis for the means of a measure. Intervals extend it by `WIDEST` at most."""
     means, low, high = (table[f"{measure}_{part}"] for part in ("mean", "ci_low", "ci_high"))
     positive = means[means > 0]
     return bounds([*positive, *low.clip(lower=positive.min() / WIDEST), *high.clip(upper=positive.max() * WIDEST)])
@@ -82,9 +82,9 @@ def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, flo
 def squeeze(
     ax: Axes, focus: Iterable[float], values: Iterable[float], limits: tuple[float, float] = (-math.inf, math.inf)
 ) -> None:
-    """Compress the parts of an x axis far from the focus into linear ends with a gray background.
+    """Compress the parts of an x axis outside of a focus into linear ends with a gray background.
 
-    The axis is left alone if there is no focus, or if no value is far from it.
+    The axis stays unchanged if there is no focus, or if the values extend little beyond it.
 
     Args:
         ax: Axes whose x axis is changed.

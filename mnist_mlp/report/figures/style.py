@@ -11,7 +11,8 @@ from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base import schema
 from mnist_mlp.report.text.captions import KEY_NAMES
 
-# These options have the same color and line style in every report; others get the remaining ones, sorted by name.
+# These options have the same color and line style in every report. Other options get other colors, in the
+# order of their names.
 INITS = ("default", "he", "lecun", "xavier", "orthogonal", "truncated_normal")
 OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam", "radam")
 # Paul Tol's color-blind safe schemes "bright" and "muted" (2021, "Colour Schemes", SRON/EPS/TN/09-002).
@@ -35,7 +36,7 @@ class Style:
     Attributes:
         color: Color of lines and markers.
         dash: Line style of Matplotlib.
-        group: Class of the elements in an SVG, by which the page finds them.
+        group: Class of the elements in an SVG, for the page's script.
     """
 
     color: str
@@ -85,9 +86,9 @@ class Appearance:
 
 
 def appearance(summary: pd.DataFrame, by: Sequence[str]) -> Appearance:
-    """Return an appearance with a line per value of the first compared key and a panel per value of the others.
+    """Return an appearance with a line per value of the first compared key, and a panel per combination of the others.
 
-    If only one key varies, its values share a panel, as far as that is readable.
+    Lines and panels are swapped if the first key has a single value, or too many values for one panel.
 
     Args:
         summary: One row per cell, best first.

@@ -1,4 +1,4 @@
-"""Figures as SVG: files for papers, and inline drawings whose parts the page's style and script address."""
+"""Figures as SVG: files for papers, and inline drawings that the styles and the script of the page can change."""
 
 import colorsys
 import io

@@ -15,18 +15,18 @@ from mnist_mlp.report.text import escape
 
 
 def differences(comparison: Comparison) -> Mapping[str, Any]:
-    """Return the values in which each run differs from the commonest ones, with texts replaced by indices.
+    """Return the configuration values in which each run differs from most runs. Texts are replaced by indices.
 
     Returns:
         `texts`: All distinct texts.
-        `usual`: Index of the commonest value of each varying key, by the index of the key; empty text for a seed.
-        `runs`: For each run directory, its command and the (key, value) indices that differ from `usual`.
+        `usual`: Index of each varying key to the index of its commonest value; for a seed, to that of an empty text.
+        `runs`: Run directory to its command, and to the indices (key, value) of the values that differ from `usual`.
     """
     runs = comparison.runs
     keys = [k for k in runs.columns if k in schema.GROUPS or _is_configured(k)]
     words = pd.DataFrame({key: runs[key].map(as_typed) for key in keys}, index=runs.index)
     varying = [key for key in keys if words[key].nunique() > 1]
-    seeds = {key for key in varying if schema.role_of(key) is schema.Role.REPLICATE}  # no value of a seed is usual
+    seeds = {key for key in varying if schema.role_of(key) is schema.Role.REPLICATE}  # seeds have no commonest value
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:

@@ -38,7 +38,7 @@ def answer(comparison: Comparison) -> list[str]:
 
 
 def _nothing(comparison: Comparison) -> str:
-    """Say that no run was completed. Diverged runs still have a score, so that their cells are compared."""
+    """Say that no run was completed. Cells are still compared if runs diverged, since these have the score 0."""
     runs = evaluation_runs(comparison.runs)
     diverged, failed = (int((runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
     ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
@@ -137,7 +137,7 @@ def _speed(comparison: Comparison) -> str:
     if not (summary["reached_target"] > 0).any():
         completed = " completed" if (runs["status"] == DIVERGED).any() else ""  # others may have diverged after it
         return f"No{completed} run{chosen} reached {target}{_nearer_target(comparison)}."
-    stacked = bool((runs["stack_size"] > 1).any())  # seconds of a stack are shared equally by its runs
+    stacked = bool((runs["stack_size"] > 1).any())  # runs trained together share the seconds equally
     epochs = summary["epochs_to_target"].min()
     if not np.isfinite(epochs):
         return f"In no cell did more than half of the runs{chosen} reach {target}."
@@ -169,9 +169,12 @@ def _trying(comparison: Comparison, target: float) -> str:
 
 
 def _target_to_try(comparison: Comparison) -> float | None:
-    """Return the highest suggested target that at least half of the cells, and two, reach; None without one."""
+    """Return the highest suggested target that at least half of the cells, and at least two, reach.
+
+    A cell reaches a target if more than half of its runs do. None if the lowest suggestion is still too high.
+    """
     of_cells = comparison.scored.groupby(CELL)["highest_accuracy"]
-    # The lower median: of an even number of runs, both middle ones have to arrive for a finite median time.
+    # The lower median is used since a finite median time of an even number of runs needs both middle runs to arrive.
     cells = of_cells.quantile(0.5, interpolation="lower").dropna().sort_values(ascending=False)
     enough = cells.iloc[min(len(cells) - 1, max(1, (len(cells) - 1) // 2))]
     lower = [target for target in TARGETS if target <= enough]

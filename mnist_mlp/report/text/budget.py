@@ -21,7 +21,7 @@ def as_accuracies(comparison: Comparison) -> pd.DataFrame:
 
 
 def answer(comparison: Comparison) -> str:
-    """Say which cell leads with how many configurations; empty if a single cell always leads or none is known."""
+    """Say which cell leads with how many configurations; empty if one cell always leads or there are no curves."""
     table = comparison.budget
     stretches = leads(table) if len(table) else []
     if len(stretches) < 2:
@@ -46,7 +46,7 @@ def _spelled(stretches: Sequence[Lead]) -> str:
 
 
 def reading(comparison: Comparison) -> str:
-    """Return the caption of the curves."""
+    """Return the caption of the tuning curves."""
     table, split = comparison.budget, SPLIT_NAMES[selection_split(search_runs(comparison.runs))]
     left = len(comparison.summary) - table[CELL].nunique()
     each = comparison.select == EACH
@@ -61,7 +61,7 @@ def reading(comparison: Comparison) -> str:
 
 
 def method(comparison: Comparison) -> list[str]:
-    """Return the sentences on the method; empty without curves."""
+    """Return the sentences on how tuning curves are computed; empty without curves."""
     if comparison.budget.empty:
         return []
     split = SPLIT_NAMES[selection_split(search_runs(comparison.runs))]

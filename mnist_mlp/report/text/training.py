@@ -33,11 +33,11 @@ def trained(comparison: Comparison, search: bool = False) -> str:
     """Describe the network, its data and its training.
 
     An example is "trained on 55,000 images of mnist for 3 epochs (MLP with 784 inputs, 2 hidden layers (512, 256) and
-    10 outputs, BatchNorm, ReLU; batch size 32)". Keys in which the runs differ are listed without values.
+    10 outputs, BatchNorm, ReLU; batch size 32)". Keys whose values differ between runs are listed without values.
 
     Args:
         comparison: Comparison of the runs.
-        search: Describe the runs that configurations are selected by instead of the scored runs.
+        search: Whether to describe the runs of the selection, instead of those that may be scored.
     """
     runs = (search_runs if search else evaluation_runs)(comparison.runs)
     images, epochs, batch = (_one(runs, column) for column in ("train_size", "epochs", "batch_size"))

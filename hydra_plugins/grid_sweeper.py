@@ -1,4 +1,4 @@
-"""Hydra sweeper `grid`: checks all jobs first, skips finished ones, and launches rounds until no job is left."""
+"""Hydra sweeper `grid`: checks all jobs first, then launches those without a result, round by round."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import EACH
 
 HOLDER = "hydra.sweeper.holder"
-HERE = ("basic", "stacked")  # launchers that compose configurations in this process
+HERE = ("basic", "stacked")  # launchers that run in this process, and compose configurations here
 
 
 @dataclass
@@ -28,14 +28,16 @@ class GridSweeperConf(BasicSweeperConf):
         max_batch_size: Maximum number of jobs per launch; null for all.
         grids: Values to try with single optimizers: `{OPTIM: {KEY: [VALUE, …]}}` (see `mnist_mlp.app.grids`).
         trials: Number of trials of a search, per cell and seed (see `mnist_mlp.app.search`); null without a search.
-        until_decided: Whether to add seeds to cells that are not worse than the best (see `mnist_mlp.app.sequential`).
+        until_decided: Whether to add seeds until all cells are worse than the best or equivalent to it (see
+            `mnist_mlp.app.sequential`).
         max_seeds: Maximum number of seeds per cell with `until_decided`.
-        batch: Number of seeds added at a time.
+        batch: Number of seeds that `until_decided` adds at a time.
         margin: Equivalence margin in percentage points; null disables equivalence testing.
-        confirm: True, or conditions and seeds, to retrain selections with fresh seeds (see `mnist_mlp.app.confirm`).
+        confirm: True to retrain selected configurations with fresh seeds, or the seeds and conditions for this (see
+            `mnist_mlp.app.confirm`); empty disables it.
         compare: Keys whose combinations are the cells; other keys with several values are tuned within a cell.
-        select: Mode of selection: "each" for one per seed of a cell, "once" for one per cell.
-        holder: Identifier of the process that launches the jobs, set by the sweep itself.
+        select: Mode of selection: "each" selects one configuration per seed of a cell, "once" one per cell.
+        holder: Identifier of the process that launches the jobs. The sweep sets it; users do not.
     """
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
@@ -71,7 +73,7 @@ class GridSweeper(BasicSweeper):
         super().__init__(max_batch_size, params)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Set up the sweep; for launchers in this process, with a config loader that caches compositions."""
+        """Set up the sweep. Launchers in this process get a config loader that caches compositions."""
         from mnist_mlp.app.compose import CachingLoader
 
         if config.hydra.runtime.choices["hydra/launcher"] in HERE:
@@ -80,7 +82,11 @@ class GridSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def combinations(self, arguments: Sequence[str]) -> list[list[str]]:
-        """Return the overrides of each job, from those of the sweep."""
+        """Return the overrides of each job, from the overrides of the sweep.
+
+        Args:
+            arguments: Overrides on the command line. They follow those of a study, and the last one of a key counts.
+        """
         from mnist_mlp.app.grids import GROUP, check_counts, expand, options_of
         from mnist_mlp.app.search import dimension
         from mnist_mlp.base.configuration import key_of
@@ -91,7 +97,7 @@ class GridSweeper(BasicSweeper):
         compare = self._compare
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
         ranges = [(given, key_of(given.get_key_element()), dimension(given, compare=compare)) for given in parsed]
-        last = {key: (given.get_key_element(), found) for given, key, found in ranges}  # the command line's counts
+        last = {key: (given.get_key_element(), found) for given, key, found in ranges}  # the last one of a key
         searched = {as_given: found for as_given, found in last.values() if found is not None}
         crossed = [given for given, key, found in ranges if found is None and last[key][1] is None]
         check_counts({given.get_key_element(): given for given in crossed}.values())
@@ -149,7 +155,7 @@ class GridSweeper(BasicSweeper):
 
         compositions, kinds = ConfigCache(loader), dict[str, Kind]()
 
-        @cache  # each round of a sweep requests the jobs of all earlier rounds again
+        @cache  # each round of a sweep makes the jobs of all earlier rounds again
         def made(jobs: tuple[tuple[str, ...], ...]) -> list[Job]:
             return plan(
                 directory, composed(jobs), count=len(jobs), progress=config.progress, timed=config.dry_run, kinds=kinds

@@ -36,7 +36,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackL
 
 
 class EndsLater(Callbacks):
-    """Hydra's callbacks with a deferred `on_job_end`: Hydra calls it before the stack is trained.
+    """Hydra's callbacks, except that `on_job_end` is deferred: Hydra calls it before the stack is trained.
 
     Attributes:
         waiting: Arguments of the deferred calls.
@@ -137,7 +137,7 @@ class StackLauncher(BasicLauncher):
         callbacks = EndsLater(self.hydra_context.callbacks)
         context = HydraContext(config_loader=self.hydra_context.config_loader, callbacks=callbacks)
         returns = [self._run(config, prepare, context) for config in configs]
-        prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # the others hold exceptions
+        prepared = [result for result in returns if result.status == JobStatus.COMPLETED]  # without those that failed
         stop = Path(self.config.hydra.sweep.dir) / STOP_FILE
         if prepared and not stop.exists():
             values = train(jobs, self.toolchain)

@@ -29,7 +29,8 @@ from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
 from mnist_mlp.sweeps.lock import InUse, hold
 
-OF_SWEEPS = (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS, "hydra.sweep.")  # keys
+# Beginnings of the keys that only sweeps use.
+OF_SWEEPS = (PLACE, TRIALS, COMPARE, confirm.PLACE, confirm.SELECT, *sequential.KEYS, "hydra.sweep.")
 
 
 class ChecksAndReport(Callback):
@@ -39,7 +40,10 @@ class ChecksAndReport(Callback):
         self.held = ExitStack()
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Check a single run and lock its directory; exit with a message on an invalid setting or an existing run."""
+        """Check a single run, and lock its directory.
+
+        Exits with a message if a setting is invalid or the directory holds a run already.
+        """
         with _ending_on_errors():
             with importing():
                 from mnist_mlp.build import trial
@@ -115,9 +119,10 @@ def _check_single(config: DictConfig) -> None:
 
 
 def _places(config: DictConfig) -> Iterator[Path]:
-    """Yield candidate directories of a single run, in order of preference.
+    """Yield possible directories of a single run, in order of preference.
 
-    A directory named by the time is followed by numbered ones, for commands within the same second.
+    A directory that is named by the time is followed by numbered ones (`NAME_2`, ...): another command may start within
+    the same second.
 
     Raises:
         UserError: `hydra.run.dir` is empty, or names a directory that holds a run and `force` is false.

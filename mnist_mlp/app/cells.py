@@ -1,4 +1,4 @@
-"""Jobs of a sweep as a table with their cells, and with their results as the report scores them."""
+"""Jobs of a sweep as a table with one row per job: its keys, its cell and, once it is trained, its score."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +77,7 @@ def read_select(value: Any) -> str:
 
 
 def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
-    """Check that the compared keys exist and do not change the test images.
+    """Check that each compared key exists, and does not change the test images.
 
     Args:
         jobs: Jobs, at least one.
@@ -87,7 +87,7 @@ def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
         Compared keys with only one value.
 
     Raises:
-        ConfigError: No job has a key, or its values differ in the test images.
+        ConfigError: No job has a compared key, or jobs with different values of it have different test images.
     """
     runs = table(jobs, COMPARED)
     for key in compare:
@@ -141,7 +141,7 @@ def tuned_keys_of(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
 
 
 def replicates_of(jobs: Sequence[Job]) -> dict[str, list[int]]:
-    """Return the values of each replicate key that is set: `seed`, and those of `seeds.*` that are not null."""
+    """Return the values of each key that repeats runs: `seed`, and those of `seeds.*` that are not null."""
     values: dict[str, set[int]] = {}
     for job in jobs:
         sources: Mapping[str, Any] = job.config.get("seeds") or {}
@@ -165,12 +165,12 @@ def varying_sources(jobs: Sequence[Job]) -> list[str]:
 
 def names(jobs: Sequence[Job], directory: Path) -> list[str]:
     """Return the names of jobs: their directories relative to the sweep directory, with slashes."""
-    top = os.path.normpath(directory)  # as the report finds them, even if a name contains `..`
+    top = os.path.normpath(directory)  # a name may contain `..`; the report finds directories without it
     return [Path(os.path.normpath(job.directory)).relative_to(top).as_posix() for job in jobs]
 
 
 def table(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
-    """Return the jobs as a table of runs like that of the report, with the columns known before training.
+    """Return the jobs as a table like that of the report, with the columns that are known before training.
 
     Args:
         jobs: Jobs.

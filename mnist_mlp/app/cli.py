@@ -27,7 +27,7 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def usage(_root_: DictConfig) -> str:
-    """Return the text of `--help` with the values of the composed configuration; Hydra substitutes the $ names."""
+    """Return the text of `--help` with the values of the composed configuration. Hydra substitutes names with a $."""
     tree = configuration.plain(_root_)
     rows = [(f"{key}={configuration.shown(tree, key)}", text) for key, text in schema.describe()]
     width = max(len(assignment) for assignment, _ in rows)

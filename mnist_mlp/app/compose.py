@@ -1,8 +1,8 @@
 """Composition of the jobs of a sweep, with a cache of configurations that differ only in numbers.
 
-Hydra takes 0.1 s to compose a job. Therefore only one job per pattern of overrides is composed, and the numbers of the
-other jobs are set in a configuration that is reused. A launcher composes each job again; a launcher in this process
-uses the same cache (`CachingLoader`).
+Hydra takes 0.1 s to compose a job. Jobs whose overrides differ only in numbers therefore share one composed
+configuration, in which the numbers are replaced. Launchers compose each job a second time. Launchers in this process
+use such a cache, too (`CachingLoader`).
 """
 
 import copy
@@ -33,7 +33,7 @@ NUMBER = re.compile(
     r"(?!hydra\.)([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=([+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)",
     flags=re.ASCII,
 )
-CHOICE = re.compile(r"[\w/-]+")  # option of a group; Hydra applies options before it overrides keys
+CHOICE = re.compile(r"[\w/-]+")  # name of an option; Hydra selects options before it overrides keys
 
 
 def compose(
@@ -47,7 +47,8 @@ def compose(
         jobs: Overrides of each job.
 
     Yields:
-        Index of a job in `jobs`, and its configuration, which is only valid until the next one is yielded.
+        Index of a job in `jobs`, and its configuration. The next job may overwrite the configuration. Jobs that differ
+        only in seeds follow each other.
     """
     cells: dict[tuple[str, ...], list[int]] = {}
     for number, overrides in enumerate(jobs):
@@ -73,7 +74,7 @@ class ConfigCache:
         return len(self._configs)
 
     def of(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
-        """Return the configuration of a job, which is only valid until the next call.
+        """Return the configuration of a job. The next call may overwrite it.
 
         Args:
             sweep: Configuration of the sweep.
@@ -212,7 +213,7 @@ def _pattern(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def _concerns(override: str, key: str) -> bool:
-    """Return whether an override may set or delete a key, so that the key's number must not be set afterward."""
+    """Return whether an override may set or delete a key. Setting the key's number afterward would undo that."""
     other, _, value = override.partition("=")
     other = other.partition("@")[0].lstrip("+~").replace("/", ".")
     if key.startswith(f"{other}."):
@@ -221,7 +222,10 @@ def _concerns(override: str, key: str) -> bool:
 
 
 def _has_numbers(config: DictConfig, overrides: Sequence[str]) -> bool:
-    """Return whether a configuration holds the numbers of its overrides unchanged, so that others can replace them."""
+    """Return whether a configuration holds the numbers of its overrides unchanged.
+
+    Only then can the numbers of another job replace them.
+    """
     numbers = dict(_numbers(overrides))
     return all(_number_at(config, key) == number for key, number in numbers.items())
 

@@ -1,8 +1,9 @@
 """Confirmation: retraining of the selected configurations with seeds that took no part in the selection.
 
-The runs that select a configuration overestimate it (selection bias), more so the more configurations are tried. With
-`hydra.sweeper.confirm=true`, the selection of each seed is therefore retrained with a fresh seed, and only these runs
-are scored (see `mnist_mlp.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` also changes conditions.
+The runs by which a configuration is selected overestimate its accuracy (selection bias). The bias grows with the number
+of configurations tried. With `hydra.sweeper.confirm=true`, the configuration that a search seed has selected is
+retrained with a fresh seed, the confirming seed. Only the retrained runs are scored (see
+`mnist_mlp.analysis.selection`). `hydra.sweeper.confirm={epochs:10}` retrains under other conditions than the search.
 """
 
 import logging
@@ -44,7 +45,7 @@ class Confirmation:
 
     Attributes:
         seeds: Confirming seeds; None for the search seeds plus 1,000,000.
-        conditions: Keys that differ in confirming runs, with their values.
+        conditions: Keys that confirming runs override, with their values.
     """
 
     seeds: Sequence[int] | None = None
@@ -53,14 +54,16 @@ class Confirmation:
     def seeds_for(
         self, search: Sequence[int], select: str, recorded: Mapping[int, int] = MappingProxyType({})
     ) -> dict[str, list[int]]:
-        """Return the confirming seeds of each selection, by search seed (as text, or `ALL_SEEDS`).
+        """Return the confirming seeds of each selection.
 
-        With `EACH`, listed confirming seeds are paired with search seeds in ascending order; recorded pairs stay.
+        With `ONCE`, a cell has one selection, with the key `ALL_SEEDS` and all confirming seeds. With `EACH`, it has
+        one selection per search seed, with this seed (as text) as the key and one confirming seed. Listed confirming
+        seeds are paired with search seeds in ascending order, but pairs of earlier commands stay.
 
         Args:
             search: Search seeds in ascending order; with `EACH`, as many as listed confirming seeds.
-            select: `EACH` or `ONCE`.
-            recorded: Confirming seeds of earlier commands, by search seed.
+            select: Mode of selection: `EACH` or `ONCE`.
+            recorded: Confirming seed of each search seed in earlier commands.
         """
         if select == ONCE:
             return {ALL_SEEDS: [seed + FRESH for seed in search] if self.seeds is None else sorted(self.seeds)}
@@ -71,7 +74,7 @@ class Confirmation:
         return {str(seed): [pairs[seed] if seed in pairs else next(others)] for seed in search}
 
     def retraining(self, job: Job, seed: int) -> list[str]:
-        """Return the overrides of a job that retrains the configuration of another with this seed."""
+        """Return the overrides that retrain the configuration of a job with this confirming seed."""
         kept = [one for one in with_seed(job.overrides, seed) if configuration.key_of(one) not in self.conditions]
         return [*kept, *(override(key, value) for key, value in self.conditions.items())]
 
@@ -145,10 +148,10 @@ def check(
         confirmation: Settings of the confirmation.
         make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
-        select: `EACH` or `ONCE`.
+        select: Mode of selection: `EACH` (one per seed) or `ONCE` (one per cell).
 
     Raises:
-        UserError: There is nothing to select, a seed is used in both phases, or a job is invalid.
+        UserError: There is nothing to select, a seed is used by both search and confirmation, or a job is invalid.
     """
     if both := sorted({*compare} & {*confirmation.conditions}):
         raise UserError(
@@ -174,7 +177,7 @@ def check(
     _check_recorded(directory, seeds, confirmation, select)
     likely = likely_jobs(search, confirmation, make_jobs, compare, select)
     count = len(likely)
-    if confirmation.conditions:  # with other conditions, one candidate may work and another not
+    if confirmation.conditions:  # these may suit some candidates only, so all candidates are checked
         fresh = next(iter(confirmation.seeds_for(seeds, select).values()))[0]
         candidates = dict.fromkeys(tuple(confirmation.retraining(job, fresh)) for job in search)
         likely = [*likely, *make_jobs([*candidates])]
@@ -196,10 +199,10 @@ def recorded_pairs(choices: Choices) -> dict[int, int]:
 
 
 def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirmation, select: str) -> None:
-    """Check that no seed has another role in an earlier command.
+    """Check that seeds have the same use as in earlier commands for the directory.
 
     Raises:
-        UserError: A search seed confirms a selection, or a confirming seed confirms that of another search seed.
+        UserError: A search seed was a confirming seed, or a confirming seed was paired with another search seed.
     """
     choices = recorded_choices(directory)
     confirming = {fresh for of_cell in choices.values() for of in of_cell.values() for fresh in of.confirmed}
@@ -220,7 +223,10 @@ def _check_recorded(directory: Path, seeds: Sequence[int], confirmation: Confirm
 def likely_jobs(
     search: Sequence[Job], confirmation: Confirmation, make_jobs: MakeJobs, compare: Sequence[str], select: str
 ) -> list[Job]:
-    """Return a stand-in for each confirming job: before the selection, the first candidate of the cell."""
+    """Return a stand-in for each confirming job, to check and count them before the search.
+
+    The selected configuration is not known yet, so each job retrains the first candidate of its cell.
+    """
     cells = cells_of(search, compare).values()
     fresh = [seed for of in confirmation.seeds_for(search_seeds(search), select).values() for seed in of]
     return make_jobs([confirmation.retraining(of_cell[0], seed) for of_cell in cells for seed in fresh])
@@ -232,6 +238,7 @@ def with_seed(overrides: Sequence[str], seed: int) -> list[str]:
 
 
 def _refuse_seeds_of(search: Sequence[Job], confirm: Sequence[Job]) -> None:
+    """Check that no random stream has the same seed in search and confirmation, unless the search fixes it."""
     fixed = {
         (source, seed) for job in search for source, seed in (job.config.get("seeds") or {}).items() if seed is not None
     }

@@ -1,6 +1,6 @@
-"""Jobs of a sweep from its overrides: products of values, grids of single optimizers, trials of a search.
+"""Jobs of a sweep: combinations of values, extended by the grids of single optimizers and the trials of a search.
 
-`hydra.sweeper.grids` lists values that are tried, or ranges that are searched, only with one optimizer.
+A grid applies to one optimizer only. It lists values to try or ranges to search, in `hydra.sweeper.grids`.
 """
 
 import json
@@ -43,7 +43,7 @@ def expand(
     trials: Any = None,
     compare: Sequence[str] = schema.COMPARED,
 ) -> list[list[str]]:
-    """Multiply each combination of overrides by the trials of a search and the grid of its optimizer.
+    """Cross each combination of overrides with the grid of its optimizer and the trials of a search.
 
     Args:
         combinations: Overrides of each job so far.
@@ -79,7 +79,7 @@ def expand(
 
 
 def check_counts(crossed: Iterable[Override]) -> None:
-    """Check that the product of the values of overrides has at least one and at most `MAX_JOBS` jobs.
+    """Check that overrides have at least one and at most `MAX_JOBS` combinations of values.
 
     Raises:
         ConfigError: An override has no value, or there are too many jobs.
@@ -179,8 +179,8 @@ def _check_key(place: str, key: Any, value: Any) -> None:
     if key == GROUP:
         raise ConfigError(f"{place}: {key}={value}: expected settings of the optimizer, such as {key}.lr: [0.1,1]")
     check_known(place, key, value)
-    # Cells are paired by seed and compared under equal conditions, so these cannot differ for one optimizer only.
-    # Several values of an irrelevant key would give the same job twice.
+    # Cells are compared by common seeds and under equal conditions, so no grid may set a seed or a condition. Several
+    # values of an irrelevant key would give the same job twice.
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(
             f"{place}: {key}={value}: expected a key to tune. {key} must be the same for all optimizers; set it "
@@ -244,7 +244,7 @@ def _quoted(value: Any) -> Any:
 
 
 def _is_bare(text: str) -> bool:
-    """Return whether a text needs no quotes: it is a word that Hydra does not parse as another type, such as `null`."""
+    """Return whether a text needs no quotes: it is a word, and Hydra parses it as text (unlike `null` or `true`)."""
     return bool(re.fullmatch(r"[A-Za-z_]\w*", text, flags=re.ASCII)) and _value(f"text={text}") == text
 
 

@@ -1,10 +1,10 @@
 """Private parts of Hydra, each with the reason for its use and its replacement.
 
-- `get_overrides_dirname`: updates `hydra.job.override_dirname` in cached configurations, in which only numeric
-  overrides are replaced (see `compose`). Replacement: composing every job with Hydra, at 0.1 s per job.
+- `get_overrides_dirname`: updates `hydra.job.override_dirname` in a cached configuration, after its numbers have been
+  replaced (see `compose`). Replacement: composing every job with Hydra, at 0.1 s per job.
 
-The base classes of the plugins are imported in `hydra_plugins/`, since Hydra reloads its own plugins during plugin
-discovery; classes imported before would be different objects:
+The base classes of the plugins are imported in `hydra_plugins/` instead. When Hydra discovers plugins, it reloads its
+own ones, and classes that were imported before would be different objects:
 
 - `BasicSweeper`, `BasicSweeperConf`: splitting of overrides is inherited. Replacement: `hydra.plugins.sweeper.Sweeper`.
 - `BasicLauncher`: base of the stacked launcher, which trains many jobs in this process.

@@ -33,9 +33,9 @@ class JobFailed(UserError):
 
 
 def run_job(config: DictConfig) -> float | None:
-    """Run one job in Hydra's output directory, and record how it ended.
+    """Run one job in Hydra's output directory, and record its end.
 
-    In a sweep by `hydra/sweeper=grid`, a failure is only recorded, so that the other jobs continue.
+    In a sweep with `hydra/sweeper=grid`, a failure is recorded but not raised, so that the other jobs continue.
 
     Args:
         config: Composed configuration.
@@ -44,7 +44,7 @@ def run_job(config: DictConfig) -> float | None:
         Objective that a sweeper such as Optuna's maximizes (see `RunWriter.end`).
 
     Raises:
-        JobFailed: The job failed, and is a single run or belongs to another sweeper.
+        JobFailed: The job failed, and is not part of a sweep with `hydra/sweeper=grid`.
     """
     if config.dry_run:  # under another sweeper or without the callback; otherwise no job gets this far
         return None
@@ -131,7 +131,7 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: LockCheck | None)
 
 
 def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", writer: RunWriter) -> Iterator[Record]:
-    """Describe the run in its `run.json`, and return its records, trained along the fastest path for the device.
+    """Train the run by the fastest method for its device, note the method in `run.json`, and return the records.
 
     Args:
         config: Plain configuration.

@@ -33,7 +33,7 @@ LONGEST = 400  # characters of a message from a library
 
 
 def is_of_hydra(error: BaseException) -> bool:
-    """Return whether Hydra, OmegaConf or YAML raised an exception; some inputs make them raise built-in exceptions."""
+    """Return whether Hydra, OmegaConf or YAML raised an exception, which may be a built-in one such as ValueError."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     others = [file for file in files if not file.startswith(("<frozen ", f"{STANDARD_LIBRARY}{os.sep}"))]
     return bool(others) and others[-1].startswith(LIBRARIES)
@@ -191,6 +191,6 @@ def _unknown(key: str, value: str) -> str:
 
 
 def _beside(key: str) -> Sequence[str]:
-    """Return the known keys to list for an unknown key: those of its group, or else the top-level keys."""
+    """Return the known keys to list for an unknown key: the keys of its group; without a group, the top-level keys."""
     head = key.partition(".")[0]
     return [path for path, _ in schema.describe() if path.startswith(f"{head}.")] or [*schema.KEYS, schema.EXPERIMENT]

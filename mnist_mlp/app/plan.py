@@ -24,10 +24,10 @@ class Kind(NamedTuple):
     Attributes:
         check: Checker of additional configurations of this kind.
         on_gpu: Whether the jobs run on a CUDA device.
-        code: See `Job`.
-        test_images: See `Job`.
-        steps: See `Job`.
-        step_seconds: See `Job`.
+        code: Digests of the user-defined modules (see `Job`).
+        test_images: Number of test images.
+        steps: Number of training steps of a job.
+        step_seconds: Measured time of a training step on the CPU in seconds; None if not measured.
     """
 
     check: "KindCheck"
@@ -47,10 +47,11 @@ def plan(
     timed: bool = False,
     kinds: "dict[str, Kind] | None" = None,
 ) -> list[Job]:
-    """Check and return the jobs of a sweep; configurations that are bound to give equal results become one job.
+    """Check and return the jobs of a sweep. Configurations that cannot differ in their results become one job.
 
-    The first job of each kind is built and tried in full. For the others, only the numbers that differ are tried; a job
-    that fails this is tried in full as well (see `mnist_mlp.build.kind_check`).
+    Jobs of one kind differ only in seeds and numbers. The first job of a kind is built and tried in full. For the
+    others, only the numbers that differ are tried. A job that fails this is tried in full, too, for its message (see
+    `mnist_mlp.build.kind_check`).
 
     Args:
         directory: Sweep directory.

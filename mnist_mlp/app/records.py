@@ -1,6 +1,6 @@
 """Records of a sweep, written before jobs are launched: `sweep.json`, `choices.json`, `looks.json`.
 
-Recorded content is never removed: other cells and jobs, and later interim analyses.
+Writing never removes what earlier commands have recorded, such as other cells, other jobs and later interim analyses.
 """
 
 from pathlib import Path

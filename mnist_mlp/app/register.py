@@ -70,7 +70,13 @@ def _mapping(path: Path) -> DictConfig:
 
 
 def sweep_dir(dated: str, _root_: DictConfig) -> str:
-    """Return the default sweep directory: by name for a study, so that repeating it resumes it; otherwise by date."""
+    """Return the default sweep directory, named by the study or by the date.
+
+    A study has the same directory each time, so that a repeated command resumes it.
+
+    Args:
+        dated: Name from date and time.
+    """
     study = _root_.hydra.runtime.choices.get(schema.EXPERIMENT)
     return f"multirun/{study or dated}"
 

@@ -1,8 +1,13 @@
-"""Quasi-random search: the trials lie at the same points of the unit cube in each cell.
+"""Quasi-random search over ranges of keys. Trials are points of the unit cube, the same for all cells.
 
-Ranges are written in Hydra's grammar: `interval(1e-4,1)`, `tag(log,interval(1e-4,1))` on a logarithmic scale,
-`int(interval(16,256))` for whole numbers, and `tag(search,choice(relu,tanh))` for one of several values. Other keys
-with several values are crossed.
+Ranges are written in Hydra's grammar:
+
+- `interval(1e-4,1)`: numbers on a linear scale;
+- `tag(log,interval(1e-4,1))`: numbers on a logarithmic scale;
+- `int(interval(16,256))`: whole numbers;
+- `tag(search,choice(relu,tanh))`: one of several values.
+
+A key with a plain list of values is not searched: all of its values are run with each trial.
 """
 
 import math
@@ -18,7 +23,7 @@ from mnist_mlp.base.schema import Role
 
 TRIALS = "hydra.sweeper.trials"
 LOG, SEARCH = "log", "search"  # tags
-PLACES = 3200  # distinct values of an interval, enough to keep 1,000 Halton points in bases 2 to 5 apart
+PLACES = 3200  # places of an interval that rounding keeps distinct, enough for 1,000 Halton points in bases 2 to 5
 LEAST_DIGITS = 4  # minimum significant digits on a logarithmic scale
 
 
@@ -76,7 +81,7 @@ class Choice:
 
 
 def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.COMPARED) -> Dimension | None:
-    """Return the range that an override searches; None if it gives a value, or values to cross.
+    """Return the range that an override searches; None if it has one value, or values that are all run.
 
     Args:
         given: Parsed override.
@@ -140,8 +145,9 @@ def check_trials(trials: Any, searched: bool) -> None:
 def places(keys: Collection[str], trials: int) -> list[Mapping[str, float]]:
     """Return the points of the trials in the unit cube of the keys: a scrambled Halton sequence with a fixed seed.
 
-    A larger number of trials extends the sequence (Owen 2017, "A randomized Halton algorithm in R"). Dimensions are
-    ordered by key, the learning rate first and then by name, so an additional key at the end moves no point.
+    A larger number of trials extends the sequence (Owen 2017, "A randomized Halton algorithm in R"). The learning rate
+    is the first dimension; the other keys follow by name. A key that is added at the end therefore changes no
+    coordinate of the others.
 
     Args:
         keys: Keys that a cell searches, at least one.

@@ -20,7 +20,7 @@ class Confirmed(NamedTuple):
     Attributes:
         choices: Content of `choices.json`.
         scored: Confirming jobs by cell and seed of the replicate: the search seed or, with `ONCE`, the confirming seed.
-        jobs: The same jobs in order, without duplicates.
+        jobs: Confirming jobs in order, without duplicates.
     """
 
     choices: Choices
@@ -40,8 +40,8 @@ def select(
 ) -> Confirmed:
     """Select configurations, and make the jobs that confirm them.
 
-    Recorded candidates of earlier commands take part. If one of these is selected and not part of this search, no job
-    is made for it.
+    Candidates that earlier commands recorded in `choices.json` take part. If a selected configuration is not in this
+    search, no confirming job is made for it.
 
     Args:
         directory: Sweep directory.
@@ -51,7 +51,7 @@ def select(
         make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
         tuned: Tuned keys of the whole search.
-        how: `EACH` or `ONCE`.
+        how: Mode of selection: `EACH` (one per seed) or `ONCE` (one per cell, by the mean over seeds).
     """
     with importing():
         from mnist_mlp.analysis.selection import CANDIDATE, number_candidates, rank_candidates, selecting_groups
@@ -100,14 +100,16 @@ def _tuned_keys(choices: Choices) -> set[str]:
 
 
 def _with_recorded(candidates: Sequence[Candidate], recorded: Selection | None, directory: Path, how: str) -> Selection:
-    """Select among the candidates of a search and recorded candidates that still have results of the current code.
+    """Select among the candidates of a search and recorded candidates with results of the current code.
+
+    With `ONCE`, candidates are compared by means over seeds, and means over different seeds are not comparable. The
+    recorded selection is therefore kept if it was made from all jobs of this search and more; otherwise it is ignored.
 
     Args:
         candidates: Candidates of the search, the best first.
-        recorded: Recorded selection, if there is one.
+        recorded: Recorded selection of an earlier command; None without one.
         directory: Sweep directory.
-        how: `EACH` or `ONCE`. With `ONCE`, means over different seeds are not comparable: the recorded selection is
-            kept as a whole if it was made among all jobs of this search and others.
+        how: Mode of selection: `EACH` or `ONCE`.
     """
     from mnist_mlp.analysis.selection import preference
 

@@ -1,7 +1,9 @@
-"""Interim analyses: additional seeds for all cells that are not worse than the best, until all is decided.
+"""Interim analyses of a running sweep: test the cells, drop those that are worse than the best, add seeds to the rest.
 
-With `hydra.sweeper.until_decided=true`, a sweep analyzes its results, adds seeds to undecided cells, and repeats. The
-significance levels share the error rate among all analyses (see `mnist_mlp.stats.sequential`).
+With `hydra.sweeper.until_decided=true`, a sweep repeats this until all is decided: each cell differs significantly from
+the best cell or is equivalent to it. At the latest, it ends with the maximum number of seeds. The levels of the
+analyses are so strict that all analyses together have the error rate of a single one (see
+`mnist_mlp.stats.sequential`).
 """
 
 import math
@@ -63,11 +65,14 @@ def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
 
 
 class Seeds(NamedTuple):
-    """Seeds of the replicates of each cell; search seeds, if each replicate selects for itself.
+    """Seeds by which the replicates of a cell are identified, the same for all cells.
+
+    With `ONCE` and a confirmation, these are confirming seeds. Otherwise they are the values of `seed` on the command
+    line, and the values that are added to them.
 
     Attributes:
         initial: Initial seeds.
-        all: Initial seeds, then those that may be added, up to the maximum of the plan.
+        all: Initial seeds, then the seeds that may be added, up to the maximum of the plan.
     """
 
     initial: list[int]
@@ -75,16 +80,18 @@ class Seeds(NamedTuple):
 
 
 def seeds_of(search: Sequence[Job], confirmation: Confirmation | None, plan: SequentialPlan, select: str) -> Seeds:
-    """Return the seeds of a sequential sweep.
+    """Return the seeds of a sweep with interim analyses.
 
-    Additional seeds continue from the largest initial seed. They skip seeds with another role: listed confirming seeds
-    or, with `ONCE`, seeds of the search.
+    Additional seeds count up from the largest initial seed. With a confirmation, they skip seeds that have another use:
+
+    - With `ONCE`, the seeds of the search.
+    - With `EACH`, the listed confirming seeds, and each seed whose own confirming seed (`FRESH` more) is listed.
 
     Args:
         search: Jobs of the command line.
         confirmation: Settings of the confirmation; None if selections are not confirmed.
         plan: Plan of the interim analyses.
-        select: `EACH` or `ONCE`.
+        select: Mode of selection: `EACH` (one per seed) or `ONCE` (one per cell).
     """
     initial = search_seeds(search)
     used: set[int] = set()
@@ -114,7 +121,7 @@ def check(
         confirmation: Settings of the confirmation; None if selections are not confirmed.
         plan: Plan of the interim analyses.
         compare: Compared keys.
-        select: `EACH` or `ONCE`.
+        select: Mode of selection: `EACH` (one per seed) or `ONCE` (one per cell).
 
     Returns:
         Announcement for the log.
@@ -142,15 +149,16 @@ def check(
 def check_initial(
     directory: Path, cells: Mapping[str, Sequence[Job]], initial: Replicates, choices: Choices | None
 ) -> None:
-    """Check that each replicate has an initial job, selected among exactly the jobs of this search.
+    """Check that the initial replicates were selected from the candidates of this command's search.
 
-    Additional replicates search the candidates of this command, so the initial ones must have had the same candidates.
+    With `EACH`, additional replicates search only these candidates. Replicates with other candidates would not be
+    comparable. With `ONCE`, it suffices that the selected configuration is one of them.
 
     Args:
         directory: Sweep directory.
         cells: Jobs of the search, by cell.
         initial: Scored jobs of the initial seeds.
-        choices: Selections, if each seed selects for itself; otherwise None.
+        choices: Selection of each seed; None if no selection is made for single seeds.
 
     Raises:
         UserError: An earlier, wider command has evaluated other candidates.
@@ -171,8 +179,8 @@ class Added(NamedTuple):
     """Additional replicates of cells.
 
     Attributes:
-        jobs: Jobs of the replicates that are known so far.
-        scored: Scored jobs among these; None until all jobs that a selection depends on have a result.
+        jobs: Jobs of the replicates that are known so far. Confirming jobs are known only after the search.
+        scored: Jobs among these whose scores are analyzed; None while jobs of a search have no result.
         choices: Selections of the replicates; empty if nothing is selected.
     """
 
@@ -206,7 +214,9 @@ def analyze(
     add: Callable[[Mapping[str, Sequence[int]]], Added],
     have_results: Callable[[Sequence[Job]], bool],
 ) -> Analyses:
-    """Carry out all interim analyses for which there are results, from the first one on.
+    """Carry out the interim analyses in order, from the first, until results are missing or all is decided.
+
+    Analyses of earlier rounds are repeated from their results, so that a resumed sweep makes the same decisions.
 
     Args:
         directory: Sweep directory.
@@ -214,8 +224,8 @@ def analyze(
         seeds: Seeds of each cell.
         plan: Plan of the interim analyses.
         compare: Compared keys.
-        add: Function that makes additional replicates, from the seeds that each cell lacks.
-        have_results: Predicate for whether all given jobs are finished.
+        add: Function that makes additional replicates. Its argument maps each cell to the seeds to add.
+        have_results: Function that returns whether all given jobs have a result.
     """
     with importing():
         import pandas as pd
@@ -268,7 +278,7 @@ def _table_of(replicates: Replicates, compare: Sequence[str]) -> "pd.DataFrame":
 
 
 def merge_choices(first: Choices, second: Choices) -> Choices:
-    """Return the union of selections; those in both are taken from the second, with the confirming jobs of both."""
+    """Return the union of selections. A selection in both is that of `second`, with the confirming jobs of both."""
     merged = {cell: dict(of_cell) for cell, of_cell in first.items()}
     for cell, of_cell in second.items():
         for seed, selection in of_cell.items():
@@ -318,7 +328,10 @@ def _check_jobs(
 
 
 def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) -> None:
-    """Check that a search has the candidates from which the recorded selections were made."""
+    """Check that a search has the candidates from which the recorded selections were made.
+
+    With `ONCE`, the search may lack recorded candidates, but it may not have new ones.
+    """
     recorded = recorded_choices(directory)
     if not recorded:
         return  # the file is missing or damaged, and will be restored from the same results

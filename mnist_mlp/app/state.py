@@ -1,7 +1,8 @@
 """State of a sweep: its jobs so far, its selections, and its interim analyses.
 
-The state is a function of the request and the sweep directory: the results, and the selections of earlier, wider
-commands (see `mnist_mlp.app.select`). A running and a resumed sweep therefore behave alike. Nothing is written here.
+The state follows from the request and the sweep directory alone: from the results, and from the selections that earlier
+commands have recorded (see `mnist_mlp.app.select`). A running and a resumed sweep therefore behave alike. This module
+writes nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from mnist_mlp.sweeps.jobs import Job
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Request of a command for a sweep.
+    """Jobs and settings that a command requests.
 
     Attributes:
         directory: Sweep directory.
@@ -33,7 +34,7 @@ class Request:
         sequential: Plan of the interim analyses; None if the number of seeds is fixed.
         make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
-        select: `EACH` or `ONCE`.
+        select: Mode of selection: `EACH` (one per seed) or `ONCE` (one per cell, by the mean over seeds).
     """
 
     directory: Path
@@ -51,11 +52,16 @@ class Request:
 
     @property
     def phases(self) -> list[str]:
-        """Phases in the order in which they run."""
+        """Phases of the sweep (search, confirmation, additional replicates), in the order in which they run."""
         return [SEARCH, *([CONFIRM] if self.confirmation else []), *([SEQUENTIAL] if self.sequential else [])]
 
     def confirm(self, search: Sequence[Job], seeds: Mapping[str, Sequence[int]]) -> Confirmed:
-        """Select configurations by the results of these jobs, and make the confirming jobs (see `select`)."""
+        """Select configurations by the results of search jobs, and make the confirming jobs.
+
+        Args:
+            search: Jobs of a search, all of them finished.
+            seeds: Confirming seeds of each selection (see `Confirmation.seeds_for`).
+        """
         assert self.confirmation is not None
         return select(
             self.directory, search, seeds, self.confirmation, self.make_jobs, self.compare, self.tuned, self.select
@@ -90,7 +96,7 @@ def state_of(request: Request, have_results: Callable[[Sequence[Job]], bool]) ->
 
     Args:
         request: Request of the command.
-        have_results: Predicate for whether all given jobs are finished.
+        have_results: Function that returns whether all given jobs have a result.
     """
     search = list(request.search)
     state = State(phases={phase: search if phase == SEARCH else [] for phase in request.phases})
@@ -133,7 +139,10 @@ def state_of(request: Request, have_results: Callable[[Sequence[Job]], bool]) ->
 def _add_seeds(
     request: Request, initial: Replicates, choices: Choices | None, wanted: Mapping[str, Sequence[int]]
 ) -> Added:
-    """Add seeds to cells with one configuration each; if it was selected once per cell, they also confirm it."""
+    """Add replicates to cells with one configuration each: one job per seed.
+
+    If the configuration was selected once per cell (`choices` is not None), these jobs also confirm the selection.
+    """
     pairs = [(cell, seed) for cell, seeds in wanted.items() for seed in seeds]
     first = {cell: next(iter(initial[cell].values())) for cell in wanted}
     jobs = jobs_for(request.make_jobs, [with_seed(first[cell].overrides, seed) for cell, seed in pairs])
@@ -154,8 +163,9 @@ def _add_seeds(
 def _add_replicates(
     request: Request, have_results: Callable[[Sequence[Job]], bool], wanted: Mapping[str, Sequence[int]]
 ) -> Added:
-    """Search all candidates of cells with additional seeds, and confirm the selection of each seed."""
+    """Add replicates to cells that select per seed: search all candidates with each seed, and confirm the selection."""
     cells = cells_of(request.search, request.compare)
+    # One job per candidate: jobs that differ only in the seed are the same candidate.
     candidates = {cell: {tuple(with_seed(job.overrides, 0)): job for job in cells[cell]}.values() for cell in wanted}
     jobs = request.make_jobs(
         [with_seed(job.overrides, seed) for cell, seeds in wanted.items() for seed in seeds for job in candidates[cell]]

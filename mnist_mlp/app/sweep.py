@@ -1,4 +1,4 @@
-"""Main loop of a sweep: rounds that launch the jobs without a result, until all have been tried."""
+"""Main loop of a sweep: launch jobs without a result, round by round, until all have been tried."""
 
 import logging
 import shlex
@@ -30,10 +30,10 @@ Launch = Callable[[Sequence[Job]], object]
 
 
 def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
-    """Train the jobs of a sweep that have no result yet; failed jobs do not stop the others.
+    """Train the jobs of a sweep that have no result yet. A failed job does not stop the others.
 
-    Each round derives the jobs of the sweep from the results so far, records them, and launches those that have no
-    result and were not launched in an earlier round. The sweep ends when no such job is left.
+    Each round derives the jobs of the sweep from the results so far, records them, and launches the jobs to do: those
+    without a result that no earlier round has launched. The sweep ends when no job is left to do.
 
     Args:
         request: Request of the command.
@@ -65,10 +65,10 @@ def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
 
 
 class Results:
-    """Cache of which jobs have a valid result; a job is looked up once, and again after it was launched.
+    """Cache of the jobs that have a valid result. A job is looked up once, and again after it was launched.
 
     Args:
-        force: Value of the setting `force`; with True, only results of jobs that this command launched are valid.
+        force: Value of the setting `force`. With True, a result is valid only if this command launched its job.
     """
 
     def __init__(self, force: bool | str) -> None:
@@ -102,7 +102,7 @@ def check(request: Request, force: bool | str) -> None:
     """Check a request before anything is written.
 
     Raises:
-        UserError: The request is invalid, or conflicts with the content of the sweep directory.
+        UserError: The request is invalid, or conflicts with records or results in the sweep directory.
     """
     records.check(request)
     check_compared(request.search, request.compare)
@@ -171,7 +171,7 @@ def _log_what_is_missing(request: Request, state: State, results: Results) -> No
 
 
 def _train(directory: Path, todo: Sequence[Job], launch: Launch, settings: DictConfig, skipped: int) -> None:
-    """Launch jobs, replacing earlier results in their directories, with a progress line and a handler of Ctrl-C."""
+    """Launch jobs, with a progress line and a handler of Ctrl-C. Earlier results in their directories are deleted."""
     (directory / STOP_FILE).unlink(missing_ok=True)
     for job in todo:
         (job.directory / RUN_FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Selections of a sweep that are retrained with new seeds: `choices.json` in its directory."""
+"""Content of `choices.json`: the selected configurations of a sweep that confirms them with new seeds."""
 
 import json
 import math
@@ -36,7 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Selection of one cell in one replicate.
+    """Selection of one cell, for one search seed or for all of them (`ALL_SEEDS`).
 
     Attributes:
         configuration: Selected configuration: that of the best candidate.
@@ -71,10 +71,10 @@ class Part(NamedTuple):
 
 
 def write_choices(directory: Path, choices: Choices) -> None:
-    """Merge selections into `choices.json`; recorded selections of other cells and seeds stay.
+    """Merge selections into `choices.json`. Recorded selections of other cells and seeds stay.
 
-    If the same configuration is selected again, the recorded confirming jobs stay too: always under `ALL_SEEDS`,
-    otherwise only if the new selection has none. A job of the search is never recorded as confirming.
+    If the same configuration is selected again, the recorded confirming jobs stay, too. For a single search seed, they
+    stay only if the new selection has no confirming job. A job of the search is never recorded as confirming.
     """
     content = recorded_choices(directory)
     for cell, of_cell in choices.items():
@@ -102,7 +102,7 @@ def _select_the_same(one: Selection, other: Selection) -> bool:
 
 
 def text_of(configuration: Mapping[str, Any]) -> str:
-    """Return a text that is equal exactly for equal configurations; true and 1 differ."""
+    """Return a text that is equal for equal configurations only. The values true and 1 differ; 1 and 1.0 are equal."""
     return json.dumps(canonical(finite(dict(configuration))), sort_keys=True)
 
 

@@ -1,4 +1,7 @@
-"""Composed configurations as plain containers, and the part of them that decides a result."""
+"""Composed configurations as plain containers, and the part of a configuration that determines the result of its run.
+
+A plain configuration consists of Python's dicts, lists and basic types, with interpolations resolved.
+"""
 
 import json
 import math
@@ -15,7 +18,7 @@ NUMBERED = ("init", "optim", "schedule")  # groups whose numbers do not change t
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Return a composed configuration as resolved plain containers, without Hydra's node and keys without a value."""
+    """Return a composed configuration as a plain one, without the `hydra` node and without keys that have no value."""
 
     def present(node: Any) -> Any:
         return {k: present(v) for k, v in node.items() if v != MISSING} if isinstance(node, dict) else node
@@ -33,11 +36,11 @@ def key_of(override: str) -> str:
 
 
 def located(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Return a plain configuration whose data directory does not depend on the working directory.
+    """Return a plain configuration with `data.root` relative to a given directory instead of the working directory.
 
     Args:
         config: Plain configuration.
-        directory: Base directory of a relative `data.root`.
+        directory: Directory that a relative `data.root` refers to.
     """
     root = config["data"].get("root")
     return (
@@ -65,9 +68,12 @@ def seeds(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def kind(config: Mapping[str, Any]) -> str:
-    """Return a key shared by configurations that differ only in seeds and in numbers of the groups in `NUMBERED`.
+    """Return a text that is equal for configurations of one kind.
 
-    Plain configurations with the same key build objects of the same types and shapes.
+    These differ only in seeds and in numbers of the groups `NUMBERED`. Their objects have the same types and shapes.
+
+    Args:
+        config: Plain configuration.
     """
     numberless = {key: _numberless(value) if key in NUMBERED else value for key, value in _seedless(config).items()}
     return json.dumps(numberless, sort_keys=True)
@@ -85,7 +91,7 @@ def _numberless(node: Any) -> Any:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a plain configuration that determines a run's result: all keys except irrelevant ones.
 
-    `seeds` lists the seed of each random stream, so that two ways to give the same seeds are the same run.
+    `seeds` has the seed of each random stream, whether it was set by `seed` or by `seeds.<stream>`.
     """
     return _decisive(_seedless(config), Config) | {"seeds": canonical(seeds(config))}
 

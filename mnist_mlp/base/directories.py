@@ -35,7 +35,7 @@ class Found:
     """Runs below a directory.
 
     Attributes:
-        runs: Directories of the runs, each with its sweep directory; None if no directory above has a sweep's files.
+        runs: Directories of the runs, each with the directory of its sweep; None for a run outside of sweeps.
         loops: Symbolic links to a parent directory.
     """
 
@@ -68,7 +68,7 @@ def find_runs(top: Path, is_sweep: bool | None = None) -> Found:
 
     Args:
         top: Directory.
-        is_sweep: Whether the directory is a sweep; None means that it is one if it has a `sweep.json`.
+        is_sweep: Whether the directory is a sweep; None decides this by the presence of `sweep.json`.
     """
     around: dict[Path, Path] = {}
     runs: dict[Path, Path | None] = {}

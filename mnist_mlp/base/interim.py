@@ -1,4 +1,4 @@
-"""Interim analyses of a sweep that adds seeds: `looks.json` in its directory."""
+"""Content of `looks.json`: the interim analyses of a sweep that adds seeds, and their plan."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -13,8 +13,8 @@ INTERRUPTED = 130  # exit status of a process that SIGINT ended, by the conventi
 def end_on_interrupt() -> None:
     """Exit immediately on Ctrl-C, with one line on standard error.
 
-    Python's KeyboardInterrupt would print a traceback during imports, be swallowed by some packages, and abort the
-    process inside PyTorch's C++ code. There is nothing to unwind: results are written atomically.
+    Python's KeyboardInterrupt prints a traceback during imports, aborts the process inside PyTorch's C++ code, and is
+    swallowed by some packages. There is nothing to clean up, since results are written atomically.
     """
 
     def end(number: int, frame: object) -> None:

@@ -47,7 +47,7 @@ def environment(device: str, threads: int) -> Mapping[str, Any]:
 
 
 def extra_with(library: str) -> str | None:
-    """Return the extra of this package that installs an optional library with the fewest others; None if none does."""
+    """Return the smallest extra of this package that installs an optional library; None if there is no such extra."""
     extras: dict[str, set[str]] = {}
     with suppress(PackageNotFoundError):
         for requirement in requires("mnist-mlp") or ():
@@ -69,8 +69,8 @@ def code_digests(config: Mapping[str, Any]) -> dict[str, str]:
 
     These are the modules that the `_target_` keys name, the modules that define the targets, and all user-defined
     modules that they import. Imports are read from the source text, since the modules loaded so far differ between
-    processes. Installed libraries and this package are covered by the versions in `environment`. Each file is hashed
-    once per process, close to its import. Modules that cannot be imported are skipped; the build reports them.
+    processes. Installed libraries and this package are left out: `environment` records their versions. Each file is
+    hashed once per process, close to its import. Modules that cannot be imported are skipped; the build reports them.
 
     Args:
         config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
@@ -169,7 +169,7 @@ def _git(top: Path) -> dict[str, Any]:
     """Return the commit of a checkout, and whether the working tree is dirty; both None if unknown.
 
     Changes of tracked files count, except in `reports/` and `experiments/`. Untracked files count only in `RUN_FROM`:
-    elsewhere, user-defined modules have digests (see `code`).
+    user-defined modules elsewhere are recorded by their digests (see `code_digests`).
     """
     if not (top / ".git").exists():
         return {"commit": None, "dirty": None}

@@ -1,8 +1,8 @@
 """Schema of the configuration: types, ranges, units, roles, and validation.
 
-The dataclasses type the tree that Hydra composes. The groups (`data`, `model`, `init`, `optim`, `schedule`) are open:
-besides the keys listed here they accept all arguments of their `_target_`, so that a user-defined optimizer needs no
-schema. `mnist_mlp.build.from_config` checks these arguments against the signature of the target.
+The dataclasses give types to the configuration that Hydra composes. The groups (`data`, `model`, `init`, `optim`,
+`schedule`) are open: besides the keys listed here, they accept all arguments of their `_target_`. A user-defined
+optimizer therefore needs no schema. `mnist_mlp.build.from_config` checks its arguments against the signature.
 """
 
 import difflib
@@ -21,16 +21,16 @@ from mnist_mlp.base.errors import ConfigError
 BOUNDS = {"ge": ", at least {}", "gt": " greater than {}", "le": ", at most {}", "lt": " less than {}"}  # by operator
 ENDS = {"ge": "[{}", "gt": "({}", "le": "{}]", "lt": "{})"}  # of an interval
 
-CHANGED = "changed"  # `force`: retrain only finished jobs whose result would differ now
+CHANGED = "changed"  # value of `force`: retrain finished jobs only if their code, data or version has changed
 
 
 class Role(Enum):
-    """Role of a key when runs are compared. Job hashes and the sections of the report derive from it."""
+    """Role of a key in the comparison of runs. It decides what job hashes contain, and which sections a report has."""
 
-    REPLICATE = "replicate"  # repeats a measurement
-    TUNABLE = "tunable"  # if several values were tried, the best one is selected on validation
-    CONDITION = "condition"  # evaluation condition: never selected, since each value is a different question
-    IRRELEVANT = "irrelevant"  # affects paths, display or hardware, but no result
+    REPLICATE = "replicate"  # a seed, whose values repeat a measurement
+    TUNABLE = "tunable"  # a hyperparameter; of several values, the best by validation is selected
+    CONDITION = "condition"  # an evaluation condition; each value is a section of the report, and none is selected
+    IRRELEVANT = "irrelevant"  # paths, display or hardware, without effect on results
 
 
 def setting(
@@ -44,18 +44,18 @@ def setting(
     among: Sequence[Any] = (),
     role: Role | None = None,
 ) -> Any:
-    """Return a dataclass field with its meaning, range and role; the range of a list applies to each element.
+    """Return a dataclass field with its meaning, range and role. The range of a list applies to each element.
 
     Args:
-        default: Default value; `MISSING` if only some options of the group have the key.
+        default: Default value; `MISSING` if the schema has none, as for keys that only some options of a group have.
         help: One line for `--help`.
         ge: Inclusive minimum.
         gt: Exclusive minimum.
         le: Inclusive maximum.
         lt: Exclusive maximum.
         among: All valid values; empty if type and range determine them.
-        role: Role of the key; None for the role of its group, which is tunable except for `data`. Irrelevant keys
-            (paths, display, hardware) are not part of a job's identity: they change a result by rounding at most.
+        role: Role of the key; None for the role of its group: condition for `data`, tunable for the other groups.
+            Irrelevant keys are not part of a job's identity, since they change a result by rounding at most.
     """
     metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "among": among, "role": role}
     return field(default=default, metadata=metadata)
@@ -173,7 +173,7 @@ EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 
 
 def expectation(setting_: Field[Any]) -> str:
-    """Return the expectation of a field for messages, such as "a whole number, at least 1"."""
+    """Return the part of a message that says which values a field expects, such as "a whole number, at least 1"."""
     if among := setting_.metadata.get("among"):
         return " or ".join(json.dumps(value).strip('"') for value in among)
     kinds: dict[Any, str] = {
@@ -263,7 +263,14 @@ def _has_texts_as_keys(value: Any) -> bool:
 
 
 def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key") -> str:
-    """Return the message for an unknown key (or `noun`), with the most similar known one; MISSING omits the value."""
+    """Return the message for an unknown key, with the most similar known key as a hint.
+
+    Args:
+        key: Unknown key.
+        value: Value that the key was given; `MISSING` omits it from the message.
+        known: Known keys, which the message lists.
+        noun: Noun for the key, such as "optimizer" for an unknown optimizer.
+    """
     paths = [path for path, _ in describe()]
     ending = next((f" Did you mean {path}?" for path in paths if path.endswith(f".{key}")), "")
     hint = ("." in key and nearest(key, paths)) or nearest(key.partition(".")[0], known) or ending
@@ -271,7 +278,14 @@ def unknown_key(key: str, value: object, known: Sequence[str], noun: str = "key"
 
 
 def unknown_argument(group: str, key: str, value: object, arguments: Sequence[str]) -> str:
-    """Return the message for a key that neither the chosen option's target nor every option of the group has."""
+    """Return the message for a key of a group that is neither an argument of the target nor a setting of all options.
+
+    Args:
+        group: Name of the group.
+        key: Unknown key, without the group.
+        value: Value that the key was given.
+        arguments: Arguments of the target.
+    """
     known = list(dict.fromkeys([*arguments, *_common_settings(group)]))
     hint = nearest(key, known, f"{group}.")
     return _unknown_message(f"{group}.{key}", value, "key", hint, [f"{group}.{name}" for name in known])
@@ -290,7 +304,7 @@ def _unknown_message(key: str, value: object, noun: str, hint: str, known: Seque
 
 
 def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:
-    """Return a hint with a prefix and the known word that is most similar to a word; empty if none is similar."""
+    """Return a hint such as " Did you mean optim.lr?", the most similar known word with a prefix; empty without any."""
     near = difflib.get_close_matches(word, known, n=1)
     return f" Did you mean {prefix}{near[0]}?" if near else ""
 
@@ -303,8 +317,8 @@ def tuning_order(keys: Iterable[str]) -> list[str]:
 def role_of(key: str) -> Role:
     """Return the role of a dotted key.
 
-    A key that the schema lacks is an argument of a user-defined target and has the role of its group: an argument of
-    `data` is a condition, any other argument is tunable.
+    A key that the schema lacks is an argument of a target, and has the role of its group: an argument of `data` is a
+    condition; any other argument is tunable.
     """
     for name in (key, key.partition(".")[0]):
         found = find_setting(name)

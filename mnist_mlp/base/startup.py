@@ -21,7 +21,7 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        if len(sys.modules) > modules:  # without new modules, freezing would only keep a job's garbage forever
+        if len(sys.modules) > modules:  # otherwise, freezing would only keep the garbage of a job forever
             gc.freeze()
             atexit.register(_thaw)
         if was_enabled:
@@ -29,7 +29,7 @@ def importing() -> Iterator[None]:
 
 
 def _thaw() -> None:
-    """Unfreeze at exit if Triton is loaded, which would otherwise report leaks."""
+    """Unfreeze at exit if Triton is loaded: it would report the frozen objects as leaks."""
     if "triton" in sys.modules:
         gc.unfreeze()
 

@@ -77,7 +77,7 @@ def _union(first: Iterable[str], second: Iterable[str]) -> list[str]:
 
 
 def write_sweep(directory: Path, record: SweepRecord) -> None:
-    """Merge a record into `sweep.json`; requests of earlier commands stay.
+    """Merge a record into `sweep.json`. Requests of earlier commands stay.
 
     Raises:
         Unreadable: The existing file is damaged.

@@ -84,8 +84,9 @@ def allow_recompilations(count: int) -> None:
 def avoid_compiler_import() -> None:
     """Keep PyTorch's optimizers from importing its compiler, which takes a second and 150 MB.
 
-    Reason: some optimizer methods are wrapped so that compiled graphs exclude them. The wrapper imports the compiler
-    unless this attribute is set. Replacement: accept the import. If PyTorch changes the wrapper, this has no effect.
+    Reason: PyTorch wraps some optimizer methods to exclude them from compiled graphs. The wrapper imports the compiler
+    unless the method has the attribute that is set here. If PyTorch changes the wrapper, this has no effect.
+    Replacement: accept the import.
     """
     for method in vars(Optimizer).values():
         wrapped = getattr(method, "__wrapped__", None)

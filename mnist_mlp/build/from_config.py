@@ -1,8 +1,8 @@
-"""Objects of a run, built from its configuration, with one error message for every mistake.
+"""Objects of a run, built from its configuration, with a message for each invalid setting.
 
-A group's file names its object by `_target_`. An unknown name, an unknown argument or a rejected value raises
-`ConfigError` with the key, the value and the expectation. Building is also the check: the objects of a job are built
-before any job starts, so the check cannot disagree with the run.
+A group's file names a class or function by `_target_`. An unknown name, an unknown argument or a rejected value raises
+`ConfigError` with the key, the value and the expectation. The same functions check jobs and build runs, so a check
+cannot disagree with the run.
 """
 
 import copy
@@ -35,7 +35,7 @@ SPLIT_KEYS = ("train_size", "val_size", "split_seed", "normalize")
 
 @dataclass(frozen=True)
 class Parts:
-    """Objects of one run, with the data and the model on `device`."""
+    """Objects of one run (its parts), with data and model on `device`."""
 
     data: Splits
     data_digest: str
@@ -76,7 +76,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     seeds = derive_seeds(tree["seed"], **configuration.seeds(tree))
 
     digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
-    # A user-defined model may draw weights that `initialize` does not set. They, too, depend on the seed only.
+    # A user-defined model may draw weights that `initialize` does not set. Seeded here, they depend on the seed only.
     seed_default_generators(seeds.modules)
     features = splits.train.images.shape[1:].numel()
     model = call_target("model", tree["model"], nn.Module, in_features=features, out_features=splits.classes)
@@ -140,7 +140,7 @@ def initialize_model(model: nn.Module, tree: Mapping[str, Any], train: Split, se
         if needs_images:
             images, _ = train.take(slice(INIT_IMAGES))
             with explain_errors("model", tree["model"]), evaluating(model):
-                model(images[:TRIAL_IMAGES])  # an error of the model is not blamed on the initializer
+                model(images[:TRIAL_IMAGES])  # so that an error of the model is not attributed to the initializer
         with explain_errors("init", node):
             initialize(model, init, bias, generator, bias_std=bias_std, images=images)
 
@@ -191,7 +191,7 @@ def data_digest(data: Mapping[str, Any]) -> str:
     return _dataset(json.dumps({k: v for k, v in data.items() if k not in SPLIT_KEYS}, sort_keys=True))[1]
 
 
-# Jobs of one process mostly share their data, so the most recent data sets are cached. JSON keys are hashable.
+# Jobs of one process mostly share their data, so the most recent data sets are cached, with JSON text as the key.
 @functools.lru_cache(maxsize=2)
 def _dataset(data: str) -> tuple[Dataset, str]:
     node = json.loads(data)

@@ -1,4 +1,4 @@
-"""Call of a group's `_target_` with the group's arguments, with one error message for every mistake."""
+"""Call of a group's `_target_` with the group's arguments, with a message for each mistake."""
 
 import contextlib
 import inspect
@@ -57,7 +57,7 @@ def find_target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) 
         group: Name of the group, for messages.
         node: Plain configuration of the group.
         *args: Positional arguments of the later call, to check that the target accepts them.
-        **kwargs: Keyword arguments of the later call, likewise. Those in `OPTIONAL` need not be accepted.
+        **kwargs: Keyword arguments of the later call, to check the same. Those in `OPTIONAL` need not be accepted.
 
     Raises:
         ConfigError: The target does not exist, or does not accept its arguments.
@@ -84,10 +84,9 @@ def find_target(group: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) 
 
 
 def _with_arguments(path: str, target: Callable[..., Any], node: Mapping[str, Any]) -> partial[Any]:
-    """Return what Hydra's `instantiate` returns for a node with `_partial_`.
+    """Return the target with the node's arguments bound, like Hydra's `instantiate` for a node with `_partial_`.
 
-    Hydra takes milliseconds. It is skipped for a target that Hydra has found before, unless the node has arguments
-    that Hydra would convert.
+    Hydra takes milliseconds. It is skipped for a target that it has found before, unless it would convert an argument.
     """
     arguments = {key: value for key, value in node.items() if key not in RESERVED}
     if _found.get(path) is target and "_args_" not in arguments and all(map(_is_plain, arguments.values())):
@@ -133,9 +132,10 @@ def _check_arguments(
 
 
 def _check_kind(key: str, value: Any, parameter: inspect.Parameter) -> None:
-    """Raise `ConfigError` if a value does not have the type of the parameter's default.
+    """Check that a value has the type of the parameter's default or, if the default is None, of its annotation.
 
-    If the default is None, the annotation decides.
+    Raises:
+        ConfigError: The value has another type.
     """
     default = parameter.default
     words = set(re.findall(r"\w+", str(parameter.annotation)))

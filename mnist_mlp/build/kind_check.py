@@ -1,8 +1,9 @@
-"""Check of many configurations that differ in numbers: the first as a whole, the others by their numbers.
+"""Check of many configurations of one kind: the first is tried as a whole, the others only by their numbers.
 
-A number can be out of range, or be rejected by the initializer, the optimizer or the schedule. Checking for this does
-not need a training step, which takes most of the time. A configuration that does not pass this quick check is tried as
-a whole, so messages are those of `mnist_mlp.build.trial.check`.
+Configurations of one kind differ only in seeds and numbers. The initializer, the optimizer or the schedule may reject a
+number. Trying these three does not need a training step of the model, which takes most of the time of a check. A
+configuration that fails this quick check is tried as a whole, so all messages are those of
+`mnist_mlp.build.trial.check`.
 """
 
 import json
@@ -50,7 +51,7 @@ class KindCheck:
         self.parts, self._step, parameters = trial.run_trial(config)
         self._init = _text(config["init"])
         self._suits_backprop = backprop.supports(self.parts.model)
-        # A known optimizer treats few elements as it treats many. A user-defined one may depend on shapes.
+        # A known optimizer accepts a small parameter if it accepts a large one. A user-defined one may not.
         self._is_known = needs_only_gradients(self.parts.optimizer)
         self._parameters = list(map(_shrink, parameters)) if self._is_known else parameters
         self._passed = {*self._texts(config).items()}
@@ -67,14 +68,14 @@ class KindCheck:
         self._passed |= new
 
     def _texts(self, config: Mapping[str, Any]) -> dict[str, str]:
-        """Return a text per group with numbers, which contains everything that the check of the group depends on."""
+        """Return a text for each group in `NUMBERED`. The check of a group depends on nothing but this text."""
         texts = {group: _text(config[group]) for group in NUMBERED}
-        if not self._is_known and texts["init"] != self._init:  # the gradients differ from those of the first job
+        if not self._is_known and texts["init"] != self._init:  # the optimizer gets other gradients than the first job
             texts["init"] = texts["optim"] = texts["init"] + texts["optim"]
         return texts
 
     def _is_valid(self, config: Mapping[str, Any], groups: set[str]) -> bool:
-        """Return whether the numbers of these groups are certain to be valid."""
+        """Return whether the numbers of these groups are valid for sure. False requires a trial as a whole."""
         if "init" in groups and not (self._is_known and self._suits_backprop):  # user-defined code may reject weights
             return False
         try:
@@ -100,7 +101,7 @@ class KindCheck:
         )
 
     def _try_optimizer(self, config: Mapping[str, Any]) -> None:
-        """Create the optimizer and take one step, on parameters like those of the model."""
+        """Create the optimizer, and take one step on copies of the parameters, or on small ones like them."""
         parameters = [nn.Parameter(value.clone()) for value, _ in self._parameters]
         for p, of_model, (_, gradient) in zip(parameters, self.parts.model.parameters(), self._parameters, strict=True):
             p.requires_grad_(of_model.requires_grad)
@@ -138,7 +139,7 @@ class KindCheck:
 
 
 def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
-    """Return parts on the CPU with the optimizer of a configuration. Their weights may be those of the given parts.
+    """Return parts on the CPU with the optimizer of a configuration. All other parts may be the given ones.
 
     Args:
         parts: Parts of a configuration of the same kind, on the CPU.
@@ -147,13 +148,13 @@ def parts_like(parts: Parts, config: Mapping[str, Any]) -> Parts:
     Raises:
         mnist_mlp.base.errors.UserError: The optimizer cannot be created.
     """
-    if not needs_only_gradients(parts.optimizer):  # it may have changed the model
+    if not needs_only_gradients(parts.optimizer):  # the optimizer may have changed the model
         return from_config.build(config, torch.device("cpu"))
     return replace(parts, optimizer=from_config.make_optimizer(config["optim"], list(parts.model.parameters())))
 
 
 def _shrink(parameter: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-    """Return random values, with a gradient if given, of a small parameter with the same number of dimensions."""
+    """Return random values and gradient of a small parameter with as many dimensions; no gradient if none is given."""
     value, gradient = parameter
     shape, random = [min(n, SMALL) for n in value.shape], torch.Generator().manual_seed(0)
     few, few_gradient = (torch.randn(shape, generator=random).to(value.dtype) for _ in range(2))

@@ -1,7 +1,7 @@
 """Check whether an optimizer follows a learning rate that changes during a run.
 
-Some optimizers read the learning rate once, as `torch.optim.Rprop` does at its first step. A schedule would be
-recorded, but have no effect.
+Some optimizers read the learning rate only once, as `torch.optim.Rprop` does at its first step. A schedule would then
+be recorded without having an effect.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ Values = Sequence[tuple[Tensor, Tensor | None]]  # values and gradient of each p
 def follows_rates(make: Make, values: Values) -> bool:
     """Return whether learning rates that are set after an optimizer's first step have an effect.
 
-    Two optimizers of equal hyperparameters get equal gradients, while the learning rate of one of them falls. The
-    optimizer ignores later rates only if both move the parameters after the first step, and always to the same values.
-    An optimizer that draws random numbers, or that cannot be tried this way, counts as one that follows them.
+    Two optimizers with equal hyperparameters get equal gradients, but the learning rate of one of them falls. If both
+    change the parameters after the first step, and always to the same values, the optimizer ignores later rates.
+    Otherwise it counts as following them, even if it draws random numbers or cannot be tried this way.
 
     Args:
         make: Factory of the optimizer.

@@ -1,4 +1,4 @@
-"""Runs of a stack, built from configurations, and their training."""
+"""Runs of a stack, made from the parts of configurations, and their training."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ def facts(run: Run, size: int) -> dict[str, Any]:
 
 
 def train_alone(parts: Parts, config: Mapping[str, Any], device: torch.device) -> Iterator[Record]:
-    """Train a stack of one run, which draws and computes the same as in any larger stack.
+    """Train a stack of one run, with the random numbers and computations that the run has in a larger stack.
 
     Args:
         parts: Parts built from the configuration, on the CPU; `loop.supports` accepts the model and optimizer.

@@ -18,7 +18,7 @@ from mnist_mlp.training.stack import loop
 from mnist_mlp.training.stack.parameters import groups_of
 
 OF_STACK = ("seeds", "init", "optim", "schedule")  # groups that may differ between the runs of a stack
-SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # limits of a stack without a given one, as fractions of the free memory
+SHARE_OF_GPU, SHARE_OF_RAM = 0.8, 0.5  # default memory limits of a stack, as fractions of the free memory
 CPU = torch.device("cpu")
 
 # Reasons for training a job alone.
@@ -47,11 +47,11 @@ class Packing:
 
 
 def stack_key(config: Mapping[str, Any], parts: Parts) -> str | None:
-    """Return a key that is equal for jobs that can be trained together; None if a job can only be trained alone.
+    """Return a text that is equal for jobs that can be trained together; None if a job can only be trained alone.
 
     Args:
         config: Plain configuration of the job.
-        parts: Parts built from it, on the CPU.
+        parts: Parts of the job, on the CPU.
     """
     on = find_device(config["device"]).type
     if on not in ("cpu", "cuda") or not loop.supports(parts.model, parts.optimizer):
@@ -82,7 +82,7 @@ def pack(configs: Sequence[Mapping[str, Any]], memory: float | None) -> Packing:
                 parts = parts_like(first[of_kind], config) if of_kind in first else build(config, CPU)
                 first.setdefault(of_kind, parts)
                 keys[of] = stack_key(config, parts)
-            except UserError:  # the job will raise it again
+            except UserError:  # the job will raise the error again
                 keys[of] = None
         key = keys[of]
         if key is None:

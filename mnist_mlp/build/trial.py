@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     Attributes:
         parts: Parts of the run, on the CPU.
         step: Function that has taken one training step.
-        parameters: Values and gradient (None without one) of each parameter before the update.
+        parameters: Values and gradient of each parameter before the update; the gradient may be None.
     """
 
     parts: Parts
@@ -49,7 +49,7 @@ def run_trial(config: Mapping[str, Any]) -> Trial:
     """Check a configuration as `check` does, and return the whole trial."""
     find_device(config["device"])
     schema.check(config)
-    with training_settings(config["threads"]):  # with more threads than in a run, the step would take longer
+    with training_settings(config["threads"]):  # PyTorch's default of more threads would be slower
         return _run_trial(config)
 
 

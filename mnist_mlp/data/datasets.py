@@ -77,7 +77,7 @@ def _from_idx(files: fetch.FileSet, root: Path) -> Dataset:
 def digits(root: str | Path | None = None) -> Dataset:
     """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels (0..16), ten classes, without a download.
 
-    As there is no published split, every sixth image is a test image (299); the others (1,498) are training images.
+    There is no published split. Every sixth image is a test image (299 images), the other 1,498 are training images.
 
     Args:
         root: Ignored. All data sets accept it, so that a sweep over data sets can set `data.root`.

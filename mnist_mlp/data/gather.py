@@ -14,7 +14,7 @@ def gather(out: Array, images: Array, rows: Array, mean: float, std: float) -> N
     """Write `(images[rows] - mean) / std` into `out`.
 
     Args:
-        out: Batch, shape (batch, pixels); its dtype is that of the arithmetic.
+        out: Batch, shape (batch, pixels); pixels are scaled in its dtype.
         images: Stored images, shape (n, pixels), of any real dtype.
         rows: Image indices, shape (batch,), each in 0..n-1.
         mean, std: Scaling, in the units of the images.

@@ -1,8 +1,8 @@
 """Images with their labels, and the splits of a data set: training, validation, test.
 
-A data set stays as it is stored, in files that all processes map into the same memory. A split is a list of row
-indices; a batch is gathered by index and converted to float32. There is no DataLoader: for images this small, its
-workers and copies cost more than the training step.
+Images stay in the format of their files, which all processes map into the same memory. A split is a list of row
+indices. A batch is gathered by index and converted to float32. No DataLoader is used: for images this small, its
+workers and copies take longer than the training step.
 """
 
 import functools
@@ -220,7 +220,11 @@ def make_splits(dataset: Dataset, train_size: int | None, val_size: int, split_s
 
 
 def _check_finite(splits: Splits) -> None:
-    """Raise `InvalidData` for scaled pixels that are not finite. Training on them would be recorded as diverged."""
+    """Check that all scaled pixels are finite. Otherwise, training on them would be recorded as diverged.
+
+    Raises:
+        InvalidData: A scaled pixel is infinite or NaN.
+    """
     for name, split in (("training", splits.train), ("validation", splits.val), ("test", splits.test)):
         if split and not all(map(math.isfinite, split.extremes())):
             scaling = f"(pixel - {split.mean:g}) / {split.std:g}"

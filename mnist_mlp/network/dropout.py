@@ -1,4 +1,4 @@
-"""Dropout mask sampler: one stream of random bits per run, for fused kernels and stacks alike."""
+"""Sampler of dropout masks, from one stream of random bits per run. Fused kernels and stacks use the same masks."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ import numpy as np
 class MaskSampler(NamedTuple):
     """Mask sampler of one dropout layer, which turns raw random bits into a keep mask.
 
-    Each unit gets an unsigned random integer: of 8 bits if p is a multiple of 1/256 (such as 0.5), else of 16 bits. The
-    unit is kept if the integer is at least the threshold. The drop probability is thus within 2**-17 of p, and kept
-    units are divided by the exact keep probability (Srivastava et al. 2014, section 10).
+    Each unit gets an unsigned random integer: of 8 bits if p is a multiple of 1/256 (such as 0.5), else of 16 bits. A
+    unit is kept if its integer is at least the threshold. The drop probability is therefore p, rounded by at most
+    2**-17. Kept units are divided by the keep probability after rounding (Srivastava et al. 2014, section 10).
 
     Attributes:
         kind: NumPy type of the random integers.

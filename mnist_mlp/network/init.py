@@ -77,8 +77,8 @@ def variance_scaling_(
 def truncated_normal_(weight: Tensor, std: float = 0.05, *, generator: torch.Generator | None = None) -> Tensor:
     """Fill a weight with values from N(0, std^2), truncated at two standard deviations.
 
-    As in Keras' `TruncatedNormal`, `std` is the standard deviation before the truncation; the values have 0.880 of it.
-    (`torch.nn.init.trunc_normal_` truncates at -2 and 2 by default, which has no effect for the usual `std`.)
+    As in Keras' `TruncatedNormal`, `std` is the standard deviation before the truncation. That of the values is 0.880
+    times as large. (`torch.nn.init.trunc_normal_` truncates at -2 and 2 by default, without effect for a usual `std`.)
 
     Args:
         weight: Weight of any shape, filled in place.
@@ -100,9 +100,10 @@ def lsuv_(weight: Tensor, batch: Tensor, layer: nn.Module, *, generator: torch.G
     """Fill a weight with an orthonormal matrix, scaled so that the layer's outputs have a variance of 1.
 
     Layer-sequential unit variance: Mishkin and Matas 2016, "All you need is a good init", algorithm 1, with the
-    orthonormal matrix of Saxe et al. 2014. The variance is taken over all images, units and positions. The algorithm
-    iterates, to support any layer. Here the outputs are linear in the weight, so that one division by their standard
-    deviation suffices. Biases are set to 0 for this: their variance between units cannot be scaled by the weight.
+    orthonormal matrix of Saxe et al. 2014. The variance is taken over all images, units and positions. The paper's
+    algorithm iterates, to support any layer. Here the outputs are linear in the weight, so one division by their
+    standard deviation suffices. The outputs are computed without biases, whose variance no scaling of the weight
+    changes.
 
     Args:
         weight: Weight of shape (out, in) or (out, in, ...), filled in place.
@@ -145,20 +146,24 @@ def initialize(
 ) -> None:
     """Set the weights and biases of every linear and convolutional layer of a model, and nothing else.
 
-    Weights and biases are drawn layer by layer from one generator, in the order of the model's layers. Biases do not
-    depend on `init`: `default` is PyTorch's U(-1/sqrt(fan_in), 1/sqrt(fan_in)), which the tutorial uses; `zeros` is
-    usual in papers; `normal` is N(0, bias_std^2). The weights do not depend on the kind of biases, unless `init` uses
-    the images.
+    Weights and biases are drawn layer by layer from one generator, in the order of the model's layers. There are three
+    kinds of biases, which do not depend on `init`:
 
-    An `init` with a parameter `batch` gets the input of its layer, computed from `images` by the layers before it,
-    which are initialized already. Layers are then initialized in the order in which the images reach them. The model is
-    in evaluation mode meanwhile: nothing is dropped, and BatchNorm uses its initial statistics.
+    - `default`: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default, which the tutorial uses;
+    - `zeros`: 0, as usual in papers;
+    - `normal`: N(0, bias_std^2).
+
+    The weights do not depend on the kind of biases, unless `init` uses the images.
+
+    If `init` has a parameter `batch`, the images pass through the model in evaluation mode: nothing is dropped, and
+    BatchNorm uses its initial statistics. A layer is initialized when the images reach it, and `batch` is its input.
 
     Args:
         model: Model, changed in place.
-        init: Initializer, which fills a weight in place. It is called as `init(weight)`, with each of these keyword
-            arguments that it has a parameter for: `generator`; `batch`, shape (images, in, ...); `layer`, the module of
-            the weight. Without a parameter `generator`, it draws the same stream from PyTorch's default generator.
+        init: Initializer, which fills a weight in place. Its first argument is the weight. It also gets those of three
+            keyword arguments for which it has a parameter: `generator`; `batch`, shape (images, in, ...); `layer`, the
+            module of the weight. Without a parameter `generator`, it draws the same stream from PyTorch's default
+            generator.
         bias: Kind of biases: default, zeros or normal.
         generator: Random number generator on the device of the weights. An `init` without a parameter `generator` needs
             one on the CPU.
@@ -180,7 +185,7 @@ def initialize(
         raise InvalidArgument("images", None, f"images of shape (n, pixels), since {name_of(init)} needs a batch")
 
     def reached(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hooks.pop(layer).remove()  # first, since `init` may call the layer; a layer that is called twice is filled once
+        hooks.pop(layer).remove()  # comes first, since `init` may call the layer, which is filled only once
         _fill(layer, init, {"batch": (*args, *kwargs.values())[0]}, generator)
         _fill_bias(layer, bias, bias_std, generator)
 
@@ -236,7 +241,7 @@ def _check_bias(bias: str, std: float | None) -> None:
 
 
 def _fill_bias(layer: Any, kind: str, std: float | None, generator: torch.Generator) -> None:
-    """Set the biases of a layer. Each kind draws one number per bias, so that later weights are the same for all."""
+    """Set the biases of a layer. Each kind draws one number per bias, so later weights do not depend on the kind."""
     bias: Tensor | None = layer.bias
     if bias is None:
         return

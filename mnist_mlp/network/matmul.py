@@ -1,9 +1,9 @@
 """Matrix multiplication on the CPU, by the faster of the two libraries in PyTorch.
 
-PyTorch multiplies float32 matrices by MKL. On AMD processors with AVX-512, MKL uses half of the vector width, and
-oneDNN takes half of its time for the matmuls of this project (`benchmarks/README.md`). The library is selected by
-processor, never by a timing: a timing may differ between runs, and a different library changes the last digits of
-results.
+PyTorch multiplies float32 matrices by MKL. On AMD processors with AVX-512, MKL uses only half of the vector width.
+oneDNN takes half as long there, for the matmuls of this project (`benchmarks/README.md`). The library is selected by
+the type of the processor, never by a timing: another library changes the last digits of results, and timings might
+select another one in the next run.
 """
 
 import functools
@@ -51,9 +51,9 @@ PYTORCH = Matmuls(
     grad_input=lambda weight, gradient: torch.mm(weight.t(), gradient),
 )
 
-# oneDNN computes x @ weight.T. Either factor of a product can be its weight; it is faster if x has more rows.
-# Transposing a large matrix takes longer than the matmul, so `grad_input` has the images as rows, and transposes its
-# small result.
+# oneDNN computes x @ weight.T. Either factor of a product can take the place of x; it is faster with more rows in x.
+# Transposing a large matrix takes longer than the matmul. Therefore `grad_input` computes its result with the images as
+# rows, and transposes only this small result.
 ONEDNN = Matmuls(
     forward=lambda weight, x: onednn_linear(weight, x.t()),
     grad_weight=onednn_linear,
@@ -71,7 +71,7 @@ def _suits_onednn(weight: Tensor) -> bool:
 
 
 class Linear(nn.Linear):
-    """Linear layer of PyTorch that uses the faster library on the CPU if no gradients are enabled."""
+    """PyTorch's linear layer, but by the faster library on the CPU if autograd is off."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, in_features) to (batch, out_features)."""

@@ -1,4 +1,4 @@
-"""Identity of a job: its options, the hash of its configuration, and the name of its directory."""
+"""Identity of a job: its option of each group, the hash of its configuration, and the name of its directory."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ def choices(hydra: Any) -> dict[str, str]:
 def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
     """Return the SHA-256 (hexadecimal) of everything that determines a run's result and its cell in a report.
 
-    Configurations that differ only in keys that cannot change a result have the same hash. The names of the options
-    count too: two options with equal content are two cells of a comparison.
+    Configurations that differ only in irrelevant keys, such as paths, have the same hash. The names of the options
+    count: two options with equal content are two cells of a comparison.
 
     Args:
         config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
@@ -40,7 +40,8 @@ def config_hash(config: Mapping[str, Any], chosen: Mapping[str, str]) -> str:
 def job_name(_root_: DictConfig) -> str:
     """Return the directory name of a job, for Hydra's `${job_name:}`.
 
-    It depends on the composed configuration and not on the overrides, so stating a default gives the same job.
+    The name depends on the composed configuration, not on the overrides. An override that repeats a default therefore
+    does not change it.
     """
     chosen, config = choices(_root_.hydra), configuration.plain(_root_)
     return name_of(config, chosen, config_hash(config, chosen))
@@ -67,6 +68,6 @@ def name_of(config: Mapping[str, Any], chosen: Mapping[str, str], of: str) -> st
 
 
 def _seeds(config: Mapping[str, Any]) -> str:
-    """Return `seed3`, or `seeds3-0-0-0` in the order of `schema.SOURCES` if the random streams have different seeds."""
+    """Return `seed3`, or `seeds3-0-0-0` (in the order of `schema.SOURCES`) if random streams have different seeds."""
     of_streams = list(map(str, configuration.seeds(config).values()))
     return f"seed{of_streams[0]}" if len(set(of_streams)) == 1 else f"seeds{'-'.join(of_streams)}"

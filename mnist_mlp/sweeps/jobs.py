@@ -1,7 +1,7 @@
 """Jobs of a sweep as directories: their status, and the work that is left.
 
-The only state is in the files that the jobs write. It is therefore valid under every launcher, on this host or
-another, and survives the death of any process.
+The state of a sweep is only in the files that its jobs write. It is therefore valid under every launcher and on every
+host, and survives the death of any process.
 """
 
 import logging
@@ -40,10 +40,10 @@ class Job:
         config_hash: Hash of the configuration (see `mnist_mlp.sweeps.job_id.config_hash`).
         data_digest: Digest of the data set.
         epochs: Number of epochs.
-        stack: Key shared by jobs that can be trained as one stack on a GPU (see `mnist_mlp.build.stack_plan`); None if
-            the job cannot be stacked or runs on the CPU.
-        code: Digests of the user-defined modules of the job (see `mnist_mlp.base.provenance.code`).
-        choices: Option of each group.
+        stack: Text that is equal for jobs that can be trained as one stack on a GPU (see
+            `mnist_mlp.build.stack_plan`); None if the job cannot be stacked or runs on the CPU.
+        code: Digests of the user-defined modules of the job (see `mnist_mlp.base.provenance.code_digests`).
+        choices: Selected option of each group, such as `adam` for `optim`.
         config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
         test_images: Number of test images.
         steps: Number of training steps.
@@ -98,7 +98,7 @@ class Assignment:
     Attributes:
         config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
         directory: Run directory.
-        choices: Option of each group.
+        choices: Selected option of each group.
         overrides: Hydra overrides of the job.
         config_hash: Hash of the configuration (see `mnist_mlp.sweeps.job_id.config_hash`).
     """
@@ -110,7 +110,11 @@ class Assignment:
     config_hash: str
 
     def writer(self, sharing: int = 1) -> RunWriter:
-        """Return a writer that has begun the run directory; for `sharing`, see `RunWriter`."""
+        """Return a writer that has created the files of the run.
+
+        Args:
+            sharing: Number of runs that the process trains at once (see `RunWriter`).
+        """
         writer = RunWriter(self.directory, sharing)
         writer.describe(
             config_hash=self.config_hash,
@@ -123,14 +127,14 @@ class Assignment:
 
 
 def drop_duplicates(jobs: Iterable[Job], top: Path) -> list[Job]:
-    """Return the jobs without duplicates: of jobs with the same configuration and data, the first.
+    """Return the jobs without duplicates. Of several jobs with the same configuration and data, the first is kept.
 
     Args:
         jobs: Jobs of a sweep.
         top: Sweep directory.
 
     Raises:
-        UserError: A directory is not below the sweep directory, or two jobs share a directory or have nested ones.
+        UserError: A job's directory is not below the sweep directory, is that of another job, or contains it.
     """
     unique: dict[tuple[str, str], Job] = {}
     for job in jobs:
@@ -161,16 +165,16 @@ def _collision(one: Job, two: Job, what: str) -> str:
 def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = False) -> list[Job]:
     """Return the jobs that already have a result.
 
-    A stored result has changed if it comes from another version of the package, other user-defined code, other data,
-    or a configuration with another hash (directory names contain only eight digits of it).
+    A stored result is outdated if it comes from another version of the package, other user-defined code, other data, or
+    a configuration with another hash. (The directory may match all the same: its name has eight digits of the hash.)
 
     Args:
         jobs: All jobs of a sweep.
         version: Version of this package.
-        replace_changed: Whether jobs with a changed result count as unfinished.
+        replace_changed: Whether jobs with an outdated result count as unfinished.
 
     Raises:
-        UserError: A result has changed and `replace_changed` is false.
+        UserError: A result is outdated, and `replace_changed` is false.
     """
     finished, foreign = [], []
     for job in jobs:
@@ -202,10 +206,10 @@ def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = Fal
 
 
 def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
-    """Check that a sweep directory has no results of another version that do not belong to one of the jobs.
+    """Check that all results of other versions in a sweep directory belong to jobs of this sweep.
 
-    Directory names contain a configuration hash that may change between versions. The jobs would then be trained again
-    beside the old results, and the report would include both.
+    The name of a job's directory contains a hash of its configuration, which may change between versions. Jobs would
+    then be trained again beside their old results, and the report would include both.
 
     Args:
         jobs: All jobs of the sweep.
@@ -213,7 +217,7 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
         version: Version of this package.
 
     Raises:
-        UserError: There is such a result.
+        UserError: A result of another version belongs to none of the jobs.
     """
     ours = {job.directory for job in jobs}
     for directory in find_runs(top, is_sweep=True).runs:
@@ -229,13 +233,13 @@ def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:
 
 
 def _result_of(directory: Path) -> Mapping[str, Any] | None:
-    """Return the `run.json` of a run that has a result; None if it has no result."""
+    """Return the content of the `run.json` of a run; None if the run has no result."""
     summary = read_summary(directory / RUN_FILE)
     return None if _no_result(summary) or summary["status"] not in FINISHED else summary
 
 
 def _no_result(summary: Any) -> str | None:
-    """Describe why the content of a `run.json` cannot be compared with a job; None if it can."""
+    """Return the reason for which the content of a `run.json` cannot be compared with a job; None if it can."""
     if why := defect(summary):
         return why
     if summary["status"] not in FINISHED:
@@ -267,8 +271,8 @@ def _differences(job: Job, summary: Mapping[str, Any], version: str) -> list[str
 def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
     """On Ctrl-C or SIGTERM, kill all child processes, print a message, and exit with status 130.
 
-    Killing is safe, since results are written atomically. A graceful shutdown of the launcher could take minutes, as
-    could the exit hooks of libraries, so neither is attempted.
+    Killing is safe, since results are written atomically. A graceful shutdown of the launcher and the exit hooks of
+    libraries could take minutes, so both are skipped.
 
     Args:
         farewell: Function that returns the end of the message.
@@ -287,7 +291,7 @@ def interruptible(farewell: Callable[[], str]) -> Iterator[None]:
     try:
         with shield_workers(lambda: leave(signal.SIGINT, None)):
             yield
-    except SystemExit:  # Ray replaces our handler by one that raises this
+    except SystemExit:  # raised by the handler with which Ray replaces ours
         leave(signal.SIGTERM, None)
     finally:
         for number, handler in before.items():

@@ -35,7 +35,7 @@ def hold(directory: Path) -> Iterator[None]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # The lock file is never deleted: a process could then lock a new file while another still holds the old one.
+        # The lock file is never deleted. Otherwise, a process could lock a new file while another holds the old one.
         lock = FileLock(directory / LOCK_FILE, timeout=LOCK_SECONDS)
         lock.acquire()
         holder = {
@@ -58,10 +58,10 @@ def hold(directory: Path) -> Iterator[None]:
 
 
 class LockCheck:
-    """Check of a worker for whether its sweep still holds the sweep directory.
+    """Check by a worker that no other sweep has taken over the sweep directory.
 
-    A sweep that is killed by SIGKILL cannot stop its workers. They may continue until another sweep holds the
-    directory, since that sweep trains the same jobs.
+    A sweep that is killed by SIGKILL cannot stop its workers, so they continue. Once another sweep holds the directory,
+    they have to stop, since that sweep trains the same jobs.
 
     Args:
         directory: Sweep directory.

@@ -39,7 +39,7 @@ class EpochLines:
         self._line: list[str] = []
 
     def add(self, record: Record) -> None:
-        """Add the next record of the run; the last one of an epoch logs the line."""
+        """Add the next record of the run. The last record of an epoch logs the line."""
         if not isinstance(record, Metrics):
             return
         self._line.append(f"{record.split} {record.loss:.4f} ({record.accuracy:.2%})")
@@ -56,7 +56,7 @@ def show_progress(records: Iterable[Record], epochs: int, steps: int, bar: bool)
         records: Records from `mnist_mlp.training.loop.train`.
         epochs: Number of epochs of the run.
         steps: Number of training steps of the run.
-        bar: Whether to draw a progress bar; one is drawn on a terminal only.
+        bar: Whether to draw a progress bar if the output is a terminal.
     """
     lines = EpochLines(epochs)
     on_terminal = bar and sys.stderr.isatty()
@@ -149,7 +149,7 @@ class Progress:
             return False
 
     def _share_done(self, job: Job) -> float:
-        """Return the fraction of its epochs that a running job has completed; 0 for other jobs."""
+        """Return the completed fraction of a running job's epochs; 0 for other jobs."""
         if job in self.ended or not self._has_started(job):
             return 0.0
         try:

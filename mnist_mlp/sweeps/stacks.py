@@ -1,4 +1,4 @@
-"""Training of jobs as one stack; a failure of one job leaves the others unaffected."""
+"""Training of jobs as one stack: several networks as one batch. A failure of one job does not affect the others."""
 
 import gc
 import logging
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def train(jobs: Sequence[tuple[Assignment, logging.Logger]], toolchain: Toolchain) -> list[float | None]:
-    """Train jobs as one stack; if they do not fit into the memory of the device, train each half instead.
+    """Train jobs as one stack. If they do not fit into the memory of the device, train each half on its own.
 
     Args:
         jobs: Jobs that can be trained together, each with its logger.
@@ -35,7 +35,7 @@ def train(jobs: Sequence[tuple[Assignment, logging.Logger]], toolchain: Toolchai
 
 
 class Member:
-    """A job in a stack; an error in it ends this job only.
+    """A job in a stack. An error in the job ends only this job.
 
     Args:
         job: Configuration and directory.
@@ -53,7 +53,9 @@ class Member:
         self._writer: RunWriter | None = None
 
     def begin(self, size: int, device: torch.device) -> Run | None:
-        """Begin the run directory and build the run; None if that fails.
+        """Create the files of the run, and build the run.
+
+        Returns None, and ends the job, if this fails.
 
         Args:
             size: Number of runs in the stack.
@@ -74,7 +76,7 @@ class Member:
             return None
 
     def write(self, record: Record) -> None:
-        """Write the next record of the job; an error ends the job."""
+        """Write the next record of the job. An error ends the job."""
         assert self._writer is not None
         try:
             self._writer.write(record)
@@ -125,7 +127,7 @@ def _train(stack: Sequence[Member], toolchain: Toolchain) -> None:
         for member in going:
             member.end(failure)
         return
-    # Drop all references to the stack's memory before the next stack allocates: the networks are views into it.
+    # Free the stack's memory before the next stack allocates: drop the networks, whose parameters are views into it.
     failure = None
     runs.clear()
     for member in members:
@@ -140,6 +142,6 @@ def _train(stack: Sequence[Member], toolchain: Toolchain) -> None:
 
 
 def _is_memory(error: Exception) -> bool:
-    """Return whether a device ran out of memory; cuBLAS and the CPU allocator report that only in the message."""
+    """Return whether a device ran out of memory. cuBLAS and the CPU allocator report this only in the message."""
     words = ("CUBLAS_STATUS_ALLOC_FAILED", "not enough memory", "can't allocate memory")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

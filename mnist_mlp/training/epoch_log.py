@@ -55,7 +55,9 @@ class EpochLog:
         return self.step - self._first_step == len(self._order)
 
     def read(self, log_interval: int, error: Exception | None) -> Iterator[StepLoss]:
-        """Yield the record of the last step if it is due. The clock stops while the caller handles it.
+        """Check the losses so far, and yield the record of the last step if its number is a multiple of `log_interval`.
+
+        The clock stops while the caller handles the record.
 
         Args:
             log_interval: Number of steps between two records.

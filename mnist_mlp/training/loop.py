@@ -1,8 +1,8 @@
-"""Training loop and evaluation of one run on the CPU; on a GPU, a single run is a stack of one (see `stack.loop`).
+"""Training loop and evaluation of one run. On a CUDA device, a run is trained as a stack of one instead, if possible.
 
-All randomness of a run comes from four seeds: of the weights, which are set before; of the batch order; of dropout; and
-of other random modules. Runs of one seed therefore see the same batches, even if they differ in the model, the
-initialization or the optimizer.
+All randomness of a run comes from four seeds: for the initial weights, the batch order, dropout, and other random
+modules. Runs with the same seed therefore see the same batches, even if they differ in the model, the initialization or
+the optimizer. Stacks have their own loop (`mnist_mlp.training.stack.loop`).
 """
 
 import math
@@ -42,8 +42,8 @@ def train(
 ) -> Iterator[Record]:
     """Train a classifier by mean cross-entropy, and evaluate it before the first epoch and after each epoch.
 
-    Training changes settings of the process: the number of threads, and flushing subnormal numbers to 0. The caller's
-    settings are restored whenever a record is yielded, and at the end.
+    Training needs its own settings of the process (see `mnist_mlp.training.process`). The caller's settings are
+    restored whenever a record is yielded, and at the end.
 
     Args:
         model: Model that maps (batch, pixels) to logits (batch, classes), on the device of the data; trained in place.
@@ -60,8 +60,8 @@ def train(
 
     Yields:
         `Metrics` of every split at epoch 0 and after each epoch, and the `StepLoss` of every `log_interval`-th step.
-        After an epoch, the metrics of the training split are averages over its batches, in training mode; all others
-        are evaluated. `seconds` is the time of the training steps only, after a warm-up.
+        After an epoch, the metrics of the training split are averages over the epoch's steps, in training mode. All
+        other metrics are from an evaluation. `seconds` is the time of the training steps only, without the warm-up.
 
     Raises:
         Diverged: A loss is not finite. The record with this loss has been yielded.
@@ -134,7 +134,7 @@ def _evaluations(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    """Return mean cross-entropy in nats and accuracy in [0, 1]. The model is in evaluation mode afterwards."""
+    """Return mean cross-entropy in nats and accuracy in [0, 1]. Leaves the model in evaluation mode."""
     model.eval()
     loss = torch.zeros((), dtype=torch.float32, device=split.labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)

@@ -1,8 +1,8 @@
-"""Contract between training loop and optimizer, and the rejection of unsupported optimizers.
+"""Requirements of the training loop on optimizers, and the rejection of unsupported optimizers.
 
-The loop computes the gradients of a batch once, and calls `step()`. Some optimizers evaluate other weights than they
-train, as ScheduleFree does (Defazio et al. 2024, "The Road Less Scheduled"). They have two modes, with methods `train`
-and `eval` to switch between them.
+The loop computes the gradients of a batch once, and then calls `step()`. Some optimizers train one set of weights and
+evaluate another, such as ScheduleFree (Defazio et al. 2024, "The Road Less Scheduled"). They have a training and an
+evaluation mode; their methods `train` and `eval` switch between the two.
 """
 
 import inspect
@@ -20,8 +20,8 @@ from mnist_mlp.training.updates.functions import UPDATE_SPECS
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 STATISTICS_BATCH = 500  # images per batch when BatchNorm's statistics are recomputed
 
-# Optimizers that use only a parameter's values, its `grad` and the optimizer state, by package and class name, since
-# some packages are optional.
+# Optimizers that use only a parameter's values, its `grad` and the optimizer state. They are identified by the names of
+# package and class, since some packages are optional.
 KNOWN = {
     *(f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}" for kind in UPDATE_SPECS),
     *("torch.ASGD", "torch.Adafactor", "torch.Muon", "torch.Rprop"),
@@ -46,7 +46,7 @@ def restore_storage(places: Iterable[tuple[nn.Parameter, Tensor, Tensor | None]]
     """Copy new values back into the original storage, for optimizers that rebind `p.data` or `p.grad`.
 
     Args:
-        places: Each parameter, with its values and its gradient from before the step.
+        places: Each parameter, with the tensors that held its values and its gradient before the step.
     """
     for p, values, gradient in places:
         p.grad = gradient
@@ -98,8 +98,8 @@ def _needed(function: Callable[..., object]) -> str:
 class Statistics:
     """Statistics that a model collects during training, for optimizers that evaluate other weights than they train.
 
-    The statistics belong to the trained weights. Those of BatchNorm are recomputed for the evaluated weights. Models
-    that collect other statistics are rejected with such an optimizer.
+    The collected statistics belong to the trained weights. BatchNorm's statistics are recomputed for the evaluated
+    weights. A model that collects other statistics cannot be trained with such an optimizer.
 
     Args:
         model: Model before its first training step.
@@ -116,10 +116,10 @@ class Statistics:
         }
 
     def check(self) -> None:
-        """Check that no buffers have changed that cannot be recomputed.
+        """Check that training has changed no buffers except BatchNorm's. Others could not be recomputed.
 
         Raises:
-            InvalidArgument: Such buffers have changed; the message names them.
+            InvalidArgument: Other buffers have changed; the message names them.
         """
         if not self._before:
             return
@@ -136,8 +136,8 @@ class Statistics:
     def renew(self, split: Split) -> None:
         """Recompute BatchNorm's running mean and variance for the evaluated weights.
 
-        They become averages over batches of all training images, without dropout. (Defazio et al. 2024, "The Road Less
-        Scheduled", section 4.1, recompute them from some batches.)
+        The mean and variance become averages over batches that cover all training images, without dropout. (Defazio et
+        al. 2024, "The Road Less Scheduled", section 4.1, use only some batches.)
 
         Args:
             split: Training split.

@@ -66,7 +66,7 @@ def with_training_settings(results: Generator[T, None, None], threads: int, tf32
 
 
 def flushes_denormals() -> bool:
-    """Return whether this thread flushes subnormal numbers to 0. PyTorch can set this, but not report it."""
+    """Return whether this thread flushes subnormal numbers to 0. PyTorch has a setter for this, but no getter."""
     return sys.float_info.min / 2 == 0
 
 
@@ -74,8 +74,8 @@ def flushes_denormals() -> bool:
 def keep_freed_memory() -> None:
     """Let glibc keep the memory that a training step frees, for the next step. No effect with other C libraries.
 
-    By default, glibc often returns the memory of gradients to the system and requests it again, a thousand pages at a
-    time. It depends on earlier imports whether this happens; if so, a step with autograd takes twice the time.
+    By default, glibc may return the memory of gradients to the system at each step and request it again, a thousand
+    pages at a time. A step with autograd then takes twice the time. Earlier imports decide whether this happens.
     """
     import ctypes
 

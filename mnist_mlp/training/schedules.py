@@ -1,8 +1,9 @@
 """Learning-rate schedules.
 
-A shape maps progress to a factor in [0, 1] of the optimizer's learning rate, so `optim.lr` is the highest rate of a
-run. Progress goes from 0 towards 1 between the end of the warm-up and the end of the run. A user-defined schedule is
-such a function and a YAML file in `conf/schedule/`.
+A schedule is a linear warm-up, followed by a shape for the rest of the run. A shape is a function from progress to a
+factor of the optimizer's learning rate. The factor is in [0, 1], so `optim.lr` is the highest rate of a run. Progress
+is 0 at the end of the warm-up, and rises towards 1 at the end of the run. A user-defined schedule consists of such a
+function and a YAML file in `conf/schedule/`.
 """
 
 import math
@@ -17,7 +18,7 @@ from mnist_mlp.base.errors import InvalidArgument, name_of
 
 Shape = Callable[[float], float]
 
-TRIED = 20_000  # steps at which a shape is checked before training, up to about twice as many
+TRIED = 20_000  # a schedule is checked at all steps of a run or, of longer runs, at one to two times this many
 ROUNDING = 1e-9  # tolerance for progress that equals a milestone up to rounding
 
 
@@ -57,8 +58,8 @@ def step(progress: float, milestones: Sequence[float] = (0.5, 0.75), gamma: floa
 def inverse_sqrt(progress: float, scale: float = 0.1) -> float:
     """Inverse square-root decay, 1 / sqrt(1 + progress / scale).
 
-    With a warm-up of W of T steps and scale W / (T - W), the factor is sqrt(W / t) after t > W steps, as in Vaswani et
-    al. 2017, "Attention Is All You Need", eq. 3.
+    Equal to the schedule of Vaswani et al. 2017, "Attention Is All You Need", eq. 3, for a warm-up of W of T steps and
+    scale W / (T - W): after t > W steps, the factor is sqrt(W / t).
 
     Raises:
         InvalidArgument: `scale` is not greater than 0.
@@ -147,7 +148,7 @@ class Rates:
 
     Args:
         optimizer: Optimizer with the highest learning rates, which the factors of the schedule multiply.
-        schedule: Learning-rate schedule; None never sets a rate, for optimizers that change their rates.
+        schedule: Learning-rate schedule; None leaves the learning rates to the optimizer.
         steps: Number of steps of the run.
     """
 
@@ -168,7 +169,7 @@ class Rates:
                 group["lr"] = highest * factor
 
     def at(self, step: int) -> float:
-        """Return the learning rate to record at a step: that of the first parameter group; at step 0, the highest."""
+        """Return the learning rate of the first parameter group at a step, for records; at step 0, the highest rate."""
         if self._schedule is None:
             return float(self._optimizer.param_groups[0]["lr"])
         return self._highest[0] * (self._schedule.factor(step, self._steps) if step else 1.0)

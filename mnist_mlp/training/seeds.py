@@ -1,4 +1,4 @@
-"""Random streams of a run, derived from its seed or from separate seeds."""
+"""Seeds of the random streams of a run, derived from one seed or from a separate seed per stream."""
 
 import random
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import torch
 
 
 class Seeds(NamedTuple):
-    """Seeds of the sources of randomness. As they are separate, changing one part of a run does not affect the others.
+    """Seeds of the random streams of a run. A change that affects one stream does not affect the others.
 
     Attributes:
         weights: Seed of the weights and biases of linear and convolutional layers (see
@@ -27,8 +27,8 @@ class Seeds(NamedTuple):
 def derive_seeds(seed: int, **own: int) -> Seeds:
     """Derive four independent 32-bit seeds from one.
 
-    `numpy.random.SeedSequence` mixes the bits, so that adjacent seeds give independent streams. PyTorch's Mersenne
-    Twister on the CPU uses only 32 bits of a seed.
+    `numpy.random.SeedSequence` mixes the bits, so that adjacent seeds give independent streams. The derived seeds have
+    32 bits, since PyTorch's Mersenne Twister on the CPU ignores all others.
 
     Args:
         seed: Whole number, at least 0.
@@ -41,8 +41,8 @@ def derive_seeds(seed: int, **own: int) -> Seeds:
 def seed_default_generators(*seeds: int) -> None:
     """Seed the default generators of PyTorch, NumPy and Python.
 
-    Each gets a seed derived from all given ones, so that its stream is independent of the others and of generators with
-    one of the given seeds. With one seed for both, NumPy and PyTorch would draw the same bits.
+    Each generator gets a seed of its own, derived from all given seeds. (With the same seed, NumPy and PyTorch would
+    draw the same bits.) Generators that use one of the given seeds directly are independent of these, too.
 
     Args:
         *seeds: Seeds, each at least 0.

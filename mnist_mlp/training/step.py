@@ -1,4 +1,4 @@
-"""Training step, by the fastest path that the model and the optimizer support."""
+"""Training step of one run, by the fastest method that the model and the optimizer support."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Step:
     """Training step in two halves.
 
     Attributes:
-        gradients: Function that maps images (batch, pixels) and labels (batch,), on the model's device, to their mean
-            cross-entropy in nats and the number of correctly classified images. It sets the gradients of the
-            parameters.
+        gradients: Function that sets the gradients of the parameters. It maps images (batch, pixels) and labels
+            (batch,) to their mean cross-entropy in nats and the number of correctly classified images. Images and
+            labels are on the model's device.
         update: Function that updates the parameters, using their gradients.
     """
 
@@ -42,16 +42,19 @@ class Step:
 def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
     """Return the training step of a model and an optimizer.
 
-    On the CPU, `mnist_mlp.training.fused` computes the gradients of known layers if the optimizer uses only a
-    parameter's values and gradient, and `mnist_mlp.training.updates.fused` updates the parameters if the optimizer has
-    an update function. Other models use autograd, other optimizers their method `step`.
+    In general, autograd computes the gradients, and the optimizer's `step` updates the parameters. Two faster methods
+    exist on the CPU:
+
+    - If all layers are known and the optimizer uses only values and gradients of the parameters,
+      `mnist_mlp.training.fused` computes the gradients.
+    - If the optimizer has an update function in addition, `mnist_mlp.training.updates.fused` updates the parameters.
 
     Args:
         model: Model, which must be in training mode at each step.
         optimizer: Optimizer of the model's parameters that has taken no step yet. If it has modes, it must be in
             training mode at each step.
-        seeds: Seeds of the run. The default generators of PyTorch, NumPy and Python are seeded from those of dropout
-            and of modules; with autograd, dropout draws from the default generator of PyTorch.
+        seeds: Seeds of the run. The seeds of dropout and of modules also seed the default generators of PyTorch, NumPy
+            and Python. With autograd, dropout draws from PyTorch's default generator.
 
     Raises:
         InvalidArgument: The loop does not support the optimizer (see `mnist_mlp.training.optimizers`). The first step
@@ -90,10 +93,9 @@ def make_step(model: nn.Module, optimizer: Optimizer, seeds: Seeds) -> Step:
 def supports_fused(model: nn.Module, optimizer: Optimizer) -> TypeGuard[nn.Sequential]:
     """Return whether fused kernels can compute the gradients.
 
-    Autograd gives the same gradients, except for rounding and dropout masks.
-
-    A user-defined optimizer is excluded unless it declares to need only gradients: it could depend on autograd's
-    behavior, or replace the tensors that the fused kernels refer to.
+    Autograd would give the same gradients, except for rounding and dropout masks. A user-defined optimizer is supported
+    only if it declares to need nothing but gradients. Any other could depend on the behavior of autograd, or replace
+    tensors that the fused kernels refer to.
     """
     is_safe = fused.supports(optimizer) or (needs_only_gradients(optimizer) and not fused.has_custom_step(optimizer))
     return backprop.supports(model) and is_safe and has_all_parameters(model, optimizer)
@@ -105,7 +107,7 @@ def has_all_parameters(model: nn.Module, optimizer: Optimizer) -> bool:
 
 
 class StepPath(StrEnum):
-    """Computation of a training step, as recorded in `run.json`."""
+    """Method by which a training step is computed, as recorded in `run.json`."""
 
     AUTOGRAD = "autograd"
     FUSED = "fused kernels"
@@ -113,7 +115,7 @@ class StepPath(StrEnum):
 
 
 def path(model: nn.Module, optimizer: Optimizer) -> StepPath:
-    """Return the computation of a training step of this model and optimizer."""
+    """Return the method by which a training step of this model and optimizer is computed."""
     if not supports_fused(model, optimizer):
         return StepPath.AUTOGRAD
     return StepPath.FUSED if fused.supports(optimizer) else StepPath.FUSED_GRADIENTS

@@ -25,7 +25,7 @@ def warm_up(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterabl
     warm-up, this time would count as training time of the first run. The states of the default generators of PyTorch,
     NumPy and Python change, so the run must seed them afterwards.
 
-    There is no warm-up for a model or optimizer with hooks, since hooks may write to objects that are not copied.
+    If the model or the optimizer has hooks, the warm-up is skipped: hooks may write to objects that are not copied.
 
     Args:
         model: Model on the device of the split.
@@ -48,7 +48,7 @@ def warm_up(model: nn.Module, optimizer: Optimizer, split: Split, sizes: Iterabl
             step(*split.take(slice(size)))
     except InvalidArgument:
         raise
-    except Exception as error:  # user-defined code may not support copies; training will raise any other error
+    except Exception as error:  # user-defined code may not support copies; other errors will recur in training
         log.info(
             "the column seconds includes compilation, since the warm-up failed: %s: %s",
             type(error).__name__,

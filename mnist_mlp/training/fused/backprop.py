@@ -1,8 +1,8 @@
 """Gradients of a feed-forward network on the CPU, by hand-written backward passes.
 
 For small networks, autograd spends more time between operations than in them. Activations have shape (features, batch),
-with one image per column: the weight is then the first factor of a layer's matmul, for which oneDNN takes a fifth less
-time. As with autograd, the gradients are in the parameters' `grad`.
+with one image per column. The weight is thus the first factor of a layer's matmul, and oneDNN takes a fifth less time
+than for the other order. As with autograd, the gradients are in the parameters' `grad`.
 """
 
 # ruff: noqa: D102 - `Layer` documents the two passes of all layers
@@ -32,12 +32,12 @@ class Layer(Protocol):
     def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
         """Map the gradient with respect to the output to the gradient with respect to the input, possibly in place.
 
-        Sets the gradients of the module's parameters. If not `needs_input_grad`, the result may be any array.
+        Sets the gradients of the module's parameters. The result is undefined without `needs_input_grad`.
         """
 
 
 class Vector:
-    """Parameter of shape (features,), with values and gradient as NumPy views; the gradient's storage never changes."""
+    """Parameter of shape (features,), as NumPy views of its values and its gradient, whose storage never changes."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.value: Array = parameter.detach().numpy()
@@ -65,7 +65,7 @@ class LinearLayer:
         if self.bias is not None:
             kernels.add_bias_backward(self.bias.gradient, gradient)
         grad_output = torch.from_numpy(gradient)
-        self.parameter.grad = None  # freed first, so that the new gradient reuses its memory, which is in the cache
+        self.parameter.grad = None  # freed first: the new gradient then reuses the memory, which is in the CPU's cache
         self.parameter.grad = self.products.grad_weight(grad_output, self.x)
         return self.products.grad_input(self.weight, grad_output).numpy() if needs_input_grad else gradient
 
@@ -221,13 +221,13 @@ class Backprop:
             x = layer.forward(x)
         gradient = self.grad_logits = _like(x, self.grad_logits)
         loss, correct = kernels.cross_entropy(gradient, x, labels.numpy())
-        for layer in reversed(self.trained):  # without layers before the first parameters, such as input dropout
+        for layer in reversed(self.trained):  # leaves out layers before the first parameters, such as input dropout
             gradient = layer.backward(gradient, needs_input_grad=layer is not self.trained[0])
         return loss, correct
 
 
 def supports(model: nn.Module) -> TypeGuard[nn.Sequential]:
-    """Return whether `Backprop` computes all that autograd would for this model, except for rounding.
+    """Return whether `Backprop` can replace autograd for this model, with the same results except for rounding.
 
     The model must be an `nn.Sequential` of known layers, on the CPU, without hooks or overridden methods. All of its
     parameters must be trained, contiguous, and of one dtype, float32 or float64.

@@ -1,9 +1,10 @@
 """Elementwise kernels of a training step, each a single pass over memory.
 
 At a batch size of 32, the overhead of a PyTorch operation exceeds its computation, and some operations write results
-that are read only once. A fused kernel does everything with an element while it is in a register. Activations have
-shape (features, batch), with one image per column. All arrays are C-contiguous and of one floating dtype, which is also
-that of the arithmetic, except for sums in double precision. Outputs come first among the arguments of a kernel.
+that are read only once. A fused kernel does everything with an element while it is in a register.
+
+Activations have shape (features, batch), with one image per column. All arrays are C-contiguous and of one floating
+dtype. Kernels compute in this dtype, but sum in double precision. The outputs of a kernel are its first arguments.
 """
 
 # ruff: noqa: D417 - arguments that are alike share a line

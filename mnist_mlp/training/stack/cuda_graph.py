@@ -10,11 +10,11 @@ from mnist_mlp.training.stack.torch_compile import in_short
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 3  # calls before the capture, in which libraries allocate what they must not allocate during a capture
+WARM_UP = 3  # calls before the capture: libraries allocate memory in their first calls, but must not during a capture
 
 
 class GraphCapture:
-    """Capture of functions as CUDA graphs. After its first failure, nothing is captured.
+    """Capture of functions as CUDA graphs. After a first failure, no other function is captured.
 
     Attributes:
         works: False once a capture has failed.
@@ -30,21 +30,21 @@ class GraphCapture:
             function: Function that reads nothing back from the device.
 
         Returns:
-            Graph to replay; None if the capture fails, or an earlier one has failed.
+            Graph to replay; None if this capture or an earlier one has failed.
         """
         if not self.works:
             return None
         before = torch.cuda.current_stream()
         graph = torch.cuda.CUDAGraph()
         try:
-            # The stream belongs to this device. PyTorch's default stream for captures belongs to the first device used.
+            # PyTorch's default stream for captures belongs to the first device that was used, maybe not to this one.
             with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
                 function()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             self.works = False
-            atexit.register(graph.reset)  # keeps the graph alive: the allocator may refer to it until the process exits
+            atexit.register(graph.reset)  # keeps the graph alive until exit, since the allocator may refer to it
             torch.cuda.set_stream(before)
             log.warning("the step is not captured as a CUDA graph, which is slower: %s", in_short(error))
             return None
@@ -63,12 +63,13 @@ class GraphCallable:
     def __init__(self, function: Callable[[], None], capture: GraphCapture | None) -> None:
         self.function = function
         self._capture = capture
-        self._warm_up: int | None = None if capture is None else WARM_UP  # calls left; None without or after a capture
+        # Number of calls before the capture; None without a capture, or after it.
+        self._warm_up: int | None = None if capture is None else WARM_UP
         self._graph: torch.cuda.CUDAGraph | None = None
 
     @property
     def calls_until_fast(self) -> int:
-        """Number of calls after which further calls are at full speed."""
+        """Number of slow calls at the beginning: the warm-up and the capture, or the first call without a capture."""
         return 1 if self._warm_up is None else self._warm_up + 1
 
     def __call__(self) -> None:

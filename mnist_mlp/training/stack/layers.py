@@ -1,8 +1,8 @@
 """Layers of R networks of one architecture: batched matmuls, hand-written backward passes.
 
 Activations have shape (R, features, batch), with one image per column, as in `mnist_mlp.training.fused.backprop`. No
-operation mixes runs, so a run with a non-finite loss does not affect the others. Tensors have the same shapes at every
-step, and nothing is read back from the device, so that a step can be captured as a CUDA graph.
+operation mixes runs, so a run with a non-finite loss does not affect the others. A step can be captured as a CUDA
+graph: its tensors have the same shapes each time, and nothing is read back from the device.
 
 All modules between two matmuls form one `Segment`, which can be compiled to a single pass.
 """
@@ -22,7 +22,7 @@ from mnist_mlp.training.stack.torch_compile import Wrap, eager
 
 
 class Layer(Protocol):
-    """Linear layer, or all modules between two linear layers, of every network.
+    """Linear layer of all R networks, or all modules between two linear layers.
 
     Attributes:
         features: Number of output features.
@@ -36,12 +36,14 @@ class Layer(Protocol):
     def backward(self, gradient: Tensor, needs_input_grad: bool) -> Tensor:
         """Map the gradient with respect to the output to the gradient with respect to the input.
 
-        Writes the gradients with respect to the layer's parameters.
-        Without `needs_input_grad`, the result may be any tensor.
+        Writes the gradients with respect to the layer's parameters. The result is undefined without `needs_input_grad`.
         """
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """Map the input to the output in evaluation mode; the first dimension of the input may be 1, for all runs."""
+        """Map the input to the output in evaluation mode.
+
+        The first dimension of the input is R, or 1 if all runs have the same input.
+        """
 
 
 class Linear:
@@ -76,7 +78,7 @@ class Segment:
         parts: Parts of the segment, in their order.
         features: Number of features of the activations.
         wrap: Function that compiles the passes, or returns them as they are.
-        batch: Batch size of compiled passes. The last batch of an epoch, of another size, is not worth a compilation.
+        batch: Batch size of the compiled passes. A batch of another size, the last of an epoch, runs uncompiled.
     """
 
     tensors: list[Tensors]  # of each part, in the current step
@@ -149,7 +151,7 @@ def layers_of(
 
 
 def layers_to_train(layers: Sequence[Layer]) -> Sequence[Layer]:
-    """Return the layers that need a gradient: all except a first layer without parameters, such as input dropout."""
+    """Return the layers that need a gradient: all layers, except a first one without parameters (input dropout)."""
     first = layers[0]
     is_idle = isinstance(first, Segment) and not any(part.gradients for part in first.parts)
     return layers[1:] if is_idle else layers

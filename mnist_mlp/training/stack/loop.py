@@ -1,8 +1,8 @@
 """Training loop of a stack: R runs at once, for devices that one small network cannot use fully.
 
-All runs of a stack take each step together, with matmuls batched over the runs. Each run has the same weights, batch
-order, dropout masks and hyperparameters as if trained alone, and the same results except for rounding. On a CUDA
-device, nothing is read back during an epoch, and a step is a captured graph.
+All runs of a stack take each step together, with matmuls batched over the runs. A run has the same initial weights,
+batch order, dropout masks and hyperparameters as if it was trained alone, and the same results except for rounding. On
+a CUDA device, a step is a captured graph, and no result is read back before the end of the epoch.
 """
 
 import math
@@ -50,8 +50,8 @@ def bytes_per_run(model: nn.Module, pixels: int, batch_size: int) -> int:
     """
     widths = [pixels, *(m.out_features for m in model.modules() if isinstance(m, nn.Linear))]
     parameters = sum(p.numel() for p in model.parameters())
-    # Values, gradients, and up to three arrays of optimizer state. Without compilation, also four intermediate arrays,
-    # twice: the captured step and the last step of an epoch cannot share memory.
+    # Five arrays: values, gradients, and up to three of optimizer state. Without compilation, eight more: four
+    # intermediate arrays each of the captured step and of an epoch's last step, which cannot share memory.
     arrays = 13 * parameters
     training = 12 * batch_size * sum(widths)  # activations, masks, gradients with respect to activations
     evaluation = 6 * EVALUATION_BATCH * max(widths)
@@ -86,8 +86,9 @@ def train(
         toolchain: Compiler and CUDA-graph capture that several stacks share; None creates them for this stack.
 
     Yields:
-        Pairs (run index, record), as each run would yield on its own, except that `seconds` is one R-th of the time of
-        the stack. If a run diverges or its optimizer raises, its last pair has the exception; the other runs continue.
+        Pairs (run index, record). The records of a run are those that it would yield on its own, except that `seconds`
+        is 1/R of the time of the stack. If a run diverges or its optimizer raises, its last pair has the exception in
+        place of a record, and the other runs continue.
 
     Raises:
         torch.OutOfMemoryError: The device has too little memory for this many runs.

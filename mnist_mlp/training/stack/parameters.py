@@ -1,4 +1,4 @@
-"""Storage of a stack's parameters: one row per run, so that an update is one pass."""
+"""Storage of a stack's parameters: a matrix with one row per run, so that an update is a single pass over it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -33,12 +33,12 @@ class Parameters:
     Args:
         models: R models with parameters of the same shapes and dtype.
         device: Device of the storage.
-        groups: Indices of a model's parameters in each parameter group of its optimizer; None for one group of all.
+        groups: Indices of a model's parameters in each parameter group of its optimizer; None for a single group.
 
     Attributes:
         values: Values of shape (R, P), one row per run; P includes padding between the parameters.
         gradients: Gradients of shape (R, P).
-        columns: Columns of each group in `values`.
+        columns: Columns of each parameter group in `values` and `gradients`.
     """
 
     def __init__(self, models: Sequence[nn.Module], device: torch.device, groups: Groups | None = None) -> None:
@@ -60,7 +60,7 @@ class Parameters:
                 p.data = values
 
     def by_module(self, model: nn.Sequential) -> Iterator[Mapping[str, Parameter]]:
-        """Yield the parameters of each module by their names, as views for all runs.
+        """Yield the parameters of each module, for all runs, by their names in the module.
 
         Args:
             model: Model of any run.

@@ -1,7 +1,7 @@
-"""Elementwise parts of R networks between matmuls: BatchNorm, activations, dropout.
+"""Modules of R networks between matmuls, called parts: BatchNorm, activations, dropout.
 
-Activations have shape (R, features, batch). The passes store no results in the parts and read nothing back from the
-device, so that PyTorch's compiler can fuse them.
+Activations have shape (R, features, batch). PyTorch's compiler can fuse the passes of several parts, since a pass does
+not store results in its part and reads nothing back from the device.
 """
 
 # ruff: noqa: D102 - `Part` documents the passes of all parts
@@ -40,11 +40,14 @@ class Part(Protocol):
         """Return the gradients with respect to the input and with respect to the module's parameters."""
 
     def evaluate(self, x: Tensor) -> Tensor:
-        """Map the input to the output in evaluation mode; the first dimension of the input may be 1, for all runs."""
+        """Map the input to the output in evaluation mode.
+
+        The first dimension of the input is R, or 1 if all runs have the same input.
+        """
 
 
 class BatchNorm:
-    """Batch normalization, in training mode with the statistics of the batch, with PyTorch's running averages."""
+    """Batch normalization: by the statistics of the batch in training mode, else by PyTorch's running averages."""
 
     can_compile = True
     running_mean: Tensor  # (R, features)
@@ -146,11 +149,13 @@ class Activation:
 class Dropout:
     """Dropout: zero each unit with probability p, and divide the others by 1 - p.
 
+    Runs with equal seeds share a stream of keep masks.
+
     Attributes:
         sampler: Mask sampler.
-        keep_masks: Three tensors, set by the caller: keep masks of several steps, bool of shape (steps, streams,
-            features, batch); position of the next step among them, int64 of shape (1,); stream of each run, int64 of
-            shape (R,).
+        keep_masks: Three tensors, set by the caller. The first has the keep masks of several steps, bool of shape
+            (steps, streams, features, batch); the second the position of the next step among them, int64 of shape (1,);
+            the third the stream of each run, int64 of shape (R,).
     """
 
     can_compile = True

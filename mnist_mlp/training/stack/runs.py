@@ -17,8 +17,8 @@ class Run:
         model: Model that `loop.supports` accepts, on the CPU. Its parameters and running statistics become views of the
             stack's tensors, and are trained.
         optimizer: Optimizer of the model's parameters that has taken no step yet. The stack takes equivalent steps.
-        seeds: Seeds of the run. Those of dropout and of modules also seed PyTorch's default generator for an optimizer
-            that draws from it.
+        seeds: Seeds of the run. If the optimizer draws from PyTorch's default generator, this generator is seeded by
+            the seeds of dropout and of modules.
         schedule: Learning-rate schedule; None does not change the optimizer's learning rates.
     """
 

@@ -31,7 +31,8 @@ EVALUATION_BYTES = 256 * 2**20  # limit of the widest activations of an evaluati
 class Chunk:
     """Inputs of several steps of one batch size, prepared by the host, and the results of these steps.
 
-    All tensors are on the device.
+    All tensors are on the device. Runs with equal seeds share a stream of batches and dropout masks, so `images` and
+    `keep_masks` have one entry per stream.
 
     Args:
         stack: Stack that takes the steps.
@@ -66,7 +67,7 @@ class Chunk:
         ]
         self.losses = torch.zeros(self.capacity, runs, dtype=dtype, device=device)
         self.correct = torch.zeros(self.capacity, runs, dtype=torch.int64, device=device)
-        # A graph of the last batch, taken once per epoch, is not worth its memory.
+        # A batch size that occurs once per epoch, such as that of the last batch, is not worth the memory of a graph.
         self.step = GraphCallable(lambda: stack.step(self), stack.capture if steps > 1 else None)
 
 
@@ -74,7 +75,7 @@ class Stack:
     """R models with their optimizers on a device.
 
     Args:
-        runs: Runs with one architecture and equal parameter groups. Runs of equal `Kind` must be adjacent.
+        runs: Runs with one architecture and equal parameter groups. Runs with the same `StepMethod` must be adjacent.
         data: Splits on the device.
         batch_size: Images per step and run.
         device: Device of the stack.
@@ -84,7 +85,7 @@ class Stack:
 
     Attributes:
         steps: Number of steps that have been taken.
-        failed: Exceptions of optimizers, by the row of the run.
+        failed: Exceptions that optimizers have raised, by the row of the run.
     """
 
     def __init__(
@@ -112,12 +113,12 @@ class Stack:
         self.failed: dict[int, BaseException] = {}
         self.blocks, self.own = make_updates(runs, self.rates, self.parameters, methods, wrap)
         self.own_of = {own.row: own for own in self.own}
-        self.threads = cpu_count() if device.type == "cuda" else 1  # that draw masks for the GPU
+        self.threads = cpu_count() if device.type == "cuda" else 1  # number of threads that draw dropout masks
         self.loss = wrap(mean_cross_entropy)
         self.segments = [layer for layer in self.layers if isinstance(layer, Segment)]
         self.dropouts = [(s.features, part) for s in self.segments for part in s.parts if isinstance(part, Dropout)]
 
-        # Runs with equal seeds of batches and dropout share one stream of batches and masks, which is prepared once.
+        # Runs with equal seeds of batches and of dropout share one stream of batches and masks.
         seeds = [(run.seeds.batches, run.seeds.dropout) for run in runs]
         self.streams = list(dict.fromkeys(seeds))
         self.stream_of = torch.tensor([self.streams.index(seed) for seed in seeds], device=device)
@@ -130,9 +131,9 @@ class Stack:
 
     @torch.no_grad()
     def _warm_up(self) -> None:
-        """Compile and capture steps before training, so that this does not count as training time.
+        """Compile and capture the steps before training, so that this does not count as training time.
 
-        The steps have unprepared inputs. Afterwards, parameters, buffers and optimizer state are restored.
+        This takes steps on arbitrary inputs. Afterwards, parameters, buffers and optimizer state are restored.
         """
         kept = [self.parameters.values, *(array for block in self.blocks for array in block.state)]
         kept += [buffer for run in self.runs for buffer in run.model.buffers()]  # views of the stack's buffers
@@ -171,12 +172,12 @@ class Stack:
         return losses.cpu(), correct.cpu()
 
     def lr(self, row: int, step: int) -> float:
-        """Return the learning rate to record for a run at a past step; a failed run keeps that of its last step."""
+        """Return the learning rate to record for a run at a past step. A failed run keeps the rate of its last step."""
         own = self.own_of.get(row)
         return own.lrs[min(step, len(own.lrs) - 1)] if own else self.rates[row].at(step)
 
     def prepare_evaluation(self) -> None:
-        """Put optimizers with modes into evaluation mode, and recompute BatchNorm's statistics for them."""
+        """Put optimizers that have modes into evaluation mode, and recompute the BatchNorm statistics of their runs."""
         self._set_mode(training=False)
         for run in self.runs if self.steps else ():
             Statistics(run.model, run.optimizer).renew(self.data.train)
@@ -185,7 +186,7 @@ class Stack:
         self._each_own(lambda own: set_mode(own.optimizer, training))
 
     def _each_own(self, do: Callable[[RunOptimizer], object]) -> None:
-        """Call a function with each optimizer that takes its own steps. An exception ends only this run."""
+        """Call a function with each optimizer that takes its own steps. An exception ends only the optimizer's run."""
         for own in list(self.own):
             try:
                 do(own)
@@ -233,7 +234,7 @@ class Stack:
             first += size
 
     def _bind(self, chunk: Chunk) -> None:
-        """Let the dropout layers use the keep masks of a chunk."""
+        """Set the keep masks of a chunk in the dropout layers."""
         for (_, layer), kept in zip(self.dropouts, chunk.keep_masks, strict=True):
             layer.keep_masks = (kept, chunk.position, self.stream_of)
 
@@ -287,7 +288,7 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, 
     """Compute the mean cross-entropy of a batch, its gradient, and the number of correct images.
 
     Args:
-        logits: Logits of shape (R, classes, batch); the first dimension is 1 if all runs share the logits.
+        logits: Logits of shape (R, classes, batch), or (1, classes, batch) if all runs share them.
         labels: Labels, int64 of shape (R, batch), each in 0..classes-1.
 
     Returns:

@@ -1,8 +1,7 @@
-"""Optimizer steps of the runs of a stack: by an update function, or by `optimizer.step` of each run.
+"""Optimizer steps in a stack: by an update function for many runs, or by `optimizer.step` for each run.
 
-Optimizers with an update function share passes over the parameters of many runs (see
-`mnist_mlp.training.updates.stacked`). Any other optimizer updates the parameters of one run, which are views of the
-stack's tensors.
+An update function updates the parameters of many runs in one pass (see `mnist_mlp.training.updates.stacked`). An
+optimizer without one takes its own steps on the parameters of its run, which are views of the stack's tensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,10 +34,10 @@ class RunOptimizer:
         rates: Learning rates of the run.
         row: Row of the run in the stack.
         parameters: Parameters of the run, each with its values and its gradient as views of the stack's tensors.
-        random: Initial state of PyTorch's default generator for the optimizer, as in a run that is trained alone.
+        random: State of PyTorch's default generator before the first step, the same as in a run that is trained alone.
 
     Attributes:
-        lrs: Learning rates to record: before the first step, and of each step.
+        lrs: Learning rates to record: the rate before the first step, then the rate of each step.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class RunOptimizer:
         self.optimizer, self.row = optimizer, row
         self.lrs = [rates.at(0)]
         self._rates, self._parameters, self._random = rates, parameters, random
-        for p, values, _ in parameters:  # initial optimizer state is still on the parameter's former device
+        for p, values, _ in parameters:  # the parameters were moved to the stack's device; their state follows here
             state = optimizer.state.get(p, {})
             state.update({k: v.to(values.device) for k, v in state.items() if isinstance(v, Tensor) and v.dim()})
 
@@ -77,7 +76,7 @@ class RunOptimizer:
 
 
 class StepMethod(NamedTuple):
-    """Computation of the optimizer steps of one run. Runs of equal methods are adjacent in a stack.
+    """Method by which a run takes its optimizer steps. Runs with the same method are adjacent in a stack.
 
     Attributes:
         how: `BY_FUNCTION` or `ALONE`.
@@ -89,7 +88,7 @@ class StepMethod(NamedTuple):
 
 
 def step_method(run: Run) -> StepMethod:
-    """Return the computation of the optimizer steps of a run in a stack."""
+    """Return the method by which a run takes its optimizer steps in a stack."""
     if not fused.supports(run.optimizer):
         return StepMethod(ALONE, "")
     specs = [_spec(group, run.optimizer) for group in groups_with_parameters(run.optimizer)]
@@ -102,7 +101,10 @@ def groups_with_parameters(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def optimizer_key(run: Run) -> str | None:
-    """Return a text that is equal for runs with equal optimizers, hyperparameters and schedules; None if unknown."""
+    """Return a text that is equal for runs with equal optimizers, hyperparameters and schedules.
+
+    None means that a hyperparameter is more than plain data, so that runs cannot be compared.
+    """
     groups = [{k: v for k, v in group.items() if k != "params"} for group in groups_with_parameters(run.optimizer)]
     try:
         return f"{type(run.optimizer)} {_plain(groups)} {run.schedule}"
@@ -134,7 +136,7 @@ def make_updates(
     methods: Sequence[StepMethod],
     wrap: Wrap,
 ) -> tuple[list[StackedUpdate], list[RunOptimizer]]:
-    """Return the updates of a stack's parameters. All sequences are in the order of its rows.
+    """Return the updates of a stack's parameters. All arguments are in the order of the stack's rows.
 
     Args:
         runs: Runs of the stack.
@@ -156,7 +158,8 @@ def make_updates(
             chunk = max(1, CACHED // len(rows)) if by_chunks else None
             settings = {row: optimizer_key(runs[row]) or str(row) for row in rows}
             first = {settings[row]: row for row in reversed(rows)}
-            alike = [first[settings[row]] for row in rows]  # rows with one spec, whose coefficients are computed once
+            # For each row, the first row with equal settings. They share a spec, to compute coefficients once.
+            alike = [first[settings[row]] for row in rows]
             for number, columns in enumerate(parameters.columns):
                 specs = {
                     row: _spec(groups_with_parameters(runs[row].optimizer)[number], runs[row].optimizer)

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 BACKEND = "inductor"
 SHORT = 200  # characters of an error message in the log
-RECOMPILES = 64  # of one function, for stacks of other sizes and networks; PyTorch's default limit is 8
+RECOMPILES = 64  # limit for one function, which stacks of other sizes or networks recompile; PyTorch's default is 8
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -37,7 +37,7 @@ class Compiler:
 class Compiled:
     """Function of tensors that is compiled at its first call, or runs uncompiled if the compiler does not work.
 
-    There is no fallback after the first call: a later error may leave outputs partially written.
+    Only the first call falls back to the uncompiled function. A later error may leave outputs partially written.
 
     Args:
         function: Function to compile. It may write to its arguments, but the first call must have no lasting effect.

@@ -2,15 +2,15 @@
 
 Each optimizer has three parts, one below the other:
 
-- coefficients, a NamedTuple of the numbers that are equal for all elements at one step;
-- an update function, which maps parameter p, gradient g, optimizer state (such as m and v), coefficients c, and the
-  functions sqrt and maximum, which differ between numbers and tensors, to the new p and state;
-- a spec, which maps a parameter group of `torch.optim` to the update function, its initial state, and the coefficients
-  at step t.
+- Coefficients: a NamedTuple of the numbers that are equal for all elements at one step.
+- Update function: returns the new parameter and optimizer state. Its arguments are parameter p, gradient g, optimizer
+  state (such as m and v), coefficients c, and the functions sqrt and maximum for numbers or for tensors.
+- Spec: a function of a parameter group of `torch.optim`. It returns the update function, the initial optimizer state,
+  and a function from step t to the coefficients.
 
-`mnist_mlp.training.updates.fused` compiles loops of the functions; `mnist_mlp.training.updates.stacked` calls them with
-tensors of many runs. Differences such as 1 - beta1 are coefficients, to be computed in double precision for parameters
-of any dtype. The formulas are those of `torch.optim`'s documentation.
+`mnist_mlp.training.updates.fused` compiles loops of the functions for one run. `mnist_mlp.training.updates.stacked`
+calls them with tensors of many runs. Differences such as 1 - beta1 are coefficients, so that they are computed in
+double precision for parameters of any dtype. The formulas are those of `torch.optim`'s documentation.
 """
 
 # ruff: noqa: D101, D103 - the names are the optimizers'
@@ -178,9 +178,10 @@ def adadelta_spec(group: Group) -> UpdateSpec:
     return UpdateSpec(adadelta, (0.0, 0.0), coefficients)
 
 
-# Adam (Kingma and Ba 2015); AdamW (Loshchilov and Hutter 2019), with decoupled weight decay; AMSGrad (Reddi et al.
-# 2018), whose denominator never decreases; RAdam (Liu et al. 2020), which rectifies the learning rate, and does not
-# divide by sqrt(v) in the first steps
+# Adam (Kingma and Ba 2015) and three variants:
+# - AdamW (Loshchilov and Hutter 2019): weight decay is decoupled.
+# - AMSGrad (Reddi et al. 2018): the denominator never decreases.
+# - RAdam (Liu et al. 2020): the learning rate is rectified, and the first steps do not divide by sqrt(v).
 
 
 class AdamCoefficients(NamedTuple):
@@ -341,7 +342,7 @@ def spec_of(optimizer: Optimizer, group: Group) -> UpdateSpec | None:
 def loop_over(function: UpdateFunction, coefficients: Callable[..., Any], arrays: int) -> Callable[..., None]:
     """Return a loop that applies an update function to vectors in place.
 
-    The loop is in the file of the update functions, because Numba invalidates its cache if the loop's file changes.
+    The loop is in the same file as the update functions: Numba invalidates its cache only if the loop's file changes.
 
     Args:
         function: Update function.

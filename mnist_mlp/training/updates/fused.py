@@ -30,7 +30,7 @@ class _Parameter:
     tensor: Tensor
     values: np.ndarray
     state: tuple[np.ndarray, ...]
-    gradient: Tensor | None = None  # last gradient of a vector, whose storage mostly stays the same
+    gradient: Tensor | None = None  # gradient at the last step, for vectors only: it mostly stays the same tensor
     gradient_values: np.ndarray | None = None  # NumPy view of this gradient
 
 
@@ -72,7 +72,7 @@ class FusedUpdate:
                 values = p.gradient_values
                 if gradient is not p.gradient:
                     values = _flat(gradient)
-                    if gradient.ndim == 1:  # a reference to a matrix's gradient would prevent the reuse of its memory
+                    if gradient.ndim == 1:  # a reference to the gradient of a matrix would keep its memory from reuse
                         p.gradient, p.gradient_values = gradient, values
                 kernel(p.values, values, *p.state, *numbers)
 

@@ -19,8 +19,8 @@ class Muon(Optimizer):
 
     Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks". Steps are as large as those of AdamW
     (Liu et al. 2025, "Muon is Scalable for LLM Training", eq. 4), so that both share learning rate and weight decay.
-    Equal to `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, except that PyTorch uses bfloat16: most CPUs
-    emulate it, and a step would take a second.
+    Steps are those of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, but computed in the dtype of the
+    parameters. PyTorch uses bfloat16, which most CPUs emulate: a step would take a second.
 
     Args:
         params: Parameters of the model, in its order, or parameter groups with separate hyperparameters. The last

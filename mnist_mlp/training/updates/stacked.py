@@ -1,7 +1,7 @@
 """Optimizer steps of many runs at once, with a learning rate and other coefficients per run.
 
-Parameters have shape (runs, P), each coefficient (runs, 1). Such a step is memory-bound. Compiled, it is one pass;
-uncompiled on a CPU, it processes the parameters in chunks that fit into the cache.
+Parameters have shape (runs, P), and each coefficient has shape (runs, 1). A step is bound by memory bandwidth. If it is
+compiled, it is a single pass over memory. If it runs uncompiled on a CPU, it processes chunks that fit into the cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,11 +38,11 @@ def in_place(function: UpdateFunction, coefficients: Callable[..., Any], arrays:
 
 
 class StackedUpdate:
-    """Update of one parameter group of adjacent runs in the stack that share an update function.
+    """Update of one parameter group, for adjacent runs of a stack that share an update function.
 
     Args:
         specs: Update spec of each run, all with the same function.
-        rates: Learning rates of each run; setting them changes the coefficients of the specs.
+        rates: Learning rates of each run. Setting a rate changes the coefficients that the run's spec returns.
         values: Parameters of shape (runs, P).
         gradients: Gradients of shape (runs, P).
         wrap: Function that compiles the update, or returns it as it is.

@@ -71,7 +71,7 @@ def natural_rank(values: pd.Series) -> pd.Series:
 
 
 def cell_key(cell: str) -> tuple[Any, ...]:
-    """Return the sort key of the name of a cell (see `cell_names`): the natural order of its keys, in turn."""
+    """Return the sort key of the name of a cell (see `cell_names`): the natural order of its values, in turn."""
     return (*(sort_key(part.partition("=")[2] or part) for part in cell.split(" / ")), cell)
 
 

@@ -119,7 +119,7 @@ class Dataset:
 
     Raises:
         InvalidArgument: A label is not in 0..classes-1.
-        InvalidData: The number of classes is not a whole number, or training and test images differ in size.
+        InvalidData: The number of classes is not an integer, or training and test images differ in size.
     """
 
     train: Split
@@ -142,7 +142,7 @@ class Dataset:
                 )
 
     def digest(self) -> str:
-        """Return the SHA-256 digest of all images and labels with their shapes and scaling, in hexadecimal."""
+        """Return the SHA-256 digest of images, labels and chosen rows, with types and scaling, in hexadecimal."""
         sha = hashlib.sha256()
         for split in (self.train, self.test):
             rows = [] if split.rows is None else [split.rows]

@@ -185,7 +185,7 @@ def initialize(
         raise InvalidArgument("images", None, f"images of shape (n, pixels), since {name_of(init)} needs a batch")
 
     def reached(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hooks.pop(layer).remove()  # comes first, since `init` may call the layer, which is filled only once
+        hooks.pop(layer).remove()  # first: `init` may call the layer, which must not fill it again
         _fill(layer, init, {"batch": (*args, *kwargs.values())[0]}, generator)
         _fill_bias(layer, bias, bias_std, generator)
 
@@ -196,7 +196,7 @@ def initialize(
         with evaluating(model):
             model(images)
         if hooks:
-            allowed = f"an initializer without a batch, since the model does not call {layers[next(iter(hooks))]}"
+            allowed = f"an initializer that needs no batch, since the model does not call {layers[next(iter(hooks))]}"
             raise InvalidArgument("_target_", name_of(init), allowed)
     finally:
         for hook in hooks.values():
@@ -218,7 +218,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def _fill(layer: Any, init: Callable[..., object], inputs: Mapping[str, Any], generator: torch.Generator) -> None:
     """Fill the weight of a layer by an initializer, and check that it is filled."""
-    # A function that returns a new tensor, as in JAX, would silently leave PyTorch's default weights.
+    # NaN reveals an initializer that returns a new tensor, as in JAX, and leaves the layer's weight as it was.
     layer.weight.fill_(math.nan)
     parameters = inspect.signature(init).parameters
     given = {name: value for name, value in ({"layer": layer} | dict(inputs)).items() if name in parameters}
@@ -237,7 +237,9 @@ def _check_bias(bias: str, std: float | None) -> None:
     if bias != "normal" and std is not None:
         raise InvalidArgument("bias_std", std, f"null for bias={bias}, which ignores it")
     if bias == "normal" and not (std is not None and 0 < std < math.inf):
-        raise InvalidArgument("bias_std", "null" if std is None else std, "a number greater than 0 for bias=normal")
+        raise InvalidArgument(
+            "bias_std", "null" if std is None else std, "a finite number greater than 0 for bias=normal"
+        )
 
 
 def _fill_bias(layer: Any, kind: str, std: float | None, generator: torch.Generator) -> None:

@@ -104,7 +104,7 @@ def _rendered(name: str, finalize: Callable[[Any], Any], content: Mapping[str, A
     """Render a template; `finalize` escapes every text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,  # leaves text alone that `finalize` has escaped
+        autoescape=True,  # text that `finalize` has escaped is not escaped again
         finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,

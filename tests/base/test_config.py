@@ -90,7 +90,7 @@ def test_run_invalid_setting_exits_with_one_line(command: Command, tmp_path: Pat
     [
         ("data.train_size=60000", ["data.train_size=60000", "1 to 55000"]),
         ("init.bias=uniform", ["init.bias=uniform", "default, zeros, normal"]),
-        ("init.bias=normal", ["init.bias_std=null", "a number greater than 0 for bias=normal"]),
+        ("init.bias=normal", ["init.bias_std=null", "a finite number greater than 0 for bias=normal"]),
         ("init.bias_std=0.1", ["init.bias_std=0.1", "expected null for bias=default"]),
         ("init.bias_std=0", ["init.bias_std=0.0", "null or a number greater than 0"]),
         ("+init.batch=3", ["init.batch=3", "unknown key", "scale"]),

@@ -281,6 +281,6 @@ def test_lsuv_unusable_batch_raises(images: Tensor) -> None:
         initialize(MLP(784, 10), lsuv_, "zeros", generator())
     model = MLP(784, 10)
     model.get_submodule("output").add_module("aside", nn.Linear(3, 3))
-    with pytest.raises(InvalidArgument, match=r"lsuv_: expected an initializer without a batch, .* output\.aside"):
+    with pytest.raises(InvalidArgument, match=r"lsuv_: expected an initializer that needs no batch, .* output\.aside"):
         initialize(model, lsuv_, "zeros", generator(), images=images)
     assert not any(module._forward_pre_hooks for module in model.modules())

@@ -275,7 +275,7 @@ def plot_differences(
 
 
 def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
-    """Draw the final test accuracy of every seed in percent, 0 for a diverged run, and a bar at the mean of each cell.
+    """Draw each seed's final test accuracy in percent (0 if it diverged), and a bar at the mean of each cell.
 
     Args:
         ax: Axes to draw into.

@@ -61,7 +61,7 @@ def with_errors(table: pd.DataFrame, least: float) -> pd.DataFrame:
 
 
 def bounds(values: Iterable[float]) -> tuple[float, float]:
-    """Return the ends, 1, 2 or 5 times powers of ten, of a logarithmic axis that contains all positive values."""
+    """Return the ends of a logarithmic axis that contains all positive values: 1, 2 or 5 times a power of ten."""
     array = np.asarray(list(values), dtype=float)
     positive = array[np.isfinite(array) & (array > 0)]
     if not len(positive):
@@ -73,7 +73,10 @@ def bounds(values: Iterable[float]) -> tuple[float, float]:
 
 
 def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis for the means of a measure. Intervals extend it by `WIDEST` at most."""
+    """Return the ends of a logarithmic axis for the means of a measure, with their intervals.
+
+    Intervals extend the axis beyond the means by a factor of at most `WIDEST`, before the ends are rounded.
+    """
     means, low, high = (table[f"{measure}_{part}"] for part in ("mean", "ci_low", "ci_high"))
     positive = means[means > 0]
     return bounds([*positive, *low.clip(lower=positive.min() / WIDEST), *high.clip(upper=positive.max() * WIDEST)])
@@ -82,7 +85,7 @@ def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, flo
 def squeeze(
     ax: Axes, focus: Iterable[float], values: Iterable[float], limits: tuple[float, float] = (-math.inf, math.inf)
 ) -> None:
-    """Compress the parts of an x axis outside of a focus into linear ends with a gray background.
+    """Compress an x axis on both sides of a focus. The compressed parts have a linear scale and a gray background.
 
     The axis stays unchanged if there is no focus, or if the values extend little beyond it.
 

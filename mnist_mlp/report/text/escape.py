@@ -76,7 +76,10 @@ def _longest_run(text: str) -> int:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Return a table as CSV. An apostrophe precedes text that spreadsheets would take for a formula; numbers stay."""
+    """Return a table as CSV, with visible text only.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front; a number such as -0.5 does not.
+    """
     safe = frame.map(_cell).rename(columns=_cell)
     text = io.StringIO()
     safe.to_csv(text, index=False, lineterminator="\n")
@@ -102,7 +105,7 @@ _LATEX = {
 }
 
 
-# Characters that pdfLaTeX lacks in some font encoding; each of them would stop it with an error.
+# Characters that pdfLaTeX may lack in some font encoding, where they would stop it: all except these.
 _UNSET = (
     "[^ -~\u00b1\u00d7\u00c0-\u00cf\u00d1-\u00d6\u00d8-\u00dd\u00df-\u00ef\u00f1-\u00f6\u00f8-\u00fd\u00ff"
     "\u2013\u2014\u2018\u2019\u201c\u201d\u2026]"
@@ -111,8 +114,9 @@ _TEX_PARTS = re.compile(rf"([-,])(?=\1)|({_UNSET}+)|.")
 
 
 def latex(text: object) -> str:
-    """Escape text for LaTeX: it forms no command, no ligature and no argument of the row or rule before it.
+    r"""Escape text for LaTeX.
 
+    The result forms no command and no ligature, and a bracket in it is no option of the `\\` or rule before it.
     LuaLaTeX and XeLaTeX set all characters. pdfLaTeX shows the code points of those that it may lack.
     """
 

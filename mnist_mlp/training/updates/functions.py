@@ -333,7 +333,7 @@ UPDATE_SPECS: dict[type[Optimizer], Callable[[Group], UpdateSpec]] = {
 
 
 def spec_of(optimizer: Optimizer, group: Group) -> UpdateSpec | None:
-    """Return the update spec of a parameter group; None if no update function takes the same steps."""
+    """Return the update spec of a parameter group; None if the optimizer or one of its options is not supported."""
     make = UPDATE_SPECS.get(type(optimizer))
     unusual = any(group.get(key) for key in ("maximize", "capturable", "differentiable"))
     return None if make is None or unusual or isinstance(group["lr"], Tensor) else make(group)
@@ -346,11 +346,12 @@ def loop_over(function: UpdateFunction, coefficients: Callable[..., Any], arrays
 
     Args:
         function: Update function.
-        coefficients: NamedTuple of its coefficients.
+        coefficients: NamedTuple class of its coefficients.
         arrays: Number of arrays of optimizer state, at most three.
 
     Returns:
-        Function of parameters and gradients, each of shape (n,), the arrays of optimizer state, and the coefficients.
+        Function of parameters and gradients, each of shape (n,), the arrays of optimizer state, and the coefficients as
+        separate numbers.
     """
     sqrt, maximum = np.sqrt, np.maximum
 

@@ -86,7 +86,7 @@ def test_truncated_normal_is_cut_at_two_std() -> None:
     [
         ({"distribution": "gaussian"}, "distribution=gaussian: expected one of uniform, normal"),
         ({"mode": "fan"}, "mode=fan: expected one of fan_in, fan_out, fan_avg"),
-        ({"scale": 0.0}, "scale=0.0: expected a number greater than 0"),
+        ({"scale": 0.0}, "scale=0.0: expected a finite number greater than 0"),
     ],
 )
 def test_variance_scaling_invalid_argument_raises(kwargs: dict[str, object], message: str) -> None:
@@ -161,8 +161,8 @@ def test_initialize_normal_bias_of_extreme_draw_is_finite(monkeypatch: pytest.Mo
     ("bias", "bias_std", "message"),
     [
         ("uniform", None, "bias=uniform: expected one of default, zeros, normal"),
-        ("normal", None, "bias_std=null: expected a number greater than 0"),
-        ("normal", -1.0, "bias_std=-1.0: expected a number greater than 0"),
+        ("normal", None, "bias_std=null: expected a finite number greater than 0"),
+        ("normal", -1.0, "bias_std=-1.0: expected a finite number greater than 0"),
         ("default", 0.1, "bias_std=0.1: expected null for bias=default, which ignores it"),
         ("zeros", 0.1, "bias_std=0.1: expected null for bias=zeros, which ignores it"),
     ],

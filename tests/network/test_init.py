@@ -86,7 +86,7 @@ def test_truncated_normal_is_cut_at_two_std() -> None:
     [
         ({"distribution": "gaussian"}, "distribution=gaussian: expected one of uniform, normal"),
         ({"mode": "fan"}, "mode=fan: expected one of fan_in, fan_out, fan_avg"),
-        ({"scale": 0.0}, "scale=0.0: expected a finite number greater than 0"),
+        ({"scale": 0.0}, "scale=0.0: expected a number greater than 0"),
     ],
 )
 def test_variance_scaling_invalid_argument_raises(kwargs: dict[str, object], message: str) -> None:

@@ -67,8 +67,7 @@ class Comparison:
         tuned: Keys whose values are selected within each cell.
         select: `EACH` if each replicate selects its own configuration, `ONCE` if each cell selects one for all
             replicates.
-        selected: Name of a cell to the configurations that it selected, the most frequent first. Empty if nothing is
-            tuned.
+        selected: Selected configurations by the name of their cell, the most frequent first. Empty if nothing is tuned.
         varying: All keys that take several values.
         measured: Keys whose values distinguish the sections of the report. Each has a single value in this section.
         target: Accuracy in [0, 1]. The report has the epoch and the time at which runs reach it. None without a target.

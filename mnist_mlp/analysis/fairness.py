@@ -44,7 +44,7 @@ def unfinished(jobs: Mapping[str, Mapping[str, int]]) -> Iterator[Note]:
     """Yield a note on sweeps that have jobs without a result.
 
     Args:
-        jobs: Sweep to the number of its jobs without a result, by phase.
+        jobs: Number of jobs without a result, by sweep and phase.
     """
     sweeps = [
         f"{sweep} has {with_noun(sum(counts.values()), 'job')} without a result ({', '.join(counts)})"

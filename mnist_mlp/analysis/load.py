@@ -80,9 +80,9 @@ class Results:
 
         metrics: Rows of all `metrics.csv`, with the column `run`.
         problems: Runs that were left out, and damaged files.
-        looks: Sweep to its interim analyses.
-        records: Sweep to its `sweep.json`.
-        unfinished: Sweep to the number of its jobs without a result, by phase.
+        looks: Interim analyses by sweep.
+        records: Contents of each `sweep.json`, by sweep.
+        unfinished: Number of jobs without a result, by sweep and phase.
     """
 
     runs: pd.DataFrame

@@ -82,16 +82,18 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
     Args:
         varying: Keys that take several values.
         by: Keys that the user asks to compare; None for the keys that the sweeps recorded.
-        records: Sweep to its `sweep.json`. Without any, initialization and optimizer are compared by default.
+        records: Contents of each `sweep.json`, by sweep. If empty, initialization and optimizer are compared by
+            default.
 
     Raises:
-        UserError: A key in `by` is a seed or does not vary; or `by` is None, and the sweeps recorded different keys.
+        UserError: A key in `by` is a seed. Or it neither varies nor is compared by default or by a sweep. Or `by` is
+            None, and the sweeps recorded different keys.
     """
     if by is None:
         recorded = {tuple(record.compare): sweep for sweep, record in reversed([*records.items()])}
         if len(recorded) > 1:
             each = "; ".join(f"{sweep} compares {','.join(keys)}" for keys, sweep in sorted(recorded.items()))
-            raise UserError(f"expected sweeps that compare the same keys: {each}. Name the keys with --by.")
+            raise UserError(f"the sweeps compare different keys: {each}. Name the keys with --by.")
         return list(next(iter(recorded), COMPARED))
     known = [key for keys in (COMPARED, *(record.compare for record in records.values()), varying) for key in keys]
     allowed = [key for key in dict.fromkeys(known) if schema.role_of(key) is not Role.REPLICATE]
@@ -99,7 +101,7 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
         if schema.role_of(key) is Role.REPLICATE:
             raise UserError(f"--by {key}: expected one of {', '.join(allowed)}. Seeds are the replicates.")
         if key not in allowed:
-            raise UserError(f"--by {key}: expected a key that varies in these runs: {', '.join(allowed)}")
+            raise UserError(f"--by {key}: expected one of {', '.join(allowed)}")
     return list(dict.fromkeys(by))
 
 
@@ -107,12 +109,12 @@ def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
     """Return how configurations are selected: `EACH` (one per replicate) or `ONCE` (one per cell).
 
     Args:
-        records: Sweep to its `sweep.json`.
-        asked: Way that the user asks for; None for the way that the sweeps recorded.
+        records: Contents of each `sweep.json`, by sweep.
+        asked: `EACH` or `ONCE`, as the user asks; None for what the sweeps recorded.
 
     Raises:
-        UserError: `asked` is invalid, or is given although a sweep has confirmed its selections; or it is None, and the
-            sweeps recorded different ways.
+        UserError: `asked` is neither `EACH` nor `ONCE`. Or it is given, but a sweep has already retrained what it
+            selected. Or it is None, and the sweeps disagree.
     """
     if asked is not None:
         if asked not in (EACH, ONCE):
@@ -139,7 +141,7 @@ def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str,
     Args:
         runs: Runs of one section, with `cell`.
         by: Compared keys.
-        records: Sweep to its `sweep.json`.
+        records: Contents of each `sweep.json`, by sweep.
         select: `EACH` or `ONCE`.
 
     Raises:

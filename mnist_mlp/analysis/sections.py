@@ -19,9 +19,9 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
         by: Compared keys. Their values distinguish cells, not sections.
 
     Returns:
-        Name of each section to its results. A name such as "mnist, epochs=2" has the data option, and the values of the
-        conditions that vary among its runs. If the same option loaded different data, the first digits of their digest
-        follow.
+        Results by the name of their section. A name such as "mnist, epochs=2" has the data option, and the values of
+        the conditions that vary among its runs. If the same option loaded different data, the first digits of their
+        digest follow.
     """
     names: dict[str, pd.DataFrame] = {}
     for option, part in evaluation_runs(results.runs).groupby("data"):
@@ -46,7 +46,7 @@ def moving_with_seeds(section: Results, results: Results, keys: Sequence[str]) -
         keys: Keys whose values distinguish the sections.
 
     Returns:
-        Each such key to the number of seeds in all sections with the same data. Empty if this section has all of these
+        Number of seeds in all sections with the same data, by such a key. Empty if this section has all of these
         seeds.
     """
     runs = evaluation_runs(results.runs)

@@ -74,7 +74,7 @@ def preference(accuracy: float, loss: float, configuration: Mapping[str, Any]) -
     Args:
         accuracy: Accuracy on the selection split.
         loss: Loss on that split.
-        configuration: Tuned key to its value; None or NaN if the candidate lacks the key.
+        configuration: Values by tuned key; None or NaN if the candidate lacks the key.
     """
     places = [sort_key(as_typed(configuration[key])) for key in tuning_order(configuration)]
     return (-round(accuracy, DECIMALS), round(loss, DECIMALS), places)
@@ -175,7 +175,7 @@ class Selected:
     """Configuration that a cell selected.
 
     Attributes:
-        configuration: Tuned key to its value.
+        configuration: Values by tuned key.
         count: Number of replicates that selected it.
         of: Number of replicates with a selection.
     """
@@ -194,7 +194,7 @@ def count_selected(runs: pd.DataFrame, tuned: Sequence[str], selected: pd.DataFr
         selected: See `select`.
 
     Returns:
-        Name of each cell with a selection to its configurations.
+        Configurations by the name of the cell that selected them.
     """
     first = runs.assign(**{CANDIDATE: number_candidates(runs, tuned)}).drop_duplicates(CANDIDATE).set_index(CANDIDATE)
     configurations = first[list(tuned)].to_dict("index")

@@ -24,11 +24,11 @@ class SweepFiles:
     """Contents of the files of sweeps; None stands for a damaged file.
 
     Attributes:
-        records: Sweep directory to its `sweep.json`.
-        parts: Sweep directory to the phase and the search seed of each job, for sweeps that confirm their selections.
+        records: Contents of each `sweep.json`, by sweep directory.
+        parts: Phase and search seed of each job, by sweep directory, for sweeps that confirm their selections.
             Until selections are recorded, only jobs of the search are listed.
-        looks: Sweep directory to its interim analyses.
-        unfinished: Sweep directory to the number of its jobs without a result, by phase.
+        looks: Interim analyses by sweep directory.
+        unfinished: Number of jobs without a result, by sweep directory and phase.
         defects: Pairs (sweep directory, explanation) of damaged files.
     """
 

@@ -59,7 +59,7 @@ class Winner:
         is_independent: Whether all scored runs of all cells are independent.
         is_sequential: Whether pairs are tested by interim analyses.
         is_at_chance: Whether all scored runs are at chance (see `outcomes.at_chance`).
-        rivals: Verdict on the best cell to the rivals with this verdict. Rivals that are worse are sorted by their
+        rivals: Rivals by the verdict on the best cell. Rivals that are worse are sorted by their
             difference, the closest first. Others are sorted by their score, the highest first.
         significant_pairs: Number of significant pairs.
         pairs: Number of all pairs.

@@ -78,7 +78,7 @@ def _recorded(directory: Path) -> SweepRecord | None:
 
 
 def _damaged(directory: Path, error: Unreadable) -> UserError:
-    return UserError(f"{directory}: {error}. Remove the file: the same command writes it again.")
+    return UserError(f"{directory}: {error}. Remove the file, and repeat the command, which writes it again.")
 
 
 def jobs_of(directory: Path, command: str) -> list[Path]:
@@ -112,7 +112,7 @@ def write(request: Request, state: State, command: str) -> None:
     )
     try:
         write_sweep(directory, asked)
-    except Unreadable as error:  # damaged since the check
+    except Unreadable as error:  # damaged since `check` read it
         raise _damaged(directory, error) from error
     if state.choices is not None:
         write_choices(directory, state.choices)

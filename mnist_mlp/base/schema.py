@@ -127,7 +127,7 @@ class SeedsConfig:
     weights: int | None = setting(None, "seed of the weights only; null uses `seed`", ge=0)
     batches: int | None = setting(None, "seed of the batch order only; null uses `seed`", ge=0)
     dropout: int | None = setting(None, "seed of dropout only; null uses `seed`", ge=0)
-    modules: int | None = setting(None, "seed of other random modules only; null uses `seed`", ge=0)
+    modules: int | None = setting(None, "seed of random modules other than dropout; null uses `seed`", ge=0)
 
 
 @dataclass
@@ -145,9 +145,7 @@ class Config:
     batch_size: int = setting(32, "images per step", ge=1, lt=2**31)
     log_interval: int = setting(200, "training steps between rows of steps.csv", ge=1, lt=2**31, role=Role.IRRELEVANT)
     device: str = setting("auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps", role=Role.IRRELEVANT)
-    threads: int = setting(
-        1, "CPU threads; more do not speed up networks this small", ge=1, lt=1025, role=Role.IRRELEVANT
-    )
+    threads: int = setting(1, "CPU threads; more do not speed up small networks", ge=1, lt=1025, role=Role.IRRELEVANT)
     tf32: bool = setting(  # a condition: it changes results, but is not tuned for accuracy
         False,
         "use TensorFloat-32 for matmuls on a GPU: faster, 10-bit mantissa",
@@ -156,7 +154,7 @@ class Config:
     progress: bool = setting(True, "show the progress of runs and sweeps", role=Role.IRRELEVANT)
     force: bool | str = setting(
         False,
-        "retrain finished jobs: true for all, changed for those whose code, data or version has changed",
+        "retrain finished jobs: true retrains all, changed only those whose code, data or version differs now",
         among=(False, True, CHANGED),
         role=Role.IRRELEVANT,
     )
@@ -166,7 +164,7 @@ class Config:
 
 KEYS = tuple(f.name for f in fields(Config))
 SOURCES = tuple(f.name for f in fields(SeedsConfig))
-COMPARED = ("init", "optim")  # default keys whose combinations are the cells of a comparison
+COMPARED = ("init", "optim")  # by default, each combination of these keys' values is a cell
 GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # selected by GROUP=OPTION
 LEARNING_RATE = "optim.lr"
 EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema

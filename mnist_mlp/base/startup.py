@@ -21,7 +21,7 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        if len(sys.modules) > modules:  # otherwise, freezing would only keep the garbage of a job forever
+        if len(sys.modules) > modules:  # else nothing new is to be kept, but garbage of earlier jobs might be
             gc.freeze()
             atexit.register(_thaw)
         if was_enabled:
@@ -29,13 +29,13 @@ def importing() -> Iterator[None]:
 
 
 def _thaw() -> None:
-    """Unfreeze at exit if Triton is loaded: it would report the frozen objects as leaks."""
+    """Unfreeze at exit if Triton is loaded: otherwise Triton reports the frozen objects as leaks."""
     if "triton" in sys.modules:
         gc.unfreeze()
 
 
 def escape_unencodable_output() -> None:
-    """Make standard output and error escape characters outside their encoding, such as × without UTF-8."""
+    """Print escapes for characters that the encoding of standard output or standard error lacks, such as ×."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             with suppress(OSError, ValueError):  # a stream that is closed or detached
@@ -45,6 +45,6 @@ def escape_unencodable_output() -> None:
 def enter_directory() -> None:
     """Change to the directory in the environment variable MNIST_MLP_DIRECTORY, which relative paths refer to.
 
-    Ray calls this function in each worker: workers of a cluster start in the directory of the cluster.
+    Ray calls this function in each worker: workers start in the directory where the cluster was started.
     """
     os.chdir(os.environ["MNIST_MLP_DIRECTORY"])

@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Sequential):
-    """Fully connected network; each hidden layer is linear, BatchNorm, activation, dropout, in this order.
+    """Fully connected network. A hidden layer has a linear map, BatchNorm, an activation and dropout, in this order.
 
     Maps (batch, in_features) to logits (batch, out_features).
 

@@ -30,7 +30,7 @@ def show(
     """Print the summary of a report to standard output.
 
     Args:
-        comparisons: Title of each section to its comparison.
+        comparisons: Comparisons by the title of their section.
         failures: Reason of each failed run, by its directory.
         problems: Runs that were left out.
         directory: Report directory.

@@ -51,7 +51,7 @@ def write_report(
 
     Args:
         directory: Report directory, created if it does not exist.
-        comparisons: Title of each section to its comparison.
+        comparisons: Comparisons by the title of their section.
         problems: Runs that were left out.
         sources: Sweep directories that the report names.
         command: Command line that reproduces this report.

@@ -25,7 +25,7 @@ def mean_intervals(
             replicates only, since dependent ones would make them too narrow.
         keys: Columns to group by; groups keep their order of appearance.
         measures: Columns to average; NaN if missing.
-        bounds: Measure to the bounds that its interval is clipped to; other measures are unbounded.
+        bounds: Bounds by measure, to which intervals are clipped; other measures are unbounded.
 
     Returns:
         A table indexed by the keys, with `_mean`, `_std` (with n - 1), `_ci_low` and `_ci_high` of each measure.

@@ -1,4 +1,7 @@
-"""Training of jobs as one stack: several networks as one batch. A failure of one job does not affect the others."""
+"""Training of jobs as one stack, in which several networks are trained as one batch.
+
+A failure of one job does not affect the others.
+"""
 
 import gc
 import logging
@@ -42,8 +45,8 @@ class Member:
         log: Logger of the job.
 
     Attributes:
-        value: Objective (see `RunWriter.end`); None before the end, and if the job failed.
-        going: Whether the job has not ended.
+        value: Objective (see `RunWriter.end`); None until the job ends, and if it fails.
+        going: True until the job ends.
     """
 
     def __init__(self, job: Assignment, log: logging.Logger) -> None:

@@ -141,7 +141,7 @@ def test_sweep_and_report_with_damaged_sweep_file_name_it(tmp_path: Path, write_
         compare_sweeps([sweep])
     with (
         planning(sweep) as plan,
-        pytest.raises(UserError, match=r"sweep\.json: .* Remove the file: the same command writes"),
+        pytest.raises(UserError, match=r"sweep\.json: .* Remove the file, and repeat the command"),
     ):
         check(requested(sweep, plan, [["optim=adam"]]), force=False)
     assert (sweep / SWEEP_FILE).read_text() == "{"
@@ -254,7 +254,7 @@ def test_sweep_file_damaged_during_sweep_raises_with_hint(tmp_path: Path) -> Non
 
     with planning(tmp_path) as plan:
         request = requested(tmp_path, plan, [["optim=adam"]])
-        with pytest.raises(UserError, match=r"sweep\.json: .* Remove the file: the same command writes it again"):
+        with pytest.raises(UserError, match=r"sweep\.json: .* Remove the file, and repeat"):
             swept(request, damaging)
         with pytest.raises(UserError, match=r"sweep\.json: "):
             records.jobs_of(tmp_path, "a command")

@@ -15,18 +15,20 @@ from mnist_mlp.report.text import escape
 
 
 def differences(comparison: Comparison) -> Mapping[str, Any]:
-    """Return the configuration values in which each run differs from most runs. Texts are replaced by indices.
+    """Return the configuration values in which each run differs from the commonest ones, and its seeds.
+
+    Keys and values are given as indices into `texts`.
 
     Returns:
-        `texts`: All distinct texts.
-        `usual`: Index of each varying key to the index of its commonest value; for a seed, to that of an empty text.
-        `runs`: Run directory to its command, and to the indices (key, value) of the values that differ from `usual`.
+        `texts`: Names and values of the varying keys, each once.
+        `usual`: Commonest value of each varying key; the empty text for seeds, which every run lists.
+        `runs`: Command of each run, and its pairs (key, value) that differ from `usual`, by run directory.
     """
     runs = comparison.runs
     keys = [k for k in runs.columns if k in schema.GROUPS or _is_configured(k)]
     words = pd.DataFrame({key: runs[key].map(as_typed) for key in keys}, index=runs.index)
     varying = [key for key in keys if words[key].nunique() > 1]
-    seeds = {key for key in varying if schema.role_of(key) is schema.Role.REPLICATE}  # seeds have no commonest value
+    seeds = {key for key in varying if schema.role_of(key) is schema.Role.REPLICATE}  # each run lists its seed
     texts: dict[str, int] = {}
 
     def place(text: str) -> int:

@@ -1,8 +1,8 @@
 """Gradients of a feed-forward network on the CPU, by hand-written backward passes.
 
-For small networks, autograd spends more time between operations than in them. Activations have shape (features, batch),
-with one image per column. The weight is thus the first factor of a layer's matmul, and oneDNN takes a fifth less time
-than for the other order. As with autograd, the gradients are in the parameters' `grad`.
+For small networks, autograd spends more time between operations than in them. The values between layers have shape
+(features, batch), with one image per column. This makes the weight the first factor of a layer's matmul, which oneDNN
+computes in a fifth less time than the other order. As with autograd, the gradients are in the parameters' `grad`.
 """
 
 # ruff: noqa: D102 - `Layer` documents the two passes of all layers
@@ -32,12 +32,12 @@ class Layer(Protocol):
     def backward(self, gradient: Array, needs_input_grad: bool) -> Array:
         """Map the gradient with respect to the output to the gradient with respect to the input, possibly in place.
 
-        Sets the gradients of the module's parameters. The result is undefined without `needs_input_grad`.
+        Sets the gradients of the module's parameters. The return value is undefined if `needs_input_grad` is false.
         """
 
 
 class Vector:
-    """Parameter of shape (features,), as NumPy views of its values and its gradient, whose storage never changes."""
+    """NumPy views of a parameter of shape (features,) and of its gradient; valid until either tensor is replaced."""
 
     def __init__(self, parameter: nn.Parameter) -> None:
         self.value: Array = parameter.detach().numpy()

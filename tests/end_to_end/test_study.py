@@ -76,7 +76,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     said = " ".join(answer.split())
     best = summary.iloc[0]
     name = f"{best['init']} / {best['optim']}"
-    scored = f"{interval(*(best[f'test_accuracy_{part}'] for part in ('mean', 'ci_low', 'ci_high')))} %"
+    scored = f"{interval(*(best[f'test_accuracy_{part}'] for part in ('mean', 'ci_low', 'ci_high')))}%"
     pairs = pd.read_csv(REPORT / "pairs.csv")
     rivals = pairs[(pairs["init_a"] == best["init"]) & (pairs["optim_a"] == best["optim"])]
     better, alike = (int((rivals["verdict"] == kind).sum()) for kind in (Verdict.BETTER, Verdict.INCONCLUSIVE))

@@ -24,7 +24,7 @@ from mnist_mlp.report.figures import panels
 from mnist_mlp.report.figures.scales import with_errors
 from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text.budget import answer, as_accuracies, reading
-from mnist_mlp.stats.tuning_curves import Lead, best_of, expected_best, leads
+from mnist_mlp.stats.tuning_curves import Lead, _mean_and_ends, best_of, expected_best, leads
 from tests.helpers.runs import Report, Write
 
 Scores = Sequence[tuple[float, float]]  # validation and test accuracy of each configuration, in order
@@ -160,6 +160,11 @@ def test_curves_without_result_or_tuned_key_are_empty() -> None:
             assert curves(failed, tuned, ["a", "b"], how).columns.tolist() == [
                 *(CELL, "k", "val_expected", "val_low", "val_high", "test_expected", "test_low", "test_high")
             ]
+
+
+def test_mean_and_ends_are_tenths_of_all_draws() -> None:
+    values = [np.arange(50.0), np.arange(50.0, 100)]
+    assert _mean_and_ends(values, [np.full(50, 1 / 50)] * 2) == (49.5, 9, 89)
 
 
 def test_expected_best_is_mean_over_replicates() -> None:

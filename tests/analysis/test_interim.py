@@ -10,16 +10,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mnist_mlp.analysis.interim import conduct_analysis, repeat_analyses
+from mnist_mlp.analysis.interim import conduct_analysis, needs_more_seeds, rename_cells, repeat_analyses, withhold
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.interim import LOOKS_FILE, SequentialPlan, SequentialRecord, read_looks, write_looks
+from mnist_mlp.base.interim import LOOKS_FILE, InterimRecord, SequentialPlan, SequentialRecord, read_looks, write_looks
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.report import compare_sweeps, report_on
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.verdicts import full_verdicts
-from mnist_mlp.stats.pairs import compare_pairs
+from mnist_mlp.stats.pairs import NUMBERS, compare_pairs
 from mnist_mlp.stats.sequential import interim_schedule
+from mnist_mlp.stats.verdicts import Reason
 from tests.helpers.interim import NOISE, look, scores
 from tests.helpers.runs import Write
 
@@ -97,6 +98,64 @@ def test_repeat_analyses_tests_active_cells_only() -> None:
     pairs, cells = repeat_analyses(table, [look(4, 1e-9, ("a", "b", "c")), look(8, 0.9, ("a", "b"))])
     assert cells == 3  # cells at the first analysis, of which one was dropped later
     assert pairs.set_index(["a", "b"])["n"].to_dict() == {("a", "b"): 8, ("a", "c"): 4, ("b", "c"): 4}
+
+
+@pytest.mark.parametrize(
+    ("level", "margin", "active", "dropped"),
+    [
+        (0.9, None, [], {"b": "worse"}),
+        (1e-9, None, ["a", "b"], {}),
+        (1e-9, 0.5, [], {}),  # equivalent within a margin of 50 points
+    ],
+)
+def test_conduct_analysis_uses_level_and_margin(
+    level: float, margin: float | None, active: list[str], dropped: dict[str, str]
+) -> None:
+    table = scores(a=[0.02 + noise for noise in NOISE], b=[0.0] * 8)
+    found, on, _ = conduct_analysis(table, look(8, level), None, margin=margin)
+    assert (found.best, on, found.left) == ("a", active, dropped)
+
+
+def test_analyses_intervals_of_accuracies_stay_within_one() -> None:
+    table = pd.DataFrame([[0.0, 1.0, 0.5], [1.0, 0.0, 0.5]], index=["a", "b"])
+    for pairs in (repeat_analyses(table, [look(3)])[0], conduct_analysis(table, look(3), None)[2]):
+        assert pairs[["ci_low", "ci_high"]].to_numpy().tolist() == [[-1, 1]]
+
+
+def test_withhold_makes_pairs_not_tested_for_the_reason() -> None:
+    pairs = withhold(compare_pairs(scores(a=[1.0, 1.1, 1.2], b=[0.0, 0.2, 0.1]))[0], Reason.LOST_RUN)
+    assert pairs[["verdict", "reason"]].to_numpy().tolist() == [["not tested", "lost run"]]
+    assert pairs[[*NUMBERS]].isna().all(axis=None)
+
+
+def record(seeds: int = 3) -> SequentialRecord:
+    first = InterimRecord([0, 1, 2][:seeds], 0.01, ["a", "b", "c"], "a", {"c": "worse"})
+    return SequentialRecord(plan=SequentialPlan(margin=None, max_seeds=3, batch=1), given=[0], jobs=[], looks=[first])
+
+
+def test_rename_cells_keeps_cells_without_a_new_name() -> None:
+    (renamed,) = rename_cells(record(), {"a": "x", "c": "z"}).looks
+    assert (renamed.cells, renamed.best, renamed.left) == (["x", "b", "z"], "x", {"z": "worse"})
+
+
+@pytest.mark.parametrize(
+    ("seeds", "pair", "verdict", "needed"),
+    [
+        (2, "ab", "inconclusive", True),
+        (2, "ba", "not tested", True),
+        (3, "ab", "inconclusive", False),  # at the maximum number of seeds
+        (2, "ab", "equivalent", False),
+        (2, "ac", "inconclusive", False),  # c was dropped
+        (2, "ca", "inconclusive", False),
+        (2, "bc", "inconclusive", False),  # neither is the best
+        (2, "cb", "inconclusive", False),
+    ],
+)
+def test_needs_more_seeds_if_pairs_with_the_best_are_undecided(
+    seeds: int, pair: str, verdict: str, needed: bool
+) -> None:
+    pairs = pd.DataFrame({"a": [pair[0]], "b": [pair[1]], "verdict": [verdict]})
+    assert needs_more_seeds(record(seeds), pairs) == needed
 
 
 def test_compared_by_reordered_keys_gives_equal_verdicts(analyzed: Path) -> None:

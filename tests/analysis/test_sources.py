@@ -21,6 +21,7 @@ from mnist_mlp.report.text.answer import answer
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.variance_components import (
     CROSSED,
+    NUMBERS,
     ONE_AT_A_TIME,
     VarianceComponents,
     crossed_components,
@@ -241,7 +242,8 @@ def test_split_variance_one_at_a_time_reports_each_source() -> None:
 )
 def test_noise_sentence_without_split_states_the_reason(streams: Streams, scores: Any, why: str) -> None:
     of = components(runs(streams, list(scores)))
-    assert (of.design, len(of.table)) == ("", 0)
+    assert (of.design, len(of.table), of.cells, of.of) == ("", 0, 0, 1)
+    assert of.table.columns.tolist() == ["source", "seeds", *NUMBERS]
     assert noise.sentence(of).startswith(f"The sources of noise were not estimated: {why}")
 
 
@@ -256,6 +258,11 @@ def test_estimate_components_uses_complete_cells_only() -> None:
     of = estimate_components(table)
     assert (of.design, of.cells, of.of, of.reason) == (CROSSED, 3, 3, "")
     assert of.table["source"].tolist() == ["weights", "batches", "interaction", "all together"]
+    assert of.table.columns.tolist() == ["source", "seeds", *NUMBERS]
+    three = estimate_components(
+        table_of(np.random.default_rng(0).normal(size=(1, 27)), "weights", "batches", "dropout")
+    )
+    assert three.table["source"].tolist() == ["weights", "batches", "dropout", "interactions", "all together"]
     assert of.table["sd"].to_numpy() == pytest.approx(crossed_components(scores.reshape(3, 3, 3))[:, 0])
     turned = estimate_components(table.iloc[::-1, [4, 2, 7, 0, 8, 1, 3, 5, 6]])
     np.testing.assert_allclose(turned.table["sd"], of.table["sd"])

@@ -194,6 +194,15 @@ def test_compare_pairs_intervals_stay_within_bounds() -> None:
     assert pairs["ci_high"].le(1).all()
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_compare_pairs_interval_beyond_one_side_of_the_margin_is_inconclusive(sign: int) -> None:
+    table = pd.DataFrame([[-0.020, -0.010, 0.000, -0.012], [0.0] * 4], index=["a", "b"]) * sign
+    for margin, verdict in ((0.020, "inconclusive"), (0.024, "equivalent")):
+        pairs, _ = compare_pairs(table, margin=margin)
+        assert pairs["verdict"].tolist() == [verdict]
+        assert np.abs(pairs[["ci_low", "ci_high"]].to_numpy()).min() < 0.003
+
+
 def test_compare_pairs_of_unequal_effort_are_not_tested() -> None:
     table = simulated(3, 5, effect=20.0)
     ten, one = TuningEffort(((5, 10),)), TuningEffort(((5, 1),))

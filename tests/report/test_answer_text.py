@@ -12,7 +12,6 @@ import pytest
 
 from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.load import load
-from mnist_mlp.analysis.measures import bounds_of
 from mnist_mlp.analysis.sections import sections
 from mnist_mlp.base.choices import Candidate, Selection, write_choices
 from mnist_mlp.base.interim import SequentialPlan, SequentialRecord
@@ -24,7 +23,6 @@ from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.numbers import probability
 from mnist_mlp.report.text.training import trained
 from mnist_mlp.report.text.verdicts import in_points
-from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.verdicts import Reason, Verdict
 from tests.helpers.runs import Report, Write
 
@@ -163,14 +161,6 @@ def test_trained_with_warmup_in_some_runs_says_so(tmp_path: Path, write_run: Wri
     assert "warm-up over 5% of the steps, in some runs" in trained(compared(tmp_path, by=("epochs",)))
     write_run(seed=1, schedule={"warmup": 0.05}, test=[0.1] * 2, status="diverged", reason="nan", epochs=9)
     assert "in some runs" in trained(compared(tmp_path, by=("epochs",)))
-
-
-def test_mean_intervals_are_clipped_to_the_range_of_the_measure() -> None:
-    frame = pd.DataFrame({"cell": "a", "test_accuracy": [0.99, 1.0, 0.9], "test_loss": [0.0, 0.1, 2.0]})
-    (row,) = mean_intervals(frame, ["cell"], MEASURES, bounds_of(MEASURES)).to_dict("records")
-    assert (row["test_accuracy_ci_high"], row["test_loss_ci_low"]) == (1, 0)
-    assert row["test_accuracy_ci_low"] < 0.9
-    assert row["test_loss_ci_high"] > 2
 
 
 def test_leaderboard_with_diverged_runs_shows_intervals_and_counts(tmp_path: Path, write_run: Write) -> None:

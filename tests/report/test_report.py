@@ -27,19 +27,8 @@ from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin
 from mnist_mlp.report.write import sweep_commands
-from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.verdicts import Verdict
 from tests.helpers.runs import Report, Write
-
-
-def test_mean_intervals_match_students_t() -> None:
-    # n = 5, mean 12, s = sqrt(2.5); t(0.975, 4) = 2.7764 from any table.
-    frame = pd.DataFrame({"cell": "a", "x": [10.0, 11, 12, 13, 14]})
-    (row,) = mean_intervals(frame, ["cell"], ["x"]).to_dict("records")
-    mean, std, low, high = (row[f"x_{name}"] for name in ("mean", "std", "ci_low", "ci_high"))
-    assert [mean, std] == pytest.approx([12, math.sqrt(2.5)])
-    assert high - mean == pytest.approx(2.7764 * math.sqrt(2.5 / 5), rel=1e-4)
-    assert mean - low == pytest.approx(high - mean)
 
 
 def test_compare_summarizes_the_seeds_of_a_cell(write_run: Write, summarize: Report) -> None:

@@ -192,6 +192,8 @@ def test_compare_pairs_intervals_stay_within_bounds() -> None:
     pairs, _ = compare_pairs(table, bounds=(0, 1))
     assert pairs["ci_low"].ge(-1).all()
     assert pairs["ci_high"].le(1).all()
+    pairs, _ = compare_pairs(table.iloc[:2] + 4, bounds=(4, 5))
+    assert pairs[["ci_low", "ci_high"]].to_numpy().tolist() == [[-1, 1]]
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

@@ -5,7 +5,7 @@
 
 Three parts, each one JSON file in DIR:
 
-- `commands`: the `metrics.csv` (without `seconds`) of every run of every command that `tests/docs/test_docs.py` runs;
+- `commands`: the `metrics.csv` (without `seconds`) of every run of every command of `tests/helpers/documents.py`;
 - `tables`: pairs and effects of 200 simulated sweeps, cells x seeds; equal to 1e-12;
 - `sweeps`: a confirmed sweep and one that adds seeds, their `metrics.csv`, `choices.json` and `looks.json`. Each is
   also killed (kill -9) twice in each phase and resumed by the same command, which must leave the same files.
@@ -87,7 +87,7 @@ def _without_seconds(path: Path) -> str:
 def commands() -> dict[str, dict[str, list[str]]]:
     """Return the records that each command of the documentation leaves, by command."""
     sys.path.insert(0, str(ROOT))
-    from tests.docs.test_docs import quickly, runs  # of the tests, which run the same commands
+    from tests.helpers.documents import quickly, runs  # of the tests, which run the same commands
     from tests.helpers.warm import Warm
 
     environment = os.environ | {"MNIST_MLP_DATA": os.environ.get("MNIST_MLP_DATA", str(ROOT / "data"))}

@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,55 +11,15 @@ import pytest
 from mnist_mlp.base.schema import GROUPS
 from mnist_mlp.data.splits import Dataset
 from tests.helpers.commands import IN_PROCESS, NO_REPORT, Command
-from tests.helpers.documents import PAGES, blocks
+from tests.helpers.documents import DIGITS, OWN_PARTS, PAGES, QUICK, blocks, commands, quickly, runs
 from tests.helpers.paths import DATA, ROOT
 
-OWN_PARTS = "docs/extending.md"  # its commands need the files that it shows
-QUICK = ["epochs=1", "data.train_size=100", "data.val_size=100"]
-DIGITS = ["data=digits"]  # 299 test images instead of 10,000, for sweeps; single runs and stacks use MNIST
 MAX_LINES = 150  # in the README
 FENCE = re.compile(r"^```.*?^```$", flags=re.DOTALL | re.MULTILINE)
 
 
-def commands(page: str) -> Iterator[list[str]]:
-    """Yield the commands of each block, without comments."""
-    for block in blocks(page, "sh"):
-        yield [line.partition("#")[0].strip() for line in block.splitlines()]
-
-
-def runs(pages: Iterable[str]) -> dict[str, list[str]]:
-    """Return each run command once, with the other commands of its block: runs of the same report, and reports."""
-    found: dict[str, list[str]] = {}
-    for lines in (lines for page in pages for lines in commands(page)):
-        ran: list[str] = []
-        for line in lines:
-            if line.startswith("python run.py"):
-                ran.append(line)
-                found.setdefault(line, [])
-            elif line.startswith("python report.py"):
-                named = [run for run in ran if f" {run.partition('hydra.sweep.dir=')[2]}" in line and "dir=" in run]
-                *others, last = named or ran[-1:]
-                for run in others:
-                    del found[run]
-                found[last] += [*others, line]
-    return found
-
-
-def quickly(line: str, others: Sequence[str]) -> list[str]:
-    """Return the arguments of a run command, reduced to seconds; `others` follow it."""
-    _, script, *arguments = shlex.split(line)
-    quick = [*QUICK, *([NO_REPORT] if others else [])]  # the following commands report on it
-    if not any(a.startswith("hydra/launcher=") for a in arguments):
-        quick.append(IN_PROCESS)
-        if {"-m", "experiment=smoke"} & {*arguments} and not any(a.startswith("data=") for a in arguments):
-            quick += DIGITS
-    return [script, *arguments, *quick]
-
-
 README = runs(["README.md"])
-OTHERS = {
-    line: others for line, others in runs(page for page in PAGES if page != OWN_PARTS).items() if line not in README
-}
+OTHERS = {line: others for line, others in runs().items() if line not in README}
 SWEEPS = [line for line, others in OTHERS.items() if " -m " in line and not others]
 RUNS = [*README, *(line for line in OTHERS if line not in SWEEPS)]
 

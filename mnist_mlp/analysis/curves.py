@@ -1,6 +1,9 @@
-"""Learning curves and learning-rate sensitivity: means over runs with intervals."""
+"""Learning curves, learning-rate sensitivity and scores against a numeric key: means over runs with intervals."""
 
+import json
 from collections.abc import Sequence
+from numbers import Real
+from typing import Any
 
 import pandas as pd
 
@@ -64,3 +67,67 @@ def sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFr
     table["n"] = at_best.groupby(keys, sort=False)["accuracy"].count()
     table["diverged"] = (at_best["status"] == DIVERGED).groupby([at_best[key] for key in keys]).sum()
     return table.reset_index().sort_values(keys).reset_index(drop=True)
+
+
+def numeric_axis(values: pd.Series, key: str) -> pd.Series | None:
+    """Return the numbers of a compared key, named as their axis; None if they are no numbers or do not differ.
+
+    Lists of one length or of equal elements are numbers, too: `[64, 64]` and `[64]` are 2 and 1, and `[64]` and `[128]`
+    are 64 and 128. For `model.hidden`, the axis is then the depth or the width.
+
+    Args:
+        values: Values of the key in each run; lists as JSON.
+        key: Key.
+    """
+    numbers, name = [_number(value) for value in values], key
+    if None in numbers:
+        lists = [_uniform_list(value) for value in values]
+        if None in lists:
+            return None
+        lengths, elements = zip(*filter(None, lists), strict=True)
+        if len({*lengths}) > 1 and len({*elements}) > 1:
+            return None
+        is_depth = len({*lengths}) > 1
+        numbers = [float(number) for number in (lengths if is_depth else elements)]
+        depth, width = ("depth", "width") if key == "model.hidden" else (f"length of {key}", f"elements of {key}")
+        name = depth if is_depth else width
+    axis = pd.Series(numbers, values.index, dtype=float, name=name)
+    return axis if axis.nunique() > 1 else None
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and value == value
+    return float(value) if is_number else None
+
+
+def _uniform_list(value: Any) -> tuple[int, float] | None:
+    """Return length and element of a list of equal numbers, given as JSON; None for anything else."""
+    try:
+        found = json.loads(value) if isinstance(value, str) and value.startswith("[") else None
+    except ValueError:
+        return None
+    if not isinstance(found, list) or not found or len({*map(_number, found)}) > 1 or _number(found[0]) is None:
+        return None
+    return len(found), float(found[0])
+
+
+def against(runs: pd.DataFrame, axis: pd.Series) -> pd.DataFrame:
+    """Return mean and interval of the test accuracy per cell and value of a numeric axis; a diverged run counts as 0.
+
+    Args:
+        runs: Scored runs with `cell`, `score`, `status`, `at_chance` and `independent`.
+        axis: Value of each run (see `numeric_axis`).
+
+    Returns:
+        One row per cell and value: `cell`, the name of the axis, `accuracy_mean`, `accuracy_std`, `accuracy_ci_low`,
+        `accuracy_ci_high`, `n`, `diverged` and `at_chance` (numbers of runs).
+    """
+    name = str(axis.name)
+    table = runs.assign(**{name: axis, "accuracy": runs["score"]})
+    keys = [CELL, name]
+    found = mean_intervals(table, keys, ["accuracy"], bounds_of(["accuracy"]))
+    groups = [table[key] for key in keys]
+    found["n"] = table.groupby(keys, sort=False).size()
+    found["diverged"] = (table["status"] == DIVERGED).groupby(groups).sum()
+    found["at_chance"] = table["at_chance"].fillna(False).astype(bool).groupby(groups).sum()
+    return found.reset_index().sort_values(keys).reset_index(drop=True)

@@ -13,9 +13,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison, compare
+from mnist_mlp.analysis.curves import against, numeric_axis
 from mnist_mlp.analysis.load import load
-from mnist_mlp.analysis.roles import each_cell
+from mnist_mlp.analysis.roles import cell_names, each_cell
 from mnist_mlp.report.figures import panels, plots
+from mnist_mlp.report.figures.draw import draw
 from mnist_mlp.report.figures.scales import bounds, least_error, ticks, with_errors
 from mnist_mlp.report.figures.style import Appearance, appearance
 from tests.helpers.runs import Write
@@ -178,6 +180,50 @@ def test_learning_curves_of_many_panels_show_the_best(tmp_path: Path, write_run:
     assert {(len(ax.lines), len(gray(ax))) for ax in figure.axes} == {(1, 13)}
 
 
+@pytest.mark.parametrize(
+    ("values", "scale", "ticks"),
+    [
+        ([0.0, 0.5], "linear", ["0", "0.5"]),
+        ([0.0, 0.2, 0.8], "linear", ["0", "0.2", "0.8"]),
+        ([32, 64, 128, 256, 512, 1024], "log", ["32", "64", "128", "256", "512", "1024"]),
+    ],
+)
+def test_figure_against_numeric_key_has_lines_panels_and_marks(
+    tmp_path: Path, write_run: Write, values: list[float], scale: str, ticks: list[str]
+) -> None:
+    for init, optim, (place, value), seed in product(("he", "lecun"), ("adam", "sgd"), enumerate(values), range(3)):
+        accuracy = 0.9 - place / 100 + seed / 500 + (init == "he") / 100 - (optim == "sgd") / 50
+        model = {"dropout": value}
+        if (init, optim, place, seed) == ("he", "sgd", 0, 0):
+            write_run(init, optim, seed, test=[0.1], epochs=1, status="diverged", reason="nan", model=model)
+        elif (init, optim, place) == ("lecun", "sgd", 1):
+            facts = {"test": 10_000, "commonest_test_share": 0.1135}
+            write_run(init, optim, seed, test=[0.1, 0.11], model=model, data_facts=facts)
+        else:
+            write_run(init, optim, seed, test=[0.1, accuracy], model=model)
+    comparison = compared(tmp_path, ("init", "optim", "model.dropout"))
+    (tmp_path / "figures").mkdir()
+    drawings = {drawing.kind: drawing for drawing in draw(tmp_path / "figures", comparison, "", ())}
+    drawing = drawings["against_model_dropout"]
+    assert drawing.heading == "Error against model dropout"
+    assert list(drawing.legend) == ["he", "lecun"]
+    assert "A cross: some runs diverged" in drawing.caption
+    assert "A hollow marker: some runs are not shown to beat chance." in drawing.caption
+    axis = numeric_axis(comparison.scored["model.dropout"], "model.dropout")
+    assert axis is not None
+    table = against(comparison.scored.assign(cell=cell_names(comparison.scored, ["init", "optim"])), axis)
+    look = grid(["lecun", "he"], ["sgd", "adam"])
+    figure = panels.against(with_errors(table, 1e-4), look, "model.dropout", "test ")
+    figure.savefig(io.BytesIO())
+    adam, sgd = figure.axes
+    assert (adam.get_xscale(), adam.get_xlabel(), sgd.get_title()) == (scale, "model.dropout", "sgd")
+    assert [label.get_text() for label in adam.get_xticklabels()] == ticks
+    crosses = [points for points in drawn_with("x", sgd) if points]
+    assert [[x for x, _ in points] for points in crosses] == [[values[0]]]
+    hollow = [np.asarray(line.get_xdata()).tolist() for line in sgd.lines if line.get_markerfacecolor() == "white"]
+    assert [points for points in hollow if points] == [[values[1]]]
+
+
 def test_sensitivity_marks_diverged_rates_at_full_error(tmp_path: Path, write_run: Write) -> None:
     for init in ("he", "lecun"):
         for optim in ("adam", "sgd"):
@@ -188,7 +234,7 @@ def test_sensitivity_marks_diverged_rates_at_full_error(tmp_path: Path, write_ru
                 write_run(init, optim, test=[0.1, 0.9], val=[0.1, 0.98], lr=1.0)
     comparison = compared(tmp_path)
     table = with_errors(comparison.sensitivity, least_error(comparison.runs))
-    figure = panels.sensitivity(table, appearance(comparison.summary, comparison.by), "val")
+    figure = panels.against(table, appearance(comparison.summary, comparison.by), "lr", "validation ")
     adam, sgd = figure.axes
     assert (adam.get_title(), sgd.get_title(), adam.get_ylabel()) == ("adam", "sgd", "validation error")
     crosses = {ax: [c for c in drawn_with("x", ax) if c] for ax in (adam, sgd)}

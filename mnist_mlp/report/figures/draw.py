@@ -5,6 +5,7 @@ caption's sentences, and list it in `_figures`. Page, Markdown and files follow 
 `plots`, the layout of panels to `panels`.
 """
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL, search_runs, with_noun
+from mnist_mlp.analysis.curves import against, numeric_axis
+from mnist_mlp.analysis.roles import CELL, cell_names, search_runs, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, SPLITS, write_atomically
 from mnist_mlp.report.figures import panels, plots, svg
@@ -33,7 +35,8 @@ from mnist_mlp.stats.verdicts import SIGNIFICANT
 OF_SEARCH = ("sensitivity", "budget")  # figures of the runs that configurations are selected by
 ANSWER = "differences"  # the figure directly below the answer
 CURVES = "learning_curves"
-Parts = tuple[Figure, str, str, str]  # figure, name, text alternative, caption
+AGAINST = "against_"  # start of the names of figures against a numeric key
+Parts = tuple[Figure, str, str, str, Appearance]  # figure, name, text alternative, caption, appearance of its cells
 _Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption as sentences, some of which are empty
 
 
@@ -62,6 +65,8 @@ class Drawing:
     @property
     def heading(self) -> str:
         """Heading of the figure on the page."""
+        if self.kind.startswith(AGAINST):
+            return f"Error {self.kind.replace('_', ' ')}"
         return {"budget": "Tuning curves", "sensitivity": "Learning-rate sensitivity"}.get(
             self.kind, self.kind.replace("_", " ").capitalize()
         )
@@ -90,7 +95,7 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
     # A character that the font lacks becomes a box. A warning for each of them would help no reader.
     with mpl.rc_context(svg.SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
-        for figure, kind, alt, caption in _figures(view):
+        for figure, kind, alt, caption, look in _figures(view):
             name = kind + suffix
             figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
             figure.set_layout_engine("none")  # layout takes half of the time, so it is done once for all formats
@@ -151,7 +156,11 @@ def _figures(view: _View) -> Iterator[Parts]:
     for make in (*(of_results if len(view.comparison.curves) else ()), _sensitivity, _budget):
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
-            yield figure, name, alt, " ".join(filter(None, sentences))
+            yield figure, name, alt, " ".join(filter(None, sentences)), view.look
+    for key in view.comparison.by:
+        axis = numeric_axis(view.comparison.scored[key], key)
+        if axis is not None:
+            yield _against(view, key, axis)
 
 
 def _learning_curves(view: _View) -> _Made:
@@ -274,7 +283,9 @@ def _sensitivity(view: _View) -> _Made | None:
     runs = search_runs(comparison.runs)
     split = selection_split(runs)
     return (
-        panels.sensitivity(with_errors(part, least_error(comparison.runs)), view.look, split),
+        panels.against(
+            with_errors(part, least_error(comparison.runs)), view.look, "lr", f"{captions.SPLIT_NAMES[split]} "
+        ),
         "sensitivity",
         f"Error against the learning rate for {with_noun(len(view.cells), 'cell')}.",
         f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100% minus accuracy) on a logarithmic "
@@ -283,6 +294,30 @@ def _sensitivity(view: _View) -> _Made | None:
         view.look.reading(view.cells, panels.MAX_PANELS),
         view.some,
     )
+
+
+def _against(view: _View, key: str, axis: pd.Series) -> Parts:
+    """Return the figure of the scores against a compared key, whose cells are the combinations of the other keys."""
+    comparison, name = view.comparison, str(axis.name)
+    others = [other for other in comparison.by if other != key]
+    runs = comparison.scored.assign(**{CELL: cell_names(comparison.scored, others) if others else "all"})
+    rows = runs.groupby(CELL)["score"].mean().sort_values(ascending=False, kind="stable")
+    look = appearance(runs.drop_duplicates(CELL).set_index(CELL).loc[rows.index].reset_index(), others)
+    table = against(runs, axis)
+    table.loc[table["diverged"] > 0, ["accuracy_ci_low", "accuracy_ci_high"]] = np.nan  # a band would hide the rest
+    figure = panels.against(with_errors(table, least_error(comparison.runs)), look, name, "test ")
+    sentences = (
+        f"Test error (100% minus accuracy) on a logarithmic axis against {name}, mean over "
+        f"{captions.over(runs)} ({captions.sample(table['n'])}{_band(table, runs)}).",
+        "A cross: some runs diverged, and count as an error of 100%; there is no band there."
+        if table["diverged"].any()
+        else "",
+        "A hollow marker: some runs are not shown to beat chance." if table["at_chance"].any() else "",
+        look.reading(list(rows.index), panels.MAX_PANELS),
+    )
+    alt = f"Test error against {name} for {with_noun(len(rows), 'line')}."
+    kind = AGAINST + re.sub(r"[^a-z0-9]+", "_", name.lower())
+    return figure, kind, alt, " ".join(filter(None, sentences)), look
 
 
 def _budget(view: _View) -> _Made | None:

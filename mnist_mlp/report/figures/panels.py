@@ -22,6 +22,8 @@ MAX_COLUMNS = 4
 MAX_WITH_LOSS = 8  # with more panels of the error, there is no room for those of the loss
 MAX_TICKS = 7
 MARGIN, BUDGET_MARGIN = 2, 1.1  # factors of room beside the outermost x values
+DECADE = 10  # axes whose values span this factor are logarithmic
+SIDE = 0.08  # room beside the outermost values, as a fraction of the axis
 
 # Lengths in inches, for a layout by hand. For so many axes, Matplotlib's layout engine takes longer than drawing.
 WIDTHS = {1: 4.3, 2: 3.5, 3: 2.8, 4: 2.45}  # width of a panel by the number of columns
@@ -56,15 +58,31 @@ def learning_curves(curves: pd.DataFrame, look: Appearance, shown: Sequence[tupl
     return figure
 
 
-def sensitivity(table: pd.DataFrame, look: Appearance, split: str) -> Figure:
-    """Draw the error on a split against the learning rate, from a table with errors."""
+def against(table: pd.DataFrame, look: Appearance, x: str, of: str) -> Figure:
+    """Draw the error against a numeric column, logarithmic if it spans a decade.
+
+    Args:
+        table: One row per cell and value, with errors (see `with_errors`), `diverged` and possibly `at_chance`.
+        look: Appearance of the cells.
+        x: Column of the x axis.
+        of: Start of the title of the y axis, such as "test ".
+    """
     panels, parts = _panels(table, look), dict(each_cell(table))
     figure, (block,) = _grid(list(panels), 1, look.legend(set(table[CELL])), look.title)
     for ax, cells in zip(block, panels.values(), strict=True):
-        plots.plot_sensitivity(ax, parts, cells, look)
-    low, high = bounds(table["lr"])
-    set_logarithmic(block[0], "x", (low / MARGIN, high * MARGIN), Scale(""), 5)
-    _label(block, "lr", f"{SPLIT_NAMES[split]} ", "error", table)
+        plots.plot_against(ax, parts, cells, look, x)
+    values = sorted(set(table[x]))
+    if x == "lr":
+        low, high = bounds(values)
+        set_logarithmic(block[0], "x", (low / MARGIN, high * MARGIN), Scale(""), 5)
+    elif values[0] > 0 and values[-1] >= DECADE * values[0]:
+        side = (values[-1] / values[0]) ** SIDE
+        set_logarithmic(block[0], "x", (values[0] / side, values[-1] * side), Scale(""), 5)
+    else:
+        block[0].margins(x=SIDE)
+    if x != "lr" and len(values) <= MAX_TICKS:
+        block[0].set_xticks(values, [f"{value:g}" for value in values])
+    _label(block, x, of, "error", table)
     return figure
 
 
@@ -155,7 +173,7 @@ def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataF
         if ax.yaxis.get_tick_params()["labelleft"]:
             ax.set_ylabel(of + scale.title)
         if ax.xaxis.get_tick_params()["labelbottom"]:
-            ax.set_xlabel(plots.X_TITLES[x])
+            ax.set_xlabel(plots.X_TITLES.get(x, escape.figure(x)))
 
 
 def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int) -> None:

@@ -27,12 +27,16 @@ logging.getLogger("matplotlib").setLevel(logging.WARNING)  # hides its messages 
 DPI = 150
 MAX_CELLS = 40  # in one figure, best first
 BELOW = "#bdbdbd"  # heatmap color of cells below the color scale, because runs diverged
+DOT: dict[str, Any] = {"marker": "o", "markersize": 4}
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 HALF_BAR = 0.35  # fraction of a row
 # Distance from the last epoch to the column "missed", as a fraction of the epochs. It leaves room for the title of the
 # column.
 COLUMN = 0.18
-X_TITLES = {"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "configurations tried"}
+X_TITLES = {  # other axes are titled by their key
+    **{"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "configurations tried"},
+    **{"depth": "depth (hidden layers)", "width": "width (units per hidden layer)"},
+}
 SCALES = {"error": Scale("error", "%", 100), "loss": Scale("loss (nats)")}
 
 
@@ -87,7 +91,7 @@ def _words(part: pd.DataFrame, x: str, y: str) -> list[str]:
     means = part[[f"{y}_{end}" for end in ("mean", "ci_low", "ci_high")]].to_numpy(dtype=float) * scale.factor
     diverged = part.get("diverged", pd.Series(0, part.index))
     return [
-        f"{X_TITLES[x]} {at:g}: {mean:.3g}{scale.unit}"
+        f"{X_TITLES.get(x, x)} {at:g}: {mean:.3g}{scale.unit}"
         + (f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else "")
         + (f", {lost:g} diverged" if lost else "")
         for at, (mean, low, high), lost in zip(part[x], means, diverged, strict=True)
@@ -103,13 +107,19 @@ def plot_learning_curves(
     return ax
 
 
-def plot_sensitivity(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance) -> Axes:
-    """Draw the mean error against the learning rate (see `plot_lines`), with a cross at rates where runs diverged."""
-    plot_lines(ax, parts, cells, look, "lr", "error")
+def plot_against(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, x: str) -> Axes:
+    """Draw the mean error against a numeric column (see `plot_lines`).
+
+    A cross marks values at which runs diverged, a hollow marker those at which runs are not shown to beat chance.
+    """
+    plot_lines(ax, parts, cells, look, x, "error")
     for cell in (cell for cell in parts if cell in cells):
-        part, bad = parts[cell], parts[cell]["diverged"] > 0
-        for rows, mark in ((part[~bad], {"marker": "o", "markersize": 4}), (part[bad], CROSS)):
-            ax.plot(rows["lr"], rows["error_mean"], linestyle="", **_paint(look.style[cell]), clip_on=False, **mark)
+        part, paint = parts[cell], _paint(look.style[cell])
+        bad = part["diverged"] > 0
+        lost = part.get("at_chance", pd.Series(0, part.index)) > 0
+        hollow = DOT | {"markerfacecolor": "white", "markeredgewidth": 1.5}
+        for rows, mark in ((part[~bad & ~lost], DOT), (part[~bad & lost], hollow), (part[bad], CROSS)):
+            ax.plot(rows[x], rows["error_mean"], linestyle="", **paint, clip_on=False, **mark)
     return ax
 
 

@@ -1,0 +1,60 @@
+"""Scores against a numeric key."""
+
+import pandas as pd
+import pytest
+
+from mnist_mlp.analysis.curves import against, numeric_axis
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "name", "expected"),
+    [
+        ("batch_size", [32, 64, 64], "batch_size", [32, 64, 64]),
+        ("model.dropout", [0, 0.5], "model.dropout", [0, 0.5]),
+        ("model.hidden", ["[64]", "[64, 64]"], "depth", [1, 2]),
+        ("model.hidden", ["[64, 64]", "[128, 128]"], "width", [64, 128]),
+        ("model.widths", ["[64]", "[64, 64]"], "length of model.widths", [1, 2]),
+    ],
+)
+def test_numeric_axis_of_numbers_and_uniform_lists(
+    key: str, values: list[object], name: str, expected: list[float]
+) -> None:
+    axis = numeric_axis(pd.Series(values, dtype="object"), key)
+    assert axis is not None
+    assert (axis.name, axis.tolist()) == (name, expected)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [32, 32],
+        [32, None],
+        [32, float("nan")],
+        [True, False],
+        ["adam", "sgd"],
+        ["[64]", "[128, 128]"],  # depth and width differ
+        ["[64, 32]", "[64]"],
+        ["[]", "[64]"],
+        ["[", "[64]"],
+        ['["a"]', '["b"]'],
+    ],
+)
+def test_numeric_axis_of_other_values_is_none(values: list[object]) -> None:
+    assert numeric_axis(pd.Series(values, dtype="object"), "model.hidden") is None
+
+
+def test_against_counts_divergence_as_zero() -> None:
+    runs = pd.DataFrame(
+        {
+            "cell": ["a"] * 4 + ["b"] * 2,
+            "score": [0.8, 0.9, 0.6, 0.0, 0.5, 0.7],
+            "status": ["completed"] * 3 + ["diverged"] + ["completed"] * 2,
+            "at_chance": [False, None, True, None, False, False],
+            "independent": True,
+        }
+    )
+    found = against(runs, pd.Series([1, 1, 2, 2, 1, 1], runs.index, dtype=float, name="depth"))
+    assert found[["cell", "depth", "n", "diverged", "at_chance"]].to_numpy().tolist() == [
+        *(["a", 1, 2, 0, 0], ["a", 2, 2, 1, 1], ["b", 1, 2, 0, 0]),
+    ]
+    assert found["accuracy_mean"].tolist() == pytest.approx([0.85, 0.3, 0.6])

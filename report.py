@@ -30,6 +30,13 @@ def main() -> None:
         help="keys to compare, such as batch_size or init,epochs; others are tuned or define sections [as the sweep]",
     )
     parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE[,VALUE...]",
+        help="report only the runs with these values of a compared key or a condition; may be repeated [all runs]",
+    )
+    parser.add_argument(
         "--select",
         choices=["each", "once"],
         help="mode of selection: each (per seed) or once (per cell, by the mean over seeds) [as the sweep]",
@@ -50,6 +57,7 @@ def main() -> None:
             arguments.by,
             arguments.format,
             select=arguments.select,
+            where=arguments.where,
         )
     except (UserError, OSError) as error:
         sys.exit(f"error: {in_words(error)}")

@@ -33,7 +33,7 @@ import pandas as pd
 
 from benchmarks.designs import designs
 from benchmarks.printing import say
-from mnist_mlp.analysis.effects import main_effects
+from mnist_mlp.analysis.effects import compare_effects
 from mnist_mlp.analysis.roles import REPLICATE
 from mnist_mlp.base.choices import CHOICES_FILE
 from mnist_mlp.base.interim import LOOKS_FILE
@@ -121,11 +121,11 @@ def tables() -> dict[str, Any]:
             [(str(cell // 2), str(cell % 2), seed, value) for (cell, seed), value in np.ndenumerate(y)],
             columns=["init", "optim", REPLICATE, "score"],
         )
-        effects = main_effects(frame.dropna(), ["init", "optim"], design.images)
+        effects = compare_effects(frame.dropna(), ["init", "optim"], design.images)
         found[f"{number} {design.name}, {design.cells} x {design.seeds}"] = {
             "judged": judged,
             "pairs": _columns(pairs),
-            "effects": _columns(effects),
+            "effects": _columns(effects.table),
         }
     return found
 

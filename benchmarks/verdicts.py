@@ -1,7 +1,7 @@
 """Error rates and power of a report's verdicts: simulated sweeps, judged by the report's functions.
 
 Accuracies are simulated, cells x seeds, with a seed effect as large as the noise, and given to the report's own
-`compare_pairs` and `two_way_effects`. Where all cells are equal, any "better" or "worse" is a false verdict; a design
+`compare_pairs` and `factorial_effects`. Where all cells are equal, any "better" or "worse" is a false verdict; a design
 in which more than 5.5% of the sweeps have one is simulated again with 4,000 sweeps. Where one cell is better by three
 standard deviations, the share of its differences that are found is counted. Rivals on the same numbers, where no value
 is missing: paired t-tests with Holm's correction, and Tukey's test with one pooled error for all cells.
@@ -11,6 +11,7 @@ is missing: paired t-tests with Holm's correction, and Tukey's test with one poo
 
 import argparse
 import functools
+import math
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -21,14 +22,24 @@ from joblib import Parallel, delayed
 from benchmarks.designs import Design, designs, noisy, share
 from benchmarks.printing import say
 from benchmarks.rivals import paired_holm, pooled_tukey
-from mnist_mlp.stats.effects import two_way_effects
+from mnist_mlp.stats.effects import factorial_effects
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 DOUBTFUL, REPEATED = 0.055, 4000  # above this share of false verdicts, so many sweeps
 LEVEL = 0.05
-TERMS = ("init", "optim", "interaction")
-EFFECTS = (((2, 2), 3, 1), ((2, 2), 5, 4), ((3, 8), 3, 1), ((3, 8), 5, 1), ((3, 8), 5, 4))  # shape, seeds, noise
+KEYS = ("init", "optim", "depth")
+EFFECTS = (  # values of each key, seeds, noise
+    *(((2, 2), 3, 1), ((2, 2), 5, 4), ((3, 8), 3, 1), ((3, 8), 5, 1), ((3, 8), 5, 4)),
+    *(
+        ((2, 2, 2), 3, 1),
+        ((2, 2, 2), 5, 4),
+        ((2, 4, 3), 3, 1),
+        ((2, 4, 3), 5, 1),
+        ((2, 4, 3), 5, 4),
+        ((2, 4, 3), 5, 10),
+    ),
+)
 
 
 def ours(y: np.ndarray, images: int | None) -> np.ndarray:
@@ -51,15 +62,15 @@ def judge(design: Design, sweeps: range) -> list[dict[str, float]]:
     return rows
 
 
-def effects(shape: tuple[int, int], seeds: int, scale: float, sweeps: range) -> list[dict[str, float]]:
-    """Per sweep of equal cells: whether a main effect or the interaction is said to matter."""
+def effects(shape: tuple[int, ...], seeds: int, scale: float, sweeps: range) -> list[dict[str, float]]:
+    """Return, per sweep of equal cells, which effects are significant."""
     rows = []
     for number in sweeps:
         generator = np.random.default_rng([*shape, seeds, number])
-        y = noisy(share(1 / 3, scale))(generator, shape[0] * shape[1], seeds)
-        cells = pd.MultiIndex.from_product([range(values) for values in shape], names=["init", "optim"])
-        p = two_way_effects(pd.DataFrame(y, cells))["p"]
-        rows.append(dict(zip(TERMS, (p < LEVEL).astype(float), strict=True)))
+        y = noisy(share(1 / 3, scale))(generator, math.prod(shape), seeds)
+        cells = pd.MultiIndex.from_product([range(values) for values in shape], names=KEYS[: len(shape)])
+        found, _ = factorial_effects(pd.DataFrame(y, cells))
+        rows.append(dict(zip(found["effect"], (found["p"] < LEVEL).astype(float), strict=True)))
     return rows
 
 
@@ -79,9 +90,11 @@ def main() -> None:
     rows = []
     with Parallel(n_jobs=-1) as workers:
 
-        def measured(work: Callable[[range], list[dict[str, float]]], false: Sequence[str]) -> tuple[int, pd.Series]:
+        def measured(
+            work: Callable[[range], list[dict[str, float]]], false: Sequence[str] | None
+        ) -> tuple[int, pd.Series]:
             found = rates(work, range(arguments.sweeps), workers)
-            if found[list(false)].max() <= DOUBTFUL or arguments.sweeps >= REPEATED:
+            if found[list(found.index if false is None else false)].max() <= DOUBTFUL or arguments.sweeps >= REPEATED:
                 return arguments.sweeps, found
             return REPEATED, rates(work, range(REPEATED), workers)
 
@@ -93,10 +106,10 @@ def main() -> None:
                 rows.append(about | dict(found))
                 say(str(rows[-1]))
         for shape, seeds, scale in EFFECTS:
-            name = f"effects of {shape[0]} x {shape[1]}" + (f", a third {scale} times" if scale > 1 else "")
+            name = f"effects of {' x '.join(map(str, shape))}" + (f", a third {scale} times" if scale > 1 else "")
             if arguments.designs in name:
-                sweeps, found = measured(functools.partial(effects, shape, seeds, scale), TERMS)
-                shares = ", ".join(f"{term} {found[term]:.1%}" for term in TERMS)
+                sweeps, found = measured(functools.partial(effects, shape, seeds, scale), None)
+                shares = ", ".join(f"{effect} {rate:.1%}" for effect, rate in found.items())
                 print(f"{name}, n = {seeds}, {sweeps} sweeps: {shares}")
     print("\n| design | cells | n | sweeps | this report | paired t, Holm | Tukey |\n|---|---|---|---|---|---|---|")
     for row in rows:

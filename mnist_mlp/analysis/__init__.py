@@ -19,6 +19,7 @@ def compare_sweeps(
     by: Sequence[str] | None = None,
     about: Collection[Path] = (),
     select: str | None = None,
+    where: Sequence[str] = (),
 ) -> "tuple[Results, dict[str, Comparison]]":
     """Compare the runs of several sweeps.
 
@@ -30,14 +31,17 @@ def compare_sweeps(
         about: Run directories whose sections come first.
         select: How configurations are selected, "each" or "once" (see `mnist_mlp.analysis.selection`). None for the way
             that the sweeps recorded; it must be None if a sweep has confirmed its selections.
+        where: Conditions on the runs to compare, such as `optim=adam,sgd` (see `mnist_mlp.analysis.where`).
 
     Returns:
         The runs, and the title of each section to its comparison.
 
     Raises:
-        UserError: There is no run, `target` is out of range, a key cannot be compared, or `select` is invalid.
+        UserError: There is no run, `target` is out of range, a key cannot be compared, or `select` or `where` is
+            invalid.
     """
     from mnist_mlp.analysis import comparison, load, outcomes, roles, sections
+    from mnist_mlp.analysis.where import keep, parse
 
     if target is not None and not (math.isfinite(target) and 0 < target <= 1):
         raise UserError(f"--target {target}: expected a fraction in (0, 1], such as 0.97")
@@ -54,6 +58,8 @@ def compare_sweeps(
     how = roles.selection_of(results.records, select)
     results.runs[[key for key in keys if key not in results.runs]] = None  # keys that no option of these runs has
     results = roles.drop_repetitions(results, keys)
+    if where:
+        results = keep(results, parse(where), keys)
     on_each = [part for _, part in roles.evaluation_runs(results.runs).groupby("data")]
     measured = list(dict.fromkeys(key for part in on_each for key in roles.measured_keys(part, keys)))
     parts, own = sections.sections(results, keys), set(map(str, about))

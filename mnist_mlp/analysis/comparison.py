@@ -90,8 +90,7 @@ class Comparison:
             score.
         tested_cells: Number of tested cells. Each shares at least three independent seeds with another one, which a
             test needs. 0 if no pair was tested.
-        effects: Main effects and interaction of the compared keys (see `effects.main_effects`). Empty if they cannot be
-            tested.
+        effects: Main effects and interactions of the compared keys (see `effects.Effects`).
         variance_components: Variance between replicates by source of randomness; None if fewer than two sources vary
             independently.
         curves: Mean and interval of loss and accuracy per cell, split and epoch, over the scored runs.
@@ -115,7 +114,7 @@ class Comparison:
     looks: SequentialRecord | None
     efforts: Mapping[str, TuningEffort]
     tested_cells: int
-    effects: pd.DataFrame
+    effects: effects.Effects
     variance_components: VarianceComponents | None
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -195,13 +194,14 @@ def compare(
         looks=tests.looks,
         efforts=tests.efforts,
         tested_cells=tests.cells,
-        effects=effects.main_effects(tests.averaged, by, same_size(evaluation_runs(runs))),
+        effects=effects.compare_effects(tests.averaged, by, same_size(evaluation_runs(runs))),
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
             *([fairness.UNDECIDED] if tests.looks and needs_more_seeds(tests.looks, tests.pairs) else []),
+            *fairness.part(results.where, by, tests.looks is not None),
             *fairness.unfinished(results.unfinished),
             *fairness.notes(runs, summary, tests.pairs, by, tuned, varying, how, moving),
         ],
@@ -242,10 +242,13 @@ def _test_pairs(
     scored = roles.scored_runs(runs)
     independent, images = scored[scored["independent"]], same_size(evaluation_runs(runs))
     order = [cell for cell in cells if cell in set(scored[CELL])]
-    looks, reason = _recorded_analyses(runs, order, results, by)
+    whole = _with_excluded(runs, results, by, tuned, how)
+    looks, reason = _recorded_analyses(whole, results, by)
     if looks:
-        table = score_table(scored, SEARCH_SEED).reindex(order)
+        table = score_table(roles.scored_runs(whole), SEARCH_SEED)
+        table = table.reindex([*order, *table.index.difference(order)])
         pairs, count = repeat_analyses(table, looks.looks, images, looks.plan.margin)
+        pairs = pairs[pairs["a"].isin(order) & pairs["b"].isin(order)].reset_index(drop=True)
         # Additional seeds belong to some cells only, so just the initial seeds give fair averages.
         return _PairResults(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
     # The best of more candidates scores higher by chance, unless replicates select for themselves or selections were
@@ -266,8 +269,22 @@ def _test_pairs(
     )
 
 
+def _with_excluded(
+    runs: pd.DataFrame, results: Results, by: Sequence[str], tuned: Sequence[str], how: str
+) -> pd.DataFrame:
+    """Add the runs that the user has excluded, if the sweep adds seeds: its levels are those of all its cells."""
+    sweeps = set(runs["looked_in"].dropna())
+    if results.excluded is None or not sweeps:
+        return runs
+    excluded = results.excluded.runs[results.excluded.runs["looked_in"].isin(sweeps)]
+    if excluded.empty:
+        return runs
+    excluded = excluded.assign(**{CELL: cell_names(excluded, by)})
+    return pd.concat([runs, with_outcomes(excluded, results.excluded.metrics, None, tuned, how)])
+
+
 def _recorded_analyses(
-    runs: pd.DataFrame, order: Sequence[str], results: Results, by: Sequence[str]
+    runs: pd.DataFrame, results: Results, by: Sequence[str]
 ) -> tuple[SequentialRecord | None, Reason | None]:
     """Return the interim analyses by which the pairs must be tested, or the reason why no test is valid.
 
@@ -287,7 +304,7 @@ def _recorded_analyses(
     looks = rename_cells(looks, dict(zip(cell_names(runs, compared), runs[CELL], strict=True)))
     if not are_as_planned(looks):
         return None, Reason.NO_ANALYSIS
-    if not have_results(looks, score_table(scored, SEARCH_SEED).reindex([*order])):
+    if not have_results(looks, score_table(scored, SEARCH_SEED)):
         return None, Reason.LOST_RUN
     return looks, None
 

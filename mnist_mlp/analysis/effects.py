@@ -1,25 +1,48 @@
-"""Effects of two compared keys: preparation of runs for `mnist_mlp.stats.effects`."""
+"""Effects of the compared keys: preparation of runs for `mnist_mlp.stats.effects`."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
+from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.analysis.roles import REPLICATE
 from mnist_mlp.analysis.values import as_typed, sort_key
-from mnist_mlp.stats.effects import COLUMNS, two_way_effects
+from mnist_mlp.stats.effects import UntestableEffects, factorial_effects
 
 
-def main_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = None) -> pd.DataFrame:
-    """Test two compared keys and their interaction (see `two_way_effects`).
+class Effects(NamedTuple):
+    """Tests of main effects and two-way interactions.
+
+    Attributes:
+        table: One row per effect (see `factorial_effects`); empty if effects are not tested.
+        differences: One row per difference of each effect (see `factorial_effects`).
+        reason: Reason why effects are not tested, to follow a colon. Empty if they are tested, and with a single
+            compared key, whose effect is that of its pairs of cells.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    reason: str = ""
+
+
+def compare_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = None) -> Effects:
+    """Test the main effects and two-way interactions of the compared keys.
 
     Args:
         runs: Runs of the selected configurations, with `score`, `replicate` and the compared keys.
-        by: Compared keys; the table is empty unless there are two.
+        by: Compared keys.
         images: Number of test images, the same images in all runs; None if unknown.
     """
-    if len(by) != 2:
-        return pd.DataFrame(columns=list(COLUMNS))
+    if len(by) < 2:
+        return Effects(pd.DataFrame(), pd.DataFrame())
+    if runs.empty:
+        return Effects(pd.DataFrame(), pd.DataFrame(), "no run counts in a fair average over cells")
     words = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value like any other
     levels = [sorted(words[key].unique(), key=sort_key) for key in by]
     table = words.pivot_table(index=list(by), columns=REPLICATE, values="score")
-    return two_way_effects(table.reindex(pd.MultiIndex.from_product(levels, names=list(by))), images)
+    try:
+        table = table.reindex(pd.MultiIndex.from_product(levels, names=list(by)))
+        return Effects(*factorial_effects(table, images, ACCURACY))
+    except UntestableEffects as error:
+        return Effects(pd.DataFrame(), pd.DataFrame(), str(error))

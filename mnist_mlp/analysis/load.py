@@ -83,6 +83,8 @@ class Results:
         looks: Interim analyses by sweep.
         records: Contents of each `sweep.json`, by sweep.
         unfinished: Number of jobs without a result, by sweep and phase.
+        excluded: Results that the user has excluded; None if all runs are reported.
+        where: Conditions that the user has set, by key, as typed (see `mnist_mlp.analysis.where`).
     """
 
     runs: pd.DataFrame
@@ -91,6 +93,8 @@ class Results:
     looks: Mapping[str, SequentialRecord] = field(default_factory=dict)
     records: Mapping[str, SweepRecord] = field(default_factory=dict)
     unfinished: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    excluded: "Results | None" = None
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def load(directories: Sequence[Path]) -> Results:

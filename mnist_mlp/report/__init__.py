@@ -45,6 +45,7 @@ def report_on(
     formats: Sequence[str] = (),
     about: Collection[Path] = (),
     select: str | None = None,
+    where: Sequence[str] = (),
 ) -> Outcome:
     """Write one report on all given sweeps and print its leaderboard.
 
@@ -56,6 +57,7 @@ def report_on(
         formats: Formats of the figures in addition to PNG and SVG.
         about: As in `compare_sweeps`.
         select: As in `compare_sweeps`.
+        where: As in `compare_sweeps`.
 
     Raises:
         UserError: As in `compare_sweeps`, or a directory is a single job of a sweep with several phases.
@@ -64,9 +66,9 @@ def report_on(
     from mnist_mlp.report import terminal, write
 
     _refuse_parts(sweeps)
-    results, comparisons = compare_sweeps(sweeps, target, by, about, select)
+    results, comparisons = compare_sweeps(sweeps, target, by, about, select, where)
     directory = out or default_directory(sweeps)
-    command = _command(sweeps, out, target, by, formats, select)
+    command = _command(sweeps, out, target, by, formats, select, where)
     write.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
@@ -109,6 +111,7 @@ def _command(
     by: Sequence[str] | None,
     formats: Sequence[str],
     select: str | None,
+    where: Sequence[str],
 ) -> str:
     """Return the command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
@@ -116,6 +119,7 @@ def _command(
     words += ["--target", str(target)] if target is not None else []
     words += ["--by", ",".join(by)] if by else []
     words += ["--select", select] if select else []
+    words += [word for condition in where for word in ("--where", condition)]
     return shlex.join([*words, *(word for name in formats for word in ("--format", name))])
 
 

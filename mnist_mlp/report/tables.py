@@ -15,6 +15,7 @@ from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.report.text import escape, verdicts
 from mnist_mlp.report.text.numbers import interval, p_value
 from mnist_mlp.report.text.training import sentence, trained
+from mnist_mlp.stats.effects import SUMMARY_COLUMNS
 from mnist_mlp.stats.pairs import MAX_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 
@@ -62,6 +63,12 @@ def pairs_csv(comparison: Comparison) -> pd.DataFrame:
     return pd.concat([*sides, table.drop(columns=["a", "b"]).reset_index(drop=True)], axis=1)
 
 
+def effects_csv(comparison: Comparison) -> pd.DataFrame:
+    """Return one row per main effect and interaction of two compared keys (see `factorial_effects`)."""
+    table = comparison.effects.table
+    return table if len(table) else pd.DataFrame(columns=[*SUMMARY_COLUMNS])
+
+
 def budget_csv(comparison: Comparison) -> pd.DataFrame:
     """Return one row per cell and number of configurations tried, with the compared keys (see `budget.curves`)."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
@@ -73,6 +80,7 @@ CSV: dict[str, Callable[[Comparison], pd.DataFrame]] = {
     "summary": summary_csv,
     "runs": runs_csv,
     "pairs": pairs_csv,
+    "effects": effects_csv,
     "budget": budget_csv,
 }
 
@@ -147,12 +155,13 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
         return table
     if len(table) > MAX_PAIRS:
         table = comparison.rivals
-    points = [_shown(table[column], "{:+.2f}", 100) for column in ("difference", "ci_low", "ci_high")]
-    between = ("[" + points[1] + ", " + points[2] + "]").where(table["ci_low"].notna(), "")
     return pd.DataFrame(
-        {"cell": table["a"], "against": table["b"], "n": table["n"].astype(str), "difference (points)": points[0]}
-        | {
-            "95% interval": between,
+        {
+            "cell": table["a"],
+            "against": table["b"],
+            "n": table["n"].astype(str),
+            "difference (points)": _shown(table["difference"], "{:+.2f}", 100),
+            "95% interval": _intervals(table),
             "corrected p": table["p_corrected"].map(_probability),
             "verdict": verdicts.full_verdicts(comparison, table),
         }
@@ -160,8 +169,8 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
 
 
 def effects(comparison: Comparison) -> pd.DataFrame:
-    """Format the main effects and the interaction."""
-    table = comparison.effects
+    """Format the main effects and interactions."""
+    table = comparison.effects.table
     if table.empty:
         return table
     return pd.DataFrame(
@@ -169,12 +178,38 @@ def effects(comparison: Comparison) -> pd.DataFrame:
             "effect": table["effect"],
             "range (points)": _shown(table["range"], "{:.2f}", 100),
             "share of variance": _shown(table["share"], "{:.1%}"),
-            "most significant difference": table["clearest"],
-            "(points)": _shown(table["difference"], "{:+.2f}", 100),
-            "n": table["n"].astype(str),
+            "most significant difference": table["most_significant"],
+            "difference (points)": _shown(table["difference"], "{:+.2f}", 100),
+            "95% interval": _intervals(table),
             "corrected p": table["p"].map(_probability),
+            "at most (points)": _shown(table["largest"], "{:.2f}", 100),
+            "n": table["n"].astype(str),
         }
     )
+
+
+def effect_differences(comparison: Comparison) -> pd.DataFrame:
+    """Format the differences behind the effects, at most `MAX_PAIRS`: those with the smallest p-values."""
+    table = comparison.effects.differences
+    if table.empty:
+        return table
+    if len(table) > MAX_PAIRS:
+        table = table.loc[table["p_corrected"].nsmallest(MAX_PAIRS).index.sort_values()]
+    return pd.DataFrame(
+        {
+            "effect": table["effect"],
+            "difference": table["difference"],
+            "difference (points)": _shown(table["mean"], "{:+.2f}", 100),
+            "95% interval": _intervals(table),
+            "corrected p": table["p_corrected"].map(_probability),
+        }
+    )
+
+
+def _intervals(table: pd.DataFrame) -> pd.Series:
+    """Format intervals of differences in percentage points; NaN becomes an empty string."""
+    low, high = (_shown(table[column], "{:+.2f}", 100) for column in ("ci_low", "ci_high"))
+    return ("[" + low + ", " + high + "]").where(table["ci_low"].notna(), "")
 
 
 def runs(comparison: Comparison) -> pd.DataFrame:

@@ -93,6 +93,7 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "leaderboard": tables.leaderboard(comparison),
         "pairs": tables.pairs(comparison),
         "effects": tables.effects(comparison),
+        "effect_differences": tables.effect_differences(comparison),
         "noise": noise.table(comparison.variance_components),
         "runs": tables.runs(comparison),
         "differences": differences(comparison),

@@ -14,7 +14,7 @@ scores, such as (0, 1) for accuracies. The modules depend on NumPy, SciPy and pa
 - `tuning_curves`: expected score of the best of k candidates, for each k.
 """
 
-from mnist_mlp.stats.effects import two_way_effects
+from mnist_mlp.stats.effects import UntestableEffects, factorial_effects
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.moderated_t import moderate, moderated_tests
 from mnist_mlp.stats.pairs import compare_pairs
@@ -32,6 +32,7 @@ __all__ = [
     "InterimAnalysis",
     "Lead",
     "Reason",
+    "UntestableEffects",
     "VarianceComponents",
     "Verdict",
     "best_of",
@@ -39,6 +40,7 @@ __all__ = [
     "crossed_components",
     "estimate_components",
     "expected_best",
+    "factorial_effects",
     "interim_analysis",
     "interim_levels",
     "interim_schedule",
@@ -47,5 +49,4 @@ __all__ = [
     "moderate",
     "moderated_tests",
     "single_component",
-    "two_way_effects",
 ]

@@ -1,10 +1,9 @@
-"""Main effects and interaction of a two-way layout.
+"""Main effects and two-way interactions of keys whose combinations are the cells.
 
-The cells are the combinations of the values of two keys. A key has a main effect if the averages of two of its values
-differ. Each average is taken within a replicate, over all values of the other key. The keys interact if the difference
-between two values of one key depends on the value of the other. Both are tested with the same moderated t-tests as
-pairs of cells (see `moderated_t`). An average has less noise than a cell, so an effect may be significant where no pair
-of cells is.
+A key has a main effect if the averages of two of its values differ. Each average is taken within a replicate, over all
+values of the other keys. Two keys interact if the difference between two values of one key depends on the value of the
+other, on average over any further keys. Both are tested with the same moderated t-tests as pairs of cells (see
+`moderated_t`). An average has less noise than a cell, so an effect may be significant where no pair of cells is.
 """
 
 from collections.abc import Hashable, Sequence
@@ -15,11 +14,29 @@ import pandas as pd
 
 from mnist_mlp.stats.moderated_t import FEWEST, moderated_tests
 
-COLUMNS = ("effect", "n", "range", "share", "clearest", "difference", "p")
+SUMMARY_COLUMNS = [
+    "effect",
+    "n",
+    "range",
+    "share",
+    "most_significant",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "largest",
+    "p",
+]
+DIFFERENCE_COLUMNS = ["effect", "n", "difference", "mean", "ci_low", "ci_high", "p", "p_corrected"]
 
 
-def two_way_effects(table: pd.DataFrame, images: float | None = None) -> pd.DataFrame:
-    """Test two keys and their interaction.
+class UntestableEffects(ValueError):
+    """Scores of which no effect can be tested; the message says why."""
+
+
+def factorial_effects(
+    table: pd.DataFrame, images: float | None = None, bounds: tuple[float, float] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Test the main effect of each key and the interaction of every two keys.
 
     Args:
         table: Scores, cells x replicates; NaN if missing. The index has one level per key, with the name of the key.
@@ -27,82 +44,117 @@ def two_way_effects(table: pd.DataFrame, images: float | None = None) -> pd.Data
             used.
         images: Number of test images behind each accuracy, the same images in all cells (see `moderated_tests`);
             None for other scores.
+        bounds: Smallest and largest score (see `moderated_tests`); None if unbounded.
 
     Returns:
-        One row per effect; empty if a key has a single value or fewer than three replicates are complete. Columns:
+        Two tables in the unit of the scores. The first has one row per effect, with the columns
 
         - `effect`: a key, or "a × b" for the interaction of the keys a and b;
         - `n`: number of replicates used;
-        - `range`: largest minus smallest average of the key's values, in the unit of the scores; NaN for the
-          interaction;
-        - `share`: share of the variance of the cells' means, in [0, 1]; the three shares add up to 1; NaN without
-          variance;
-        - `clearest`: name of the most significant difference;
-        - `difference`: mean of this difference, in the unit of the scores;
-        - `p`: p-value of this difference, corrected for all differences of the effect; NaN if there is no noise to test
-          against.
+        - `range`: largest minus smallest average of the key's values; NaN for an interaction;
+        - `share`: share of the variance of the cells' means, in [0, 1]; NaN without variance. With two keys the shares
+          add up to 1, with more keys the rest is left to interactions of three or more keys;
+        - `most_significant`: name of the most significant difference;
+        - `difference`, `ci_low` and `ci_high`: mean of this difference, and its simultaneous 95% interval;
+        - `largest`: largest absolute value in the intervals of all differences of the effect, the bound on what may
+          be hidden;
+        - `p`: p-value of the most significant difference, corrected for all differences of the effect.
+
+        The second has one row per difference: `effect`, `n`, `difference` (its name), `mean`, `ci_low`, `ci_high`, `p`
+        and `p_corrected`, all within its effect (see `moderated_tests`). Intervals and p-values are NaN if there is no
+        noise to test against.
 
     Raises:
-        ValueError: The index does not have two levels, or has a cell twice.
+        UntestableEffects: A key has a single value, a combination of values has no score, or fewer than three
+            replicates are complete.
+        ValueError: The index has fewer than two levels, or has a cell twice.
     """
-    if table.index.nlevels != 2:
-        raise ValueError(f"table.index.nlevels={table.index.nlevels}: expected two levels, one per key")
-    levels = [list(table.index.unique(level)) for level in (0, 1)]
-    table = table.reindex(pd.MultiIndex.from_product(levels, names=table.index.names)).dropna(axis=1)
-    n = table.shape[1]
-    if min(map(len, levels)) < 2 or n < FEWEST:
-        return pd.DataFrame(columns=list(COLUMNS))
-    values = np.asfortranarray(table.to_numpy(dtype=float))  # the rounding of a sum depends on the memory layout
-    scores = values.reshape(len(levels[0]), len(levels[1]), n)  # (first, second, replicates)
-    means = scores.mean(axis=2)
-    margins = [means.mean(axis=1), means.mean(axis=0)]
-    squares = [float(margin.var()) for margin in margins]
-    squares.append(max(0.0, float(means.var()) - sum(squares)))  # the rest is the interaction
-    ranges = [*map(np.ptp, margins), np.nan]
-    # All cells are evaluated on the same images, so an average over cells has as many images as one cell.
-    tested = [
-        _main(scores.mean(axis=1), levels[0], images),
-        _main(scores.mean(axis=0), levels[1], images),
-        _interaction(scores, levels, images),
-    ]
+    if table.index.nlevels < 2:
+        raise ValueError(f"table.index.nlevels={table.index.nlevels}: expected at least two levels, one per key")
     keys = [str(name) for name in table.index.names]
-    return pd.DataFrame(
-        {
-            "effect": [*keys, " × ".join(keys)],
-            "n": n,
-            "range": ranges,
-            "share": np.array(squares) / (sum(squares) or np.nan),
-            **dict(zip(("clearest", "difference", "p"), zip(*tested, strict=True), strict=True)),
-        }
-    )
+    levels = [list(table.index.unique(level)) for level in range(len(keys))]
+    scores = _complete(table, levels).reshape(*map(len, levels), -1)  # one axis per key, then the replicates
+    means = scores.mean(axis=-1)
+    effects, differences = [], []
+    squares: dict[tuple[int, ...], float] = {}
+    for size in (1, 2):
+        for axes in combinations(range(len(keys)), size):
+            others = tuple(set(range(len(keys))) - set(axes))
+            margin = means.mean(axis=others)
+            squares[axes] = max(0.0, float(margin.var()) - sum(squares[axis,] for axis in axes if size > 1))
+            test = _main_differences if size == 1 else _crossed_differences
+            values, names, rank = test(scores.mean(axis=others), [levels[axis] for axis in axes])
+            # All cells are evaluated on the same images, so an average over cells has as many images as one cell.
+            limits = None if bounds is None else (size * bounds[0], size * bounds[1])
+            tested = moderated_tests(values, rank, images, bounds=limits)
+            numbers = (tested.mean, tested.low, tested.high, tested.p, tested.p_corrected)
+            of_effect = pd.DataFrame(dict(zip(DIFFERENCE_COLUMNS[2:], (names, *numbers), strict=True)))
+            of_effect.insert(0, "effect", " × ".join(keys[axis] for axis in axes))
+            of_effect.insert(1, "n", scores.shape[-1])
+            differences.append(of_effect)
+            first = of_effect.iloc[np.lexsort((-of_effect["mean"].abs(), of_effect["p"].fillna(1.0)))[0]]
+            effects.append(
+                {
+                    "effect": first["effect"],
+                    "n": first["n"],
+                    "range": float(np.ptp(margin)) if size == 1 else np.nan,
+                    "share": squares[axes],
+                    "most_significant": first["difference"],
+                    "difference": first["mean"],
+                    "ci_low": first["ci_low"],
+                    "ci_high": first["ci_high"],
+                    "largest": float(np.maximum(-tested.low, tested.high).max()),
+                    "p": first["p_corrected"],
+                }
+            )
+    summary = pd.DataFrame(effects)
+    # With two keys the sum of the parts is exact; the variance of the means differs from it by rounding.
+    whole = sum(squares.values()) if len(keys) == 2 else float(means.var())
+    return summary.assign(share=summary["share"] / (whole or np.nan)), pd.concat(differences, ignore_index=True)
 
 
-def _main(marginal: np.ndarray, names: Sequence[Hashable], images: float | None) -> tuple[str, float, float]:
-    """Test each pair of values of a key on its marginal scores, an array (values, replicates)."""
+def _complete(table: pd.DataFrame, levels: Sequence[Sequence[Hashable]]) -> np.ndarray:
+    """Return the scores of all combinations of values, (cells, replicates), of the replicates that have all of them."""
+    if single := [name for name, values in zip(table.index.names, levels, strict=True) if len(values) < 2]:
+        raise UntestableEffects(f"{single[0]} has a single value")
+    table = table.reindex(pd.MultiIndex.from_product(levels, names=table.index.names))
+    if len(empty := table.index[table.isna().all(axis=1)]):
+        raise UntestableEffects(f"there is no score for {' / '.join(map(str, empty[0]))}")
+    table = table.dropna(axis=1)
+    if table.shape[1] < FEWEST:
+        raise UntestableEffects(f"only {table.shape[1]} of at least {FEWEST} replicates have a score in all cells")
+    return np.asfortranarray(table.to_numpy(dtype=float))  # the rounding of a sum depends on the memory layout
+
+
+def _main_differences(
+    scores: np.ndarray, levels: Sequence[Sequence[Hashable]]
+) -> tuple[np.ndarray, Sequence[str], int]:
+    """Return the difference of each pair of values of a key, its name, and the rank of all differences.
+
+    Args:
+        scores: Marginal scores, (values, replicates).
+        levels: Values of the key, in a list of one.
+    """
+    (names,) = levels
     first, second = np.triu_indices(len(names), 1)
-    pairs = [f"{a} less {b}" for a, b in combinations(names, 2)]
-    return _most_significant(marginal[first] - marginal[second], pairs, len(names) - 1, images)
+    return scores[first] - scores[second], [f"{a} less {b}" for a, b in combinations(names, 2)], len(names) - 1
 
 
-def _interaction(
-    scores: np.ndarray, levels: Sequence[Sequence[Hashable]], images: float | None
-) -> tuple[str, float, float]:
-    """Test each difference of differences: how far two values of one key differ, at two values of the other key."""
+def _crossed_differences(
+    scores: np.ndarray, levels: Sequence[Sequence[Hashable]]
+) -> tuple[np.ndarray, Sequence[str], int]:
+    """Return each difference of differences of two keys, its name, and the rank of all of them.
+
+    Args:
+        scores: Marginal scores, (values of one key, values of the other, replicates).
+        levels: Values of both keys.
+    """
     (a, b), (c, d) = (np.triu_indices(len(names), 1) for names in levels)
     within = scores[a] - scores[b]  # (pairs of the first key, second, replicates)
-    crossed = (within[:, c] - within[:, d]).reshape(-1, scores.shape[2])
     one, other = levels
     names = [
         f"{a} less {b}, with {c} rather than {d}"
         for (a, b), (c, d) in product(combinations(one, 2), combinations(other, 2))
     ]
-    return _most_significant(crossed, names, (len(one) - 1) * (len(other) - 1), images)
-
-
-def _most_significant(
-    differences: np.ndarray, names: Sequence[str], rank: int, images: float | None
-) -> tuple[str, float, float]:
-    """Return the difference with the smallest p: its name, its mean and its corrected p."""
-    tested = moderated_tests(differences, rank, images)
-    place = int(np.lexsort((-np.abs(tested.mean), np.nan_to_num(tested.p, nan=1.0)))[0])
-    return names[place], float(tested.mean[place]), float(tested.p_corrected[place])
+    rank = (len(one) - 1) * (len(other) - 1)
+    return (within[:, c] - within[:, d]).reshape(-1, scores.shape[2]), names, rank

@@ -196,8 +196,19 @@ def test_report_of_looks_gives_sequential_verdicts(analyzed: Path, write_run: Wr
     (_, first), (_, second) = interim_schedule(3, 3, 6, 4)
     how = f"or had 6. Interim analyses took place after 3 (p below {first:.2g}), 6 (p below {second:.2g}) seeds."
     assert how in " ".join(method(comparison))
-    assert comparison.effects["n"].tolist() == [3, 3, 3]  # the seeds that all cells share
+    assert comparison.effects.table["n"].tolist() == [3, 3, 3]  # the seeds that all cells share
     assert "Unequal seeds" not in [note.topic for note in comparison.notes]
+
+
+def test_compared_where_keeps_the_verdicts_of_the_whole_sweep(analyzed: Path) -> None:
+    ((_, whole),) = compare_sweeps([analyzed])[1].items()
+    for where, cells in (("init=he", {"he / adam", "he / sgd"}), ("optim=adam", {"he / adam", "lecun / adam"})):
+        ((_, part),) = compare_sweeps([analyzed], where=[where])[1].items()
+        expected = whole.pairs[whole.pairs["a"].isin(cells) & whole.pairs["b"].isin(cells)]
+        pd.testing.assert_frame_equal(part.pairs, expected.reset_index(drop=True))
+        assert part.looks == whole.looks
+        (note,) = [note for note in part.notes if note.topic == "Part of a sweep"]
+        assert "Pairs keep the significance levels of the whole sweep" in note.text
 
 
 def test_compared_analysis_with_lost_run_is_not_tested(analyzed: Path) -> None:
@@ -213,7 +224,7 @@ def test_compared_outside_the_sequential_plan_is_not_tested(analyzed: Path, writ
     other = write_run(init="he", optim="radam", seed=0, test=[0.1, 0.9]).rename(tmp_path / "other")
     ((_, both),) = compare_sweeps([analyzed, other])[1].items()
     assert both.pairs["reason"].eq("outside the sequential plan").all()
-    assert both.effects.empty
+    assert both.effects.table.empty
 
 
 EMPTY = {"margin": None, "max_seeds": 6, "batch": 3, "given": [0, 1, 2], "jobs": [], "looks": []}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from mnist_mlp.analysis.effects import main_effects
+from mnist_mlp.analysis.effects import compare_effects
 from mnist_mlp.analysis.roles import REPLICATE, cell_names
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
@@ -81,7 +81,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     rivals = pairs[(pairs["init_a"] == best["init"]) & (pairs["optim_a"] == best["optim"])]
     better, alike = (int((rivals["verdict"] == kind).sum()) for kind in (Verdict.BETTER, Verdict.INCONCLUSIVE))
     confirmed = runs[runs["phase"] == CONFIRM].rename(columns={"test_accuracy": "score", "seed": REPLICATE})
-    effects = main_effects(confirmed, COMPARED, IMAGES).set_index("effect")
+    effects = compare_effects(confirmed, COMPARED, IMAGES).table.set_index("effect")
     points = {key: f"{100 * effects['range'][key]:.2f} points" for key in COMPARED}
     by_optim = confirmed.groupby("optim")["score"].mean()
     best_optim, worst_optim = by_optim.idxmax(), by_optim.idxmin()

@@ -521,11 +521,11 @@ def test_answer_with_effects_and_pairs_that_disagree_explains_why(
             for seed in (0, 1, 2):
                 write_run(init, optim, seed, test=[0.1, 0.9 + seed / 100 + (optim == "adam") * seed / 1000])
     found = compared(tmp_path)
-    assert len(found.effects) == 3
-    assert "Each of the three effects is tested at 5% separately" in " ".join(method(found))
-    changed = replace(
-        found, effects=found.effects.assign(p=p), pairs=found.pairs.assign(verdict=verdict, reason=Reason.TOO_FEW_SEEDS)
-    )
+    assert len(found.effects.table) == 3
+    assert "Each of the 3 effects is tested at 5% separately" in " ".join(method(found))
+    effects = found.effects._replace(table=found.effects.table.assign(p=p))
+    pairs = found.pairs.assign(verdict=verdict, reason=Reason.TOO_FEW_SEEDS)
+    changed = replace(found, effects=effects, pairs=pairs)
     assert [words for words in (NO_PAIR, PAIRS) if words in " ".join(answer(changed))] == explained
 
 

@@ -113,7 +113,7 @@ def test_markdown_of_hostile_names_is_text(hostile: Written) -> None:
     for run, why, _ in hostile.results.problems:
         assert shown(f"{escape.line(run)}: {escape.line(why)}") in texts
     headings = [inline(t) for before, t in itertools.pairwise(tokens) if before.type == "heading_open"]
-    assert headings == ["init × optim", "mnist", "Method", "To reproduce", "Left out"]
+    assert headings == ["init × optim", "mnist", "Effects of the compared keys", "Method", "To reproduce", "Left out"]
     assert len([token for token in tokens if token.type == "fence"]) == 1
 
 

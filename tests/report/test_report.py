@@ -213,7 +213,7 @@ def test_effects_use_scores(tmp_path: Path, write_run: Write) -> None:
     for seed in range(5):
         for optim in ("adam", "sgd"):
             write_run("lecun", optim, seed, test=[0.1, 0.5, 0.97 + seed / 1000])
-    effects = compare(load([tmp_path / "sweep"]), target=0.97).effects.set_index("effect")
+    effects = compare(load([tmp_path / "sweep"]), target=0.97).effects.table.set_index("effect")
     assert effects.loc["optim", "range"] == pytest.approx((0.972 + 0.972) / 2 - (0.98 / 5 + 0.972) / 2)
 
 
@@ -231,7 +231,7 @@ def test_tables_sort_values_naturally(tmp_path: Path, write_run: Write, summariz
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")
     assert [len(json.loads(hidden)) for hidden in runs["model.hidden"].unique()] == [2, 4, 10]
     comparison = compare(load([tmp_path / "sweep"]), 0.97, ("model.hidden", "optim"))
-    clearest = comparison.effects.set_index("effect").loc["model.hidden", "clearest"]
+    clearest = comparison.effects.table.set_index("effect").loc["model.hidden", "most_significant"]
     assert clearest == f"[64, 64] less {[64] * 10}"
     (curves, *_) = draw(tmp_path, comparison, "", ())
     assert list(curves.legend) == ["2 × 64", "4 × 64", "10 × 64"]
@@ -498,6 +498,7 @@ def test_report_directory_has_the_documented_files(write_run: Write, report: Rep
         "summary.csv",
         "runs.csv",
         "pairs.csv",
+        "effects.csv",
         *figures,
     }
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")

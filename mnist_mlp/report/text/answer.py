@@ -1,7 +1,7 @@
 """Answer of a report: sentences about the best cell, effects, sources of noise, tuning and speed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,21 +86,16 @@ def _diverged(count: int) -> str:
 
 
 def _effects(comparison: Comparison) -> str:
-    table = comparison.effects
+    table = comparison.effects.table
     if table.empty:
         return ""
-    *mains, both = table.to_dict("records")
-    parts = [_effect(row) for row in mains]
+    rows = table.to_dict("records")
+    mains, interactions = rows[: len(comparison.by)], rows[len(comparison.by) :]
     tuned = ""
     if comparison.tuned:
         keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
         tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
-    if np.isfinite(both["p"]):
-        joint = "and the effect of one depends on the other" if both["p"] < MATTERS else "no interaction was found"
-        joint += f" (p {probability(both['p'])})"
-    else:
-        joint = "and whether the effect of one depends on the other was not tested (it is the same in every seed)"
-    text = f"{parts[0]}, {parts[1]}, {joint}{tuned}."
+    text = f"{', '.join(map(_effect, mains))}, {_interactions(interactions)}{tuned}."
     differ = bool(comparison.pairs["verdict"].isin(SIGNIFICANT).any())
     if differ and (table["p"] >= MATTERS).all():
         text += (
@@ -108,9 +103,10 @@ def _effects(comparison: Comparison) -> str:
             "pair borrows from all other pairs, that of an average from few others."
         )
     if any(row["p"] < MATTERS for row in mains) and not differ:
+        others = "the other key" if len(mains) == 2 else "the other keys"
         text += (
             " No single pair of cells is significantly different, which is no contradiction: an effect averages over "
-            "the other key, so it rests on more runs than any pair."
+            f"{others}, so it rests on more runs than any pair."
         )
     begins_with_key = mains[0]["effect"] not in GROUPS and mains[0]["p"] < MATTERS
     return text if begins_with_key else text[0].upper() + text[1:]  # keys are case-sensitive
@@ -124,7 +120,28 @@ def _effect(row: Mapping[Any, Any]) -> str:
         return f"whether {name} matters was not tested (its values are {size} apart in every seed)"
     if p < MATTERS:
         return f"{name} matters (p {probability(p)}; its best and worst are {size} apart on average)"
-    return f"no effect of {name} on average was found (p {probability(p)})"
+    bound = f"; if there is one, it is at most {points(row['largest'])}" if np.isfinite(row["largest"]) else ""
+    return f"no effect of {name} on average was found (p {probability(p)}{bound})"
+
+
+def _interactions(rows: Sequence[Mapping[Any, Any]]) -> str:
+    """Say which keys interact."""
+    if len(rows) == 1:
+        (row,) = rows
+        if not np.isfinite(row["p"]):
+            return "and whether the effect of one depends on the other was not tested (it is the same in every seed)"
+        found = "and the effect of one depends on the other" if row["p"] < MATTERS else "no interaction was found"
+        return f"{found} (p {probability(row['p'])})"
+    real = [f"{row['effect']} (p {probability(row['p'])})" for row in rows if row["p"] < MATTERS]
+    others = [row["p"] for row in rows if row["p"] >= MATTERS]
+    parts = [f"these keys interact: {join_words(real)}"] if real else []
+    if others:
+        smallest = f"{'p' if len(others) == 1 else 'smallest p'} {probability(min(others))}"
+        parts.append(f"no {'other ' if real else ''}interaction was found ({smallest})")
+    if len(real) + len(others) < len(rows):
+        untested = [row["effect"] for row in rows if not np.isfinite(row["p"])]
+        parts.append(f"whether {join_words(untested)} interact was not tested (they do the same in every seed)")
+    return f"and {join_words(parts)}" if len(parts) == 1 else ", and ".join(parts)
 
 
 def _speed(comparison: Comparison) -> str:

@@ -96,12 +96,13 @@ def _tests(comparison: Comparison) -> Iterator[str]:
             f"({comparison.tested_cells} cells), with simultaneous 95% intervals "
             f"(Šidák's correction for all such pairs). {noise_of}"
         )
-    if not comparison.effects.empty:
+    if not (table := comparison.effects.table).empty:
+        others = "key" if len(comparison.by) == 2 else "keys"
         yield (
-            "Effects: the same tests, of averages over the other key within each seed, and of differences of "
-            "differences for the interaction; p belongs to the most significant difference and is corrected for all "
-            "differences of an effect. Each of the three effects is tested at 5% separately, so the probability of any "
-            "false one among them is higher. Shares are of the variance of the cells' means."
+            f"Effects: the same tests, of averages over the other {others} within each seed, and of differences of "
+            "differences for interactions; p belongs to the most significant difference. P-values and intervals hold "
+            f"for all differences of an effect. Each of the {len(table)} effects is tested at 5% separately, so the "
+            "probability of any false one among them is higher. Shares are of the variance of the cells' means."
         )
 
 

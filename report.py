@@ -7,6 +7,7 @@ from pathlib import Path
 from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.startup import escape_unencodable_output
 from mnist_mlp.report import newest_sweep, report_on
+from mnist_mlp.report.text.escape import visible
 
 
 def main() -> None:
@@ -60,7 +61,7 @@ def main() -> None:
             where=arguments.where,
         )
     except (UserError, OSError) as error:
-        sys.exit(f"error: {in_words(error)}")
+        sys.exit(f"error: {visible(in_words(error))}")
 
 
 if __name__ == "__main__":

@@ -194,14 +194,14 @@ def compare(
         looks=tests.looks,
         efforts=tests.efforts,
         tested_cells=tests.cells,
-        effects=effects.compare_effects(tests.averaged, by, same_size(evaluation_runs(runs))),
+        effects=effects.compare_effects(tests.averaged, by, same_size(evaluation_runs(runs)), runs),
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[
-            *([fairness.UNDECIDED] if tests.looks and needs_more_seeds(tests.looks, tests.pairs) else []),
-            *fairness.part(results.where, by, tests.looks is not None),
+            *([fairness.UNDECIDED] if tests.needs_more_seeds else []),
+            *fairness.part(results.where, tests.looks is not None),
             *fairness.unfinished(results.unfinished),
             *fairness.notes(runs, summary, tests.pairs, by, tuned, varying, how, moving),
         ],
@@ -217,6 +217,7 @@ class _PairResults(NamedTuple):
         efforts: See `Comparison`.
         looks: See `Comparison`.
         averaged: Runs that may be averaged over cells, for main effects. Empty if such averages would be unfair.
+        needs_more_seeds: Whether a sweep that adds seeds stopped before all was decided.
     """
 
     pairs: pd.DataFrame
@@ -224,6 +225,7 @@ class _PairResults(NamedTuple):
     efforts: Mapping[str, TuningEffort]
     looks: SequentialRecord | None
     averaged: pd.DataFrame
+    needs_more_seeds: bool = False
 
 
 def _test_pairs(
@@ -248,9 +250,11 @@ def _test_pairs(
         table = score_table(roles.scored_runs(whole), SEARCH_SEED)
         table = table.reindex([*order, *table.index.difference(order)])
         pairs, count = repeat_analyses(table, looks.looks, images, looks.plan.margin)
+        is_open = needs_more_seeds(looks, pairs)
         pairs = pairs[pairs["a"].isin(order) & pairs["b"].isin(order)].reset_index(drop=True)
         # Additional seeds belong to some cells only, so just the initial seeds give fair averages.
-        return _PairResults(pairs, count, {}, looks, independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)])
+        first = independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)]
+        return _PairResults(pairs, count, {}, looks, first, is_open)
     # The best of more candidates scores higher by chance, unless replicates select for themselves or selections were
     # confirmed.
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])

@@ -85,10 +85,10 @@ def numeric_axis(values: pd.Series, key: str) -> pd.Series | None:
         if None in lists:
             return None
         lengths, elements = zip(*filter(None, lists), strict=True)
-        if len({*lengths}) > 1 and len({*elements}) > 1:
+        if len({*lengths}) > 1 and len({*elements} - {None}) > 1:
             return None
         is_depth = len({*lengths}) > 1
-        numbers = [float(number) for number in (lengths if is_depth else elements)]
+        numbers = [None if number is None else float(number) for number in (lengths if is_depth else elements)]
         depth, width = ("depth", "width") if key == "model.hidden" else (f"length of {key}", f"elements of {key}")
         name = depth if is_depth else width
     axis = pd.Series(numbers, values.index, dtype=float, name=name)
@@ -100,15 +100,14 @@ def _number(value: Any) -> float | None:
     return float(value) if is_number else None
 
 
-def _uniform_list(value: Any) -> tuple[int, float] | None:
-    """Return length and element of a list of equal numbers, given as JSON; None for anything else."""
+def _uniform_list(value: Any) -> tuple[int, float | None] | None:
+    """Return length and element (None without one) of a list of equal numbers, given as JSON; None for other values."""
     try:
         found = json.loads(value) if isinstance(value, str) and value.startswith("[") else None
-    except ValueError:
+        numbers = {*map(_number, found)} if isinstance(found, list) else {None}
+    except (ValueError, OverflowError, RecursionError):
         return None
-    if not isinstance(found, list) or not found or len({*map(_number, found)}) > 1 or _number(found[0]) is None:
-        return None
-    return len(found), float(found[0])
+    return None if len(numbers) > 1 or None in numbers else (len(found or ()), next(iter(numbers), None))
 
 
 def against(runs: pd.DataFrame, axis: pd.Series) -> pd.DataFrame:

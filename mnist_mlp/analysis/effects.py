@@ -26,23 +26,30 @@ class Effects(NamedTuple):
     reason: str = ""
 
 
-def compare_effects(runs: pd.DataFrame, by: Sequence[str], images: float | None = None) -> Effects:
-    """Test the main effects and two-way interactions of the compared keys.
+def compare_effects(
+    runs: pd.DataFrame, by: Sequence[str], images: float | None = None, known: pd.DataFrame | None = None
+) -> Effects:
+    """Test the main effects and two-way interactions of the compared keys that have several values.
 
     Args:
         runs: Runs of the selected configurations, with `score`, `replicate` and the compared keys.
         by: Compared keys.
         images: Number of test images, the same images in all runs; None if unknown.
+        known: All runs, with or without a score; their values need a score. None for `runs`.
     """
     if len(by) < 2:
         return Effects(pd.DataFrame(), pd.DataFrame())
     if runs.empty:
         return Effects(pd.DataFrame(), pd.DataFrame(), "no run counts in a fair average over cells")
-    words = runs.assign(**{key: runs[key].map(as_typed) for key in by})  # null is a value like any other
-    levels = [sorted(words[key].unique(), key=sort_key) for key in by]
-    table = words.pivot_table(index=list(by), columns=REPLICATE, values="score")
+    values = {key: (runs if known is None else known)[key].map(as_typed).unique() for key in by}
+    keys = [key for key in by if len(values[key]) > 1]
+    if len(keys) < 2:
+        return Effects(pd.DataFrame(), pd.DataFrame(), f"only {keys[0] if keys else 'one cell'} varies")
+    words = runs.assign(**{key: runs[key].map(as_typed) for key in keys})  # null is a value like any other
+    levels = [sorted(values[key], key=sort_key) for key in keys]
+    table = words.pivot_table(index=keys, columns=REPLICATE, values="score")
     try:
-        table = table.reindex(pd.MultiIndex.from_product(levels, names=list(by)))
+        table = table.reindex(pd.MultiIndex.from_product(levels, names=keys))
         return Effects(*factorial_effects(table, images, ACCURACY))
     except UntestableEffects as error:
         return Effects(pd.DataFrame(), pd.DataFrame(), str(error))

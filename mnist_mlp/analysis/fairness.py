@@ -40,25 +40,24 @@ UNDECIDED = Note(
 )
 
 
-def part(where: Mapping[str, Sequence[str]], by: Sequence[str], is_sequential: bool) -> Iterator[Note]:
-    """Yield a note on cells that the user has excluded.
+def part(where: Mapping[str, Sequence[str]], is_sequential: bool) -> Iterator[Note]:
+    """Yield a note on runs that the user has excluded.
 
     Args:
         where: Conditions that the user has set, by key, as typed.
-        by: Compared keys.
         is_sequential: Whether the pairs were tested by interim analyses of all cells.
     """
-    shown = [f"{key}={','.join(values)}" for key, values in where.items() if key in by]
-    if shown:
-        levels = (
+    if where:
+        shown = " and ".join(f"{key}={','.join(values)}" for key, values in where.items())
+        tests = (
             "Pairs keep the significance levels of the whole sweep, other tests"
             if is_sequential
             else "P-values and intervals"
         )
         yield Note(
             "Part of a sweep",
-            f"only {' and '.join(shown)}, chosen after the sweep was run. {levels} are corrected for the cells shown "
-            "here, not for those left out.",
+            f"only {shown}, chosen after the sweep was run. {tests} are corrected for the cells shown here, not for "
+            "those left out.",
         )
 
 

@@ -11,6 +11,7 @@ from mnist_mlp.analysis.roles import CODE, FACTS, evaluation_runs
 from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.schema import Role, role_of
+from mnist_mlp.base.sweep_file import CONFIRM
 
 
 def parse(conditions: Sequence[str]) -> dict[str, list[str]]:
@@ -59,11 +60,16 @@ def keep(results: Results, where: Mapping[str, Sequence[str]], by: Sequence[str]
                 "no fair score."
             )
         texts = runs[key].map(as_typed)
-        there = {_canonical(text): text for text in sorted(texts.unique(), key=sort_key)}
+        there = sorted(texts[~is_search].unique() if key not in by else texts.unique(), key=sort_key)
+        found: set[str] = set()
         for value in values:
-            if _canonical(value) not in there:
-                raise UserError(f"--where {key}={value}: expected one of {', '.join(there.values())}")
-        kept &= texts.map(_canonical).isin([_canonical(value) for value in values]) | (is_search & (key not in by))
+            same = {value} & {*there} or {text for text in there if _canonical(text) == _canonical(value)}
+            if not same:
+                raise UserError(f"--where {key}={value}: expected one of {', '.join(there)}")
+            found |= same
+        kept &= texts.isin(found) | (is_search & (key not in by))
+    confirming = kept & ~is_search & (runs["phase"] == CONFIRM)
+    kept &= ~is_search | runs["chosen_in"].isin(runs.loc[confirming, "chosen_in"])
     if not kept.any():
         each = " ".join(f"--where {key}={','.join(values)}" for key, values in where.items())
         raise UserError(f"{each}: no run has all of these values")

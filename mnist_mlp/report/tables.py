@@ -194,7 +194,8 @@ def effect_differences(comparison: Comparison) -> pd.DataFrame:
     if table.empty:
         return table
     if len(table) > MAX_PAIRS:
-        table = table.loc[table["p_corrected"].nsmallest(MAX_PAIRS).index.sort_values()]
+        order = table.assign(size=table["mean"].abs()).sort_values(["p_corrected", "size"], ascending=[True, False])
+        table = table.loc[order.index[:MAX_PAIRS].sort_values()]
     return pd.DataFrame(
         {
             "effect": table["effect"],

@@ -12,7 +12,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.stats.moderated_t import FEWEST, moderated_tests
+from mnist_mlp.stats.moderated_t import CONFIDENCE, FEWEST, moderated_tests
 
 SUMMARY_COLUMNS = [
     "effect",
@@ -58,7 +58,8 @@ def factorial_effects(
         - `difference`, `ci_low` and `ci_high`: mean of this difference, and its simultaneous 95% interval;
         - `largest`: largest absolute value in the intervals of all differences of the effect, the bound on what may
           be hidden;
-        - `p`: p-value of the most significant difference, corrected for all differences of the effect.
+        - `p`: p-value of the most significant difference, corrected for all differences of the effect. NaN if a
+          difference has no noise to test against, unless another one is significant.
 
         The second has one row per difference: `effect`, `n`, `difference` (its name), `mean`, `ci_low`, `ci_high`, `p`
         and `p_corrected`, all within its effect (see `moderated_tests`). Intervals and p-values are NaN if there is no
@@ -92,7 +93,11 @@ def factorial_effects(
             of_effect.insert(0, "effect", " × ".join(keys[axis] for axis in axes))
             of_effect.insert(1, "n", scores.shape[-1])
             differences.append(of_effect)
-            first = of_effect.iloc[np.lexsort((-of_effect["mean"].abs(), of_effect["p"].fillna(1.0)))[0]]
+            order = np.lexsort((-of_effect["mean"].abs(), of_effect["p"].fillna(1.0)))
+            first = of_effect.iloc[order[0]]
+            untested = of_effect[of_effect["p"].isna()]
+            if len(untested) and not first["p_corrected"] < 1 - CONFIDENCE:  # a real difference may be among these
+                first = untested.iloc[int(untested["mean"].abs().argmax())]
             effects.append(
                 {
                     "effect": first["effect"],

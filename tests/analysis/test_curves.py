@@ -13,6 +13,7 @@ from mnist_mlp.analysis.curves import against, numeric_axis
         ("model.dropout", [0, 0.5], "model.dropout", [0, 0.5]),
         ("model.hidden", ["[64]", "[64, 64]"], "depth", [1, 2]),
         ("model.hidden", ["[64, 64]", "[128, 128]"], "width", [64, 128]),
+        ("model.hidden", ["[]", "[64]", "[64, 64]"], "depth", [0, 1, 2]),
         ("model.widths", ["[64]", "[64, 64]"], "length of model.widths", [1, 2]),
     ],
 )
@@ -34,7 +35,8 @@ def test_numeric_axis_of_numbers_and_uniform_lists(
         ["adam", "sgd"],
         ["[64]", "[128, 128]"],  # depth and width differ
         ["[64, 32]", "[64]"],
-        ["[]", "[64]"],
+        [f"[{10**400}]", "[64]"],
+        ["[" * 100_000, "[64]"],
         ["[", "[64]"],
         ['["a"]', '["b"]'],
     ],

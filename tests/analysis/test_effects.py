@@ -31,7 +31,7 @@ def test_compare_effects_sorts_values_and_excludes_failed_runs() -> None:
     [
         (["init"], slice(None), ""),
         (BY, slice(0), "no run counts in a fair average over cells"),
-        (BY, slice(8), "init has a single value"),
+        (BY, slice(8), "only optim varies"),
         (BY, slice(12), "there is no score for he / y"),
     ],
 )
@@ -51,3 +51,12 @@ def test_compare_effects_uses_images_and_the_order_of_numbers() -> None:
     table = compare_effects(runs, by, images=100).table.set_index("effect")
     assert table["most_significant"]["model.width"] == "9 less 10"
     assert table["p"].notna().all()
+
+
+def test_compare_effects_leave_out_single_values_and_name_missing_scores() -> None:
+    cells = [(init, optim, 0.5, seed) for init in ("lecun", "he") for optim in "xy" for seed in range(4)]
+    runs = pd.DataFrame(cells, columns=[*BY, "dropout", REPLICATE]).assign(score=Y.ravel())
+    found = compare_effects(runs, [*BY, "dropout"])
+    assert found.table["effect"].tolist() == ["init", "optim", "init × optim"]
+    failed = pd.concat([runs, runs.head(1).assign(optim="z", score=np.nan)])
+    assert compare_effects(runs, BY, None, failed).reason == "there is no score for he / z"

@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mnist_mlp.analysis.where import parse
+from mnist_mlp.analysis.load import Results
+from mnist_mlp.analysis.where import keep, parse
 from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
 from mnist_mlp.report import compare_sweeps
 from tests.helpers.runs import Write
 
@@ -90,4 +92,26 @@ def test_compare_sweeps_where_condition_keeps_one_section(write_run: Write, tmp_
     sections = compare_sweeps([tmp_path / "sweep"], where=["epochs=2.0"])[1]
     ((_, section),) = sections.items()
     assert section.runs["epochs"].tolist() == [2]
-    assert "Part of a sweep" not in [note.topic for note in section.notes]
+    assert section.notes[0].text.startswith("only epochs=2.0, chosen after the sweep was run.")
+
+
+def test_keep_drops_searches_whose_confirming_runs_are_excluded() -> None:
+    runs = pd.DataFrame(
+        {
+            "init": "he",
+            "data": ["mnist"] * 2 + ["digits"],
+            "phase": [SEARCH, CONFIRM, None],
+            "chosen_in": ["sweep", "sweep", None],
+            "epochs": [1, 2, 2],
+        },
+        index=["search", "confirm", "other"],
+    )
+    results = Results(runs, pd.DataFrame({"run": []}), [])
+    for where, kept in (
+        ({"data": ["mnist"]}, ["search", "confirm"]),
+        ({"epochs": ["2"], "data": ["mnist"]}, ["search", "confirm"]),
+        ({"data": ["digits"]}, ["other"]),
+    ):
+        assert keep(results, where, ["init"]).runs.index.tolist() == kept
+    with pytest.raises(UserError, match="--where epochs=1: expected one of 2"):  # no result, only the search has it
+        keep(results, {"epochs": ["1"]}, ["init"])

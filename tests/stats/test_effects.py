@@ -195,3 +195,10 @@ def test_factorial_effects_bounds_double_for_interactions() -> None:
         _, differences = factorial_effects(layout(np.array(y)), bounds=(0, 1))
         assert differences["ci_high"].fillna(0).tolist() == limits
         assert differences["ci_low"].fillna(0).tolist() == [-limit for limit in limits]
+
+
+def test_factorial_effects_constant_difference_beside_noise_is_not_tested() -> None:
+    noise = np.array([0.0, 0.04, -0.06, 0.02])
+    y = np.array([[[0.9] * 4] * 2, [[0.8] * 4] * 2, [0.85 + noise] * 2])
+    row = factorial_effects(layout(y, inits="abc"))[0].set_index("effect").loc["init"]
+    assert (np.isnan(row["p"]), row["most_significant"], row["difference"]) == (True, "a less b", pytest.approx(0.1))

@@ -5,7 +5,6 @@ caption's sentences, and list it in `_figures`. Page, Markdown and files follow 
 `plots`, the layout of panels to `panels`.
 """
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,10 +156,10 @@ def _figures(view: _View) -> Iterator[Parts]:
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
             yield figure, name, alt, " ".join(filter(None, sentences)), view.look
-    for key in view.comparison.by:
-        axis = numeric_axis(view.comparison.scored[key], key)
-        if axis is not None:
-            yield _against(view, key, axis)
+    scored = view.comparison.scored
+    axes = {key: axis for key in view.comparison.by if (axis := numeric_axis(scored[key], key)) is not None}
+    for (key, axis), slug in zip(axes.items(), escape.slugs([str(axis.name) for axis in axes.values()]), strict=True):
+        yield _against(view, key, axis, AGAINST + slug)
 
 
 def _learning_curves(view: _View) -> _Made:
@@ -296,7 +295,7 @@ def _sensitivity(view: _View) -> _Made | None:
     )
 
 
-def _against(view: _View, key: str, axis: pd.Series) -> Parts:
+def _against(view: _View, key: str, axis: pd.Series, kind: str) -> Parts:
     """Return the figure of the scores against a compared key, whose cells are the combinations of the other keys."""
     comparison, name = view.comparison, str(axis.name)
     others = [other for other in comparison.by if other != key]
@@ -316,7 +315,6 @@ def _against(view: _View, key: str, axis: pd.Series) -> Parts:
         look.reading(list(rows.index), panels.MAX_PANELS),
     )
     alt = f"Test error against {name} for {with_noun(len(rows), 'line')}."
-    kind = AGAINST + re.sub(r"[^a-z0-9]+", "_", name.lower())
     return figure, kind, alt, " ".join(filter(None, sentences)), look
 
 

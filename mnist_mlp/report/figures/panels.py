@@ -23,6 +23,7 @@ MAX_WITH_LOSS = 8  # with more panels of the error, there is no room for those o
 MAX_TICKS = 7
 MARGIN, BUDGET_MARGIN = 2, 1.1  # factors of room beside the outermost x values
 DECADE = 10  # axes whose values span this factor are logarithmic
+HUGE = 1e100  # beyond this, and below its inverse, axes stay linear
 SIDE = 0.08  # room beside the outermost values, as a fraction of the axis
 
 # Lengths in inches, for a layout by hand. For so many axes, Matplotlib's layout engine takes longer than drawing.
@@ -75,9 +76,13 @@ def against(table: pd.DataFrame, look: Appearance, x: str, of: str) -> Figure:
     if x == "lr":
         low, high = bounds(values)
         set_logarithmic(block[0], "x", (low / MARGIN, high * MARGIN), Scale(""), 5)
-    elif values[0] > 0 and values[-1] >= DECADE * values[0]:
-        side = (values[-1] / values[0]) ** SIDE
-        set_logarithmic(block[0], "x", (values[0] / side, values[-1] * side), Scale(""), 5)
+    elif min(values) >= 0 and 1 / HUGE < min(positive := [v for v in values if v > 0]) <= max(values) / DECADE < HUGE:
+        side = (positive[-1] / positive[0]) ** SIDE
+        if min(values) > 0:
+            set_logarithmic(block[0], "x", (values[0] / side, values[-1] * side), Scale(""), 5)
+        else:  # linear between 0 and the smallest positive value
+            block[0].set_xscale("symlog", linthresh=positive[0])
+            block[0].set_xlim(-positive[0] / 2, values[-1] * side)
     else:
         block[0].margins(x=SIDE)
     if x != "lr" and len(values) <= MAX_TICKS:

@@ -90,7 +90,8 @@ def _effects(comparison: Comparison) -> str:
     if table.empty:
         return ""
     rows = table.to_dict("records")
-    mains, interactions = rows[: len(comparison.by)], rows[len(comparison.by) :]
+    mains = [row for row in rows if np.isfinite(row["range"])]
+    interactions = rows[len(mains) :]
     tuned = ""
     if comparison.tuned:
         keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"

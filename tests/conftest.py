@@ -59,6 +59,12 @@ def _rarely_interrupted() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Show dots only: with several workers, pytest-instafail would name a file for nearly each of them."""
+    if reporter := session.config.pluginmanager.get_plugin("terminalreporter"):
+        reporter.showfspath = False
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Import the test modules like a command imports the package, without the compiler of optimizers."""

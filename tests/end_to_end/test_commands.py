@@ -117,7 +117,7 @@ def test_report_command_rewrites_report_and_takes_options(command: Command, tmp_
     command("report.py", "--by", "optim,model.dropout", "--format", "pdf")
     assert len(pd.read_csv(tmp_path / "reports/two/summary.csv")) == 4
     assert (tmp_path / "reports/two/figures/heatmap.pdf").exists()
-    assert "--by colour: expected a key that varies" in command("report.py", "--by", "colour", status=1).stderr
+    assert "--by colour: expected one of init, optim" in command("report.py", "--by", "colour", status=1).stderr
 
 
 def test_sweep_in_directory_with_other_runs_reports_them_separately(

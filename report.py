@@ -7,7 +7,6 @@ from pathlib import Path
 from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.startup import escape_unencodable_output
 from mnist_mlp.report import newest_sweep, report_on
-from mnist_mlp.report.text.escape import visible
 
 
 def main() -> None:
@@ -61,6 +60,8 @@ def main() -> None:
             where=arguments.where,
         )
     except (UserError, OSError) as error:
+        from mnist_mlp.report.text.escape import visible  # imports pandas, which `--help` does without
+
         sys.exit(f"error: {visible(in_words(error))}")
 
 

@@ -40,7 +40,7 @@ def compare_sweeps(
         UserError: There is no run, `target` is out of range, a key cannot be compared, or `select` or `where` is
             invalid.
     """
-    from mnist_mlp.analysis import comparison, load, outcomes, roles, sections
+    from mnist_mlp.analysis import comparison, derived, load, outcomes, roles, sections
     from mnist_mlp.analysis.where import keep, parse
 
     if target is not None and not (math.isfinite(target) and 0 < target <= 1):
@@ -53,7 +53,8 @@ def compare_sweeps(
         listed = "\n".join(f"  {problem.run}: {problem.why}" for problem in results.problems)
         raise UserError(f"no run to report on in {', '.join(map(str, sweeps))}\n{listed}".rstrip())
     on_each = [part for _, part in roles.evaluation_runs(results.runs).groupby("data")]
-    varying = list(dict.fromkeys(key for part in on_each for key in roles.varying_keys(part)))
+    several = (key for part in on_each for key in [*roles.varying_keys(part), *derived.varying_derived(part)])
+    varying = list(dict.fromkeys(several))
     keys = roles.compared_keys(varying, by, results.records)
     how = roles.selection_of(results.records, select)
     results.runs[[key for key in keys if key not in results.runs]] = None  # keys that no option of these runs has

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis import budget, curves, effects, fairness, roles, sources
+from mnist_mlp.analysis.derived import replace_derived
 from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.analysis.interim import (
     are_as_planned,
@@ -173,7 +174,8 @@ def compare(
     of_search = search_runs(cells)
     tuned = tuned_keys(of_search, varying_keys(of_search), by)
     how = ONCE if len(sources.seeds_by_source(of_search[STREAMS])) > 1 else how
-    varying = list(dict.fromkeys([*varying_keys(evaluation_runs(cells)), *tuned]))
+    evaluated = evaluation_runs(cells)
+    varying = list(dict.fromkeys([*replace_derived(varying_keys(evaluated), evaluated, by, tuned), *tuned]))
     runs = with_outcomes(cells, results.metrics, target, tuned, how)
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}

@@ -1,12 +1,10 @@
 """Learning curves, learning-rate sensitivity and scores against a numeric key: means over runs with intervals."""
 
-import json
 from collections.abc import Sequence
-from numbers import Real
-from typing import Any
 
 import pandas as pd
 
+from mnist_mlp.analysis.derived import number, uniform_list
 from mnist_mlp.analysis.measures import bounds_of
 from mnist_mlp.analysis.roles import CELL
 from mnist_mlp.analysis.selection import (
@@ -18,7 +16,7 @@ from mnist_mlp.analysis.selection import (
     selection_split,
 )
 from mnist_mlp.base.record import DIVERGED
-from mnist_mlp.base.schema import LEARNING_RATE
+from mnist_mlp.base.schema import DERIVED, HIDDEN, LEARNING_RATE
 from mnist_mlp.stats.means import mean_intervals
 
 
@@ -79,35 +77,20 @@ def numeric_axis(values: pd.Series, key: str) -> pd.Series | None:
         values: Values of the key in each run; lists as JSON.
         key: Key.
     """
-    numbers, name = [_number(value) for value in values], key
+    numbers, name = [number(value) for value in values], key
     if None in numbers:
-        lists = [_uniform_list(value) for value in values]
+        lists = [uniform_list(value) for value in values]
         if None in lists:
             return None
         lengths, elements = zip(*filter(None, lists), strict=True)
         if len({*lengths}) > 1 and len({*elements} - {None}) > 1:
             return None
         is_depth = len({*lengths}) > 1
-        numbers = [None if number is None else float(number) for number in (lengths if is_depth else elements)]
-        depth, width = ("depth", "width") if key == "model.hidden" else (f"length of {key}", f"elements of {key}")
+        numbers = [None if n is None else float(n) for n in (lengths if is_depth else elements)]
+        depth, width = DERIVED if key == HIDDEN else (f"length of {key}", f"elements of {key}")
         name = depth if is_depth else width
     axis = pd.Series(numbers, values.index, dtype=float, name=name)
     return axis if axis.nunique() > 1 else None
-
-
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and value == value
-    return float(value) if is_number else None
-
-
-def _uniform_list(value: Any) -> tuple[int, float | None] | None:
-    """Return length and element (None without one) of a list of equal numbers, given as JSON; None for other values."""
-    try:
-        found = json.loads(value) if isinstance(value, str) and value.startswith("[") else None
-        numbers = {*map(_number, found)} if isinstance(found, list) else {None}
-    except (ValueError, OverflowError, RecursionError):
-        return None
-    return None if len(numbers) > 1 or None in numbers else (len(found or ()), next(iter(numbers), None))
 
 
 def against(runs: pd.DataFrame, axis: pd.Series) -> pd.DataFrame:

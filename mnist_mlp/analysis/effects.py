@@ -44,7 +44,7 @@ def compare_effects(
     values = {key: (runs if known is None else known)[key].map(as_typed).unique() for key in by}
     keys = [key for key in by if len(values[key]) > 1]
     if len(keys) < 2:
-        return Effects(pd.DataFrame(), pd.DataFrame(), f"only {keys[0] if keys else 'one cell'} varies")
+        return Effects(pd.DataFrame(), pd.DataFrame(), f"{f'only {keys[0]}' if keys else 'no key'} varies")
     words = runs.assign(**{key: runs[key].map(as_typed) for key in keys})  # null is a value like any other
     levels = [sorted(values[key], key=sort_key) for key in keys]
     table = words.pivot_table(index=keys, columns=REPLICATE, values="score")

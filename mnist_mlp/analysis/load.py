@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_mlp.analysis.derived import add_derived
 from mnist_mlp.analysis.sweep_files import Superseded, read_sweep_files
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.directories import find_runs
@@ -75,7 +76,8 @@ class Results:
             - Seeds: `search_seed` (for a confirming run, the seed that made the selection; otherwise the run's seed),
               `streams` (seed of each random stream, in the order of `schema.SOURCES`), `replicate` (see `replicates`).
             - Configuration: `config_hash`, `overrides` (command line, as JSON), the option of each group (`init`,
-              `optim`, …), and each key by its dotted name (`optim.lr`), lists as JSON.
+              `optim`, …), each key by its dotted name (`optim.lr`), lists as JSON, and the keys of
+              `derived.add_derived`.
             - Provenance: `environment.*`; `environment.code.MODULE` is the digest of a user-defined module.
 
         metrics: Rows of all `metrics.csv`, with the column `run`.
@@ -129,7 +131,7 @@ def load(directories: Sequence[Path]) -> Results:
     metrics = pd.DataFrame(columns).astype({"run": "str", **COLUMN_TYPES})
     if not found:
         return Results(pd.DataFrame(), metrics, problems)
-    table = pd.DataFrame([run for run, _ in found]).set_index("run").sort_index()
+    table = add_derived(pd.DataFrame([run for run, _ in found]).set_index("run").sort_index())
     table["replicate"] = replicates(_search_streams(table), table["search_seed"].tolist())
     looks = {str(sweep): of for sweep, of in files.looks.items() if of}
     records = {str(sweep): record for sweep, record in files.records.items() if record}

@@ -46,6 +46,7 @@ FACTS = (
     ),
     *("train_size", "test_size", "inputs", "classes", "step", "stack_size", "overrides", "streams", "data"),
     *("phase", "chosen_in", "looked_in", SEARCH_SEED, CELL, REPLICATE),
+    *schema.DERIVED,
 )
 # Keys that say where an option's code is. The location may move between versions while the option stays the same, so
 # these keys are neither tuned nor evaluation conditions. A `_target_` deeper inside an option is an ordinary setting.
@@ -80,14 +81,14 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
     """Return the keys whose combinations are the cells.
 
     Args:
-        varying: Keys that take several values.
+        varying: Keys that take several values, also derived ones.
         by: Keys that the user asks to compare; None for the keys that the sweeps recorded.
         records: Contents of each `sweep.json`, by sweep. If empty, initialization and optimizer are compared by
             default.
 
     Raises:
         UserError: A key in `by` is a seed. Or it neither varies nor is compared by default or by a sweep. Or `by` is
-            None, and the sweeps recorded different keys.
+            None, and the sweeps recorded different keys. Or two keys exclude each other.
     """
     if by is None:
         recorded = {tuple(record.compare): sweep for sweep, record in reversed([*records.items()])}
@@ -101,7 +102,10 @@ def compared_keys(varying: Sequence[str], by: Sequence[str] | None, records: Map
         if schema.role_of(key) is Role.REPLICATE:
             raise UserError(f"--by {key}: expected one of {', '.join(allowed)}. Seeds are the replicates.")
         if key not in allowed:
-            raise UserError(f"--by {key}: expected one of {', '.join(allowed)}")
+            needs = ". It must vary, and the layers of each network have one width" if key in schema.DERIVED else ""
+            raise UserError(f"--by {key}: expected one of {', '.join(allowed)}{needs}")
+    if why := schema.conflict(by):
+        raise UserError(f"--by {','.join(by)}: {why}")
     return list(dict.fromkeys(by))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_mlp.base.errors import ConfigError, UserError
 from mnist_mlp.base.record import SPLITS
-from mnist_mlp.base.schema import COMPARED, KEYS, SOURCES, Role, describe, nearest, role_of
+from mnist_mlp.base.schema import COMPARED, DERIVED, KEYS, SOURCES, Role, conflict, describe, nearest, role_of
 from mnist_mlp.base.startup import importing
 from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.sweeps.jobs import Job
@@ -35,7 +35,7 @@ def read_compare(value: Any) -> list[str]:
     for number, key in enumerate(value):
         if key in value[:number]:
             raise ConfigError(f"{COMPARE}: expected different keys, but {key} is listed twice")
-        if key.partition(".")[0] not in KEYS:
+        if not _is_key(key):
             raise ConfigError(f"{COMPARE}: {key}: unknown key.{_suggestion(key)}")
         if role_of(key) is Role.REPLICATE:
             raise ConfigError(f"{COMPARE}: {key}: expected keys that are not replicates, {example}")
@@ -45,7 +45,13 @@ def read_compare(value: Any) -> list[str]:
             raise ConfigError(
                 f"{COMPARE}: expected keys such as data.train_size. Each data set is a separate section of the report."
             )
+    if why := conflict(value):
+        raise ConfigError(f"{COMPARE}={value}: {why}")
     return value
+
+
+def _is_key(text: str) -> bool:
+    return text.partition(".")[0] in KEYS or text in DERIVED
 
 
 def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
@@ -57,9 +63,9 @@ def _suggestion(key: str, columns: Iterable[str] = ()) -> str:
     """
     from mnist_mlp.analysis.roles import CODE
 
-    keys = dict.fromkeys([*KEYS, *(path for path, _ in describe()), *columns])
+    keys = dict.fromkeys([*KEYS, *DERIVED, *(path for path, _ in describe()), *columns])
     roles = {Role.TUNABLE, Role.CONDITION}
-    known = [k for k in keys if k.partition(".")[0] in KEYS and k not in (DATA, *CODE) and role_of(k) in roles]
+    known = [k for k in keys if k not in (DATA, *CODE) and _is_key(k) and role_of(k) in roles]
     last = key.rpartition(".")[2]
     ending = next((f" Did you mean {k}?" for k in known if k.endswith(f".{last}")), "")
     return f"{ending or nearest(key, known)} Known keys: {', '.join(sorted(known))}"
@@ -91,6 +97,8 @@ def check_compared(jobs: Sequence[Job], compare: Sequence[str]) -> list[str]:
     """
     runs = table(jobs, COMPARED)
     for key in compare:
+        if key in DERIVED and (key not in runs or runs[key].isna().all()):
+            raise ConfigError(f"{COMPARE}: {key}: expected networks with hidden layers of one width")
         if key not in runs:
             raise ConfigError(f"{COMPARE}: {key}: unknown key.{_suggestion(key, map(str, runs))}")
         if (
@@ -179,10 +187,11 @@ def table(jobs: Sequence[Job], compare: Sequence[str]) -> "pd.DataFrame":
     with importing():
         import pandas as pd
 
+        from mnist_mlp.analysis.derived import add_derived
         from mnist_mlp.analysis.load import flat
         from mnist_mlp.analysis.roles import CELL, REPLICATE, cell_names
 
-    runs = pd.DataFrame([{**job.choices, **dict(flat(job.config))} for job in jobs])
+    runs = add_derived(pd.DataFrame([{**job.choices, **dict(flat(job.config))} for job in jobs]))
     runs[[key for key in compare if key not in runs and "." in key]] = None
     runs[CELL] = cell_names(runs, compare)
     runs[REPLICATE] = [job.config[SEED] for job in jobs]

@@ -97,7 +97,7 @@ def dimension(given: Override, place: str = "", compare: Sequence[str] = schema.
     key, text = configuration.key_of(given.get_key_element()), f"{place}{given.input_line}"
     if schema.role_of(key) is not Role.TUNABLE:
         raise ConfigError(f"{text}: expected a key to tune. {key} must be the same for all cells.")
-    if key in compare:
+    if key in compare or (key == schema.HIDDEN and {*compare} & {*schema.DERIVED}):
         raise ConfigError(f"{text}: expected a key to tune. {key} is compared.")
     if unknown := sweep.tags - {LOG, SEARCH}:
         raise ConfigError(f"{text}: unknown tag {', '.join(sorted(unknown))}. Known tags: {LOG}, {SEARCH}")

@@ -9,7 +9,7 @@ import difflib
 import json
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -167,6 +167,8 @@ SOURCES = tuple(f.name for f in fields(SeedsConfig))
 COMPARED = ("init", "optim")  # by default, each combination of these keys' values is a cell
 GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # selected by GROUP=OPTION
 LEARNING_RATE = "optim.lr"
+HIDDEN = "model.hidden"
+DERIVED = ("depth", "width")  # compared like keys, but derived from `HIDDEN` (see `mnist_mlp.analysis.derived`)
 EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 
 
@@ -324,6 +326,11 @@ def role_of(key: str) -> Role:
         if isinstance(role, Role):
             return role
     return Role.TUNABLE
+
+
+def conflict(keys: Collection[str]) -> str:
+    """Return why compared keys exclude each other, to follow a colon; empty if they do not."""
+    return f"expected either {HIDDEN} or {' and '.join(DERIVED)}" if HIDDEN in keys and {*keys} & {*DERIVED} else ""
 
 
 def describe() -> Iterator[tuple[str, str]]:

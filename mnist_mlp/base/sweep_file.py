@@ -121,7 +121,7 @@ def _check(record: SweepRecord) -> None:
     if not record.compare or len({*record.compare}) < len(record.compare):
         raise ValueError("no compared keys, or one is listed twice")
     for key in record.compare:
-        is_key = re.fullmatch(r"\w+(\.\w+)*", key) and key.partition(".")[0] in schema.KEYS
+        is_key = re.fullmatch(r"\w+(\.\w+)*", key) and key.partition(".")[0] in (*schema.KEYS, *schema.DERIVED)
         if not is_key or schema.role_of(key) is schema.Role.REPLICATE:
             raise ValueError(f"{json.dumps(key)[:40]} cannot be compared")
     if record.select not in (EACH, ONCE):

@@ -15,7 +15,7 @@ from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.report.text import escape, verdicts
 from mnist_mlp.report.text.numbers import interval, p_value
 from mnist_mlp.report.text.training import sentence, trained
-from mnist_mlp.stats.effects import SUMMARY_COLUMNS
+from mnist_mlp.stats.effects import DIFFERENCE_COLUMNS, SUMMARY_COLUMNS
 from mnist_mlp.stats.pairs import MAX_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 
@@ -69,6 +69,12 @@ def effects_csv(comparison: Comparison) -> pd.DataFrame:
     return table if len(table) else pd.DataFrame(columns=[*SUMMARY_COLUMNS])
 
 
+def effect_differences_csv(comparison: Comparison) -> pd.DataFrame:
+    """Return one row per difference behind the effects (see `factorial_effects`)."""
+    table = comparison.effects.differences
+    return table if len(table) else pd.DataFrame(columns=[*DIFFERENCE_COLUMNS])
+
+
 def budget_csv(comparison: Comparison) -> pd.DataFrame:
     """Return one row per cell and number of configurations tried, with the compared keys (see `budget.curves`)."""
     keys = comparison.summary.set_index(CELL)[list(comparison.by)]
@@ -81,6 +87,7 @@ CSV: dict[str, Callable[[Comparison], pd.DataFrame]] = {
     "runs": runs_csv,
     "pairs": pairs_csv,
     "effects": effects_csv,
+    "effect_differences": effect_differences_csv,
     "budget": budget_csv,
 }
 

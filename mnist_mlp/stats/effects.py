@@ -84,7 +84,9 @@ def factorial_effects(
             margin = means.mean(axis=others)
             squares[axes] = max(0.0, float(margin.var()) - sum(squares[axis,] for axis in axes if size > 1))
             test = _main_differences if size == 1 else _crossed_differences
-            values, names, rank = test(scores.mean(axis=others), [levels[axis] for axis in axes])
+            values, names, rank = test(
+                scores.mean(axis=others), [levels[axis] for axis in axes], [keys[axis] for axis in axes]
+            )
             # All cells are evaluated on the same images, so an average over cells has as many images as one cell.
             limits = None if bounds is None else (size * bounds[0], size * bounds[1])
             tested = moderated_tests(values, rank, images, bounds=limits)
@@ -132,13 +134,14 @@ def _complete(table: pd.DataFrame, levels: Sequence[Sequence[Hashable]]) -> np.n
 
 
 def _main_differences(
-    scores: np.ndarray, levels: Sequence[Sequence[Hashable]]
+    scores: np.ndarray, levels: Sequence[Sequence[Hashable]], keys: Sequence[str]
 ) -> tuple[np.ndarray, Sequence[str], int]:
     """Return the difference of each pair of values of a key, its name, and the rank of all differences.
 
     Args:
         scores: Marginal scores, (values, replicates).
         levels: Values of the key, in a list of one.
+        keys: The key, in a list of one.
     """
     (names,) = levels
     first, second = np.triu_indices(len(names), 1)
@@ -146,19 +149,20 @@ def _main_differences(
 
 
 def _crossed_differences(
-    scores: np.ndarray, levels: Sequence[Sequence[Hashable]]
+    scores: np.ndarray, levels: Sequence[Sequence[Hashable]], keys: Sequence[str]
 ) -> tuple[np.ndarray, Sequence[str], int]:
     """Return each difference of differences of two keys, its name, and the rank of all of them.
 
     Args:
         scores: Marginal scores, (values of one key, values of the other, replicates).
         levels: Values of both keys.
+        keys: Both keys.
     """
     (a, b), (c, d) = (np.triu_indices(len(names), 1) for names in levels)
     within = scores[a] - scores[b]  # (pairs of the first key, second, replicates)
     one, other = levels
     names = [
-        f"{a} less {b}, with {c} rather than {d}"
+        f"{a} less {b}, with {keys[1]}={c} rather than {d}"
         for (a, b), (c, d) in product(combinations(one, 2), combinations(other, 2))
     ]
     rank = (len(one) - 1) * (len(other) - 1)

@@ -16,7 +16,7 @@ def test_compare_effects_sorts_values_and_excludes_failed_runs() -> None:
     rows = [([None, 10.0][i], ["sgd", "adam"][j], s, Y[i, j, s]) for i, j, s in np.ndindex(Y.shape)]
     runs = pd.DataFrame(rows, columns=["init", "optim", REPLICATE, "score"])
     table = compare_effects(runs, BY).table
-    words = ["10 less null", "adam less sgd", "10 less null, with adam rather than sgd"]
+    words = ["10 less null", "adam less sgd", "10 less null, with optim=adam rather than sgd"]
     assert table["most_significant"].tolist() == words
     cells = pd.MultiIndex.from_product([["a", "b"], ["x", "y"]], names=BY)
     expected = factorial_effects(pd.DataFrame(Y.reshape(4, 4), cells))[0]
@@ -58,5 +58,6 @@ def test_compare_effects_leave_out_single_values_and_name_missing_scores() -> No
     runs = pd.DataFrame(cells, columns=[*BY, "dropout", REPLICATE]).assign(score=Y.ravel())
     found = compare_effects(runs, [*BY, "dropout"])
     assert found.table["effect"].tolist() == ["init", "optim", "init × optim"]
+    assert compare_effects(runs[(runs["init"] == "he") & (runs["optim"] == "x")], BY).reason == "no key varies"
     failed = pd.concat([runs, runs.head(1).assign(optim="z", score=np.nan)])
     assert compare_effects(runs, BY, None, failed).reason == "there is no score for he / z"

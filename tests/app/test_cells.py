@@ -36,6 +36,8 @@ NINE = SequentialPlan(margin=None, max_seeds=9, batch=2)
         (["seeds.weights"], "compare: seeds.weights: expected keys that are not replicates"),
         (["device"], "compare: device: expected keys that change results"),
         (["data"], "expected keys such as data.train_size"),
+        (["depth.x"], "depth.x: unknown key. Did you mean depth?"),
+        (["depth", "model.hidden"], "compare=['depth', 'model.hidden']: expected either model.hidden or depth and"),
     ],
 )
 def test_read_compare_invalid_keys_raises(value: Any, words: str) -> None:
@@ -52,6 +54,8 @@ def test_check_compared_unknown_key_or_key_of_the_data_raises(tmp_path: Path) ->
             UserError, match=r"optim\.momentun: unknown key\. Did you mean optim\.momentum\? Known keys: batch_size"
         ):
             check_compared(jobs, ["optim", "optim.momentun"])
+        with pytest.raises(UserError, match="compare: depth: expected networks with hidden layers of one width"):
+            check_compared(jobs, ["optim", "depth"])
         others = [replace(job, data_digest="other") for job in jobs]
         assert check_compared(jobs, ["data.train_size"]) == ["data.train_size"]
         with pytest.raises(UserError, match=r"data\.train_size: expected keys that do not change the test images"):

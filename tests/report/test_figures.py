@@ -226,6 +226,45 @@ def test_figure_against_numeric_key_has_lines_panels_and_marks(
     assert [points for points in hollow if points] == [[values[1]]]
 
 
+def test_interaction_of_two_keys_has_a_line_per_value_and_breaks_it_at_divergence(
+    tmp_path: Path, write_run: Write
+) -> None:
+    optims = ("sgd", "nag", "adam")
+    for (place, optim), init, seed in product(enumerate(optims), ("he", "lecun"), range(3)):
+        if (init, optim, seed) == ("he", "nag", 0):
+            write_run(init, optim, seed, test=[0.1], epochs=1, status="diverged", reason="nan")
+        else:
+            write_run(init, optim, seed, test=[0.1, 0.9 - place / 50 + seed / 500 + (init == "he") / 50])
+    (tmp_path / "figures").mkdir()
+    drawings = {drawing.kind: drawing for drawing in draw(tmp_path / "figures", compared(tmp_path), "", ())}
+    drawing = drawings["interaction"]
+    assert (drawing.title, list(drawing.legend)) == ("initialization", ["he", "lecun"])
+    assert "A cross: some runs diverged" in drawing.caption
+    scored = compared(tmp_path).scored
+    table = against(scored.assign(cell=scored["init"]), scored["optim"].map(optims.index).rename("place").astype(float))
+    table["label"] = [optims[int(place)] for place in table["place"]]
+    look = appearance(pd.DataFrame({"cell": ["he", "lecun"], "init": ["he", "lecun"]}), ["init"])
+    figure = panels.interaction(with_errors(table, 1e-4), look, optims, "optim")
+    figure.savefig(io.BytesIO())
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.get_xticklabels()] == list(optims)
+    assert (ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == ("linear", "optimizer", "test error (%)")
+    he, lecun = (np.asarray(line.get_ydata(), dtype=float) for line in ax.lines if line.get_linestyle() != "None")
+    np.testing.assert_allclose(he, [7.8, np.nan, 11.8], rtol=1e-6)
+    np.testing.assert_allclose(lecun, [9.8, 11.8, 13.8], rtol=1e-6)
+    (cross,) = [points for points in drawn_with("x", ax) if points]
+    assert cross[0][1] <= ax.get_ylim()[1] < 20  # at the upper end, not at its error of 36%
+
+
+def test_interaction_is_drawn_for_two_options_only(tmp_path: Path, write_run: Write) -> None:
+    for optim, value, seed in product(("sgd", "adam"), (0.1, 0.2), range(3)):
+        write_run("he", optim, seed, test=[0.1, 0.9 + value / 100 + seed / 500], model={"dropout": value})
+    (tmp_path / "figures").mkdir()
+    drawings = draw(tmp_path / "figures", compared(tmp_path, ["optim", "model.dropout"]), "", ())
+    assert {drawing.kind for drawing in drawings} >= {"against_model_dropout", "heatmap"}
+    assert "interaction" not in {drawing.kind for drawing in drawings}
+
+
 def test_sensitivity_marks_diverged_rates_at_full_error(tmp_path: Path, write_run: Write) -> None:
     for init in ("he", "lecun"):
         for optim in ("adam", "sgd"):

@@ -499,6 +499,7 @@ def test_report_directory_has_the_documented_files(write_run: Write, report: Rep
         "runs.csv",
         "pairs.csv",
         "effects.csv",
+        "effect_differences.csv",
         *figures,
     }
     runs = pd.read_csv(tmp_path / "report" / "runs.csv")

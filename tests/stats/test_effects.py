@@ -30,7 +30,7 @@ def test_factorial_effects_of_two_by_two_equal_paired_t_tests() -> None:
     expected = {
         "init": (Y[0].mean(axis=0), Y[1].mean(axis=0), "a less b"),
         "optim": (Y[:, 0].mean(axis=0), Y[:, 1].mean(axis=0), "x less y"),
-        "init × optim": (Y[0, 0] - Y[1, 0], Y[0, 1] - Y[1, 1], "a less b, with x rather than y"),
+        "init × optim": (Y[0, 0] - Y[1, 0], Y[0, 1] - Y[1, 1], "a less b, with optim=x rather than y"),
     }
     for effect, (one, other, words) in expected.items():
         row = table.loc[effect]
@@ -65,7 +65,7 @@ def test_factorial_effects_most_significant_is_named_and_corrected() -> None:
     }
     q = {words: stats.ttest_1samp(d, 0).pvalue for words, d in crossed.items()}
     best = min(q, key=lambda words: q[words])
-    assert table["most_significant"]["init × optim"] == f"a less b, with {best}"
+    assert table["most_significant"]["init × optim"] == f"a less b, with optim={best}"
     assert table["p"]["init × optim"] == pytest.approx(1 - (1 - q[best]) ** 3)
 
 
@@ -121,7 +121,7 @@ def test_factorial_effects_of_untestable_layout_says_why() -> None:
 
 def test_factorial_effects_values_keep_order_of_appearance() -> None:
     table = factorial_effects(layout(Y, inits="ba", optims="yx"))[0]
-    assert table["most_significant"].tolist() == ["b less a", "y less x", "b less a, with y rather than x"]
+    assert table["most_significant"].tolist() == ["b less a", "y less x", "b less a, with optim=y rather than x"]
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,11 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.curves import against, numeric_axis
 from mnist_mlp.analysis.roles import CELL, cell_names, search_runs, with_noun
 from mnist_mlp.analysis.selection import selection_split
+from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import COMPLETED, SPLITS, write_atomically
 from mnist_mlp.report.figures import panels, plots, svg
 from mnist_mlp.report.figures.scales import is_squeezed, least_error, with_errors
-from mnist_mlp.report.figures.style import Appearance, Style, appearance
+from mnist_mlp.report.figures.style import Appearance, Style, appearance, in_figure_order
 from mnist_mlp.report.text import budget, captions, escape
 from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.moderated_t import CONFIDENCE
@@ -158,6 +159,9 @@ def _figures(view: _View) -> Iterator[Parts]:
             yield figure, name, alt, " ".join(filter(None, sentences)), view.look
     scored = view.comparison.scored
     axes = {key: axis for key in view.comparison.by if (axis := numeric_axis(scored[key], key)) is not None}
+    several = [key for key in view.comparison.by if scored[key].map(as_typed).nunique() > 1]
+    if not axes and len(several) == 2:
+        yield _interaction(view, several)
     for (key, axis), slug in zip(axes.items(), escape.slugs([str(axis.name) for axis in axes.values()]), strict=True):
         yield _against(view, key, axis, AGAINST + slug)
 
@@ -296,26 +300,56 @@ def _sensitivity(view: _View) -> _Made | None:
 
 
 def _against(view: _View, key: str, axis: pd.Series, kind: str) -> Parts:
-    """Return the figure of the scores against a compared key, whose cells are the combinations of the other keys."""
-    comparison, name = view.comparison, str(axis.name)
-    others = [other for other in comparison.by if other != key]
-    runs = comparison.scored.assign(**{CELL: cell_names(comparison.scored, others) if others else "all"})
-    rows = runs.groupby(CELL)["score"].mean().sort_values(ascending=False, kind="stable")
-    look = appearance(runs.drop_duplicates(CELL).set_index(CELL).loc[rows.index].reset_index(), others)
-    table = against(runs, axis)
+    """Return the figure of the scores against a numeric compared key, with the combinations of the others as cells."""
+    runs, look = _without(view, key)
+    name, table = str(axis.name), against(runs, axis)
     table.loc[table["diverged"] > 0, ["accuracy_ci_low", "accuracy_ci_high"]] = np.nan  # a band would hide the rest
-    figure = panels.against(with_errors(table, least_error(comparison.runs)), look, name, "test ")
+    figure = panels.against(with_errors(table, least_error(view.comparison.runs)), look, name, "test ")
     sentences = (
         f"Test error (100% minus accuracy) on a logarithmic axis against {name}, mean over "
         f"{captions.over(runs)} ({captions.sample(table['n'])}{_band(table, runs)}).",
-        "A cross: some runs diverged, and count as an error of 100%; there is no band there."
-        if table["diverged"].any()
-        else "",
-        "A hollow marker: some runs are not shown to beat chance." if table["at_chance"].any() else "",
-        look.reading(list(rows.index), panels.MAX_PANELS),
+        *_marks(table, "; there is no band there"),
+        look.reading(list(look.panel), panels.MAX_PANELS),
     )
-    alt = f"Test error against {name} for {with_noun(len(rows), 'line')}."
+    alt = f"Test error against {name} for {with_noun(len(look.panel), 'line')}."
     return figure, kind, alt, " ".join(filter(None, sentences)), look
+
+
+def _interaction(view: _View, keys: Sequence[str]) -> Parts:
+    """Return the figure of the scores against one of two compared keys, with a line for each value of the other."""
+    scored = view.comparison.scored
+    values = {key: in_figure_order(list(scored[key].map(as_typed).unique())) for key in keys}
+    across = max(reversed(keys), key=lambda key: len(values[key]))
+    runs, look = _without(view, across)
+    table = against(runs, runs[across].map(as_typed).map(values[across].index).rename("place").astype(float))
+    table["label"] = [values[across][int(place)] for place in table["place"]]
+    figure = panels.interaction(with_errors(table, least_error(view.comparison.runs)), look, values[across], across)
+    whiskers = f"; whiskers: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}"
+    sentences = (
+        f"Test error (100% minus accuracy), mean over {captions.over(runs)} "
+        f"({captions.sample(table['n'])}{whiskers if captions.has_band(table) else ''}).",
+        *_marks(table, "; it is left out of its line"),
+        f"A line for each {look.title}. Lines that are not parallel suggest an interaction, which the effects test.",
+    )
+    alt = f"Test error against {across} for each {look.title}."
+    return figure, "interaction", alt, " ".join(filter(None, sentences)), look
+
+
+def _without(view: _View, key: str) -> tuple[pd.DataFrame, Appearance]:
+    """Return the scored runs with the combinations of the other compared keys as cells, and these cells' appearance."""
+    scored = view.comparison.scored
+    others = [other for other in view.comparison.by if other != key]
+    runs = scored.assign(**{CELL: cell_names(scored, others) if others else "all"})
+    rows = runs.groupby(CELL)["score"].mean().sort_values(ascending=False, kind="stable")
+    return runs, appearance(runs.drop_duplicates(CELL).set_index(CELL).loc[rows.index].reset_index(), others)
+
+
+def _marks(table: pd.DataFrame, at_cross: str) -> Iterator[str]:
+    """Yield the meaning of each special marker of a figure."""
+    if table["diverged"].any():
+        yield f"A cross: some runs diverged, and count as an error of 100%{at_cross}."
+    if table["at_chance"].any():
+        yield "A hollow marker: some runs are not shown to beat chance."
 
 
 def _budget(view: _View) -> _Made | None:

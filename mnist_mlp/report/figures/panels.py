@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from mnist_mlp.report.figures.scales import Scale, bounds, bounds_with_intervals
 from mnist_mlp.report.figures.style import Appearance, Style
 from mnist_mlp.report.figures.svg import KEY
 from mnist_mlp.report.text import escape
-from mnist_mlp.report.text.captions import SPLIT_NAMES
+from mnist_mlp.report.text.captions import KEY_NAMES, SPLIT_NAMES
 
 MAX_PANELS = 12  # in one figure; cells of other panels are only drawn in gray
 MAX_COLUMNS = 4
@@ -24,6 +25,8 @@ MAX_TICKS = 7
 MARGIN, BUDGET_MARGIN = 2, 1.1  # factors of room beside the outermost x values
 DECADE = 10  # axes whose values span this factor are logarithmic
 HUGE = 1e100  # beyond this, and below its inverse, axes stay linear
+MAX_LEVEL = 7  # characters of a value below an axis; longer ones are rotated
+PER_VALUE = 0.62  # inches per value of a compared key
 SIDE = 0.08  # room beside the outermost values, as a fraction of the axis
 
 # Lengths in inches, for a layout by hand. For so many axes, Matplotlib's layout engine takes longer than drawing.
@@ -88,6 +91,33 @@ def against(table: pd.DataFrame, look: Appearance, x: str, of: str) -> Figure:
     if x != "lr" and len(values) <= MAX_TICKS:
         block[0].set_xticks(values, [f"{value:g}" for value in values])
     _label(block, x, of, "error", table)
+    return figure
+
+
+def interaction(table: pd.DataFrame, look: Appearance, values: Sequence[str], across: str) -> Figure:
+    """Draw the error against the values of a compared key on a linear axis, with a line per cell.
+
+    Args:
+        table: One row per cell and value, with errors (see `with_errors`), `place` (position of the value), `label`
+            (the value), `diverged` and `at_chance`.
+        look: Appearance of the cells.
+        values: Values of the key, from left to right.
+        across: Compared key.
+    """
+    labels = escape.labels(values)
+    rotated = max(map(len, labels)) > MAX_LEVEL
+    width = max(WIDTHS[1] + BESIDE, BESIDE + len(values) * PER_VALUE)
+    figure = Figure(figsize=(width, 3.6 + rotated * LETTER * max(map(len, labels)) / 2), layout="constrained")
+    ax = figure.subplots()
+    plots.plot_interaction(ax, dict(each_cell(table)), look)
+    turned = {"rotation": 30, "ha": "right"} if rotated else {"rotation": 0, "ha": "center"}
+    ax.set_xticks(range(len(values)), labels)
+    for text in ax.get_xticklabels():
+        text.set(**turned)
+    ax.set_xlabel(escape.figure(KEY_NAMES.get(across, across)))
+    ax.set_ylabel("test error (%)")
+    legend = look.legend(set(table[CELL]))
+    _add_legend(figure, legend, look.title, min(len(legend), MAX_COLUMNS), outside=True)
     return figure
 
 
@@ -181,11 +211,10 @@ def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataF
             ax.set_xlabel(plots.X_TITLES.get(x, escape.figure(x)))
 
 
-def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int) -> None:
+def _add_legend(figure: Figure, legend: Mapping[str, Style], title: str, columns: int, outside: bool = False) -> None:
     handles = [
         Line2D([], [], color=style.color, linestyle=style.dash, linewidth=1.7, label=label)
         for label, style in zip(escape.labels(list(legend)), legend.values(), strict=True)
     ]
-    figure.legend(
-        handles=handles, title=escape.figure(title), loc="upper center", ncols=columns, frameon=False
-    ).set_gid(KEY)
+    place: Literal["outside upper center", "upper center"] = "outside upper center" if outside else "upper center"
+    figure.legend(handles=handles, title=escape.figure(title), loc=place, ncols=columns, frameon=False).set_gid(KEY)

@@ -90,11 +90,12 @@ def _words(part: pd.DataFrame, x: str, y: str) -> list[str]:
     scale = SCALES[y]
     means = part[[f"{y}_{end}" for end in ("mean", "ci_low", "ci_high")]].to_numpy(dtype=float) * scale.factor
     diverged = part.get("diverged", pd.Series(0, part.index))
+    points = part["label"] if "label" in part else [f"{X_TITLES.get(x, x)} {value:g}" for value in part[x]]
     return [
-        f"{X_TITLES.get(x, x)} {at:g}: {mean:.3g}{scale.unit}"
+        f"{at}: {mean:.3g}{scale.unit}"
         + (f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else "")
         + (f", {lost:g} diverged" if lost else "")
-        for at, (mean, low, high), lost in zip(part[x], means, diverged, strict=True)
+        for at, (mean, low, high), lost in zip(points, means, diverged, strict=True)
     ]
 
 
@@ -108,19 +109,49 @@ def plot_learning_curves(
 
 
 def plot_against(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, x: str) -> Axes:
-    """Draw the mean error against a numeric column (see `plot_lines`).
-
-    A cross marks values at which runs diverged, a hollow marker those at which runs are not shown to beat chance.
-    """
+    """Draw the mean error against a numeric column (see `plot_lines`), with a marker at each value (see `_mark`)."""
     plot_lines(ax, parts, cells, look, x, "error")
     for cell in (cell for cell in parts if cell in cells):
-        part, paint = parts[cell], _paint(look.style[cell])
-        bad = part["diverged"] > 0
-        lost = part.get("at_chance", pd.Series(0, part.index)) > 0
-        hollow = DOT | {"markerfacecolor": "white", "markeredgewidth": 1.5}
-        for rows, mark in ((part[~bad & ~lost], DOT), (part[~bad & lost], hollow), (part[bad], CROSS)):
-            ax.plot(rows[x], rows["error_mean"], linestyle="", **paint, clip_on=False, **mark)
+        _mark(ax, parts[cell], look.style[cell], x)
     return ax
+
+
+def plot_interaction(ax: Axes, parts: Mapping[str, pd.DataFrame], look: Appearance) -> Axes:
+    """Draw the mean error of all cells in percent against `place`, side by side (see `plot_lines` and `_mark`).
+
+    The axis is linear, as effects are. Means with diverged runs are left out of the lines; their crosses are at the
+    upper end of the axis, unless all have diverged runs.
+    """
+    step = min(0.08, 0.5 / len(parts))
+    table = pd.concat(parts.values())
+    measures = [f"error_{end}" for end in ("mean", "ci_low", "ci_high")]
+    steady = table.loc[table["diverged"] == 0, measures].to_numpy()
+    top = 100 * np.nanmax(steady) if np.isfinite(steady).any() else np.inf
+    for number, cell in enumerate(cell for cell in look.panel if cell in parts):
+        part, style = parts[cell].copy(), look.style[cell]
+        words = _words(part, "place", "error")
+        part["place"] += (number - (len(parts) - 1) / 2) * step
+        part[measures] *= 100
+        is_steady = part["diverged"] == 0
+        part["error_mean"] = part["error_mean"].where(is_steady, part["error_mean"].clip(upper=top))
+        mean = part["error_mean"].where(is_steady)
+        line = {"linestyle": style.dash, "linewidth": 1.7}
+        ax.add_line(Series(cell, words, part["place"], mean, **_paint(style), **line))
+        whiskers = part.loc[is_steady, ["place", *measures[1:]]].T.to_numpy()
+        ax.vlines(*whiskers, **_paint(style), alpha=0.5)
+        _mark(ax, part, style, "place")
+    ax.autoscale_view()
+    ax.grid(alpha=0.3)
+    return ax
+
+
+def _mark(ax: Axes, part: pd.DataFrame, style: Style, x: str) -> None:
+    """Draw a marker at each point: a cross where runs diverged, hollow where runs are not shown to beat chance."""
+    bad = part["diverged"] > 0
+    lost = part.get("at_chance", pd.Series(0, part.index)) > 0
+    hollow = DOT | {"markerfacecolor": "white", "markeredgewidth": 1.5}
+    for rows, mark in ((part[~bad & ~lost], DOT), (part[~bad & lost], hollow), (part[bad], CROSS)):
+        ax.plot(rows[x], rows["error_mean"], linestyle="", **_paint(style), clip_on=False, **mark)
 
 
 def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:

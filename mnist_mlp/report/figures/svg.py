@@ -73,10 +73,12 @@ def _one_decimal(match: re.Match[str]) -> str:
 
 
 def _compact(element: ET.Element) -> None:
-    """Unwrap groups without attributes, and join adjacent lines of the same style."""
+    """Unwrap groups without attributes, remove empty paths, and join adjacent lines of the same style."""
     children: list[ET.Element] = []
     for child in element:
         _compact(child)
+        if child.tag.endswith("}path") and "d" not in child.attrib:  # such as an interval that is not a number
+            continue
         is_line = "d" in child.attrib and "fill:none" in child.get("style", "")
         if not child.attrib and child.tag.endswith("}g"):
             children += child

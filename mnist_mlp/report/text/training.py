@@ -16,6 +16,7 @@ from mnist_mlp.analysis.notes import list_names, shorten_all
 from mnist_mlp.analysis.roles import evaluation_runs, search_runs
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_text, as_typed
+from mnist_mlp.base.schema import DERIVED
 
 MLP = re.compile(r"mnist_mlp\.(\w+\.)*MLP")  # the class name may include its module
 LONGEST_NAME = 60  # characters of a machine name
@@ -49,7 +50,7 @@ def trained(comparison: Comparison, search: bool = False) -> str:
         f"batch size {as_typed(batch)}" if batch is not None else "",
         *_schedule(runs),
     ]
-    groups = ("epochs", "batch_size", "model", "schedule", "data")
+    groups = ("epochs", "batch_size", "model", *DERIVED, "schedule", "data")
     described = [key for key in comparison.varying if key.partition(".")[0] in groups]
     tuned = [key for key in described if key in comparison.tuned and key not in comparison.by]
     compared = [key for key in described if key in comparison.by]

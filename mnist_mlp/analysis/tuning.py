@@ -38,7 +38,7 @@ def notes(
     """Yield the notes on tuning. Arguments are those of `fairness.notes`."""
     yield from _rate(runs, by, tuned)
     if tuned:
-        yield from _selection(search_runs(runs), tuned, how, bool((runs["phase"] == CONFIRM).any()))
+        yield from _selection(search_runs(runs), by, tuned, how, bool((runs["phase"] == CONFIRM).any()))
         yield from _missing(runs, tuned, how)
         yield from _edges(search_runs(runs), tuned, how)
     yield from _set_aside(runs)
@@ -58,7 +58,9 @@ def _rate(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str]) -> Iterat
         )
 
 
-def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed: bool) -> Iterator[Note]:
+def _selection(
+    runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], how: str, is_confirmed: bool
+) -> Iterator[Note]:
     """Yield notes on the selection of configurations from these runs."""
     if how == ONCE:
         why = (
@@ -77,7 +79,7 @@ def _selection(runs: pd.DataFrame, tuned: Sequence[str], how: str, is_confirmed:
             f"{sources.join_words(tuned)} {'was' if len(tuned) == 1 else 'were'} selected by training accuracy, never "
             "by test; data.val_size=N holds out N images for selection.",
         )
-    for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION):
+    for key in (key for key in varying_keys(runs) if role_of(key) is Role.CONDITION and key not in by):
         values = runs[key].map(as_typed).groupby(runs[CELL]).agg(lambda of: ", ".join(sorted({*of}, key=sort_key)))
         yield Note(
             f"Searched with different {key}",

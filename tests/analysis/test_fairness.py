@@ -207,6 +207,14 @@ def test_notes_list_cells_and_values_in_natural_order(tmp_path: Path, write_run:
     assert values == ["8", "12", "14"]
 
 
+def test_notes_compared_condition_is_not_a_different_search(tmp_path: Path, write_run: Write) -> None:
+    for seed, epochs, lr in product(range(3), (1, 2), (0.1, 0.01)):
+        write_run(seed=seed, lr=lr, test=[0.1] + [0.8 + lr + seed / 100] * epochs)
+    topics = notes(tmp_path, by=["optim", "epochs"])
+    assert "Best optim.lr at the edge of what was tried" in topics
+    assert [topic for topic in topics if "Searched" in topic] == []
+
+
 def test_notes_hardware_facts_with_equal_prefix_are_distinguished(tmp_path: Path, write_run: Write) -> None:
     for seed, (cpu, threads) in enumerate((("8481C", 16), ("8375C", 2))):
         write_run(seed=seed, environment={"cpu": f"Intel(R) Xeon(R) Platinum {cpu} CPU", "threads": threads})

@@ -25,7 +25,6 @@ MAX_TICKS = 7
 MARGIN, BUDGET_MARGIN = 2, 1.1  # factors of room beside the outermost x values
 DECADE = 10  # axes whose values span this factor are logarithmic
 HUGE = 1e100  # beyond this, and below its inverse, axes stay linear
-MAX_LEVEL = 7  # characters of a value below an axis; longer ones are rotated
 PER_VALUE = 0.62  # inches per value of a compared key
 SIDE = 0.08  # room beside the outermost values, as a fraction of the axis
 
@@ -105,9 +104,9 @@ def interaction(table: pd.DataFrame, look: Appearance, values: Sequence[str], ac
         across: Compared key.
     """
     labels = escape.labels(values)
-    rotated = max(map(len, labels)) > MAX_LEVEL
-    width = max(WIDTHS[1] + BESIDE, BESIDE + len(values) * PER_VALUE)
-    figure = Figure(figsize=(width, 3.6 + rotated * LETTER * max(map(len, labels)) / 2), layout="constrained")
+    width = max(WIDTHS[1], len(values) * PER_VALUE)
+    rotated = max(map(len, labels)) * LETTER > width / len(values)
+    figure = Figure(figsize=(BESIDE + width, 3.6 + rotated * LETTER * max(map(len, labels)) / 2), layout="constrained")
     ax = figure.subplots()
     plots.plot_interaction(ax, dict(each_cell(table)), look)
     turned = {"rotation": 30, "ha": "right"} if rotated else {"rotation": 0, "ha": "center"}

@@ -22,7 +22,7 @@ def blocks(page: str, language: str) -> list[str]:
 def commands(page: str) -> Iterator[list[str]]:
     """Yield the commands of each block, without comments."""
     for block in blocks(page, "sh"):
-        yield [line.partition("#")[0].strip() for line in block.splitlines()]
+        yield [line for text in block.splitlines() if (line := text.partition("#")[0].strip())]
 
 
 def runs(pages: Iterable[str] = WITHOUT_PARTS) -> dict[str, list[str]]:

@@ -42,6 +42,12 @@ def main() -> None:
         help="mode of selection: each (per seed) or once (per cell, by the mean over seeds) [as the sweep]",
     )
     parser.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="equivalence margin in percentage points: differences shown to be smaller are equivalent [as the sweep]",
+    )
+    parser.add_argument(
         "--format",
         action="append",
         default=[],
@@ -58,6 +64,7 @@ def main() -> None:
             arguments.format,
             select=arguments.select,
             where=arguments.where,
+            margin=None if arguments.margin is None else arguments.margin / 100,
         )
     except (UserError, OSError) as error:
         from mnist_mlp.report.text.escape import visible  # imports pandas, which `--help` does without

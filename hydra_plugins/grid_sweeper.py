@@ -174,6 +174,7 @@ class GridSweeper(BasicSweeper):
             search=make_jobs(self.combinations(arguments)),
             confirmation=confirm.read(self._as_written("confirm")),
             sequential=sequential.read(config.hydra.sweeper),
+            margin=sequential.read_margin(config.hydra.sweeper.margin),
             make_jobs=make_jobs,
             compare=self._compare,
             select=read_select(config.hydra.sweeper.select),

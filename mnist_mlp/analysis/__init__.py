@@ -20,6 +20,7 @@ def compare_sweeps(
     about: Collection[Path] = (),
     select: str | None = None,
     where: Sequence[str] = (),
+    margin: float | None = None,
 ) -> "tuple[Results, dict[str, Comparison]]":
     """Compare the runs of several sweeps.
 
@@ -32,13 +33,14 @@ def compare_sweeps(
         select: How configurations are selected, "each" or "once" (see `mnist_mlp.analysis.selection`). None for the way
             that the sweeps recorded; it must be None if a sweep has confirmed its selections.
         where: Conditions on the runs to compare, such as `optim=adam,sgd` (see `mnist_mlp.analysis.where`).
+        margin: Equivalence margin, a fraction in (0, 1). None for the margin that the sweeps recorded, if any.
 
     Returns:
         The runs, and the title of each section to its comparison.
 
     Raises:
-        UserError: There is no run, `target` is out of range, a key cannot be compared, or `select` or `where` is
-            invalid.
+        UserError: There is no run, `target` is out of range, a key cannot be compared, or `select`, `where` or
+            `margin` is invalid.
     """
     from mnist_mlp.analysis import comparison, derived, load, outcomes, roles, sections
     from mnist_mlp.analysis.where import keep, parse
@@ -57,6 +59,7 @@ def compare_sweeps(
     varying = list(dict.fromkeys(several))
     keys = roles.compared_keys(varying, by, results.records)
     how = roles.selection_of(results.records, select)
+    margin = roles.margin_of(results.records, margin)
     results.runs[[key for key in keys if key not in results.runs]] = None  # keys that no option of these runs has
     results = roles.drop_repetitions(results, keys)
     if where:
@@ -73,6 +76,7 @@ def compare_sweeps(
             measured,
             how,
             sections.moving_with_seeds(part, results, measured),
+            margin,
         )
         for name, part in ordered
     }

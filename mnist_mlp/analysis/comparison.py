@@ -5,7 +5,8 @@ values of the compared keys, such as an initialization with an optimizer. The se
 `roles`).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_mlp.analysis import budget, curves, effects, fairness, roles, sources
+from mnist_mlp.analysis.claims import Claims, claims_from_effects, claims_from_pairs
 from mnist_mlp.analysis.derived import replace_derived
 from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.analysis.interim import (
@@ -22,6 +24,7 @@ from mnist_mlp.analysis.interim import (
     needs_more_seeds,
     rename_cells,
     repeat_analyses,
+    set_equivalent,
     withhold,
 )
 from mnist_mlp.analysis.load import Results
@@ -47,14 +50,16 @@ from mnist_mlp.analysis.selection import (
     select,
 )
 from mnist_mlp.analysis.values import natural_rank
+from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interim import SequentialRecord
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
+from mnist_mlp.stats.groups import compact_letters
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.variance_components import VarianceComponents
-from mnist_mlp.stats.verdicts import Reason, Verdict
+from mnist_mlp.stats.verdicts import SIGNIFICANT, Reason, Verdict
 
 MEASURES = ("test_accuracy", "test_loss", "val_accuracy")
 
@@ -83,15 +88,18 @@ class Comparison:
 
         summary: One row per cell, the highest mean `score` first. Means of accuracies, losses and seconds cover the `n`
             scored runs that completed. Tuned keys have the values that were selected together most often. `selected`
-            says how often: "3/5" stands for three of five selections.
+            says how often: "3/5" stands for three of five selections. Cells that share one of their `letters` do not
+            differ significantly, and all others do (see `compact_letters`).
         pairs: One row per pair of cells (see `compare_pairs`).
         looks: Interim analyses by which the pairs were tested, in a sweep that adds seeds. None if each pair was tested
             once.
+        margin: Equivalence margin, a fraction; None disables equivalence testing.
         efforts: Tuning effort of each cell. Only pairs of equal effort are tested. Empty if the effort cannot bias a
             score.
         tested_cells: Number of tested cells. Each shares at least three independent seeds with another one, which a
             test needs. 0 if no pair was tested.
         effects: Main effects and interactions of the compared keys (see `effects.Effects`).
+        claims: Claims of the headline (see `mnist_mlp.analysis.claims`).
         variance_components: Variance between replicates by source of randomness; None if fewer than two sources vary
             independently.
         curves: Mean and interval of loss and accuracy per cell, split and epoch, over the scored runs.
@@ -113,9 +121,11 @@ class Comparison:
     summary: pd.DataFrame
     pairs: pd.DataFrame
     looks: SequentialRecord | None
+    margin: float | None
     efforts: Mapping[str, TuningEffort]
     tested_cells: int
     effects: effects.Effects
+    claims: Claims
     variance_components: VarianceComponents | None
     curves: pd.DataFrame
     sensitivity: pd.DataFrame
@@ -156,6 +166,7 @@ def compare(
     measured: Sequence[str] = (),
     how: str = EACH,
     moving: Mapping[str, int] = MappingProxyType({}),
+    margin: float | None = None,
 ) -> Comparison:
     """Compare the cells of one section.
 
@@ -168,7 +179,10 @@ def compare(
         how: `EACH` or `ONCE` (see `selection.select`). `EACH` becomes `ONCE` if several sources of randomness, such as
             weights and batches, have seeds that vary independently.
         moving: See `sections.moving_with_seeds`.
+        margin: Equivalence margin of pairs and effects, a fraction in (0, 1); None for that of the interim
+            analyses, if they have one.
     """
+    check_margin(margin, same_size(evaluation_runs(results.runs)))
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
     of_search = search_runs(cells)
@@ -180,8 +194,11 @@ def compare(
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
     summary = _summarize(runs, by, tuned, selected, target is not None)
-    tests = _test_pairs(runs, list(summary[CELL]), results, by, tuned, how)
+    tests = _test_pairs(runs, list(summary[CELL]), results, by, tuned, how, margin)
+    summary["letters"] = _letters(tests.pairs, summary)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
+    averages = (tests.averaged, by, same_size(evaluation_runs(runs)), runs)
+    of_keys = effects.compare_effects(*averages)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -194,9 +211,11 @@ def compare(
         summary=summary,
         pairs=tests.pairs,
         looks=tests.looks,
+        margin=tests.looks.plan.margin if margin is None and tests.looks else margin,
         efforts=tests.efforts,
         tested_cells=tests.cells,
-        effects=effects.compare_effects(tests.averaged, by, same_size(evaluation_runs(runs)), runs),
+        effects=of_keys,
+        claims=_claims(tests, of_keys, summary, lambda families: effects.compare_effects(*averages, families)),
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
@@ -208,6 +227,35 @@ def compare(
             *fairness.notes(runs, summary, tests.pairs, by, tuned, varying, how, moving),
         ],
     )
+
+
+def _claims(
+    tests: "_PairResults",
+    separate: effects.Effects,
+    summary: pd.DataFrame,
+    together: Callable[[int], effects.Effects],
+) -> Claims:
+    """Return the claims of the headline.
+
+    Args:
+        tests: Results of the pairs.
+        separate: Effects, each tested at 5%.
+        summary: One row per cell, the best first.
+        together: Function that tests effects that share 5%, given their number.
+    """
+    if tests.looks is None and len(separate.table):
+        return claims_from_effects(*together(len(separate.table))[:2])
+    return claims_from_pairs(tests.pairs, list(summary.loc[summary["score"].notna(), CELL]))
+
+
+def _letters(pairs: pd.DataFrame, summary: pd.DataFrame) -> pd.Series:
+    """Return the letters of each cell (see `compact_letters`); empty if no pair was tested, or there are too many."""
+    significant = pairs[pairs["verdict"].isin(SIGNIFICANT)]
+    cells = list(summary.loc[summary["score"].notna(), CELL])
+    found = compact_letters(cells, list(zip(significant["a"], significant["b"], strict=True)))
+    is_tested = bool((pairs["verdict"] != Verdict.NOT_TESTED).any())
+    letters = found if found and is_tested else {}
+    return pd.Series([letters.get(cell, "") for cell in summary[CELL]], summary.index, dtype="str")
 
 
 class _PairResults(NamedTuple):
@@ -231,7 +279,13 @@ class _PairResults(NamedTuple):
 
 
 def _test_pairs(
-    runs: pd.DataFrame, cells: Sequence[str], results: Results, by: Sequence[str], tuned: Sequence[str], how: str
+    runs: pd.DataFrame,
+    cells: Sequence[str],
+    results: Results,
+    by: Sequence[str],
+    tuned: Sequence[str],
+    how: str,
+    margin: float | None,
 ) -> _PairResults:
     """Test all pairs of cells: once, or by the interim analyses of a sweep that adds seeds.
 
@@ -242,6 +296,7 @@ def _test_pairs(
         by: Compared keys.
         tuned: Tuned keys.
         how: See `compare`.
+        margin: See `compare`.
     """
     scored = roles.scored_runs(runs)
     independent, images = scored[scored["independent"]], same_size(evaluation_runs(runs))
@@ -253,6 +308,7 @@ def _test_pairs(
         table = table.reindex([*order, *table.index.difference(order)])
         pairs, count = repeat_analyses(table, looks.looks, images, looks.plan.margin)
         is_open = needs_more_seeds(looks, pairs)
+        pairs = pairs if margin is None else set_equivalent(pairs, margin)
         pairs = pairs[pairs["a"].isin(order) & pairs["b"].isin(order)].reset_index(drop=True)
         # Additional seeds belong to some cells only, so just the initial seeds give fair averages.
         first = independent[independent[SEARCH_SEED].isin(looks.looks[0].seeds)]
@@ -262,7 +318,7 @@ def _test_pairs(
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
     efforts = tuning_efforts(search_runs(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
-    pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, bounds=ACCURACY)
+    pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, None, margin, ACCURACY)
     if len(independent) < len(scored):  # there may be enough seeds, but too few independent ones
         pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
     if reason := reason or _missing_confirmation(scored, results):
@@ -321,6 +377,26 @@ def _missing_confirmation(scored: pd.DataFrame, results: Results) -> Reason | No
     if (scored["phase"] == SEARCH).any() or any(CONFIRM in results.unfinished.get(sweep, ()) for sweep in sweeps):
         return Reason.NOT_CONFIRMED
     return None
+
+
+def check_margin(margin: float | None, images: float | None) -> None:
+    """Check an equivalence margin that the user has set.
+
+    Args:
+        margin: Equivalence margin, a fraction; None without one.
+        images: Number of test images; None if unknown.
+
+    Raises:
+        UserError: The margin is out of range, or less than one test image.
+    """
+    if margin is None:
+        return
+    given = f"--margin {100 * margin:.12g}"
+    if not 0 < margin < 1:
+        raise UserError(f"{given}: expected percentage points in (0, 100), such as 0.3")
+    if images and margin * images < 1 - 1e-9:
+        least = math.ceil(1e6 / images - 1e-6) / 1e4
+        raise UserError(f"{given}: less than one of {images:,.0f} test images. Expected at least {least:g} points")
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:

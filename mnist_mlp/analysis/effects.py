@@ -27,7 +27,11 @@ class Effects(NamedTuple):
 
 
 def compare_effects(
-    runs: pd.DataFrame, by: Sequence[str], images: float | None = None, known: pd.DataFrame | None = None
+    runs: pd.DataFrame,
+    by: Sequence[str],
+    images: float | None = None,
+    known: pd.DataFrame | None = None,
+    families: int = 1,
 ) -> Effects:
     """Test the main effects and two-way interactions of the compared keys that have several values.
 
@@ -36,6 +40,7 @@ def compare_effects(
         by: Compared keys.
         images: Number of test images, the same images in all runs; None if unknown.
         known: All runs, with or without a score; their values need a score. None for `runs`.
+        families: Number of effects that share an error rate of 5% (see `factorial_effects`).
     """
     if len(by) < 2:
         return Effects(pd.DataFrame(), pd.DataFrame())
@@ -50,6 +55,6 @@ def compare_effects(
     table = words.pivot_table(index=keys, columns=REPLICATE, values="score")
     try:
         table = table.reindex(pd.MultiIndex.from_product(levels, names=keys))
-        return Effects(*factorial_effects(table, images, ACCURACY))
+        return Effects(*factorial_effects(table, images, ACCURACY, families))
     except UntestableEffects as error:
         return Effects(pd.DataFrame(), pd.DataFrame(), str(error))

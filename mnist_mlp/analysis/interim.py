@@ -41,6 +41,19 @@ def _results(table: pd.DataFrame, look: InterimRecord) -> pd.DataFrame:
     return table.loc[[cell for cell in table.index if cell in look.cells], list(look.seeds)]
 
 
+def set_equivalent(pairs: pd.DataFrame, margin: float) -> pd.DataFrame:
+    """Return the pairs with another equivalence margin, judged by their intervals; significant pairs stay.
+
+    Args:
+        pairs: Pairs with the intervals of their last analysis.
+        margin: Equivalence margin, in the unit of the scores.
+    """
+    undecided = pairs["verdict"].isin([Verdict.EQUIVALENT, Verdict.INCONCLUSIVE])
+    is_within = np.maximum(-pairs["ci_low"], pairs["ci_high"]) <= margin
+    verdicts = np.where(is_within, str(Verdict.EQUIVALENT), str(Verdict.INCONCLUSIVE))
+    return pairs.assign(verdict=pairs["verdict"].mask(undecided, pd.Series(verdicts, pairs.index)))
+
+
 def withhold(pairs: pd.DataFrame, reason: Reason) -> pd.DataFrame:
     """Return the pairs without results, as not tested for this reason."""
     return pairs.assign(verdict=str(Verdict.NOT_TESTED), reason=str(reason), **dict.fromkeys(NUMBERS, np.nan))

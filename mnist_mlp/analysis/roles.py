@@ -139,6 +139,19 @@ def selection_of(records: Mapping[str, SweepRecord], asked: str | None) -> str:
     return next(iter(tuned.values()), EACH)
 
 
+def margin_of(records: Mapping[str, SweepRecord], asked: float | None) -> float | None:
+    """Return the equivalence margin, a fraction: the one asked for, or the one that the sweeps recorded.
+
+    Raises:
+        UserError: None is asked for, and the sweeps disagree.
+    """
+    recorded = {record.margin: sweep for sweep, record in records.items()}
+    if asked is None and len(recorded) > 1:
+        each = "; ".join(f"{sweep} has {'none' if m is None else f'{100 * m:g}'}" for m, sweep in recorded.items())
+        raise UserError(f"expected sweeps with the same equivalence margin: {each}. Set one for all with --margin.")
+    return next(iter(recorded), None) if asked is None else asked
+
+
 def check_confirmed(runs: pd.DataFrame, by: Sequence[str], records: Mapping[str, SweepRecord], select: str) -> None:
     """Check that each cell, or with `EACH` each replicate of a cell, has at most one confirmed configuration.
 

@@ -58,7 +58,8 @@ $APP_CONFIG_GROUPS
   confirm=true, confirm={{epochs:10}}      retrain each seed's selection with a fresh seed, and score only these runs
   select=once                            one selection per cell, by the mean over its seeds [each]
   until_decided=true                     add seeds to cells until they are significantly worse than the best: batch=5
-                                         at a time, up to max_seeds=50; margin=POINTS also tests equivalence
+                                         at a time, up to max_seeds=50
+  margin=POINTS                          equivalence margin of the report, in percentage points
   and hydra.sweep.dir=DIR                sweep directory; the same directory resumes a sweep
 
 == Where sweeps run: hydra/launcher=NAME ==

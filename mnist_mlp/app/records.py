@@ -106,7 +106,7 @@ def write(request: Request, state: State, command: str) -> None:
         tuned=request.tuned,
         replicates=replicates_of(request.search),
         select=request.select,
-        margin=request.sequential.margin if request.sequential else None,
+        margin=request.margin,
         phases={phase: names(jobs, directory) for phase, jobs in state.phases.items()},
         commands=[Command(command=command, jobs=names(state.jobs, directory))],
     )

@@ -47,21 +47,47 @@ def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
     Raises:
         ConfigError: A value is invalid.
     """
-    is_asked, margin = sweeper["until_decided"], sweeper["margin"]
+    is_asked = sweeper["until_decided"]
     if not isinstance(is_asked, bool):
         raise ConfigError(f"{PLACE}={is_asked}: expected true or false")
     for key in ("max_seeds", "batch"):
         if not isinstance(sweeper[key], int) or isinstance(sweeper[key], bool) or not 1 <= sweeper[key] <= MAX_SEEDS:
             raise ConfigError(f"{SWEEPER}.{key}={sweeper[key]}: expected a whole number from 1 to {MAX_SEEDS:,}")
-    if margin is not None:
-        if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 < margin < PERCENT:
-            raise ConfigError(f"{SWEEPER}.margin={margin}: expected null or percentage points in (0, 100), such as 0.2")
-        if not is_asked:
-            raise ConfigError(f"{SWEEPER}.margin={margin}: expected null, or {PLACE}=true in addition")
-        margin /= PERCENT
+    margin = read_margin(sweeper["margin"])
     if not is_asked:
         return None
     return SequentialPlan(margin=margin, max_seeds=sweeper["max_seeds"], batch=sweeper["batch"])
+
+
+def read_margin(value: Any) -> float | None:
+    """Parse `hydra.sweeper.margin`, the equivalence margin in percentage points, and return it as a fraction.
+
+    Raises:
+        ConfigError: The value is neither null nor a number in (0, 100).
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < PERCENT:
+        raise ConfigError(f"{SWEEPER}.margin={value}: expected null or percentage points in (0, 100), such as 0.2")
+    return value / PERCENT
+
+
+def check_margin(jobs: Sequence[Job], margin: float | None) -> None:
+    """Check that the equivalence margin is at least one test image.
+
+    Args:
+        jobs: Jobs, at least one.
+        margin: Equivalence margin, a fraction; None disables equivalence testing.
+
+    Raises:
+        UserError: It is less.
+    """
+    images = min(job.test_images for job in jobs)
+    if margin is not None and margin * images < 1 - 1e-9:
+        raise UserError(
+            f"{SWEEPER}.margin={margin * PERCENT:g}: less than one of {images:,} test images. Expected at least "
+            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points"
+        )
 
 
 class Seeds(NamedTuple):
@@ -319,12 +345,7 @@ def _check_jobs(
         raise UserError(
             f"{PLACE}: {apart[0]}: expected one value. Additional seeds vary all sources of randomness; vary {SEED}."
         )
-    images = min(job.test_images for job in jobs)
-    if plan.margin is not None and plan.margin * images < 1 - 1e-9:
-        raise UserError(
-            f"{SWEEPER}.margin={plan.margin * PERCENT:g}: less than one of {images:,} test images. Expected at least "
-            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points"
-        )
+    check_margin(jobs, plan.margin)
 
 
 def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) -> None:

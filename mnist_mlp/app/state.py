@@ -35,6 +35,7 @@ class Request:
         make_jobs: Function that makes checked jobs from overrides.
         compare: Compared keys.
         select: Mode of selection: `EACH` (one per seed) or `ONCE` (one per cell, by the mean over seeds).
+        margin: Equivalence margin of the report, a fraction; None disables equivalence testing.
     """
 
     directory: Path
@@ -44,6 +45,7 @@ class Request:
     make_jobs: MakeJobs
     compare: Sequence[str] = COMPARED
     select: str = EACH
+    margin: float | None = None
 
     @cached_property
     def tuned(self) -> list[str]:

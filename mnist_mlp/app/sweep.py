@@ -116,6 +116,7 @@ def check(request: Request, force: bool | str) -> None:
             request.select,
         )
     announcement = ""
+    sequential.check_margin(request.search, request.margin)
     if request.sequential:
         announcement = sequential.check(
             request.directory,

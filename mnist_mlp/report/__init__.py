@@ -46,6 +46,7 @@ def report_on(
     about: Collection[Path] = (),
     select: str | None = None,
     where: Sequence[str] = (),
+    margin: float | None = None,
 ) -> Outcome:
     """Write one report on all given sweeps and print its leaderboard.
 
@@ -58,6 +59,7 @@ def report_on(
         about: As in `compare_sweeps`.
         select: As in `compare_sweeps`.
         where: As in `compare_sweeps`.
+        margin: As in `compare_sweeps`.
 
     Raises:
         UserError: As in `compare_sweeps`, or a directory is a single job of a sweep with several phases.
@@ -66,9 +68,9 @@ def report_on(
     from mnist_mlp.report import terminal, write
 
     _refuse_parts(sweeps)
-    results, comparisons = compare_sweeps(sweeps, target, by, about, select, where)
+    results, comparisons = compare_sweeps(sweeps, target, by, about, select, where, margin)
     directory = out or default_directory(sweeps)
-    command = _command(sweeps, out, target, by, formats, select, where)
+    command = _command(sweeps, out, target, by, formats, select, where, margin)
     write.write_report(directory, comparisons, results.problems, sweeps, command, formats)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
@@ -112,6 +114,7 @@ def _command(
     formats: Sequence[str],
     select: str | None,
     where: Sequence[str],
+    margin: float | None,
 ) -> str:
     """Return the command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
@@ -119,6 +122,7 @@ def _command(
     words += ["--target", str(target)] if target is not None else []
     words += ["--by", ",".join(by)] if by else []
     words += ["--select", select] if select else []
+    words += ["--margin", f"{100 * margin:.12g}"] if margin is not None else []
     words += [word for condition in where for word in ("--where", condition)]
     return shlex.join([*words, *(word for name in formats for word in ("--format", name))])
 

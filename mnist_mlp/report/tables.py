@@ -115,6 +115,8 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
         table["score (%)"] = _shown(summary["score"], "{:.2f}", 100)
     table["test accuracy (%)"] = list(map(interval, *means))
     table["against the best"] = _against_the_best(comparison)
+    if (summary["letters"] != "").any():
+        table["letters"] = summary["letters"]
     table["test loss (nats)"] = summary["test_loss_mean"].map(_loss)
     table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
     if comparison.target is not None:
@@ -240,7 +242,16 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     completed and diverged runs. `summary.csv` has the rest.
     """
     board = leaderboard(comparison).rename(columns={"diverged (all runs)": "diverged"})
-    kept = [*comparison.by, *comparison.tuned, "score (%)", "test accuracy (%)", "against the best", "n", "diverged"]
+    kept = [
+        *comparison.by,
+        *comparison.tuned,
+        "score (%)",
+        "test accuracy (%)",
+        "against the best",
+        "letters",
+        "n",
+        "diverged",
+    ]
     board = board[[column for column in board.columns if column in kept]].head(most)
     board = board.assign(
         **{"against the best": board["against the best"].replace(str(Verdict.INCONCLUSIVE), NOT_SIGNIFICANT)}

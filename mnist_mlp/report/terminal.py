@@ -13,6 +13,7 @@ from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.report import tables
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.headline import headline
 
 PLAIN_WIDTH = 200  # columns, if the output is not a terminal
 SHOWN_PROBLEMS = 20
@@ -56,7 +57,7 @@ def show(
         if len(board) > SHOWN_CELLS:
             more = len(board) - SHOWN_CELLS
             say(f"{with_noun(more, 'more cell')} {'is' if more == 1 else 'are'} in the report")
-        for sentence in answer(comparison):
+        for sentence in filter(None, [headline(comparison), *answer(comparison)]):
             say(sentence)
         for note in comparison.notes:
             say(f"note: {note}")

@@ -30,6 +30,7 @@ from mnist_mlp.report.figures.svg import themed
 from mnist_mlp.report.page.differences import differences
 from mnist_mlp.report.text import escape, noise
 from mnist_mlp.report.text.answer import answer
+from mnist_mlp.report.text.headline import headline
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin, sentence, trained
 
@@ -86,6 +87,7 @@ def _section(comparison: Comparison) -> dict[str, Any]:
     """Return the template variables of one comparison."""
     return {
         "comparison": comparison,
+        "headline": headline(comparison),
         "answer": answer(comparison),
         "method": method(comparison),
         "trained": sentence(trained(comparison)),

@@ -8,6 +8,7 @@ scores, such as (0, 1) for accuracies. The modules depend on NumPy, SciPy and pa
 - `pairs`: comparison of all pairs of cells, with verdicts.
 - `verdicts`: verdicts, and reasons why a pair is not tested.
 - `effects`: main effects and interaction of two keys; the cells are the combinations of their values.
+- `groups`: groups of cells by significant differences, and a compact letter display.
 - `means`: means over replicates, with Student's intervals.
 - `sequential`: interim analyses while replicates are added, with the error rate of a single test.
 - `variance_components`: how much of the variance between replicates comes from each source of randomness.
@@ -15,6 +16,7 @@ scores, such as (0, 1) for accuracies. The modules depend on NumPy, SciPy and pa
 """
 
 from mnist_mlp.stats.effects import UntestableEffects, factorial_effects
+from mnist_mlp.stats.groups import compact_letters, ordered_groups
 from mnist_mlp.stats.means import mean_intervals
 from mnist_mlp.stats.moderated_t import moderate, moderated_tests
 from mnist_mlp.stats.pairs import compare_pairs
@@ -36,6 +38,7 @@ __all__ = [
     "VarianceComponents",
     "Verdict",
     "best_of",
+    "compact_letters",
     "compare_pairs",
     "crossed_components",
     "estimate_components",
@@ -48,5 +51,6 @@ __all__ = [
     "mean_intervals",
     "moderate",
     "moderated_tests",
+    "ordered_groups",
     "single_component",
 ]

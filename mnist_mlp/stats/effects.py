@@ -26,7 +26,7 @@ SUMMARY_COLUMNS = [
     "largest",
     "p",
 ]
-DIFFERENCE_COLUMNS = ["effect", "n", "difference", "mean", "ci_low", "ci_high", "p", "p_corrected"]
+DIFFERENCE_COLUMNS = ["effect", "n", "a", "b", "difference", "mean", "ci_low", "ci_high", "p", "p_corrected"]
 
 
 class UntestableEffects(ValueError):
@@ -34,7 +34,10 @@ class UntestableEffects(ValueError):
 
 
 def factorial_effects(
-    table: pd.DataFrame, images: float | None = None, bounds: tuple[float, float] | None = None
+    table: pd.DataFrame,
+    images: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    families: int = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Test the main effect of each key and the interaction of every two keys.
 
@@ -45,6 +48,8 @@ def factorial_effects(
         images: Number of test images behind each accuracy, the same images in all cells (see `moderated_tests`);
             None for other scores.
         bounds: Smallest and largest score (see `moderated_tests`); None if unbounded.
+        families: Number of effects that share an error rate of 5%. With 1, each effect is tested at 5% separately;
+            with the number of effects, the probability of any false positive is 5%.
 
     Returns:
         Two tables in the unit of the scores. The first has one row per effect, with the columns
@@ -61,9 +66,9 @@ def factorial_effects(
         - `p`: p-value of the most significant difference, corrected for all differences of the effect. NaN if a
           difference has no noise to test against, unless another one is significant.
 
-        The second has one row per difference: `effect`, `n`, `difference` (its name), `mean`, `ci_low`, `ci_high`, `p`
-        and `p_corrected`, all within its effect (see `moderated_tests`). Intervals and p-values are NaN if there is no
-        noise to test against.
+        The second has one row per difference: `effect`, `n`, `a` and `b` (the values of a main effect, else empty),
+        `difference` (its name), `mean`, `ci_low`, `ci_high`, `p` and `p_corrected`, all within its effect (see
+        `moderated_tests`). Intervals and p-values are NaN if there is no noise to test against.
 
     Raises:
         UntestableEffects: A key has a single value, a combination of values has no score, or fewer than three
@@ -89,12 +94,15 @@ def factorial_effects(
             )
             # All cells are evaluated on the same images, so an average over cells has as many images as one cell.
             limits = None if bounds is None else (size * bounds[0], size * bounds[1])
-            tested = moderated_tests(values, rank, images, bounds=limits)
+            level = None if families == 1 else float(-np.expm1(np.log(CONFIDENCE) / (len(values) * families)))
+            tested = moderated_tests(values, rank, images, level, limits)
             numbers = (tested.mean, tested.low, tested.high, tested.p, tested.p_corrected)
-            of_effect = pd.DataFrame(dict(zip(DIFFERENCE_COLUMNS[2:], (names, *numbers), strict=True)))
-            of_effect.insert(0, "effect", " × ".join(keys[axis] for axis in axes))
-            of_effect.insert(1, "n", scores.shape[-1])
-            differences.append(of_effect)
+            of_effect = pd.DataFrame(dict(zip(DIFFERENCE_COLUMNS[4:], (names, *numbers), strict=True)))
+            sides = list(combinations(levels[axes[0]], 2)) if size == 1 else [("", "")] * len(values)
+            of_effect[["a", "b"]] = pd.DataFrame(sides, dtype=object)
+            of_effect["effect"] = " × ".join(keys[axis] for axis in axes)
+            of_effect["n"] = scores.shape[-1]
+            differences.append(of_effect[DIFFERENCE_COLUMNS])
             order = np.lexsort((-of_effect["mean"].abs(), of_effect["p"].fillna(1.0)))
             first = of_effect.iloc[order[0]]
             untested = of_effect[of_effect["p"].isna()]

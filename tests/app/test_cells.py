@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mnist_mlp.analysis.roles import margin_of
 from mnist_mlp.app import dry_run, records
 from mnist_mlp.app.cells import check_compared, read_compare
 from mnist_mlp.app.sweep import check
@@ -103,6 +104,30 @@ def test_sweep_with_compare_keys_selects_and_reports_by_them(tmp_path: Path) -> 
         match=r"^--by init,optim: expected --by optim,model\.hidden, .* one selection per optim and model\.hidden",
     ):
         compare_sweeps([tmp_path], by=["init", "optim"])
+
+
+def test_sweep_with_margin_records_it_for_the_report(tmp_path: Path) -> None:
+    jobs = [[f"optim={optim}", f"seed={seed}"] for optim in ("adam", "sgd") for seed in (0, 1, 2)]
+    with planning(tmp_path) as plan:
+        tiny, wide = (replace(requested(tmp_path, plan, jobs), margin=margin) for margin in (0.001, 0.05))
+        with pytest.raises(UserError, match=r"margin=0\.1: less than one of 299 test images"):
+            check(tiny, force=False)
+        check(wide, force=False)
+        noise = {"adam": (0, 2, 4), "sgd": (1, 2, 3)}  # thousandths
+        of = state_by_disk(wide).phases[SEARCH]
+        write_results(of, lambda job: 0.9 + noise[job.choices["optim"]][job.config["seed"]] / 1000)
+        records.write(wide, state_by_disk(wide), "a command")
+    assert read_sweep(tmp_path / SWEEP_FILE).margin == 0.05
+
+    def verdicts(margin: float | None, *others: Path) -> list[str]:
+        (comparison,) = compare_sweeps([tmp_path, *others], margin=margin)[1].values()
+        return list(comparison.pairs["verdict"])
+
+    assert (verdicts(None), verdicts(0.0015)) == (["equivalent"], ["inconclusive"])  # the option overrides the sweep
+    none = replace(read_sweep(tmp_path / SWEEP_FILE), margin=None)
+    with pytest.raises(UserError, match=r"same equivalence margin: a has 5; b has none\. Set one for all with --marg"):
+        margin_of({"a": read_sweep(tmp_path / SWEEP_FILE), "b": none}, None)
+    assert margin_of({"a": none}, None) is None
 
 
 def test_report_with_compared_conditions_has_one_section(command: Command, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from mnist_mlp.app import records
 from mnist_mlp.app.confirm import MakeJobs
-from mnist_mlp.app.sequential import check_same_jobs, read
+from mnist_mlp.app.sequential import check_same_jobs, read, read_margin
 from mnist_mlp.app.state import Request, state_of
 from mnist_mlp.app.sweep import check
 from mnist_mlp.base.choices import CHOICES_FILE
@@ -210,7 +210,7 @@ SETTINGS = {"until_decided": True, "max_seeds": 50, "batch": 5, "margin": None}
         ({"batch": 2.5}, "batch=2.5: expected a whole number"),
         ({"margin": 0}, "margin=0: expected null or percentage points in (0, 100)"),
         ({"margin": "wide"}, "margin=wide: expected null or percentage points"),
-        ({"margin": 1, "until_decided": False}, "expected null, or hydra.sweeper.until_decided=true"),
+        ({"margin": 100, "until_decided": False}, "margin=100: expected null or percentage points in (0, 100)"),
     ],
 )
 def test_read_invalid_settings_raises(given: dict[str, Any], words: str) -> None:
@@ -220,7 +220,8 @@ def test_read_invalid_settings_raises(given: dict[str, Any], words: str) -> None
 
 def test_read_settings_returns_plan_or_none() -> None:
     assert read(SETTINGS | {"margin": 0.5}) == SequentialPlan(margin=0.005, max_seeds=50, batch=5)
-    assert read(SETTINGS | {"until_decided": False}) is None
+    assert read(SETTINGS | {"until_decided": False, "margin": 0.5}) is None
+    assert (read_margin(None), read_margin(0.5)) == (None, 0.005)
 
 
 TWO = (["optim=adam"], ["optim=sgd"])

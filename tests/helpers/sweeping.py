@@ -63,6 +63,7 @@ def requested(
         make_jobs=make_jobs,
         compare=compare,
         select=select,
+        margin=sequential.margin if sequential else None,
     )
 
 

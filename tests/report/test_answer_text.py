@@ -354,7 +354,7 @@ def test_answer_beginning_with_a_key_keeps_its_case(tmp_path: Path, write_run: W
             for seed in (0, 1, 2):
                 final = 0.8 + (len(str(hidden)) - 3) / 10 + seed / 1000 * (1 + (optim == "sgd"))
                 write_run(optim=optim, seed=seed, model={"hidden": hidden}, test=[0.1, final], data_facts=FACTS)
-    _, said, *_ = answer(compared(tmp_path, by=("model.hidden", "optim")))
+    said = answer(compared(tmp_path, by=("model.hidden", "optim")))[2]
     assert said.startswith("model.hidden matters (p ")
 
 
@@ -365,7 +365,7 @@ def test_answer_with_effect_without_noise_says_not_tested(tmp_path: Path, write_
             final = 0.8 + (init == "he") / 10 + seed / 1000 * (1 + (optim == "sgd"))
             write_run(init, optim, seed, test=[0.1, final])
     comparison = compared(tmp_path)
-    said = answer(comparison)[1]
+    said = answer(comparison)[2]
     assert said.startswith(
         "Whether the initialization matters was not tested (its values are 10.00 points apart in every seed), no effect"
     )
@@ -377,7 +377,7 @@ def test_answer_with_interaction_without_noise_says_not_tested(tmp_path: Path, w
     for init, optim in product(("he", "lecun"), ("adam", "sgd")):
         for seed in (0, 1, 2):
             write_run(init, optim, seed, test=[0.1, 0.8 + ((init == "he") == (optim == "sgd")) / 10 + seed / 1000])
-    said = answer(compared(tmp_path))[1]
+    said = answer(compared(tmp_path))[2]
     assert "whether the effect of one depends on the other was not tested (it is the same in every seed)." in said
 
 
@@ -573,7 +573,7 @@ def test_answer_has_a_sentence_for_every_verdict(
     comparison = compared(tmp_path)
     first = comparison.pairs.iloc[:2].assign(verdict=verdicts, reason=Reason.UNEQUAL_TUNING, additional_seeds=np.inf)
     plan = SequentialRecord(plan=SequentialPlan(margin=0.005, max_seeds=9, batch=2), given=[0], jobs=[], looks=[])
-    changed = replace(comparison, pairs=pd.concat([first, comparison.pairs.iloc[2:]]), looks=plan)
+    changed = replace(comparison, pairs=pd.concat([first, comparison.pairs.iloc[2:]]), looks=plan, margin=0.005)
     if Verdict.EQUIVALENT not in verdicts:
         changed = replace(changed, looks=None)
     assert said in answer(changed)[0]
@@ -628,7 +628,7 @@ def test_answer_on_effects_names_all_tuned_keys(
         write_run(init, optim, seed, test=[0.1, 0.5], lr=0.1, **usual)
     comparison = compare(load([tmp_path / "sweep"]), 0.97, how=how)
     assert len(comparison.tuned) == 1 + len(more)
-    assert answer(comparison)[1].endswith(said)
+    assert answer(comparison)[2].endswith(said)
 
 
 def test_method_of_unknown_test_set_says_images_are_a_sample(tmp_path: Path, write_run: Write) -> None:

@@ -391,7 +391,7 @@ def test_report_with_formats_has_latex_table_and_figures(tuned: Path) -> None:
     latex = (tuned / "summary.tex").read_text()
     assert r"\textless{}img src=x" in latex
     assert re.search(r"& \d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\] &", latex)
-    assert r"init & optim & optim.lr & test accuracy (\%) & vs. best & n & diverged \\" in latex
+    assert r"init & optim & optim.lr & test accuracy (\%) & vs. best & letters & n & diverged \\" in latex
     assert (tuned / "figures/differences.pdf").read_bytes().startswith(b"%PDF")
 
 

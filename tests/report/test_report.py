@@ -68,6 +68,7 @@ def test_csv_files_have_the_documented_columns(write_run: Write, summarize: Repo
         "best_epoch_mean",
         "best_epoch_val_accuracy_mean",
         "best_epoch_test_accuracy_mean",
+        "letters",
     ]
     assert list(summarize().columns) == expected
 

@@ -21,6 +21,7 @@ from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.text import budget, noise
 from mnist_mlp.report.text.captions import KEY_NAMES, timed_split
 from mnist_mlp.report.text.numbers import MATTERS, interval, points, probability
+from mnist_mlp.report.text.pairs import all_pairs
 from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.report.text.verdicts import list_explanations, margin_in_points, seeds_needed
 from mnist_mlp.stats.verdicts import SIGNIFICANT
@@ -33,7 +34,12 @@ def answer(comparison: Comparison) -> list[str]:
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    sentences = (_winner(comparison), _effects(comparison), noise.sentence(comparison.variance_components))
+    sentences = (
+        _winner(comparison),
+        all_pairs(comparison),
+        _effects(comparison),
+        noise.sentence(comparison.variance_components),
+    )
     return [s for s in (*sentences, budget.answer(comparison), _speed(comparison)) if s]
 
 

@@ -61,8 +61,7 @@ def full_verdicts(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:
 
 def margin_in_points(comparison: Comparison) -> str:
     """Return the equivalence margin in percentage points, such as "0.5 points" or "1 point"."""
-    margin = comparison.looks.plan.margin if comparison.looks else None
-    return in_points(margin or 0)
+    return in_points(comparison.margin or 0)
 
 
 def in_points(fraction: float) -> str:

@@ -60,7 +60,7 @@ BEHIND = claim("optim", [["adam", "sgd"], ["adadelta"]], 0.0039, 0.0021, 2)
         (
             [NOTHING, claim("optim", [["adam", "sgd"]], bound=0.0005)],
             [],
-            "Without tuning, no difference was found on average: which initialization one takes changes the accuracy "
+            "Without tuning, no difference is certain on average: which initialization one takes changes the accuracy "
             "by at most 0.3 percentage points and which optimizer by at most 0.05 points.",
         ),
         (
@@ -91,7 +91,7 @@ BEHIND = claim("optim", [["adam", "sgd"], ["adadelta"]], 0.0039, 0.0021, 2)
         (
             [NOTHING, claim("optim", [["adam", "sgd"]])],
             [Interaction(("init", "optim"), "he less lecun, with optim=adam rather than sgd", 0.01)],
-            "Without tuning, no difference was found on average: which initialization one takes changes the accuracy "
+            "Without tuning, no difference is certain on average: which initialization one takes changes the accuracy "
             "by at most 0.3 percentage points. Whether the optimizer matters was not tested; the effect of the "
             "initialization depends on the optimizer.",
         ),

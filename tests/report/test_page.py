@@ -220,6 +220,16 @@ def test_page_learning_curves_have_a_panel_per_optimizer_best_first(wide: Page) 
     assert parts(wide, "learning_curves", "label0") == (3 * 8, 3 * 8)
 
 
+def test_page_learning_curves_begin_at_epoch_1(
+    write_run: Write, report: Report, open_page: Open, tmp_path: Path
+) -> None:
+    for seed in range(3):
+        write_run(seed=seed, test=[0.1, 0.8, 0.9 + seed / 100], epochs=2)
+    report()
+    curve = points(open_page(tmp_path / "report"), "learning_curves")["he / adam"]
+    assert [value.partition(":")[0] for value in curve] == ["epoch 1", "epoch 2"]
+
+
 def test_page_tuning_curves_show_expected_errors(
     write_run: Write, report: Report, open_page: Open, tmp_path: Path
 ) -> None:

@@ -134,6 +134,8 @@ class _View:
     @property
     def curves(self) -> pd.DataFrame:
         curves = self.comparison.curves
+        if curves["epoch"].max() > 1:  # the untrained networks of epoch 0, at chance, would squeeze all others
+            curves = curves[curves["epoch"] > 0]
         return with_errors(curves[curves[CELL].isin(self.cells)], least_error(self.comparison.runs))
 
     @property

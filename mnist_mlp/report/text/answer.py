@@ -115,6 +115,10 @@ def _effects(comparison: Comparison) -> str:
             " No single pair of cells is significantly different, which is no contradiction: an effect averages over "
             f"{others}, so it rests on more runs than any pair."
         )
+    claimed = {claim.key for claim in comparison.claims.of if claim.significant}
+    claimed |= {" × ".join(interaction.keys) for interaction in comparison.claims.interactions}
+    if {row["effect"] for row in rows if row["p"] < MATTERS} - claimed:
+        text += " Here each effect is tested on its own; the headline judges all of them together, which is stricter."
     begins_with_key = mains[0]["effect"] not in GROUPS and mains[0]["p"] < MATTERS
     return text if begins_with_key else text[0].upper() + text[1:]  # keys are case-sensitive
 

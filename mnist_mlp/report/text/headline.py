@@ -32,7 +32,7 @@ def headline(comparison: Comparison) -> str:
         sentences.append(f"{_prefix(comparison)}{'; '.join(differing)}{average}")
     if bounded:
         bounds = _bounds(bounded, comparison)
-        none = f"{_prefix(comparison)}no difference was found{average}: {bounds}"
+        none = f"{_prefix(comparison)}no difference is certain{average}: {bounds}"
         sentences.append(f"{bounds[0].upper()}{bounds[1:]}{average}" if differing else none)
     if untested := [claim for claim in others if not math.isfinite(claim.bound)]:
         names = join_words([_noun(claim.key) for claim in untested])

@@ -57,8 +57,10 @@ def show(
         if len(board) > SHOWN_CELLS:
             more = len(board) - SHOWN_CELLS
             say(f"{with_noun(more, 'more cell')} {'is' if more == 1 else 'are'} in the report")
-        for sentence in filter(None, [headline(comparison), *answer(comparison)]):
-            say(sentence)
+        if words := headline(comparison):
+            say(words)
+        for fact in answer(comparison):
+            say(f"- {fact}")
         for note in comparison.notes:
             say(f"note: {note}")
     for run, reason in list(failures.items())[:SHOWN_PROBLEMS]:

@@ -1,17 +1,22 @@
 """The study in the README: its report matches its command, and every number of the answer is in its tables."""
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from mnist_mlp.analysis.claims import claims_from_effects
 from mnist_mlp.analysis.effects import compare_effects
+from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.analysis.roles import REPLICATE, cell_names
-from mnist_mlp.base.schema import COMPARED
-from mnist_mlp.base.sweep_file import CONFIRM, SEARCH
+from mnist_mlp.base.schema import COMPARED, LEARNING_RATE
+from mnist_mlp.base.sweep_file import CONFIRM, ONCE, SEARCH
+from mnist_mlp.report.text.headline import at_most, headline
 from mnist_mlp.report.text.numbers import interval, probability
+from mnist_mlp.stats.effects import factorial_effects
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import Verdict
 from tests.helpers.paths import ROOT
@@ -73,7 +78,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     (answer,) = re.findall(
         r"^## The answer so far\n(.*?)^## ", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE
     )
-    said = " ".join(answer.split())
+    said = " ".join(answer.replace("\n>", "\n").split())
     best = summary.iloc[0]
     name = f"{best['init']} / {best['optim']}"
     scored = f"{interval(*(best[f'test_accuracy_{part}'] for part in ('mean', 'ci_low', 'ci_high')))}%"
@@ -85,16 +90,29 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     points = {key: f"{100 * effects['range'][key]:.2f} points" for key in COMPARED}
     by_optim = confirmed.groupby("optim")["score"].mean()
     best_optim, worst_optim = by_optim.idxmax(), by_optim.idxmin()
+    table = confirmed.pivot_table(index=["init", "optim"], columns=REPLICATE, values="score")
+    claims = claims_from_effects(*factorial_effects(table, IMAGES, ACCURACY, len(effects)))
+    of_study = {"tuned": [LEARNING_RATE], "select": ONCE, "claims": claims, "margin": None, "by": COMPARED}
+    of_adadelta = pairs[(pairs["optim_a"] == "adadelta") != (pairs["optim_b"] == "adadelta")]
+    others = pairs.drop(of_adadelta.index)
+    assert (of_adadelta["verdict"] == Verdict.BETTER).all()
     facts = [
+        f"**{headline(SimpleNamespace(**of_study))}**",  # type: ignore[arg-type]
+        f"of {len(pairs)} pairs of combinations, {(pairs['verdict'] == Verdict.BETTER).sum()} are significant: all "
+        f"{len(of_adadelta)} of one with adadelta and another one, and {(others['verdict'] == Verdict.BETTER).sum()} "
+        f"of the other {len(others)}, of which none differs by more than "
+        f"{at_most(float(others[['ci_low', 'ci_high']].abs().to_numpy().max()))}",
         f"**{name}** (learning rate {best['optim.lr']:g})",
         f"{scored} test accuracy",
         f"better than {better} of the {len(rivals)} other combinations",
         f"comparisons with the other {alike} are inconclusive",
-        f"(p {probability(effects['p']['init'])}; its best and worst are {points['init']} apart)",
+        f"(p {probability(effects['p']['init'])}); if there is one, it is at most "
+        f"{100 * effects['largest']['init']:.2f} points",
         f"(p {probability(effects['p']['optim'])}; its best, {best_optim}, and its worst, {worst_optim}, are "
         f"{points['optim']} apart)",
         f"interaction (p {probability(effects['p'].iloc[-1])})",
         f"each of the {len(summary)} combinations",
+        "any of its claims is wrong is about 5%",
         f"{len(runs)} runs",
     ]
     assert [fact for fact in facts if fact not in said] == []

@@ -1,7 +1,7 @@
 """Answer of a report: sentences about the best cell, effects, sources of noise, tuning and speed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from mnist_mlp.analysis.claims import CELLS
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.notes import NAMED, list_names
 from mnist_mlp.analysis.outcomes import scored_phrase
@@ -30,17 +31,13 @@ TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.
 
 
 def answer(comparison: Comparison) -> list[str]:
-    """Return the sentences of the answer: best cell, effects, sources of noise, tuning curves, speed."""
+    """Return the facts below the headline: best cell, pairs, effects, sources of noise, tuning curves, speed."""
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    sentences = (
-        _winner(comparison),
-        all_pairs(comparison),
-        _effects(comparison),
-        noise.sentence(comparison.variance_components),
-    )
-    return [s for s in (*sentences, budget.answer(comparison), _speed(comparison)) if s]
+    of_pairs = [_winner(comparison), all_pairs(comparison)]
+    others = [noise.sentence(comparison.variance_components), budget.answer(comparison), _speed(comparison)]
+    return [fact for fact in (*of_pairs, *_effects(comparison), *others) if fact]
 
 
 def _nothing(comparison: Comparison) -> str:
@@ -91,68 +88,55 @@ def _diverged(count: int) -> str:
     return "diverged and counts as 0" if count == 1 else "diverged and count as 0"
 
 
-def _effects(comparison: Comparison) -> str:
+def _effects(comparison: Comparison) -> list[str]:
+    """Return a sentence on each effect, and on what needs an explanation."""
     table = comparison.effects.table
     if table.empty:
-        return ""
+        return []
     rows = table.to_dict("records")
-    mains = [row for row in rows if np.isfinite(row["range"])]
-    interactions = rows[len(mains) :]
     tuned = ""
     if comparison.tuned:
         keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
         tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
-    text = f"{', '.join(map(_effect, mains))}, {_interactions(interactions)}{tuned}."
+    lines = [_effect(row, tuned if number == 0 else "") for number, row in enumerate(rows)]
+    mains = [row for row in rows if np.isfinite(row["range"])]
     differ = bool(comparison.pairs["verdict"].isin(SIGNIFICANT).any())
     if differ and (table["p"] >= MATTERS).all():
-        text += (
-            " Single pairs of cells do differ significantly, which is no contradiction: the variance estimate of a "
+        lines.append(
+            "Single pairs of cells do differ significantly, which is no contradiction: the variance estimate of a "
             "pair borrows from all other pairs, that of an average from few others."
         )
     if any(row["p"] < MATTERS for row in mains) and not differ:
         others = "the other key" if len(mains) == 2 else "the other keys"
-        text += (
-            " No single pair of cells is significantly different, which is no contradiction: an effect averages over "
+        lines.append(
+            "No single pair of cells is significantly different, which is no contradiction: an effect averages over "
             f"{others}, so it rests on more runs than any pair."
         )
-    claimed = {claim.key for claim in comparison.claims.of if claim.significant}
-    claimed |= {" × ".join(interaction.keys) for interaction in comparison.claims.interactions}
-    if {row["effect"] for row in rows if row["p"] < MATTERS} - claimed:
-        text += " Here each effect is tested on its own; the headline judges all of them together, which is stricter."
-    begins_with_key = mains[0]["effect"] not in GROUPS and mains[0]["p"] < MATTERS
-    return text if begins_with_key else text[0].upper() + text[1:]  # keys are case-sensitive
+    claims = comparison.claims
+    claimed = {claim.key for claim in claims.of if claim.significant}
+    claimed |= {" × ".join(interaction.keys) for interaction in claims.interactions}
+    is_of_keys = any(claim.key != CELLS for claim in claims.of)
+    if is_of_keys and {row["effect"] for row in rows if row["p"] < MATTERS} - claimed:
+        lines.append("Each effect is tested on its own; the headline judges all of them together, which is stricter.")
+    return lines
 
 
-def _effect(row: Mapping[Any, Any]) -> str:
-    """Say whether a key has an effect."""
-    key, p, size = row["effect"], row["p"], points(row["range"])
-    name = f"the {KEY_NAMES.get(key, key)}" if key in GROUPS else key
+def _effect(row: Mapping[Any, Any], tuned: str) -> str:
+    """Say whether a key has an effect, or whether two keys interact, with the interval or the bound."""
+    p, is_main = row["p"], np.isfinite(row["range"])
+    name = " × ".join(KEY_NAMES.get(key, key) if key in GROUPS else key for key in row["effect"].split(" × "))
+    name = name[0].upper() + name[1:] if row["effect"].partition(" × ")[0] in GROUPS else name  # keys have a case
     if not np.isfinite(p):
-        return f"whether {name} matters was not tested (its values are {size} apart in every seed)"
+        same = f"its values are {points(row['range'])} apart" if is_main else "it is the same"
+        return f"{name}: not tested{tuned}, as {same} in every seed."
     if p < MATTERS:
-        return f"{name} matters (p {probability(p)}; its best and worst are {size} apart on average)"
+        low, high = (f"{100 * row[end]:+.2f}" for end in ("ci_low", "ci_high"))
+        size = f"{100 * row['difference']:+.2f} [{low}, {high}] points"
+        what = "it matters on average" if is_main else "they interact"
+        return f"{name}: {what}{tuned} (p {probability(p)}); {row['most_significant']}: {size}."
     bound = f"; if there is one, it is at most {points(row['largest'])}" if np.isfinite(row["largest"]) else ""
-    return f"no effect of {name} on average was found (p {probability(p)}{bound})"
-
-
-def _interactions(rows: Sequence[Mapping[Any, Any]]) -> str:
-    """Say which keys interact."""
-    if len(rows) == 1:
-        (row,) = rows
-        if not np.isfinite(row["p"]):
-            return "and whether the effect of one depends on the other was not tested (it is the same in every seed)"
-        found = "and the effect of one depends on the other" if row["p"] < MATTERS else "no interaction was found"
-        return f"{found} (p {probability(row['p'])})"
-    real = [f"{row['effect']} (p {probability(row['p'])})" for row in rows if row["p"] < MATTERS]
-    others = [row["p"] for row in rows if row["p"] >= MATTERS]
-    parts = [f"these keys interact: {join_words(real)}"] if real else []
-    if others:
-        smallest = f"{'p' if len(others) == 1 else 'smallest p'} {probability(min(others))}"
-        parts.append(f"no {'other ' if real else ''}interaction was found ({smallest})")
-    if len(real) + len(others) < len(rows):
-        untested = [row["effect"] for row in rows if not np.isfinite(row["p"])]
-        parts.append(f"whether {join_words(untested)} interact was not tested (they do the same in every seed)")
-    return f"and {join_words(parts)}" if len(parts) == 1 else ", and ".join(parts)
+    what = "no effect on average was found" if is_main else "no interaction was found"
+    return f"{name}: {what}{tuned} (p {probability(p)}{bound})."
 
 
 def _speed(comparison: Comparison) -> str:

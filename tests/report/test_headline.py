@@ -162,6 +162,13 @@ def test_headline_of_one_cell_is_empty(tmp_path: Path, write_run: Write) -> None
     assert set(compared(tmp_path).summary["letters"]) == {""}
 
 
+def test_headline_of_diverged_runs_is_empty(tmp_path: Path, write_run: Write) -> None:
+    facts = {"train": 55_000, "test": 10_000}
+    for init, optim, seed in product(INITS, OPTIMS, range(3)):
+        write_run(init, optim, seed, test=[0.1], epochs=1, status="diverged", reason="nan", data_facts=facts)
+    assert headline(compared(tmp_path)) == ""
+
+
 def test_all_pairs_names_the_value_that_separates_cells(tmp_path: Path, write_run: Write) -> None:
     write(write_run)
     comparison = compared(tmp_path)

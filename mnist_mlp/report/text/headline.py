@@ -16,12 +16,12 @@ TENTH = 0.001  # of a percentage point, as a fraction of 1; smaller numbers have
 
 
 def headline(comparison: Comparison) -> str:
-    """Return the headline of a comparison; empty if no difference was tested.
+    """Return the headline of a comparison; empty if no difference was tested, or no run was completed.
 
     Each claim that something makes no difference has its bound. The claims hold together at an error rate of 5%.
     """
     claims = comparison.claims
-    if not claims.of:
+    if not claims.of or not (comparison.summary["n"] > 0).any():
         return ""
     differing = [words for claim in claims.of if (words := _difference(claim, comparison))]
     others = [claim for claim in claims.of if len(claim.groups) == 1 and not claim.significant]

@@ -74,6 +74,22 @@ def test_study_report_tables_match_its_runs(runs: pd.DataFrame, summary: pd.Data
     assert pairs["p_corrected"].tolist() == pytest.approx(expected["p_corrected"].tolist(), rel=1e-6)
 
 
+def test_report_page_explains_a_row_of_the_study(runs: pd.DataFrame) -> None:
+    section = (ROOT / "docs" / "report.md").read_text().partition("### One verdict explained")[2].partition("\n## ")[0]
+    said = " ".join(section.split())
+    pairs = pd.read_csv(REPORT / "pairs.csv")
+    is_shown = (pairs["optim_a"] == "adagrad") & (pairs["optim_b"] == "adagrad") & (pairs["init_b"] == "he")
+    (row,) = pairs[is_shown & (pairs["init_a"] == "default")].to_dict("records")
+    numbers = [f"{row[key]:.4f}" for key in ("difference", "ci_low", "ci_high", "p")]
+    assert f"| {' | '.join(numbers)} | {row['p_corrected']:.3f} | `{row['verdict']}` |" in said
+    assert f"1 - (1 - p)^{len(pairs)}" in said
+    assert row["p_corrected"] == pytest.approx(1 - (1 - row["p"]) ** len(pairs), rel=1e-6)
+    confirmed = runs[(runs["phase"] == CONFIRM) & (runs["optim"] == "adagrad")].sort_values("seed")
+    for init in ("default", "he"):
+        *first, last = (f"{100 * score:.2f}" for score in confirmed.loc[confirmed["init"] == init, "test_accuracy"])
+        assert f"{', '.join(first)} and {last}%" in said
+
+
 def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.DataFrame) -> None:
     (answer,) = re.findall(
         r"^## The answer so far\n(.*?)^## ", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE
@@ -93,6 +109,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     table = confirmed.pivot_table(index=["init", "optim"], columns=REPLICATE, values="score")
     claims = claims_from_effects(*factorial_effects(table, IMAGES, ACCURACY, len(effects)))
     of_study = {"tuned": [LEARNING_RATE], "select": ONCE, "claims": claims, "margin": None, "by": COMPARED}
+    of_study["summary"] = summary
     of_adadelta = pairs[(pairs["optim_a"] == "adadelta") != (pairs["optim_b"] == "adadelta")]
     others = pairs.drop(of_adadelta.index)
     assert (of_adadelta["verdict"] == Verdict.BETTER).all()

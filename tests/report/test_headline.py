@@ -16,6 +16,7 @@ from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.report import compare_sweeps
 from mnist_mlp.report.tables import latex, leaderboard, summary_csv
+from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.headline import about, at_most, headline
 from mnist_mlp.report.text.pairs import all_pairs
 from tests.helpers.runs import Report, Write
@@ -207,6 +208,9 @@ def test_margin_makes_pairs_and_keys_equivalent(tmp_path: Path, write_run: Write
     assert wide.margin == 0.01
     assert set(wide.pairs["verdict"]) == {"better", "equivalent"}
     assert "(equivalent within 1 point)" in headline(wide)
+    of_init = next(fact for fact in answer(wide) if fact.startswith("Initialization:"))
+    assert of_init.endswith(" points, which is equivalent within 1 point).")
+    assert "equivalent" not in next(fact for fact in answer(wide) if fact.startswith("Optimizer:"))
     is_within = wide.pairs[["ci_low", "ci_high"]].abs().max(axis=1) <= 0.002
     narrow = compared(tmp_path, margin=0.002)
     assert (narrow.pairs["verdict"] == "equivalent").tolist() == is_within.tolist()

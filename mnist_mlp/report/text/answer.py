@@ -24,7 +24,7 @@ from mnist_mlp.report.text.captions import KEY_NAMES, timed_split
 from mnist_mlp.report.text.numbers import MATTERS, interval, points, probability
 from mnist_mlp.report.text.pairs import all_pairs
 from mnist_mlp.report.text.training import sentence, trained
-from mnist_mlp.report.text.verdicts import list_explanations, margin_in_points, seeds_needed
+from mnist_mlp.report.text.verdicts import in_points, list_explanations, margin_in_points, seeds_needed
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to suggest
@@ -98,7 +98,7 @@ def _effects(comparison: Comparison) -> list[str]:
     if comparison.tuned:
         keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
         tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
-    lines = [_effect(row, tuned if number == 0 else "") for number, row in enumerate(rows)]
+    lines = [_effect(row, tuned if number == 0 else "", comparison.margin) for number, row in enumerate(rows)]
     mains = [row for row in rows if np.isfinite(row["range"])]
     differ = bool(comparison.pairs["verdict"].isin(SIGNIFICANT).any())
     if differ and (table["p"] >= MATTERS).all():
@@ -121,7 +121,7 @@ def _effects(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _effect(row: Mapping[Any, Any], tuned: str) -> str:
+def _effect(row: Mapping[Any, Any], tuned: str, margin: float | None) -> str:
     """Say whether a key has an effect, or whether two keys interact, with the interval or the bound."""
     p, is_main = row["p"], np.isfinite(row["range"])
     name = " × ".join(KEY_NAMES.get(key, key) if key in GROUPS else key for key in row["effect"].split(" × "))
@@ -135,6 +135,8 @@ def _effect(row: Mapping[Any, Any], tuned: str) -> str:
         what = "it matters on average" if is_main else "they interact"
         return f"{name}: {what}{tuned} (p {probability(p)}); {row['most_significant']}: {size}."
     bound = f"; if there is one, it is at most {points(row['largest'])}" if np.isfinite(row["largest"]) else ""
+    if margin is not None and row["largest"] <= margin:
+        bound += f", which is equivalent within {in_points(margin)}"
     what = "no effect on average was found" if is_main else "no interaction was found"
     return f"{name}: {what}{tuned} (p {probability(p)}{bound})."
 

@@ -21,7 +21,7 @@ def all_pairs(comparison: Comparison) -> str:
     is_real = tested["verdict"].isin(SIGNIFICANT)
     untested = len(comparison.pairs) - len(tested)
     rest = f" ({with_noun(untested, 'pair')} not tested)" if untested else ""
-    be = "is" if is_real.sum() == 1 else "are"
+    be = "is" if is_real.sum() < 2 else "are"
     text = f"Of {with_noun(len(tested), 'pair')} of cells{rest}, {is_real.sum() or 'none'} {be} significant"
     others = np.full(len(tested), True)
     if (found := _separating_value(comparison)) is not None:

@@ -108,8 +108,8 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     best_optim, worst_optim = by_optim.idxmax(), by_optim.idxmin()
     table = confirmed.pivot_table(index=["init", "optim"], columns=REPLICATE, values="score")
     claims = claims_from_effects(*factorial_effects(table, IMAGES, ACCURACY, len(effects)))
-    of_study = {"tuned": [LEARNING_RATE], "select": ONCE, "claims": claims, "margin": None, "by": COMPARED}
-    of_study["summary"] = summary
+    of_study: dict[str, Any] = {"tuned": [LEARNING_RATE], "select": ONCE, "margin": None, "by": COMPARED}
+    of_study |= {"claims": claims, "summary": summary}
     of_adadelta = pairs[(pairs["optim_a"] == "adadelta") != (pairs["optim_b"] == "adadelta")]
     others = pairs.drop(of_adadelta.index)
     assert (of_adadelta["verdict"] == Verdict.BETTER).all()

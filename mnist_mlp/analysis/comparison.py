@@ -5,7 +5,6 @@ values of the compared keys, such as an initialization with an optimizer. The se
 `roles`).
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -50,8 +49,8 @@ from mnist_mlp.analysis.selection import (
     select,
 )
 from mnist_mlp.analysis.values import natural_rank
-from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interim import SequentialRecord
+from mnist_mlp.base.margin import check_margin
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import COMPARED
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
@@ -182,7 +181,7 @@ def compare(
         margin: Equivalence margin of pairs and effects, a fraction in (0, 1); None for that of the interim
             analyses, if they have one.
     """
-    check_margin(margin, same_size(evaluation_runs(results.runs)))
+    check_margin(margin, same_size(evaluation_runs(results.runs)), "--margin ")
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
     of_search = search_runs(cells)
@@ -377,26 +376,6 @@ def _missing_confirmation(scored: pd.DataFrame, results: Results) -> Reason | No
     if (scored["phase"] == SEARCH).any() or any(CONFIRM in results.unfinished.get(sweep, ()) for sweep in sweeps):
         return Reason.NOT_CONFIRMED
     return None
-
-
-def check_margin(margin: float | None, images: float | None) -> None:
-    """Check an equivalence margin that the user has set.
-
-    Args:
-        margin: Equivalence margin, a fraction; None without one.
-        images: Number of test images; None if unknown.
-
-    Raises:
-        UserError: The margin is out of range, or less than one test image.
-    """
-    if margin is None:
-        return
-    given = f"--margin {100 * margin:.12g}"
-    if not 0 < margin < 1:
-        raise UserError(f"{given}: expected percentage points in (0, 100), such as 0.3")
-    if images and margin * images < 1 - 1e-9:
-        least = math.ceil(1e6 / images - 1e-6) / 1e4
-        raise UserError(f"{given}: less than one of {images:,.0f} test images. Expected at least {least:g} points")
 
 
 def score_table(runs: pd.DataFrame, replicate: str = REPLICATE) -> pd.DataFrame:

@@ -6,7 +6,6 @@ analyses are so strict that all analyses together have the error rate of a singl
 `mnist_mlp.stats.sequential`).
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, islice
@@ -27,6 +26,7 @@ from mnist_mlp.base import configuration
 from mnist_mlp.base.choices import ALL_SEEDS, Choices, recorded_choices
 from mnist_mlp.base.errors import ConfigError, UserError
 from mnist_mlp.base.interim import LOOKS_FILE, MAX_SEEDS, InterimRecord, SequentialPlan, SequentialRecord, read_looks
+from mnist_mlp.base.margin import PERCENT, check_margin
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.startup import importing
 from mnist_mlp.base.sweep_file import EACH, ONCE
@@ -38,7 +38,6 @@ if TYPE_CHECKING:  # importing pandas takes a second, so functions import it on 
 SWEEPER = "hydra.sweeper"
 PLACE = f"{SWEEPER}.until_decided"
 KEYS = tuple(f"{SWEEPER}.{key}" for key in ("until_decided", "max_seeds", "batch", "margin"))
-PERCENT = 100
 
 
 def read(sweeper: Mapping[str, Any]) -> SequentialPlan | None:
@@ -70,24 +69,6 @@ def read_margin(value: Any) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < PERCENT:
         raise ConfigError(f"{SWEEPER}.margin={value}: expected null or percentage points in (0, 100), such as 0.2")
     return value / PERCENT
-
-
-def check_margin(jobs: Sequence[Job], margin: float | None) -> None:
-    """Check that the equivalence margin is at least one test image.
-
-    Args:
-        jobs: Jobs, at least one.
-        margin: Equivalence margin, a fraction; None disables equivalence testing.
-
-    Raises:
-        UserError: It is less.
-    """
-    images = min(job.test_images for job in jobs)
-    if margin is not None and margin * images < 1 - 1e-9:
-        raise UserError(
-            f"{SWEEPER}.margin={margin * PERCENT:g}: less than one of {images:,} test images. Expected at least "
-            f"{math.ceil(PERCENT / images * 1e4 - 1e-6) / 1e4:g} points"
-        )
 
 
 class Seeds(NamedTuple):
@@ -345,7 +326,7 @@ def _check_jobs(
         raise UserError(
             f"{PLACE}: {apart[0]}: expected one value. Additional seeds vary all sources of randomness; vary {SEED}."
         )
-    check_margin(jobs, plan.margin)
+    check_margin(plan.margin, min(job.test_images for job in jobs), f"{SWEEPER}.margin=")
 
 
 def _check_same_candidates(directory: Path, search: Sequence[Job], select: str) -> None:

@@ -17,6 +17,7 @@ from mnist_mlp.app.state import Request, State, state_of
 from mnist_mlp.base import schema
 from mnist_mlp.base.configuration import key_of
 from mnist_mlp.base.environ import prepend_path
+from mnist_mlp.base.margin import check_margin
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import SEARCH
 from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
@@ -116,7 +117,7 @@ def check(request: Request, force: bool | str) -> None:
             request.select,
         )
     announcement = ""
-    sequential.check_margin(request.search, request.margin)
+    check_margin(request.margin, min(job.test_images for job in request.search), f"{sequential.SWEEPER}.margin=")
     if request.sequential:
         announcement = sequential.check(
             request.directory,

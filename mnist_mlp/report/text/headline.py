@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from mnist_mlp.analysis.claims import CELLS, Claim, Claims
 from mnist_mlp.analysis.comparison import Comparison
+from mnist_mlp.analysis.roles import CELL
 from mnist_mlp.analysis.sources import join_words
+from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.schema import DERIVED, GROUPS, LEARNING_RATE
 from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report.text.captions import KEY_NAMES
@@ -125,9 +127,7 @@ def _names(key: str, members: Sequence[str], comparison: Comparison) -> list[str
 
 def _common_value(members: Sequence[str], comparison: Comparison) -> str:
     """Return the value of a compared key that these cells have, and no other cell; empty without one."""
-    from mnist_mlp.analysis.values import as_typed
-
-    summary = comparison.summary.set_index("cell")
+    summary = comparison.summary.set_index(CELL)
     for key in comparison.by:
         values = summary[key].map(as_typed)
         of_members = set(values[list(members)])

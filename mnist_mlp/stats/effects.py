@@ -153,7 +153,7 @@ def _main_differences(
     """
     (names,) = levels
     first, second = np.triu_indices(len(names), 1)
-    return scores[first] - scores[second], [f"{a} less {b}" for a, b in combinations(names, 2)], len(names) - 1
+    return scores[first] - scores[second], [f"{a} minus {b}" for a, b in combinations(names, 2)], len(names) - 1
 
 
 def _crossed_differences(
@@ -170,7 +170,7 @@ def _crossed_differences(
     within = scores[a] - scores[b]  # (pairs of the first key, second, replicates)
     one, other = levels
     names = [
-        f"{a} less {b}, with {keys[1]}={c} rather than {d}"
+        f"{a} minus {b}, with {keys[1]}={c} rather than {d}"
         for (a, b), (c, d) in product(combinations(one, 2), combinations(other, 2))
     ]
     rank = (len(one) - 1) * (len(other) - 1)

@@ -40,7 +40,7 @@ def test_claims_from_effects_split_values_into_groups() -> None:
 
 def test_claims_from_effects_name_interactions() -> None:
     (interaction,) = of_effects([[97, 95], [95, 97]]).interactions
-    assert (interaction.keys, interaction.difference) == (("i", "o"), "a less b, with o=w rather than x")
+    assert (interaction.keys, interaction.difference) == (("i", "o"), "a minus b, with o=w rather than x")
     assert interaction.mean == pytest.approx(0.04, abs=0.003)
 
 

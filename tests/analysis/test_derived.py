@@ -53,7 +53,7 @@ def test_compare_depth_names_cells_and_axis_by_it(write_run: Write, tmp_path: Pa
     assert (list(comparison.tuned), list(comparison.varying)) == ([], ["init", "seed", "depth"])
     assert [note.topic for note in comparison.notes if "differ" in note.topic] == []
     assert comparison.effects.table["effect"].tolist() == ["init", "depth", "init × depth"]
-    assert "he less lecun, with depth=1 rather than 4" in comparison.effects.differences["difference"].tolist()
+    assert "he minus lecun, with depth=1 rather than 4" in comparison.effects.differences["difference"].tolist()
     part = compare_sweeps([tmp_path / "sweep"], by=["init", "depth"], where=["depth=1,4"])[1]
     assert {cell for one in part.values() for cell in one.summary["depth"]} == {1, 4}
 

@@ -16,7 +16,7 @@ def test_compare_effects_sorts_values_and_excludes_failed_runs() -> None:
     rows = [([None, 10.0][i], ["sgd", "adam"][j], s, Y[i, j, s]) for i, j, s in np.ndindex(Y.shape)]
     runs = pd.DataFrame(rows, columns=["init", "optim", REPLICATE, "score"])
     table = compare_effects(runs, BY).table
-    words = ["10 less null", "adam less sgd", "10 less null, with optim=adam rather than sgd"]
+    words = ["10 minus null", "adam minus sgd", "10 minus null, with optim=adam rather than sgd"]
     assert table["most_significant"].tolist() == words
     cells = pd.MultiIndex.from_product([["a", "b"], ["x", "y"]], names=BY)
     expected = factorial_effects(pd.DataFrame(Y.reshape(4, 4), cells))[0]
@@ -49,7 +49,7 @@ def test_compare_effects_uses_images_and_the_order_of_numbers() -> None:
     by = ["init", "model.width"]
     assert compare_effects(runs, by).table["p"].isna().tolist() == [False, True, False]
     table = compare_effects(runs, by, images=100).table.set_index("effect")
-    assert table["most_significant"]["model.width"] == "9 less 10"
+    assert table["most_significant"]["model.width"] == "9 minus 10"
     assert table["p"].notna().all()
 
 

@@ -91,7 +91,7 @@ BEHIND = claim("optim", [["adam", "sgd"], ["adadelta"]], 0.0039, 0.0021, 2)
         ),
         (
             [NOTHING, claim("optim", [["adam", "sgd"]])],
-            [Interaction(("init", "optim"), "he less lecun, with optim=adam rather than sgd", 0.01)],
+            [Interaction(("init", "optim"), "he minus lecun, with optim=adam rather than sgd", 0.01)],
             "Without tuning, no difference is certain on average: which initialization one takes changes the accuracy "
             "by at most 0.3 percentage points. Whether the optimizer matters was not tested; the effect of the "
             "initialization depends on the optimizer.",

@@ -233,7 +233,7 @@ def test_tables_sort_values_naturally(tmp_path: Path, write_run: Write, summariz
     assert [len(json.loads(hidden)) for hidden in runs["model.hidden"].unique()] == [2, 4, 10]
     comparison = compare(load([tmp_path / "sweep"]), 0.97, ("model.hidden", "optim"))
     clearest = comparison.effects.table.set_index("effect").loc["model.hidden", "most_significant"]
-    assert clearest == f"[64, 64] less {[64] * 10}"
+    assert clearest == f"[64, 64] minus {[64] * 10}"
     (curves, *_) = draw(tmp_path, comparison, "", ())
     assert list(curves.legend) == ["2 × 64", "4 × 64", "10 × 64"]
     assert re.findall("> *(adam|sgd)</text>", curves.views["test error"]) == ["adam", "sgd"]

@@ -28,9 +28,9 @@ def layout(y: np.ndarray, inits: str = "ab", optims: str = "xyz") -> pd.DataFram
 def test_factorial_effects_of_two_by_two_equal_paired_t_tests() -> None:
     table = factorial_effects(layout(Y))[0].set_index("effect")
     expected = {
-        "init": (Y[0].mean(axis=0), Y[1].mean(axis=0), "a less b"),
-        "optim": (Y[:, 0].mean(axis=0), Y[:, 1].mean(axis=0), "x less y"),
-        "init × optim": (Y[0, 0] - Y[1, 0], Y[0, 1] - Y[1, 1], "a less b, with optim=x rather than y"),
+        "init": (Y[0].mean(axis=0), Y[1].mean(axis=0), "a minus b"),
+        "optim": (Y[:, 0].mean(axis=0), Y[:, 1].mean(axis=0), "x minus y"),
+        "init × optim": (Y[0, 0] - Y[1, 0], Y[0, 1] - Y[1, 1], "a minus b, with optim=x rather than y"),
     }
     for effect, (one, other, words) in expected.items():
         row = table.loc[effect]
@@ -58,14 +58,14 @@ def test_factorial_effects_most_significant_is_named_and_corrected() -> None:
     margins = y.mean(axis=0)
     p = [stats.ttest_rel(margins[i], margins[j]).pvalue for i, j in ((0, 1), (0, 2), (1, 2))]
     assert table["p"]["optim"] == pytest.approx(1 - (1 - min(p)) ** 3)
-    assert table["most_significant"]["optim"] == ["x less y", "x less z", "y less z"][int(np.argmin(p))]
+    assert table["most_significant"]["optim"] == ["x minus y", "x minus z", "y minus z"][int(np.argmin(p))]
     within = y[0] - y[1]
     crossed = {
         f"{a} rather than {b}": within[i] - within[j] for i, a in enumerate("xyz") for j, b in enumerate("xyz") if i < j
     }
     q = {words: stats.ttest_1samp(d, 0).pvalue for words, d in crossed.items()}
     best = min(q, key=lambda words: q[words])
-    assert table["most_significant"]["init × optim"] == f"a less b, with optim={best}"
+    assert table["most_significant"]["init × optim"] == f"a minus b, with optim={best}"
     assert table["p"]["init × optim"] == pytest.approx(1 - (1 - q[best]) ** 3)
 
 
@@ -121,7 +121,7 @@ def test_factorial_effects_of_untestable_layout_says_why() -> None:
 
 def test_factorial_effects_values_keep_order_of_appearance() -> None:
     table = factorial_effects(layout(Y, inits="ba", optims="yx"))[0]
-    assert table["most_significant"].tolist() == ["b less a", "y less x", "b less a, with optim=y rather than x"]
+    assert table["most_significant"].tolist() == ["b minus a", "y minus x", "b minus a, with optim=y rather than x"]
 
 
 @pytest.mark.parametrize(
@@ -201,4 +201,4 @@ def test_factorial_effects_constant_difference_beside_noise_is_not_tested() -> N
     noise = np.array([0.0, 0.04, -0.06, 0.02])
     y = np.array([[[0.9] * 4] * 2, [[0.8] * 4] * 2, [0.85 + noise] * 2])
     row = factorial_effects(layout(y, inits="abc"))[0].set_index("effect").loc["init"]
-    assert (np.isnan(row["p"]), row["most_significant"], row["difference"]) == (True, "a less b", pytest.approx(0.1))
+    assert (np.isnan(row["p"]), row["most_significant"], row["difference"]) == (True, "a minus b", pytest.approx(0.1))

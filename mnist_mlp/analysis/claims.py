@@ -13,7 +13,7 @@ import pandas as pd
 
 from mnist_mlp.stats.groups import ordered_groups
 from mnist_mlp.stats.moderated_t import CONFIDENCE
-from mnist_mlp.stats.verdicts import Verdict
+from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 CELLS = "cells"  # in place of a key, in a claim on cells
 
@@ -81,7 +81,8 @@ def claims_from_effects(effects: pd.DataFrame, differences: pd.DataFrame) -> Cla
     claims, interactions = [], []
     for row, (name, part) in zip(effects.to_dict("records"), differences.groupby("effect", sort=False), strict=True):
         if (part["a"] != "").all():
-            claims.append(_claim(str(name), _ranked(part), part))
+            corrected = part["p_corrected"]
+            claims.append(_claim(str(name), _ranked(part), part, corrected.notna(), corrected < 1 - CONFIDENCE))
         elif row["p"] < 1 - CONFIDENCE:
             first, _, second = str(name).partition(" × ")
             interactions.append(Interaction((first, second), row["most_significant"], row["difference"]))
@@ -95,19 +96,14 @@ def claims_from_pairs(pairs: pd.DataFrame, cells: Sequence[str]) -> Claims:
         pairs: Pairs of cells (see `compare_pairs`).
         cells: Cells with a score, the best first.
     """
-    table = pairs.rename(columns={"difference": "mean"})
-    if not table["verdict"].ne(Verdict.NOT_TESTED).any():
+    tested = pairs["verdict"] != Verdict.NOT_TESTED
+    if not tested.any():
         return Claims([], [])
-    return Claims([_claim(CELLS, cells, table)], [])
+    table = pairs.rename(columns={"difference": "mean"})
+    return Claims([_claim(CELLS, cells, table, tested, pairs["verdict"].isin(SIGNIFICANT))], [])
 
 
-def _claim(key: str, ranked: Sequence[str], part: pd.DataFrame) -> Claim:
-    tested = part["p_corrected"].notna()
-    if "verdict" in part:
-        tested = part["verdict"] != Verdict.NOT_TESTED
-        is_real = part["verdict"].isin([Verdict.BETTER, Verdict.WORSE])
-    else:
-        is_real = part["p_corrected"] < 1 - CONFIDENCE
+def _claim(key: str, ranked: Sequence[str], part: pd.DataFrame, tested: pd.Series, is_real: pd.Series) -> Claim:
     better = part["mean"] > 0
     sides = pd.DataFrame({"a": part["a"].where(better, part["b"]), "b": part["b"].where(better, part["a"])})
     pairs = set(sides[is_real].itertuples(index=False, name=None))

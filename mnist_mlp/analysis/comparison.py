@@ -5,7 +5,7 @@ values of the compared keys, such as an initialization with an optimizer. The se
 `roles`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -196,8 +196,7 @@ def compare(
     tests = _test_pairs(runs, list(summary[CELL]), results, by, tuned, how, margin)
     summary["letters"] = _letters(tests.pairs, summary)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
-    averages = (tests.averaged, by, same_size(evaluation_runs(runs)), runs)
-    of_keys = effects.compare_effects(*averages)
+    of_keys, claims = _effects_and_claims(tests, (tests.averaged, by, same_size(evaluation_runs(runs)), runs), summary)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -214,7 +213,7 @@ def compare(
         efforts=tests.efforts,
         tested_cells=tests.cells,
         effects=of_keys,
-        claims=_claims(tests, of_keys, summary, lambda families: effects.compare_effects(*averages, families)),
+        claims=claims,
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
         sensitivity=curves.sensitivity(of_search, tuned, how),
@@ -228,23 +227,23 @@ def compare(
     )
 
 
-def _claims(
+def _effects_and_claims(
     tests: "_PairResults",
-    separate: effects.Effects,
+    averages: tuple[pd.DataFrame, Sequence[str], float | None, pd.DataFrame],
     summary: pd.DataFrame,
-    together: Callable[[int], effects.Effects],
-) -> Claims:
-    """Return the claims of the headline.
+) -> tuple[effects.Effects, Claims]:
+    """Return the effects, each tested at 5%, and the claims of the headline, which share 5%.
 
     Args:
         tests: Results of the pairs.
-        separate: Effects, each tested at 5%.
+        averages: Arguments of `effects.compare_effects`.
         summary: One row per cell, the best first.
-        together: Function that tests effects that share 5%, given their number.
     """
+    separate = effects.compare_effects(*averages)
     if tests.looks is None and len(separate.table):
-        return claims_from_effects(*together(len(separate.table))[:2])
-    return claims_from_pairs(tests.pairs, list(summary.loc[summary["score"].notna(), CELL]))
+        together = effects.compare_effects(*averages, families=len(separate.table))
+        return separate, claims_from_effects(together.table, together.differences)
+    return separate, claims_from_pairs(tests.pairs, list(summary.loc[summary["score"].notna(), CELL]))
 
 
 def _letters(pairs: pd.DataFrame, summary: pd.DataFrame) -> pd.Series:

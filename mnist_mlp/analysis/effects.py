@@ -8,7 +8,7 @@ import pandas as pd
 from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.analysis.roles import REPLICATE
 from mnist_mlp.analysis.values import as_typed, sort_key
-from mnist_mlp.stats.effects import UntestableEffects, factorial_effects
+from mnist_mlp.stats.effects import DIFFERENCE_COLUMNS, SUMMARY_COLUMNS, UntestableEffects, factorial_effects
 
 
 class Effects(NamedTuple):
@@ -43,13 +43,13 @@ def compare_effects(
         families: Number of effects that share an error rate of 5% (see `factorial_effects`).
     """
     if len(by) < 2:
-        return Effects(pd.DataFrame(), pd.DataFrame())
+        return _untested()
     if runs.empty:
-        return Effects(pd.DataFrame(), pd.DataFrame(), "no run counts in a fair average over cells")
+        return _untested("no run counts in a fair average over cells")
     values = {key: (runs if known is None else known)[key].map(as_typed).unique() for key in by}
     keys = [key for key in by if len(values[key]) > 1]
     if len(keys) < 2:
-        return Effects(pd.DataFrame(), pd.DataFrame(), f"{f'only {keys[0]}' if keys else 'no key'} varies")
+        return _untested(f"{f'only {keys[0]}' if keys else 'no key'} varies")
     words = runs.assign(**{key: runs[key].map(as_typed) for key in keys})  # null is a value like any other
     levels = [sorted(values[key], key=sort_key) for key in keys]
     table = words.pivot_table(index=keys, columns=REPLICATE, values="score")
@@ -57,4 +57,8 @@ def compare_effects(
         table = table.reindex(pd.MultiIndex.from_product(levels, names=keys))
         return Effects(*factorial_effects(table, images, ACCURACY, families))
     except UntestableEffects as error:
-        return Effects(pd.DataFrame(), pd.DataFrame(), str(error))
+        return _untested(str(error))
+
+
+def _untested(reason: str = "") -> Effects:
+    return Effects(pd.DataFrame(columns=SUMMARY_COLUMNS), pd.DataFrame(columns=DIFFERENCE_COLUMNS), reason)

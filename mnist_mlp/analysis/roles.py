@@ -227,9 +227,13 @@ def has(runs: pd.DataFrame, key: str) -> pd.Series:
 
 def cell_names(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """Return a unique name for the cell of each run: options by their names, other keys as `key=value`."""
-    prefixes = ["" if key in schema.GROUPS else f"{key}=" for key in by]
-    words = [[prefix + _word(as_typed(value)) for value in runs[key]] for prefix, key in zip(prefixes, by, strict=True)]
+    words = [[value_name(key, _word(as_typed(value))) for value in runs[key]] for key in by]
     return pd.Series(map(" / ".join, zip(*words, strict=True)), runs.index, dtype="str")
+
+
+def value_name(key: str, text: str) -> str:
+    """Return the name of a key's value, given as typed: an option by its name, other values as `key=value`."""
+    return text if key in schema.GROUPS else f"{key}={text}"
 
 
 def _word(text: str) -> str:

@@ -15,7 +15,6 @@ from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.report.text import escape, verdicts
 from mnist_mlp.report.text.numbers import interval, p_value
 from mnist_mlp.report.text.training import sentence, trained
-from mnist_mlp.stats.effects import DIFFERENCE_COLUMNS, SUMMARY_COLUMNS
 from mnist_mlp.stats.pairs import MAX_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 
@@ -65,14 +64,12 @@ def pairs_csv(comparison: Comparison) -> pd.DataFrame:
 
 def effects_csv(comparison: Comparison) -> pd.DataFrame:
     """Return one row per main effect and interaction of two compared keys (see `factorial_effects`)."""
-    table = comparison.effects.table
-    return table if len(table) else pd.DataFrame(columns=[*SUMMARY_COLUMNS])
+    return comparison.effects.table
 
 
 def effect_differences_csv(comparison: Comparison) -> pd.DataFrame:
     """Return one row per difference behind the effects (see `factorial_effects`)."""
-    table = comparison.effects.differences
-    return table if len(table) else pd.DataFrame(columns=[*DIFFERENCE_COLUMNS])
+    return comparison.effects.differences
 
 
 def budget_csv(comparison: Comparison) -> pd.DataFrame:

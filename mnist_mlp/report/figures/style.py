@@ -6,9 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_mlp.analysis.roles import CELL
+from mnist_mlp.analysis.roles import CELL, value_name
 from mnist_mlp.analysis.values import as_typed, sort_key
-from mnist_mlp.base import schema
 from mnist_mlp.report.text.captions import KEY_NAMES
 
 # These options have the same color and line style in every report. Other options get other colors, in the
@@ -97,7 +96,7 @@ def appearance(summary: pd.DataFrame, by: Sequence[str]) -> Appearance:
     words = {key: [as_typed(value) for value in summary[key]] for key in by}
 
     def values(keys: Sequence[str], named: bool = False) -> list[str]:
-        columns = [[f"{key}={v}" if named and key not in schema.GROUPS else v for v in words[key]] for key in keys]
+        columns = [[value_name(key, v) if named else v for v in words[key]] for key in keys]
         return list(map(" / ".join, zip(*columns, strict=True))) if keys else [""] * len(summary)
 
     def count(keys: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mnist_mlp.analysis.claims import CELLS, Claim, Claims
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL
+from mnist_mlp.analysis.roles import CELL, value_name
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.schema import DERIVED, GROUPS, LEARNING_RATE
@@ -119,7 +119,7 @@ def _noun(key: str) -> str:
 def _names(key: str, members: Sequence[str], comparison: Comparison) -> list[str]:
     """Return the names of values or cells. Cells are named by the value that only they have, if there is one."""
     if key != CELLS:
-        return [member if key in GROUPS else f"{key}={member}" for member in members]
+        return [value_name(key, member) for member in members]
     if len(members) > 1 and (common := _common_value(members, comparison)):
         return [f"each cell with {common}"]
     return list(members) if len(members) <= LISTED else [f"{len(members)} cells"]
@@ -133,7 +133,7 @@ def _common_value(members: Sequence[str], comparison: Comparison) -> str:
         of_members = set(values[list(members)])
         if len(of_members) == 1 and set(values.index[values.isin(of_members)]) == set(members):
             (value,) = of_members
-            return value if key in GROUPS else f"{key}={value}"
+            return value_name(key, value)
     return ""
 
 

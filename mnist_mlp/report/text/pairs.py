@@ -3,9 +3,8 @@
 import numpy as np
 
 from mnist_mlp.analysis.comparison import Comparison
-from mnist_mlp.analysis.roles import CELL, with_noun
+from mnist_mlp.analysis.roles import CELL, value_name, with_noun
 from mnist_mlp.analysis.values import as_typed
-from mnist_mlp.base.schema import GROUPS
 from mnist_mlp.report.text.headline import at_most
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
@@ -54,6 +53,5 @@ def _separating_value(comparison: Comparison) -> tuple[str, np.ndarray, str] | N
             ahead = np.where(has_a, is_better, is_worse)[crossing]
             behind = np.where(has_a, is_worse, is_better)[crossing]
             if crossing.any() and (ahead.all() or behind.all()) and (found is None or crossing.sum() > found[1].sum()):
-                name = value if key in GROUPS else f"{key}={value}"
-                found = (name, crossing, "better" if ahead.all() else "worse")
+                found = (value_name(key, value), crossing, "better" if ahead.all() else "worse")
     return found

@@ -54,6 +54,11 @@ def main() -> None:
         choices=["pdf", "eps"],
         help="additional format of the figures; may be repeated [PNG and SVG only]",
     )
+    parser.add_argument(
+        "--width",
+        choices=["column", "page"],
+        help="width of the figures' files in a paper: one or two columns (3.35 or 6.9 inches) [natural width]",
+    )
     arguments = parser.parse_args()
     try:
         report_on(
@@ -65,6 +70,7 @@ def main() -> None:
             select=arguments.select,
             where=arguments.where,
             margin=None if arguments.margin is None else arguments.margin / 100,
+            width=arguments.width,
         )
     except (UserError, OSError) as error:
         from mnist_mlp.report.text.escape import visible  # imports pandas, which `--help` does without

@@ -102,6 +102,8 @@ class Comparison:
         variance_components: Variance between replicates by source of randomness; None if fewer than two sources vary
             independently.
         curves: Mean and interval of loss and accuracy per cell, split and epoch, over the scored runs.
+        curve_differences: Mean and interval of the difference from the best cell per epoch (see
+            `curves.differences_by_epoch`).
         sensitivity: Accuracy on the selection split per cell and learning rate, with the other tuned keys at the values
             selected for that rate.
         budget: Tuning curves: expected results per cell and number of candidates (see `budget.curves`).
@@ -127,6 +129,7 @@ class Comparison:
     claims: Claims
     variance_components: VarianceComponents | None
     curves: pd.DataFrame
+    curve_differences: pd.DataFrame
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
     notes: Sequence[Note]
@@ -216,6 +219,7 @@ def compare(
         claims=claims,
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
+        curve_differences=curves.differences_by_epoch(results.metrics, completed, str(summary[CELL].iloc[0])),
         sensitivity=curves.sensitivity(of_search, tuned, how),
         budget=budget.curves(of_search, tuned, list(summary[CELL]), how),
         notes=[

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mnist_mlp.analysis.derived import number, uniform_list
 from mnist_mlp.analysis.measures import bounds_of
-from mnist_mlp.analysis.roles import CELL
+from mnist_mlp.analysis.roles import CELL, REPLICATE
 from mnist_mlp.analysis.selection import (
     CANDIDATE,
     number_candidates,
@@ -33,6 +33,29 @@ def learning_curves(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     curves = mean_intervals(joined, keys, measures, bounds_of(measures)).drop(columns=["loss_std", "accuracy_std"])
     curves["n"] = joined.groupby(keys, sort=False).size()
     return curves.reset_index().sort_values(keys, kind="stable").reset_index(drop=True)
+
+
+def differences_by_epoch(metrics: pd.DataFrame, runs: pd.DataFrame, best: str) -> pd.DataFrame:
+    """Return mean and interval of the difference in test accuracy from the best cell, paired by seed, per epoch.
+
+    The intervals are not simultaneous over cells or epochs.
+
+    Args:
+        metrics: Rows of the runs' `metrics.csv`.
+        runs: Runs to average over, with `cell`, `replicate` and `independent`.
+        best: Best cell.
+
+    Returns:
+        One row per other cell and epoch: `cell`, `epoch`, `difference_mean`, `difference_std`, `difference_ci_low`,
+        `difference_ci_high`. Empty if no seed has curves of the best cell and of another one.
+    """
+    of_test = metrics[metrics["split"] == "test"].join(runs[[CELL, REPLICATE, "independent"]], on="run", how="inner")
+    of_best = of_test.loc[of_test[CELL] == best, [REPLICATE, "epoch", "accuracy", "independent"]]
+    paired = of_test[of_test[CELL] != best].merge(of_best, on=[REPLICATE, "epoch"], suffixes=("", "_best"))
+    paired["difference"] = paired["accuracy"] - paired["accuracy_best"]
+    paired["independent"] &= paired["independent_best"]
+    table = mean_intervals(paired, [CELL, "epoch"], ["difference"], {"difference": (-1.0, 1.0)})
+    return table.reset_index().sort_values([CELL, "epoch"], kind="stable").reset_index(drop=True)
 
 
 def sensitivity(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> pd.DataFrame:

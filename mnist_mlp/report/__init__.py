@@ -47,6 +47,7 @@ def report_on(
     select: str | None = None,
     where: Sequence[str] = (),
     margin: float | None = None,
+    width: str | None = None,
 ) -> Outcome:
     """Write one report on all given sweeps and print its leaderboard.
 
@@ -60,6 +61,7 @@ def report_on(
         select: As in `compare_sweeps`.
         where: As in `compare_sweeps`.
         margin: As in `compare_sweeps`.
+        width: Width of the figures' files in a paper: `column` or `page`; None for their natural width.
 
     Raises:
         UserError: As in `compare_sweeps`, or a directory is a single job of a sweep with several phases.
@@ -70,8 +72,8 @@ def report_on(
     _refuse_parts(sweeps)
     results, comparisons = compare_sweeps(sweeps, target, by, about, select, where, margin)
     directory = out or default_directory(sweeps)
-    command = _command(sweeps, out, target, by, formats, select, where, margin)
-    write.write_report(directory, comparisons, results.problems, sweeps, command, formats)
+    command = _command(sweeps, out, target, by, formats, select, where, margin, width)
+    write.write_report(directory, comparisons, results.problems, sweeps, command, formats, width)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
     terminal.show(comparisons, failures, results.problems, directory)
@@ -115,6 +117,7 @@ def _command(
     select: str | None,
     where: Sequence[str],
     margin: float | None,
+    width: str | None,
 ) -> str:
     """Return the command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
@@ -124,7 +127,8 @@ def _command(
     words += ["--select", select] if select else []
     words += ["--margin", f"{100 * margin:.12g}"] if margin is not None else []
     words += [word for condition in where for word in ("--where", condition)]
-    return shlex.join([*words, *(word for name in formats for word in ("--format", name))])
+    words += [word for name in formats for word in ("--format", name)]
+    return shlex.join([*words, *(["--width", width] if width else [])])
 
 
 def newest_sweep(root: Path = SWEEPS) -> Path:

@@ -47,6 +47,7 @@ def write_report(
     sources: Sequence[Path],
     command: str,
     formats: Sequence[str] = (),
+    width: str | None = None,
 ) -> None:
     """Write all files of a report, replacing those of an earlier report.
 
@@ -57,6 +58,7 @@ def write_report(
         sources: Sweep directories that the report names.
         command: Command line that reproduces this report.
         formats: Formats of the figures in addition to PNG and SVG.
+        width: Width of the figures' files (see `draw`).
     """
     (directory / "figures").mkdir(parents=True, exist_ok=True)
     _remove_figures(directory / "figures")
@@ -65,7 +67,7 @@ def write_report(
     sections = []
     for number, (data, comparison) in enumerate(comparisons.items()):
         suffix = f"_{slugs[number]}" if len(comparisons) > 1 else ""
-        drawings = draw(directory / "figures", comparison, suffix, formats)
+        drawings = draw(directory / "figures", comparison, suffix, formats, width)
         sections.append({"id": f"s{number}", "data": data, "drawings": drawings, **_section(comparison)})
     names = [drawing.name for section in sections for drawing in section["drawings"]]
     write_atomically(directory / "figures" / DRAWN_FILE, json.dumps(names) + "\n")

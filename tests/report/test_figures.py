@@ -1,4 +1,4 @@
-"""Panels, lines, gray lines and axes of figures."""
+"""Panels, lines, legends, axes and widths of figures."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mnist_mlp.analysis.comparison import Comparison, compare
@@ -19,7 +18,7 @@ from mnist_mlp.analysis.roles import cell_names, each_cell
 from mnist_mlp.report.figures import panels, plots
 from mnist_mlp.report.figures.draw import draw
 from mnist_mlp.report.figures.scales import bounds, least_error, ticks, with_errors
-from mnist_mlp.report.figures.style import Appearance, appearance
+from mnist_mlp.report.figures.style import REFERENCE, Appearance, appearance
 from tests.helpers.runs import Write
 
 
@@ -29,7 +28,8 @@ def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim")) -> Compariso
 
 def curves_of(comparison: Comparison) -> Figure:
     curves = with_errors(comparison.curves, least_error(comparison.runs))
-    figure = panels.learning_curves(curves, appearance(comparison.summary, comparison.by))
+    look = appearance(comparison.summary, comparison.by, reference=comparison.summary["cell"][0])
+    figure = panels.learning_curves(curves, look)
     figure.savefig(io.BytesIO())  # some errors occur only when drawing
     return figure
 
@@ -38,11 +38,11 @@ def grid(inits: Sequence[str], optims: Sequence[str]) -> Appearance:
     """Return the appearance of these cells; the last of each is the best."""
     cells = [(i, o) for o in reversed(optims) for i in reversed(inits)]
     summary = pd.DataFrame(cells, columns=["init", "optim"]).assign(cell=[f"{i} / {o}" for i, o in cells])
-    return appearance(summary, ["init", "optim"])
+    return appearance(summary, ["init", "optim"], reference=summary["cell"][0])
 
 
 def drawn(ax: Axes) -> list[list[float]]:
-    return sorted(np.asarray(line.get_ydata()).tolist() for line in ax.lines)
+    return sorted(np.asarray(line.get_ydata()).tolist() for line in ax.lines if line.get_gid() != REFERENCE.group)
 
 
 def drawn_with(marker: str, ax: Axes) -> list[list[tuple[float, ...]]]:
@@ -51,8 +51,8 @@ def drawn_with(marker: str, ax: Axes) -> list[list[tuple[float, ...]]]:
 
 
 def gray(ax: Axes) -> list[list[float]]:
-    others = (c for c in ax.collections if isinstance(c, LineCollection))
-    return sorted(segment[:, 1].tolist() for part in others for segment in part.get_segments())
+    """Return the line of the best cell in a panel of other cells."""
+    return [np.asarray(line.get_ydata()).tolist() for line in ax.lines if line.get_gid() == REFERENCE.group]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -63,7 +63,7 @@ def test_heatmap_and_curves_show_the_numbers(tmp_path: Path, write_run: Write) -
     write_run(optim="adam", init="default", test=[0.1, 0.9])
     write_run(optim="sgd", init="he", test=[0.1, 0.8])
     comparison = compared(tmp_path)
-    (map_,) = panels.heatmap(comparison.summary, comparison.by).axes
+    map_, _ = panels.heatmap(comparison.summary, comparison.by).axes
     assert {text.get_text(): text.get_gid() for text in map_.texts} == {
         "90.00": "fixed",
         "80.00": "fixed",
@@ -83,19 +83,22 @@ def test_learning_curves_are_panels_of_errors(tmp_path: Path, write_run: Write) 
         write_run(init, optim, test=[0.1, final], train=[0.2, 0.5])
     figure = curves_of(compared(tmp_path))
     errors, losses = figure.axes[:2], figure.axes[2:]
-    assert [ax.get_title() for ax in figure.axes] == ["adam", "sgd"] * 2  # the best first
-    assert drawn(errors[0]) == [pytest.approx([0.9, 0.04]), pytest.approx([0.9, 0.1])]
-    assert gray(errors[0]) == drawn(errors[1]) == [pytest.approx([0.9, 0.2]), pytest.approx([0.9, 0.25])]
-    assert gray(errors[1]) == drawn(errors[0])
-    assert drawn(losses[0]) == gray(losses[1]) == [pytest.approx([0.8, 0.5])] * 2
+    assert [ax.get_title() for ax in figure.axes] == ["sgd", "adam"] * 2  # in the order of all figures
+    sgd, adam = errors
+    assert drawn(adam) == [pytest.approx([0.9, 0.04]), pytest.approx([0.9, 0.1])]
+    assert drawn(sgd) == [pytest.approx([0.9, 0.2]), pytest.approx([0.9, 0.25])]
+    assert (gray(adam), gray(sgd)) == ([], [pytest.approx([0.9, 0.04])])  # lecun / adam is the best cell
+    assert drawn(losses[0]) == [pytest.approx([0.8, 0.5])] * 2
+    assert gray(losses[0]) == [pytest.approx([0.8, 0.5])]
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
     assert errors[0].get_ylim() == errors[1].get_ylim() == pytest.approx((0.02, 1))
-    assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2%", "5%", "10%", "20%", "50%", "100%"]
-    assert [ax.get_ylabel() for ax in figure.axes] == ["test error", "", "training loss (nats)", ""]
-    assert [ax.get_xlabel() for ax in figure.axes] == ["epoch"] * 4
-    assert texts(figure) == ["he", "lecun"]
-    assert len({line.get_color() for line in errors[0].lines}) == 2
-    assert {line.get_color() for line in errors[0].lines} == {line.get_color() for line in errors[1].lines}
+    assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2", "5", "10", "20", "50", "100"]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["Test error (%)", "", "Training loss (nats)", ""]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["Epoch"] * 4
+    assert texts(figure) == ["he", "lecun", "best cell"]
+    colors = {line.get_color() for line in adam.lines}
+    assert len(colors) == 2
+    assert {line.get_color() for line in sgd.lines} == {*colors, REFERENCE.color}
 
 
 def test_learning_curves_with_zero_error_show_half_an_image(tmp_path: Path, write_run: Write) -> None:
@@ -114,7 +117,7 @@ def test_learning_curves_of_two_cells_share_a_panel(tmp_path: Path, write_run: W
     figure = curves_of(compared(tmp_path))
     error, loss = figure.axes
     assert (len(error.lines), gray(error), len(loss.lines)) == (2, [], 2)
-    assert (error.get_ylabel(), loss.get_ylabel()) == ("test error", "training loss (nats)")
+    assert (error.get_ylabel(), loss.get_ylabel()) == ("Test error (%)", "Training loss (nats)")
     assert error.get_position().y0 == loss.get_position().y0  # side by side
     assert error.get_position().x1 < loss.get_position().x0
     assert texts(figure) == ["sgd", "adam"]
@@ -126,7 +129,7 @@ def test_learning_curves_of_one_key_share_a_panel(tmp_path: Path, write_run: Wri
     figure = curves_of(compared(tmp_path, ["batch_size"]))
     assert [len(ax.lines) for ax in figure.axes] == [3, 3]
     assert texts(figure) == ["16", "32", "128"]
-    assert figure.legends[0].get_title().get_text() == "batch_size"
+    assert figure.legends[0].get_title().get_text() == "batch size"
     assert len({line.get_color() for line in figure.axes[0].lines}) == 3
 
 
@@ -138,12 +141,12 @@ def test_learning_curves_of_long_names_have_distinct_labels(tmp_path: Path, writ
     assert {ax.get_title() for ax in figure.axes} == {
         f"{optim} / model.hidden={depth} × 64" for optim in ("adam", "sgd") for depth in (4, 8)
     }
-    assert len({*texts(figure)}) == 2
+    assert len({*texts(figure)}) == 3  # with the best cell
     (legend,) = figure.legends
     assert legend.get_window_extent().x1 <= figure.bbox.x1
     figure = curves_of(compared(tmp_path, ("model.hidden", "optim", "init")))
     assert len({ax.get_title() for ax in figure.axes}) == 4
-    assert texts(figure) == ["4 × 64", "8 × 64"]
+    assert texts(figure) == ["4 × 64", "8 × 64", "best cell"]
     for ax in figure.axes:
         assert ax.title.get_window_extent().width < ax.get_window_extent().width + 20
 
@@ -157,19 +160,23 @@ def test_learning_curves_of_one_cell_have_no_legend(tmp_path: Path, write_run: W
 
 def test_appearance_assigns_keys_to_lines_and_panels() -> None:
     both = grid(["he", "lecun"], ["adam", "sgd"])
-    assert both.panels(set(both.panel)) == {"sgd": ["lecun / sgd", "he / sgd"], "adam": ["lecun / adam", "he / adam"]}
+    assert list(both.panels(set(both.panel)).items()) == [
+        ("sgd", ["lecun / sgd", "he / sgd"]),
+        ("adam", ["lecun / adam", "he / adam"]),
+    ]
     assert list(both.legend(set(both.panel))) == ["he", "lecun"]
     assert both.reading(set(both.panel), 8) == (
-        "A panel for each optimizer, the best first, a line for each initialization; all other cells in gray."
+        "A panel for each optimizer, a line for each initialization. In gray, for comparison: the best cell, lecun / sgd."
     )
     many = [f"i{number:02}" for number in range(12)]
     swapped = grid(many, ["adam", "sgd"])  # two lines in twelve panels are more legible
-    assert list(swapped.panels(set(swapped.panel))) == many[::-1]
+    assert list(swapped.panels(set(swapped.panel))) == many
+    assert list(swapped.panels(set(swapped.panel), 3)) == many[-3:]  # the best three, in the same order
     assert list(swapped.legend(set(swapped.panel))) == ["sgd", "adam"]
     alone = grid(["he"], [f"o{number}" for number in range(9)])
     assert len(alone.panels(set(alone.panel))) == 9
     assert alone.legend(set(alone.panel)) == {}
-    assert "the 4 best of 9; all" in alone.reading(set(alone.panel), 4)
+    assert "A panel for each optimizer (the 4 best of 9)." in alone.reading(set(alone.panel), 4)
 
 
 def test_learning_curves_of_many_panels_show_the_best(tmp_path: Path, write_run: Write) -> None:
@@ -177,7 +184,7 @@ def test_learning_curves_of_many_panels_show_the_best(tmp_path: Path, write_run:
         write_run(optim=f"o{number:02}", test=[0.1, 0.9 - number / 100])
     figure = curves_of(compared(tmp_path))
     assert [ax.get_title() for ax in figure.axes] == [f"o{number:02}" for number in range(12)]
-    assert {(len(ax.lines), len(gray(ax))) for ax in figure.axes} == {(1, 13)}
+    assert [(len(drawn(ax)), len(gray(ax))) for ax in figure.axes] == [(1, 0)] + [(1, 1)] * 11
 
 
 @pytest.mark.parametrize(
@@ -217,8 +224,8 @@ def test_figure_against_numeric_key_has_lines_panels_and_marks(
     look = grid(["lecun", "he"], ["sgd", "adam"])
     figure = panels.against(with_errors(table, 1e-4), look, "model.dropout", "test ")
     figure.savefig(io.BytesIO())
-    adam, sgd = figure.axes
-    assert (adam.get_xscale(), adam.get_xlabel(), sgd.get_title()) == (scale, "model.dropout", "sgd")
+    sgd, adam = figure.axes
+    assert (adam.get_xscale(), adam.get_xlabel(), sgd.get_title()) == (scale, "Dropout rate", "sgd")
     assert [label.get_text() for label in adam.get_xticklabels()] == ticks
     crosses = [points for points in drawn_with("x", sgd) if points]
     assert [[x for x, _ in points] for points in crosses] == [[values[0]]]
@@ -248,7 +255,7 @@ def test_interaction_of_two_keys_has_a_line_per_value_and_breaks_it_at_divergenc
     figure.savefig(io.BytesIO())
     (ax,) = figure.axes
     assert [text.get_text() for text in ax.get_xticklabels()] == list(optims)
-    assert (ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == ("linear", "optimizer", "test error (%)")
+    assert (ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()) == ("linear", "Optimizer", "Test error (%)")
     he, lecun = (np.asarray(line.get_ydata(), dtype=float) for line in ax.lines if line.get_linestyle() != "None")
     np.testing.assert_allclose(he, [7.8, np.nan, 11.8], rtol=1e-6)
     np.testing.assert_allclose(lecun, [9.8, 11.8, 13.8], rtol=1e-6)
@@ -275,12 +282,13 @@ def test_sensitivity_marks_diverged_rates_at_full_error(tmp_path: Path, write_ru
                 write_run(init, optim, test=[0.1, 0.9], val=[0.1, 0.98], lr=1.0)
     comparison = compared(tmp_path)
     table = with_errors(comparison.sensitivity, least_error(comparison.runs))
-    figure = panels.against(table, appearance(comparison.summary, comparison.by), "lr", "validation ")
-    adam, sgd = figure.axes
-    assert (adam.get_title(), sgd.get_title(), adam.get_ylabel()) == ("adam", "sgd", "validation error")
+    look = appearance(comparison.summary, comparison.by, reference="he / adam")
+    figure = panels.against(table, look, "lr", "validation ")
+    sgd, adam = figure.axes
+    assert (sgd.get_title(), adam.get_title(), sgd.get_ylabel()) == ("sgd", "adam", "Validation error (%)")
     crosses = {ax: [c for c in drawn_with("x", ax) if c] for ax in (adam, sgd)}
     assert crosses == {adam: [], sgd: [[(1.0, 1.0)]] * 2}
-    assert gray(adam) == [pytest.approx([0.05, 1])] * 2
+    assert (gray(adam), gray(sgd)) == ([], [pytest.approx([0.05, 0.02])])
     assert (adam.get_xscale(), adam.get_yscale()) == ("log", "log")
     assert [t.get_text() for t in adam.get_xticklabels()] == ["0.01", "0.1", "1"]
 
@@ -308,19 +316,19 @@ def test_learning_curves_without_epochs_are_points(tmp_path: Path, write_run: Wr
     figure = curves_of(compared(tmp_path))
     for ax in figure.axes:
         points = [line for line in ax.lines if len(line.get_xdata()) == 1]  # type: ignore[arg-type]
-        assert sorted(str(line.get_marker()) for line in points) == [".", ".", "o", "o"]  # two of them are others
+        assert {str(line.get_marker()) for line in points if line.get_gid() != REFERENCE.group} == {"s", "^"}
         low, high = ax.get_xlim()
         assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [0]
 
 
-@pytest.mark.parametrize(("spread", "lowest"), [(0.004, 0.01), (0.02, 0.002)])
+@pytest.mark.parametrize(("spread", "lowest"), [(0.001, 0.01), (0.018, 0.005)])
 def test_bounds_with_intervals_extend_the_axis_up_to_a_limit(
     tmp_path: Path, write_run: Write, spread: float, lowest: float
 ) -> None:
     for seed in (-1, 0, 1):
-        write_run(seed=seed + 1, test=[0.1, 0.98 + spread * seed])
+        write_run(seed=seed + 1, test=[0.1, 0.982 + spread * seed])
     comparison = compared(tmp_path)
-    # 4.3027 * spread / sqrt(3) on either side of an error of 2%: down to 1%, or below zero
+    # 4.3027 * spread / sqrt(3) on either side of an error of 1.8%: down to 1.55%, or below zero
     error = with_errors(comparison.curves, least_error(comparison.runs))["error_ci_low"].min()
-    assert error == pytest.approx(max(0.02 - 4.3027 * spread / 3**0.5, least_error(comparison.runs)), rel=1e-3)
+    assert error == pytest.approx(max(0.018 - 4.3027 * spread / 3**0.5, least_error(comparison.runs)), rel=1e-3)
     assert curves_of(comparison).axes[0].get_ylim()[0] == pytest.approx(lowest)

@@ -21,6 +21,7 @@ from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report import report_on, tables
 from mnist_mlp.report.figures.panels import MAX_PANELS
+from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.figures.plots import MAX_CELLS
 from mnist_mlp.report.text import escape
 from tests.helpers.hostile import HOSTILE, inline, rendered, shown
@@ -162,9 +163,11 @@ def test_page_shows_hostile_names_as_text(hostile: Written, open_page: Open) -> 
     board = tables.leaderboard(hostile.comparison)
     cells = page.locator("#s0-board td").evaluate_all("cells => cells.map(cell => cell.textContent)")
     assert cells == [escape.visible(text) for text in board.to_numpy().ravel()]
-    panels = list(dict.fromkeys(hostile.comparison.summary.loc[lambda table: table["n"] > 0, "optim"]))[:MAX_PANELS]
-    texts = page.locator("#learning_curves .view:visible text").all_text_contents()
-    titles = [text for text in texts if not re.fullmatch(r"epoch|test error|[0-9.]+%?", text)]
+    summary = hostile.comparison.summary
+    look = appearance(summary, hostile.comparison.by)
+    panels = list(look.panels(set(summary.loc[summary["n"] > 0, "cell"]), MAX_PANELS))
+    texts = page.locator("#learning_curves .view:visible text:not(.key text)").all_text_contents()
+    titles = [text for text in texts if not re.fullmatch(r"Epoch|Test error \(%\)|[0-9.]+", text)]
     for title, name in zip(titles, panels, strict=True):
         begin, _, end = title.partition("…")  # long titles are shortened in the middle
         whole = shown(escape.line(name))
@@ -172,7 +175,6 @@ def test_page_shows_hostile_names_as_text(hostile: Written, open_page: Open) -> 
     values = page.locator("#seeds svg[role=img]").evaluate(
         "svg => JSON.parse(svg.dataset.series).map(([name]) => name)"
     )
-    summary = hostile.comparison.summary
     assert {*values} == {escape.visible(cell) for cell in summary.loc[summary["score"].notna(), "cell"][:MAX_CELLS]}
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 2

@@ -112,7 +112,7 @@ def test_pointer_near_point_shows_cell_mean_and_interval(page: Page) -> None:
     assert page.locator("#learning_curves .ring").count() == 1
     assert values_at(page, "sensitivity", f"he / {EVIL}", 0) == [
         f"he / {EVIL}",
-        "learning rate (optim.lr) 0.01: 28.8% [28.6, 29]",
+        "learning rate 0.01: 28.8% [28.6, 29]",
     ]
     assert values_at(page, "differences", "he / adam", 0) == ["he / adam", "best cell"]
     assert values_at(page, "seeds", "he / sgd", 0) == ["he / sgd", "84.00%, mean 84.11%"]
@@ -144,7 +144,7 @@ def test_legend_click_hides_its_lines_and_their_values(page: Page) -> None:
 @pytest.mark.parametrize("how", ["pointer", "keyboard"])
 def test_legend_entry_under_pointer_or_focus_highlights_its_lines(page: Page, how: str) -> None:
     legend = page.locator("#differences").get_by_role("group")
-    opacities = """() => Object.fromEntries(["label0", "label1", "label2"].map(
+    opacities = """() => Object.fromEntries(["label1", "label2", "label3"].map(
         (name) => [name, getComputedStyle(document.querySelector(`#differences svg .${name}`)).opacity]))"""
     assert set(page.evaluate(opacities).values()) == {"1"}
     if how == "pointer":
@@ -153,7 +153,7 @@ def test_legend_entry_under_pointer_or_focus_highlights_its_lines(page: Page, ho
         legend.get_by_role("checkbox").first.focus()
         page.keyboard.press("Tab")
     lit = legend.get_by_label("adam").get_attribute("name")
-    assert page.evaluate(opacities) == {name: "1" if name == lit else "0.15" for name in ("label0", "label1", "label2")}
+    assert page.evaluate(opacities) == {name: "1" if name == lit else "0.15" for name in ("label1", "label2", "label3")}
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur()")
 
@@ -166,7 +166,8 @@ def test_view_choice_shows_split_and_measure(page: Page) -> None:
         page.get_by_role("radio", name=name).click()
         expect(shown).to_have_count(1)
         assert (shown.get_attribute("aria-label") or "") == f"{name.capitalize()} against the epoch for 3 cells."
-        assert f"{name} (nats)" * ("loss" in name) in shown.locator("text").all_text_contents() or "error" in name
+        unit = "nats" if "loss" in name else "%"
+        assert f"{name.capitalize()} ({unit})" in shown.locator("text").all_text_contents()
         assert points(page, "learning_curves")["he / adam"][1].count("%") == ("error" in name)
     assert points(page, "learning_curves")["he / adam"] == ["epoch 0: 90%", "epoch 1: 10.9% [10.7, 11.1]"]
 
@@ -174,12 +175,12 @@ def test_view_choice_shows_split_and_measure(page: Page) -> None:
 def test_page_without_javascript_shows_figures_and_default_view(tuned: Path, browser: Browser) -> None:
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto((tuned / "index.html").as_uri())
-    assert page.locator("svg[role=img]:visible").count() == page.locator("figure").count() == 5
+    assert page.locator("svg[role=img]:visible").count() == page.locator("figure").count() == 6
     assert page.locator("#learning_curves svg[role=img]:visible").get_attribute("aria-label") == (
         "Test error against the epoch for 3 cells."
     )
     page.get_by_role("radio", name="training loss").click()
-    expect(page.locator("#learning_curves .view:visible .label0")).to_have_count(2)
+    expect(page.locator("#learning_curves .view:visible .label1")).to_have_count(2)
     page.context.close()
 
 
@@ -204,20 +205,21 @@ def wide(many: Path, browser: Browser) -> Iterator[Page]:
         yield call(many)
 
 
-def test_page_learning_curves_have_a_panel_per_optimizer_best_first(wide: Page) -> None:
+def test_page_learning_curves_have_a_panel_per_optimizer(wide: Page) -> None:
     for figure in ("learning_curves", "sensitivity"):
         drawing = wide.locator(f"#{figure} svg[role=img]:visible")
         texts = drawing.locator("text").all_text_contents()
-        assert [text for text in texts if text in OPTIMIZERS] == list(reversed(OPTIMIZERS))
+        assert [text for text in texts if text in OPTIMIZERS] == list(OPTIMIZERS)
         assert [text.strip() for text in wide.locator(f"#{figure} label:has([type=checkbox])").all_inner_texts()] == [
             "default",
             "he",
             "lecun",
+            "best cell",
         ]
         assert len(points(wide, figure)) == 24
     assert points(wide, "learning_curves")["lecun / radam"][1] == "epoch 1: 2.79% [2.74, 2.84]"
-    # A line, a band and gray lines in each panel.
-    assert parts(wide, "learning_curves", "label0") == (3 * 8, 3 * 8)
+    assert parts(wide, "learning_curves", "label1") == (2 * 8, 2 * 8)  # a line and a band in each panel
+    assert parts(wide, "learning_curves", "label0") == (7, 7)  # the best cell, in all other panels
 
 
 def test_page_learning_curves_begin_at_epoch_1(
@@ -249,14 +251,14 @@ def test_page_tuning_curves_show_expected_errors(
 def test_legend_click_hides_lines_in_all_panels_and_views(wide: Page) -> None:
     figure = wide.locator("#learning_curves")
     figure.get_by_label("default").click()
-    assert parts(wide, "learning_curves", "label0") == (3 * 8, 0)
-    assert parts(wide, "learning_curves", "label1") == (3 * 8, 3 * 8)
+    assert parts(wide, "learning_curves", "label1") == (2 * 8, 0)
+    assert parts(wide, "learning_curves", "label2") == (2 * 8, 2 * 8)
     figure.get_by_role("radio", name="test loss").click()
-    assert parts(wide, "learning_curves", "label0") == (3 * 8, 0)  # unchanged
-    assert parts(wide, "sensitivity", "label0")[1] > 0  # each figure has its own legend
+    assert parts(wide, "learning_curves", "label1") == (2 * 8, 0)  # unchanged
+    assert parts(wide, "sensitivity", "label1")[1] > 0  # each figure has its own legend
     figure.get_by_role("radio", name="test error").click()
     figure.get_by_label("default").click()
-    assert parts(wide, "learning_curves", "label0") == (3 * 8, 3 * 8)
+    assert parts(wide, "learning_curves", "label1") == (2 * 8, 2 * 8)
 
 
 def test_page_with_wide_tables_fits_or_hints_at_scrolling(wide: Page) -> None:
@@ -299,7 +301,7 @@ def test_page_figures_follow_the_scheme_with_legible_heatmap(many: Path, open_pa
     page = open_page(many)
     looks = """() => Object.fromEntries(Object.entries({
         back: "#learning_curves path", text: "#learning_curves text",
-        line: "#learning_curves .label1 path[style*=stroke-dash]",
+        line: "#learning_curves .label2 path[style*=stroke-dash]",
         first: ".fixed text", last: ".fixed:last-of-type text"}).map(([name, of]) => {
         const style = getComputedStyle(document.querySelector(of));
         return [name, name === "line" ? style.stroke : style.fill];
@@ -311,7 +313,7 @@ def test_page_figures_follow_the_scheme_with_legible_heatmap(many: Path, open_pa
     assert (light["text"], dark["text"]) == ("rgb(28, 28, 28)", "rgb(232, 232, 232)")
     assert light["line"] == "rgb(238, 102, 119)"
     assert dark["line"] != light["line"]
-    assert (light["first"], light["last"]) == (dark["first"], dark["last"]) == ("rgb(255, 255, 255)", "rgb(0, 0, 0)")
+    assert (light["first"], light["last"]) == (dark["first"], dark["last"]) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
 
 
 def test_page_run_link_opens_its_differences(page: Page) -> None:

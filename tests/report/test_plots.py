@@ -19,6 +19,8 @@ from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text import captions
 from tests.helpers.runs import Write
 
+LOWEST, HIGHEST = "#f7fbff", "#08306b"  # ends of the color map of heatmaps
+DOTS = "os^DvPph<"
 LONG = "an_initialization_with_a_name_that_is_too_long_for_any_axis"
 
 
@@ -40,8 +42,8 @@ def rows(ax: Axes) -> list[str]:
 
 
 def drawn(ax: Axes, marker: str) -> list[tuple[float, float]]:
-    """Return the points with this marker, by line."""
-    lines = (np.asarray(line.get_xydata()).tolist() for line in ax.lines if line.get_marker() == marker)
+    """Return the points with one of these markers, by line."""
+    lines = (np.asarray(line.get_xydata()).tolist() for line in ax.lines if str(line.get_marker()) in [*marker])
     return [(x, y) for line in lines for x, y in line]
 
 
@@ -54,7 +56,7 @@ def share(ax: Axes, low: float, high: float) -> float:
 def strip(comparison: Comparison, kind: str) -> tuple[Figure, Axes]:
     """Return the figure of this kind after its layout."""
     summary, look = comparison.summary, appearance(comparison.summary, comparison.by)
-    figure, ax = panels.strips(list(summary["cell"]))
+    figure, ax = panels.strips(list(summary["cell"]), look, list(summary["cell"]))
     if kind == "differences":
         best, cells = summary["cell"][0], list(summary["cell"])
         plots.plot_differences(ax, comparison.pairs, best, cells, look, captions.unsteady(comparison))
@@ -74,10 +76,8 @@ def test_draw_with_diverged_runs_shows_and_counts_them(tmp_path: Path, write_run
     assert "(n = 3 to 4; band: 95% t-interval of the mean, clipped where it is very wide)" in curves
     assert "Curves of diverged runs are not drawn (10 of 24 runs; no completed run: he / nag, lecun / nag)." in curves
     assert drawings["learning_curves"].alt.endswith("for 4 cells.")
-    assert (
-        "(n = 4); diverged runs count as 0. Gray: below the color scale, because runs diverged."
-        in drawings["heatmap"].caption
-    )
+    assert "(n = 4); diverged runs count as 0. The colors span at least" in drawings["heatmap"].caption
+    assert "Gray: below the color scale, because runs diverged." in drawings["heatmap"].caption
     for kind in ("differences", "seeds"):
         assert "Gray parts of the axis are compressed, because diverged runs count as 0." in drawings[kind].caption
     assert not any("best of" in drawing.caption for drawing in drawings.values())
@@ -89,7 +89,7 @@ def test_strips_with_diverged_runs_compress_the_axis(tmp_path: Path, write_run: 
     _, ax = strip(comparison, "differences")
     assert rows(ax) == list(comparison.summary["cell"])
     assert set(rows(ax)[-2:]) == {"he / nag", "lecun / nag"}
-    points = {round(y): x for x, y in drawn(ax, "o")}
+    points = {round(y): x for x, y in drawn(ax, DOTS)}
     assert list(points) == [1, 2, 3, 4, 5]
     assert (points[4], points[5]) == pytest.approx([-100 * comparison.summary["score"][0]] * 2)
     (adam,) = comparison.pairs[comparison.pairs["b"] == "lecun / adam"].to_dict("records")
@@ -117,7 +117,7 @@ def test_differences_of_cells_equal_in_every_seed_are_hollow(tmp_path: Path, wri
     write_run(optim="radam", seed=5, test=[0.1, 0.5])
     comparison = compared(tmp_path)
     _, ax = strip(comparison, "differences")
-    faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
+    faces = [line.get_markerfacecolor() for line in ax.lines if str(line.get_marker()) in [*DOTS]]
     assert [face == "white" for face in faces] == [True, False, True]
     assert captions.without_interval(comparison) == (
         "Hollow, without an interval: 1 of 3, equal in every seed. Hollow, without an interval: 1 of 3 not "
@@ -133,9 +133,9 @@ def test_differences_of_untested_cell_are_hollow(tmp_path: Path, write_run: Writ
     comparison = compared(tmp_path)
     _, ax = strip(comparison, "differences")
     assert rows(ax) == ["he / adam", "he / sgd", "he / nag", "he / radam"]
-    faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
+    faces = [line.get_markerfacecolor() for line in ax.lines if str(line.get_marker()) in [*DOTS]]
     assert [face == "white" for face in faces] == [False, True, True]
-    points = [x for x, _ in drawn(ax, "o")]
+    points = [x for x, _ in drawn(ax, DOTS)]
     assert points == [pytest.approx(-9.9), pytest.approx(-19.6), pytest.approx(np.nan, nan_ok=True)]
     (drawing,) = (d for d in draw(tmp_path, comparison, "", ()) if d.is_answer)
     assert drawing.alt.endswith("1 of 1 is significant, 2 more not tested.")
@@ -167,9 +167,8 @@ def test_time_to_target_with_misses_has_a_column_for_them(tmp_path: Path, write_
         reached = [0.1] * epochs + [0.98 if optim == "adam" else 0.5]
         write_run(LONG, optim, seed, test=reached, val=reached)
     _, ax = strip(compared(tmp_path), "time_to_target")
-    marks = {mark: [x for x, _ in drawn(ax, mark)] for mark in "ox"}
-    assert set(marks["o"]) == {epochs}
-    (missed,) = set(marks["x"])
+    assert {x for x, _ in drawn(ax, DOTS)} == {epochs}
+    (missed,) = {x for x, _ in drawn(ax, "x")}
     assert share(ax, epochs, missed) > 0.1
     assert share(ax, missed, ax.get_xlim()[1]) > 0.05
     labels = [label.get_window_extent() for label in ax.get_xticklabels()]
@@ -198,21 +197,21 @@ def colors(ax: Axes) -> dict[str, tuple[str, str]]:
 def test_heatmap_with_diverged_cell_keeps_other_colors_distinct(tmp_path: Path, write_run: Write) -> None:
     write_diverging(write_run)
     summary = compared(tmp_path).summary
-    (ax,) = panels.heatmap(summary, ["init", "optim"]).axes
+    ax, _ = panels.heatmap(summary, ["init", "optim"]).axes
     found = {number: behind for number, (behind, _) in colors(ax).items()}
     best, second, *others = (f"{score * 100:.2f}" for score in summary["score"])
     assert {found[number] for number in others} == {plots.BELOW}
     assert "0.00" in others
-    assert found[second] == "#440154"  # the ends of the colors
-    assert found[best] not in ("#440154", plots.BELOW)
+    assert found[second] == LOWEST  # the ends of the colors
+    assert found[best] not in (LOWEST, plots.BELOW)
 
 
 def test_heatmap_with_all_cells_diverged_colors_scores(tmp_path: Path, write_run: Write) -> None:
     for optim, final in (("adam", 0.9), ("sgd", 0.8)):
         write_run(optim=optim, test=[0.1, 0.5, final])
         write_run(optim=optim, seed=1, test=[0.1, 0.3], epochs=2, status="diverged", reason="nan")
-    (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
-    assert {number: behind for number, (behind, _) in colors(ax).items()} == {"45.00": "#fde725", "40.00": "#440154"}
+    ax, _ = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
+    assert {number: behind for number, (behind, _) in colors(ax).items()} == {"45.00": HIGHEST, "40.00": LOWEST}
     (drawing,) = (d for d in draw(tmp_path, compared(tmp_path), "", ()) if d.kind == "heatmap")
     assert "Gray" not in drawing.caption
 
@@ -222,31 +221,33 @@ def test_heatmap_of_equal_scores_has_legible_numbers(tmp_path: Path, write_run: 
     for optim in ("adam", "sgd"):
         write_run(optim=optim, test=[0.1, final])
     write_run(optim="nag", test=[0.1], epochs=1, status="diverged", reason="nan")
-    (ax,) = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
-    assert colors(ax) == {f"{final * 100:.2f}": ("#440154", "white"), "0.00": (plots.BELOW, "black")}
+    ax, _ = panels.heatmap(compared(tmp_path).summary, ["init", "optim"]).axes
+    assert colors(ax) == {f"{final * 100:.2f}": (HIGHEST, "white"), "0.00": (plots.BELOW, "black")}
 
 
 def test_heatmap_is_sorted_and_names_its_keys() -> None:
     cells = itertools.product(("he", "lecun"), ("sgd", "adam"), (128, 16, 32))
     summary = pd.DataFrame(cells, columns=["init", "optim", "batch_size"])
     summary["score"] = summary["test_accuracy_mean"] = np.linspace(0.8, 0.9, 12)
-    (ax,) = panels.heatmap(summary, ["batch_size", "optim", "init"]).axes
+    ax, _ = panels.heatmap(summary, ["batch_size", "optim", "init"]).axes
     assert rows(ax) == ["16", "32", "128"]
     columns = [label.get_text() for label in ax.get_xticklabels()]
     assert columns == ["sgd / he", "sgd / lecun", "adam / he", "adam / lecun"]
-    assert (ax.get_ylabel(), ax.get_xlabel()) == ("batch_size", "optimizer / initialization")
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("Batch size", "Optimizer / initialization")
     places = {text.get_text(): text.get_position() for text in ax.texts}
     for init, optim, batch_size, score, _ in summary.astype(object).itertuples(index=False):
         place = columns.index(f"{optim} / {init}"), rows(ax).index(str(batch_size))
         assert places[f"{float(str(score)) * 100:.2f}"] == place
-    (ax,) = panels.heatmap(summary, ["init", "optim", "batch_size"]).axes
-    assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["sgd / 16", "sgd / 32", "sgd / 128"]
+    ax, _ = panels.heatmap(summary, ["init", "optim", "batch_size"]).axes
+    assert [label.get_text() for label in ax.get_xticklabels()][:3] == [
+        f"sgd / batch_size={size}" for size in (16, 32, 128)
+    ]
 
 
 def test_heatmap_of_lists_is_sorted_by_length(tmp_path: Path, write_run: Write) -> None:
     for number, hidden in enumerate(([64] * 8, [128], [64] * 2, [], [64, 32], [64] * 4)):
         write_run(model={"hidden": hidden}, log_interval=number + 1)
-    (ax,) = panels.heatmap(compared(tmp_path, ["init", "model.hidden"]).summary, ["init", "model.hidden"]).axes
+    ax, _ = panels.heatmap(compared(tmp_path, ["init", "model.hidden"]).summary, ["init", "model.hidden"]).axes
     columns = [label.get_text() for label in ax.get_xticklabels()]
     assert columns == ["[]", "[128]", "[64, 32]", "2 × 64", "4 × 64", "8 × 64"]
 
@@ -270,5 +271,5 @@ def test_strips_of_names_that_differ_in_the_middle_have_distinct_rows(
 def test_heatmap_of_names_with_separator_keeps_cells_distinct() -> None:
     summary = pd.DataFrame({"init": ["he", "he"], "optim": ["a / b", "a"], "model.x": ["c", "b / c"]})
     summary["score"] = summary["test_accuracy_mean"] = [0.8, 0.9]
-    (ax,) = panels.heatmap(summary, ["init", "optim", "model.x"]).axes
+    ax, _ = panels.heatmap(summary, ["init", "optim", "model.x"]).axes
     assert {text.get_text() for text in ax.texts} == {"80.00", "90.00"}

@@ -199,7 +199,7 @@ def test_cell_with_diverged_runs_does_not_win_by_survivors(tmp_path: Path, write
     assert pair["difference"] == pytest.approx(0.972 - 0.98 / 5)
     comparison = compare(load([tmp_path / "sweep"]), target=0.97)
     assert answer(comparison)[0].startswith("Trained on mnist for 2 epochs, he / sgd scored highest")
-    (map_,) = panels.heatmap(comparison.summary, comparison.by).axes
+    map_, _ = panels.heatmap(comparison.summary, comparison.by).axes
     assert {text.get_text() for text in map_.texts} == {"97.20", "19.60"}
     look = appearance(comparison.summary, comparison.by)
     ax = plots.plot_seeds(Figure().subplots(), comparison.scored, comparison.summary, look)
@@ -235,8 +235,8 @@ def test_tables_sort_values_naturally(tmp_path: Path, write_run: Write, summariz
     clearest = comparison.effects.table.set_index("effect").loc["model.hidden", "most_significant"]
     assert clearest == f"[64, 64] minus {[64] * 10}"
     (curves, *_) = draw(tmp_path, comparison, "", ())
-    assert list(curves.legend) == ["2 × 64", "4 × 64", "10 × 64"]
-    assert re.findall("> *(adam|sgd)</text>", curves.views["test error"]) == ["adam", "sgd"]
+    assert list(curves.legend) == ["2 × 64", "4 × 64", "10 × 64", "best cell"]
+    assert re.findall("> *(adam|sgd)</text>", curves.views["test error"]) == ["sgd", "adam"]
 
 
 @pytest.mark.parametrize("values", [[None, 128, 16, 2], [[64] * 4, [8], [64, 8]], ["b", "a"], [True, False]])
@@ -340,7 +340,7 @@ def test_time_to_target_without_validation_uses_test(write_run: Write, summarize
     assert summarize(target=0.9)["epochs_to_target"].tolist() == [1]
 
 
-FIGURES = ("learning_curves", "heatmap", "differences", "seeds", "time_to_target")
+FIGURES = ("learning_curves", "curves_from_best", "heatmap", "differences", "seeds", "time_to_target")
 
 
 def damage_truncate(run: Path) -> None:

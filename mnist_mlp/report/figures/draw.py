@@ -6,8 +6,9 @@ caption's sentences, and list it in `_figures`. Page, Markdown and files follow 
 """
 
 import warnings
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import COMPLETED, SPLITS, write_atomically
 from mnist_mlp.report.figures import panels, plots, svg
 from mnist_mlp.report.figures.scales import is_squeezed, least_error, with_errors
-from mnist_mlp.report.figures.style import Appearance, Style, appearance, in_figure_order
+from mnist_mlp.report.figures.style import REFERENCE, Appearance, Style, appearance, in_figure_order
 from mnist_mlp.report.text import budget, captions, escape
 from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.moderated_t import CONFIDENCE
@@ -36,6 +37,11 @@ OF_SEARCH = ("sensitivity", "budget")  # figures of the runs that configurations
 ANSWER = "differences"  # the figure directly below the answer
 CURVES = "learning_curves"
 AGAINST = "against_"  # start of the names of figures against a numeric key
+HEADINGS = {  # other figures are headed by their kind
+    **{"budget": "Tuning curves", "sensitivity": "Learning-rate sensitivity", "pairs": "All pairs of cells"},
+    **{"curves_from_best": "Difference from the best cell by epoch", "differences_grouped": "Differences side by side"},
+}
+MAX_PAIRED = 12  # cells in the figure of all pairs
 Parts = tuple[Figure, str, str, str, Appearance]  # figure, name, text alternative, caption, appearance of its cells
 _Made = tuple[Figure, str, str, *tuple[str, ...]]  # the caption as sentences, some of which are empty
 
@@ -67,9 +73,7 @@ class Drawing:
         """Heading of the figure on the page."""
         if self.kind.startswith(AGAINST):
             return f"Error {self.kind.replace('_', ' ')}"
-        return {"budget": "Tuning curves", "sensitivity": "Learning-rate sensitivity"}.get(
-            self.kind, self.kind.replace("_", " ").capitalize()
-        )
+        return HEADINGS.get(self.kind, self.kind.replace("_", " ").capitalize())
 
     @property
     def is_answer(self) -> bool:
@@ -77,7 +81,9 @@ class Drawing:
         return self.kind == ANSWER
 
 
-def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str]) -> list[Drawing]:
+def draw(
+    folder: Path, comparison: Comparison, suffix: str, formats: Sequence[str], width: str | None = None
+) -> list[Drawing]:
     """Save every figure that the runs allow as PNG, SVG and the given formats.
 
     Args:
@@ -85,30 +91,50 @@ def draw(folder: Path, comparison: Comparison, suffix: str, formats: Sequence[st
         comparison: Results to draw.
         suffix: End of each file name, which distinguishes sections.
         formats: Formats in addition to PNG and SVG.
+        width: Width of the files: a key of `panels.PAPERS`; None for the natural width. It does not affect the page.
     """
     drawings = []
     on_what, on_search = (sentence(trained(comparison, search)) for search in (False, True))
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MAX_CELLS)
-    look = appearance(comparison.summary, comparison.by)
+    look = appearance(comparison.summary, comparison.by, reference=next(iter(shown[CELL]), ""))
     view = _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
     # A character that the font lacks becomes a box. A warning for each of them would help no reader.
-    with mpl.rc_context(svg.SETTINGS), warnings.catch_warnings():
+    with mpl.rc_context(svg.SETTINGS | view.medium.settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         for figure, kind, alt, caption, look in _figures(view):
             name = kind + suffix
-            figure.savefig(folder / f"{name}.png", dpi=plots.DPI)
-            figure.set_layout_engine("none")  # layout takes half of the time, so it is done once for all formats
-            for extra in formats:
-                figure.savefig(folder / f"{name}.{extra}")
-            root = svg.parse(figure, name)
-            write_atomically(folder / f"{name}.svg", svg.as_file(root))
+            root = _parsed(figure, name) if width else _save(figure, folder / name, formats, view.medium)
             views = _curve_views(view, name) if kind == CURVES else {"": svg.as_inline(root, figure, alt)}
-            legend = look.legend({line.cell for line in figure.findobj(svg.Series)})
+            has_reference = bool(figure.findobj(lambda artist: artist.get_gid() == REFERENCE.group))
+            legend = look.legend({line.cell for line in figure.findobj(svg.Series)}, has_reference)
             legend = dict(zip(escape.compact(list(legend)), legend.values(), strict=True))
             words = f"{caption} {on_search if kind in OF_SEARCH else on_what}"
             drawings.append(Drawing(name, kind, alt, words, look.title, legend, views))
+        if width:
+            paper = replace(view, medium=panels.PAPERS[width])
+            with mpl.rc_context(paper.medium.settings):
+                for figure, kind, *_ in _figures(paper):
+                    _save(figure, folder / (kind + suffix), formats, paper.medium)
     return drawings
+
+
+def _parsed(figure: Figure, name: str) -> ET.Element:
+    """Lay out a figure and return it as SVG."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return svg.parse(figure, name)
+
+
+def _save(figure: Figure, path: Path, formats: Sequence[str], medium: panels.Medium) -> ET.Element:
+    """Save a figure in all formats and return its SVG. The path has no suffix."""
+    figure.savefig(f"{path}.png", dpi=medium.dpi)
+    figure.set_layout_engine("none")  # layout takes half of the time, so it is done once for all formats
+    for extra in formats:
+        figure.savefig(f"{path}.{extra}")
+    root = svg.parse(figure, path.name)
+    write_atomically(path.with_name(f"{path.name}.svg"), svg.as_file(root))
+    return root
 
 
 @dataclass(frozen=True)
@@ -120,12 +146,14 @@ class _View:
         look: Appearance of the cells.
         summary: One row per drawn cell, best first: at most `plots.MAX_CELLS` cells, all with a score.
         some: Sentence that says how many cells are drawn; empty if all are.
+        medium: Space for each figure.
     """
 
     comparison: Comparison
     look: Appearance
     summary: pd.DataFrame
     some: str
+    medium: panels.Medium = panels.PAGE
 
     @property
     def cells(self) -> list[str]:
@@ -146,15 +174,14 @@ class _View:
     def winner(self) -> str:
         return f"the highest is {self.best} at {self.summary['score'].iloc[0]:.2%}"
 
-    @property
-    def color(self) -> str:
-        return f"Color: {self.look.title}." if self.look.title else ""
-
 
 def _figures(view: _View) -> Iterator[Parts]:
     if not (view.comparison.runs["status"] == COMPLETED).any():
         return
-    of_results = (_learning_curves, _heatmap, _differences, _seeds, _time_to_target)
+    of_results = (
+        *(_learning_curves, _curves_from_best, _heatmap, _differences, _differences_grouped, _pairs),
+        *(_seeds, _time_to_target),
+    )
     for make in (*(of_results if len(view.comparison.curves) else ()), _sensitivity, _budget):
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
@@ -172,7 +199,7 @@ def _learning_curves(view: _View) -> _Made:
     curves = view.curves
     drawn = view.summary[view.summary["n"] > 0]
     return (
-        panels.learning_curves(curves, view.look),
+        panels.learning_curves(curves, view.look, medium=view.medium),
         CURVES,
         f"Error, and training loss, against the epoch for {with_noun(len(drawn), 'cell')}.",
         f"Learning curves: error (100% minus accuracy) and loss on logarithmic axes, mean over "
@@ -185,11 +212,30 @@ def _learning_curves(view: _View) -> _Made:
     )
 
 
+def _curves_from_best(view: _View) -> _Made | None:
+    table, best = view.comparison.curve_differences, view.best
+    table = table[table[CELL].isin(view.cells) & (table["epoch"] > 0)]
+    if table["epoch"].nunique() < 2:
+        return None
+    band = f"; band: {CONFIDENCE:.0%} t-interval of a single difference at a single epoch"
+    return (
+        panels.curves_from_best(table, view.look, view.medium),
+        "curves_from_best",
+        f"Difference in test accuracy from {best} against the epoch for {with_noun(table[CELL].nunique(), 'cell')}.",
+        f"Test accuracy minus that of the best cell, {best}, in percentage points, paired by seed, mean over "
+        f"{captions.over(view.comparison.scored)}"
+        f"{band if table['difference_ci_low'].notna().any() else ''}. Much larger differences, as after the first "
+        "epochs, may lie outside the axis.",
+        view.look.reading(list(table[CELL].unique()), panels.MAX_PANELS),
+        view.some,
+    )
+
+
 def _curve_views(view: _View, name: str) -> dict[str, Markup]:
     """Return the learning curves of each split and measure."""
     curves, views = view.curves, {}
     splits = [split for split in reversed(SPLITS) if split in set(curves["split"])]
-    for measure, split in product(plots.SCALES, splits):
+    for measure, split in product(("error", "loss"), splits):
         figure = panels.learning_curves(curves, view.look, [(split, measure)])
         title = f"{captions.SPLIT_NAMES[split]} {measure}"
         alt = f"{title.capitalize()} against the epoch for {with_noun(curves[CELL].nunique(), 'cell')}."
@@ -207,7 +253,9 @@ def _heatmap(view: _View) -> _Made | None:
     if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MAX_CELLS:
         return None
     n = comparison.scored.groupby(CELL).size()
-    figure = panels.heatmap(comparison.summary, comparison.by)
+    widths = 100 * (comparison.rivals["ci_high"] - comparison.rivals["ci_low"])
+    span = float(widths.median()) if widths.notna().any() else 0.0
+    figure = panels.heatmap(comparison.summary, comparison.by, span, view.medium)
     (image,) = figure.axes[0].images
     is_pulled = (comparison.summary["score"] * 100 < image.get_clim()[0]).any()
     return (
@@ -215,6 +263,10 @@ def _heatmap(view: _View) -> _Made | None:
         "heatmap",
         f"Mean test accuracy by {' and '.join(comparison.by)}; {view.winner}.",
         f"Mean test accuracy after the last epoch ({captions.sample(n)}); diverged runs count as 0.",
+        "The colors span at least the usual width of an interval of differences from the best cell: otherwise, "
+        "differences within the noise would look large."
+        if span
+        else "",
         "Gray: below the color scale, because runs diverged." if is_pulled else "",
     )
 
@@ -224,7 +276,7 @@ def _differences(view: _View) -> _Made | None:
     tested = rivals[rivals["p"].notna()]
     if tested.empty:
         return None
-    figure, ax = panels.strips(view.cells)
+    figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
     plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
     significant = tested["verdict"].isin(SIGNIFICANT).sum()
     be = "is" if significant == 1 else "are"
@@ -234,12 +286,45 @@ def _differences(view: _View) -> _Made | None:
         ANSWER,
         f"Difference of each cell from {best} with its interval; "
         f"{significant} of {len(tested)} {be} significant{rest}.",
-        f"Difference from the best cell, {best} (the diamond), paired by seed, with simultaneous {CONFIDENCE:.0%} "
+        f"Difference from the best cell, {best} (the star), paired by seed, with simultaneous {CONFIDENCE:.0%} "
         f"intervals over all pairs of cells. A difference whose interval contains 0 is not significant.",
         captions.without_interval(view.comparison),
         _squeezed(ax),
-        view.color,
         view.some,
+    )
+
+
+def _differences_grouped(view: _View) -> _Made | None:
+    rivals, of_panel = view.comparison.rivals, view.look.panels(view.cells)
+    labels = len(view.look.legend(view.cells))
+    if rivals["p"].isna().all() or len(of_panel) < 2 or labels < 2:
+        return None
+    figure, ax = panels.strips(list(of_panel), view.look, view.cells, view.medium, in_a_row=labels)
+    unsteady = captions.unsteady(view.comparison)
+    plots.plot_differences(ax, rivals, view.best, view.cells, view.look, unsteady, grouped=True)
+    return (
+        figure,
+        "differences_grouped",
+        f"Difference of each cell from {view.best} with its interval, by {view.look.panel_title}.",
+        f"The same differences from the best cell, {view.best} (the star), with a row for each "
+        f"{view.look.panel_title}. Two intervals that overlap may still belong to cells that differ significantly: "
+        "each is a comparison with the best cell only.",
+        _squeezed(ax),
+        view.some,
+    )
+
+
+def _pairs(view: _View) -> _Made | None:
+    comparison = view.comparison
+    if not 3 <= len(view.cells) <= MAX_PAIRED or view.some or comparison.pairs["p"].isna().all():
+        return None
+    significant = comparison.pairs["verdict"].isin(SIGNIFICANT).sum()
+    return (
+        panels.pairs(comparison.pairs, view.cells, view.medium),
+        "pairs",
+        f"Differences between all pairs of cells; {significant} of {len(comparison.pairs)} are significant.",
+        "Test accuracy of the cell in the row minus that of the cell in the column, in percentage points. The "
+        f"background is the verdict, at an error rate of {1 - CONFIDENCE:.0%} over all pairs.",
     )
 
 
@@ -248,7 +333,7 @@ def _squeezed(ax: Axes) -> str:
 
 
 def _seeds(view: _View) -> _Made:
-    figure, ax = panels.strips(view.cells)
+    figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
     plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look)
     return (
         figure,
@@ -256,7 +341,6 @@ def _seeds(view: _View) -> _Made:
         f"Final test accuracy of every seed, by cell; on average {view.winner}.",
         "Test accuracy after the last epoch for every seed, 0 if the run diverged; the bar is the mean.",
         _squeezed(ax),
-        view.color,
         view.some,
     )
 
@@ -265,7 +349,7 @@ def _time_to_target(view: _View) -> _Made | None:
     scored = view.comparison.scored
     if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # no run reached the target
         return None
-    figure, ax = panels.strips(view.cells)
+    figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
     plots.plot_time_to_target(ax, scored, view.summary, view.look)
     split = captions.timed_split(view.comparison)
     target = f"{view.comparison.target * 100:g}%"
@@ -275,7 +359,6 @@ def _time_to_target(view: _View) -> _Made | None:
         f"Epochs until each run reached {target} {split} accuracy, by cell.",
         f"Epochs until {split} accuracy reached {target}, for every seed; the bar is the median, a cross is a run "
         f"that never reached it.",
-        view.color,
         view.some,
     )
 
@@ -287,13 +370,12 @@ def _sensitivity(view: _View) -> _Made | None:
     part = comparison.sensitivity[comparison.sensitivity[CELL].isin(view.cells)]
     runs = search_runs(comparison.runs)
     split = selection_split(runs)
+    errors, of = with_errors(part, least_error(comparison.runs)), f"{captions.SPLIT_NAMES[split]} "
     return (
-        panels.against(
-            with_errors(part, least_error(comparison.runs)), view.look, "lr", f"{captions.SPLIT_NAMES[split]} "
-        ),
+        panels.against(errors, view.look, "lr", of, view.medium),
         "sensitivity",
         f"Error against the learning rate for {with_noun(len(view.cells), 'cell')}.",
-        f"Learning-rate sensitivity: {captions.SPLIT_NAMES[split]} error (100% minus accuracy) on a logarithmic "
+        f"Learning-rate sensitivity: {of}error (100% minus accuracy) on a logarithmic "
         f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross marks a rate at which runs diverged; they "
         f"count as an error of 100%, as in the selection.",
         view.look.reading(view.cells, panels.MAX_PANELS),
@@ -306,7 +388,7 @@ def _against(view: _View, key: str, axis: pd.Series, kind: str) -> Parts:
     runs, look = _without(view, key)
     name, table = str(axis.name), against(runs, axis)
     table.loc[table["diverged"] > 0, ["accuracy_ci_low", "accuracy_ci_high"]] = np.nan  # a band would hide the rest
-    figure = panels.against(with_errors(table, least_error(view.comparison.runs)), look, name, "test ")
+    figure = panels.against(with_errors(table, least_error(view.comparison.runs)), look, name, "test ", view.medium)
     sentences = (
         f"Test error (100% minus accuracy) on a logarithmic axis against {name}, mean over "
         f"{captions.over(runs)} ({captions.sample(table['n'])}{_band(table, runs)}).",
@@ -325,7 +407,8 @@ def _interaction(view: _View, keys: Sequence[str]) -> Parts:
     runs, look = _without(view, across)
     table = against(runs, runs[across].map(as_typed).map(values[across].index).rename("place").astype(float))
     table["label"] = [values[across][int(place)] for place in table["place"]]
-    figure = panels.interaction(with_errors(table, least_error(view.comparison.runs)), look, values[across], across)
+    errors = with_errors(table, least_error(view.comparison.runs))
+    figure = panels.interaction(errors, look, values[across], across, view.medium)
     whiskers = f"; whiskers: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}"
     sentences = (
         f"Test error (100% minus accuracy), mean over {captions.over(runs)} "
@@ -360,7 +443,7 @@ def _budget(view: _View) -> _Made | None:
     if table.empty:
         return None
     return (
-        panels.budget(with_errors(table, least_error(view.comparison.runs)), view.look),
+        panels.budget(with_errors(table, least_error(view.comparison.runs)), view.look, view.medium),
         "budget",
         "Expected test error against the number of configurations tried, for "
         f"{with_noun(table[CELL].nunique(), 'cell')}.",

@@ -1,7 +1,6 @@
 """Plot functions that draw into given axes; the appearance of a cell comes from `style`."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,41 +8,54 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from mnist_mlp.analysis.roles import CELL, each_cell
-from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.record import COMPLETED
-from mnist_mlp.base.schema import LEARNING_RATE
 from mnist_mlp.report.figures.scales import Scale, squeeze
-from mnist_mlp.report.figures.style import OTHERS, SHADE, Appearance, Style, in_figure_order
+from mnist_mlp.report.figures.style import GRID, REFERENCE, SHADE, Appearance, Style, axis_title, combinations, title
 from mnist_mlp.report.figures.svg import FIXED, Series
 from mnist_mlp.report.text import escape
-from mnist_mlp.report.text.captions import KEY_NAMES
+from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # hides its messages about the font cache
 
-DPI = 150
 MAX_CELLS = 40  # in one figure, best first
 BELOW = "#bdbdbd"  # heatmap color of cells below the color scale, because runs diverged
-DOT: dict[str, Any] = {"marker": "o", "markersize": 4}
+COLORS = "Blues"  # color map of heatmaps, in which light is low
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
+LARGEST, SMALLEST = 7, 4  # of markers in points: the first label's are the largest, so that equal values show
 HALF_BAR = 0.35  # fraction of a row
+SIDE_BY_SIDE = 0.8  # height of all cells in one row, as a fraction of the row
+APART = 0.2  # maximum distance of equal values, as a fraction of the row
 # Distance from the last epoch to the column "missed", as a fraction of the epochs. It leaves room for the title of the
 # column.
 COLUMN = 0.18
-X_TITLES = {  # other axes are titled by their key
-    **{"epoch": "epoch", "lr": f"learning rate ({LEARNING_RATE})", "k": "configurations tried"},
-    **{"depth": "depth (hidden layers)", "width": "width (units per hidden layer)"},
+FROM_BEST = "difference"
+SCALES = {
+    "error": Scale("error (%)", "%", 100),
+    "loss": Scale("loss (nats)"),
+    FROM_BEST: Scale("difference (points)", " points", 100, "+"),
 }
-SCALES = {"error": Scale("error", "%", 100), "loss": Scale("loss (nats)")}
+OF_VERDICT = {  # background and text color in the figure of pairs
+    "significant": ("#4477AA", "#ffffff"),
+    "equivalent": ("#d4dde8", "#000000"),
+    "inconclusive": ("#ffffff", "#000000"),
+    "not tested": (SHADE, "#000000"),
+}
 
 
 def plot_lines(
-    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, x: str, y: str
+    ax: Axes,
+    parts: Mapping[str, pd.DataFrame],
+    cells: Sequence[str],
+    look: Appearance,
+    x: str,
+    y: str,
+    banded: Collection[str] | None = None,
 ) -> Axes:
-    """Draw a line with its interval for each of the given cells, and the other cells in gray behind them.
+    """Draw a line with its interval for each of the given cells, and the best cell in gray behind them.
 
     A cell with a single point is drawn as a marker.
 
@@ -54,23 +66,24 @@ def plot_lines(
         cells: Cells of the panel.
         look: Appearance of the cells.
         x: Column of the x axis.
-        y: Measure, error or loss.
+        y: Measure: error, loss, or difference from the best cell.
+        banded: Cells with an interval; None for all.
     """
-    others = defaultdict(list)
-    for cell in (cell for cell in parts if cell not in cells):
-        others[look.style[cell].group].append(parts[cell][[x, f"{y}_mean"]].to_numpy(dtype=float))
-    for group, lines in others.items():
-        ax.add_collection(LineCollection(lines, colors=OTHERS, linewidths=0.8, zorder=1, gid=group), autolim=False)
-        if lone := [points[0] for points in lines if len(points) == 1]:
-            ax.plot(*np.transpose(lone), ".", color=OTHERS, zorder=1, gid=group)
-    shown = [cell for cell in parts if cell in cells]
+    if look.reference in parts and look.reference not in cells:
+        best = parts[look.reference]
+        mark = "o" if len(best) == 1 else ""
+        line: dict[str, Any] = {"linewidth": 1.1, "marker": mark, "markersize": SMALLEST, "zorder": 1.5}
+        ax.plot(best[x], best[f"{y}_mean"], **_paint(REFERENCE), **line)
+    shown = in_order(cells, look)
     alpha = min(0.15, 0.5 / max(len(shown), 1))  # otherwise overlapping bands hide the lines
     for cell in shown:
         part, style = parts[cell], look.style[cell]
-        mark = "o" if len(part) == 1 else ""
+        mark = style.marker if len(part) == 1 else ""
         mean, low, high = (part[f"{y}_{end}"] for end in ("mean", "ci_low", "ci_high"))
-        line = {"linestyle": style.dash, "linewidth": 1.7, "marker": mark, "markersize": 4}
+        line = {"linestyle": style.dash, "marker": mark, "markersize": SMALLEST}
         ax.add_line(Series(cell, _words(part, x, y), part[x], mean, **_paint(style), **line))
+        if banded is not None and cell not in banded:
+            continue
         if mark:
             ax.vlines(part[x], low, high, **_paint(style), alpha=0.5)
         else:
@@ -78,6 +91,11 @@ def plot_lines(
     ax.autoscale_view()
     ax.grid(alpha=0.3)
     return ax
+
+
+def in_order(cells: Iterable[str], look: Appearance) -> list[str]:
+    """Return cells in the order of the legend, in which they are drawn."""
+    return sorted(cells, key=lambda cell: look.style[cell].order)
 
 
 def _paint(style: Style) -> dict[str, Any]:
@@ -90,28 +108,28 @@ def _words(part: pd.DataFrame, x: str, y: str) -> list[str]:
     scale = SCALES[y]
     means = part[[f"{y}_{end}" for end in ("mean", "ci_low", "ci_high")]].to_numpy(dtype=float) * scale.factor
     diverged = part.get("diverged", pd.Series(0, part.index))
-    points = part["label"] if "label" in part else [f"{X_TITLES.get(x, x)} {value:g}" for value in part[x]]
+    points = part["label"] if "label" in part else [f"{title([x])} {value:g}" for value in part[x]]
     return [
-        f"{at}: {mean:.3g}{scale.unit}"
-        + (f" [{low:.3g}, {high:.3g}]" if np.isfinite(low) else "")
+        f"{at}: {mean:{scale.sign}.3g}{scale.unit}"
+        + (f" [{low:{scale.sign}.3g}, {high:{scale.sign}.3g}]" if np.isfinite(low) else "")
         + (f", {lost:g} diverged" if lost else "")
         for at, (mean, low, high), lost in zip(points, means, diverged, strict=True)
     ]
 
 
 def plot_learning_curves(
-    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, measure: str
+    ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Sequence[str], look: Appearance, measure: str
 ) -> Axes:
-    """Draw the mean of a measure (error or loss) against the epoch (see `plot_lines`)."""
+    """Draw the mean of a measure against the epoch (see `plot_lines`)."""
     plot_lines(ax, parts, cells, look, "epoch", measure)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     return ax
 
 
-def plot_against(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Collection[str], look: Appearance, x: str) -> Axes:
+def plot_against(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Sequence[str], look: Appearance, x: str) -> Axes:
     """Draw the mean error against a numeric column (see `plot_lines`), with a marker at each value (see `_mark`)."""
     plot_lines(ax, parts, cells, look, x, "error")
-    for cell in (cell for cell in parts if cell in cells):
+    for cell in in_order(cells, look):
         _mark(ax, parts[cell], look.style[cell], x)
     return ax
 
@@ -127,7 +145,7 @@ def plot_interaction(ax: Axes, parts: Mapping[str, pd.DataFrame], look: Appearan
     measures = [f"error_{end}" for end in ("mean", "ci_low", "ci_high")]
     steady = table.loc[table["diverged"] == 0, measures].to_numpy()
     top = 100 * np.nanmax(steady) if np.isfinite(steady).any() else np.inf
-    for number, cell in enumerate(cell for cell in look.panel if cell in parts):
+    for number, cell in enumerate(in_order(parts, look)):
         part, style = parts[cell].copy(), look.style[cell]
         words = _words(part, "place", "error")
         part["place"] += (number - (len(parts) - 1) / 2) * step
@@ -135,8 +153,7 @@ def plot_interaction(ax: Axes, parts: Mapping[str, pd.DataFrame], look: Appearan
         is_steady = part["diverged"] == 0
         part["error_mean"] = part["error_mean"].where(is_steady, part["error_mean"].clip(upper=top))
         mean = part["error_mean"].where(is_steady)
-        line = {"linestyle": style.dash, "linewidth": 1.7}
-        ax.add_line(Series(cell, words, part["place"], mean, **_paint(style), **line))
+        ax.add_line(Series(cell, words, part["place"], mean, linestyle=style.dash, **_paint(style)))
         whiskers = part.loc[is_steady, ["place", *measures[1:]]].T.to_numpy()
         ax.vlines(*whiskers, **_paint(style), alpha=0.5)
         _mark(ax, part, style, "place")
@@ -149,45 +166,51 @@ def _mark(ax: Axes, part: pd.DataFrame, style: Style, x: str) -> None:
     """Draw a marker at each point: a cross where runs diverged, hollow where runs are not shown to beat chance."""
     bad = part["diverged"] > 0
     lost = part.get("at_chance", pd.Series(0, part.index)) > 0
-    hollow = DOT | {"markerfacecolor": "white", "markeredgewidth": 1.5}
-    for rows, mark in ((part[~bad & ~lost], DOT), (part[~bad & lost], hollow), (part[bad], CROSS)):
+    dot = _dot(style)
+    hollow = dot | {"markerfacecolor": "white", "markeredgewidth": 1.5}
+    for rows, mark in ((part[~bad & ~lost], dot), (part[~bad & lost], hollow), (part[bad], CROSS)):
         ax.plot(rows[x], rows["error_mean"], linestyle="", **_paint(style), clip_on=False, **mark)
 
 
-def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str]) -> Axes:
+def _dot(style: Style) -> dict[str, Any]:
+    """Return marker and size of a label."""
+    return {"marker": style.marker, "markersize": max(SMALLEST, LARGEST - style.order)}
+
+
+def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str], span: float = 0) -> Axes:
     """Draw a heatmap of mean test accuracies in percent, with the first compared key in rows and the others in columns.
 
     A combination without a score shows "none". The color scale spans the cells without diverged runs. Cells below this
-    scale are gray. Otherwise one cell with diverged runs would make all others look alike.
+    scale are gray. Otherwise one cell with diverged runs would make all others look alike. The scale has a least span:
+    otherwise differences within the noise would have the most different colors.
 
     Args:
         ax: Axes to draw into.
         summary: One row per cell, with the compared keys, `score` and `test_accuracy_mean`.
         by: Compared keys.
+        span: Least span of the color scale in percentage points.
     """
     (rows, down), (columns, across) = sides(summary, by)
     values = np.full((len(rows), len(columns)), np.nan)
     scores, completed = summary["score"] * 100, summary["test_accuracy_mean"] * 100
     values[down, across] = scores
     steady = scores[np.isclose(scores, completed)]  # a diverged run lowers the score, but not this mean
-    least = float((steady if len(steady) else scores[completed.notna()]).min())
-    image = ax.imshow(
-        np.ma.masked_invalid(values),
-        cmap=mpl.colormaps["viridis"].with_extremes(under=BELOW),
-        vmin=least,
-        vmax=max(float(scores.max()), least + 0.01),  # with equal limits, Matplotlib shows no value as too low
-        aspect="auto",
-    )
+    most = float(scores.max())
+    span = max(span, 0.01)  # with equal limits, Matplotlib shows no value as too low
+    least = min(float((steady if len(steady) else scores[completed.notna()]).min()), most - span)
+    colors = mpl.colormaps[COLORS].with_extremes(under=BELOW)
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=least, vmax=most, aspect="auto")
+    bar = ax.figure.colorbar(image, ax=ax, label="Mean test accuracy (%)", pad=0.02)
+    bar.outline.set_visible(False)
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)
     for axis, keys in zip((ax.yaxis, ax.xaxis), _keys(by), strict=True):
-        axis.set_label_text(escape.figure(" / ".join(KEY_NAMES.get(key, key) for key in keys)))
+        axis.set_label_text(escape.figure(axis_title(keys)))
     for (row, column), value in np.ndenumerate(values):
         text, ink, group = "none", "black", None
         if np.isfinite(value):
             text, ink, group = f"{value:.2f}", _ink(np.asarray(image.to_rgba(value))), FIXED
         ax.text(column, row, text, ha="center", va="center", color=ink, gid=group)
-    ax.set_title("mean test accuracy (%)")
     return ax
 
 
@@ -198,18 +221,8 @@ def _keys(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 def sides(summary: pd.DataFrame, by: Sequence[str]) -> list[tuple[list[str], list[int]]]:
     """Return the labels and the index of each cell's label, for the rows and for the columns of a heatmap."""
-    return [_ordered(summary, keys) for keys in _keys(by)]
-
-
-def _ordered(summary: pd.DataFrame, keys: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return the sorted combinations of the keys' values as labels, and each cell's index among them."""
-    words = {key: list(map(as_typed, summary[key])) for key in keys}
-    order = {key: {value: number for number, value in enumerate(in_figure_order(words[key]))} for key in keys}
-    places = list(zip(*([order[key][word] for word in words[key]] for key in keys), strict=True))
-    places = places or [()] * len(summary)
-    labels = dict(zip(places, zip(*words.values(), strict=True) if keys else places, strict=True))
-    distinct = sorted(labels)
-    return escape.labels([" / ".join(labels[place]) for place in distinct]), [distinct.index(p) for p in places]
+    labels = [combinations(summary, keys, named=len(keys) > 1) for keys in _keys(by)]
+    return [(escape.labels(texts), places) for texts, places in labels]
 
 
 def _ink(color: np.ndarray) -> str:
@@ -220,25 +233,25 @@ def _ink(color: np.ndarray) -> str:
     return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
 
 
-def _rows(ax: Axes, cells: Sequence[str], label: str) -> dict[str, int]:
-    """Set up the x label and one row per cell, from top to bottom; return the row number of each cell."""
-    ax.set_yticks(range(len(cells)), escape.labels(cells))
-    ax.set_ylim(len(cells) - 0.5, -0.5)
+def _rows(ax: Axes, names: Sequence[str], label: str) -> None:
+    """Set up the x label and one row per name, from top to bottom."""
+    ax.set_yticks(range(len(names)), escape.labels(names))
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(alpha=0.3, axis="x")
-    # Beside long cell names, a centered label would leave the figure. A right-aligned one has room below the names.
+    # Beside long names, a centered label would leave the figure. A right-aligned one has room below the names.
     ax.set_xlabel(label, loc="right")
-    return {cell: number for number, cell in enumerate(cells)}
 
 
 def _dots(
     ax: Axes, cell: str, words: list[str], x: Iterable[float], y: Iterable[float], style: Style, **more: Any
 ) -> None:
-    ax.add_line(Series(cell, words, x, y, **{"linestyle": "", "marker": "o", "markersize": 5} | _paint(style) | more))
+    look = {"linestyle": "", "marker": style.marker, "markersize": 5}
+    ax.add_line(Series(cell, words, x, y, **look | _paint(style) | more))
     ax.autoscale_view()
 
 
 def _bar(ax: Axes, x: float, y: float, style: Style) -> None:
-    ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], **_paint(style), linewidth=2)
+    ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], **_paint(style))
 
 
 def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
@@ -252,7 +265,8 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
         summary: One row per cell, in drawing order.
         look: Appearance of the cells.
     """
-    place = _rows(ax, list(summary[CELL]), "epochs to target")
+    place = {cell: row for row, cell in enumerate(summary[CELL])}
+    _rows(ax, list(place), "Epochs to the target accuracy")
     runs = runs[runs[CELL].isin(place) & runs["epochs_to_target"].notna()]
     finite = runs.loc[np.isfinite(runs["epochs_to_target"]), "epochs_to_target"]
     last = float(finite.max()) if len(finite) else 0.0
@@ -282,11 +296,17 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
 
 
 def plot_differences(
-    ax: Axes, pairs: pd.DataFrame, best: str, cells: Sequence[str], look: Appearance, unsteady: Collection[str] = ()
+    ax: Axes,
+    pairs: pd.DataFrame,
+    best: str,
+    cells: Sequence[str],
+    look: Appearance,
+    unsteady: Collection[str] = (),
+    grouped: bool = False,
 ) -> Axes:
     """Draw each cell's difference from the best in percentage points, with its simultaneous interval.
 
-    A difference without an interval is hollow. A cell without a seed in common with the best has an empty row.
+    A difference without an interval is hollow. A cell without a seed in common with the best has no marker.
 
     Args:
         ax: Axes to draw into.
@@ -296,8 +316,11 @@ def plot_differences(
         look: Appearance of the cells.
         unsteady: Cells with diverged runs. Their differences may lie in a compressed end of the axis (see
             `scales.squeeze`).
+        grouped: Whether the cells of a panel share a row, side by side. By default, each cell has a row.
     """
-    place = _rows(ax, cells, "test accuracy minus that of the best cell (percentage points)")
+    place = _side_by_side(cells, look) if grouped else {cell: float(row) for row, cell in enumerate(cells)}
+    names = list(look.panels(cells)) if grouped else cells
+    _rows(ax, names, "Test accuracy minus that of the best cell (percentage points)")
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
     rivals = rivals[["difference", "ci_low", "ci_high"]] * -100
     for cell, row in rivals.iterrows():
@@ -305,14 +328,64 @@ def plot_differences(
         words, face = f"{difference:+.2f} points, no interval", "white"
         if np.isfinite(low):
             words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.color
-        ax.plot([low, high], [y, y], **_paint(style), linewidth=2)
+        ax.plot([low, high], [y, y], **_paint(style))
         _dots(ax, str(cell), [words], [difference], [y], style, markersize=6, markerfacecolor=face)
     if best in place:
-        _dots(ax, best, ["best cell"], [0], [place[best]], look.style[best], marker="D", markersize=6)
+        _dots(ax, best, ["best cell"], [0], [place[best]], look.style[best], marker="*", markersize=10)
     ax.axvline(0, color="black", linewidth=1, zorder=1)
     near = rivals[~rivals.index.isin(unsteady)] if best not in unsteady else rivals.head(0)
     squeeze(ax, [0, *near.to_numpy().ravel()] if len(near) else [], [0, *rivals.to_numpy().ravel()])
     return ax
+
+
+def _side_by_side(cells: Collection[str], look: Appearance) -> dict[str, float]:
+    """Return the place of each cell: the row of its panel, shifted by the position of its label in the legend."""
+    order = sorted({look.style[cell].order for cell in cells})
+    step = SIDE_BY_SIDE / len(order)
+    return {
+        cell: row + (order.index(look.style[cell].order) - (len(order) - 1) / 2) * step
+        for row, of_row in enumerate(look.panels(cells).values())
+        for cell in of_row
+    }
+
+
+def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str]) -> Axes:
+    """Draw a table of all differences in percentage points: of the cell in the row minus that in the column.
+
+    The background shows the verdict (see `OF_VERDICT`).
+
+    Args:
+        ax: Axes to draw into.
+        pairs: Result of `pairs.compare_pairs`.
+        cells: Cells, the best first. The first has no column and the last has no row.
+    """
+    rows, columns = cells[:-1], cells[1:]
+    for a, b, difference, verdict in pairs[["a", "b", "difference", "verdict"]].itertuples(index=False):
+        x, y = columns.index(b), rows.index(a)
+        back, ink = OF_VERDICT[shown_as(verdict)]
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=back, edgecolor=GRID, linewidth=0.8))
+        if np.isfinite(difference):
+            ax.text(x, y, f"{difference * 100:+.2f}", ha="center", va="center", color=ink, size="small")
+    ax.set_xlim(-0.5, len(columns) - 0.5)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xticks(range(len(columns)), escape.labels(columns), rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(rows)), escape.labels(rows))
+    ax.tick_params(length=0)
+    for side in ("top", "right", "bottom", "left"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
+def shown_as(verdict: str) -> str:
+    """Return the name of a verdict in the figure of pairs, where the sign of the difference shows the direction."""
+    return "significant" if verdict in SIGNIFICANT else verdict
+
+
+def _apart(values: pd.Series) -> pd.Series:
+    """Return a vertical shift of each value that separates it from the values that it equals."""
+    groups = values.groupby(values.round(6))
+    counts = groups.transform("size")
+    return (groups.cumcount() - (counts - 1) / 2) * np.minimum(APART, 2 * HALF_BAR / counts)
 
 
 def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
@@ -324,12 +397,13 @@ def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appear
         summary: One row per cell, in drawing order.
         look: Appearance of the cells.
     """
-    place = _rows(ax, list(summary[CELL]), "test accuracy after the last epoch (%)")
+    place = {cell: row for row, cell in enumerate(summary[CELL])}
+    _rows(ax, list(place), "Test accuracy after the last epoch (%)")
     runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
     for cell, part in each_cell(runs):
         seeds, style = part["score"] * 100, look.style[cell]
         words = [f"{score:.2f}%, mean {seeds.mean():.2f}%" for score in seeds]
-        _dots(ax, cell, words, seeds, [place[cell]] * len(seeds), style, alpha=0.6, clip_on=False)
+        _dots(ax, cell, words, seeds, place[cell] + _apart(seeds), style, alpha=0.6, clip_on=False)
         _bar(ax, seeds.mean(), place[cell], style)
     low, high = ax.get_xlim()
     ax.set_xlim(max(low, 0), min(high, 100))  # accuracies lie in [0, 100]

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from mnist_mlp.report.figures.style import SHADE
 
 USUAL_IMAGES = 10_000  # size of the test set, if unknown
-WIDEST = 5  # maximum factor by which intervals, which may reach 0, extend a logarithmic axis
+WIDEST = 2  # maximum factor by which intervals, which may reach 0, extend a logarithmic axis
 FAR = 2  # a range larger than this multiple of the focus is compressed
 SQUEEZED = 0.2  # length of a compressed end as a fraction of the focus
 THINNEST = 0.5  # minimum width of the focus in percentage points
@@ -25,18 +25,20 @@ class Scale:
     """Scale of an axis.
 
     Attributes:
-        title: Title of the axis.
-        unit: Text that follows each number.
+        title: Title of the axis, with the unit.
+        unit: Text that follows each number in a tooltip.
         factor: Factor from a value to that unit.
+        sign: Format of the sign in a tooltip: "+" shows it always.
     """
 
-    title: str
+    title: str = ""
     unit: str = ""
     factor: float = 1
+    sign: str = ""
 
-    def text(self, value: float) -> str:
+    def tick(self, value: float) -> str:
         """Return the tick label of a value. It avoids math text, which is slow to draw."""
-        return f"{value * self.factor:g}{self.unit}"
+        return f"{value * self.factor:g}"
 
 
 def least_error(runs: pd.DataFrame) -> float:
@@ -151,5 +153,5 @@ def set_logarithmic(ax: Axes, which: Literal["x", "y"], ends: tuple[float, float
     places = ticks(*ends, most)
     axis = ax.xaxis if which == "x" else ax.yaxis
     ax.set(**{f"{which}scale": "log", f"{which}lim": ends})
-    axis.set_ticks(places, [scale.text(place) for place in places])
+    axis.set_ticks(places, [scale.tick(place) for place in places])
     axis.set_minor_locator(NullLocator())

@@ -14,16 +14,15 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mnist_mlp.report.figures.style import GRID, OTHERS, SHADE
+from mnist_mlp.report.figures.style import GRID, SHADE
 from mnist_mlp.report.text import escape
 
 # Reproducible ids, so that equal numbers give equal bytes; text remains text.
-SETTINGS: Any = {"svg.hashsalt": "mnist_mlp", "svg.fonttype": "none"}
+# Journals refuse fonts of type 3, which is Matplotlib's default in PDF and EPS.
+SETTINGS: Any = {"svg.hashsalt": "mnist_mlp", "svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42}
 FONTS = "DejaVu Sans, Verdana, Geneva, sans-serif"  # about as wide as DejaVu Sans, which the layout assumes
 KEY, FIXED = "key", "fixed"  # groups: legend (the page has its own), elements with a fixed color
-THEME = {"#000000": "currentColor", "#ffffff": "var(--back)", SHADE: "var(--shade)"} | dict.fromkeys(
-    (OTHERS, GRID), "var(--others)"
-)
+THEME = {"#000000": "currentColor", "#ffffff": "var(--back)", SHADE: "var(--shade)", GRID: "var(--grid)"}
 LIGHT = 0.68  # minimum lightness of a color on a dark page
 SMALLEST = 0.85  # minimum scale of a drawing; narrower pages scroll it
 CLOSEST = 2  # minimum distance in points between two values of a line with tooltips
@@ -111,7 +110,8 @@ def as_inline(root: ET.Element, figure: Figure, alt: str) -> Markup:
             element.set("style", re.sub("#[0-9a-f]{6}", lambda m: themed(m[0]), element.attrib["style"]))
     width, height = figure.get_size_inches() * 72
     scale = 72 / figure.dpi
-    top = max((height - legend.get_window_extent().y0 * scale for legend in figure.legends), default=0)
+    keys = [legend for legend in figure.legends if legend.get_gid() == KEY]
+    top = max((height - legend.get_window_extent().y0 * scale for legend in keys), default=0)
     root.attrib |= {
         "viewBox": f"0 {top:.1f} {width:.1f} {height - top:.1f}",
         "height": f"{height - top:.1f}pt",

@@ -54,7 +54,7 @@ def reading(comparison: Comparison) -> str:
         "the expected test error (100% minus accuracy, on logarithmic axes) of the configuration that is best by "
         f"{split} accuracy among k that are drawn at random from those of the cell"
         + (", for each seed by its own results. " if each else ". ")
-        + f"Band: the middle {SPREAD:.0%} of the draws"
+        + f"Band, only at the best cell of each panel: the middle {SPREAD:.0%} of the draws"
         + (" of all seeds." if each else ", which shows the luck of the draw, not the uncertainty over seeds.")
         + (f" {with_noun(left, 'cell')} with fewer than {FEWEST} configurations left out." if left else "")
     )

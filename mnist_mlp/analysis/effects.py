@@ -1,14 +1,17 @@
 """Effects of the compared keys: preparation of runs for `mnist_mlp.stats.effects`."""
 
 from collections.abc import Sequence
+from itertools import chain, combinations
 from typing import NamedTuple
 
 import pandas as pd
 
 from mnist_mlp.analysis.measures import ACCURACY
-from mnist_mlp.analysis.roles import REPLICATE
+from mnist_mlp.analysis.roles import REPLICATE, value_name
 from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.stats.effects import DIFFERENCE_COLUMNS, SUMMARY_COLUMNS, UntestableEffects, factorial_effects
+
+MEAN_COLUMNS = ["effect", "value", "mean"]
 
 
 class Effects(NamedTuple):
@@ -17,12 +20,14 @@ class Effects(NamedTuple):
     Attributes:
         table: One row per effect (see `factorial_effects`); empty if effects are not tested.
         differences: One row per difference of each effect (see `factorial_effects`).
+        means: Mean score of each value of a key, and of each two values of two keys: `effect`, `value`, `mean`.
         reason: Reason why effects are not tested, to follow a colon. Empty if they are tested, and with a single
             compared key, whose effect is that of its pairs of cells.
     """
 
     table: pd.DataFrame
     differences: pd.DataFrame
+    means: pd.DataFrame
     reason: str = ""
 
 
@@ -55,10 +60,26 @@ def compare_effects(
     table = words.pivot_table(index=keys, columns=REPLICATE, values="score")
     try:
         table = table.reindex(pd.MultiIndex.from_product(levels, names=keys))
-        return Effects(*factorial_effects(table, images, ACCURACY, families))
+        return Effects(*factorial_effects(table, images, ACCURACY, families), _means(table))
     except UntestableEffects as error:
         return _untested(str(error))
 
 
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean score of each value of a key, and of each two values of two keys, over the complete replicates.
+
+    Args:
+        table: Scores, cells x replicates, with one level of the index per key.
+    """
+    cells = table.dropna(axis=1).mean(axis=1)
+    names, rows = [str(name) for name in table.index.names], []
+    for keys in chain.from_iterable(combinations(names, size) for size in (1, 2)):
+        for values, mean in cells.groupby(level=list(keys), sort=False).mean().items():
+            named = zip(keys, values if isinstance(values, tuple) else [values], strict=True)
+            rows.append((" × ".join(keys), " / ".join(value_name(key, str(value)) for key, value in named), mean))
+    return pd.DataFrame(rows, columns=MEAN_COLUMNS)
+
+
 def _untested(reason: str = "") -> Effects:
-    return Effects(pd.DataFrame(columns=SUMMARY_COLUMNS), pd.DataFrame(columns=DIFFERENCE_COLUMNS), reason)
+    table, differences, means = (pd.DataFrame(columns=of) for of in (SUMMARY_COLUMNS, DIFFERENCE_COLUMNS, MEAN_COLUMNS))
+    return Effects(table, differences, means, reason)

@@ -187,7 +187,8 @@ def _edges(runs: pd.DataFrame, tuned: Sequence[str], how: str) -> Iterator[Note]
                 .groupby(CELL)[key]
                 .agg(lambda of: ", ".join(sorted({*of.map(as_typed)}, key=sort_key)))
             )
-            cells = [f"{cell} ({values[cell]})" for cell in share.index[share > 1 / 2]]
+            short = key.rpartition(".")[2]
+            cells = [f"{cell} ({short}={values[cell]})" for cell in share.index[share > 1 / 2]]
             sides += [f"try {side} values for {list_names(cells)}"] if cells else []
         if sides:
             yield Note(f"Best {key} at the edge of what was tried", f"the best may lie outside: {'; '.join(sides)}.")

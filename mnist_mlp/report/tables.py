@@ -12,7 +12,7 @@ from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.analysis.roles import CELL, REPLICATE, SEED
 from mnist_mlp.analysis.values import as_typed, natural_rank
 from mnist_mlp.base.record import DIVERGED
-from mnist_mlp.report.text import escape, verdicts
+from mnist_mlp.report.text import escape, table_notes, verdicts
 from mnist_mlp.report.text.numbers import interval, p_value
 from mnist_mlp.report.text.training import sentence, trained
 from mnist_mlp.stats.pairs import MAX_CELLS
@@ -213,6 +213,12 @@ def effect_differences(comparison: Comparison) -> pd.DataFrame:
     )
 
 
+def effect_means(comparison: Comparison) -> pd.DataFrame:
+    """Format the means behind the effects."""
+    table = comparison.effects.means
+    return table.assign(mean=_shown(table["mean"], "{:.2f}", 100)).rename(columns={"mean": "test accuracy (%)"})
+
+
 def _intervals(table: pd.DataFrame) -> pd.Series:
     """Format intervals of differences in percentage points; NaN becomes an empty string."""
     low, high = (_shown(table[column], "{:+.2f}", 100) for column in ("ci_low", "ci_high"))
@@ -261,11 +267,13 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     over = "mean and [95\\% interval] over n seeds"
     if not comparison.independent:
         over = "mean over n runs, and the [95\\% interval] over the independent ones"
+    note = table_notes.letters(comparison)
+    letters = f"Letters: {escape.latex(note)} " if note else ""
     return (
         "% Requires \\usepackage{booktabs,graphicx}. Non-Latin characters require LuaLaTeX or XeLaTeX.\n"
         "\\begin{table}[t]\n"
         f"\\caption{{Test accuracy on {escape.latex(data)}: {over}; "
-        f"{NOT_SIGNIFICANT}: not significantly different from the best. {score}{settings}{some}"
+        f"{NOT_SIGNIFICANT}: not significantly different from the best. {letters}{score}{settings}{some}"
         f"{escape.latex(sentence(trained(comparison)))}}}\n"
         f"\\label{{tab:{label}}}\n"
         "\\centering\\small\n"

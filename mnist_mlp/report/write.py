@@ -26,9 +26,10 @@ from mnist_mlp.base.schema import EXPERIMENT
 from mnist_mlp.base.sweep_file import SWEEP_FILE, read_sweep
 from mnist_mlp.report import tables
 from mnist_mlp.report.figures.draw import draw
+from mnist_mlp.report.figures.style import MARKERS
 from mnist_mlp.report.figures.svg import themed
 from mnist_mlp.report.page.differences import differences
-from mnist_mlp.report.text import escape, noise
+from mnist_mlp.report.text import escape, noise, table_notes
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.headline import headline
 from mnist_mlp.report.text.method import method
@@ -75,6 +76,7 @@ def write_report(
     commands = [given for sweep in sources if (given := sweep_commands(sweep))]
     content = {
         "sections": sections,
+        "markers": MARKERS,
         "problems": problems,
         "sources": sources,
         "origin": origin(runs[~runs.index.duplicated()]),
@@ -95,9 +97,12 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "trained": sentence(trained(comparison)),
         "searched": sentence(trained(comparison, search=True)),
         "leaderboard": tables.leaderboard(comparison),
+        "letters_note": table_notes.letters(comparison),
         "pairs": tables.pairs(comparison),
         "effects": tables.effects(comparison),
+        "effects_note": table_notes.effects(comparison),
         "effect_differences": tables.effect_differences(comparison),
+        "effect_means": tables.effect_means(comparison),
         "noise": noise.table(comparison.variance_components),
         "runs": tables.runs(comparison),
         "differences": differences(comparison),

@@ -57,12 +57,12 @@ def notes(tmp_path: Path, **kwargs: Any) -> dict[str, str]:
         (
             [{"lr": 0.1, "test": [0.1, 0.9]}, {"lr": 0.01, "test": [0.1, 0.8]}],
             "Best optim.lr at the edge of what was tried",
-            "try larger values for he / adam (0.1)",
+            "try larger values for he / adam (lr=0.1)",
         ),
         (
             [{"lr": 0.1, "test": [0.1, 0.8]}, {"lr": 0.01, "test": [0.1, 0.9]}],
             "Best optim.lr at the edge of what was tried",
-            "try smaller values for he / adam (0.01)",
+            "try smaller values for he / adam (lr=0.01)",
         ),
         (
             [
@@ -158,7 +158,7 @@ def test_notes_edge_is_that_of_the_selected_option(tmp_path: Path, write_run: Wr
         for optim, lr, final in (("adam", 0.001, 0.8), ("adam", 0.01, 0.9), ("sgd", 0.01, 0.5), ("sgd", 1.0, 0.6)):
             write_run(init, optim, lr=lr, test=[0.1, final])
     text = notes(tmp_path, by=["init"])["Best optim.lr at the edge of what was tried"]
-    assert text.endswith("try larger values for he (0.01), lecun (0.01).")
+    assert text.endswith("try larger values for he (lr=0.01), lecun (lr=0.01).")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_notes_list_cells_and_values_in_natural_order(tmp_path: Path, write_run:
     of_adam, of_sgd = ([f"{optim} / model.hidden={hidden}" for hidden in depths[::-1]] for optim in ("adam", "sgd"))
     assert f"({', '.join(f'{cell}: 2' for cell in of_sgd)})" in text["Divergences"]
     edges = text["Best optim.lr at the edge of what was tried"]
-    assert f"larger values for {', '.join(f'{cell} (0.1)' for cell in of_adam)}" in edges
+    assert f"larger values for {', '.join(f'{cell} (lr=0.1)' for cell in of_adam)}" in edges
     values = [part.split(" in ")[0] for part in text["Cells differ in model.own too"].split("; ")[:3]]
     assert values == ["8", "12", "14"]
 
@@ -250,7 +250,7 @@ def test_notes_value_that_only_failed_counts_as_untried(tmp_path: Path, write_ru
     write_run(lr=0.001, test=[0.1, 0.8])
     write_run(lr=0.01, test=[0.1, 0.9])
     write_run(lr=0.1, status="failed", reason="no")
-    assert "try larger values for he / adam (0.01)" in notes(tmp_path)["Best optim.lr at the edge of what was tried"]
+    assert "try larger values for he / adam (lr=0.01)" in notes(tmp_path)["Best optim.lr at the edge of what was tried"]
 
 
 def test_notes_untuned_rate_is_reported_between_optimizers_only(tmp_path: Path, write_run: Write) -> None:

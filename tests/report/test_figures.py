@@ -50,7 +50,7 @@ def drawn_with(marker: str, ax: Axes) -> list[list[tuple[float, ...]]]:
     return [list(map(tuple, np.asarray(points).tolist())) for points in lines]
 
 
-def gray(ax: Axes) -> list[list[float]]:
+def thin(ax: Axes) -> list[list[float]]:
     """Return the line of the best cell in a panel of other cells."""
     return [np.asarray(line.get_ydata()).tolist() for line in ax.lines if line.get_gid() == REFERENCE.group]
 
@@ -87,9 +87,10 @@ def test_learning_curves_are_panels_of_errors(tmp_path: Path, write_run: Write) 
     sgd, adam = errors
     assert drawn(adam) == [pytest.approx([0.9, 0.04]), pytest.approx([0.9, 0.1])]
     assert drawn(sgd) == [pytest.approx([0.9, 0.2]), pytest.approx([0.9, 0.25])]
-    assert (gray(adam), gray(sgd)) == ([], [pytest.approx([0.9, 0.04])])  # lecun / adam is the best cell
+    assert thin(adam) == []
+    assert thin(sgd) == [pytest.approx([0.9, 0.04])]  # lecun / adam is the best cell
     assert drawn(losses[0]) == [pytest.approx([0.8, 0.5])] * 2
-    assert gray(losses[0]) == [pytest.approx([0.8, 0.5])]
+    assert thin(losses[0]) == [pytest.approx([0.8, 0.5])]
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
     assert errors[0].get_ylim() == errors[1].get_ylim() == pytest.approx((0.02, 1))
     assert [t.get_text() for t in errors[0].get_yticklabels()] == ["2", "5", "10", "20", "50", "100"]
@@ -116,7 +117,7 @@ def test_learning_curves_of_two_cells_share_a_panel(tmp_path: Path, write_run: W
         write_run(optim=optim)
     figure = curves_of(compared(tmp_path))
     error, loss = figure.axes
-    assert (len(error.lines), gray(error), len(loss.lines)) == (2, [], 2)
+    assert (len(error.lines), thin(error), len(loss.lines)) == (2, [], 2)
     assert (error.get_ylabel(), loss.get_ylabel()) == ("Test error (%)", "Training loss (nats)")
     assert error.get_position().y0 == loss.get_position().y0  # side by side
     assert error.get_position().x1 < loss.get_position().x0
@@ -166,7 +167,8 @@ def test_appearance_assigns_keys_to_lines_and_panels() -> None:
     ]
     assert list(both.legend(set(both.panel))) == ["he", "lecun"]
     assert both.reading(set(both.panel), 8) == (
-        "A panel for each optimizer, a line for each initialization. In gray, for comparison: the best cell, lecun / sgd."
+        "A panel for each optimizer, a line for each initialization. The thin line, for comparison: the best cell, "
+        "lecun / sgd."
     )
     many = [f"i{number:02}" for number in range(12)]
     swapped = grid(many, ["adam", "sgd"])  # two lines in twelve panels are more legible
@@ -184,7 +186,7 @@ def test_learning_curves_of_many_panels_show_the_best(tmp_path: Path, write_run:
         write_run(optim=f"o{number:02}", test=[0.1, 0.9 - number / 100])
     figure = curves_of(compared(tmp_path))
     assert [ax.get_title() for ax in figure.axes] == [f"o{number:02}" for number in range(12)]
-    assert [(len(drawn(ax)), len(gray(ax))) for ax in figure.axes] == [(1, 0)] + [(1, 1)] * 11
+    assert [(len(drawn(ax)), len(thin(ax))) for ax in figure.axes] == [(1, 0)] + [(1, 1)] * 11
 
 
 @pytest.mark.parametrize(
@@ -288,7 +290,8 @@ def test_sensitivity_marks_diverged_rates_at_full_error(tmp_path: Path, write_ru
     assert (sgd.get_title(), adam.get_title(), sgd.get_ylabel()) == ("sgd", "adam", "Validation error (%)")
     crosses = {ax: [c for c in drawn_with("x", ax) if c] for ax in (adam, sgd)}
     assert crosses == {adam: [], sgd: [[(1.0, 1.0)]] * 2}
-    assert (gray(adam), gray(sgd)) == ([], [pytest.approx([0.05, 0.02])])
+    assert thin(adam) == []
+    assert thin(sgd) == [pytest.approx([0.05, 0.02])]
     assert (adam.get_xscale(), adam.get_yscale()) == ("log", "log")
     assert [t.get_text() for t in adam.get_xticklabels()] == ["0.01", "0.1", "1"]
 

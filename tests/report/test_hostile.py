@@ -21,8 +21,8 @@ from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report import report_on, tables
 from mnist_mlp.report.figures.panels import MAX_PANELS
-from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.figures.plots import MAX_CELLS
+from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text import escape
 from tests.helpers.hostile import HOSTILE, inline, rendered, shown
 from tests.helpers.pages import Open

@@ -210,11 +210,11 @@ def test_page_learning_curves_have_a_panel_per_optimizer(wide: Page) -> None:
         drawing = wide.locator(f"#{figure} svg[role=img]:visible")
         texts = drawing.locator("text").all_text_contents()
         assert [text for text in texts if text in OPTIMIZERS] == list(OPTIMIZERS)
-        assert [text.strip() for text in wide.locator(f"#{figure} label:has([type=checkbox])").all_inner_texts()] == [
-            "default",
-            "he",
-            "lecun",
-            "best cell",
+        labels = wide.locator(f"#{figure} label:has([type=checkbox])").all_inner_texts()
+        signs = ["●", "■", "▲"] if figure == "sensitivity" else [""] * 3
+        assert [text.split() for text in labels] == [
+            *([*sign, name] for sign, name in zip(signs, ("default", "he", "lecun"), strict=True)),
+            ["best", "cell"],
         ]
         assert len(points(wide, figure)) == 24
     assert points(wide, "learning_curves")["lecun / radam"][1] == "epoch 1: 2.79% [2.74, 2.84]"

@@ -18,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.curves import against, numeric_axis
@@ -57,6 +58,8 @@ class Drawing:
         caption: Caption.
         title: Title of the legend.
         legend: Style of each label of the legend.
+        lined: Whether labels stand for lines.
+        marked: Whether labels stand for markers.
         views: Drawings for the page, by name. The reader can switch between them; a single drawing has an empty name.
     """
 
@@ -66,6 +69,8 @@ class Drawing:
     caption: str
     title: str
     legend: Mapping[str, Style]
+    lined: bool
+    marked: bool
     views: Mapping[str, Markup]
 
     @property
@@ -110,13 +115,21 @@ def draw(
             legend = look.legend({line.cell for line in figure.findobj(svg.Series)}, has_reference)
             legend = dict(zip(escape.compact(list(legend)), legend.values(), strict=True))
             words = f"{caption} {on_search if kind in OF_SEARCH else on_what}"
-            drawings.append(Drawing(name, kind, alt, words, look.title, legend, views))
+            lined, marked = _signs(figure)
+            drawings.append(Drawing(name, kind, alt, words, look.title, legend, lined, marked, views))
         if width:
             paper = replace(view, medium=panels.PAPERS[width])
             with mpl.rc_context(paper.medium.settings):
                 for figure, kind, *_ in _figures(paper):
                     _save(figure, folder / (kind + suffix), formats, paper.medium)
     return drawings
+
+
+def _signs(figure: Figure) -> tuple[bool, bool]:
+    """Return whether the labels of a figure's legend stand for lines, and whether for markers."""
+    signs = [sign for legend in figure.legends for sign in legend.legend_handles if isinstance(sign, Line2D)]
+    none = ("", "None", None)
+    return any(sign.get_linestyle() not in none for sign in signs), any(sign.get_marker() not in none for sign in signs)
 
 
 def _parsed(figure: Figure, name: str) -> ET.Element:

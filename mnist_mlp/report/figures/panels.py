@@ -16,7 +16,7 @@ from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.base.record import SPLITS
 from mnist_mlp.report.figures import plots
 from mnist_mlp.report.figures.scales import Scale, bounds, bounds_with_intervals, set_logarithmic
-from mnist_mlp.report.figures.style import GRID, Appearance, Style, axis_title
+from mnist_mlp.report.figures.style import GRID, REFERENCE, Appearance, Style, axis_title
 from mnist_mlp.report.figures.svg import KEY
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.captions import SPLIT_NAMES
@@ -238,7 +238,7 @@ def pairs(table: pd.DataFrame, cells: Sequence[str], medium: Medium = PAGE) -> F
         for name, (back, _) in plots.OF_VERDICT.items()
         if name in used
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False)
     return figure
 
 
@@ -371,6 +371,7 @@ def _add_legend(
             *([], []),
             color=style.color,
             linestyle=style.dash if lined else "",
+            linewidth=mpl.rcParams["lines.linewidth"] * (plots.THIN if style == REFERENCE else 1),
             marker=style.marker if marked else "",
             markersize=5,
             label=label,

@@ -26,6 +26,7 @@ BELOW = "#bdbdbd"  # heatmap color of cells below the color scale, because runs 
 COLORS = "Blues"  # color map of heatmaps, in which light is low
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 LARGEST, SMALLEST = 7, 4  # of markers in points: the first label's are the largest, so that equal values show
+THIN = 0.5  # width of the best cell's line in panels of other cells, as a fraction of the others' width
 HALF_BAR = 0.35  # fraction of a row
 SIDE_BY_SIDE = 0.8  # height of all cells in one row, as a fraction of the row
 APART = 0.2  # maximum distance of equal values, as a fraction of the row
@@ -55,7 +56,7 @@ def plot_lines(
     y: str,
     banded: Collection[str] | None = None,
 ) -> Axes:
-    """Draw a line with its interval for each of the given cells, and the best cell in gray behind them.
+    """Draw a line with its interval for each of the given cells, and a thin line for the best cell behind them.
 
     A cell with a single point is drawn as a marker.
 
@@ -72,7 +73,8 @@ def plot_lines(
     if look.reference in parts and look.reference not in cells:
         best = parts[look.reference]
         mark = "o" if len(best) == 1 else ""
-        line: dict[str, Any] = {"linewidth": 1.1, "marker": mark, "markersize": SMALLEST, "zorder": 1.5}
+        line: dict[str, Any] = {"linewidth": THIN * mpl.rcParams["lines.linewidth"], "zorder": 1.5}
+        line |= {"marker": mark, "markersize": SMALLEST}
         ax.plot(best[x], best[f"{y}_mean"], **_paint(REFERENCE), **line)
     shown = in_order(cells, look)
     alpha = min(0.15, 0.5 / max(len(shown), 1))  # otherwise overlapping bands hide the lines

@@ -17,12 +17,12 @@ OPTIMIZERS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adadelta", "adam"
 # Paul Tol's color-blind safe schemes "bright" and "muted" (2021, "Colour Schemes", SRON/EPS/TN/09-002).
 INIT_COLORS = ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44", "#66CCEE")
 OPTIMIZER_COLORS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255")
-MORE_COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9")  # Okabe and Ito
+MORE_COLORS = ("#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#56B4E9", "#009E73")  # Okabe and Ito
 LINE_STYLES = (
     *("solid", (0, (5, 2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1))),
     *((0, (2, 2)), (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))),
 )
-MARKERS = ("o", "s", "^", "D", "v", "P", "p", "h", "<")
+MARKERS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "p": "⬟", "h": "⬢", "<": "◀"}  # and their text
 MAX_LINES = 8  # in one panel, if the cells can be split into panels
 GRID = "#b0b0b0"  # Matplotlib's default color of grid lines
 SHADE = "#ececec"  # background of the compressed ends of an axis
@@ -54,9 +54,9 @@ TITLES = KEY_NAMES | {  # titles of axes and legends; other keys are titled by t
     **{"optim.lr": "learning rate", "lr": "learning rate", "optim.weight_decay": "weight decay"},
     **{"batch_size": "batch size", "model.dropout": "dropout rate", "model.activation": "activation"},
     **{"data.train_size": "training images", "optim.momentum": "momentum", "k": "configurations tried"},
-    **{"depth": "depth (hidden layers)", "width": "width (units per hidden layer)"},
 }
-REFERENCE = Style("#7a7a7a", "solid", "", -1)  # the best cell, in panels of other cells
+UNITS = {"depth": "depth (hidden layers)", "width": "width (units per hidden layer)"}  # titles of axes only
+REFERENCE = Style("#000000", "solid", "", -1)  # the best cell, in panels of other cells; its line is thin
 REFERENCE_LABEL = "best cell"
 
 
@@ -104,8 +104,8 @@ class Appearance:
             return f"A line for each {self.title}." if self.title else ""
         which = f" (the {most} best of {several})" if several > most else ""
         lines = f", a line for each {self.title}" if self.title else ""
-        gray = f" In gray, for comparison: the best cell, {self.reference}." if self.reference in cells else ""
-        return f"A panel for each {self.panel_title}{which}{lines}.{gray}"
+        best = f" The thin line, for comparison: the best cell, {self.reference}." if self.reference in cells else ""
+        return f"A panel for each {self.panel_title}{which}{lines}.{best}"
 
 
 def appearance(summary: pd.DataFrame, by: Sequence[str], reference: str = "") -> Appearance:
@@ -149,8 +149,8 @@ def title(keys: Sequence[str]) -> str:
 
 def axis_title(keys: Sequence[str]) -> str:
     """Return the title of an axis for these keys; names of keys keep their case."""
-    text = title(keys)
-    return text[:1].upper() + text[1:] if keys and keys[0] in (*TITLES, "epoch") else text
+    text = " / ".join(UNITS.get(key, TITLES.get(key, key)) for key in keys)
+    return text[:1].upper() + text[1:] if keys and keys[0] in (*TITLES, *UNITS, "epoch") else text
 
 
 def styles(values: Collection[str]) -> dict[str, Style]:
@@ -162,7 +162,7 @@ def styles(values: Collection[str]) -> dict[str, Style]:
     place |= {name: number for number, name in enumerate(others)}
     return {
         name: Style(
-            known[name], LINE_STYLES[place[name] % len(LINE_STYLES)], MARKERS[place[name] % len(MARKERS)], order
+            known[name], LINE_STYLES[place[name] % len(LINE_STYLES)], [*MARKERS][place[name] % len(MARKERS)], order
         )
         for order, name in enumerate(in_figure_order(list(set(values))))
     }

@@ -31,13 +31,13 @@ TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.
 
 
 def answer(comparison: Comparison) -> list[str]:
-    """Return the facts below the headline: best cell, pairs, effects, sources of noise, tuning curves, speed."""
+    """Return the facts below the headline: best cell, pairs, effects, noise, tuning curves, speed and training."""
     summary = comparison.summary
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
-    of_pairs = [_winner(comparison), all_pairs(comparison)]
+    best, training = _winner(comparison)
     others = [noise.sentence(comparison.variance_components), budget.answer(comparison), _speed(comparison)]
-    return [fact for fact in (*of_pairs, *_effects(comparison), *others) if fact]
+    return [fact for fact in (best, all_pairs(comparison), *_effects(comparison), *others, training) if fact]
 
 
 def _nothing(comparison: Comparison) -> str:
@@ -53,15 +53,17 @@ def _nothing(comparison: Comparison) -> str:
     return f"No run{which} was completed: {', '.join(ends)}, so {so}."
 
 
-def _winner(comparison: Comparison) -> str:
-    """Render the sentences about the best cell (see `Winner`)."""
-    return _winner_template().render(
+def _winner(comparison: Comparison) -> tuple[str, str]:
+    """Return the fact on the best cell (see `Winner`), and the one on its training."""
+    text = _winner_template().render(
         best=winner(comparison),
         trained=sentence(trained(comparison))[:-1],
         reasons=list_explanations(comparison, comparison.rivals),
         margin=margin_in_points(comparison),
         most=NAMED,
     )
+    best, _, training = text.rpartition("\n")
+    return best.strip(), training
 
 
 @cache  # compiling the template takes longer than the rest of an answer
@@ -112,12 +114,11 @@ def _effects(comparison: Comparison) -> list[str]:
             "No single pair of cells is significantly different, which is no contradiction: an effect averages over "
             f"{others}, so it rests on more runs than any pair."
         )
-    claims = comparison.claims
-    claimed = {claim.key for claim in claims.of if claim.significant}
-    claimed |= {" × ".join(interaction.keys) for interaction in claims.interactions}
-    is_of_keys = any(claim.key != CELLS for claim in claims.of)
-    if is_of_keys and {row["effect"] for row in rows if row["p"] < MATTERS} - claimed:
-        lines.append("Each effect is tested on its own; the headline judges all of them together, which is stricter.")
+    if any(claim.key != CELLS for claim in comparison.claims.of):
+        lines.append(
+            "The headline tests all effects together, the lines above each effect on its own: it is stricter, and its "
+            "bounds are larger."
+        )
     return lines
 
 
@@ -129,16 +130,20 @@ def _effect(row: Mapping[Any, Any], tuned: str, margin: float | None) -> str:
     if not np.isfinite(p):
         same = f"its values are {points(row['range'])} apart" if is_main else "it is the same"
         return f"{name}: not tested{tuned}, as {same} in every seed."
+    largest = points(row["largest"]) if np.isfinite(row["largest"]) else ""
     if p < MATTERS:
         low, high = (f"{100 * row[end]:+.2f}" for end in ("ci_low", "ci_high"))
-        size = f"{100 * row['difference']:+.2f} [{low}, {high}] points"
-        what = "it matters on average" if is_main else "they interact"
-        return f"{name}: {what}{tuned} (p {probability(p)}); {row['most_significant']}: {size}."
-    bound = f"; if there is one, it is at most {points(row['largest'])}" if np.isfinite(row["largest"]) else ""
+        what = "significant on average" if is_main else "a significant interaction"
+        is_larger = row["largest"] > max(-row["ci_low"], row["ci_high"])  # false for the only difference of an effect
+        most = f"; none of its differences exceeds {largest}" if is_larger else ""
+        size = f"{row['most_significant']}: {100 * row['difference']:+.2f} [{low}, {high}] points"
+        return f"{name}: {what}{tuned} (p {probability(p)}). Most significantly, {size}{most}."
+    what, which = ("inconclusive on average", "effect") if is_main else ("inconclusive", "interaction")
+    bound = f"; an {which} of up to {largest} is possible" if largest else ""
     if margin is not None and row["largest"] <= margin:
-        bound += f", which is equivalent within {in_points(margin)}"
-    what = "no effect on average was found" if is_main else "no interaction was found"
-    return f"{name}: {what}{tuned} (p {probability(p)}{bound})."
+        what = f"equivalent within {in_points(margin)}" + (" on average" if is_main else "")
+        bound = f"; it is at most {largest}"
+    return f"{name}: {what}{tuned} (p {probability(p)}){bound}."
 
 
 def _speed(comparison: Comparison) -> str:

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument(
         "--width",
         choices=["column", "page"],
-        help="width of the figures' files in a paper: one or two columns (3.35 or 6.9 inches) [natural width]",
+        help="width of the figures' files in a paper: one or two columns (3.25 or 6.75 inches) [natural width]",
     )
     arguments = parser.parse_args()
     try:

@@ -276,13 +276,11 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
     missed = last + step
     for cell, part in each_cell(runs):
         epochs, style = part["epochs_to_target"], look.style[cell]
-        hit = epochs[np.isfinite(epochs)]
-        spread = (np.arange(len(epochs)) - (len(epochs) - 1) / 2) * min(0.1, 0.6 / len(epochs))
-        y = place[cell] + spread
-        lost = len(epochs) - len(hit)
+        y, is_hit = place[cell] + _apart(epochs), np.isfinite(epochs)
+        hit, lost = epochs[is_hit], len(epochs) - is_hit.sum()
         median = f"median {epochs.median():g}" if np.isfinite(epochs.median()) else "median missed"
-        _dots(ax, cell, [f"{epoch:g} epochs, {median}" for epoch in hit], hit, y[: len(hit)], style)
-        _dots(ax, cell, [f"missed, {median}"] * lost, [missed] * lost, y[len(hit) :], style, marker="x", markersize=6)
+        _dots(ax, cell, [f"{epoch:g} epochs, {median}" for epoch in hit], hit, y[is_hit], style)
+        _dots(ax, cell, [f"missed, {median}"] * lost, [missed] * lost, y[~is_hit], style, marker="x", markersize=6)
         if np.isfinite(epochs.median()):
             _bar(ax, epochs.median(), place[cell], style)
     ticks = [

@@ -1,9 +1,15 @@
-"""Scores against a numeric key."""
+"""Scores against a numeric key, and differences from the best cell by epoch."""
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
+from mnist_mlp.analysis.comparison import compare
 from mnist_mlp.analysis.curves import against, numeric_axis
+from mnist_mlp.analysis.load import load
+from tests.helpers.runs import Write
 
 
 @pytest.mark.parametrize(
@@ -60,3 +66,25 @@ def test_against_counts_divergence_as_zero() -> None:
         *(["a", 1, 2, 0, 0], ["a", 2, 2, 1, 1], ["b", 1, 2, 0, 0]),
     ]
     assert found["accuracy_mean"].tolist() == pytest.approx([0.85, 0.3, 0.6])
+
+
+def test_differences_by_epoch_are_paired_by_seed(tmp_path: Path, write_run: Write) -> None:
+    accuracies = {
+        "adam": {0: [0.1, 0.90, 0.94], 1: [0.1, 0.92, 0.95], 2: [0.1, 0.91, 0.96]},
+        "sgd": {0: [0.1, 0.80, 0.93], 1: [0.1, 0.83, 0.93], 3: [0.1, 0.50, 0.50]},  # seeds 0 and 1 in common
+        "nag": {4: [0.1, 0.7, 0.7]},
+    }
+    for optim, of_seed in accuracies.items():
+        for seed, test in of_seed.items():
+            write_run(optim=optim, seed=seed, test=test, epochs=2)
+    comparison = compare(load([tmp_path / "sweep"]), 0.97)
+    table = comparison.curve_differences.set_index(["cell", "epoch"])
+    assert set(table.index.get_level_values("cell")) == {"he / sgd"}
+    assert table["difference_mean"].tolist() == pytest.approx([0, -0.095, -0.015])
+    half = 12.7062 * np.std([-0.1, -0.09], ddof=1) / 2**0.5  # Student's t with one degree of freedom
+    assert table.loc[("he / sgd", 1), "difference_ci_high"] == pytest.approx(-0.095 + half, rel=1e-3)
+
+
+def test_differences_by_epoch_without_another_cell_are_empty(tmp_path: Path, write_run: Write) -> None:
+    write_run(test=[0.1, 0.9])
+    assert compare(load([tmp_path / "sweep"]), 0.97).curve_differences.empty

@@ -61,3 +61,14 @@ def test_compare_effects_leave_out_single_values_and_name_missing_scores() -> No
     assert compare_effects(runs[(runs["init"] == "he") & (runs["optim"] == "x")], BY).reason == "no key varies"
     failed = pd.concat([runs, runs.head(1).assign(optim="z", score=np.nan)])
     assert compare_effects(runs, BY, None, failed).reason == "there is no score for he / z"
+
+
+def test_compare_effects_means_are_those_of_complete_replicates() -> None:
+    cells = [(init, optim, seed) for init in ("he", "lecun") for optim in ("adam", "sgd") for seed in range(4)]
+    runs = pd.DataFrame(cells, columns=[*BY, REPLICATE]).assign(score=Y.ravel()).drop(index=[0])  # a lost seed
+    means = compare_effects(runs, BY).means.set_index(["effect", "value"])["mean"]
+    known = Y[..., 1:]
+    assert means["init"].to_dict() == pytest.approx({"he": known[0].mean(), "lecun": known[1].mean()})
+    assert means["optim"].to_dict() == pytest.approx({"sgd": known[:, 1].mean(), "adam": known[:, 0].mean()})
+    assert means["init × optim", "lecun / adam"] == pytest.approx(known[1, 0].mean())
+    assert len(means) == 8

@@ -117,6 +117,7 @@ def test_report_command_rewrites_report_and_takes_options(command: Command, tmp_
     command("report.py", "--by", "optim,model.dropout", "--format", "pdf")
     assert len(pd.read_csv(tmp_path / "reports/two/summary.csv")) == 4
     assert (tmp_path / "reports/two/figures/heatmap.pdf").exists()
+    assert "argument --width: invalid choice: 'wide'" in command("report.py", "--width", "wide", status=2).stderr
     assert "--by colour: expected one of init, optim" in command("report.py", "--by", "colour", status=1).stderr
 
 

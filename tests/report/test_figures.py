@@ -1,15 +1,20 @@
 """Panels, lines, legends, axes and widths of figures."""
 
 import io
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.patches import Rectangle
 
 from mnist_mlp.analysis.comparison import Comparison, compare
 from mnist_mlp.analysis.curves import against, numeric_axis
@@ -18,7 +23,8 @@ from mnist_mlp.analysis.roles import cell_names, each_cell
 from mnist_mlp.report.figures import panels, plots
 from mnist_mlp.report.figures.draw import draw
 from mnist_mlp.report.figures.scales import bounds, least_error, ticks, with_errors
-from mnist_mlp.report.figures.style import REFERENCE, Appearance, appearance
+from mnist_mlp.report.figures.style import OPTIMIZERS, REFERENCE, Appearance, appearance
+from mnist_mlp.report.figures.svg import Series
 from tests.helpers.runs import Write
 
 
@@ -335,3 +341,127 @@ def test_bounds_with_intervals_extend_the_axis_up_to_a_limit(
     error = with_errors(comparison.curves, least_error(comparison.runs))["error_ci_low"].min()
     assert error == pytest.approx(max(0.018 - 4.3027 * spread / 3**0.5, least_error(comparison.runs)), rel=1e-3)
     assert curves_of(comparison).axes[0].get_ylim()[0] == pytest.approx(lowest)
+
+
+def write_grid(
+    write_run: Write, inits: Sequence[str] = ("he", "lecun"), optims: Sequence[str] = ("sgd", "adam")
+) -> None:
+    """Write runs of all combinations; SGD is significantly worse."""
+    for (i, init), optim, seed in product(enumerate(inits), optims, range(4)):
+        worse = 0.1 * (optim == "sgd") + 0.002 * i
+        write_run(init, optim, seed, test=[0.1, 0.5, 0.95 - worse + 0.001 * (seed * (i + 1) % 3)], epochs=2)
+
+
+def test_pairs_show_verdict_and_difference_of_row_minus_column(tmp_path: Path, write_run: Write) -> None:
+    write_grid(write_run)
+    comparison = compared(tmp_path)
+    cells = list(comparison.summary["cell"])
+    assert cells == ["he / adam", "lecun / adam", "he / sgd", "lecun / sgd"]
+    (ax,) = panels.pairs(comparison.pairs, cells).axes
+    backs = {patch.get_xy(): to_hex(patch.get_facecolor()) for patch in ax.patches if isinstance(patch, Rectangle)}
+    for a, b, difference, verdict in comparison.pairs[["a", "b", "difference", "verdict"]].itertuples(index=False):
+        place = (cells.index(b) - 1, cells.index(a))
+        (text,) = (text.get_text() for text in ax.texts if text.get_position() == place)
+        assert text == f"{100 * difference:+.2f}"
+        significant = verdict in ("better", "worse")
+        color = plots.OF_VERDICT["significant" if significant else verdict][0].lower()
+        assert backs[place[0] - 0.5, place[1] - 0.5] == color
+        assert significant or "sgd" in a or "adam" in b
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(2, False), (3, True), (12, True), (13, False)])
+def test_pairs_are_drawn_for_few_cells(tmp_path: Path, write_run: Write, count: int, drawn: bool) -> None:
+    for number, seed in product(range(count), range(3)):
+        write_run(optim=f"o{number:02}", seed=seed, test=[0.1, 0.9 - number / 100 + seed * (number + 1) / 1000])
+    (tmp_path / "figures").mkdir()
+    kinds = {drawing.kind for drawing in draw(tmp_path / "figures", compared(tmp_path), "", ())}
+    assert ("pairs" in kinds) == drawn
+    assert "differences_grouped" not in kinds  # there is a single initialization
+
+
+def test_grouped_differences_have_one_row_per_panel(tmp_path: Path, write_run: Write) -> None:
+    write_grid(write_run, inits=("default", "he", "lecun"), optims=("sgd", "nag", "adam"))
+    comparison = compared(tmp_path)
+    cells, best = list(comparison.summary["cell"]), comparison.summary["cell"][0]
+    look = appearance(comparison.summary, comparison.by, reference=best)
+    ax = plots.plot_differences(Figure().subplots(), comparison.pairs, best, cells, look, grouped=True)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["sgd", "nag", "adam"]
+    place = {line.cell: float(np.asarray(line.get_ydata())[0]) for line in ax.findobj(Series)}
+    for row, optim in enumerate(("sgd", "nag", "adam")):
+        rows = [place[f"{init} / {optim}"] for init in ("default", "he", "lecun")]
+        assert rows == sorted(rows)
+        assert np.mean(rows) == pytest.approx(row)
+    marks = {line.cell: line.get_marker() for line in ax.findobj(Series) if line.cell != best}
+    assert {marks[cell] for cell in marks if cell.startswith("he")} == {"s"}
+    assert {marks[cell] for cell in marks if cell.startswith("lecun")} == {"^"}
+
+
+def test_curves_from_best_leave_the_first_epochs_outside(tmp_path: Path, write_run: Write) -> None:
+    for (o, optim), seed in product(enumerate(("sgd", "adam")), range(3)):
+        late = [0.95 - 0.001 * o + 0.0005 * (seed * (o + 1) % 3 + epoch % 2) for epoch in range(8)]
+        write_run("he", optim, seed, test=[0.1, 0.6 + 0.3 * o, *late], epochs=9)
+    table = compared(tmp_path).curve_differences
+    figure = panels.curves_from_best(
+        table[table["epoch"] > 0], appearance(compared(tmp_path).summary, ["init", "optim"])
+    )
+    figure.savefig(io.BytesIO())
+    (ax,) = figure.axes
+    low, high = ax.get_ylim()
+    assert -0.01 < low < 0 < high < 0.01
+    assert table.loc[table["epoch"] == 1, "difference_mean"].abs().min() == pytest.approx(0.3)
+    assert ax.get_ylabel() == "Difference (points)"
+
+
+@pytest.mark.parametrize(("width", "inches"), [("column", 3.25), ("page", 6.75)])
+def test_width_changes_the_files_but_not_the_page(tmp_path: Path, write_run: Write, width: str, inches: float) -> None:
+    write_grid(write_run)
+    drawings = []
+    for folder, of in (("page", None), ("paper", width)):
+        (tmp_path / folder).mkdir()
+        drawings.append(draw(tmp_path / folder, compared(tmp_path), "", ("pdf",), of))
+    assert drawings[0] == drawings[1]
+    files = [{path.name for path in (tmp_path / folder).iterdir()} for folder in ("page", "paper")]
+    assert files[0] == files[1]
+    for drawing in drawings[1]:
+        path = tmp_path / "paper" / drawing.name
+        root = ET.parse(path.with_suffix(".svg")).getroot()
+        assert root.attrib["width"] == f"{72 * inches:g}pt"
+        assert imread(path.with_suffix(".png")).shape[1] == pytest.approx(300 * inches, abs=1)
+        assert b"/Type3" not in path.with_suffix(".pdf").read_bytes()
+        texts = [element for element in root.iter() if element.tag.endswith("}text")]
+        assert texts
+
+
+def test_texts_of_a_heatmap_fit_their_cells_in_a_column(tmp_path: Path, write_run: Write) -> None:
+    for optim, init in product(OPTIMIZERS, ("he", "lecun")):
+        write_run(init, optim)
+    summary, medium = compared(tmp_path).summary, panels.PAPERS["column"]
+    with mpl.rc_context(medium.settings):
+        figure = panels.heatmap(summary, ["init", "optim"], medium=medium)
+        figure.canvas.draw()
+        ax, _ = figure.axes
+        wide = ax.get_window_extent().width / len(OPTIMIZERS)
+        assert max(text.get_window_extent().width for text in ax.texts) < wide
+
+
+def test_heatmap_scale_spans_the_noise(tmp_path: Path, write_run: Write) -> None:
+    write_run(optim="adam", test=[0.1, 0.95])
+    write_run(optim="sgd", test=[0.1, 0.949])
+    ends = []
+    for span in (0.0, 2.0):
+        ax, _ = panels.heatmap(compared(tmp_path).summary, ["init", "optim"], span).axes
+        ends.append(ax.images[0].get_clim())
+    assert ends == [pytest.approx((94.9, 95)), pytest.approx((93, 95))]
+
+
+def test_seeds_with_equal_accuracy_stand_apart(tmp_path: Path, write_run: Write) -> None:
+    for seed, final in enumerate((0.9, 0.9, 0.9, 0.91)):
+        write_run(seed=seed, test=[0.1, final])
+    comparison = compared(tmp_path)
+    look = appearance(comparison.summary, comparison.by)
+    ax = plots.plot_seeds(Figure().subplots(), comparison.scored, comparison.summary, look)
+    (line,) = ax.findobj(Series)
+    places = np.asarray(line.get_xydata())
+    assert len({*map(tuple, places.round(6).tolist())}) == 4
+    assert places[3, 1] == 0
+    assert np.abs(places[:, 1]).max() < 0.5

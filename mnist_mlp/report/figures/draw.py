@@ -109,7 +109,10 @@ def draw(
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
         for figure, kind, alt, caption, look in _figures(view):
             name = kind + suffix
-            root = _parsed(figure, name) if width else _save(figure, folder / name, formats, view.medium)
+            _lay_out(figure)
+            root = svg.parse(figure, name)
+            if not width:
+                _save(figure, root, folder / name, formats, view.medium)
             views = _curve_views(view, name) if kind == CURVES else {"": svg.as_inline(root, figure, alt)}
             has_reference = bool(figure.findobj(lambda artist: artist.get_gid() == REFERENCE.group))
             legend = look.legend({line.cell for line in figure.findobj(svg.Series)}, has_reference)
@@ -121,7 +124,9 @@ def draw(
             paper = replace(view, medium=panels.PAPERS[width])
             with mpl.rc_context(paper.medium.settings):
                 for figure, kind, *_ in _figures(paper):
-                    _save(figure, folder / (kind + suffix), formats, paper.medium)
+                    _lay_out(figure)
+                    name = kind + suffix
+                    _save(figure, svg.parse(figure, name), folder / name, formats, paper.medium)
     return drawings
 
 
@@ -132,22 +137,18 @@ def _signs(figure: Figure) -> tuple[bool, bool]:
     return any(sign.get_linestyle() not in none for sign in signs), any(sign.get_marker() not in none for sign in signs)
 
 
-def _parsed(figure: Figure, name: str) -> ET.Element:
-    """Lay out a figure and return it as SVG."""
+def _lay_out(figure: Figure) -> None:
+    """Lay out a figure once for all formats, since layout takes half of the time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    return svg.parse(figure, name)
 
 
-def _save(figure: Figure, path: Path, formats: Sequence[str], medium: panels.Medium) -> ET.Element:
-    """Save a figure in all formats and return its SVG. The path has no suffix."""
+def _save(figure: Figure, root: ET.Element, path: Path, formats: Sequence[str], medium: panels.Medium) -> None:
+    """Save a figure in all formats, the SVG from its parsed root. The path has no suffix."""
+    write_atomically(path.with_name(f"{path.name}.svg"), svg.as_file(root))
     figure.savefig(f"{path}.png", dpi=medium.dpi)
-    figure.set_layout_engine("none")  # layout takes half of the time, so it is done once for all formats
     for extra in formats:
         figure.savefig(f"{path}.{extra}")
-    root = svg.parse(figure, path.name)
-    write_atomically(path.with_name(f"{path.name}.svg"), svg.as_file(root))
-    return root
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,12 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table["n"] = summary["n"]
     table["diverged (all runs)" if comparison.tuned else "diverged"] = summary["diverged"]
     table["failed"] = summary["failed"]
-    table["seconds"] = _shown(summary["seconds_mean"], "{:.1f}")
+    table["seconds"] = summary["seconds_mean"].map(_seconds)
     return table.astype(str)
+
+
+def _seconds(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _selected(comparison: Comparison, cell: str, key: str) -> str:

@@ -264,8 +264,8 @@ def test_report_of_confirmed_sweep_scores_confirming_runs_only(
     assert comparison.pairs["verdict"].tolist() == ["better"]
     assert comparison.tuned == ["optim.lr"]
     assert comparison.runs.loc[comparison.runs["phase"] == "confirm", "replicate"].tolist() == [0, 1, 2, 0, 1, 2]
-    assert "retrained with a fresh seed; optim.lr=0.01 was selected by all 3 seeds)" in answer(comparison)[0]
-    assert "for 2 epochs" in answer(comparison)[0]
+    assert "retrained with a fresh seed; optim.lr=0.01 was selected by all 3 seeds." in answer(comparison)[-1]
+    assert "for 2 epochs" in answer(comparison)[-1]
     assert any("seed that took no part" in line for line in method(comparison))
     assert any("among 0.01, 0.1" in line for line in method(comparison))
     assert sorted(comparison.sensitivity["lr"].unique()) == [0.01, 0.1]
@@ -292,7 +292,7 @@ def test_report_answer_and_notes_describe_confirming_runs_only(confirmed: Path) 
     (comparison,) = compare_sweeps([confirmed], target=0.88)[1].values()
     notes = {note.topic: note.text for note in comparison.notes}
     assert notes["Divergences"].endswith(": 1), none of them among those that are scored.")
-    assert answer(comparison)[-1].startswith("No run among those that are scored reached 88% validation accuracy")
+    assert answer(comparison)[-2].startswith("No run among those that are scored reached 88% validation accuracy")
 
 
 def test_report_all_confirming_runs_diverged_shows_the_search(confirmed: Path, report: Report, tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ def test_compared_sweeps_with_other_select_settings_raises(confirmed: Path, writ
             compare_sweeps([confirmed], select=asked)
     ((_, comparison),) = compare_sweeps([other])[1].items()
     assert answer(comparison)[0].endswith("This is about these configurations, not about tuned optimizers.")
-    assert "optim.lr=0.01, selected in a search and retrained" in answer(comparison)[0]
+    assert "optim.lr=0.01, selected in a search and retrained" in answer(comparison)[-1]
     assert "One selection for all seeds" in [note.topic for note in comparison.notes]
 
 

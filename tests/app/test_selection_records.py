@@ -206,7 +206,7 @@ def test_answer_without_search_of_the_best_cell_names_it(write_run: Write, tmp_p
         for job in selection.searched:
             (here / job / RUN_FILE).unlink()
     ((_, comparison),) = compare_sweeps([here])[1].items()
-    assert answer(comparison)[0].startswith("Trained on mnist for 1 epoch, he / adam")
+    assert answer(comparison)[0].startswith("he / adam scored highest")
 
 
 @pytest.mark.parametrize("seed", ["-1", "007", "x", " 1", "1.0"])

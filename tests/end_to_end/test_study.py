@@ -115,16 +115,17 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     assert (of_adadelta["verdict"] == Verdict.BETTER).all()
     facts = [
         f"**{headline(SimpleNamespace(**of_study))}**",  # type: ignore[arg-type]
-        f"of {len(pairs)} pairs of combinations, {(pairs['verdict'] == Verdict.BETTER).sum()} are significant: all "
-        f"{len(of_adadelta)} of one with adadelta and another one, and {(others['verdict'] == Verdict.BETTER).sum()} "
-        f"of the other {len(others)}, of which none differs by more than "
+        f"of {len(pairs)} pairs of combinations, {(pairs['verdict'] == Verdict.BETTER).sum()} are significant: each "
+        f"combination with adadelta is worse than each without it ({len(of_adadelta)} pairs), and "
+        f"{(others['verdict'] == Verdict.BETTER).sum()} of the others. None of these {len(others)} others differs by "
+        "more than "
         f"{at_most(float(others[['ci_low', 'ci_high']].abs().to_numpy().max()))}",
         f"**{name}** (learning rate {best['optim.lr']:g})",
         f"{scored} test accuracy",
         f"better than {better} of the {len(rivals)} other combinations",
         f"comparisons with the other {alike} are inconclusive",
-        f"(p {probability(effects['p']['init'])}); if there is one, it is at most "
-        f"{100 * effects['largest']['init']:.2f} points",
+        f"(p {probability(effects['p']['init'])}); an effect of up to "
+        f"{100 * effects['largest']['init']:.2f} points is possible",
         f"(p {probability(effects['p']['optim'])}; its best, {best_optim}, and its worst, {worst_optim}, are "
         f"{points['optim']} apart)",
         f"interaction (p {probability(effects['p'].iloc[-1])})",

@@ -355,7 +355,7 @@ def test_answer_beginning_with_a_key_keeps_its_case(tmp_path: Path, write_run: W
             for seed in (0, 1, 2):
                 final = 0.8 + (len(str(hidden)) - 3) / 10 + seed / 1000 * (1 + (optim == "sgd"))
                 write_run(optim=optim, seed=seed, model={"hidden": hidden}, test=[0.1, final], data_facts=FACTS)
-    said = answer(compared(tmp_path, by=("model.hidden", "optim")))[2]
+    said = answer(compared(tmp_path, by=("model.hidden", "optim")))[3]
     assert said.startswith("model.hidden: significant on average (p ")
 
 
@@ -366,7 +366,7 @@ def test_answer_with_effect_without_noise_says_not_tested(tmp_path: Path, write_
             final = 0.8 + (init == "he") / 10 + seed / 1000 * (1 + (optim == "sgd"))
             write_run(init, optim, seed, test=[0.1, final])
     comparison = compared(tmp_path)
-    said = answer(comparison)[2]
+    said = answer(comparison)[3]
     assert said.startswith("Initialization: not tested, as its values are 10.00 points apart in every seed.")
     assert effects(comparison)["corrected p"].tolist()[0] == ""
     assert "Single pairs" not in said  # pairs differ by exactly the untested effect
@@ -626,7 +626,7 @@ def test_answer_on_effects_names_all_tuned_keys(
         write_run(init, optim, seed, test=[0.1, 0.5], lr=0.1, **usual)
     comparison = compare(load([tmp_path / "sweep"]), 0.97, how=how)
     assert len(comparison.tuned) == 1 + len(more)
-    assert said in answer(comparison)[2]
+    assert said in answer(comparison)[3]
 
 
 def test_method_of_unknown_test_set_says_images_are_a_sample(tmp_path: Path, write_run: Write) -> None:

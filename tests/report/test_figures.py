@@ -409,7 +409,7 @@ def test_curves_from_best_leave_the_first_epochs_outside(tmp_path: Path, write_r
     low, high = ax.get_ylim()
     assert -0.01 < low < 0 < high < 0.01
     assert table.loc[table["epoch"] == 1, "difference_mean"].abs().min() == pytest.approx(0.3)
-    assert ax.get_ylabel() == "Difference (points)"
+    assert ax.get_ylabel() == "Difference from best (points)"
 
 
 @pytest.mark.parametrize(("width", "inches"), [("column", 3.25), ("page", 6.75)])

@@ -174,8 +174,8 @@ def test_all_pairs_names_the_value_that_separates_cells(tmp_path: Path, write_ru
     write(write_run)
     comparison = compared(tmp_path)
     assert all_pairs(comparison).startswith(
-        "Of 15 pairs of cells, 8 are significant: all 8 of cells with adadelta (worse) and others, and none of the "
-        "other 7, of which none differs by more than 0."
+        "Of 15 pairs of cells, 8 are significant: each cell with adadelta is worse than each without it (8 pairs), and "
+        "none of the others. None of these 7 others differs by more than 0."
     )
     letters = comparison.summary.set_index("cell")["letters"]
     assert {cell: letters[cell] for cell in letters.index} == {

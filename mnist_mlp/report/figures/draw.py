@@ -364,9 +364,9 @@ def _time_to_target(view: _View) -> _Made | None:
     if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # no run reached the target
         return None
     figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
-    plots.plot_time_to_target(ax, scored, view.summary, view.look)
     split = captions.timed_split(view.comparison)
     target = f"{view.comparison.target * 100:g}%"
+    plots.plot_time_to_target(ax, scored, view.summary, view.look, f"{target} {split} accuracy")
     return (
         figure,
         "time_to_target",

@@ -126,7 +126,7 @@ def curves_from_best(differences: pd.DataFrame, look: Appearance, medium: Medium
     room = max(top - bottom, 1e-4) * SIDE
     block[0].set_ylim(bottom - room, top + room)
     block[0].yaxis.set_major_formatter(lambda value, _: f"{value * 100:.3g}")
-    _title(block, "epoch", "Difference (points)")
+    _title(block, "epoch", "Difference from best (points)")
     return figure
 
 

@@ -248,15 +248,19 @@ def _dots(
     ax: Axes, cell: str, words: list[str], x: Iterable[float], y: Iterable[float], style: Style, **more: Any
 ) -> None:
     look = {"linestyle": "", "marker": style.marker, "markersize": 5}
+    if more.get("marker") != "x":
+        look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}  # separates markers that touch
     ax.add_line(Series(cell, words, x, y, **look | _paint(style) | more))
     ax.autoscale_view()
 
 
 def _bar(ax: Axes, x: float, y: float, style: Style) -> None:
-    ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], **_paint(style))
+    ax.plot([x, x], [y - HALF_BAR, y + HALF_BAR], **_paint(style), zorder=1.5)  # behind the markers
 
 
-def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
+def plot_time_to_target(
+    ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance, target: str = "the target accuracy"
+) -> Axes:
     """Draw the epoch at which each run reached the target, and a bar at the median of each cell.
 
     Runs that missed the target are in a column at the right.
@@ -266,9 +270,10 @@ def plot_time_to_target(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, loo
         runs: Scored runs with `cell` and `epochs_to_target`, which is infinite for a miss.
         summary: One row per cell, in drawing order.
         look: Appearance of the cells.
+        target: Name of the target, for the title of the axis.
     """
     place = {cell: row for row, cell in enumerate(summary[CELL])}
-    _rows(ax, list(place), "Epochs to the target accuracy")
+    _rows(ax, list(place), f"Epochs to {target}")
     runs = runs[runs[CELL].isin(place) & runs["epochs_to_target"].notna()]
     finite = runs.loc[np.isfinite(runs["epochs_to_target"]), "epochs_to_target"]
     last = float(finite.max()) if len(finite) else 0.0
@@ -329,7 +334,17 @@ def plot_differences(
         if np.isfinite(low):
             words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.color
         ax.plot([low, high], [y, y], **_paint(style))
-        _dots(ax, str(cell), [words], [difference], [y], style, markersize=6, markerfacecolor=face)
+        _dots(
+            ax,
+            str(cell),
+            [words],
+            [difference],
+            [y],
+            style,
+            markersize=6,
+            markerfacecolor=face,
+            markeredgecolor=style.color,
+        )
     if best in place:
         _dots(ax, best, ["best cell"], [0], [place[best]], look.style[best], marker="*", markersize=10)
     ax.axvline(0, color="black", linewidth=1, zorder=1)
@@ -371,6 +386,7 @@ def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str]) -> Axes:
     ax.set_xticks(range(len(columns)), escape.labels(columns), rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), escape.labels(rows))
     ax.tick_params(length=0)
+    ax.set_xlabel("Row minus column (percentage points)")
     for side in ("top", "right", "bottom", "left"):
         ax.spines[side].set_visible(False)
     return ax

@@ -149,7 +149,7 @@ def title(keys: Sequence[str]) -> str:
 
 def axis_title(keys: Sequence[str]) -> str:
     """Return the title of an axis for these keys; names of keys keep their case."""
-    text = " / ".join(UNITS.get(key, TITLES.get(key, key)) for key in keys)
+    text = UNITS[keys[0]] if len(keys) == 1 and keys[0] in UNITS else title(keys)
     return text[:1].upper() + text[1:] if keys and keys[0] in (*TITLES, *UNITS, "epoch") else text
 
 

@@ -100,7 +100,8 @@ def _effects(comparison: Comparison) -> list[str]:
     if comparison.tuned:
         keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
         tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
-    lines = [_effect(row, tuned if number == 0 else "", comparison.margin) for number, row in enumerate(rows)]
+    lines = _strictness(comparison)
+    lines += [_effect(row, tuned if number == 0 else "", comparison.margin) for number, row in enumerate(rows)]
     mains = [row for row in rows if np.isfinite(row["range"])]
     differ = bool(comparison.pairs["verdict"].isin(SIGNIFICANT).any())
     if differ and (table["p"] >= MATTERS).all():
@@ -114,19 +115,32 @@ def _effects(comparison: Comparison) -> list[str]:
             "No single pair of cells is significantly different, which is no contradiction: an effect averages over "
             f"{others}, so it rests on more runs than any pair."
         )
-    if any(claim.key != CELLS for claim in comparison.claims.of):
-        lines.append(
-            "The headline tests all effects together, the lines above each effect on its own: it is stricter, and its "
-            "bounds are larger."
-        )
     return lines
+
+
+def _strictness(comparison: Comparison) -> list[str]:
+    """Say in what the headline and the lines on effects differ; empty if the headline is not about effects."""
+    claims = comparison.claims
+    if all(claim.key == CELLS for claim in claims.of):
+        return []
+    claimed = {claim.key for claim in claims.of if claim.significant}
+    claimed |= {" × ".join(interaction.keys) for interaction in claims.interactions}
+    table = comparison.effects.table
+    alone = [_name(effect) for effect in table.loc[table["p"] < MATTERS, "effect"] if effect not in claimed]
+    only = f" {join_words(alone)}: significant only on {'its' if len(alone) == 1 else 'their'} own." if alone else ""
+    text = "The headline tests all effects together, the next lines each on its own, so their bounds are smaller."
+    return [text + only]
+
+
+def _name(effect: str) -> str:
+    """Return the name of an effect at the beginning of a sentence, in which keys have their case."""
+    name = " × ".join(KEY_NAMES.get(key, key) if key in GROUPS else key for key in effect.split(" × "))
+    return name[0].upper() + name[1:] if effect.partition(" × ")[0] in GROUPS else name
 
 
 def _effect(row: Mapping[Any, Any], tuned: str, margin: float | None) -> str:
     """Say whether a key has an effect, or whether two keys interact, with the interval or the bound."""
-    p, is_main = row["p"], np.isfinite(row["range"])
-    name = " × ".join(KEY_NAMES.get(key, key) if key in GROUPS else key for key in row["effect"].split(" × "))
-    name = name[0].upper() + name[1:] if row["effect"].partition(" × ")[0] in GROUPS else name  # keys have a case
+    p, is_main, name = row["p"], np.isfinite(row["range"]), _name(row["effect"])
     if not np.isfinite(p):
         same = f"its values are {points(row['range'])} apart" if is_main else "it is the same"
         return f"{name}: not tested{tuned}, as {same} in every seed."
@@ -137,7 +151,7 @@ def _effect(row: Mapping[Any, Any], tuned: str, margin: float | None) -> str:
         is_larger = row["largest"] > max(-row["ci_low"], row["ci_high"])  # false for the only difference of an effect
         most = f"; none of its differences exceeds {largest}" if is_larger else ""
         size = f"{row['most_significant']}: {100 * row['difference']:+.2f} [{low}, {high}] points"
-        return f"{name}: {what}{tuned} (p {probability(p)}). Most significantly, {size}{most}."
+        return f"{name}: {what}{tuned} (p {probability(p)}). {'Most significant: ' if is_larger else ''}{size}{most}."
     what, which = ("inconclusive on average", "effect") if is_main else ("inconclusive", "interaction")
     bound = f"; an {which} of up to {largest} is possible" if largest else ""
     if margin is not None and row["largest"] <= margin:
@@ -164,10 +178,11 @@ def _speed(comparison: Comparison) -> str:
     cells, reached = first[CELL].tolist(), int(first["reached_target"].sum())
     ended = int(runs[CELL].isin(cells).sum())
     seconds = "" if stacked else f" and {first['seconds_to_target'].iloc[0]:.1f} s"
+    there = "" if len(cells) == runs[CELL].nunique() else f" of {'this cell' if len(cells) == 1 else 'these cells'}"
     tied = "" if len(cells) == 1 else f", tied with {list_names(cells[1:])}"
     return (
         f"Fastest to {target}: {cells[0]}, in {with_noun(epochs, 'epoch')}{seconds}{tied} "
-        f"(medians, not tested; {reached} of {with_noun(ended, 'run')} reached it)."
+        f"(medians, not tested; {reached} of {with_noun(ended, 'run')}{there} reached it)."
     )
 
 

@@ -22,17 +22,17 @@ def all_pairs(comparison: Comparison) -> str:
     rest = f" ({with_noun(untested, 'pair')} not tested)" if untested else ""
     be = "is" if is_real.sum() < 2 else "are"
     text = f"Of {with_noun(len(tested), 'pair')} of cells{rest}, {is_real.sum() or 'none'} {be} significant"
-    others = np.full(len(tested), True)
+    others, which = np.full(len(tested), True), f"None of the {len(tested)}"
     if (found := _separating_value(comparison)) is not None:
         name, crossing, verb = found
         others = ~crossing
-        text += f": all {crossing.sum()} of cells with {name} ({verb}) and others"
+        text += f": each cell with {name} is {verb} than each without it ({with_noun(crossing.sum(), 'pair')})"
         if not others.any():
             return f"{text}."
-        text += f", and {is_real[others].sum() or 'none'} of the other {others.sum()}"
+        text += f", and {is_real[others].sum() or 'none'} of the others"
+        which = f"None of these {others.sum()} others" if others.sum() > 1 else "That other one never"
     bound = np.maximum(-tested["ci_low"], tested["ci_high"])[others].max()
-    which = "of which none" if found is not None else "and none"
-    return f"{text}, {which} differs by more than {at_most(float(bound))}." if np.isfinite(bound) else f"{text}."
+    return f"{text}. {which} differs by more than {at_most(float(bound))}." if np.isfinite(bound) else f"{text}."
 
 
 def _separating_value(comparison: Comparison) -> tuple[str, np.ndarray, str] | None:

@@ -68,7 +68,7 @@ def varying_keys(runs: pd.DataFrame) -> list[str]:
         return any(part.nunique(dropna=False) > 1 for _, part in parts)
 
     keys = [key for key in runs.columns if key not in FACTS and not key.startswith(ENVIRONMENT)]
-    return [key for key in keys if schema.role_of(key) is not Role.IRRELEVANT and varies(key)]
+    return [key for key in keys if schema.role_of(key).is_decisive and varies(key)]
 
 
 def measured_keys(runs: pd.DataFrame, by: Sequence[str]) -> list[str]:

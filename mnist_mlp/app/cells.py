@@ -39,7 +39,7 @@ def read_compare(value: Any) -> list[str]:
             raise ConfigError(f"{COMPARE}: {key}: unknown key.{_suggestion(key)}")
         if role_of(key) is Role.REPLICATE:
             raise ConfigError(f"{COMPARE}: {key}: expected keys that are not replicates, {example}")
-        if role_of(key) is Role.IRRELEVANT:
+        if not role_of(key).is_decisive:
             raise ConfigError(f"{COMPARE}: {key}: expected keys that change results, {example}")
         if key == DATA:
             raise ConfigError(

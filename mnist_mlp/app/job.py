@@ -141,6 +141,7 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
     """
     with importing():
         from mnist_mlp.build.from_config import build
+        from mnist_mlp.build.outputs import observe
         from mnist_mlp.build.stack_members import facts, run_of, train_alone
         from mnist_mlp.network.matmul import library
         from mnist_mlp.training.loop import train
@@ -149,9 +150,11 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
 
     if device.type == "cuda" and supports(parts.model, parts.optimizer):
         writer.describe(**parts.facts(), **facts(run_of(parts), 1))
+        observe(writer, config, parts.model)
         return train_alone(parts, config, device)
     if device.type != "cpu":
         parts = build(config, device)
+    observe(writer, config, parts.model)
     step = path(parts.model, parts.optimizer)
     if step is StepPath.AUTOGRAD and device.type == "cpu":
         log.info("trained by autograd: there are no fused kernels for this network or optimizer")

@@ -20,9 +20,10 @@ from mnist_mlp.base.environ import prepend_path
 from mnist_mlp.base.margin import check_margin
 from mnist_mlp.base.record import RUN_FILE
 from mnist_mlp.base.sweep_file import SEARCH
-from mnist_mlp.sweeps.jobs import STOP_FILE, Job, finished_jobs, interruptible, refuse_other_versions
+from mnist_mlp.sweeps.jobs import STOP_FILE, Job, find_results, interruptible, refuse_other_versions
 from mnist_mlp.sweeps.lock import hold
 from mnist_mlp.sweeps.progress import Progress
+from mnist_mlp.sweeps.set_aside import set_aside, settle_all, settled
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +49,24 @@ def run_sweep(request: Request, launch: Launch, settings: DictConfig) -> None:
     results = Results(settings.force)
     state = State(phases={})
     with nullcontext() if settings.dry_run else hold(request.directory):
+        if not settings.dry_run:
+            settle_all(request.directory)
         while True:
             before, state = state, state_of(request, results.are_complete)
             records.check_selection(request, state)
             tried = results.launched | results.finished(state.jobs)
             todo = [job for job in state.jobs if job not in tried]
+            again = [job for job in todo if job in results.lacking]
             _log_news(request, before, state, todo)
+            if again:
+                log.info("%s", _of_lacking(again))
             if settings.dry_run:
                 print("\n".join(dry_run.describe(request, state, todo)))
                 return
             records.write(request, state, command_line())
             if not todo:
                 break
-            _train(request.directory, todo, launch, settings, skipped=len(state.jobs) - len(todo))
+            _train(request.directory, todo, again, launch, settings, skipped=len(state.jobs) - len(todo))
             results.add_launched(todo)
     _log_what_is_missing(request, state, results)
 
@@ -70,10 +76,15 @@ class Results:
 
     Args:
         force: Value of the setting `force`. With True, a result is valid only if this command launched its job.
+
+    Attributes:
+        launched: Jobs that this command has launched.
+        lacking: Jobs whose result lacks only weights that are asked for.
     """
 
     def __init__(self, force: bool | str) -> None:
         self.launched: set[Job] = set()
+        self.lacking: set[Job] = set()
         self._force = force
         self._known: dict[Job, bool] = {}
 
@@ -85,7 +96,9 @@ class Results:
         """
         unknown = [job for job in jobs if job not in self._known]
         counting = [job for job in unknown if job in self.launched or self._force is not True]
-        found = set(finished_jobs(counting, mnist_mlp.__version__, self._force == schema.CHANGED))
+        finished, lacking = find_results(counting, mnist_mlp.__version__, self._force == schema.CHANGED)
+        found = {*finished, *(job for job in lacking if job in self.launched)}  # weights may be lost, as on a full disk
+        self.lacking |= {*lacking} - found
         self._known |= {job: job in found for job in unknown}
         return {job for job in jobs if self._known[job]}
 
@@ -172,16 +185,41 @@ def _log_what_is_missing(request: Request, state: State, results: Results) -> No
         log.error("%d jobs have no result. To resume: %s", len(unended), resume_command(request.directory))
 
 
-def _train(directory: Path, todo: Sequence[Job], launch: Launch, settings: DictConfig, skipped: int) -> None:
-    """Launch jobs, with a progress line and a handler of Ctrl-C. Earlier results in their directories are deleted."""
+def _of_lacking(jobs: Sequence[Job]) -> str:
+    """Say why jobs with a result are trained again."""
+    return (
+        f"jobs with a result, but without the weights of save={jobs[0].config['save']}: {len(jobs)}. They are trained "
+        "again. Their results must come out equal; otherwise the earlier ones stay"
+    )
+
+
+def _train(
+    directory: Path, todo: Sequence[Job], again: Sequence[Job], launch: Launch, settings: DictConfig, skipped: int
+) -> None:
+    """Launch jobs, with a progress line and a handler of Ctrl-C.
+
+    Earlier results in their directories are deleted, except for those of jobs that are trained again for their weights.
+    """
     (directory / STOP_FILE).unlink(missing_ok=True)
+    for job in again:
+        set_aside(job.directory)
     for job in todo:
         (job.directory / RUN_FILE).unlink(missing_ok=True)
+
+    def settle() -> None:
+        for place in settled(job.directory for job in again):
+            log.error("%s: trained again, but with another result, as on another machine; the earlier one stays", place)
+
+    def farewell() -> str:
+        settle()
+        return f"{progress.line()}.\nTo resume: {resume_command(directory)}"
+
     if settings.hydra.runtime.choices["hydra/launcher"] != "stacked" and (hint := stacking_hint(todo)):
         log.info("%s", hint)
     progress = Progress(todo, skipped, settings.progress)
-    with interruptible(lambda: f"{progress.line()}.\nTo resume: {resume_command(directory)}"), progress:
+    with interruptible(farewell), progress:
         _launch_with_retry(todo, launch)
+    settle()
     log.info("%s", progress.line())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from mnist_mlp.base.schema import EXPERIMENT, SOURCES, Config, Role
+from mnist_mlp.base.schema import EXPERIMENT, SOURCES, Config
 
 NUMBERED = ("init", "optim", "schedule")  # groups whose numbers do not change the types or shapes of built objects
 
@@ -101,7 +101,7 @@ def _seedless(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decisive(config: Mapping[str, Any], schema: type) -> dict[str, Any]:
-    idle = {f.name for f in fields(schema) if f.metadata.get("role") is Role.IRRELEVANT}
+    idle = {f.name for f in fields(schema) if (role := f.metadata.get("role")) and not role.is_decisive}
     groups: dict[str, Any] = {f.name: f.default_factory for f in fields(schema) if is_dataclass(f.default_factory)}
     return {
         key: _decisive(value, groups[key]) if key in groups else canonical(value)

@@ -67,10 +67,11 @@ def find_modules_in(directory: str) -> None:
 def code_digests(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the SHA-256 of each file of user-defined code that a configuration runs, by dotted module name.
 
-    These are the modules that the `_target_` keys name, the modules that define the targets, and all user-defined
-    modules that they import. Imports are read from the source text, since the modules loaded so far differ between
-    processes. Installed libraries and this package are left out: `environment` records their versions. Each file is
-    hashed once per process, close to its import. Modules that cannot be imported are skipped; the build reports them.
+    These are the modules that the `_target_` keys and `model.activation` name, the modules that define these objects,
+    and all user-defined modules that they import. Imports are read from the source text, since the modules loaded so
+    far differ between processes. Installed libraries and this package are left out: `environment` records their
+    versions. Each file is hashed once per process, close to its import. Modules that cannot be imported are skipped;
+    the build reports them.
 
     Args:
         config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
@@ -88,8 +89,8 @@ def code_digests(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _targets(node: Any) -> Iterator[str]:
     if isinstance(node, Mapping):
-        if isinstance(node.get("_target_"), str):
-            yield node["_target_"]
+        named = (node.get(key) for key in ("_target_", "activation"))
+        yield from (path for path in named if isinstance(path, str) and "." in path)
         for value in node.values():
             yield from _targets(value)
     elif isinstance(node, list):

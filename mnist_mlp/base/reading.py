@@ -32,6 +32,7 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "step": (str, type(None)),
     "stack_size": int,
     "parameters": (int, type(None)),
+    "weights": dict,
 }
 SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  # numeric keys of `data`
 

@@ -7,15 +7,16 @@ import math
 import os
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 METRICS_FILE = "metrics.csv"
 STEPS_FILE = "steps.csv"
 RUN_FILE = "run.json"
+WEIGHTS = "weights"  # folder of the saved weights
 
 SPLITS = ("train", "val", "test")
 
@@ -64,6 +65,21 @@ Record = Metrics | StepLoss
 FILES: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
 
 
+class Observer(Protocol):
+    """Recorder of further outputs of a run, such as its weights."""
+
+    def add(self, record: Metrics) -> None:
+        """Handle a row of `metrics.csv` that has been written. The model is in the state of this row."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return entries of `run.json`."""
+
+
+def weights_name(epoch: int) -> str:
+    """Return the name of the file with the weights after an epoch."""
+    return f"epoch_{epoch:02}.safetensors"
+
+
 class RunWriter:
     """Writer of one run directory.
 
@@ -74,6 +90,9 @@ class RunWriter:
     Args:
         directory: Run directory, created if missing.
         sharing: Number of runs that the process trains at once; `wall_seconds` is divided by it.
+
+    Attributes:
+        observers: Recorders of further outputs, which get each row of `metrics.csv`.
     """
 
     def __init__(self, directory: str | Path, sharing: int = 1) -> None:
@@ -81,6 +100,9 @@ class RunWriter:
         self.directory.mkdir(parents=True, exist_ok=True)
         for name in (RUN_FILE, *FILES.values()):
             (self.directory / name).unlink(missing_ok=True)
+        for path in (self.directory / WEIGHTS).glob("epoch_*.safetensors"):
+            path.unlink()
+        self.observers: list[Observer] = []
         for kind in FILES:
             self._append(kind, [kind._fields])
         self._waiting: dict[type[Record], list[Record]] = {kind: [] for kind in FILES}
@@ -96,6 +118,8 @@ class RunWriter:
             self.final[record.split] = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
             self.seconds = record.seconds
             self._flush()
+            for observer in self.observers:
+                observer.add(record)
 
     def _flush(self) -> None:
         for kind, rows in self._waiting.items():
@@ -155,6 +179,7 @@ class RunWriter:
             # includes evaluation
             "wall_seconds": (time.perf_counter() - self._started) / self._sharing,
             **self.facts,
+            **{key: value for observer in self.observers for key, value in observer.facts().items()},
         }
         write_atomically(self.directory / RUN_FILE, json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
 
@@ -168,12 +193,12 @@ def finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file atomically: a reader sees the new content or the previous one, even after a crash."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: a reader sees the new content or the previous one, even after a crash."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

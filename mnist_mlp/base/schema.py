@@ -21,6 +21,7 @@ from mnist_mlp.base.errors import ConfigError
 BOUNDS = {"ge": ", at least {}", "gt": " greater than {}", "le": ", at most {}", "lt": " less than {}"}  # by operator
 ENDS = {"ge": "[{}", "gt": "({}", "le": "{}]", "lt": "{})"}  # of an interval
 
+NO_WEIGHTS, LAST, BEST, EPOCHS = "none", "last", "best", "epochs"  # values of `save`
 CHANGED = "changed"  # value of `force`: retrain finished jobs only if their code, data or version has changed
 
 
@@ -30,7 +31,13 @@ class Role(Enum):
     REPLICATE = "replicate"  # a seed, whose values repeat a measurement
     TUNABLE = "tunable"  # a hyperparameter; of several values, the best by validation is selected
     CONDITION = "condition"  # an evaluation condition; each value is a section of the report, and none is selected
+    OUTPUT = "output"  # what a run leaves behind in addition, without effect on its other results
     IRRELEVANT = "irrelevant"  # paths, display or hardware, without effect on results
+
+    @property
+    def is_decisive(self) -> bool:
+        """True if keys of this role can change a result."""
+        return self not in (Role.OUTPUT, Role.IRRELEVANT)
 
 
 def setting(
@@ -55,7 +62,8 @@ def setting(
         lt: Exclusive maximum.
         among: All valid values; empty if type and range determine them.
         role: Role of the key; None for the role of its group: condition for `data`, tunable for the other groups.
-            Irrelevant keys are not part of a job's identity, since they change a result by rounding at most.
+            Output keys and irrelevant keys are not part of a job's identity, since they change a result by rounding at
+            most.
     """
     metadata = {"help": help, "ge": ge, "gt": gt, "le": le, "lt": lt, "among": among, "role": role}
     return field(default=default, metadata=metadata)
@@ -81,7 +89,7 @@ class ModelConfig:
 
     _target_: str = setting(MISSING, "torch.nn.Module class, or function that returns one")
     hidden: list[int] = setting(MISSING, "widths of the hidden layers; may be empty", ge=1, lt=2**20)  # noqa: RUF009
-    activation: str = setting(MISSING, "activation after each hidden layer")
+    activation: str = setting(MISSING, "activation after each hidden layer: a name, or the dotted path of a module")
     batch_norm: bool = setting(MISSING, "batch normalization before each activation")
     dropout: float = setting(MISSING, "probability of dropping a hidden unit", ge=0, lt=1)
     input_dropout: float = setting(MISSING, "probability of dropping an input pixel", ge=0, lt=1)
@@ -151,6 +159,12 @@ class Config:
         "use TensorFloat-32 for matmuls on a GPU: faster, 10-bit mantissa",
         role=Role.CONDITION,
     )
+    save: str = setting(
+        NO_WEIGHTS,
+        "weights to keep: none, last (epoch), best (epoch by validation accuracy) or epochs (all)",
+        among=(NO_WEIGHTS, LAST, BEST, EPOCHS),
+        role=Role.OUTPUT,
+    )
     progress: bool = setting(True, "show the progress of runs and sweeps", role=Role.IRRELEVANT)
     force: bool | str = setting(
         False,
@@ -175,7 +189,8 @@ EXPERIMENT = "experiment"  # Hydra group of the studies; not part of the schema
 def expectation(setting_: Field[Any]) -> str:
     """Return the part of a message that says which values a field expects, such as "a whole number, at least 1"."""
     if among := setting_.metadata.get("among"):
-        return " or ".join(json.dumps(value).strip('"') for value in among)
+        values = [json.dumps(value).strip('"') for value in among]
+        return " or ".join(values) if len(values) < 4 else f"one of {', '.join(values)}"
     kinds: dict[Any, str] = {
         int: "a whole number",
         int | None: "null or a whole number",

@@ -76,6 +76,8 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     seeds = derive_seeds(tree["seed"], **configuration.seeds(tree))
 
     digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
+    if tree.get("save") == schema.BEST and splits.val is None:
+        raise ConfigError(f"save={schema.BEST}: expected data.val_size greater than 0, to select the epoch by")
     # A user-defined model may draw weights that `initialize` does not set. Seeded here, they depend on the seed only.
     seed_default_generators(seeds.modules)
     features = splits.train.images.shape[1:].numel()

@@ -1,6 +1,7 @@
 """Multi-layer perceptron."""
 
-from collections.abc import Sequence
+import pydoc
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -23,6 +24,29 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "softsign": nn.Softsign,
     "tanh": nn.Tanh,
 }
+_ALLOWED = f"one of {', '.join(ACTIVATIONS)}, or the dotted path of a class or function that returns a torch.nn.Module"
+
+
+def find_activation(name: str) -> Callable[[], nn.Module]:
+    """Return the function that makes an activation.
+
+    Args:
+        name: Key of `ACTIVATIONS`, or dotted path.
+
+    Raises:
+        InvalidArgument: The name is unknown, or the path does not lead to a class or function that returns a module.
+    """
+    if name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    try:
+        found = pydoc.locate(name) if "." in name else None
+        is_module = callable(found) and isinstance(found(), nn.Module)
+    except Exception as error:  # from user-defined code
+        raise InvalidArgument("activation", name, f"{_ALLOWED}. Error: {error}") from error
+    if not is_module:
+        raise InvalidArgument("activation", name, _ALLOWED)
+    make: Callable[[], nn.Module] = found  # type: ignore[assignment]
+    return make
 
 
 class MLP(nn.Sequential):
@@ -34,7 +58,8 @@ class MLP(nn.Sequential):
         in_features: Number of inputs, at least 1.
         out_features: Number of classes, at least 1.
         hidden: Widths of the hidden layers; empty for a linear classifier.
-        activation: Key of `ACTIVATIONS`.
+        activation: Key of `ACTIVATIONS`, or dotted path of a class or function that returns an elementwise module, such
+            as `torch.nn.Hardswish`. These are trained by autograd.
         batch_norm: Normalize over the batch before each activation (Ioffe and Szegedy 2015, section 3.2).
         dropout: Probability of zeroing a hidden unit, 0 <= dropout < 1.
         input_dropout: Probability of zeroing an input, 0 <= input_dropout < 1 (Srivastava et al. 2014, appendix A.4).
@@ -53,8 +78,7 @@ class MLP(nn.Sequential):
         dropout: float = 0.5,
         input_dropout: float = 0.0,
     ) -> None:
-        if activation not in ACTIVATIONS:
-            raise InvalidArgument("activation", activation, f"one of {', '.join(ACTIVATIONS)}")
+        make_activation = find_activation(activation)
         if not all(width >= 1 for width in hidden):
             raise InvalidArgument("hidden", list(hidden), "whole numbers, each at least 1")
         for name, p in (("dropout", dropout), ("input_dropout", input_dropout)):
@@ -68,7 +92,7 @@ class MLP(nn.Sequential):
             self.add_module(f"linear{number}", Linear(width_before, width))
             if batch_norm:
                 self.add_module(f"norm{number}", nn.BatchNorm1d(width))
-            self.add_module(f"activation{number}", ACTIVATIONS[activation]())
+            self.add_module(f"activation{number}", make_activation())
             if dropout:
                 self.add_module(f"dropout{number}", nn.Dropout(dropout))
             width_before = width

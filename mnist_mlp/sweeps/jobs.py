@@ -22,7 +22,7 @@ from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interrupts import INTERRUPTED, shield_workers
 from mnist_mlp.base.provenance import code_digests, file_of
 from mnist_mlp.base.reading import Unreadable, defect, read_metrics, read_summary
-from mnist_mlp.base.record import COMPLETED, DIVERGED, RUN_FILE, RunWriter
+from mnist_mlp.base.record import COMPLETED, DIVERGED, RUN_FILE, WEIGHTS, RunWriter
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +162,8 @@ def _collision(one: Job, two: Job, what: str) -> str:
     )
 
 
-def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = False) -> list[Job]:
-    """Return the jobs that already have a result.
+def find_results(jobs: Sequence[Job], version: str, replace_changed: bool = False) -> tuple[list[Job], list[Job]]:
+    """Return the jobs that already have a result, and those whose result lacks only weights that are asked for.
 
     A stored result is outdated if it comes from another version of the package, other user-defined code, other data, or
     a configuration with another hash. (The directory may match all the same: its name has eight digits of the hash.)
@@ -176,7 +176,9 @@ def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = Fal
     Raises:
         UserError: A result is outdated, and `replace_changed` is false.
     """
-    finished, foreign = [], []
+    finished: list[Job] = []
+    lacking: list[Job] = []
+    foreign = []
     for job in jobs:
         if not (job.directory / RUN_FILE).exists():
             continue
@@ -195,14 +197,35 @@ def finished_jobs(jobs: Sequence[Job], version: str, replace_changed: bool = Fal
             foreign.append(f"{job.directory}: {'; '.join(different)}")
             if replace_changed:
                 continue
-        finished.append(job)
+        lacks = lacks_weights(job.directory, job.config.get("save", schema.NO_WEIGHTS), summary)
+        (lacking if lacks else finished).append(job)
     if foreign and not replace_changed:
         raise UserError(
             f"{len(foreign)} of {len(finished)} finished results there are not comparable with those that this command "
             f"would add, such as\n  {foreign[0]}\nforce={schema.CHANGED} retrains and replaces these, force=true "
             "retrains all; another hydra.sweep.dir=DIR keeps them."
         )
-    return finished
+    return finished, lacking
+
+
+def lacks_weights(directory: Path, save: str, summary: Mapping[str, Any]) -> bool:
+    """Return whether a result lacks weights that are asked for. It has them if it lists them, and the files exist.
+
+    A result with the weights of all epochs has those of the last and of the best epoch, too. A run that diverged may
+    have none.
+
+    Args:
+        directory: Run directory.
+        save: Value of the key `save`.
+        summary: Content of the `run.json` of a run with a result.
+    """
+    if save == schema.NO_WEIGHTS:
+        return False
+    saved = summary.get("weights", {})
+    files = saved.get("files")
+    if saved.get("save") not in (save, schema.EPOCHS) or saved.get("lost") is not None or not isinstance(files, list):
+        return True
+    return not all(isinstance(name, str) and (directory / WEIGHTS / name).is_file() for name in files)
 
 
 def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:

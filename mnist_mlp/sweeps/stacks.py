@@ -12,6 +12,7 @@ import torch
 from mnist_mlp.base.provenance import environment
 from mnist_mlp.base.record import Diverged, Record, RunWriter
 from mnist_mlp.build.from_config import build, find_device
+from mnist_mlp.build.outputs import observe
 from mnist_mlp.build.stack_members import facts, records, run_of
 from mnist_mlp.sweeps.jobs import Assignment
 from mnist_mlp.sweeps.progress import EpochLines
@@ -72,6 +73,7 @@ class Member:
             self.parts = build(config, CPU)
             run = run_of(self.parts)
             self._writer.describe(**self.parts.facts(), **facts(run, size))
+            observe(self._writer, config, self.parts.model)
             self._lines = EpochLines(config["epochs"], self.log)
             return run
         except Exception as error:

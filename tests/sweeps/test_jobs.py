@@ -21,7 +21,7 @@ from mnist_mlp.app.plan import plan
 from mnist_mlp.base.errors import UserError, in_words
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Diverged
 from mnist_mlp.base.schema import SOURCES
-from mnist_mlp.sweeps.jobs import STOP_FILE, Job, drop_duplicates, finished_jobs, refuse_other_versions
+from mnist_mlp.sweeps.jobs import STOP_FILE, Job, drop_duplicates, find_results, refuse_other_versions
 from mnist_mlp.sweeps.lock import HOLDER_FILE, LOCK_FILE, LockCheck, hold, holder_of
 from mnist_mlp.sweeps.progress import Progress
 from tests.helpers.composing import composed, job_name
@@ -165,12 +165,12 @@ def test_progress_line_counts_results_on_disk(tmp_path: Path) -> None:
     ("error", "is_finished"),
     [(None, True), (Diverged("the loss is NaN"), True), (RuntimeError("the disk is full"), False)],
 )
-def test_finished_jobs_omit_failed_but_not_diverged_runs(
+def test_find_results_omit_failed_but_not_diverged_runs(
     tmp_path: Path, error: Exception | None, is_finished: bool
 ) -> None:
     (job,) = planned(tmp_path, [["seed=0"]])
     write_result(job, 0.9, 0.1, error)
-    assert finished_jobs([job], __version__) == ([job] if is_finished else [])
+    assert find_results([job], __version__)[0] == ([job] if is_finished else [])
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def finished(write_run: Write) -> Job:
     return Job((), run, run.name, "digest")
 
 
-def test_finished_jobs_damaged_run_json_is_not_finished(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
+def test_find_results_damaged_run_json_is_not_finished(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
     for text in (
         "",
         '{"status": "comp',
@@ -193,12 +193,12 @@ def test_finished_jobs_damaged_run_json_is_not_finished(finished: Job, caplog: p
     ):
         (finished.directory / RUN_FILE).write_text(text)
         caplog.clear()
-        assert finished_jobs([finished], "1") == []
+        assert find_results([finished], "1")[0] == []
         assert f"{finished.directory}: its run.json is damaged" in caplog.text
 
 
-def test_finished_jobs_damaged_metrics_is_not_finished(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
-    assert finished_jobs([finished], "1") == [finished]
+def test_find_results_damaged_metrics_is_not_finished(finished: Job, caplog: pytest.LogCaptureFixture) -> None:
+    assert find_results([finished], "1")[0] == [finished]
     metrics = finished.directory / METRICS_FILE
     text = metrics.read_text()
     for damaged, words in ((text[: len(text) // 2], "truncated"), ("", METRICS_FILE), (None, "No such file")):
@@ -207,7 +207,7 @@ def test_finished_jobs_damaged_metrics_is_not_finished(finished: Job, caplog: py
         else:
             metrics.write_text(damaged)
         caplog.clear()
-        assert finished_jobs([finished], "1") == []
+        assert find_results([finished], "1")[0] == []
         assert f"{finished.directory}: {METRICS_FILE}: " in caplog.text
         assert words in caplog.text
 
@@ -237,7 +237,7 @@ LACKS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("path", "value"), LACKS)
-def test_finished_jobs_incomplete_run_json_is_not_finished(finished: Job, path: str, value: Any) -> None:
+def test_find_results_incomplete_run_json_is_not_finished(finished: Job, path: str, value: Any) -> None:
     summary = json.loads((finished.directory / RUN_FILE).read_text())
     *parents, key = path.split(".")
     node = summary
@@ -247,15 +247,15 @@ def test_finished_jobs_incomplete_run_json_is_not_finished(finished: Job, path: 
         del node[key]
     else:
         node[key] = value
-    assert finished_jobs([finished], "1") == [finished]
+    assert find_results([finished], "1")[0] == [finished]
     (finished.directory / RUN_FILE).write_text(json.dumps(summary))
-    assert finished_jobs([finished], "1") == []
+    assert find_results([finished], "1")[0] == []
 
 
 def test_refuse_other_versions_under_other_names_raises(finished: Job) -> None:
     top = finished.directory.parent
     today = replace(finished, directory=top / "another-name")
-    refuse_other_versions([finished], top, "2")  # equal directory: left to `finished_jobs`
+    refuse_other_versions([finished], top, "2")  # equal directory: left to `find_results`
     refuse_other_versions([today], top, "1")
     with pytest.raises(UserError, match=r"holds results of version 1, such as .*; this is version 2"):
         refuse_other_versions([today], top, "2")
@@ -263,7 +263,7 @@ def test_refuse_other_versions_under_other_names_raises(finished: Job) -> None:
     refuse_other_versions([today], top, "2")
 
 
-def test_finished_jobs_of_changed_job_raises_unless_replaced(finished: Job) -> None:
+def test_find_results_of_changed_job_raises_unless_replaced(finished: Job) -> None:
     for job, version, words in (
         (finished, "2", "version 1 instead of 2"),
         (replace(finished, data_digest="other"), "1", "data digest instead of other"),
@@ -271,14 +271,14 @@ def test_finished_jobs_of_changed_job_raises_unless_replaced(finished: Job) -> N
         (replace(finished, code={"mine": "digest"}), "1", "the code of mine "),
     ):
         with pytest.raises(UserError, match=words):
-            finished_jobs([job], version)
-        assert finished_jobs([job], version, replace_changed=True) == []
-    assert finished_jobs([finished], "1", replace_changed=True) == [finished]
+            find_results([job], version)[0]
+        assert find_results([job], version, replace_changed=True)[0] == []
+    assert find_results([finished], "1", replace_changed=True)[0] == [finished]
     run = json.loads((finished.directory / RUN_FILE).read_text())
     (finished.directory / RUN_FILE).write_text(json.dumps(run | {"code": {"mine": "digest"}}))
-    assert finished_jobs([replace(finished, code={"mine": "digest"})], "1") != []
+    assert find_results([replace(finished, code={"mine": "digest"})], "1")[0] != []
     with pytest.raises(UserError, match="the code of mine "):  # recorded code that the job no longer uses
-        finished_jobs([finished], "1")
+        find_results([finished], "1")[0]
 
 
 @pytest.mark.parametrize("is_forced", [True, False])

@@ -1,0 +1,76 @@
+"""Results that are set aside while their runs are trained again, for outputs that they lack.
+
+A run that is trained again must have the same result. Otherwise, as on another machine, the earlier result stays. It
+stays, too, if the new run is killed.
+"""
+
+import csv
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from mnist_mlp.base.reading import read_summary
+from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, STEPS_FILE, WEIGHTS
+from mnist_mlp.sweeps.jobs import FINISHED, status_of
+
+KEPT = ".kept"  # folder of a run directory
+PARTS = (METRICS_FILE, STEPS_FILE, WEIGHTS, RUN_FILE)  # run.json is moved last, so its place tells how far a move got
+
+
+def set_aside(directory: Path) -> None:
+    """Move a run's result into the folder `.kept` of its directory."""
+    kept = directory / KEPT
+    kept.mkdir(exist_ok=True)
+    _move(directory, kept)
+
+
+def settle(directory: Path) -> bool:
+    """Keep the new result of a run if it equals the one set aside; otherwise restore that one.
+
+    Returns:
+        False if a new result was different. True if it was equal, if there is none, or if none was set aside.
+    """
+    kept = directory / KEPT
+    if not kept.is_dir():
+        return True
+    has_ended = (kept / RUN_FILE).exists() and status_of(directory) is not None
+    is_equal = has_ended and _are_equal(directory, kept)
+    if not is_equal:
+        if (kept / RUN_FILE).exists():  # otherwise it was not yet moved, or already moved back
+            (directory / RUN_FILE).unlink(missing_ok=True)
+            if "weights" not in (read_summary(kept / RUN_FILE) or {}):
+                shutil.rmtree(directory / WEIGHTS, ignore_errors=True)
+        _move(kept, directory)
+    shutil.rmtree(kept)
+    return is_equal or not has_ended
+
+
+def _move(source: Path, target: Path) -> None:
+    for name in PARTS:
+        if (source / name).exists():
+            if (target / name).is_dir():
+                shutil.rmtree(target / name)
+            (source / name).replace(target / name)
+
+
+def settle_all(top: Path) -> None:
+    """Settle all runs of a sweep that was killed while they were trained again."""
+    for kept in list(top.rglob(KEPT)):
+        settle(kept.parent)
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    """Return whether two results have the same status, metrics and step losses, apart from seconds."""
+    statuses = {status_of(one), status_of(other)}
+    same_files = (_rows(one / name) == _rows(other / name) for name in (METRICS_FILE, STEPS_FILE))
+    return len(statuses) == 1 and statuses <= {*FINISHED} and all(same_files)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def settled(directories: Iterable[Path]) -> list[Path]:
+    """Settle runs, and return the directories whose new result was different."""
+    return [directory for directory in directories if not settle(directory)]

@@ -33,10 +33,11 @@ QUICK = (  # files with many tests per second; they run first, so that most brok
     *("test_moderated_t", "test_outcomes", "test_effects", "test_selection", "test_sources", "test_schedules"),
     *("test_optimizers", "test_process", "test_seeds", "test_step", "test_loop", "test_warmup", "test_jobs"),
     *("test_search", "test_escape", "test_plots", "test_svg", "test_tuned_designs"),
+    *("test_groups", "test_claims", "test_derived", "test_headline", "test_set_aside"),
 )
 LONGEST = (  # files whose tests take longest, in descending order
     *("test_sweep", "test_docs", "test_commands", "test_page", "test_stacked_launcher", "test_sequential"),
-    *("test_stack", "test_grids", "test_confirm"),
+    *("test_stack", "test_library", "test_grids", "test_confirm"),
 )
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in background jobs; child processes inherit it

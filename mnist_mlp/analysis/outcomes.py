@@ -32,7 +32,7 @@ def with_outcomes(
         tuned: Tuned keys.
         select: See `selection.select`.
     """
-    runs = runs.join(_final_and_best(metrics))
+    runs = runs.join(final_and_best(metrics))
     runs["steps"] = _steps(runs["epochs"], metrics)
     runs["validated"] = runs["val_accuracy"].notna() | (runs["status"] != COMPLETED) & _holds_out(runs)
     timed = "val" if selection_split(evaluation_runs(runs)) == "val" else "test"
@@ -94,7 +94,7 @@ def at_chance(runs: pd.DataFrame) -> pd.Series:
     return pd.Series(accuracy <= most, dtype="boolean").mask(~known)
 
 
-def _final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
+def final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return, per run, loss and accuracy of each split after the last epoch, and the `BEST_EPOCH` columns."""
     wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
     wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")

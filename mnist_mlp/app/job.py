@@ -14,7 +14,7 @@ from mnist_mlp.base import configuration
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interrupts import ignore_interrupts
 from mnist_mlp.base.provenance import environment, find_modules_in
-from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, Record, RunWriter
+from mnist_mlp.base.record import RUN_FILE, Diverged, Metrics, Record, Recorder, RunWriter
 from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.job_id import choices, config_hash
 from mnist_mlp.sweeps.jobs import STOP_FILE, Assignment
@@ -22,6 +22,7 @@ from mnist_mlp.sweeps.lock import LockCheck
 
 if TYPE_CHECKING:  # slow imports; functions import them on demand
     import torch
+    from torch import nn
 
     from mnist_mlp.build.from_config import Parts
 
@@ -122,7 +123,7 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: LockCheck | None)
     writer.describe(environment=environment(str(device), config["threads"]))
     parts = build(config, torch.device("cpu"))
     steps = config["epochs"] * len(batch_sizes(len(parts.data.train), config["batch_size"]))
-    records = _records(config, parts, device, writer)
+    _, records = start(config, parts, device, writer)
     for record in show_progress(records, config["epochs"], steps, config["progress"]):
         if held and isinstance(record, Metrics) and held.by_another():
             log.error("another sweep uses the directory now; this worker of a killed sweep exits")
@@ -130,14 +131,19 @@ def _train(config: Mapping[str, Any], writer: RunWriter, held: LockCheck | None)
         writer.write(record)
 
 
-def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", writer: RunWriter) -> Iterator[Record]:
-    """Train the run by the fastest method for its device, note the method in `run.json`, and return the records.
+def start(
+    config: Mapping[str, Any], parts: "Parts", device: "torch.device", recorder: Recorder
+) -> "tuple[nn.Module, Iterator[Record]]":
+    """Prepare the training of a run by the fastest method for its device, and note the method in its facts.
 
     Args:
         config: Plain configuration.
         parts: Parts of the run, built on the CPU.
         device: Device to train on.
-        writer: Writer of the run.
+        recorder: Recorder of the run.
+
+    Returns:
+        The model, and the records, which train it as they are drawn.
     """
     with importing():
         from mnist_mlp.build.from_config import build
@@ -149,17 +155,19 @@ def _records(config: Mapping[str, Any], parts: "Parts", device: "torch.device", 
         from mnist_mlp.training.step import StepPath, path
 
     if device.type == "cuda" and supports(parts.model, parts.optimizer):
-        writer.describe(**parts.facts(), **facts(run_of(parts), 1))
-        observe(writer, config, parts.model)
-        return train_alone(parts, config, device)
+        recorder.describe(**parts.facts(), **facts(run_of(parts), 1))
+        observe(recorder, config, parts.model)
+        return parts.model, train_alone(parts, config, device)
     if device.type != "cpu":
         parts = build(config, device)
-    observe(writer, config, parts.model)
+    observe(recorder, config, parts.model)
     step = path(parts.model, parts.optimizer)
     if step is StepPath.AUTOGRAD and device.type == "cpu":
         log.info("trained by autograd: there are no fused kernels for this network or optimizer")
-    writer.describe(**parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, matmul by {library()}")
-    return train(
+    recorder.describe(
+        **parts.facts(), step=str(step) if step is StepPath.AUTOGRAD else f"{step}, matmul by {library()}"
+    )
+    return parts.model, train(
         parts.model,
         parts.optimizer,
         parts.data,

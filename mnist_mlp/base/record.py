@@ -80,40 +80,31 @@ def weights_name(epoch: int) -> str:
     return f"epoch_{epoch:02}.safetensors"
 
 
-class RunWriter:
-    """Writer of one run directory.
-
-    Rows are written once per epoch, so a killed run keeps its completed epochs. Files are not kept open, since one
-    process may write hundreds of runs. `run.json` is written last and atomically: if it exists, the run has ended.
-    Files of an earlier run in the directory are replaced.
-
-    Args:
-        directory: Run directory, created if missing.
-        sharing: Number of runs that the process trains at once; `wall_seconds` is divided by it.
+class Recorder:
+    """Records of one run, in memory.
 
     Attributes:
+        rows: Records by type.
+        facts: Entries of `run.json`.
+        final: Last loss, accuracy and epoch of each split.
+        seconds: Training time so far.
         observers: Recorders of further outputs, which get each row of `metrics.csv`.
     """
 
-    def __init__(self, directory: str | Path, sharing: int = 1) -> None:
-        self.directory = Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for name in (RUN_FILE, *FILES.values()):
-            (self.directory / name).unlink(missing_ok=True)
-        for path in (self.directory / WEIGHTS).glob("epoch_*.safetensors"):
-            path.unlink()
-        self.observers: list[Observer] = []
-        for kind in FILES:
-            self._append(kind, [kind._fields])
-        self._waiting: dict[type[Record], list[Record]] = {kind: [] for kind in FILES}
+    def __init__(self) -> None:
+        self.rows: dict[type[Record], list[Record]] = {kind: [] for kind in FILES}
         self.facts: dict[str, Any] = {}
         self.final: dict[str, dict[str, float]] = {}
         self.seconds = 0.0
-        self._started, self._sharing = time.perf_counter(), sharing
+        self.observers: list[Observer] = []
+
+    def describe(self, **facts: Any) -> None:
+        """Add entries to the `run.json` of the run."""
+        self.facts |= facts
 
     def write(self, record: Record) -> None:
-        """Add a row to `metrics.csv` or `steps.csv`; step losses are buffered until the next `Metrics`."""
-        self._waiting[type(record)].append(record)
+        """Add a record."""
+        self.rows[type(record)].append(record)
         if isinstance(record, Metrics):
             self.final[record.split] = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
             self.seconds = record.seconds
@@ -122,7 +113,35 @@ class RunWriter:
                 observer.add(record)
 
     def _flush(self) -> None:
-        for kind, rows in self._waiting.items():
+        """Keep the rows."""
+
+
+class RunWriter(Recorder):
+    """Writer of one run directory.
+
+    Rows are written once per epoch, so a killed run keeps its completed epochs. Step losses wait for the next
+    `Metrics`. Files are not kept open, since one process may write hundreds of runs. `run.json` is written last and
+    atomically: if it exists, the run has ended. Files of an earlier run in the directory are replaced.
+
+    Args:
+        directory: Run directory, created if missing.
+        sharing: Number of runs that the process trains at once; `wall_seconds` is divided by it.
+    """
+
+    def __init__(self, directory: str | Path, sharing: int = 1) -> None:
+        super().__init__()
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for name in (RUN_FILE, *FILES.values()):
+            (self.directory / name).unlink(missing_ok=True)
+        for path in (self.directory / WEIGHTS).glob("epoch_*.safetensors"):
+            path.unlink()
+        for kind in FILES:
+            self._append(kind, [kind._fields])
+        self._started, self._sharing = time.perf_counter(), sharing
+
+    def _flush(self) -> None:
+        for kind, rows in self.rows.items():
             if rows:
                 self._append(kind, rows)
                 rows.clear()
@@ -139,10 +158,6 @@ class RunWriter:
             except OSError:
                 file.truncate(before)
                 raise
-
-    def describe(self, **facts: Any) -> None:
-        """Add entries to the `run.json` that `end` will write."""
-        self.facts |= facts
 
     def end(self, error: BaseException | None = None) -> float | None:
         """Write `run.json`, which marks the run as ended.

@@ -75,7 +75,7 @@ def build(config: Mapping[str, Any], device: torch.device | None = None) -> Part
     device = device or find_device(tree["device"])
     seeds = derive_seeds(tree["seed"], **configuration.seeds(tree))
 
-    digest, splits = data_digest(tree["data"]), _splits(json.dumps(tree["data"], sort_keys=True))
+    digest, splits = data_digest(tree["data"]), load_splits(tree["data"])
     if tree.get("save") == schema.BEST and splits.val is None:
         raise ConfigError(f"save={schema.BEST}: expected data.val_size greater than 0, to select the epoch by")
     # A user-defined model may draw weights that `initialize` does not set. Seeded here, they depend on the seed only.
@@ -191,6 +191,18 @@ def data_digest(data: Mapping[str, Any]) -> str:
         mnist_mlp.base.errors.UserError: The data set is not available.
     """
     return _dataset(json.dumps({k: v for k, v in data.items() if k not in SPLIT_KEYS}, sort_keys=True))[1]
+
+
+def load_splits(data: Mapping[str, Any]) -> Splits:
+    """Return the splits of the configured data set, which are cached.
+
+    Args:
+        data: Plain configuration of the group `data`.
+
+    Raises:
+        mnist_mlp.base.errors.UserError: The data set is not available, or a split is impossible.
+    """
+    return _splits(json.dumps(data, sort_keys=True))
 
 
 # Jobs of one process mostly share their data, so the most recent data sets are cached, with JSON text as the key.

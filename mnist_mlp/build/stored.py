@@ -29,7 +29,10 @@ def load_model(directory: str | Path, epoch: int | str = LAST) -> nn.Module:
         UserError: The run has no such weights, or a file is damaged or belongs to another run.
 
     Example:
-        >>> model = load_model("multirun/mine/he_adam_lr0.01_seed0-0a1b2c3d", epoch="best")  # doctest: +SKIP
+        >>> from mnist_mlp import load
+        >>> model = load_model(load("multirun/small").runs.index[0])
+        >>> model.training
+        False
     """
     directory = Path(directory)
     summary = _summary(directory)

@@ -28,7 +28,7 @@ def settle(directory: Path) -> bool:
     """Keep the new result of a run if it equals the one set aside; otherwise restore that one.
 
     Returns:
-        False if a new result was different. True if it was equal, if there is no new result, or if nothing was set aside.
+        False if a new result was different. True if it was equal, or if there is no new result.
     """
     kept = directory / KEPT
     if not kept.is_dir():

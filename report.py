@@ -42,6 +42,12 @@ def main() -> None:
         help="mode of selection: each (per seed) or once (per cell, by the mean over seeds) [as the sweep]",
     )
     parser.add_argument(
+        "--at",
+        choices=["last", "best"],
+        default="last",
+        help="epoch whose test accuracy is compared: the last, or that with the best validation accuracy [last]",
+    )
+    parser.add_argument(
         "--margin",
         type=float,
         metavar="POINTS",
@@ -71,6 +77,7 @@ def main() -> None:
             where=arguments.where,
             margin=None if arguments.margin is None else arguments.margin / 100,
             width=arguments.width,
+            at=arguments.at,
         )
     except (UserError, OSError) as error:
         from mnist_mlp.report.text.escape import visible  # imports pandas, which `--help` does without

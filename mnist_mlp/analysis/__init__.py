@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.schema import LAST
 
 if TYPE_CHECKING:  # at run time, slow imports are deferred until they are needed
     from mnist_mlp.analysis.comparison import Comparison
@@ -21,6 +22,7 @@ def compare_sweeps(
     select: str | None = None,
     where: Sequence[str] = (),
     margin: float | None = None,
+    at: str = LAST,
 ) -> "tuple[Results, dict[str, Comparison]]":
     """Compare the runs of several sweeps.
 
@@ -34,13 +36,15 @@ def compare_sweeps(
             that the sweeps recorded; it must be None if a sweep has confirmed its selections.
         where: Conditions on the runs to compare, such as `optim=adam,sgd` (see `mnist_mlp.analysis.where`).
         margin: Equivalence margin, a fraction in (0, 1). None for the margin that the sweeps recorded, if any.
+        at: Epoch whose test accuracy and loss are scored: "last"; or "best", the epoch of each run with the highest
+            validation accuracy, which a sweep with interim analyses does not allow.
 
     Returns:
         The runs, and the title of each section to its comparison.
 
     Raises:
-        UserError: There is no run, `target` is out of range, a key cannot be compared, or `select`, `where` or
-            `margin` is invalid.
+        UserError: There is no run, `target` is out of range, a key cannot be compared, or `select`, `where`,
+            `margin` or `at` is invalid.
     """
     from mnist_mlp.analysis import comparison, derived, load, outcomes, roles, sections
     from mnist_mlp.analysis.where import keep, parse
@@ -77,6 +81,7 @@ def compare_sweeps(
             how,
             sections.moving_with_seeds(part, results, measured),
             margin,
+            at,
         )
         for name, part in ordered
     }

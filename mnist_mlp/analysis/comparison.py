@@ -49,10 +49,11 @@ from mnist_mlp.analysis.selection import (
     select,
 )
 from mnist_mlp.analysis.values import natural_rank
+from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interim import SequentialRecord
 from mnist_mlp.base.margin import check_margin
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
-from mnist_mlp.base.schema import COMPARED
+from mnist_mlp.base.schema import BEST, COMPARED, LAST
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
 from mnist_mlp.stats.groups import compact_letters
 from mnist_mlp.stats.means import mean_intervals
@@ -108,6 +109,7 @@ class Comparison:
             selected for that rate.
         budget: Tuning curves: expected results per cell and number of candidates (see `budget.curves`).
         notes: Caveats that qualify the tables.
+        at: Epoch whose scores are compared (see `with_outcomes`).
         tuned_anywhere: Keys that are tuned in any section of the report; the tables of all sections have their values.
     """
 
@@ -133,6 +135,7 @@ class Comparison:
     sensitivity: pd.DataFrame
     budget: pd.DataFrame
     notes: Sequence[Note]
+    at: str = LAST
     tuned_anywhere: Sequence[str] = ()
 
     @property
@@ -169,6 +172,7 @@ def compare(
     how: str = EACH,
     moving: Mapping[str, int] = MappingProxyType({}),
     margin: float | None = None,
+    at: str = LAST,
 ) -> Comparison:
     """Compare the cells of one section.
 
@@ -183,6 +187,11 @@ def compare(
         moving: See `sections.moving_with_seeds`.
         margin: Equivalence margin of pairs and effects, a fraction in (0, 1); None for that of the interim
             analyses, if they have one.
+        at: Epoch whose scores are compared (see `with_outcomes`).
+
+    Raises:
+        UserError: The margin is impossible; or `at` is `BEST`, and the runs have interim analyses or no validation
+            split.
     """
     check_margin(margin, same_size(evaluation_runs(results.runs)), "--margin ")
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
@@ -192,7 +201,9 @@ def compare(
     how = ONCE if len(sources.seeds_by_source(of_search[STREAMS])) > 1 else how
     evaluated = evaluation_runs(cells)
     varying = list(dict.fromkeys([*replace_derived(varying_keys(evaluated), evaluated, by, tuned), *tuned]))
-    runs = with_outcomes(cells, results.metrics, target, tuned, how)
+    if at == BEST:
+        _check_best_epochs(cells, results.metrics)
+    runs = with_outcomes(cells, results.metrics, target, tuned, how, at)
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
     summary = _summarize(runs, by, tuned, selected, target is not None)
@@ -225,10 +236,25 @@ def compare(
         notes=[
             *([fairness.UNDECIDED] if tests.needs_more_seeds else []),
             *fairness.part(results.where, tests.looks is not None),
+            *([fairness.BEST_EPOCHS] if at == BEST else []),
             *fairness.unfinished(results.unfinished),
             *fairness.notes(runs, summary, tests.pairs, by, tuned, varying, how, moving),
         ],
+        at=at,
     )
+
+
+def _check_best_epochs(runs: pd.DataFrame, metrics: pd.DataFrame) -> None:
+    """Check that runs may be scored at their best epoch on validation.
+
+    Raises:
+        UserError: They have interim analyses, or no validation split.
+    """
+    if runs["looked_in"].notna().any():
+        raise UserError("--at best: expected a sweep without interim analyses, which scored the last epochs")
+    completed = runs.index[runs["status"] == COMPLETED]
+    if not {*completed} <= {*metrics.loc[metrics["split"] == "val", "run"]}:
+        raise UserError("--at best: expected runs with data.val_size greater than 0, to select the epoch by")
 
 
 def _effects_and_claims(

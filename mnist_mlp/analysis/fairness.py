@@ -34,6 +34,11 @@ PROVENANCE = {  # provenance that runs should share: name to columns
 }
 
 
+BEST_EPOCHS = Note(
+    "Best epochs",
+    "each run is scored at its epoch with the highest validation accuracy instead of its last epoch. Configurations "
+    "were selected by the last epochs, and the curves show all epochs.",
+)
 UNDECIDED = Note(
     "Stopped before all pairs were decided",
     "the sweep would add seeds to undecided cells. Rerun its command to continue.",

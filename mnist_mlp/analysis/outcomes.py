@@ -10,17 +10,24 @@ from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.roles import CELL, evaluation_runs
 from mnist_mlp.analysis.selection import is_scored, score, selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
+from mnist_mlp.base.schema import BEST, LAST
 from mnist_mlp.base.sweep_file import CONFIRM
 
 TARGETS = ("epochs_to_target", "seconds_to_target")
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
+BEST_LOSS = "best_epoch_test_loss"  # to score the best epoch; not in reports
 MNIST = re.compile(r"mnist_mlp\.data\.(\w+\.)*mnist")  # functions that load MNIST
 MNIST_TARGET = 0.97  # AlgoPerf's validation target
 CHANCE_ERRORS = 3  # binomial standard errors above the accuracy of always predicting one class
 
 
 def with_outcomes(
-    runs: pd.DataFrame, metrics: pd.DataFrame, target: float | None, tuned: Sequence[str], select: str
+    runs: pd.DataFrame,
+    metrics: pd.DataFrame,
+    target: float | None,
+    tuned: Sequence[str],
+    select: str,
+    at: str = LAST,
 ) -> pd.DataFrame:
     """Add the columns of `Comparison.runs` to the runs of a section.
 
@@ -31,6 +38,8 @@ def with_outcomes(
             otherwise on test. None for no target; epochs and times are then NaN.
         tuned: Tuned keys.
         select: See `selection.select`.
+        at: Epoch whose test accuracy and loss are scored: `LAST`, or `BEST`, the epoch of each run with the highest
+            validation accuracy. The selection uses the last epoch in any case.
     """
     runs = runs.join(final_and_best(metrics))
     runs["steps"] = _steps(runs["epochs"], metrics)
@@ -41,8 +50,10 @@ def with_outcomes(
     others = evaluation_runs(runs)
     others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
     runs["chosen"] = confirmed | is_scored(others, tuned, select).reindex(runs.index, fill_value=False)
-    numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, *TARGETS]
+    numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, BEST_LOSS, *TARGETS]
     runs.loc[runs["status"] != COMPLETED, numbers] = np.nan  # an incomplete run has no final metrics
+    if at == BEST:
+        runs[["test_accuracy", "test_loss"]] = runs[["best_epoch_test_accuracy", BEST_LOSS]]
     if target is not None:
         runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # like a completed run that misses the target
     runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
@@ -95,15 +106,21 @@ def at_chance(runs: pd.DataFrame) -> pd.Series:
 
 
 def final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return, per run, loss and accuracy of each split after the last epoch, and the `BEST_EPOCH` columns."""
+    """Return, per run, loss and accuracy of each split after the last epoch, and the `BEST_EPOCH` columns.
+
+    The best epoch has the highest validation accuracy; of equal ones, the lowest validation loss; of these, it is the
+    first.
+    """
     wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
     wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
     wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
     wide = wide.reset_index("epoch").sort_values("epoch", kind="stable")
     final = wide.groupby("run").last().drop(columns="epoch")
-    ranked = wide[wide["val_accuracy"].notna()].sort_values("val_accuracy", kind="stable", ascending=False)
-    best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy"]]
-    best.columns = pd.Index(BEST_EPOCH)
+    ranked = wide[wide["val_accuracy"].notna()].sort_values(
+        ["val_accuracy", "val_loss"], kind="stable", ascending=[False, True]
+    )
+    best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy", "test_loss"]]
+    best.columns = pd.Index([*BEST_EPOCH, BEST_LOSS])
     return final.join(best)
 
 

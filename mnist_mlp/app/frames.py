@@ -135,6 +135,7 @@ def compare(
     margin: float | None = None,
     target: float | None = None,
     where: Sequence[str] = (),
+    at: str = schema.LAST,
 ) -> Comparison:
     """Compare the cells of a sweep by the tests of the report.
 
@@ -146,6 +147,8 @@ def compare(
         margin: Equivalence margin in percentage points; None for that of the sweep.
         target: Accuracy in (0, 1] to compare times to; None for 0.97 on MNIST.
         where: Conditions such as `"optim=adam,sgd"`, for a part of the runs.
+        at: Epoch whose scores are compared: "last"; or "best", the epoch of each run with the highest validation
+            accuracy.
 
     Raises:
         UserError: An argument is invalid, or the runs have several data sets or evaluation conditions, which are not
@@ -159,8 +162,10 @@ def compare(
         he / adam scored highest
     """
     directories = results.directories if isinstance(results, Runs) else (Path(results),)
+    if at not in (schema.LAST, schema.BEST):
+        raise UserError(f"at={at}: expected {schema.LAST} or {schema.BEST}")
     points = None if margin is None else margin / 100
-    _, sections = compare_sweeps(directories, target, by, where=where, margin=points)
+    _, sections = compare_sweeps(directories, target, by, where=where, margin=points, at=at)
     if len(sections) > 1:
         raise UserError(f"expected runs of one section, not {'; '.join(sections)}. Pass where=[...] to select one.")
     (section,) = sections.values()

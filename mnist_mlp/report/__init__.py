@@ -14,6 +14,7 @@ from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interim import LOOKS_FILE
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import FAILED
+from mnist_mlp.base.schema import LAST
 from mnist_mlp.base.sweep_file import SEARCH, SWEEP_FILE, read_sweep
 
 __all__ = ["Outcome", "compare_sweeps", "default_directory", "newest_sweep", "report_on"]
@@ -48,6 +49,7 @@ def report_on(
     where: Sequence[str] = (),
     margin: float | None = None,
     width: str | None = None,
+    at: str = LAST,
 ) -> Outcome:
     """Write one report on all given sweeps and print its leaderboard.
 
@@ -62,6 +64,7 @@ def report_on(
         where: As in `compare_sweeps`.
         margin: As in `compare_sweeps`.
         width: Width of the figures' files in a paper: `column` or `page`; None for their natural width.
+        at: As in `compare_sweeps`.
 
     Raises:
         UserError: As in `compare_sweeps`, or a directory is a single job of a sweep with several phases.
@@ -70,9 +73,9 @@ def report_on(
     from mnist_mlp.report import terminal, write
 
     _refuse_parts(sweeps)
-    results, comparisons = compare_sweeps(sweeps, target, by, about, select, where, margin)
+    results, comparisons = compare_sweeps(sweeps, target, by, about, select, where, margin, at)
     directory = out or default_directory(sweeps)
-    command = _command(sweeps, out, target, by, formats, select, where, margin, width)
+    command = _command(sweeps, out, target, by, formats, select, where, margin, width, at)
     write.write_report(directory, comparisons, results.problems, sweeps, command, formats, width)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
@@ -118,6 +121,7 @@ def _command(
     where: Sequence[str],
     margin: float | None,
     width: str | None,
+    at: str,
 ) -> str:
     """Return the command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
@@ -126,6 +130,7 @@ def _command(
     words += ["--by", ",".join(by)] if by else []
     words += ["--select", select] if select else []
     words += ["--margin", f"{100 * margin:.12g}"] if margin is not None else []
+    words += ["--at", at] if at != LAST else []
     words += [word for condition in where for word in ("--where", condition)]
     words += [word for name in formats for word in ("--format", name)]
     return shlex.join([*words, *(["--width", width] if width else [])])

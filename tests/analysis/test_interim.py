@@ -254,6 +254,11 @@ def test_compared_damaged_looks_file_is_named_and_nothing_tested(analyzed: Path,
     assert comparison.pairs["p"].isna().all()
 
 
+def test_compare_at_best_of_looks_is_refused(analyzed: Path) -> None:
+    with pytest.raises(UserError, match="--at best: expected a sweep without interim analyses"):
+        compare_sweeps([analyzed], at="best")
+
+
 def test_compared_looks_that_differ_from_the_plan_test_nothing(analyzed: Path) -> None:
     found = read_looks(analyzed / LOOKS_FILE)
     first, last = found.looks

@@ -1,18 +1,23 @@
 """Means, scores, tuning effort and marks of single runs, against hand calculations."""
 
 from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from mnist_mlp.analysis import compare_sweeps
 from mnist_mlp.analysis.effort import CONFIRMED, TuningEffort, tuning_efforts
 from mnist_mlp.analysis.measures import bounds_of
-from mnist_mlp.analysis.outcomes import at_chance
+from mnist_mlp.analysis.outcomes import at_chance, final_and_best
 from mnist_mlp.analysis.roles import CELL, REPLICATE
 from mnist_mlp.analysis.selection import score
+from mnist_mlp.base.errors import UserError
 from mnist_mlp.stats.means import mean_intervals
+from tests.helpers.runs import Write
 
 MEASURES = ["test_accuracy", "test_loss"]
 
@@ -104,3 +109,43 @@ def test_tuning_efforts_count_configurations_by_their_seeds() -> None:
     assert str(efforts["a"]) == "2 configurations with 2 seeds"
     assert str(efforts["b"]) == "1 configuration with 2 seeds and 1 configuration with 1 seed"
     assert CONFIRMED not in efforts.values()
+
+
+def test_best_epoch_breaks_ties_by_loss_then_takes_the_first() -> None:
+    metrics = pd.DataFrame(
+        [
+            (0, "val", 0.9, 0.5), (1, "val", 0.9, 0.4), (2, "val", 0.9, 0.4), (3, "val", 0.8, 0.1),
+            *((epoch, "test", epoch / 10, epoch) for epoch in range(4)),
+        ],
+        columns=["epoch", "split", "accuracy", "loss"],
+    ).assign(run="one")  # fmt: skip
+    found = final_and_best(metrics).loc["one"]
+    assert found[["best_epoch", "best_epoch_test_accuracy", "best_epoch_test_loss"]].tolist() == [1, 0.1, 1]
+    assert found["test_accuracy"] == 0.3
+
+
+@pytest.mark.parametrize("at", ["last", "best"])
+def test_compare_at_best_scores_the_best_epochs_and_selects_by_the_last(
+    tmp_path: Path, write_run: Write, at: str
+) -> None:
+    for optim, seed in product(("adam", "sgd"), range(3)):
+        is_adam, noise = optim == "adam", seed * (1 + (optim == "adam")) / 1000
+        test = [0.1, 0.8 + 0.1 * is_adam + noise, 0.7 + noise]
+        write_run(optim=optim, seed=seed, lr=0.01, test=test, val=[0.1, 0.9, 0.8], epochs=2)
+        write_run(optim=optim, seed=seed, lr=0.1, test=[0.1, 0.99, 0.2], val=[0.1, 0.95, 0.7], epochs=2)
+    _, sections = compare_sweeps([tmp_path / "sweep"], at=at)
+    (section,) = sections.values()
+    assert section.summary["optim.lr"].tolist() == [0.01, 0.01]  # by the last epoch's validation accuracy
+    scores = section.summary.set_index("optim")["score"]
+    assert scores.to_dict() == pytest.approx(
+        {"adam": 0.902, "sgd": 0.801} if at == "best" else {"adam": 0.702, "sgd": 0.701}
+    )
+    assert (section.summary["test_accuracy_mean"] == section.summary["score"]).all()
+    assert ("Best epochs" in [note.topic for note in section.notes]) == (at == "best")
+    assert section.pairs["verdict"].tolist() == (["better"] if at == "best" else ["inconclusive"])
+
+
+def test_compare_at_best_without_validation_split_is_refused(tmp_path: Path, write_run: Write) -> None:
+    write_run(val=[])
+    with pytest.raises(UserError, match=r"--at best: expected runs with data\.val_size greater than 0"):
+        compare_sweeps([tmp_path / "sweep"], at="best")

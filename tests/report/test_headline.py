@@ -54,9 +54,9 @@ BEHIND = claim("optim", [["adam", "sgd"], ["adadelta"]], 0.0039, 0.0021, 2)
         (
             [NOTHING, BEHIND],
             [],
-            "Without tuning, adadelta falls behind all other optimizers, by about 0.4 percentage points; the others "
-            "differ by at most 0.3 points on average. Which initialization one takes changes the accuracy by at most "
-            "0.3 points on average.",
+            "Without tuning, adadelta falls behind all other optimizers, by about 0.4 percentage points; no two of "
+            "the others differ by more than 0.3 points on average. Which initialization one takes changes the accuracy "
+            "by at most 0.3 points on average.",
         ),
         (
             [NOTHING, claim("optim", [["adam", "sgd"]], bound=0.0005)],
@@ -68,14 +68,15 @@ BEHIND = claim("optim", [["adam", "sgd"], ["adadelta"]], 0.0039, 0.0021, 2)
             [claim("init", [["lecun"], ["he"]], 0.0128), claim("depth", [["1"], ["2", "4"]], 0.05, 0.02)],
             [],
             "Without tuning, lecun is better than he, by about 1.3 percentage points; depth=1 is better than all other "
-            "values of depth, by about 5.0 points; the others differ by at most 2.0 points on average.",
+            "values of depth, by about 5.0 points; no two of the others differ by more than 2.0 points "
+            "on average.",
         ),
         (
             [claim("optim", [["adam", "nag"], ["sgd"], ["adadelta"]], 0.05, 0.002)],
             [],
             "Without tuning, the optimizers differ in this order, the best first: adam or nag, then sgd, then "
-            "adadelta; the first and the last by about 5.0 percentage points; those joined by or differ by at most "
-            "0.2 points on average.",
+            "adadelta; the first and the last by about 5.0 percentage points; no two joined by or differ by more "
+            "than 0.2 points on average.",
         ),
         (
             [claim("optim", [["adam", "nag", "sgd"]], bound=0.03, n=1)],
@@ -99,8 +100,8 @@ BEHIND = claim("optim", [["adam", "sgd"], ["adadelta"]], 0.0039, 0.0021, 2)
         (
             [claim("optim", [["adam", "nag"], ["sgd", "adadelta"]], 0.01, 0.002)],
             [],
-            "Without tuning, sgd and adadelta fall behind all other optimizers, by about 1.0 percentage points; those "
-            "of one group differ by at most 0.2 points on average.",
+            "Without tuning, sgd and adadelta fall behind all other optimizers, by about 1.0 percentage points; no "
+            "two of one group differ by more than 0.2 points on average.",
         ),
     ],
 )
@@ -134,8 +135,8 @@ def test_headline_of_runs_comes_from_effects_and_stands_first(
     write(write_run)
     words = headline(compared(tmp_path))
     assert words.startswith(
-        "Without tuning, adadelta falls behind all other optimizers, by about 5.0 percentage points; the others differ "
-        "by at most 0."
+        "Without tuning, adadelta falls behind all other optimizers, by about 5.0 percentage points; no two of the "
+        "others differ by more than 0."
     )
     assert ". Which initialization one takes changes the accuracy by at most 0." in words
     report()
@@ -242,8 +243,8 @@ def test_claim_on_cells_names_their_common_value(tmp_path: Path, write_run: Writ
     others = [cell for cell in comparison.summary["cell"] if cell not in behind]
     claims = Claims([claim(CELLS, [others, behind], 0.05, 0.001)], [])
     assert headline(replace(comparison, claims=claims)) == (
-        "Without tuning, each cell with adadelta falls behind all other cells, by about 5.0 percentage points; those "
-        "of one group differ by at most 0.1 points."
+        "Without tuning, each cell with adadelta falls behind all other cells, by about 5.0 percentage points; no "
+        "two of one group differ by more than 0.1 points."
     )
 
 

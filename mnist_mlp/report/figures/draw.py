@@ -276,7 +276,7 @@ def _heatmap(view: _View) -> _Made | None:
         figure,
         "heatmap",
         f"Mean test accuracy by {' and '.join(comparison.by)}; {view.winner}.",
-        f"Mean test accuracy after the last epoch ({captions.sample(n)}); diverged runs count as 0.",
+        f"Mean test accuracy {captions.scored_epoch(comparison)} ({captions.sample(n)}); diverged runs count as 0.",
         "The colors span at least the usual width of an interval of differences from the best cell: otherwise, "
         "differences within the noise would look large."
         if span
@@ -348,12 +348,13 @@ def _squeezed(ax: Axes) -> str:
 
 def _seeds(view: _View) -> _Made:
     figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
-    plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look)
+    epoch = captions.scored_epoch(view.comparison)
+    plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look, epoch)
     return (
         figure,
         "seeds",
-        f"Final test accuracy of every seed, by cell; on average {view.winner}.",
-        "Test accuracy after the last epoch for every seed, 0 if the run diverged; the bar is the mean.",
+        f"Test accuracy of every seed, by cell; on average {view.winner}.",
+        f"Test accuracy {epoch} for every seed, 0 if the run diverged; the bar is the mean.",
         _squeezed(ax),
         view.some,
     )

@@ -404,17 +404,20 @@ def _apart(values: pd.Series) -> pd.Series:
     return (groups.cumcount() - (counts - 1) / 2) * np.minimum(APART, 2 * HALF_BAR / counts)
 
 
-def plot_seeds(ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance) -> Axes:
-    """Draw each seed's final test accuracy in percent (0 if it diverged), and a bar at the mean of each cell.
+def plot_seeds(
+    ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance, epoch: str = "after the last epoch"
+) -> Axes:
+    """Draw each seed's test accuracy in percent (0 if it diverged), and a bar at the mean of each cell.
 
     Args:
         ax: Axes to draw into.
         runs: Scored runs with `cell`, `status` and `score`.
         summary: One row per cell, in drawing order.
         look: Appearance of the cells.
+        epoch: Epoch of the scores, for the title of the axis.
     """
     place = {cell: row for row, cell in enumerate(summary[CELL])}
-    _rows(ax, list(place), "Test accuracy after the last epoch (%)")
+    _rows(ax, list(place), f"Test accuracy {epoch} (%)")
     runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
     for cell, part in each_cell(runs):
         seeds, style = part["score"] * 100, look.style[cell]

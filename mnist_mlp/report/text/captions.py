@@ -9,6 +9,7 @@ from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import CELL, evaluation_runs, share
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.base.record import COMPLETED, DIVERGED
+from mnist_mlp.base.schema import LAST
 from mnist_mlp.report.text.verdicts import list_explanations
 
 KEY_NAMES = {"init": "initialization", "optim": "optimizer"}
@@ -76,3 +77,8 @@ def shares(cells: Collection[str], of: int) -> str:
 def timed_split(comparison: Comparison) -> str:
     """Return the name of the split that the time to the target is measured on: validation, or test without one."""
     return SPLIT_NAMES["val" if selection_split(evaluation_runs(comparison.runs)) == "val" else "test"]
+
+
+def scored_epoch(comparison: Comparison) -> str:
+    """Return the epoch whose test accuracies are scores, such as "after the last epoch"."""
+    return "after the last epoch" if comparison.at == LAST else "after the epoch best on validation"

@@ -59,7 +59,7 @@ def _difference(claim: Claim, comparison: Comparison) -> str:
     """Say which values or cells differ; empty if no difference is significant."""
     first, last, gap = claim.groups[0], claim.groups[-1], about(claim.gap)
     several = f"{_noun(claim.key)}s" if claim.key == CELLS or claim.key in GROUPS else f"values of {claim.key}"
-    rest = f"; {{}} differ by at most {at_most(claim.bound)}" if math.isfinite(claim.bound) else ""
+    rest = f"; no two {{}} differ by more than {at_most(claim.bound)}" if math.isfinite(claim.bound) else ""
     if len(claim.groups) == 1:
         if not claim.significant:
             return ""
@@ -74,7 +74,7 @@ def _difference(claim: Claim, comparison: Comparison) -> str:
     if len(claim.groups) > 2:
         order = ", then ".join(" or ".join(_names(claim.key, group, comparison)) for group in claim.groups)
         text = f"the {several} differ in this order, the best first: {order}; the first and the last by about {gap}"
-        return text + rest.format("those joined by or")
+        return text + rest.format("joined by or")
     if len(first) == len(last) == 1:
         (better,), (worse,) = (_names(claim.key, group, comparison) for group in (first, last))
         return f"{better} is better than {worse}, by about {gap}"
@@ -82,7 +82,7 @@ def _difference(claim: Claim, comparison: Comparison) -> str:
     many = {"falls behind": "fall behind", "is better than": "are better than"}
     names = _names(claim.key, named, comparison)
     verb = verb if len(names) == 1 and not names[0][0].isdigit() else many[verb]
-    others = "the others" if len(named) == 1 else "those of one group"
+    others = "of the others" if len(named) == 1 else "of one group"
     return f"{join_words(names)} {verb} all other {several}, by about {gap}{rest.format(others)}"
 
 

@@ -120,7 +120,7 @@ def test_best_epoch_breaks_ties_by_loss_then_takes_the_first() -> None:
         columns=["epoch", "split", "accuracy", "loss"],
     ).assign(run="one")  # fmt: skip
     found = final_and_best(metrics).loc["one"]
-    assert found[["best_epoch", "best_epoch_test_accuracy", "best_epoch_test_loss"]].tolist() == [1, 0.1, 1]
+    assert list(found[["best_epoch", "best_epoch_test_accuracy", "best_epoch_test_loss"]]) == [1, 0.1, 1]
     assert found["test_accuracy"] == 0.3
 
 

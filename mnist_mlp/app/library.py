@@ -1,5 +1,6 @@
 """Training from Python: single runs in this process, and sweeps by `run.py`."""
 
+import os
 import random
 import signal
 import subprocess
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # slow imports; functions import them on demand
     from mnist_mlp.app.frames import Runs
 
 ROOT = Path(mnist_mlp.__file__).parents[1]
+TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "COLUMNS")  # environment variables
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,16 @@ def sweep(*overrides: str, directory: str | Path, progress: bool = True, **setti
     if hidden := [word for word in words if "__main__." in word]:
         raise UserError(f"{hidden[0]}: expected a class in a module. Worker processes cannot see those of __main__.")
     command = [sys.executable, str(_checkout() / "run.py"), "-m", *words]
+    # A notebook's kernel asks for colors and narrow lines, as of a terminal.
+    environment = {key: value for key, value in os.environ.items() if key not in TERMINAL}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         assert process.stdout is not None
         last = ""

@@ -466,3 +466,16 @@ def test_seeds_with_equal_accuracy_stand_apart(tmp_path: Path, write_run: Write)
     assert len({*map(tuple, places.round(6).tolist())}) == 4
     assert places[3, 1] == 0
     assert np.abs(places[:, 1]).max() < 0.5
+
+
+@pytest.mark.parametrize(("count", "bands"), [(4, 4), (5, 0)])
+def test_crowded_panels_have_no_bands(tmp_path: Path, write_run: Write, count: int, bands: int) -> None:
+    for number, seed in product(range(count), range(3)):
+        write_run(optim=f"o{number}", seed=seed, test=[0.1, 0.9 - number / 100 + seed * (number + 1) / 1000])
+    comparison = compared(tmp_path)
+    error, _ = curves_of(comparison).axes
+    assert (len(error.lines), len(error.collections)) == (count, bands)
+    (tmp_path / "figures").mkdir()
+    (curves, *_) = draw(tmp_path / "figures", comparison, "", ())
+    assert "band: 95% t-interval" in curves.caption
+    assert (", only in panels with at most 4 lines" in curves.caption) == (not bands)

@@ -218,7 +218,7 @@ def _learning_curves(view: _View) -> _Made:
         f"Error, and training loss, against the epoch for {with_noun(len(drawn), 'cell')}.",
         f"Learning curves: error (100% minus accuracy) and loss on logarithmic axes, mean over "
         f"{captions.over(view.comparison.scored)} ({captions.sample(drawn['n'])}"
-        f"{_band(curves, view.comparison.scored)}).",
+        f"{_band(curves, view.comparison.scored, view.look)}).",
         captions.undrawn(view.comparison, view.cells),
         view.look.reading(list(drawn[CELL]), panels.MAX_PANELS),
         view.some,
@@ -231,7 +231,9 @@ def _curves_from_best(view: _View) -> _Made | None:
     table = table[table[CELL].isin(view.cells) & (table["epoch"] > 0)]
     if table["epoch"].nunique() < 2:
         return None
-    band = f"; band: {CONFIDENCE:.0%} t-interval of a single difference at a single epoch"
+    band = (
+        f"; band: {CONFIDENCE:.0%} t-interval of a single difference at a single epoch{_where_banded(table, view.look)}"
+    )
     return (
         panels.curves_from_best(table, view.look, view.medium),
         "curves_from_best",
@@ -257,9 +259,16 @@ def _curve_views(view: _View, name: str) -> dict[str, Markup]:
     return views
 
 
-def _band(table: pd.DataFrame, runs: pd.DataFrame) -> str:
+def _band(table: pd.DataFrame, runs: pd.DataFrame, look: Appearance) -> str:
+    """Return the meaning of the bands, to follow in parentheses; empty without bands."""
     words = f"; band: {CONFIDENCE:.0%} t-interval of the mean{captions.by(runs)}, clipped where it is very wide"
-    return words if captions.has_band(table) else ""
+    return f"{words}{_where_banded(table, look)}" if captions.has_band(table) else ""
+
+
+def _where_banded(table: pd.DataFrame, look: Appearance) -> str:
+    """Say that crowded panels have no bands; empty if no panel is crowded."""
+    most = max(map(len, look.panels(set(table[CELL])).values()), default=0)
+    return f", only in panels with at most {plots.MAX_BANDS} lines" if most > plots.MAX_BANDS else ""
 
 
 def _heatmap(view: _View) -> _Made | None:
@@ -391,8 +400,8 @@ def _sensitivity(view: _View) -> _Made | None:
         "sensitivity",
         f"Error against the learning rate for {with_noun(len(view.cells), 'cell')}.",
         f"Learning-rate sensitivity: {of}error (100% minus accuracy) on a logarithmic "
-        f"axis, mean over {captions.over(runs)}{_band(part, runs)}. A cross marks a rate at which runs diverged; they "
-        f"count as an error of 100%, as in the selection.",
+        f"axis, mean over {captions.over(runs)}{_band(part, runs, view.look)}. A cross marks a rate at which runs "
+        "diverged; they count as an error of 100%, as in the selection.",
         view.look.reading(view.cells, panels.MAX_PANELS),
         view.some,
     )
@@ -406,7 +415,7 @@ def _against(view: _View, key: str, axis: pd.Series, kind: str) -> Parts:
     figure = panels.against(with_errors(table, least_error(view.comparison.runs)), look, name, "test ", view.medium)
     sentences = (
         f"Test error (100% minus accuracy) on a logarithmic axis against {name}, mean over "
-        f"{captions.over(runs)} ({captions.sample(table['n'])}{_band(table, runs)}).",
+        f"{captions.over(runs)} ({captions.sample(table['n'])}{_band(table, runs, look)}).",
         *_marks(table, "; there is no band there"),
         look.reading(list(look.panel), panels.MAX_PANELS),
     )

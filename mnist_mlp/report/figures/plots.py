@@ -23,6 +23,7 @@ logging.getLogger("matplotlib").setLevel(logging.WARNING)  # hides its messages 
 
 MAX_CELLS = 40  # in one figure, best first
 BELOW = "#bdbdbd"  # heatmap color of cells below the color scale, because runs diverged
+MAX_BANDS = 4  # in one panel
 COLORS = "Blues"  # color map of heatmaps, in which light is low
 CROSS: dict[str, Any] = {"marker": "x", "markersize": 8, "markeredgewidth": 2}
 LARGEST, SMALLEST = 7, 4  # of markers in points: the first label's are the largest, so that equal values show
@@ -68,7 +69,7 @@ def plot_lines(
         look: Appearance of the cells.
         x: Column of the x axis.
         y: Measure: error, loss, or difference from the best cell.
-        banded: Cells with an interval; None for all.
+        banded: Cells with an interval; None for all if there are at most `MAX_BANDS`, since more would hide each other.
     """
     if look.reference in parts and look.reference not in cells:
         best = parts[look.reference]
@@ -84,7 +85,7 @@ def plot_lines(
         mean, low, high = (part[f"{y}_{end}"] for end in ("mean", "ci_low", "ci_high"))
         line = {"linestyle": style.dash, "marker": mark, "markersize": SMALLEST}
         ax.add_line(Series(cell, _words(part, x, y), part[x], mean, **_paint(style), **line))
-        if banded is not None and cell not in banded:
+        if cell not in (banded if banded is not None else shown if len(shown) <= MAX_BANDS else ()):
             continue
         if mark:
             ax.vlines(part[x], low, high, **_paint(style), alpha=0.5)

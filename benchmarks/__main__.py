@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from benchmarks import contenders, epochs, planning, products, sweeps
+from benchmarks import contenders, epochs, library, planning, products, sweeps
 from benchmarks.printing import say, show
 from mnist_mlp.base.provenance import cpu_model
 
@@ -68,12 +68,20 @@ def planning_part(sizes: Sequence[int] = planning.SIZES) -> None:
     show("Planning of jobs, each with a learning rate of its own", planning.table(list(sizes)), digits=1)
 
 
+def library_part() -> None:
+    """Cost of saving weights, and `mnist_mlp.train` against the command, in interleaved pairs."""
+    say("library")
+    print(f"\nWeights of every epoch / none, seconds of whole runs: {library.ratio(library.saving())}\n")
+    print(f"\nmnist_mlp.train / run.py, training seconds: {library.ratio(library.training())}\n")
+
+
 PARTS: dict[str, Callable[[], None]] = {
     "epochs": epochs_part,
     "start": start_part,
     "accuracy": accuracy_part,
     "products": products_part,
     "planning": planning_part,
+    "library": library_part,
 }
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mnist_mlp.analysis.comparison import compare
-from mnist_mlp.analysis.curves import against, numeric_axis
+from mnist_mlp.analysis.curves import against, differences_by_epoch, numeric_axis
 from mnist_mlp.analysis.load import load
 from tests.helpers.runs import Write
 
@@ -88,3 +88,16 @@ def test_differences_by_epoch_are_paired_by_seed(tmp_path: Path, write_run: Writ
 def test_differences_by_epoch_without_another_cell_are_empty(tmp_path: Path, write_run: Write) -> None:
     write_run(test=[0.1, 0.9])
     assert compare(load([tmp_path / "sweep"]), 0.97).curve_differences.empty
+
+
+def test_differences_by_epoch_use_intervals_of_independent_pairs_only() -> None:
+    runs = pd.DataFrame(
+        [(cell, seed) for cell in "ab" for seed in range(4)], columns=["cell", "replicate"], index=list("stuvwxyz")
+    )
+    runs["independent"] = [True, True, True, False, True, True, True, True]
+    metrics = pd.DataFrame({"run": runs.index, "split": "test", "epoch": 1})
+    metrics["accuracy"] = [0.9, 0.9, 0.9, 0.9, 0.8, 0.81, 0.82, 0.3]
+    (row,) = differences_by_epoch(metrics, runs, "a").to_dict("records")
+    assert row["difference_mean"] == pytest.approx(np.mean([-0.1, -0.09, -0.08, -0.6]))
+    half = 4.3027 * 0.01 / 3**0.5  # Student's t with two degrees of freedom: the fourth seed is not independent
+    assert row["difference_ci_high"] - row["difference_mean"] == pytest.approx(half, rel=1e-3)

@@ -130,7 +130,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
         f"{points['optim']} apart)",
         f"interaction (p {probability(effects['p'].iloc[-1])})",
         f"each of the {len(summary)} combinations",
-        "any of its claims is wrong is about 5%",
+        "at least one of its claims is wrong is about 5%",
         f"{len(runs)} runs",
     ]
     assert [fact for fact in facts if fact not in said] == []

@@ -632,3 +632,13 @@ def test_answer_on_effects_names_all_tuned_keys(
 def test_method_of_unknown_test_set_says_images_are_a_sample(tmp_path: Path, write_run: Write) -> None:
     write_run()
     assert any(line.startswith("The test images are a sample, too") for line in method(compared(tmp_path)))
+
+
+def test_answer_with_a_newline_in_a_tuned_value_has_one_fact_on_the_training(tmp_path: Path, write_run: Write) -> None:
+    for seed, note in product(range(3), ("a\nb", "c")):
+        good = note == "a\nb"
+        write_run(seed=seed, test=[0.1, 0.9 if good else 0.5], model={"note": note}, log_interval=1 + good)
+    first, *_, last = answer(compared(tmp_path))
+    assert first.startswith("he / adam reached ")
+    assert last.endswith("model.note=a\nb was selected by all 3 seeds.")
+    assert last.startswith("Trained on mnist")

@@ -23,7 +23,7 @@ from mnist_mlp.analysis.roles import cell_names, each_cell
 from mnist_mlp.report.figures import panels, plots
 from mnist_mlp.report.figures.draw import draw
 from mnist_mlp.report.figures.scales import bounds, least_error, ticks, with_errors
-from mnist_mlp.report.figures.style import OPTIMIZERS, REFERENCE, Appearance, appearance
+from mnist_mlp.report.figures.style import OPTIMIZERS, REFERENCE, Appearance, appearance, styles
 from mnist_mlp.report.figures.svg import Series
 from tests.helpers.runs import Write
 
@@ -479,3 +479,83 @@ def test_crowded_panels_have_no_bands(tmp_path: Path, write_run: Write, count: i
     (curves, *_) = draw(tmp_path / "figures", comparison, "", ())
     assert "band: 95% t-interval" in curves.caption
     assert (", only in panels with at most 4 lines" in curves.caption) == (not bands)
+
+
+def test_interaction_of_many_values_has_a_line_and_a_label_for_each(tmp_path: Path, write_run: Write) -> None:
+    for i, o, seed in product(range(9), range(9), range(3)):
+        write_run(f"i{i}", f"o{o}", seed, test=[0.9 - (i + o) / 1000 + seed / 5000], epochs=0)
+    (tmp_path / "figures").mkdir()
+    (drawing,) = (d for d in draw(tmp_path / "figures", compared(tmp_path), "", ()) if d.kind == "interaction")
+    assert list(drawing.legend) == [f"i{number}" for number in range(9)]
+    assert "A line for each initialization." in drawing.caption
+
+
+def test_curves_of_a_cell_without_validation_leave_it_out(tmp_path: Path, write_run: Write) -> None:
+    for (number, size), seed in product(enumerate((0, 5000)), range(3)):
+        val: list[float] | None = [] if size == 0 else None
+        write_run(seed=seed, test=[0.1, 0.9 + number / 100 + seed / 1000], val=val, data_config={"val_size": size})
+    (tmp_path / "figures").mkdir()
+    (curves, *_) = draw(tmp_path / "figures", compared(tmp_path, ["data.val_size"]), "", ())
+    assert curves.views["validation error"].count('class="label2"') > 0
+    assert curves.views["test error"].count('class="label1"') > 0
+
+
+def test_curves_from_best_name_cells_outside_the_axis_and_lost_runs(tmp_path: Path, write_run: Write) -> None:
+    for (number, optim), seed in product(enumerate(OPTIMIZERS), range(4)):
+        if optim == "nag" and seed == 3:
+            write_run("he", optim, seed, test=[0.1], epochs=4, status="diverged", reason="nan")
+        else:
+            final = 0.5 if optim == "rmsprop" else 0.95 - number / 1000
+            later = [final + seed / 5000 + epoch / 9000 for epoch in range(4)]
+            write_run("he", optim, seed, test=[0.1, *later], epochs=4)
+    comparison = compared(tmp_path)
+    table = comparison.curve_differences
+    figure = panels.curves_from_best(table[table["epoch"] > 0], appearance(comparison.summary, ["init", "optim"]))
+    assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["below: rmsprop"]
+    (tmp_path / "figures").mkdir()
+    drawings = {drawing.kind: drawing for drawing in draw(tmp_path / "figures", comparison, "", ())}
+    assert "Curves of diverged runs are not drawn (1 of 32 runs)" in drawings["curves_from_best"].caption
+
+
+def test_heatmap_scale_ignores_the_intervals_of_diverging_cells(tmp_path: Path, write_run: Write) -> None:
+    for (number, optim), seed in product(enumerate(("sgd", "nag", "adam", "radam")), range(4)):
+        if optim in ("nag", "radam") and seed == 0:
+            write_run("he", optim, seed, test=[0.1], epochs=1, status="diverged", reason="nan")
+        else:
+            write_run("he", optim, seed, test=[0.1, 0.95 - number / 100 + seed * (number + 1) / 9000])
+    spans = []
+    original = panels.heatmap
+
+    def heatmap(summary: pd.DataFrame, by: Sequence[str], span: float, medium: panels.Medium) -> Figure:
+        spans.append(span)
+        return original(summary, by, span, medium)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(panels, "heatmap", heatmap)
+        (tmp_path / "figures").mkdir()
+        draw(tmp_path / "figures", compared(tmp_path), "", ())
+    assert 0 < spans[0] < 5
+
+
+@pytest.mark.parametrize("values", [("sgd", "adamax"), ("default", "lsuv"), ("momentum", "adamw", "lion")])
+def test_styles_of_known_and_other_options_differ_without_color(values: tuple[str, ...]) -> None:
+    found = styles(values)
+    assert len({str(style.dash) for style in found.values()}) == len(values)
+    assert len({style.marker for style in found.values()}) == len(values)
+
+
+def test_legend_of_an_option_named_best_cell_keeps_both() -> None:
+    look = grid(["best cell", "he"], ["adam", "sgd"])
+    assert list(look.legend(set(look.panel), has_reference=True)) == ["best cell", "he", "the best cell"]
+
+
+def test_markers_of_later_labels_are_smaller_so_that_equal_values_show(tmp_path: Path, write_run: Write) -> None:
+    for (number, init), place, seed in product(enumerate(("default", "he", "lecun")), (1, 2), range(3)):
+        test = [0.1, 0.9 - number / 100 - place / 10 + seed / 900]
+        write_run(init, seed=seed, test=test, model={"dropout": place / 10})
+    scored = compared(tmp_path, ["init", "model.dropout"]).scored
+    table = with_errors(against(scored.assign(cell=scored["init"]), scored["model.dropout"].astype(float)), 1e-4)
+    look = appearance(pd.DataFrame({"cell": ["default", "he", "lecun"], "init": ["default", "he", "lecun"]}), ["init"])
+    (ax,) = panels.against(table, look, "model.dropout", "test ").axes
+    marks = [line for line in ax.lines if line.get_linestyle() == "None" and line.get_marker() in ("o", "s", "^")]
+    assert sorted({line.get_markersize() for line in marks}, reverse=True) == [7, 6, 5]

@@ -242,6 +242,7 @@ def _curves_from_best(view: _View) -> _Made | None:
         f"{captions.over(view.comparison.scored)}"
         f"{band if table['difference_ci_low'].notna().any() else ''}. Much larger differences, as after the first "
         "epochs, may lie outside the axis.",
+        captions.undrawn(view.comparison, view.cells),
         view.look.reading(list(table[CELL].unique()), panels.MAX_PANELS),
         view.some,
     )
@@ -276,7 +277,9 @@ def _heatmap(view: _View) -> _Made | None:
     if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MAX_CELLS:
         return None
     n = comparison.scored.groupby(CELL).size()
-    widths = 100 * (comparison.rivals["ci_high"] - comparison.rivals["ci_low"])
+    unsteady = captions.unsteady(comparison)  # their intervals reach to 0%
+    rivals = comparison.rivals[~comparison.rivals[["a", "b"]].isin(unsteady).any(axis=1)]
+    widths = 100 * (rivals["ci_high"] - rivals["ci_low"])
     span = float(widths.median()) if widths.notna().any() else 0.0
     figure = panels.heatmap(comparison.summary, comparison.by, span, view.medium)
     (image,) = figure.axes[0].images
@@ -346,8 +349,8 @@ def _pairs(view: _View) -> _Made | None:
         panels.pairs(comparison.pairs, view.cells, view.medium),
         "pairs",
         f"Differences between all pairs of cells; {significant} of {len(comparison.pairs)} are significant.",
-        "Test accuracy of the cell in the row minus that of the cell in the column, in percentage points. The "
-        f"background is the verdict, at an error rate of {1 - CONFIDENCE:.0%} over all pairs.",
+        "Test accuracy of the cell in the row minus that of the cell with the column's number, in percentage points. "
+        f"The background is the verdict, at an error rate of {1 - CONFIDENCE:.0%} over all pairs.",
     )
 
 
@@ -428,7 +431,7 @@ def _interaction(view: _View, keys: Sequence[str]) -> Parts:
     scored = view.comparison.scored
     values = {key: in_figure_order(list(scored[key].map(as_typed).unique())) for key in keys}
     across = max(reversed(keys), key=lambda key: len(values[key]))
-    runs, look = _without(view, across)
+    runs, look = _without(view, across, one_panel=True)
     table = against(runs, runs[across].map(as_typed).map(values[across].index).rename("place").astype(float))
     table["label"] = [values[across][int(place)] for place in table["place"]]
     errors = with_errors(table, least_error(view.comparison.runs))
@@ -444,13 +447,14 @@ def _interaction(view: _View, keys: Sequence[str]) -> Parts:
     return figure, "interaction", alt, " ".join(filter(None, sentences)), look
 
 
-def _without(view: _View, key: str) -> tuple[pd.DataFrame, Appearance]:
+def _without(view: _View, key: str, one_panel: bool = False) -> tuple[pd.DataFrame, Appearance]:
     """Return the scored runs with the combinations of the other compared keys as cells, and these cells' appearance."""
     scored = view.comparison.scored
     others = [other for other in view.comparison.by if other != key]
     runs = scored.assign(**{CELL: cell_names(scored, others) if others else "all"})
     rows = runs.groupby(CELL)["score"].mean().sort_values(ascending=False, kind="stable")
-    return runs, appearance(runs.drop_duplicates(CELL).set_index(CELL).loc[rows.index].reset_index(), others)
+    table = runs.drop_duplicates(CELL).set_index(CELL).loc[rows.index].reset_index()
+    return runs, appearance(table, others, one_panel=one_panel)
 
 
 def _marks(table: pd.DataFrame, at_cross: str) -> Iterator[str]:

@@ -125,6 +125,11 @@ def curves_from_best(differences: pd.DataFrame, look: Appearance, medium: Medium
     bottom, top = min(usual.min(), 0), max(usual.max(), 0)
     room = max(top - bottom, 1e-4) * SIDE
     block[0].set_ylim(bottom - room, top + room)
+    for ax, cells in zip(block, panels.values(), strict=True):
+        gone = [cell for cell in cells if not parts[cell]["difference_mean"].between(bottom - room, top + room).any()]
+        if gone:  # a panel without a line would look like one without results
+            names = ", ".join(escape.labels([look.label[cell] or cell for cell in gone]))
+            ax.text(0.5, 0.04, f"below: {names}", transform=ax.transAxes, ha="center", size="small", wrap=True)
     block[0].yaxis.set_major_formatter(lambda value, _: f"{value * 100:.3g}")
     _title(block, "epoch", "Difference from best (points)")
     return figure
@@ -227,7 +232,7 @@ def heatmap(summary: pd.DataFrame, by: Sequence[str], span: float = 0, medium: M
 def pairs(table: pd.DataFrame, cells: Sequence[str], medium: Medium = PAGE) -> Figure:
     """Draw all differences between cells (see `plots.plot_pairs`)."""
     longest = max(map(len, escape.labels(cells)))
-    size = 0.7 * len(cells) + LETTER * longest, 0.7 + 0.35 * len(cells) + LETTER * longest * 0.7
+    size = 0.7 * len(cells) + LETTER * longest, 1.0 + 0.33 * len(cells)
     figure = Figure(figsize=medium.size(*size), layout="constrained")
     ax = plots.plot_pairs(figure.subplots(), table, cells)
     if medium.width:
@@ -336,10 +341,10 @@ def _in_a_row(legend: Mapping[str, Style], width: float, medium: Medium) -> int:
 
 def _title_size(text: str, wide: float) -> str | float:
     """Return the font size of a title above a panel of this width in inches."""
-    points = mpl.rcParams["font.size"]
+    points = float(mpl.rcParams["font.size"])
     if len(text) * LETTER * points / POINTS < wide:
         return "medium"
-    return "x-small" if len(text) <= escape.LONGEST_LABEL else wide / (len(text) * LETTER_PER_POINT)
+    return min(0.7 * points, wide / (len(text) * LETTER_PER_POINT))
 
 
 def _label(block: Sequence[Axes], x: str, of: str, measure: str, table: pd.DataFrame) -> None:

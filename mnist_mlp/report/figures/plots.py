@@ -77,7 +77,7 @@ def plot_lines(
         line: dict[str, Any] = {"linewidth": THIN * mpl.rcParams["lines.linewidth"], "zorder": 1.5}
         line |= {"marker": mark, "markersize": SMALLEST}
         ax.plot(best[x], best[f"{y}_mean"], **_paint(REFERENCE), **line)
-    shown = in_order(cells, look)
+    shown = in_order((cell for cell in cells if cell in parts), look)  # a cell may lack a split
     alpha = min(0.15, 0.5 / max(len(shown), 1))  # otherwise overlapping bands hide the lines
     for cell in shown:
         part, style = parts[cell], look.style[cell]
@@ -132,7 +132,7 @@ def plot_learning_curves(
 def plot_against(ax: Axes, parts: Mapping[str, pd.DataFrame], cells: Sequence[str], look: Appearance, x: str) -> Axes:
     """Draw the mean error against a numeric column (see `plot_lines`), with a marker at each value (see `_mark`)."""
     plot_lines(ax, parts, cells, look, x, "error")
-    for cell in in_order(cells, look):
+    for cell in in_order((cell for cell in cells if cell in parts), look):
         _mark(ax, parts[cell], look.style[cell], x)
     return ax
 
@@ -200,7 +200,8 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str], span: float
     steady = scores[np.isclose(scores, completed)]  # a diverged run lowers the score, but not this mean
     most = float(scores.max())
     span = max(span, 0.01)  # with equal limits, Matplotlib shows no value as too low
-    least = min(float((steady if len(steady) else scores[completed.notna()]).min()), most - span)
+    lowest = float((steady if len(steady) else scores[completed.notna()]).min())
+    least = min(lowest, max(most - span, 0))
     colors = mpl.colormaps[COLORS].with_extremes(under=BELOW)
     image = ax.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=least, vmax=most, aspect="auto")
     bar = ax.figure.colorbar(image, ax=ax, label="Mean test accuracy (%)", pad=0.02)
@@ -368,14 +369,14 @@ def _side_by_side(cells: Collection[str], look: Appearance) -> dict[str, float]:
 def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str]) -> Axes:
     """Draw a table of all differences in percentage points: of the cell in the row minus that in the column.
 
-    The background shows the verdict (see `OF_VERDICT`).
+    Rows are named, and columns have the numbers of the rows. The background shows the verdict (see `OF_VERDICT`).
 
     Args:
         ax: Axes to draw into.
         pairs: Result of `pairs.compare_pairs`.
-        cells: Cells, the best first. The first has no column and the last has no row.
+        cells: Cells, the best first. The first has no column and the row of the last is empty.
     """
-    rows, columns = cells[:-1], cells[1:]
+    rows, columns = cells, cells[1:]
     for a, b, difference, verdict in pairs[["a", "b", "difference", "verdict"]].itertuples(index=False):
         x, y = columns.index(b), rows.index(a)
         back, ink = OF_VERDICT[shown_as(verdict)]
@@ -384,8 +385,9 @@ def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str]) -> Axes:
             ax.text(x, y, f"{difference * 100:+.2f}", ha="center", va="center", color=ink, size="small")
     ax.set_xlim(-0.5, len(columns) - 0.5)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xticks(range(len(columns)), escape.labels(columns), rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(rows)), escape.labels(rows))
+    ax.set_xticks(range(len(columns)), [str(number) for number in range(2, len(cells) + 1)])
+    names = [f"{name}  {number}" for number, name in enumerate(escape.labels(rows), start=1)]
+    ax.set_yticks(range(len(rows)), names)
     ax.tick_params(length=0)
     ax.set_xlabel("Row minus column (percentage points)")
     for side in ("top", "right", "bottom", "left"):

@@ -95,7 +95,10 @@ class Appearance:
         """Return the style of each label of these cells, in figure order; empty if all labels are equal."""
         used = {self.label[cell]: self.style[cell] for cell in cells} if self.title else {}
         ordered = {label: used[label] for label in in_figure_order(list(used))}
-        return ordered | ({REFERENCE_LABEL: REFERENCE} if has_reference else {})
+        best = REFERENCE_LABEL
+        while best in ordered:  # an option of this name
+            best = f"the {best}"
+        return ordered | ({best: REFERENCE} if has_reference else {})
 
     def reading(self, cells: Collection[str], most: int) -> str:
         """Return a sentence that says how to read a figure of these cells with at most `most` panels."""
@@ -108,7 +111,7 @@ class Appearance:
         return f"A panel for each {self.panel_title}{which}{lines}.{best}"
 
 
-def appearance(summary: pd.DataFrame, by: Sequence[str], reference: str = "") -> Appearance:
+def appearance(summary: pd.DataFrame, by: Sequence[str], reference: str = "", one_panel: bool = False) -> Appearance:
     """Return an appearance with a line per value of the first compared key, and a panel per combination of the others.
 
     Lines and panels are swapped if the first key has a single value, or too many values for one panel.
@@ -117,6 +120,7 @@ def appearance(summary: pd.DataFrame, by: Sequence[str], reference: str = "") ->
         summary: One row per cell, best first.
         by: Compared keys.
         reference: See `Appearance`.
+        one_panel: Whether all lines belong into one panel, however many they are.
     """
 
     def count(keys: Sequence[str]) -> int:
@@ -125,7 +129,7 @@ def appearance(summary: pd.DataFrame, by: Sequence[str], reference: str = "") ->
     lines, panels = by[:1], by[1:]
     if panels and count(lines) == 1:
         lines, panels = panels, lines
-    if count(lines) > max(MAX_LINES, count(panels)):
+    if not one_panel and count(lines) > max(MAX_LINES, count(panels)):
         lines, panels = panels, lines
     cells = list(summary[CELL])
     (names, places), (titles, titled) = combinations(summary, lines), combinations(summary, panels, named=True)
@@ -159,7 +163,9 @@ def styles(values: Collection[str]) -> dict[str, Style]:
     place = {name: number for names in (INITS, OPTIMIZERS) for number, name in enumerate(names)}
     others = sorted(set(values) - set(known), key=sort_key)
     known |= {name: MORE_COLORS[number % len(MORE_COLORS)] for number, name in enumerate(others)}
-    place |= {name: number for number, name in enumerate(others)}
+    taken = {place[name] for name in set(values) - set(others)}
+    free = [number for number in range(len(MARKERS)) if number not in taken] or [*range(len(MARKERS))]
+    place |= {name: free[number % len(free)] for number, name in enumerate(others)}
     return {
         name: Style(
             known[name], LINE_STYLES[place[name] % len(LINE_STYLES)], [*MARKERS][place[name] % len(MARKERS)], order

@@ -55,15 +55,16 @@ def _nothing(comparison: Comparison) -> str:
 
 def _winner(comparison: Comparison) -> tuple[str, str]:
     """Return the fact on the best cell (see `Winner`), and the one on its training."""
-    text = _winner_template().render(
-        best=winner(comparison),
-        trained=sentence(trained(comparison))[:-1],
-        reasons=list_explanations(comparison, comparison.rivals),
-        margin=margin_in_points(comparison),
-        most=NAMED,
+    facts = _winner_template().make_module(
+        {
+            "best": winner(comparison),
+            "trained": sentence(trained(comparison))[:-1],
+            "reasons": list_explanations(comparison, comparison.rivals),
+            "margin": margin_in_points(comparison),
+            "most": NAMED,
+        }
     )
-    best, _, training = text.rpartition("\n")
-    return best.strip(), training
+    return str(facts.result()), str(facts.training())  # type: ignore[attr-defined]
 
 
 @cache  # compiling the template takes longer than the rest of an answer

@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 import mnist_mlp as mm
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
-from tests.helpers.commands import Command
+from tests.helpers.commands import NO_REPORT, Command
 from tests.helpers.documents import blocks
 from tests.helpers.paths import ROOT
 from tests.helpers.results import wait_until
@@ -183,7 +183,7 @@ def test_sweep_with_wrong_setting_has_the_message_of_the_command(tmp_path: Path)
 
 
 def test_interrupted_sweep_goes_on(tmp_path: Path) -> None:
-    sweep = f"'data=digits', seed=range(2), epochs=60, directory={str(tmp_path / 'x')!r}"
+    sweep = f"'data=digits', {NO_REPORT!r}, seed=range(2), epochs=60, directory={str(tmp_path / 'x')!r}"
     program = tmp_path / "program.py"
     program.write_text(f"import mnist_mlp as mm\nmm.sweep({sweep})\n")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -193,5 +193,5 @@ def test_interrupted_sweep_goes_on(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
     assert len(list(tmp_path.glob(f"x/*/{RUN_FILE}"))) < 2
-    results = mm.sweep("data=digits", directory=tmp_path / "x", progress=False, seed=range(2), epochs=60)
+    results = mm.sweep("data=digits", NO_REPORT, directory=tmp_path / "x", progress=False, seed=range(2), epochs=60)
     assert results.runs["status"].tolist() == ["completed"] * 2

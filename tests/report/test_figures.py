@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -21,7 +22,7 @@ from mnist_mlp.analysis.curves import against, numeric_axis
 from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.roles import cell_names, each_cell
 from mnist_mlp.report.figures import panels, plots
-from mnist_mlp.report.figures.draw import draw
+from mnist_mlp.report.figures.draw import draw, figures, heading, view_of
 from mnist_mlp.report.figures.scales import bounds, least_error, ticks, with_errors
 from mnist_mlp.report.figures.style import OPTIMIZERS, REFERENCE, Appearance, appearance, styles
 from mnist_mlp.report.figures.svg import Series
@@ -30,6 +31,17 @@ from tests.helpers.runs import Write
 
 def compared(tmp_path: Path, by: Sequence[str] = ("init", "optim")) -> Comparison:
     return compare(load([tmp_path / "sweep"]), 0.97, by)
+
+
+class Made(NamedTuple):
+    figure: Figure
+    caption: str
+    look: Appearance
+
+
+def made(comparison: Comparison) -> dict[str, Made]:
+    """Return the figures of a report by kind, unsaved."""
+    return {kind: Made(figure, caption, look) for figure, kind, _, caption, look in figures(view_of(comparison))}
 
 
 def curves_of(comparison: Comparison) -> Figure:
@@ -219,11 +231,9 @@ def test_figure_against_numeric_key_has_lines_panels_and_marks(
         else:
             write_run(init, optim, seed, test=[0.1, accuracy], model=model)
     comparison = compared(tmp_path, ("init", "optim", "model.dropout"))
-    (tmp_path / "figures").mkdir()
-    drawings = {drawing.kind: drawing for drawing in draw(tmp_path / "figures", comparison, "", ())}
-    drawing = drawings["against_model_dropout"]
-    assert drawing.heading == "Error against model dropout"
-    assert list(drawing.legend) == ["he", "lecun"]
+    drawing = made(comparison)["against_model_dropout"]
+    assert heading("against_model_dropout") == "Error against model dropout"
+    assert list(drawing.look.legend(set(drawing.look.panel))) == ["he", "lecun"]
     assert "A cross: some runs diverged" in drawing.caption
     assert "A hollow marker: some runs are not shown to beat chance." in drawing.caption
     axis = numeric_axis(comparison.scored["model.dropout"], "model.dropout")
@@ -250,10 +260,8 @@ def test_interaction_of_two_keys_has_a_line_per_value_and_breaks_it_at_divergenc
             write_run(init, optim, seed, test=[0.1], epochs=1, status="diverged", reason="nan")
         else:
             write_run(init, optim, seed, test=[0.1, 0.9 - place / 50 + seed / 500 + (init == "he") / 50])
-    (tmp_path / "figures").mkdir()
-    drawings = {drawing.kind: drawing for drawing in draw(tmp_path / "figures", compared(tmp_path), "", ())}
-    drawing = drawings["interaction"]
-    assert (drawing.title, list(drawing.legend)) == ("initialization", ["he", "lecun"])
+    drawing = made(compared(tmp_path))["interaction"]
+    assert (drawing.look.title, texts(drawing.figure)) == ("initialization", ["he", "lecun"])
     assert "A cross: some runs diverged" in drawing.caption
     scored = compared(tmp_path).scored
     table = against(scored.assign(cell=scored["init"]), scored["optim"].map(optims.index).rename("place").astype(float))
@@ -274,10 +282,9 @@ def test_interaction_of_two_keys_has_a_line_per_value_and_breaks_it_at_divergenc
 def test_interaction_is_drawn_for_two_options_only(tmp_path: Path, write_run: Write) -> None:
     for optim, value, seed in product(("sgd", "adam"), (0.1, 0.2), range(3)):
         write_run("he", optim, seed, test=[0.1, 0.9 + value / 100 + seed / 500], model={"dropout": value})
-    (tmp_path / "figures").mkdir()
-    drawings = draw(tmp_path / "figures", compared(tmp_path, ["optim", "model.dropout"]), "", ())
-    assert {drawing.kind for drawing in drawings} >= {"against_model_dropout", "heatmap"}
-    assert "interaction" not in {drawing.kind for drawing in drawings}
+    drawings = made(compared(tmp_path, ["optim", "model.dropout"]))
+    assert {*drawings} >= {"against_model_dropout", "heatmap"}
+    assert "interaction" not in drawings
 
 
 def test_sensitivity_marks_diverged_rates_at_full_error(tmp_path: Path, write_run: Write) -> None:
@@ -373,8 +380,7 @@ def test_pairs_show_verdict_and_difference_of_row_minus_column(tmp_path: Path, w
 def test_pairs_are_drawn_for_few_cells(tmp_path: Path, write_run: Write, count: int, drawn: bool) -> None:
     for number, seed in product(range(count), range(3)):
         write_run(optim=f"o{number:02}", seed=seed, test=[0.9 - number / 100 + seed * (number + 1) / 1000], epochs=0)
-    (tmp_path / "figures").mkdir()
-    kinds = {drawing.kind for drawing in draw(tmp_path / "figures", compared(tmp_path), "", ())}
+    kinds = made(compared(tmp_path)).keys()
     assert ("pairs" in kinds) == drawn
     assert "differences_grouped" not in kinds  # there is a single initialization
 
@@ -475,8 +481,7 @@ def test_crowded_panels_have_no_bands(tmp_path: Path, write_run: Write, count: i
     comparison = compared(tmp_path)
     error, _ = curves_of(comparison).axes
     assert (len(error.lines), len(error.collections)) == (count, bands)
-    (tmp_path / "figures").mkdir()
-    (curves, *_) = draw(tmp_path / "figures", comparison, "", ())
+    curves = made(comparison)["learning_curves"]
     assert "band: 95% t-interval" in curves.caption
     assert (", only in panels with at most 4 lines" in curves.caption) == (not bands)
 
@@ -484,9 +489,8 @@ def test_crowded_panels_have_no_bands(tmp_path: Path, write_run: Write, count: i
 def test_interaction_of_many_values_has_a_line_and_a_label_for_each(tmp_path: Path, write_run: Write) -> None:
     for i, o, seed in product(range(9), range(9), range(3)):
         write_run(f"i{i}", f"o{o}", seed, test=[0.9 - (i + o) / 1000 + seed / 5000], epochs=0)
-    (tmp_path / "figures").mkdir()
-    (drawing,) = (d for d in draw(tmp_path / "figures", compared(tmp_path), "", ()) if d.kind == "interaction")
-    assert list(drawing.legend) == [f"i{number}" for number in range(9)]
+    drawing = made(compared(tmp_path))["interaction"]
+    assert texts(drawing.figure) == [f"i{number}" for number in range(9)]
     assert "A line for each initialization." in drawing.caption
 
 
@@ -512,9 +516,7 @@ def test_curves_from_best_name_cells_outside_the_axis_and_lost_runs(tmp_path: Pa
     table = comparison.curve_differences
     figure = panels.curves_from_best(table[table["epoch"] > 0], appearance(comparison.summary, ["init", "optim"]))
     assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["below: rmsprop"]
-    (tmp_path / "figures").mkdir()
-    drawings = {drawing.kind: drawing for drawing in draw(tmp_path / "figures", comparison, "", ())}
-    assert "Curves of diverged runs are not drawn (1 of 32 runs)" in drawings["curves_from_best"].caption
+    assert "Curves of diverged runs are not drawn (1 of 32 runs)" in made(comparison)["curves_from_best"].caption
 
 
 def test_heatmap_scale_ignores_the_intervals_of_diverging_cells(tmp_path: Path, write_run: Write) -> None:
@@ -532,8 +534,7 @@ def test_heatmap_scale_ignores_the_intervals_of_diverging_cells(tmp_path: Path, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(panels, "heatmap", heatmap)
-        (tmp_path / "figures").mkdir()
-        draw(tmp_path / "figures", compared(tmp_path), "", ())
+        made(compared(tmp_path))
     assert 0 < spans[0] < 5
 
 

@@ -1,7 +1,7 @@
 """Figures of a report: drawn and saved, with captions and text alternatives.
 
 To add a figure, write a function of a `_View` that returns the figure, its file name, a text alternative and the
-caption's sentences, and list it in `_figures`. Page, Markdown and files follow from that. Drawing into axes belongs to
+caption's sentences, and list it in `figures`. Page, Markdown and files follow from that. Drawing into axes belongs to
 `plots`, the layout of panels to `panels`.
 """
 
@@ -76,14 +76,19 @@ class Drawing:
     @property
     def heading(self) -> str:
         """Heading of the figure on the page."""
-        if self.kind.startswith(AGAINST):
-            return f"Error {self.kind.replace('_', ' ')}"
-        return HEADINGS.get(self.kind, self.kind.replace("_", " ").capitalize())
+        return heading(self.kind)
 
     @property
     def is_answer(self) -> bool:
         """True if the figure stands directly below the answer."""
         return self.kind == ANSWER
+
+
+def heading(kind: str) -> str:
+    """Return the heading of a kind of figures on the page."""
+    if kind.startswith(AGAINST):
+        return f"Error {kind.replace('_', ' ')}"
+    return HEADINGS.get(kind, kind.replace("_", " ").capitalize())
 
 
 def draw(
@@ -100,14 +105,11 @@ def draw(
     """
     drawings = []
     on_what, on_search = (sentence(trained(comparison, search)) for search in (False, True))
-    scored = comparison.summary[comparison.summary["score"].notna()]
-    shown = scored.head(plots.MAX_CELLS)
-    look = appearance(comparison.summary, comparison.by, reference=next(iter(shown[CELL]), ""))
-    view = _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
+    view = view_of(comparison)
     # A character that the font lacks becomes a box. A warning for each of them would help no reader.
     with mpl.rc_context(svg.SETTINGS | view.medium.settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")
-        for figure, kind, alt, caption, look in _figures(view):
+        for figure, kind, alt, caption, look in figures(view):
             name = kind + suffix
             _lay_out(figure)
             root = svg.parse(figure, name)
@@ -123,7 +125,7 @@ def draw(
         if width:
             paper = replace(view, medium=panels.PAPERS[width])
             with mpl.rc_context(paper.medium.settings):
-                for figure, kind, *_ in _figures(paper):
+                for figure, kind, *_ in figures(paper):
                     _lay_out(figure)
                     name = kind + suffix
                     _save(figure, svg.parse(figure, name), folder / name, formats, paper.medium)
@@ -138,9 +140,10 @@ def _signs(figure: Figure) -> tuple[bool, bool]:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Lay out a figure once for all formats, since layout takes half of the time."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Lay out a figure once for all formats, since layout takes half of the time; panels are laid out by hand."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _save(figure: Figure, root: ET.Element, path: Path, formats: Sequence[str], medium: panels.Medium) -> None:
@@ -189,7 +192,16 @@ class _View:
         return f"the highest is {self.best} at {self.summary['score'].iloc[0]:.2%}"
 
 
-def _figures(view: _View) -> Iterator[Parts]:
+def view_of(comparison: Comparison) -> _View:
+    """Return the input of the figures of a section on the page."""
+    scored = comparison.summary[comparison.summary["score"].notna()]
+    shown = scored.head(plots.MAX_CELLS)
+    look = appearance(comparison.summary, comparison.by, reference=next(iter(shown[CELL]), ""))
+    return _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
+
+
+def figures(view: _View) -> Iterator[Parts]:
+    """Yield every figure that the runs allow."""
     if not (view.comparison.runs["status"] == COMPLETED).any():
         return
     of_results = (

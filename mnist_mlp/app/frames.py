@@ -13,7 +13,7 @@ from mnist_mlp.analysis.outcomes import final_and_best
 from mnist_mlp.analysis.roles import varying_keys
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.record import STEPS_FILE, StepLoss
+from mnist_mlp.base.record import COMPLETED, STEPS_FILE, StepLoss
 from mnist_mlp.report import tables
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.headline import headline
@@ -82,7 +82,7 @@ def load(*directories: str | Path) -> Runs:
     keys = results.runs[[*schema.GROUPS, "seed", *others]]
     final = final_and_best(results.metrics).reindex(columns=FINAL)
     runs = keys.join(results.runs[["status", "reason", "seconds"]]).join(final)
-    runs.loc[runs["status"] != "completed", FINAL] = float("nan")  # an incomplete run has no final metrics
+    runs.loc[runs["status"] != COMPLETED, FINAL] = float("nan")  # an incomplete run has no final metrics
     steps = [_steps(str(run)) for run in runs.index]
     return Runs(
         directories=places,

@@ -52,6 +52,11 @@ class Metrics(NamedTuple):
     seconds: float
 
 
+def validation_rank(row: Metrics) -> tuple[float, float]:
+    """Return the rank of an epoch by its row on the validation split; the best epoch is the first of the largest."""
+    return row.accuracy, -row.loss
+
+
 class StepLoss(NamedTuple):
     """One row of `steps.csv`: the loss of one training batch, in nats."""
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.reading import Unreadable, defect, read_json, read_metrics
-from mnist_mlp.base.record import RUN_FILE, WEIGHTS, Metrics, weights_name
+from mnist_mlp.base.record import RUN_FILE, WEIGHTS, Metrics, validation_rank, weights_name
 from mnist_mlp.base.schema import BEST, LAST
 from mnist_mlp.build.instantiate import call_target
 from mnist_mlp.training.weights import load_weights
@@ -83,4 +83,4 @@ def _best(directory: Path, summary: Mapping[str, Any]) -> int:
     rows: list[Metrics] = [row for row in read_metrics(directory, summary) if row.split == "val"]
     if not rows:
         raise UserError(f"epoch={BEST}: expected a run with validation images")
-    return max(rows, key=lambda row: (row.accuracy, -row.loss)).epoch
+    return max(rows, key=validation_rank).epoch

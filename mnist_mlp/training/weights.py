@@ -10,7 +10,7 @@ import safetensors.torch
 from torch import nn
 
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.record import WEIGHTS, Metrics, weights_name, write_atomically
+from mnist_mlp.base.record import WEIGHTS, Metrics, validation_rank, weights_name, write_atomically
 from mnist_mlp.base.schema import BEST, LAST
 
 RUN = "config_hash"  # metadata of a file: the run that it belongs to
@@ -44,7 +44,7 @@ class WeightSaver:
     def add(self, record: Metrics) -> None:
         """Save the weights if the record is the last one of an epoch whose weights are wanted."""
         if record.split == "val":
-            self._validation = record.accuracy, -record.loss
+            self._validation = validation_rank(record)
         if record.split != "test" or self._lost is not None or not self._wants(record.epoch):
             return
         try:

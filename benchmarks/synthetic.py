@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from mnist_mlp.base.record import COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.base.record import COLUMNS, COMPLETED, DIVERGED, METRICS_FILE, RUN_FILE, Metrics
 from mnist_mlp.base.schema import SOURCES
 
 INITS = ("lecun", "he", "default")
@@ -35,7 +35,7 @@ def write_run(
         for a in [finals[split] if finals and e == epochs else 0.1 + _rise(finals.get(split, 0.1), e, epochs)]
     ]
     with (directory / METRICS_FILE).open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([Metrics._fields, *rows])
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(row[: len(COLUMNS)] for row in rows)])
     config = {
         "data": {"_target_": "mnist_mlp.data.mnist", "train_size": None, "val_size": 5000, "split_seed": 0},
         "model": {"_target_": "mnist_mlp.network.MLP", "hidden": [512, 256], "batch_norm": True, "dropout": 0.5},

@@ -17,8 +17,8 @@ from mnist_mlp.analysis.sweep_files import Superseded, read_sweep_files
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.directories import find_runs
 from mnist_mlp.base.interim import SequentialRecord
-from mnist_mlp.base.reading import Unfinished, Unreadable, defect, read_json, read_metrics
-from mnist_mlp.base.record import FAILED, RUN_FILE, Metrics
+from mnist_mlp.base.reading import Unfinished, Unreadable, defect, metric_names, read_json, read_metrics
+from mnist_mlp.base.record import COLUMNS, FAILED, RUN_FILE, Metrics
 from mnist_mlp.base.sweep_file import SweepRecord
 
 OWN_SEEDS = tuple(f"seeds.{source}" for source in schema.SOURCES)
@@ -80,7 +80,7 @@ class Results:
               `derived.add_derived`.
             - Provenance: `environment.*`; `environment.code.MODULE` is the digest of a user-defined module.
 
-        metrics: Rows of all `metrics.csv`, with the column `run`.
+        metrics: Rows of all `metrics.csv`, with the column `run`. Additional metrics that a run lacks are NaN.
         problems: Runs that were left out, and damaged files.
         looks: Interim analyses by sweep.
         records: Contents of each `sweep.json`, by sweep.
@@ -106,7 +106,7 @@ def load(directories: Sequence[Path]) -> Results:
     project. Of several runs with the same configuration and data, the newest result is kept, or the newest failure if
     there is no result.
     """
-    found: list[tuple[dict[str, Any], list[Metrics]]] = []
+    found: list[tuple[dict[str, Any], Sequence[str], list[Metrics]]] = []
     problems: list[Problem] = []
     of_sweep: dict[Path, Path | None] = {}
     loops: dict[Path, None] = {}
@@ -119,19 +119,14 @@ def load(directories: Sequence[Path]) -> Results:
     problems += [Problem(str(sweep), why) for sweep, why in files.defects]
     for directory, sweep in sorted(of_sweep.items(), key=lambda pair: pair[0]):
         try:
-            run, rows = _read_run(directory)
-            found.append((run | files.about(directory, sweep, run["status"], run["seed"]), rows))
+            run, names, rows = _read_run(directory)
+            found.append((run | files.about(directory, sweep, run["status"], run["seed"]), names, rows))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error), KINDS.get(type(error), ProblemKind.UNREADABLE)))
-    columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES)}
-    for run, rows in found:
-        columns["run"] += [run["run"]] * len(rows)
-        for name, values in zip(Metrics._fields, zip(*rows, strict=True), strict=False):
-            columns[name] += values
-    metrics = pd.DataFrame(columns).astype({"run": "str", **COLUMN_TYPES})
+    metrics = _metrics_table(found)
     if not found:
         return Results(pd.DataFrame(), metrics, problems)
-    table = add_derived(pd.DataFrame([run for run, _ in found]).set_index("run").sort_index())
+    table = add_derived(pd.DataFrame([run for run, _, _ in found]).set_index("run").sort_index())
     table["replicate"] = replicates(_search_streams(table), table["search_seed"].tolist())
     looks = {str(sweep): of for sweep, of in files.looks.items() if of}
     records = {str(sweep): record for sweep, record in files.records.items() if record}
@@ -140,6 +135,24 @@ def load(directories: Sequence[Path]) -> Results:
     # A confirming run does not repeat a run of the search, even if both have the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
     return keep_newest(results, identities, "not used: it has the same configuration as")
+
+
+def _metrics_table(found: Sequence[tuple[Mapping[str, Any], Sequence[str], Sequence[Metrics]]]) -> pd.DataFrame:
+    """Return the rows of all runs, with a column per additional metric.
+
+    Args:
+        found: Row of each run in the table, the names of its additional metrics, and its records.
+    """
+    additional = sorted({name for _, names, _ in found for name in names})
+    columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES, *additional)}
+    for run, names, rows in found:
+        columns["run"] += [run["run"]] * len(rows)
+        for name, values in zip(COLUMNS, zip(*(row[: len(COLUMNS)] for row in rows), strict=True), strict=False):
+            columns[name] += values
+        for name in additional:
+            at = names.index(name) if name in names else None
+            columns[name] += [math.nan if at is None else row.metrics[at] for row in rows]
+    return pd.DataFrame(columns).astype({"run": "str", **COLUMN_TYPES, **dict.fromkeys(additional, "float64")})
 
 
 def replicates(streams: Sequence[tuple[int, ...]], seeds: Sequence[int]) -> list[int]:
@@ -200,8 +213,8 @@ def keep_newest(results: Results, identities: Sequence[Any], what: str) -> Resul
     )
 
 
-def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
-    """Return the row of a run in the table, and its metrics.
+def _read_run(directory: Path) -> tuple[dict[str, Any], Sequence[str], list[Metrics]]:
+    """Return the row of a run in the table, the names of its additional metrics, and the records of `metrics.csv`.
 
     Raises:
         Unreadable: A file is missing, damaged or of another program.
@@ -236,7 +249,7 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], list[Metrics]]:
         rows = read_metrics(directory, summary)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
-    return run, rows
+    return run, metric_names(summary), rows
 
 
 def _seconds(text: str) -> float:

@@ -156,11 +156,11 @@ def start(
 
     if device.type == "cuda" and supports(parts.model, parts.optimizer):
         recorder.describe(**parts.facts(), **facts(run_of(parts), 1))
-        observe(recorder, config, parts.model)
+        observe(recorder, config, parts)
         return parts.model, train_alone(parts, config, device)
     if device.type != "cpu":
         parts = build(config, device)
-    observe(recorder, config, parts.model)
+    observe(recorder, config, parts)
     step = path(parts.model, parts.optimizer)
     if step is StepPath.AUTOGRAD and device.type == "cpu":
         log.info("trained by autograd: there are no fused kernels for this network or optimizer")

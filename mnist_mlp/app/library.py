@@ -1,12 +1,10 @@
 """Training from Python: single runs in this process, and sweeps by `run.py`."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +106,7 @@ def train(*overrides: str, directory: str | Path | None = None, **settings: Any)
     from mnist_mlp.build.trial import check
     from mnist_mlp.sweeps.job_id import choices, config_hash
     from mnist_mlp.sweeps.jobs import Assignment
+    from mnist_mlp.training.seeds import kept_generators
 
     composed = _composed([*overrides, *_overrides(settings)])
     config, chosen = configuration.plain(composed), choices(composed.hydra)
@@ -115,20 +114,18 @@ def train(*overrides: str, directory: str | Path | None = None, **settings: Any)
         raise UserError(f"save={config['save']}: expected directory=DIR, where the weights are saved")
     if directory is not None and (Path(directory) / RUN_FILE).exists():
         raise UserError(f"directory={directory}: expected a directory without a run")
-    with _kept_generators():
+    with kept_generators():
         check(config)
-        recorder = Recorder()
+        recorder = Recorder(list(config["metrics"]))
         if directory is not None:
             words = tuple(composed.hydra.overrides.task)
             recorder = Assignment(config, Path(directory), chosen, words, config_hash(config, chosen)).writer()
         device = find_device(config["device"])
         recorder.describe(environment=environment(str(device), config["threads"]))
-        rows: dict[type, list[Any]] = {Metrics: [], StepLoss: []}
         reason = error = None
         try:
             model, records = start(config, build(config, torch.device("cpu")), device, recorder)
             for record in records:
-                rows[type(record)].append(record)
                 recorder.write(record)
         except Diverged as diverged:
             reason, error = str(diverged), diverged
@@ -141,8 +138,8 @@ def train(*overrides: str, directory: str | Path | None = None, **settings: Any)
     return TrainedRun(
         status=DIVERGED if error else COMPLETED,
         reason=reason,
-        metrics=pd.DataFrame(rows[Metrics], columns=list(Metrics._fields)),
-        steps=pd.DataFrame(rows[StepLoss], columns=list(StepLoss._fields)),
+        metrics=pd.DataFrame(recorder.rows[Metrics], columns=list(recorder.columns[Metrics])),
+        steps=pd.DataFrame(recorder.rows[StepLoss], columns=list(recorder.columns[StepLoss])),
         config=config,
         model=model.eval(),
         directory=None if directory is None else Path(directory),
@@ -279,18 +276,3 @@ def _composed(words: Sequence[str]) -> "DictConfig":
             return compose("config", list(words), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(messages.explain(error).replace("-m for a sweep", "`sweep` for several")) from error
-
-
-@contextmanager
-def _kept_generators() -> Iterator[None]:
-    """Restore the default generators of Python, NumPy and PyTorch."""
-    import numpy as np
-    import torch
-
-    python, numpy_ = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy_)

@@ -1,5 +1,6 @@
 """Checks of all jobs of a sweep before any is trained."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,6 +9,7 @@ from omegaconf import DictConfig
 
 from mnist_mlp.app.compose import directory_name, has_default_name
 from mnist_mlp.base import configuration, schema
+from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.provenance import code_digests
 from mnist_mlp.base.startup import importing
 from mnist_mlp.sweeps.job_id import choices, config_hash, name_of
@@ -105,4 +107,18 @@ def plan(
             step_seconds=kind.step_seconds,
         )
         jobs.append(job)
+    _check_outputs(jobs)
     return drop_duplicates(jobs, directory)
+
+
+def _check_outputs(jobs: Sequence[Job]) -> None:
+    """Check that each output key has one value in a sweep: it changes no result, so its values make no jobs.
+
+    Raises:
+        UserError: An output key has several values.
+    """
+    for key in (key for key in schema.KEYS if schema.role_of(key) is schema.Role.OUTPUT):
+        values = list(dict.fromkeys(json.dumps(job.config[key]) for job in jobs))
+        if len(values) > 1:
+            hint = ", such as metrics=[top2,macro_f1]" if key == "metrics" else ""
+            raise UserError(f"{key}: expected one value in a sweep{hint}, since {key} changes no result")

@@ -79,7 +79,7 @@ class Results:
 
     Attributes:
         launched: Jobs that this command has launched.
-        lacking: Jobs whose result lacks only weights that are asked for.
+        lacking: Jobs whose result lacks only outputs that are asked for.
     """
 
     def __init__(self, force: bool | str) -> None:
@@ -187,9 +187,12 @@ def _log_what_is_missing(request: Request, state: State, results: Results) -> No
 
 def _of_lacking(jobs: Sequence[Job]) -> str:
     """Say why jobs with a result are trained again."""
+    config = jobs[0].config
+    asked = [f"save={config['save']}"] * (config["save"] != schema.NO_WEIGHTS)
+    asked += [f"metrics=[{','.join(config['metrics'])}]"] * bool(config["metrics"])
     return (
-        f"jobs with a result, but without the weights of save={jobs[0].config['save']}: {len(jobs)}. They are trained "
-        "again. Their results must come out equal; otherwise the earlier ones stay"
+        f"jobs with a result, but without all outputs of {' '.join(asked)}: {len(jobs)}. They are trained again. Their "
+        "results must come out equal; otherwise the earlier ones stay"
     )
 
 
@@ -198,7 +201,7 @@ def _train(
 ) -> None:
     """Launch jobs, with a progress line and a handler of Ctrl-C.
 
-    Earlier results in their directories are deleted, except for those of jobs that are trained again for their weights.
+    Earlier results in their directories are deleted, except for those of jobs that are trained again.
     """
     (directory / STOP_FILE).unlink(missing_ok=True)
     for job in again:

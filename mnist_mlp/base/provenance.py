@@ -70,13 +70,15 @@ def code_digests(config: Mapping[str, Any]) -> dict[str, str]:
     These are the modules that the `_target_` keys and `model.activation` name, the modules that define these objects,
     and all user-defined modules that they import. Imports are read from the source text, since the modules loaded so
     far differ between processes. Installed libraries and this package are left out: `environment` records their
-    versions. Each file is hashed once per process, close to its import. Modules that cannot be imported are skipped;
-    the build reports them.
+    versions. Additional metrics are left out, too, since they change no result; each has the digests of its own
+    configuration, `metrics.NAME`. Each file is hashed once per process, close to its import. Modules that cannot be
+    imported are skipped; the build reports them.
 
     Args:
         config: Plain configuration (see `mnist_mlp.base.configuration.plain`).
     """
-    waiting = [name for path in _targets(config) for name in _modules_behind(path)]
+    of_result = {key: value for key, value in config.items() if key != "metrics"}
+    waiting = [name for path in _targets(of_result) for name in _modules_behind(path)]
     found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()

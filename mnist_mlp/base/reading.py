@@ -9,8 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_mlp.base.record import COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
-from mnist_mlp.base.schema import GROUPS, KEYS
+from mnist_mlp.base.errors import ConfigError
+from mnist_mlp.base.metrics import metric_of
+from mnist_mlp.base.record import COLUMNS, COMPLETED, METRICS_FILE, RUN_FILE, SPLITS, STATUSES, Metrics
+from mnist_mlp.base.schema import GROUPS, KEYS, MAPPINGS
 
 # Keys of every `run.json`, and keys that are missing if the run failed early, with their types.
 REQUIRED: dict[str, type | tuple[type, ...]] = {
@@ -33,6 +35,7 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "stack_size": int,
     "parameters": (int, type(None)),
     "weights": dict,
+    "metrics": dict,
 }
 SIZES = ("train", "val", "test", "inputs", "classes", "commonest_test_share")  # numeric keys of `data`
 
@@ -155,10 +158,15 @@ def defect(summary: Any) -> str | None:
 def _defect_of_config(config: Mapping[str, Any]) -> str | None:
     """Describe the first defect in the configuration of a `run.json`: an unknown key or an impossible value."""
     for key, value in config.items():
-        is_right = key in KEYS and isinstance(value, dict) == (key in (*GROUPS, "seeds"))
+        is_right = key in KEYS and isinstance(value, dict) == (key in (*GROUPS, *MAPPINGS))
         strange = _impossible_key({key: value}) if is_right else key
         if strange is not None:
             return f"its config has an unknown key or an invalid value at {_shown(strange)}"
+    for name, node in config.get("metrics", {}).items():
+        try:
+            metric_of(name, node)
+        except ConfigError as error:
+            return f"its config is invalid: {_shown(str(error))}"
     for key, most in (("epochs", MAX_EPOCHS), ("seed", LARGEST)):
         value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < most:
@@ -207,24 +215,33 @@ def read_metrics(directory: Path, summary: Mapping[str, Any]) -> list[Metrics]:
     Raises:
         Unreadable: The file is missing or damaged, or lacks rows of a completed run.
     """
-    rows = _rows(directory / METRICS_FILE)
+    rows = _rows(directory / METRICS_FILE, metric_names(summary))
     if summary["status"] == COMPLETED:
         _check_complete(rows, summary["config"]["epochs"], summary["final"])
     return rows
 
 
-def _rows(path: Path) -> list[Metrics]:
+def metric_names(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a run's additional metrics, the last columns of its `metrics.csv`.
+
+    Args:
+        summary: Content of the `run.json`, without a `defect`.
+    """
+    return tuple(summary["config"].get("metrics", {}))
+
+
+def _rows(path: Path, metrics: Sequence[str]) -> list[Metrics]:
     try:
         text = path.read_text(encoding="utf-8")
         header, *lines = csv.reader(text.splitlines())  # pandas takes milliseconds even for a small file
     except (OSError, ValueError, csv.Error) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
-    if tuple(header) != Metrics._fields:
+    if tuple(header) != (*COLUMNS, *metrics):
         raise Unreadable(f"{METRICS_FILE}: unexpected columns {', '.join(header)}")
     if not text.endswith("\n"):
         raise Unreadable(f"{METRICS_FILE}: truncated in its last row")
     try:
-        rows = [Metrics(int(epoch), int(step), split, *map(float, numbers)) for epoch, step, split, *numbers in lines]
+        rows = [_row(line, len(metrics)) for line in lines]
     except (TypeError, ValueError) as error:
         raise Unreadable(f"{METRICS_FILE}: {error}") from error
     if unknown := {row.split for row in rows} - set(SPLITS):
@@ -236,8 +253,17 @@ def _rows(path: Path) -> list[Metrics]:
     return rows
 
 
+def _row(line: Sequence[str], metrics: int) -> Metrics:
+    epoch, step, split, *numbers = line
+    loss, accuracy, lr, seconds, *additional = numbers
+    if len(additional) != metrics:
+        raise ValueError(f"{len(line)} values in a row instead of {len(COLUMNS) + metrics}")
+    values = tuple(float(text or math.nan) for text in additional)
+    return Metrics(int(epoch), int(step), split, float(loss), float(accuracy), float(lr), float(seconds), values)
+
+
 def _is_in_range(row: Metrics) -> bool:
-    """Return whether the values of a row are in range; the loss and the learning rate may be any number."""
+    """Return whether the values of a row are in range; losses, learning rates and metrics may be any number."""
     counts = 0 <= row.epoch < MAX_EPOCHS and 0 <= row.step < MAX_STEPS
     return counts and 0 <= row.accuracy <= 1 and _is_size(row.seconds)
 

@@ -41,6 +41,7 @@ class Metrics(NamedTuple):
         accuracy: Fraction of correct predictions, in [0, 1].
         lr: Learning rate of the optimizer's first parameter group.
         seconds: Training time so far, without evaluation.
+        metrics: Values of the additional metrics, in their order; NaN if undefined. Empty without such metrics.
     """
 
     epoch: int
@@ -50,6 +51,10 @@ class Metrics(NamedTuple):
     accuracy: float
     lr: float
     seconds: float
+    metrics: tuple[float, ...] = ()
+
+
+COLUMNS = Metrics._fields[:-1]  # of `metrics.csv`; a column per additional metric follows
 
 
 def validation_rank(row: Metrics) -> tuple[float, float]:
@@ -71,10 +76,10 @@ FILES: dict[type[Record], str] = {Metrics: METRICS_FILE, StepLoss: STEPS_FILE}
 
 
 class Observer(Protocol):
-    """Recorder of further outputs of a run, such as its weights."""
+    """Source of further outputs of a run, such as its weights or additional metrics."""
 
-    def add(self, record: Metrics) -> None:
-        """Handle a row of `metrics.csv` that has been written. The model is in the state of this row."""
+    def add(self, record: Metrics) -> Metrics:
+        """Handle a row of `metrics.csv`, and return it with the observer's metrics. The model is in its state."""
 
     def facts(self) -> Mapping[str, Any]:
         """Return entries of `run.json`."""
@@ -89,15 +94,23 @@ class Recorder:
     """Records of one run, in memory.
 
     Attributes:
-        rows: Records by type.
+        columns: Names of the columns by type of record.
+        rows: Rows by type of record.
         facts: Entries of `run.json`.
         final: Last loss, accuracy and epoch of each split.
         seconds: Training time so far.
-        observers: Recorders of further outputs, which get each row of `metrics.csv`.
+        observers: Sources of further outputs, which get each row of `metrics.csv` in turn.
+
+    Args:
+        metrics: Names of the additional metrics.
     """
 
-    def __init__(self) -> None:
-        self.rows: dict[type[Record], list[Record]] = {kind: [] for kind in FILES}
+    def __init__(self, metrics: Sequence[str] = ()) -> None:
+        self.columns: dict[type[Record], tuple[str, ...]] = {
+            Metrics: (*COLUMNS, *metrics),
+            StepLoss: StepLoss._fields,
+        }
+        self.rows: dict[type[Record], list[tuple[Any, ...]]] = {kind: [] for kind in FILES}
         self.facts: dict[str, Any] = {}
         self.final: dict[str, dict[str, float]] = {}
         self.seconds = 0.0
@@ -109,13 +122,20 @@ class Recorder:
 
     def write(self, record: Record) -> None:
         """Add a record."""
-        self.rows[type(record)].append(record)
         if isinstance(record, Metrics):
-            self.final[record.split] = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
+            for observer in self.observers:
+                record = observer.add(record)
+            *values, additional = record
+            names = self.columns[Metrics][len(COLUMNS) :]
+            # A split without additional metrics, such as train, has empty columns.
+            additional = additional or (math.nan,) * len(names)
+            self.rows[Metrics].append((*values, *additional))
+            measured = {"loss": record.loss, "accuracy": record.accuracy, "epoch": record.epoch}
+            self.final[record.split] = measured | dict(zip(names, additional, strict=True))
             self.seconds = record.seconds
             self._flush()
-            for observer in self.observers:
-                observer.add(record)
+        else:
+            self.rows[StepLoss].append(tuple(record))
 
     def _flush(self) -> None:
         """Keep the rows."""
@@ -131,10 +151,11 @@ class RunWriter(Recorder):
     Args:
         directory: Run directory, created if missing.
         sharing: Number of runs that the process trains at once; `wall_seconds` is divided by it.
+        metrics: Names of the additional metrics.
     """
 
-    def __init__(self, directory: str | Path, sharing: int = 1) -> None:
-        super().__init__()
+    def __init__(self, directory: str | Path, sharing: int = 1, metrics: Sequence[str] = ()) -> None:
+        super().__init__(metrics)
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         for name in (RUN_FILE, *FILES.values()):
@@ -142,16 +163,17 @@ class RunWriter(Recorder):
         for path in (self.directory / WEIGHTS).glob("epoch_*.safetensors"):
             path.unlink()
         for kind in FILES:
-            self._append(kind, [kind._fields])
+            self._append(kind, [self.columns[kind]])
+        self._written = dict.fromkeys(FILES, 0)
         self._started, self._sharing = time.perf_counter(), sharing
 
     def _flush(self) -> None:
         for kind, rows in self.rows.items():
-            if rows:
-                self._append(kind, rows)
-                rows.clear()
+            if new := rows[self._written[kind] :]:
+                self._append(kind, map(_with_gaps, new) if kind is Metrics else new)
+                self._written[kind] = len(rows)
 
-    def _append(self, kind: type[Record], rows: Sequence[Iterable[object]]) -> None:
+    def _append(self, kind: type[Record], rows: Iterable[Iterable[object]]) -> None:
         """Append rows to a file; if that fails, restore its previous content and raise."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
@@ -202,6 +224,11 @@ class RunWriter(Recorder):
             **{key: value for observer in self.observers for key, value in observer.facts().items()},
         }
         write_atomically(self.directory / RUN_FILE, json.dumps(finite(summary), indent=2, allow_nan=False) + "\n")
+
+
+def _with_gaps(row: Sequence[Any]) -> Iterable[Any]:
+    """Return a row of `metrics.csv` whose undefined additional metrics are empty."""
+    return [*row[: len(COLUMNS)], *("" if math.isnan(value) else value for value in row[len(COLUMNS) :])]
 
 
 def finite(content: Any) -> Any:

@@ -138,6 +138,21 @@ class SeedsConfig:
     modules: int | None = setting(None, "seed of random modules other than dropout; null uses `seed`", ge=0)
 
 
+MORE, LESS = "more", "less"  # values of `metrics.NAME.better`
+
+
+@dataclass
+class MetricConfig:
+    """An additional metric; additional keys are arguments of the target."""
+
+    _target_: str = setting(MISSING, "function from logits (images, classes) and labels (images,) to a number")
+    better: str = setting(MORE, "whether more or less is better", among=(MORE, LESS))
+    worst: float | None = setting(None, "score of a diverged run; null takes the worse end of the bounds")
+    bounds: list[float | None] = field(
+        default_factory=lambda: [None, None], metadata={"help": "smallest and largest value; null if unbounded"}
+    )
+
+
 @dataclass
 class Config:
     """Configuration of one run."""
@@ -165,6 +180,13 @@ class Config:
         among=(NO_WEIGHTS, LAST, BEST, EPOCHS),
         role=Role.OUTPUT,
     )
+    metrics: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "help": "additional metrics of the validation and test images, such as [top2,macro_f1]",
+            "role": Role.OUTPUT,
+        },
+    )
     progress: bool = setting(True, "show the progress of runs and sweeps", role=Role.IRRELEVANT)
     force: bool | str = setting(
         False,
@@ -180,6 +202,7 @@ KEYS = tuple(f.name for f in fields(Config))
 SOURCES = tuple(f.name for f in fields(SeedsConfig))
 COMPARED = ("init", "optim")  # by default, each combination of these keys' values is a cell
 GROUPS = tuple(f.name for f in fields(Config) if hasattr(f.default_factory, "_target_"))  # selected by GROUP=OPTION
+MAPPINGS = ("seeds", "metrics")  # keys other than groups whose values are mappings
 LEARNING_RATE = "optim.lr"
 HIDDEN = "model.hidden"
 DERIVED = ("depth", "width")  # compared like keys, but derived from `HIDDEN` (see `mnist_mlp.analysis.derived`)
@@ -199,6 +222,7 @@ def expectation(setting_: Field[Any]) -> str:
         bool: "true or false",
         str: "a string",
         list[int]: "a list such as [512,256] of whole numbers",
+        dict[str, Any]: "a list of options such as [top2,macro_f1]",
         SeedsConfig: f"{{KEY:SEED}}, with any of the keys {', '.join(SOURCES)}",
     }
     return kinds.get(setting_.type, "settings {KEY:VALUE}") + _range(_limits(setting_.metadata))
@@ -308,7 +332,11 @@ def unknown_argument(group: str, key: str, value: object, arguments: Sequence[st
 
 def _common_settings(group: str) -> list[str]:
     """Return the settings that every option of a group has, besides the arguments of its target."""
-    tree = next(f.default_factory for f in fields(Config) if f.name == group)
+    tree = (
+        MetricConfig
+        if group.startswith("metrics.")
+        else next(f.default_factory for f in fields(Config) if f.name == group)
+    )
     assert is_dataclass(tree)
     return [f.name for f in fields(tree) if f.default is not MISSING and not f.name.startswith("_")]
 

@@ -9,6 +9,7 @@ from mnist_mlp.base import schema
 from mnist_mlp.base.errors import ConfigError, InvalidArgument
 from mnist_mlp.build.from_config import TRIAL_IMAGES, Parts, build, find_device, make_optimizer, total_steps
 from mnist_mlp.build.instantiate import explain_errors
+from mnist_mlp.build.outputs import metric_functions
 from mnist_mlp.build.rate_check import Values, follows_rates
 from mnist_mlp.training.optimizers import set_mode
 from mnist_mlp.training.process import training_settings
@@ -49,6 +50,7 @@ def run_trial(config: Mapping[str, Any]) -> Trial:
     """Check a configuration as `check` does, and return the whole trial."""
     find_device(config["device"])
     schema.check(config)
+    metric_functions(config)
     with training_settings(config["threads"]):  # PyTorch's default of more threads would be slower
         return _run_trial(config)
 

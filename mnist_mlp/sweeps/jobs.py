@@ -115,7 +115,7 @@ class Assignment:
         Args:
             sharing: Number of runs that the process trains at once (see `RunWriter`).
         """
-        writer = RunWriter(self.directory, sharing)
+        writer = RunWriter(self.directory, sharing, list(self.config.get("metrics", {})))
         writer.describe(
             config_hash=self.config_hash,
             choices=dict(self.choices),
@@ -163,7 +163,7 @@ def _collision(one: Job, two: Job, what: str) -> str:
 
 
 def find_results(jobs: Sequence[Job], version: str, replace_changed: bool = False) -> tuple[list[Job], list[Job]]:
-    """Return the jobs that already have a result, and those whose result lacks only weights that are asked for.
+    """Return the jobs that already have a result, and those whose result lacks only outputs that are asked for.
 
     A stored result is outdated if it comes from another version of the package, other user-defined code, other data, or
     a configuration with another hash. (The directory may match all the same: its name has eight digits of the hash.)
@@ -198,6 +198,7 @@ def find_results(jobs: Sequence[Job], version: str, replace_changed: bool = Fals
             if replace_changed:
                 continue
         lacks = lacks_weights(job.directory, job.config.get("save", schema.NO_WEIGHTS), summary)
+        lacks = lacks or lacks_metrics(job.config.get("metrics", {}), summary)
         (lacking if lacks else finished).append(job)
     if foreign and not replace_changed:
         raise UserError(
@@ -226,6 +227,25 @@ def lacks_weights(directory: Path, save: str, summary: Mapping[str, Any]) -> boo
     if saved.get("save") not in (save, schema.EPOCHS) or saved.get("lost") is not None or not isinstance(files, list):
         return True
     return not all(isinstance(name, str) and (directory / WEIGHTS / name).is_file() for name in files)
+
+
+def lacks_metrics(metrics: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    """Return whether a result lacks additional metrics that are asked for.
+
+    It has a metric if that was evaluated with the same configuration and the same user-defined code, even if the
+    function failed: it would fail again.
+
+    Args:
+        metrics: Value of the key `metrics`.
+        summary: Content of the `run.json` of a run with a result.
+    """
+    configured, evaluated = summary["config"].get("metrics", {}), summary.get("metrics", {})
+    return any(
+        configured.get(name) != node
+        or not isinstance(found := evaluated.get(name), Mapping)
+        or found.get("code") != code_digests(node)
+        for name, node in metrics.items()
+    )
 
 
 def refuse_other_versions(jobs: Sequence[Job], top: Path, version: str) -> None:

@@ -1,16 +1,18 @@
 """Results that are set aside while their runs are trained again, for outputs that they lack.
 
 A run that is trained again must have the same result. Otherwise, as on another machine, the earlier result stays. It
-stays, too, if the new run is killed.
+stays, too, if the new run is killed. A new result also keeps the outputs that only the earlier one had.
 """
 
 import csv
+import io
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from mnist_mlp.base.reading import read_summary
-from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, STEPS_FILE, WEIGHTS
+from mnist_mlp.base.reading import read_json, read_summary
+from mnist_mlp.base.record import COLUMNS, METRICS_FILE, RUN_FILE, STEPS_FILE, WEIGHTS, StepLoss, write_atomically
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
 
 KEPT = ".kept"  # folder of a run directory
@@ -35,7 +37,9 @@ def settle(directory: Path) -> bool:
         return True
     has_ended = (kept / RUN_FILE).exists() and status_of(directory) is not None
     is_equal = has_ended and _are_equal(directory, kept)
-    if not is_equal:
+    if is_equal:
+        _add_outputs(directory, kept)
+    else:
         if (kept / RUN_FILE).exists():  # otherwise it was not yet moved, or already moved back
             (directory / RUN_FILE).unlink(missing_ok=True)
             if "weights" not in (read_summary(kept / RUN_FILE) or {}):
@@ -60,15 +64,49 @@ def settle_all(top: Path) -> None:
 
 
 def _are_equal(one: Path, other: Path) -> bool:
-    """Return whether two results have the same status, metrics and step losses, apart from seconds."""
+    """Return whether two results have the same status, losses, accuracies and step losses."""
     statuses = {status_of(one), status_of(other)}
     same_files = (_rows(one / name) == _rows(other / name) for name in (METRICS_FILE, STEPS_FILE))
     return len(statuses) == 1 and statuses <= {*FINISHED} and all(same_files)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    compared = {*COLUMNS, *StepLoss._fields} - {"seconds"}
+    return [{key: value for key, value in row.items() if key in compared} for row in _table(path)]
+
+
+def _table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
+
+
+def _add_outputs(directory: Path, kept: Path) -> None:
+    """Add the weights and metrics that only the result set aside has to a new, equal result.
+
+    If this is interrupted, it can be done again.
+    """
+    new, old = read_json(directory / RUN_FILE), read_json(kept / RUN_FILE)
+    for path in (kept / WEIGHTS).glob("epoch_*.safetensors"):
+        (directory / WEIGHTS).mkdir(exist_ok=True)
+        if not (directory / WEIGHTS / path.name).exists():
+            path.replace(directory / WEIGHTS / path.name)
+    files = sorted(path.name for path in (directory / WEIGHTS).glob("epoch_*.safetensors"))
+    if files:
+        new["weights"] = old.get("weights", {}) | new.get("weights", {}) | {"files": files}
+    of_new, of_old = new["config"].get("metrics", {}), old["config"].get("metrics", {})
+    if added := [name for name in of_old if name not in of_new]:
+        new["config"]["metrics"] = of_new | {name: of_old[name] for name in added}
+        new["metrics"] = new.get("metrics", {}) | {name: old["metrics"][name] for name in added}
+        for split, last in new["final"].items():
+            last |= {name: old["final"][split][name] for name in added}
+        rows = [
+            [*(row[name] for name in (*COLUMNS, *of_new)), *(before[name] for name in added)]
+            for row, before in zip(_table(directory / METRICS_FILE), _table(kept / METRICS_FILE), strict=True)
+        ]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([[*COLUMNS, *of_new, *added], *rows])
+        write_atomically(directory / METRICS_FILE, text.getvalue())
+    write_atomically(directory / RUN_FILE, json.dumps(new, indent=2) + "\n")
 
 
 def settled(directories: Iterable[Path]) -> list[Path]:

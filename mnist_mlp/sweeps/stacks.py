@@ -73,7 +73,7 @@ class Member:
             self.parts = build(config, CPU)
             run = run_of(self.parts)
             self._writer.describe(**self.parts.facts(), **facts(run, size))
-            observe(self._writer, config, self.parts.model)
+            observe(self._writer, config, self.parts)
             self._lines = EpochLines(config["epochs"], self.log)
             return run
         except Exception as error:

@@ -1,6 +1,8 @@
 """Seeds of the random streams of a run, derived from one seed or from a separate seed per stream."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +53,19 @@ def seed_default_generators(*seeds: int) -> None:
     torch.manual_seed(of_torch)
     np.random.seed(of_numpy)
     random.seed(of_python)
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Restore the default generators of PyTorch, NumPy and Python afterwards."""
+    python, numpy_ = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_)
 
 
 def default_state(*seeds: int) -> torch.Tensor:

@@ -41,12 +41,12 @@ class WeightSaver:
         self._validation: tuple[float, float] = (0.0, 0.0)
         self._best: tuple[float, float] | None = None
 
-    def add(self, record: Metrics) -> None:
+    def add(self, record: Metrics) -> Metrics:
         """Save the weights if the record is the last one of an epoch whose weights are wanted."""
         if record.split == "val":
             self._validation = validation_rank(record)
         if record.split != "test" or self._lost is not None or not self._wants(record.epoch):
-            return
+            return record
         try:
             self._folder.mkdir(exist_ok=True)
             name, before = weights_name(record.epoch), self._files if self._save == BEST else []
@@ -57,6 +57,7 @@ class WeightSaver:
         except OSError as error:
             self._lost = str(error)
             log.warning("the weights are lost: %s", error)
+        return record
 
     def _wants(self, epoch: int) -> bool:
         if self._save == BEST:

@@ -3,8 +3,9 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # imported lazily otherwise: the process that distributes the tests needs no such module
@@ -17,7 +18,7 @@ Report = Callable[..., "pd.DataFrame"]
 
 def run_writer(tmp_path: Path) -> Write:
     """Return a function that writes a run directory with given accuracies, one per epoch from epoch 0."""
-    from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
+    from mnist_mlp.base.record import COLUMNS, METRICS_FILE, RUN_FILE, Metrics
     from mnist_mlp.base.schema import SOURCES
 
     def write(
@@ -36,6 +37,7 @@ def run_writer(tmp_path: Path) -> Write:
         environment: Mapping[str, Any] | None = None,
         data_facts: Mapping[str, Any] | None = None,
         data_config: Mapping[str, Any] | None = None,
+        values: Mapping[str, Sequence[float]] = MappingProxyType({}),
         **more: Any,
     ) -> Path:
         test = test or [0.1, 0.5, 0.9]
@@ -43,7 +45,10 @@ def run_writer(tmp_path: Path) -> Write:
         if val != []:
             curves["val"] = val or [a * 0.9 for a in test]
         rows = [
-            Metrics(epoch, 10 * epoch, split, 1 - accuracy[epoch], accuracy[epoch], lr, 2.0 * epoch)
+            Metrics(
+                *(epoch, 10 * epoch, split, 1 - accuracy[epoch], accuracy[epoch], lr, 2.0 * epoch),
+                tuple("" if split == "train" else of_metric[epoch] for of_metric in values.values()),  # type: ignore[misc]
+            )
             for epoch in range(len(test))
             for split, accuracy in curves.items()
         ]
@@ -54,7 +59,7 @@ def run_writer(tmp_path: Path) -> Write:
         )
         (directory / ".hydra").mkdir(parents=True)
         with (directory / METRICS_FILE).open("w", newline="") as file:
-            csv.writer(file).writerows([Metrics._fields, *rows])
+            csv.writer(file).writerows([[*COLUMNS, *values], *([*r[: len(COLUMNS)], *r.metrics] for r in rows)])
         last = {r.split: {"loss": r.loss, "accuracy": r.accuracy, "epoch": r.epoch} for r in rows}
         config: dict[str, Any] = {
             "seed": seed,

@@ -18,7 +18,7 @@ from mnist_mlp.analysis.comparison import compare
 from mnist_mlp.analysis.load import load
 from mnist_mlp.analysis.values import as_typed, sort_key
 from mnist_mlp.base.errors import UserError
-from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, Metrics
+from mnist_mlp.base.record import COLUMNS, METRICS_FILE, RUN_FILE
 from mnist_mlp.report import compare_sweeps, default_directory, newest_sweep, report_on
 from mnist_mlp.report.figures import panels, plots
 from mnist_mlp.report.figures.draw import draw
@@ -320,7 +320,7 @@ def test_report_without_completed_run_is_written(
 ) -> None:
     write_run(optim="adam", test=[0.1], epochs=2, status="diverged", reason="the training loss is nan")
     failed = write_run(optim="sgd", status="failed", reason="RuntimeError: no", digest=None)
-    (failed / METRICS_FILE).write_text(",".join(Metrics._fields) + "\n")  # it failed before the first evaluation
+    (failed / METRICS_FILE).write_text(",".join(COLUMNS) + "\n")  # it failed before the first evaluation
     assert len(report()) == 2
     assert "RuntimeError: no" in capsys.readouterr().out
     assert (tmp_path / "report" / "index.html").exists()

@@ -1,13 +1,14 @@
-"""Results that are set aside while their runs are trained again for their weights."""
+"""Results that are set aside while their runs are trained again for further outputs."""
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE, STEPS_FILE, WEIGHTS
-from mnist_mlp.sweeps.jobs import lacks_weights
+from mnist_mlp.sweeps.jobs import lacks_metrics, lacks_weights
 from mnist_mlp.sweeps.set_aside import KEPT, set_aside, settle, settle_all
 from tests.helpers.commands import NO_REPORT, SMALLER, Command
 
@@ -21,7 +22,8 @@ def write(directory: Path, loss: float = 0.5, seconds: float = 1.0, status: str 
     (directory / WEIGHTS).mkdir(exist_ok=True)
     (directory / WEIGHTS / f"epoch_{seconds:g}").touch()
     if status:
-        (directory / RUN_FILE).write_text(json.dumps({"status": status, "seconds": seconds, "weights": {}}))
+        summary = {"status": status, "seconds": seconds, "weights": {}, "config": {}}
+        (directory / RUN_FILE).write_text(json.dumps(summary))
 
 
 def seconds_of(directory: Path) -> float:
@@ -113,6 +115,61 @@ def test_lacks_weights_compares_files_with_what_is_asked_for(
     assert lacks_weights(tmp_path, save, {} if saved is None else {"weights": saved}) == expected
 
 
+TOP2 = {"_target_": "mnist_mlp.training.metrics.top_k", "k": 2}
+
+
+def add_metric(directory: Path, name: str, value: str) -> None:
+    """Add a metric to a run that `write` has made."""
+    lines = (directory / METRICS_FILE).read_text().splitlines()
+    (directory / METRICS_FILE).write_text(f"{lines[0]},{name}\n{lines[1]},{value}\n")
+    summary = json.loads((directory / RUN_FILE).read_text())
+    summary |= {"config": {"metrics": {name: TOP2}}, "metrics": {name: {"code": {}, "failed": None}}}
+    (directory / RUN_FILE).write_text(json.dumps(summary | {"final": {"test": {name: value and float(value)}}}))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_settle_adds_the_outputs_of_the_earlier_result(tmp_path: Path, interrupted: bool) -> None:
+    run = tmp_path / "run"
+    write(run)
+    add_metric(run, "old", "0.25")
+    (run / WEIGHTS / "epoch_00.safetensors").touch()
+    set_aside(run)
+    write(run, seconds=2.0)
+    add_metric(run, "new", "")
+    (run / WEIGHTS / "epoch_03.safetensors").touch()
+    if interrupted:  # after the tables were written, but before run.json was
+        before = (run / RUN_FILE).read_text()
+        shutil.copytree(run / KEPT, tmp_path / "copy")
+        assert settle(run)
+        (run / RUN_FILE).write_text(before)
+        shutil.copytree(tmp_path / "copy", run / KEPT)
+    assert settle(run)
+    assert (run / METRICS_FILE).read_text() == f"{HEADER[:-1]},new,old\n0,0,test,0.5,0.9,0.01,2.0,,0.25\n"
+    summary = json.loads((run / RUN_FILE).read_text())
+    assert list(summary["config"]["metrics"]) == list(summary["metrics"]) == ["new", "old"]
+    assert summary["final"] == {"test": {"new": "", "old": 0.25}}
+    assert summary["weights"]["files"] == ["epoch_00.safetensors", "epoch_03.safetensors"]
+    assert {path.name for path in (run / WEIGHTS).glob("*.safetensors")} == {*summary["weights"]["files"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, False),
+        ({"top2": TOP2}, False),
+        ({"top2": TOP2 | {"k": 3}}, True),
+        ({"top2": TOP2, "other": TOP2}, True),
+        ({"mine": {"_target_": "tests.helpers.training.nothing"}}, True),  # its code has changed
+    ],
+)
+def test_lacks_metrics_compares_configuration_and_code(asked: dict[str, Any], expected: bool) -> None:
+    summary = {
+        "config": {"metrics": {"top2": TOP2, "mine": {"_target_": "tests.helpers.training.nothing"}}},
+        "metrics": {"top2": {"code": {}, "failed": "an error"}, "mine": {"code": {"tests": "digest"}, "failed": None}},
+    }
+    assert lacks_metrics(asked, summary) == expected
+
+
 def test_sweep_trains_finished_runs_again_for_their_weights(command: Command, tmp_path: Path) -> None:
     sweep = ("run.py", "-m", "optim=adam,sgd", "seed=0", "epochs=1", *SMALLER, "hydra.sweep.dir=mine", NO_REPORT)
     command(*sweep)
@@ -120,14 +177,20 @@ def test_sweep_trains_finished_runs_again_for_their_weights(command: Command, tm
     (one, other) = sorted(tmp_path.glob("mine/*/"))[-2:]
     changed = (other / METRICS_FILE).read_text().replace(",0.0", ",0.1", 1)
     (other / METRICS_FILE).write_text(changed)  # as from another machine
-    again = command(*sweep, "save=last")
-    assert "jobs with a result, but without the weights of save=last: 2. They are trained again" in again.stdout
+    again = command(*sweep, "save=last", "metrics=[top2]")
+    assert (
+        "jobs with a result, but without all outputs of save=last metrics=[top2]: 2. They are trained again"
+        in again.stdout
+    )
     assert again.stdout.count("trained again, but with another result, as on another machine; the earlier one") == 1
     assert (other / METRICS_FILE).read_text() == changed
     assert not (other / WEIGHTS).exists()
     assert [path.name for path in (one / WEIGHTS).iterdir()] == ["epoch_01.safetensors"]
 
     def without_seconds(text: str) -> list[str]:
-        return [line.rpartition(",")[0] for line in text.splitlines()]
+        return [",".join(line.split(",")[:6]) for line in text.splitlines()]
 
     assert without_seconds((one / METRICS_FILE).read_text()) == without_seconds(before[one.name])
+    assert float((one / METRICS_FILE).read_text().splitlines()[-1].rpartition(",")[2]) > 0
+    refused = command(*sweep, "metrics=top2,macro_f1", status=1)
+    assert "metrics: expected one value in a sweep, such as metrics=[top2,macro_f1]" in refused.stderr + refused.stdout

@@ -48,6 +48,13 @@ def main() -> None:
         help="epoch whose test accuracy is compared: the last, or that with the best validation accuracy [last]",
     )
     parser.add_argument(
+        "--metric",
+        default="accuracy",
+        metavar="NAME",
+        help="metric of the test images that is compared: the accuracy, or one that the runs have evaluated by the key "
+        "metrics; configurations are selected by the accuracy in any case [accuracy]",
+    )
+    parser.add_argument(
         "--margin",
         type=float,
         metavar="POINTS",
@@ -78,6 +85,7 @@ def main() -> None:
             margin=None if arguments.margin is None else arguments.margin / 100,
             width=arguments.width,
             at=arguments.at,
+            metric=arguments.metric,
         )
     except (UserError, OSError) as error:
         from mnist_mlp.report.text.escape import visible  # imports pandas, which `--help` does without

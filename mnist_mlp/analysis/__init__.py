@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.base.schema import LAST
 
 if TYPE_CHECKING:  # at run time, slow imports are deferred until they are needed
@@ -23,6 +24,7 @@ def compare_sweeps(
     where: Sequence[str] = (),
     margin: float | None = None,
     at: str = LAST,
+    metric: str = ACCURACY.name,
 ) -> "tuple[Results, dict[str, Comparison]]":
     """Compare the runs of several sweeps.
 
@@ -38,13 +40,15 @@ def compare_sweeps(
         margin: Equivalence margin, a fraction in (0, 1). None for the margin that the sweeps recorded, if any.
         at: Epoch whose test accuracy and loss are scored: "last"; or "best", the epoch of each run with the highest
             validation accuracy, which a sweep with interim analyses does not allow.
+        metric: Metric of the test images that is scored: the accuracy, or an additional metric of the runs, which a
+            sweep with interim analyses does not allow.
 
     Returns:
         The runs, and the title of each section to its comparison.
 
     Raises:
         UserError: There is no run, `target` is out of range, a key cannot be compared, or `select`, `where`,
-            `margin` or `at` is invalid.
+            `margin`, `at` or `metric` is invalid.
     """
     from mnist_mlp.analysis import comparison, derived, load, outcomes, roles, sections
     from mnist_mlp.analysis.where import keep, parse
@@ -82,6 +86,7 @@ def compare_sweeps(
             sections.moving_with_seeds(part, results, measured),
             margin,
             at,
+            metric,
         )
         for name, part in ordered
     }

@@ -27,9 +27,9 @@ from mnist_mlp.analysis.interim import (
     withhold,
 )
 from mnist_mlp.analysis.load import Results
-from mnist_mlp.analysis.measures import ACCURACY, bounds_of
+from mnist_mlp.analysis.measures import bounds_of
 from mnist_mlp.analysis.notes import Note
-from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, with_outcomes
+from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, measures, with_outcomes
 from mnist_mlp.analysis.roles import (
     CELL,
     REPLICATE,
@@ -52,6 +52,7 @@ from mnist_mlp.analysis.values import natural_rank
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interim import SequentialRecord
 from mnist_mlp.base.margin import check_margin
+from mnist_mlp.base.metrics import ACCURACY, Metric
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import BEST, COMPARED, LAST
 from mnist_mlp.base.sweep_file import CONFIRM, EACH, ONCE, SEARCH
@@ -81,12 +82,12 @@ class Comparison:
 
             - final and best metrics;
             - `chosen`: whether the run counts towards the score of its cell;
-            - `score`: final test accuracy, 0 if the run diverged, NaN if it failed;
+            - `score`: final test accuracy (or another metric), the worst value if the run diverged, NaN if it failed;
             - `at_chance`: see `outcomes.at_chance`;
             - `independent`: see `sources.independent`; intervals and verdicts use independent runs only;
             - `steps`: number of optimizer steps that the whole run takes, NaN if unknown.
 
-        summary: One row per cell, the highest mean `score` first. Means of accuracies, losses and seconds cover the `n`
+        summary: One row per cell, the best mean `score` first. Means of accuracies, losses and seconds cover the `n`
             scored runs that completed. Tuned keys have the values that were selected together most often. `selected`
             says how often: "3/5" stands for three of five selections. Cells that share one of their `letters` do not
             differ significantly, and all others do (see `compact_letters`).
@@ -110,6 +111,8 @@ class Comparison:
         budget: Tuning curves: expected results per cell and number of candidates (see `budget.curves`).
         notes: Caveats that qualify the tables.
         at: Epoch whose scores are compared (see `with_outcomes`).
+        metric: Metric of the test images that is scored; of this metric are `score` and all differences.
+        additional: Names of the additional metrics of the runs.
         tuned_anywhere: Keys that are tuned in any section of the report; the tables of all sections have their values.
     """
 
@@ -136,6 +139,8 @@ class Comparison:
     budget: pd.DataFrame
     notes: Sequence[Note]
     at: str = LAST
+    metric: Metric = ACCURACY
+    additional: Sequence[str] = ()
     tuned_anywhere: Sequence[str] = ()
 
     @property
@@ -173,6 +178,7 @@ def compare(
     moving: Mapping[str, int] = MappingProxyType({}),
     margin: float | None = None,
     at: str = LAST,
+    metric: str = ACCURACY.name,
 ) -> Comparison:
     """Compare the cells of one section.
 
@@ -188,12 +194,16 @@ def compare(
         margin: Equivalence margin of pairs and effects, a fraction in (0, 1); None for that of the interim
             analyses, if they have one.
         at: Epoch whose scores are compared (see `with_outcomes`).
+        metric: Name of the metric of the test images that is scored.
 
     Raises:
         UserError: The margin is impossible; or `at` is `BEST`, and the runs have interim analyses or no validation
-            split.
+            split; or the runs do not have the metric, or have interim analyses of the accuracy.
     """
-    check_margin(margin, same_size(evaluation_runs(results.runs)), "--margin ")
+    scored = scored_metric(results, metric)
+    if margin is not None and not scored.is_fraction:
+        raise UserError(f"--margin: expected a metric in percent, which has the bounds [0,1], unlike {metric}")
+    check_margin(margin, same_size(evaluation_runs(results.runs)) if scored == ACCURACY else None, "--margin ")
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
     of_search = search_runs(cells)
@@ -203,14 +213,18 @@ def compare(
     varying = list(dict.fromkeys([*replace_derived(varying_keys(evaluated), evaluated, by, tuned), *tuned]))
     if at == BEST:
         _check_best_epochs(cells, results.metrics)
-    runs = with_outcomes(cells, results.metrics, target, tuned, how, at)
+    runs = with_outcomes(cells, results.metrics, target, tuned, how, at, scored)
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
-    summary = _summarize(runs, by, tuned, selected, target is not None)
-    tests = _test_pairs(runs, list(summary[CELL]), results, by, tuned, how, margin)
+    summary = _summarize(runs, by, tuned, selected, target is not None, scored)
+    # Statistics need scores that are better the larger they are.
+    oriented = runs.assign(score=scored.sign * runs["score"])
+    tests = _test_pairs(oriented, list(summary[CELL]), results, by, tuned, how, margin, scored)
     summary["letters"] = _letters(tests.pairs, summary)
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
-    of_keys, claims = _effects_and_claims(tests, (tests.averaged, by, same_size(evaluation_runs(runs)), runs), summary)
+    images = same_size(evaluation_runs(runs)) if scored == ACCURACY else None
+    checked = summary if scored == ACCURACY else summary.assign(score=np.nan)  # momentum may lose by other metrics
+    of_keys, claims = _effects_and_claims(tests, (tests.averaged, by, images, oriented), summary, scored)
     return Comparison(
         by=by,
         tuned=tuned,
@@ -221,12 +235,17 @@ def compare(
         target=target,
         runs=runs,
         summary=summary,
-        pairs=tests.pairs,
+        pairs=natural(tests.pairs, scored),
         looks=tests.looks,
         margin=tests.looks.plan.margin if margin is None and tests.looks else margin,
         efforts=tests.efforts,
         tested_cells=tests.cells,
-        effects=of_keys,
+        effects=effects.Effects(
+            natural(of_keys.table, scored),
+            natural(of_keys.differences, scored),
+            natural(of_keys.means, scored),
+            of_keys.reason,
+        ),
         claims=claims,
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
         curves=curves.learning_curves(results.metrics, completed),
@@ -237,11 +256,47 @@ def compare(
             *([fairness.UNDECIDED] if tests.needs_more_seeds else []),
             *fairness.part(results.where, tests.looks is not None),
             *([fairness.BEST_EPOCHS] if at == BEST else []),
+            *fairness.scored_by(scored, runs),
             *fairness.unfinished(results.unfinished),
-            *fairness.notes(runs, summary, tests.pairs, by, tuned, varying, how, moving),
+            *fairness.notes(runs, checked, tests.pairs, by, tuned, varying, how, moving),
         ],
         at=at,
+        metric=scored,
+        additional=measures(results.metrics)[2:],
     )
+
+
+def natural(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Return a table of pairs or effects with differences of the metric itself, instead of the oriented scores."""
+    if not metric.is_less_better or table.empty:
+        return table
+    ends = {"ci_low": -table["ci_high"], "ci_high": -table["ci_low"]} if "ci_low" in table else {}
+    return table.assign(**{name: -table[name] for name in ("difference", "mean") if _is_numeric(table, name)}, **ends)
+
+
+def _is_numeric(table: pd.DataFrame, name: str) -> bool:
+    return name in table and pd.api.types.is_numeric_dtype(table[name])
+
+
+def scored_metric(results: Results, name: str) -> Metric:
+    """Return the metric that the runs are to be scored by.
+
+    Raises:
+        UserError: The runs do not have the metric, disagree on its meaning, or have interim analyses of the accuracy.
+    """
+    if name == ACCURACY.name:
+        return ACCURACY
+    found = {metrics[name] for metrics in results.additional.values() if name in metrics}
+    known = dict.fromkeys([ACCURACY.name, *(key for metrics in results.additional.values() for key in metrics)])
+    if not found:
+        raise UserError(f"--metric {name}: expected a metric of these runs: {', '.join(known)}")
+    if len(found) > 1:
+        raise UserError(f"--metric {name}: expected one meaning. The runs differ in its better, worst or bounds.")
+    if results.metrics.loc[results.metrics["split"] == "test", name].isna().all():
+        raise UserError(f"--metric {name}: expected at least one value. No run has one; its run.log says why.")
+    if results.runs["looked_in"].notna().any():
+        raise UserError(f"--metric {name}: expected a sweep without interim analyses, which tested the accuracy")
+    return found.pop()
 
 
 def _check_best_epochs(runs: pd.DataFrame, metrics: pd.DataFrame) -> None:
@@ -261,6 +316,7 @@ def _effects_and_claims(
     tests: "_PairResults",
     averages: tuple[pd.DataFrame, Sequence[str], float | None, pd.DataFrame],
     summary: pd.DataFrame,
+    metric: Metric,
 ) -> tuple[effects.Effects, Claims]:
     """Return the effects, each tested at 5%, and the claims of the headline, which share 5%.
 
@@ -268,10 +324,12 @@ def _effects_and_claims(
         tests: Results of the pairs.
         averages: Arguments of `effects.compare_effects`.
         summary: One row per cell, the best first.
+        metric: Metric of the scores.
     """
-    separate = effects.compare_effects(*averages)
+    bounds = metric.range_of_scores
+    separate = effects.compare_effects(*averages, bounds=bounds)
     if tests.looks is None and len(separate.table):
-        together = effects.compare_effects(*averages, families=len(separate.table))
+        together = effects.compare_effects(*averages, families=len(separate.table), bounds=bounds)
         return separate, claims_from_effects(together.table, together.differences)
     return separate, claims_from_pairs(tests.pairs, list(summary.loc[summary["score"].notna(), CELL]))
 
@@ -314,6 +372,7 @@ def _test_pairs(
     tuned: Sequence[str],
     how: str,
     margin: float | None,
+    metric: Metric,
 ) -> _PairResults:
     """Test all pairs of cells: once, or by the interim analyses of a sweep that adds seeds.
 
@@ -325,10 +384,12 @@ def _test_pairs(
         tuned: Tuned keys.
         how: See `compare`.
         margin: See `compare`.
+        metric: Metric of the scores.
     """
     scored = roles.scored_runs(runs)
-    independent, images = scored[scored["independent"]], same_size(evaluation_runs(runs))
-    order = [cell for cell in cells if cell in set(scored[CELL])]
+    independent = scored[scored["independent"]]
+    images = same_size(evaluation_runs(runs)) if metric == ACCURACY else None
+    order = [cell for cell in cells if cell in set(scored.loc[scored["score"].notna(), CELL])]
     whole = _with_excluded(runs, results, by, tuned, how)
     looks, reason = _recorded_analyses(whole, results, by)
     if looks:
@@ -346,7 +407,9 @@ def _test_pairs(
     confirmed = set(scored.loc[scored["phase"] == CONFIRM, CELL])
     efforts = tuning_efforts(search_runs(runs), tuned) if how == ONCE and tuned and not confirmed >= {*order} else {}
     efforts |= dict.fromkeys(confirmed, CONFIRMED) if efforts else {}
-    pairs, count = compare_pairs(score_table(independent).reindex(order), images, efforts, None, margin, ACCURACY)
+    pairs, count = compare_pairs(
+        score_table(independent).reindex(order), images, efforts, None, margin, metric.range_of_scores
+    )
     if len(independent) < len(scored):  # there may be enough seeds, but too few independent ones
         pairs["reason"] = pairs["reason"].replace(str(Reason.TOO_FEW_SEEDS), str(Reason.TOO_FEW_INDEPENDENT))
     if reason := reason or _missing_confirmation(scored, results):
@@ -425,10 +488,11 @@ def _summarize(
     tuned: Sequence[str],
     selected: Mapping[str, Sequence[Selected]],
     has_target: bool,
+    metric: Metric,
 ) -> pd.DataFrame:
-    cells = runs.groupby(CELL, sort=True)
+    cells, measured = runs.groupby(CELL, sort=True), list(dict.fromkeys([f"test_{metric.name}", *MEASURES]))
     chosen = runs[runs["chosen"]]
-    done = chosen[chosen["status"] == COMPLETED]
+    done = chosen[(chosen["status"] == COMPLETED) & chosen[f"test_{metric.name}"].notna()]
     table = runs.drop_duplicates(CELL).set_index(CELL)[[*by]]
     if tuned:
         most = {cell: _most_frequent(of_cell) for cell, of_cell in selected.items()}
@@ -442,7 +506,7 @@ def _summarize(
     table = table.reindex(list(cells.groups)).join(
         pd.DataFrame(counts).reindex(list(cells.groups)).fillna(0).astype(int)
     )
-    table = table.join(mean_intervals(done, [CELL], MEASURES, bounds_of(MEASURES)))
+    table = table.join(mean_intervals(done, [CELL], measured, bounds_of(measured, metric)))
     # Medians can include runs that missed the target, whose time is infinite.
     table = table.join(ended_runs(chosen).groupby(CELL)[list(TARGETS)].median())
     table = table.join(done.groupby(CELL)["seconds"].mean().rename("seconds_mean"))
@@ -451,7 +515,7 @@ def _summarize(
     table["reached_target"] = reached.astype("Int64") if has_target else pd.array([pd.NA] * len(table), "Int64")
     table = table.join(done.groupby(CELL)[list(BEST_EPOCH)].mean().add_suffix("_mean"))
     table = table.sort_values([*by], key=natural_rank).sort_values(
-        ["score", "test_accuracy_mean"], ascending=False, na_position="last", kind="stable"
+        ["score", f"test_{metric.name}_mean"], ascending=metric.is_less_better, na_position="last", kind="stable"
     )
     return table.rename_axis(CELL).reset_index()
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.analysis.roles import REPLICATE, value_name
 from mnist_mlp.analysis.values import as_typed, sort_key
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.stats.effects import DIFFERENCE_COLUMNS, SUMMARY_COLUMNS, UntestableEffects, factorial_effects
 
 MEAN_COLUMNS = ["effect", "value", "mean"]
@@ -37,6 +37,7 @@ def compare_effects(
     images: float | None = None,
     known: pd.DataFrame | None = None,
     families: int = 1,
+    bounds: tuple[float, float] | None = ACCURACY.bounds,
 ) -> Effects:
     """Test the main effects and two-way interactions of the compared keys that have several values.
 
@@ -46,6 +47,7 @@ def compare_effects(
         images: Number of test images, the same images in all runs; None if unknown.
         known: All runs, with or without a score; their values need a score. None for `runs`.
         families: Number of effects that share an error rate of 5% (see `factorial_effects`).
+        bounds: Smallest and largest score (see `factorial_effects`).
     """
     if len(by) < 2:
         return _untested()
@@ -60,7 +62,7 @@ def compare_effects(
     table = words.pivot_table(index=keys, columns=REPLICATE, values="score")
     try:
         table = table.reindex(pd.MultiIndex.from_product(levels, names=keys))
-        return Effects(*factorial_effects(table, images, ACCURACY, families), _means(table))
+        return Effects(*factorial_effects(table, images, bounds, families), _means(table))
     except UntestableEffects as error:
         return _untested(str(error))
 

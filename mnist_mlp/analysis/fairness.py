@@ -20,6 +20,7 @@ from mnist_mlp.analysis.roles import (
     with_noun,
 )
 from mnist_mlp.analysis.values import as_text, as_typed, by_cell, cell_key, sort_key
+from mnist_mlp.base.metrics import ACCURACY, Metric
 from mnist_mlp.base.record import COMPLETED, DIVERGED, FAILED
 from mnist_mlp.base.schema import Role, role_of
 from mnist_mlp.stats.moderated_t import FEWEST
@@ -43,6 +44,27 @@ UNDECIDED = Note(
     "Stopped before all pairs were decided",
     "the sweep would add seeds to undecided cells. Rerun its command to continue.",
 )
+
+
+def scored_by(metric: Metric, runs: pd.DataFrame) -> Iterator[Note]:
+    """Yield notes on a metric other than the accuracy that runs are scored by, and on its missing values.
+
+    Args:
+        metric: Metric of the scores.
+        runs: Runs with outcomes.
+    """
+    if metric == ACCURACY:
+        return
+    which = "less" if metric.is_less_better else "more"
+    yield Note(
+        f"Scored by {metric.name}",
+        f"{which} is better, and a diverged run counts as {metric.worst:g}. Configurations were selected by the "
+        "accuracy, of which are also the figures whose titles say so.",
+    )
+    completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
+    missing = int(completed["score"].isna().sum())
+    if missing:
+        yield Note(f"Without {metric.name}", f"{share(missing, len(completed), 'completed run')} cannot be scored.")
 
 
 def part(where: Mapping[str, Sequence[str]], is_sequential: bool) -> Iterator[Note]:
@@ -168,11 +190,14 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
     if len(diverged):
         most_first = diverged.sort_values(ascending=False, kind="stable")
         cells = list_names([f"{cell}: {count}" for cell, count in most_first.items()])
-        at_chosen = int((runs["chosen"] & (runs["status"] == DIVERGED)).sum())
+        of_chosen = runs.loc[runs["chosen"] & (runs["status"] == DIVERGED), "score"]
+        at_chosen = len(of_chosen)
         text = f"{at_chosen or 'none'} of them {scored_phrase(runs)}"
         if at_chosen:
             they = "it counts" if at_chosen == 1 else "they count"
-            text += f", where {they} as 0 in the score; mean test accuracies are over the other runs"
+            text += (
+                f", where {they} as {of_chosen.iloc[0]:g} in the score; mean test accuracies are over the other runs"
+            )
         yield Note("Divergences", f"{share(int(diverged.sum()), len(runs), 'run')} diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:

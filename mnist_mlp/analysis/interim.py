@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.base.interim import InterimRecord, SequentialRecord
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.stats.pairs import NUMBERS
 from mnist_mlp.stats.sequential import interim_analysis, interim_schedule
 from mnist_mlp.stats.verdicts import UNDECIDED, Reason, Verdict
@@ -30,7 +30,7 @@ def repeat_analyses(
     """
     pairs, cells = None, 0
     for look in looks:
-        found = interim_analysis(_results(table, look), look.level, pairs, images, margin, ACCURACY)
+        found = interim_analysis(_results(table, look), look.level, pairs, images, margin, ACCURACY.bounds)
         pairs, cells = found.pairs, max(cells, found.cells)
     assert pairs is not None
     return pairs, cells
@@ -125,5 +125,5 @@ def conduct_analysis(
         Three values: the analysis, with its best and dropped cells; the cells that need more seeds (see
         `InterimAnalysis.active`); and the pairs, as the next analysis takes them.
     """
-    found = interim_analysis(_results(table, now), now.level, before, images, margin, ACCURACY)
+    found = interim_analysis(_results(table, now), now.level, before, images, margin, ACCURACY.bounds)
     return replace(now, best=found.best, left=dict.fromkeys(found.dropped, Verdict.WORSE)), found.active, found.pairs

@@ -17,7 +17,8 @@ from mnist_mlp.analysis.sweep_files import Superseded, read_sweep_files
 from mnist_mlp.base import configuration, schema
 from mnist_mlp.base.directories import find_runs
 from mnist_mlp.base.interim import SequentialRecord
-from mnist_mlp.base.reading import Unfinished, Unreadable, defect, metric_names, read_json, read_metrics
+from mnist_mlp.base.metrics import Metric, metric_of
+from mnist_mlp.base.reading import Unfinished, Unreadable, defect, read_json, read_metrics
 from mnist_mlp.base.record import COLUMNS, FAILED, RUN_FILE, Metrics
 from mnist_mlp.base.sweep_file import SweepRecord
 
@@ -86,6 +87,7 @@ class Results:
         records: Contents of each `sweep.json`, by sweep.
         unfinished: Number of jobs without a result, by sweep and phase.
         excluded: Results that the user has excluded; None if all runs are reported.
+        additional: Meaning of the additional metrics of each run, by their names.
         where: Conditions that the user has set, by key, as typed (see `mnist_mlp.analysis.where`).
     """
 
@@ -96,6 +98,7 @@ class Results:
     records: Mapping[str, SweepRecord] = field(default_factory=dict)
     unfinished: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     excluded: "Results | None" = None
+    additional: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -106,7 +109,7 @@ def load(directories: Sequence[Path]) -> Results:
     project. Of several runs with the same configuration and data, the newest result is kept, or the newest failure if
     there is no result.
     """
-    found: list[tuple[dict[str, Any], Sequence[str], list[Metrics]]] = []
+    found: list[tuple[dict[str, Any], Mapping[str, Metric], list[Metrics]]] = []
     problems: list[Problem] = []
     of_sweep: dict[Path, Path | None] = {}
     loops: dict[Path, None] = {}
@@ -119,8 +122,8 @@ def load(directories: Sequence[Path]) -> Results:
     problems += [Problem(str(sweep), why) for sweep, why in files.defects]
     for directory, sweep in sorted(of_sweep.items(), key=lambda pair: pair[0]):
         try:
-            run, names, rows = _read_run(directory)
-            found.append((run | files.about(directory, sweep, run["status"], run["seed"]), names, rows))
+            run, additional, rows = _read_run(directory)
+            found.append((run | files.about(directory, sweep, run["status"], run["seed"]), additional, rows))
         except Unreadable as error:
             problems.append(Problem(str(directory), str(error), KINDS.get(type(error), ProblemKind.UNREADABLE)))
     metrics = _metrics_table(found)
@@ -131,17 +134,18 @@ def load(directories: Sequence[Path]) -> Results:
     looks = {str(sweep): of for sweep, of in files.looks.items() if of}
     records = {str(sweep): record for sweep, record in files.records.items() if record}
     unfinished = {str(sweep): counts for sweep, counts in files.unfinished.items()}
-    results = Results(table, metrics, problems, looks, records, unfinished)
+    meanings = {str(run["run"]): of_run for run, of_run, _ in found}
+    results = Results(table, metrics, problems, looks, records, unfinished, additional=meanings)
     # A confirming run does not repeat a run of the search, even if both have the same configuration.
     identities = list(zip(table["config_hash"], table["phase"].map(str), strict=True))
     return keep_newest(results, identities, "not used: it has the same configuration as")
 
 
-def _metrics_table(found: Sequence[tuple[Mapping[str, Any], Sequence[str], Sequence[Metrics]]]) -> pd.DataFrame:
+def _metrics_table(found: Sequence[tuple[Mapping[str, Any], Mapping[str, Metric], Sequence[Metrics]]]) -> pd.DataFrame:
     """Return the rows of all runs, with a column per additional metric.
 
     Args:
-        found: Row of each run in the table, the names of its additional metrics, and its records.
+        found: Row of each run in the table, its additional metrics, and its records.
     """
     additional = sorted({name for _, names, _ in found for name in names})
     columns: dict[str, list[Any]] = {name: [] for name in ("run", *COLUMN_TYPES, *additional)}
@@ -150,7 +154,7 @@ def _metrics_table(found: Sequence[tuple[Mapping[str, Any], Sequence[str], Seque
         for name, values in zip(COLUMNS, zip(*(row[: len(COLUMNS)] for row in rows), strict=True), strict=False):
             columns[name] += values
         for name in additional:
-            at = names.index(name) if name in names else None
+            at = [*names].index(name) if name in names else None
             columns[name] += [math.nan if at is None else row.metrics[at] for row in rows]
     return pd.DataFrame(columns).astype({"run": "str", **COLUMN_TYPES, **dict.fromkeys(additional, "float64")})
 
@@ -213,8 +217,8 @@ def keep_newest(results: Results, identities: Sequence[Any], what: str) -> Resul
     )
 
 
-def _read_run(directory: Path) -> tuple[dict[str, Any], Sequence[str], list[Metrics]]:
-    """Return the row of a run in the table, the names of its additional metrics, and the records of `metrics.csv`.
+def _read_run(directory: Path) -> tuple[dict[str, Any], Mapping[str, Metric], list[Metrics]]:
+    """Return the row of a run in the table, its additional metrics, and the records of `metrics.csv`.
 
     Raises:
         Unreadable: A file is missing, damaged or of another program.
@@ -249,7 +253,8 @@ def _read_run(directory: Path) -> tuple[dict[str, Any], Sequence[str], list[Metr
         rows = read_metrics(directory, summary)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Unreadable(f"{RUN_FILE}: not one of this project's ({type(error).__name__}: {error})") from error
-    return run, metric_names(summary), rows
+    nodes = summary["config"].get("metrics", {})
+    return run, {name: metric_of(name, node) for name, node in nodes.items()}, rows
 
 
 def _seconds(text: str) -> float:

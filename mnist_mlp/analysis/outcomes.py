@@ -9,13 +9,14 @@ import pandas as pd
 from mnist_mlp.analysis import sources
 from mnist_mlp.analysis.roles import CELL, evaluation_runs
 from mnist_mlp.analysis.selection import is_scored, score, selection_split
-from mnist_mlp.base.record import COMPLETED, DIVERGED
+from mnist_mlp.base.metrics import ACCURACY, Metric
+from mnist_mlp.base.record import COLUMNS, COMPLETED, DIVERGED
 from mnist_mlp.base.schema import BEST, LAST
 from mnist_mlp.base.sweep_file import CONFIRM
 
 TARGETS = ("epochs_to_target", "seconds_to_target")
 BEST_EPOCH = ("best_epoch", "best_epoch_val_accuracy", "best_epoch_test_accuracy")
-BEST_LOSS = "best_epoch_test_loss"  # to score the best epoch; not in reports
+BEST_PREFIX = "best_epoch_"  # of the metrics of each run's best epoch
 MNIST = re.compile(r"mnist_mlp\.data\.(\w+\.)*mnist")  # functions that load MNIST
 MNIST_TARGET = 0.97  # AlgoPerf's validation target
 CHANCE_ERRORS = 3  # binomial standard errors above the accuracy of always predicting one class
@@ -28,6 +29,7 @@ def with_outcomes(
     tuned: Sequence[str],
     select: str,
     at: str = LAST,
+    metric: Metric = ACCURACY,
 ) -> pd.DataFrame:
     """Add the columns of `Comparison.runs` to the runs of a section.
 
@@ -40,6 +42,7 @@ def with_outcomes(
         select: See `selection.select`.
         at: Epoch whose test accuracy and loss are scored: `LAST`, or `BEST`, the epoch of each run with the highest
             validation accuracy. The selection uses the last epoch in any case.
+        metric: Metric of the test images that is scored. The selection uses the accuracy in any case.
     """
     runs = runs.join(final_and_best(metrics))
     runs["steps"] = _steps(runs["epochs"], metrics)
@@ -50,14 +53,16 @@ def with_outcomes(
     others = evaluation_runs(runs)
     others = others[~others[CELL].isin(runs.loc[confirmed, CELL])]
     runs["chosen"] = confirmed | is_scored(others, tuned, select).reindex(runs.index, fill_value=False)
-    numbers = [*runs.filter(regex="^(train|val|test)_(accuracy|loss)$").columns, *BEST_EPOCH, BEST_LOSS, *TARGETS]
+    final, best = ([f"{prefix}{name}" for name in measured_columns(metrics)] for prefix in ("", BEST_PREFIX))
+    numbers = [*final, *best, "best_epoch", *TARGETS]
     runs.loc[runs["status"] != COMPLETED, numbers] = np.nan  # an incomplete run has no final metrics
     if at == BEST:
-        runs[["test_accuracy", "test_loss"]] = runs[["best_epoch_test_accuracy", BEST_LOSS]]
+        tests = [column for column in final if column.startswith("test_")]
+        runs[tests] = runs[[f"{BEST_PREFIX}{column}" for column in tests]]
     if target is not None:
         runs.loc[runs["status"] == DIVERGED, list(TARGETS)] = np.inf  # like a completed run that misses the target
     runs.loc[runs["status"] == DIVERGED, "highest_accuracy"] = 0.0
-    runs["score"] = score(runs, "test_accuracy")
+    runs["score"] = score(runs, f"test_{metric.name}", metric.worst)
     runs["at_chance"] = at_chance(runs)
     runs["independent"] = pd.concat([sources.independent(part) for _, part in runs.groupby("phase", dropna=False)])
     return runs
@@ -106,22 +111,33 @@ def at_chance(runs: pd.DataFrame) -> pd.Series:
 
 
 def final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return, per run, loss and accuracy of each split after the last epoch, and the `BEST_EPOCH` columns.
+    """Return, per run, the metrics of each split after the last epoch and after the best one, and that epoch.
 
-    The best epoch has the highest validation accuracy; of equal ones, the lowest validation loss; of these, it is the
-    first.
+    These are the `measured_columns`, with and without `BEST_PREFIX`, and `best_epoch`. The best epoch has the highest
+    validation accuracy; of equal ones, the lowest validation loss; of these, it is the first.
     """
-    wide = metrics.pivot(index=["run", "epoch"], columns="split", values=["loss", "accuracy"])
+    wide = metrics.pivot(index=["run", "epoch"], columns="split", values=measures(metrics))
     wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
-    wide = wide.reindex(columns=[f"{split}_{m}" for split in ("train", "val", "test") for m in ("loss", "accuracy")])
+    wide = wide.reindex(columns=measured_columns(metrics))
     wide = wide.reset_index("epoch").sort_values("epoch", kind="stable")
-    final = wide.groupby("run").last().drop(columns="epoch")
+    # Of all rows, not of all values: a metric that is undefined in the last epoch has no final value.
+    final = wide.groupby("run").tail(1).drop(columns="epoch")
     ranked = wide[wide["val_accuracy"].notna()].sort_values(
         ["val_accuracy", "val_loss"], kind="stable", ascending=[False, True]
     )
-    best = ranked.groupby("run").first()[["epoch", "val_accuracy", "test_accuracy", "test_loss"]]
-    best.columns = pd.Index([*BEST_EPOCH, BEST_LOSS])
+    best = ranked.groupby("run").head(1).add_prefix(BEST_PREFIX).rename(columns={f"{BEST_PREFIX}epoch": "best_epoch"})
     return final.join(best)
+
+
+def measures(metrics: pd.DataFrame) -> list[str]:
+    """Return the columns with metrics: loss, accuracy, and the additional ones."""
+    return ["loss", "accuracy", *(name for name in metrics.columns if name not in ("run", *COLUMNS))]
+
+
+def measured_columns(metrics: pd.DataFrame) -> list[str]:
+    """Return the names of the metrics of each split, such as `test_loss`; additional metrics have no train split."""
+    names = [f"{split}_{measure}" for split in ("train", "val", "test") for measure in ("loss", "accuracy")]
+    return names + [f"{split}_{name}" for name in measures(metrics)[2:] for split in ("val", "test")]
 
 
 def _steps(epochs: pd.Series, metrics: pd.DataFrame) -> pd.Series:

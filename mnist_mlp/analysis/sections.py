@@ -32,7 +32,12 @@ def sections(results: Results, by: Sequence[str]) -> dict[str, Results]:
             names |= _by_digest(name, part[[row == values for row in rows]], by)
     found = {name: _with_search(runs, results.runs) for name, runs in names.items()}
     return {
-        name: replace(results, runs=runs, metrics=results.metrics[results.metrics["run"].isin(runs.index)])
+        name: replace(
+            results,
+            runs=runs,
+            metrics=results.metrics[results.metrics["run"].isin(runs.index)],
+            additional={run: of_run for run, of_run in results.additional.items() if run in runs.index},
+        )
         for name, runs in found.items()
     }
 

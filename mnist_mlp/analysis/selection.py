@@ -47,13 +47,13 @@ def selection_split(runs: pd.DataFrame) -> str:
     return "val" if len(validated) and validated.all() else "train"
 
 
-def score(runs: pd.DataFrame, measure: str) -> pd.Series:
-    """Return a final accuracy of each run: 0 if it diverged, NaN if it failed.
+def score(runs: pd.DataFrame, measure: str, worst: float = 0.0) -> pd.Series:
+    """Return a final metric of each run, such as its accuracy: the worst value if it diverged, NaN if it failed.
 
     Selection, ranking and tests all use this rule. It prevents survivorship bias: no cell is scored by its completed
     runs only.
     """
-    return runs[measure].where(runs["status"] != DIVERGED, 0.0).where(runs["status"] != FAILED, np.nan)
+    return runs[measure].where(runs["status"] != DIVERGED, worst).where(runs["status"] != FAILED, np.nan)
 
 
 def number_candidates(runs: pd.DataFrame, tuned: Sequence[str]) -> pd.Series:

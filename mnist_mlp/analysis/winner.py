@@ -21,7 +21,7 @@ class Rival:
     Attributes:
         cell: Name of the other cell.
         n: Seeds that both cells have.
-        difference: Mean accuracy of the best cell minus that of the other cell, over these seeds.
+        difference: By how much the best cell is ahead on average over these seeds; negative if it is behind.
         shares_all: Whether these are all independent seeds of both cells. If not, the mean of a cell covers more seeds.
         p_corrected: Corrected p-value, for all pairs; NaN if the pair is not tested.
         additional_seeds: See `pairs.compare_pairs`.
@@ -51,8 +51,8 @@ class Winner:
         ties: Other cells with the same score.
         cells: Number of cells.
         without_result: Number of cells without a result.
-        score: Mean accuracy, a diverged run counted as 0.
-        accuracy: Mean accuracy of the completed runs, and low and high end of its interval; fractions, NaN if unknown.
+        score: Mean score, in which a diverged run counts as the worst value.
+        accuracy: Mean of the scored metric of the completed runs, and low and high end of its interval; NaN if unknown.
         completed: Number of completed runs.
         diverged: Number of diverged runs.
         independent: Number of independent replicates.
@@ -77,7 +77,7 @@ class Winner:
     cells: int
     without_result: int
     score: float
-    accuracy: tuple[float, float, float]
+    accuracy: tuple[float, ...]
     completed: int
     diverged: int
     independent: int
@@ -100,6 +100,7 @@ def winner(comparison: Comparison) -> Winner:
     cell = str(best[CELL])
     scored = comparison.scored[comparison.scored[CELL] == best[CELL]]
     significant = comparison.pairs[comparison.pairs["verdict"].isin(SIGNIFICANT)]
+    name = comparison.metric.name
     selected_keys = [key for key in comparison.tuned if best[CELL] in comparison.cells_that_selected(key)]
     return Winner(
         cell=cell,
@@ -113,7 +114,7 @@ def winner(comparison: Comparison) -> Winner:
         cells=len(summary),
         without_result=int(summary["score"].isna().sum()),
         score=float(best["score"]),
-        accuracy=(best["test_accuracy_mean"], best["test_accuracy_ci_low"], best["test_accuracy_ci_high"]),
+        accuracy=tuple(float(best[f"test_{name}_{part}"]) for part in ("mean", "ci_low", "ci_high")),
         completed=int(best["n"]),
         diverged=int((scored["status"] == DIVERGED).sum()),
         independent=int(scored["independent"].sum()),
@@ -142,7 +143,7 @@ def _rivals(comparison: Comparison) -> dict[Verdict, list[Rival]]:
             Rival(
                 cell=str(pair["b"]),
                 n=int(pair["n"]),
-                difference=float(pair["difference"]),
+                difference=comparison.metric.sign * float(pair["difference"]),
                 shares_all=pair["n"] >= max(seeds.get(pair["a"], 0), seeds.get(pair["b"], 0)),
                 p_corrected=float(pair["p_corrected"]),
                 additional_seeds=float(pair["additional_seeds"]),

@@ -9,10 +9,11 @@ import pandas as pd
 
 from mnist_mlp.analysis import compare_sweeps
 from mnist_mlp.analysis import load as runs_below
-from mnist_mlp.analysis.outcomes import final_and_best
+from mnist_mlp.analysis.outcomes import final_and_best, measures
 from mnist_mlp.analysis.roles import varying_keys
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import UserError
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.base.record import COMPLETED, STEPS_FILE, StepLoss
 from mnist_mlp.report import tables
 from mnist_mlp.report.text.answer import answer
@@ -34,7 +35,8 @@ class Runs:
         directories: Sweep or run directories.
         runs: One row per run, indexed by its directory: the options of all groups, `seed`, every other key that varies,
             `status` (completed, diverged, failed), `reason`, `seconds` (training), and after the last epoch
-            `test_accuracy`, `test_loss`, `val_accuracy`, `val_loss`, `train_accuracy` and `train_loss`.
+            `test_accuracy`, `test_loss`, `val_accuracy`, `val_loss`, `train_accuracy`, `train_loss`, and `test_` and
+            `val_` of each additional metric.
         curves: One row per run, epoch and split: `run`, the columns of `metrics.csv`, and the keys of `runs`.
         steps: One row per `log_interval` steps of a run: `run`, the columns of `steps.csv`, and the keys of `runs`.
         left_out: Reason for each directory whose run has no readable result.
@@ -80,9 +82,10 @@ def load(*directories: str | Path) -> Runs:
         raise UserError(f"{', '.join(map(str, places))}: expected at least one run")
     others = [key for key in varying_keys(results.runs) if key not in (*schema.GROUPS, "seed")]
     keys = results.runs[[*schema.GROUPS, "seed", *others]]
-    final = final_and_best(results.metrics).reindex(columns=FINAL)
+    additional = [f"{split}_{name}" for name in measures(results.metrics)[2:] for split in ("test", "val")]
+    final = final_and_best(results.metrics).reindex(columns=[*FINAL, *additional])
     runs = keys.join(results.runs[["status", "reason", "seconds"]]).join(final)
-    runs.loc[runs["status"] != COMPLETED, FINAL] = float("nan")  # an incomplete run has no final metrics
+    runs.loc[runs["status"] != COMPLETED, final.columns] = float("nan")  # an incomplete run has no final metrics
     steps = [_steps(str(run)) for run in runs.index]
     return Runs(
         directories=places,
@@ -136,6 +139,7 @@ def compare(
     target: float | None = None,
     where: Sequence[str] = (),
     at: str = schema.LAST,
+    metric: str = ACCURACY.name,
 ) -> Comparison:
     """Compare the cells of a sweep by the tests of the report.
 
@@ -149,6 +153,7 @@ def compare(
         where: Conditions such as `"optim=adam,sgd"`, for a part of the runs.
         at: Epoch whose scores are compared: "last"; or "best", the epoch of each run with the highest validation
             accuracy.
+        metric: Metric of the test images that is compared: the accuracy, or an additional metric of the runs.
 
     Raises:
         UserError: An argument is invalid, or the runs have several data sets or evaluation conditions, which are not
@@ -165,7 +170,7 @@ def compare(
     if at not in (schema.LAST, schema.BEST):
         raise UserError(f"at={at}: expected {schema.LAST} or {schema.BEST}")
     points = None if margin is None else margin / 100
-    _, sections = compare_sweeps(directories, target, by, where=where, margin=points, at=at)
+    _, sections = compare_sweeps(directories, target, by, where=where, margin=points, at=at, metric=metric)
     if len(sections) > 1:
         raise UserError(f"expected runs of one section, not {'; '.join(sections)}. Pass where=[...] to select one.")
     (section,) = sections.values()

@@ -30,6 +30,19 @@ class Metric:
     bounds: tuple[float, float]
 
     @property
+    def sign(self) -> int:
+        """1, or -1 if smaller values are better: values times the sign are better the larger they are."""
+        return -1 if self.is_less_better else 1
+
+    @property
+    def range_of_scores(self) -> tuple[float, float] | None:
+        """Smallest and largest value times the sign; None if unbounded."""
+        if math.isinf(self.bounds[0]) or math.isinf(self.bounds[1]):
+            return None
+        low, high = sorted(self.sign * end for end in self.bounds)
+        return low, high
+
+    @property
     def is_fraction(self) -> bool:
         """True if values lie in [0, 1], and are therefore shown in percent."""
         return self.bounds == (0, 1)

@@ -12,6 +12,7 @@ from mnist_mlp.base.choices import CHOICES_FILE
 from mnist_mlp.base.directories import SWEEP_FILES, walk
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.interim import LOOKS_FILE
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.base.reading import Unreadable
 from mnist_mlp.base.record import FAILED
 from mnist_mlp.base.schema import LAST
@@ -50,6 +51,7 @@ def report_on(
     margin: float | None = None,
     width: str | None = None,
     at: str = LAST,
+    metric: str = ACCURACY.name,
 ) -> Outcome:
     """Write one report on all given sweeps and print its leaderboard.
 
@@ -65,6 +67,7 @@ def report_on(
         margin: As in `compare_sweeps`.
         width: Width of the figures' files in a paper: `column` or `page`; None for their natural width.
         at: As in `compare_sweeps`.
+        metric: As in `compare_sweeps`.
 
     Raises:
         UserError: As in `compare_sweeps`, or a directory is a single job of a sweep with several phases.
@@ -73,9 +76,9 @@ def report_on(
     from mnist_mlp.report import terminal, write
 
     _refuse_parts(sweeps)
-    results, comparisons = compare_sweeps(sweeps, target, by, about, select, where, margin, at)
+    results, comparisons = compare_sweeps(sweeps, target, by, about, select, where, margin, at, metric)
     directory = out or default_directory(sweeps)
-    command = _command(sweeps, out, target, by, formats, select, where, margin, width, at)
+    command = _command(sweeps, out, target, by, formats, select, where, margin, width, at, metric)
     write.write_report(directory, comparisons, results.problems, sweeps, command, formats, width)
     failed = results.runs[results.runs["status"] == FAILED]
     failures = dict(zip(map(str, failed.index), failed["reason"], strict=True))
@@ -122,6 +125,7 @@ def _command(
     margin: float | None,
     width: str | None,
     at: str,
+    metric: str,
 ) -> str:
     """Return the command line that writes this report."""
     words = ["python", "report.py", *map(str, sweeps)]
@@ -131,6 +135,7 @@ def _command(
     words += ["--select", select] if select else []
     words += ["--margin", f"{100 * margin:.12g}"] if margin is not None else []
     words += ["--at", at] if at != LAST else []
+    words += ["--metric", metric] if metric != ACCURACY.name else []
     words += [word for condition in where for word in ("--where", condition)]
     words += [word for name in formats for word in ("--format", name)]
     return shlex.join([*words, *(["--width", width] if width else [])])

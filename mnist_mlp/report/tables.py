@@ -11,10 +11,12 @@ from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS
 from mnist_mlp.analysis.roles import CELL, REPLICATE, SEED
 from mnist_mlp.analysis.values import as_typed, natural_rank
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.base.record import DIVERGED
 from mnist_mlp.report.text import escape, table_notes, verdicts
-from mnist_mlp.report.text.numbers import interval, p_value
+from mnist_mlp.report.text.numbers import p_value
 from mnist_mlp.report.text.training import sentence, trained
+from mnist_mlp.report.text.units import OF_ACCURACY, Unit
 from mnist_mlp.stats.pairs import MAX_CELLS
 from mnist_mlp.stats.verdicts import Verdict
 
@@ -34,6 +36,7 @@ def summary_csv(comparison: Comparison) -> pd.DataFrame:
 def runs_csv(comparison: Comparison) -> pd.DataFrame:
     """Return one row per run: varying keys, seed, status, final and best metrics, seconds."""
     metrics = [f"{split}_{measure}" for split in ("test", "val", "train") for measure in ("accuracy", "loss")]
+    metrics += [f"{split}_{name}" for name in comparison.additional for split in ("test", "val")]
     columns = ["status", "reason", "chosen", "at_chance", *metrics, *BEST_EPOCH, *TARGETS, "seconds", "config_hash"]
     phase = ["phase"] if comparison.confirmed else []
     return _sorted_runs(comparison)[
@@ -99,21 +102,23 @@ def _probability(p: float) -> str:
 
 
 def leaderboard(comparison: Comparison) -> pd.DataFrame:
-    """Format the summary, best cell first, with accuracies in percent and their intervals."""
-    summary = comparison.summary
+    """Format the summary, best cell first, with means in percent (or plain numbers) and their intervals."""
+    summary, unit = comparison.summary, Unit(comparison.metric)
     table = pd.DataFrame({key: summary[key].map(as_typed) for key in [*comparison.by, *comparison.tuned]}).astype(
         object
     )
     for key in comparison.tuned:
         table[key] = [_selected(comparison, cell, key) for cell in summary[CELL]]
     table.insert(0, "rank", range(1, len(table) + 1))
-    means = [summary[f"test_accuracy_{part}"] for part in ("mean", "ci_low", "ci_high")]
+    means = [summary[f"test_{comparison.metric.name}_{part}"] for part in ("mean", "ci_low", "ci_high")]
     if (comparison.scored["status"] == DIVERGED).any():  # otherwise the score equals the mean accuracy
-        table["score (%)"] = _shown(summary["score"], "{:.2f}", 100)
-    table["test accuracy (%)"] = list(map(interval, *means))
+        table[f"score{f' ({unit.percent})' if unit.percent else ''}"] = summary["score"].map(unit.number)
+    table[unit.column] = list(map(unit.interval, *means))
     table["against the best"] = _against_the_best(comparison)
     if (summary["letters"] != "").any():
         table["letters"] = summary["letters"]
+    if comparison.metric != ACCURACY:
+        table["test accuracy (%)"] = _shown(summary["test_accuracy_mean"], "{:.2f}", 100)
     table["test loss (nats)"] = summary["test_loss_mean"].map(_loss)
     table["val accuracy (%)"] = _shown(summary["val_accuracy_mean"], "{:.2f}", 100)
     if comparison.target is not None:
@@ -165,13 +170,14 @@ def pairs(comparison: Comparison) -> pd.DataFrame:
         return table
     if len(table) > MAX_PAIRS:
         table = comparison.rivals
+    unit = Unit(comparison.metric)
     return pd.DataFrame(
         {
             "cell": table["a"],
             "against": table["b"],
             "n": table["n"].astype(str),
-            "difference (points)": _shown(table["difference"], "{:+.2f}", 100),
-            "95% interval": _intervals(table),
+            unit.with_unit("difference"): table["difference"].map(unit.signed),
+            "95% interval": _intervals(table, unit),
             "corrected p": table["p_corrected"].map(_probability),
             "verdict": verdicts.full_verdicts(comparison, table),
         }
@@ -183,16 +189,17 @@ def effects(comparison: Comparison) -> pd.DataFrame:
     table = comparison.effects.table
     if table.empty:
         return table
+    unit = Unit(comparison.metric)
     return pd.DataFrame(
         {
             "effect": table["effect"],
-            "range (points)": _shown(table["range"], "{:.2f}", 100),
+            unit.with_unit("range"): table["range"].map(unit.number),
             "share of variance": _shown(table["share"], "{:.1%}"),
             "most significant difference": table["most_significant"],
-            "difference (points)": _shown(table["difference"], "{:+.2f}", 100),
-            "95% interval": _intervals(table),
+            unit.with_unit("difference"): table["difference"].map(unit.signed),
+            "95% interval": _intervals(table, unit),
             "corrected p": table["p"].map(_probability),
-            "at most (points)": _shown(table["largest"], "{:.2f}", 100),
+            unit.with_unit("at most"): table["largest"].map(unit.number),
             "n": table["n"].astype(str),
         }
     )
@@ -206,12 +213,13 @@ def effect_differences(comparison: Comparison) -> pd.DataFrame:
     if len(table) > MAX_PAIRS:
         order = table.assign(size=table["mean"].abs()).sort_values(["p_corrected", "size"], ascending=[True, False])
         table = table.loc[order.index[:MAX_PAIRS].sort_values()]
+    unit = Unit(comparison.metric)
     return pd.DataFrame(
         {
             "effect": table["effect"],
             "difference": table["difference"],
-            "difference (points)": _shown(table["mean"], "{:+.2f}", 100),
-            "95% interval": _intervals(table),
+            "difference (points)" if unit.percent else "mean": table["mean"].map(unit.signed),
+            "95% interval": _intervals(table, unit),
             "corrected p": table["p_corrected"].map(_probability),
         }
     )
@@ -219,14 +227,13 @@ def effect_differences(comparison: Comparison) -> pd.DataFrame:
 
 def effect_means(comparison: Comparison) -> pd.DataFrame:
     """Format the means behind the effects."""
-    table = comparison.effects.means
-    return table.assign(mean=_shown(table["mean"], "{:.2f}", 100)).rename(columns={"mean": "test accuracy (%)"})
+    table, unit = comparison.effects.means, Unit(comparison.metric)
+    return table.assign(mean=table["mean"].map(unit.number)).rename(columns={"mean": unit.column})
 
 
-def _intervals(table: pd.DataFrame) -> pd.Series:
-    """Format intervals of differences in percentage points; NaN becomes an empty string."""
-    low, high = (_shown(table[column], "{:+.2f}", 100) for column in ("ci_low", "ci_high"))
-    return ("[" + low + ", " + high + "]").where(table["ci_low"].notna(), "")
+def _intervals(table: pd.DataFrame, unit: Unit) -> list[str]:
+    """Format intervals of differences; NaN becomes an empty string."""
+    return list(map(unit.signed_interval, table["ci_low"], table["ci_high"]))
 
 
 def runs(comparison: Comparison) -> pd.DataFrame:
@@ -236,8 +243,10 @@ def runs(comparison: Comparison) -> pd.DataFrame:
     keys += ["phase"] if comparison.confirmed else []
     shown = pd.DataFrame({key: table[key].map(as_typed) for key in keys}, index=table.index)
     shown["status"] = table["status"]
-    for column in ("test_accuracy", "val_accuracy"):
-        shown[column.replace("_", " ") + " (%)"] = _shown(table[column], "{:.2f}", 100)
+    for unit in dict.fromkeys((Unit(comparison.metric), OF_ACCURACY)):
+        for split in ("test", "val"):
+            title = unit.column.replace("test", split, 1)
+            shown[title] = table[f"{split}_{unit.metric.name}"].map(unit.number)
     shown["seconds"] = _shown(table["seconds"], "{:.1f}")
     return shown
 
@@ -248,12 +257,14 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     The table has the compared and tuned keys, accuracies, the verdict against the best cell, and the numbers of
     completed and diverged runs. `summary.csv` has the rest.
     """
+    unit = Unit(comparison.metric)
     board = leaderboard(comparison).rename(columns={"diverged (all runs)": "diverged"})
     kept = [
         *comparison.by,
         *comparison.tuned,
         "score (%)",
-        "test accuracy (%)",
+        "score",
+        unit.column,
         "against the best",
         "letters",
         "n",
@@ -266,7 +277,8 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     board = board.rename(columns={"against the best": "vs. best"})
     rows = board.map(escape.latex).rename(columns=escape.latex).to_latex(index=False)
     some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""
-    score = "The score counts diverged runs as 0. " if "score (%)" in board else ""
+    has_score = bool({"score", "score (%)"} & {*board.columns})
+    score = f"The score counts diverged runs as {escape.latex(unit.worst)}. " if has_score else ""
     settings = "Diverged runs are counted over all configurations. " if comparison.tuned else ""
     over = "mean and [95\\% interval] over n seeds"
     if not comparison.independent:
@@ -276,7 +288,7 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     return (
         "% Requires \\usepackage{booktabs,graphicx}. Non-Latin characters require LuaLaTeX or XeLaTeX.\n"
         "\\begin{table}[t]\n"
-        f"\\caption{{Test accuracy on {escape.latex(data)}: {over}; "
+        f"\\caption{{{escape.latex(f'Test {comparison.metric.name}')} on {escape.latex(data)}: {over}; "
         f"{NOT_SIGNIFICANT}: not significantly different from the best. {letters}{score}{settings}{some}"
         f"{escape.latex(sentence(trained(comparison)))}}}\n"
         f"\\label{{tab:{label}}}\n"

@@ -34,6 +34,7 @@ from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.headline import headline
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.training import origin, sentence, trained
+from mnist_mlp.report.text.units import Unit
 
 DRAWN_FILE = ".drawn.json"  # lists the figures in its folder
 LONGEST_FACT = 60  # characters of one fact about provenance
@@ -103,7 +104,7 @@ def _section(comparison: Comparison) -> dict[str, Any]:
         "effects_note": table_notes.effects(comparison),
         "effect_differences": tables.effect_differences(comparison),
         "effect_means": tables.effect_means(comparison),
-        "noise": noise.table(comparison.variance_components),
+        "noise": noise.table(comparison.variance_components, Unit(comparison.metric)),
         "runs": tables.runs(comparison),
         "differences": differences(comparison),
         "provenance": provenance_of(comparison.runs),

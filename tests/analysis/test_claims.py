@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mnist_mlp.analysis.claims import CELLS, Claims, claims_from_effects, claims_from_pairs
-from mnist_mlp.report.text.headline import at_most
+from mnist_mlp.report.text.units import OF_ACCURACY
 from mnist_mlp.stats.effects import factorial_effects
 from mnist_mlp.stats.pairs import compare_pairs
 
@@ -69,8 +69,8 @@ def test_claims_of_the_committed_study_are_recounted() -> None:
     runs = runs[runs["chosen"] & (runs["phase"] == "confirm")]
     table = runs.pivot_table(index=["init", "optim"], columns="seed", values="test_accuracy")
     init, optim = claims_from_effects(*factorial_effects(table, 10_000, (0, 1), 3)).of
-    assert (len(init.groups), at_most(init.bound)) == (1, "0.3 points")
-    assert (optim.groups[1:], at_most(optim.bound)) == ([["adadelta"]], "0.3 points")
+    assert (len(init.groups), OF_ACCURACY.at_most(init.bound)) == (1, "0.3 points")
+    assert (optim.groups[1:], OF_ACCURACY.at_most(optim.bound)) == ([["adadelta"]], "0.3 points")
     # Recounted without this project's functions: means over seeds, and paired differences between all optimizers.
     means = runs.groupby("optim")["test_accuracy"].mean()
     assert optim.gap == pytest.approx(means.drop("adadelta").mean() - means["adadelta"])

@@ -10,12 +10,13 @@ from omegaconf import OmegaConf
 
 from mnist_mlp.analysis.claims import claims_from_effects
 from mnist_mlp.analysis.effects import compare_effects
-from mnist_mlp.analysis.measures import ACCURACY
 from mnist_mlp.analysis.roles import REPLICATE, cell_names
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.base.schema import COMPARED, LEARNING_RATE
 from mnist_mlp.base.sweep_file import CONFIRM, ONCE, SEARCH
-from mnist_mlp.report.text.headline import at_most, headline
-from mnist_mlp.report.text.numbers import interval, probability
+from mnist_mlp.report.text.headline import headline
+from mnist_mlp.report.text.numbers import probability
+from mnist_mlp.report.text.units import OF_ACCURACY
 from mnist_mlp.stats.effects import factorial_effects
 from mnist_mlp.stats.pairs import compare_pairs
 from mnist_mlp.stats.verdicts import Verdict
@@ -97,7 +98,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     said = " ".join(answer.replace("\n>", "\n").split())
     best = summary.iloc[0]
     name = f"{best['init']} / {best['optim']}"
-    scored = f"{interval(*(best[f'test_accuracy_{part}'] for part in ('mean', 'ci_low', 'ci_high')))}%"
+    scored = f"{OF_ACCURACY.interval(*(best[f'test_accuracy_{part}'] for part in ('mean', 'ci_low', 'ci_high')))}%"
     pairs = pd.read_csv(REPORT / "pairs.csv")
     rivals = pairs[(pairs["init_a"] == best["init"]) & (pairs["optim_a"] == best["optim"])]
     better, alike = (int((rivals["verdict"] == kind).sum()) for kind in (Verdict.BETTER, Verdict.INCONCLUSIVE))
@@ -107,7 +108,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     by_optim = confirmed.groupby("optim")["score"].mean()
     best_optim, worst_optim = by_optim.idxmax(), by_optim.idxmin()
     table = confirmed.pivot_table(index=["init", "optim"], columns=REPLICATE, values="score")
-    claims = claims_from_effects(*factorial_effects(table, IMAGES, ACCURACY, len(effects)))
+    claims = claims_from_effects(*factorial_effects(table, IMAGES, ACCURACY.bounds, len(effects)))
     of_study: dict[str, Any] = {"tuned": [LEARNING_RATE], "select": ONCE, "margin": None, "by": COMPARED}
     of_study |= {"claims": claims, "summary": summary}
     of_adadelta = pairs[(pairs["optim_a"] == "adadelta") != (pairs["optim_b"] == "adadelta")]
@@ -119,7 +120,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
         f"combination with adadelta is worse than each without it ({len(of_adadelta)} pairs), and "
         f"{(others['verdict'] == Verdict.BETTER).sum()} of the others. None of these {len(others)} others differs by "
         "more than "
-        f"{at_most(float(others[['ci_low', 'ci_high']].abs().to_numpy().max()))}",
+        f"{OF_ACCURACY.at_most(float(others[['ci_low', 'ci_high']].abs().to_numpy().max()))}",
         f"**{name}** (learning rate {best['optim.lr']:g})",
         f"{scored} test accuracy",
         f"better than {better} of the {len(rivals)} other combinations",

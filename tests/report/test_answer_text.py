@@ -22,7 +22,7 @@ from mnist_mlp.report.text.captions import undrawn
 from mnist_mlp.report.text.method import method
 from mnist_mlp.report.text.numbers import probability
 from mnist_mlp.report.text.training import trained
-from mnist_mlp.report.text.verdicts import in_points
+from mnist_mlp.report.text.units import in_points
 from mnist_mlp.stats.verdicts import Reason, Verdict
 from tests.helpers.runs import Report, Write
 

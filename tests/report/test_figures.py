@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -528,9 +528,9 @@ def test_heatmap_scale_ignores_the_intervals_of_diverging_cells(tmp_path: Path, 
     spans = []
     original = panels.heatmap
 
-    def heatmap(summary: pd.DataFrame, by: Sequence[str], span: float, medium: panels.Medium) -> Figure:
+    def heatmap(summary: pd.DataFrame, by: Sequence[str], span: float, *more: Any) -> Figure:
         spans.append(span)
-        return original(summary, by, span, medium)
+        return original(summary, by, span, *more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(panels, "heatmap", heatmap)

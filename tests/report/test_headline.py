@@ -17,8 +17,9 @@ from mnist_mlp.base.sweep_file import EACH, ONCE
 from mnist_mlp.report import compare_sweeps
 from mnist_mlp.report.tables import latex, leaderboard, summary_csv
 from mnist_mlp.report.text.answer import answer
-from mnist_mlp.report.text.headline import about, at_most, headline
+from mnist_mlp.report.text.headline import headline
 from mnist_mlp.report.text.pairs import all_pairs
+from mnist_mlp.report.text.units import OF_ACCURACY
 from tests.helpers.runs import Report, Write
 
 INITS, OPTIMS = ("he", "lecun"), ("adadelta", "adam", "sgd")
@@ -191,7 +192,7 @@ def test_all_pairs_names_the_value_that_separates_cells(tmp_path: Path, write_ru
     ("difference", "said"), [(0.0039, "0.4 points"), (-0.0123, "1.2 points"), (0.0004, "0.04 points")]
 )
 def test_about_rounds(difference: float, said: str) -> None:
-    assert about(difference) == said
+    assert OF_ACCURACY.about(difference) == said
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_about_rounds(difference: float, said: str) -> None:
     [(0.0021, "0.3 points"), (0.002, "0.2 points"), (0.00051, "0.06 points"), (0.0005, "0.05 points")],
 )
 def test_at_most_rounds_up(bound: float, said: str) -> None:
-    assert at_most(bound) == said
+    assert OF_ACCURACY.at_most(bound) == said
 
 
 def test_margin_makes_pairs_and_keys_equivalent(tmp_path: Path, write_run: Write, report: Report) -> None:

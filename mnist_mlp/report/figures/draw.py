@@ -25,12 +25,14 @@ from mnist_mlp.analysis.curves import against, numeric_axis
 from mnist_mlp.analysis.roles import CELL, cell_names, search_runs, with_noun
 from mnist_mlp.analysis.selection import selection_split
 from mnist_mlp.analysis.values import as_typed
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.base.record import COMPLETED, SPLITS, write_atomically
 from mnist_mlp.report.figures import panels, plots, svg
 from mnist_mlp.report.figures.scales import is_squeezed, least_error, with_errors
 from mnist_mlp.report.figures.style import REFERENCE, Appearance, Style, appearance, in_figure_order
 from mnist_mlp.report.text import budget, captions, escape
 from mnist_mlp.report.text.training import sentence, trained
+from mnist_mlp.report.text.units import Unit
 from mnist_mlp.stats.moderated_t import CONFIDENCE
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
@@ -188,8 +190,14 @@ class _View:
         return self.cells[0]
 
     @property
+    def unit(self) -> Unit:
+        return Unit(self.comparison.metric)
+
+    @property
     def winner(self) -> str:
-        return f"the highest is {self.best} at {self.summary['score'].iloc[0]:.2%}"
+        which = "lowest" if self.comparison.metric.is_less_better else "highest"
+        score = self.unit.number(self.summary["score"].iloc[0])
+        return f"the {which} is {self.best} at {score}{self.unit.percent}"
 
 
 def view_of(comparison: Comparison) -> _View:
@@ -212,6 +220,8 @@ def figures(view: _View) -> Iterator[Parts]:
         if (parts := make(view)) is not None:
             figure, name, alt, *sentences = parts
             yield figure, name, alt, " ".join(filter(None, sentences)), view.look
+    if view.comparison.metric != ACCURACY:  # the other figures are about errors of the accuracy
+        return
     scored = view.comparison.scored
     axes = {key: axis for key in view.comparison.by if (axis := numeric_axis(scored[key], key)) is not None}
     several = [key for key in view.comparison.by if scored[key].map(as_typed).nunique() > 1]
@@ -241,7 +251,7 @@ def _learning_curves(view: _View) -> _Made:
 def _curves_from_best(view: _View) -> _Made | None:
     table, best = view.comparison.curve_differences, view.best
     table = table[table[CELL].isin(view.cells) & (table["epoch"] > 0)]
-    if table["epoch"].nunique() < 2:
+    if table["epoch"].nunique() < 2 or view.comparison.metric != ACCURACY:
         return None
     band = (
         f"; band: {CONFIDENCE:.0%} t-interval of a single difference at a single epoch{_where_banded(table, view.look)}"
@@ -291,21 +301,25 @@ def _heatmap(view: _View) -> _Made | None:
     n = comparison.scored.groupby(CELL).size()
     unsteady = captions.unsteady(comparison)  # their intervals reach to 0%
     rivals = comparison.rivals[~comparison.rivals[["a", "b"]].isin(unsteady).any(axis=1)]
-    widths = 100 * (rivals["ci_high"] - rivals["ci_low"])
+    widths = view.unit.factor * (rivals["ci_high"] - rivals["ci_low"])
     span = float(widths.median()) if widths.notna().any() else 0.0
-    figure = panels.heatmap(comparison.summary, comparison.by, span, view.medium)
+    figure = panels.heatmap(comparison.summary, comparison.by, span, view.medium, view.unit)
     (image,) = figure.axes[0].images
-    is_pulled = (comparison.summary["score"] * 100 < image.get_clim()[0]).any()
+    scores, (low, high) = comparison.summary["score"] * view.unit.factor, image.get_clim()
+    is_pulled = (scores > high if comparison.metric.is_less_better else scores < low).any()
     return (
         figure,
         "heatmap",
-        f"Mean test accuracy by {' and '.join(comparison.by)}; {view.winner}.",
-        f"Mean test accuracy {captions.scored_epoch(comparison)} ({captions.sample(n)}); diverged runs count as 0.",
+        f"Mean {view.unit.name} by {' and '.join(comparison.by)}; {view.winner}.",
+        f"Mean {view.unit.name} {captions.scored_epoch(comparison)} ({captions.sample(n)}); diverged runs count as "
+        f"{view.unit.worst}.",
         "The colors span at least the usual width of an interval of differences from the best cell: otherwise, "
         "differences within the noise would look large."
         if span
         else "",
-        "Gray: below the color scale, because runs diverged." if is_pulled else "",
+        f"Gray: {'above' if comparison.metric.is_less_better else 'below'} the color scale, because runs diverged."
+        if is_pulled
+        else "",
     )
 
 
@@ -315,7 +329,7 @@ def _differences(view: _View) -> _Made | None:
     if tested.empty:
         return None
     figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
-    plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison))
+    plots.plot_differences(ax, rivals, best, view.cells, view.look, captions.unsteady(view.comparison), unit=view.unit)
     significant = tested["verdict"].isin(SIGNIFICANT).sum()
     be = "is" if significant == 1 else "are"
     rest = f", {len(rivals) - len(tested)} more not tested" if len(tested) < len(rivals) else ""
@@ -327,7 +341,7 @@ def _differences(view: _View) -> _Made | None:
         f"Difference from the best cell, {best} (the star), paired by seed, with simultaneous {CONFIDENCE:.0%} "
         f"intervals over all pairs of cells. A difference whose interval contains 0 is not significant.",
         captions.without_interval(view.comparison),
-        _squeezed(ax),
+        _squeezed(ax, view),
         view.some,
     )
 
@@ -339,7 +353,7 @@ def _differences_grouped(view: _View) -> _Made | None:
         return None
     figure, ax = panels.strips(list(of_panel), view.look, view.cells, view.medium, in_a_row=labels)
     unsteady = captions.unsteady(view.comparison)
-    plots.plot_differences(ax, rivals, view.best, view.cells, view.look, unsteady, grouped=True)
+    plots.plot_differences(ax, rivals, view.best, view.cells, view.look, unsteady, grouped=True, unit=view.unit)
     return (
         figure,
         "differences_grouped",
@@ -347,7 +361,7 @@ def _differences_grouped(view: _View) -> _Made | None:
         f"The same differences from the best cell, {view.best} (the star), with a row for each "
         f"{view.look.panel_title}. Two intervals that overlap may still belong to cells that differ significantly: "
         "each is a comparison with the best cell only.",
-        _squeezed(ax),
+        _squeezed(ax, view),
         view.some,
     )
 
@@ -358,28 +372,31 @@ def _pairs(view: _View) -> _Made | None:
         return None
     significant = comparison.pairs["verdict"].isin(SIGNIFICANT).sum()
     return (
-        panels.pairs(comparison.pairs, view.cells, view.medium),
+        panels.pairs(comparison.pairs, view.cells, view.medium, view.unit),
         "pairs",
         f"Differences between all pairs of cells; {significant} of {len(comparison.pairs)} are significant.",
-        "Test accuracy of the cell in the row minus that of the cell with the column's number, in percentage points. "
+        f"Test {comparison.metric.name} of the cell in the row minus that of the cell with the column's number"
+        f"{', in percentage points' if view.unit.percent else ''}. "
         f"The background is the verdict, at an error rate of {1 - CONFIDENCE:.0%} over all pairs.",
     )
 
 
-def _squeezed(ax: Axes) -> str:
-    return "Gray parts of the axis are compressed, because diverged runs count as 0." if is_squeezed(ax) else ""
+def _squeezed(ax: Axes, view: _View) -> str:
+    text = f"Gray parts of the axis are compressed, because diverged runs count as {view.unit.worst}."
+    return text if is_squeezed(ax) else ""
 
 
 def _seeds(view: _View) -> _Made:
     figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
     epoch = captions.scored_epoch(view.comparison)
-    plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look, epoch)
+    plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look, epoch, view.unit)
     return (
         figure,
         "seeds",
-        f"Test accuracy of every seed, by cell; on average {view.winner}.",
-        f"Test accuracy {epoch} for every seed, 0 if the run diverged; the bar is the mean.",
-        _squeezed(ax),
+        f"Test {view.comparison.metric.name} of every seed, by cell; on average {view.winner}.",
+        f"Test {view.comparison.metric.name} {epoch} for every seed, {view.unit.worst} if the run diverged; the bar is "
+        "the mean.",
+        _squeezed(ax, view),
         view.some,
     )
 

@@ -20,6 +20,7 @@ from mnist_mlp.report.figures.style import GRID, REFERENCE, Appearance, Style, a
 from mnist_mlp.report.figures.svg import KEY
 from mnist_mlp.report.text import escape
 from mnist_mlp.report.text.captions import SPLIT_NAMES
+from mnist_mlp.report.text.units import OF_ACCURACY, Unit
 
 MAX_PANELS = 12  # in one figure
 MAX_ROWS_WITH_LOSS = 2  # with more rows of panels of the error, there is no room for those of the loss
@@ -217,24 +218,26 @@ def budget(table: pd.DataFrame, look: Appearance, medium: Medium = PAGE) -> Figu
     return figure
 
 
-def heatmap(summary: pd.DataFrame, by: Sequence[str], span: float = 0, medium: Medium = PAGE) -> Figure:
-    """Draw the mean test accuracy over the compared keys (see `plots.plot_heatmap`)."""
+def heatmap(
+    summary: pd.DataFrame, by: Sequence[str], span: float = 0, medium: Medium = PAGE, unit: Unit = OF_ACCURACY
+) -> Figure:
+    """Draw the mean score over the compared keys (see `plots.plot_heatmap`)."""
     (rows, _), (columns, _) = plots.sides(summary, by)
     beside, below = (max(map(len, labels)) for labels in (rows, columns))
     size = max(4.5, len(columns) + 2.6 + 0.1 * beside), max(2.6, 0.7 * len(rows) + 1.3 + 0.07 * below)
     figure = Figure(figsize=medium.size(*size), layout="constrained")
-    ax = plots.plot_heatmap(figure.subplots(), summary, by, span)
+    ax = plots.plot_heatmap(figure.subplots(), summary, by, span, unit)
     if medium.width:
         _shrink(figure, ax, len(columns))
     return figure
 
 
-def pairs(table: pd.DataFrame, cells: Sequence[str], medium: Medium = PAGE) -> Figure:
+def pairs(table: pd.DataFrame, cells: Sequence[str], medium: Medium = PAGE, unit: Unit = OF_ACCURACY) -> Figure:
     """Draw all differences between cells (see `plots.plot_pairs`)."""
     longest = max(map(len, escape.labels(cells)))
     size = 0.7 * len(cells) + LETTER * longest, 1.0 + 0.33 * len(cells)
     figure = Figure(figsize=medium.size(*size), layout="constrained")
-    ax = plots.plot_pairs(figure.subplots(), table, cells)
+    ax = plots.plot_pairs(figure.subplots(), table, cells, unit)
     if medium.width:
         _shrink(figure, ax, len(cells) - 1)
     used = {plots.shown_as(verdict) for verdict in table["verdict"]}

@@ -13,10 +13,11 @@ from matplotlib.ticker import MaxNLocator
 
 from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.base.record import COMPLETED
-from mnist_mlp.report.figures.scales import Scale, squeeze
+from mnist_mlp.report.figures.scales import THINNEST, Scale, squeeze
 from mnist_mlp.report.figures.style import GRID, REFERENCE, SHADE, Appearance, Style, axis_title, combinations, title
 from mnist_mlp.report.figures.svg import FIXED, Series
 from mnist_mlp.report.text import escape
+from mnist_mlp.report.text.units import OF_ACCURACY, Unit
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # hides its messages about the font cache
@@ -180,31 +181,30 @@ def _dot(style: Style) -> dict[str, Any]:
     return {"marker": style.marker, "markersize": max(SMALLEST, LARGEST - style.order)}
 
 
-def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str], span: float = 0) -> Axes:
-    """Draw a heatmap of mean test accuracies in percent, with the first compared key in rows and the others in columns.
+def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str], span: float = 0, unit: Unit = OF_ACCURACY) -> Axes:
+    """Draw a heatmap of mean scores, with the first compared key in rows and the others in columns.
 
-    A combination without a score shows "none". The color scale spans the cells without diverged runs. Cells below this
-    scale are gray. Otherwise one cell with diverged runs would make all others look alike. The scale has a least span:
-    otherwise differences within the noise would have the most different colors.
+    A combination without a score shows "none". Darker is better. The color scale spans the cells without diverged runs.
+    Cells worse than this scale are gray. Otherwise one cell with diverged runs would make all others look alike. The
+    scale has a least span: otherwise differences within the noise would have the most different colors.
 
     Args:
         ax: Axes to draw into.
-        summary: One row per cell, with the compared keys, `score` and `test_accuracy_mean`.
+        summary: One row per cell, with the compared keys, `score`, and the mean of the metric over completed runs.
         by: Compared keys.
-        span: Least span of the color scale in percentage points.
+        span: Least span of the color scale, in the unit of the axis.
+        unit: Unit of the scores.
     """
     (rows, down), (columns, across) = sides(summary, by)
     values = np.full((len(rows), len(columns)), np.nan)
-    scores, completed = summary["score"] * 100, summary["test_accuracy_mean"] * 100
+    scores, completed = summary["score"] * unit.factor, summary[f"test_{unit.metric.name}_mean"] * unit.factor
     values[down, across] = scores
-    steady = scores[np.isclose(scores, completed)]  # a diverged run lowers the score, but not this mean
-    most = float(scores.max())
-    span = max(span, 0.01)  # with equal limits, Matplotlib shows no value as too low
-    lowest = float((steady if len(steady) else scores[completed.notna()]).min())
-    least = min(lowest, max(most - span, 0))
-    colors = mpl.colormaps[COLORS].with_extremes(under=BELOW)
-    image = ax.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=least, vmax=most, aspect="auto")
-    bar = ax.figure.colorbar(image, ax=ax, label="Mean test accuracy (%)", pad=0.02)
+    steady = scores[np.isclose(scores, completed)]  # a diverged run worsens the score, but not this mean
+    ends = _color_scale(scores, steady if len(steady) else scores[completed.notna()], span, unit)
+    name = f"{COLORS}_r" if unit.metric.is_less_better else COLORS
+    colors = mpl.colormaps[name].with_extremes(**{"over" if unit.metric.is_less_better else "under": BELOW})
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=colors, vmin=ends[0], vmax=ends[1], aspect="auto")
+    bar = ax.figure.colorbar(image, ax=ax, label=f"Mean {unit.column}", pad=0.02)
     bar.outline.set_visible(False)
     ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)
@@ -213,9 +213,26 @@ def plot_heatmap(ax: Axes, summary: pd.DataFrame, by: Sequence[str], span: float
     for (row, column), value in np.ndenumerate(values):
         text, ink, group = "none", "black", None
         if np.isfinite(value):
-            text, ink, group = f"{value:.2f}", _ink(np.asarray(image.to_rgba(value))), FIXED
+            text, ink, group = unit.number(value / unit.factor), _ink(np.asarray(image.to_rgba(value))), FIXED
         ax.text(column, row, text, ha="center", va="center", color=ink, gid=group)
     return ax
+
+
+def _color_scale(scores: pd.Series, steady: pd.Series, span: float, unit: Unit) -> tuple[float, float]:
+    """Return the ends of the color scale: from the worst of the steady scores, or at least `span`, to the best score.
+
+    Args:
+        scores: Scores of all cells, as shown.
+        steady: Scores of the cells without diverged runs.
+        span: Least span.
+        unit: Unit of the scores.
+    """
+    sign = unit.metric.sign
+    best, worst = sign * float((sign * scores).max()), sign * float((sign * steady).min())
+    span = max(span, 1e-4 * unit.factor)  # with equal limits, Matplotlib shows no value as too low
+    far = float(np.clip(best - sign * span, *unit.ends))
+    worst = sign * min(sign * worst, sign * far)
+    return min(best, worst), max(best, worst)
 
 
 def _keys(by: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -310,8 +327,9 @@ def plot_differences(
     look: Appearance,
     unsteady: Collection[str] = (),
     grouped: bool = False,
+    unit: Unit = OF_ACCURACY,
 ) -> Axes:
-    """Draw each cell's difference from the best in percentage points, with its simultaneous interval.
+    """Draw each cell's difference from the best, with its simultaneous interval.
 
     A difference without an interval is hollow. A cell without a seed in common with the best has no marker.
 
@@ -324,17 +342,21 @@ def plot_differences(
         unsteady: Cells with diverged runs. Their differences may lie in a compressed end of the axis (see
             `scales.squeeze`).
         grouped: Whether the cells of a panel share a row, side by side. By default, each cell has a row.
+        unit: Unit of the scores.
     """
     place = _side_by_side(cells, look) if grouped else {cell: float(row) for row, cell in enumerate(cells)}
     names = list(look.panels(cells)) if grouped else cells
-    _rows(ax, names, "Test accuracy minus that of the best cell (percentage points)")
+    title = f"{_capitalized(unit.name)} minus that of the best cell"
+    _rows(ax, names, unit.with_unit(title, "percentage points"))
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
-    rivals = rivals[["difference", "ci_low", "ci_high"]] * -100
+    rivals = -rivals[["difference", "ci_low", "ci_high"]]
     for cell, row in rivals.iterrows():
         (difference, high, low), y, style = row, place[str(cell)], look.style[str(cell)]
-        words, face = f"{difference:+.2f} points, no interval", "white"
+        words, face = f"{unit.signed(difference)}{unit.points}, no interval", "white"
         if np.isfinite(low):
-            words, face = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}] points", style.color
+            words = f"{unit.signed(difference)} {unit.signed_interval(low, high)}{unit.points}"
+            face = style.color
+        difference, low, high = (unit.factor * value for value in (difference, low, high))
         ax.plot([low, high], [y, y], **_paint(style))
         _dots(
             ax,
@@ -350,9 +372,21 @@ def plot_differences(
     if best in place:
         _dots(ax, best, ["best cell"], [0], [place[best]], look.style[best], marker="*", markersize=10)
     ax.axvline(0, color="black", linewidth=1, zorder=1)
+    rivals *= unit.factor
     near = rivals[~rivals.index.isin(unsteady)] if best not in unsteady else rivals.head(0)
-    squeeze(ax, [0, *near.to_numpy().ravel()] if len(near) else [], [0, *rivals.to_numpy().ravel()])
+    focus = [0, *near.to_numpy().ravel()] if len(near) else []
+    squeeze(ax, focus, [0, *rivals.to_numpy().ravel()], thinnest=_thinnest(unit))
     return ax
+
+
+def _capitalized(text: str) -> str:
+    """Return a text with its first letter in upper case; names of metrics keep their case."""
+    return text[0].upper() + text[1:]
+
+
+def _thinnest(unit: Unit) -> float:
+    """Return the minimum width of an axis that is not compressed: that of plain numbers is unknown."""
+    return THINNEST if unit.percent else 0.0
 
 
 def _side_by_side(cells: Collection[str], look: Appearance) -> dict[str, float]:
@@ -366,8 +400,8 @@ def _side_by_side(cells: Collection[str], look: Appearance) -> dict[str, float]:
     }
 
 
-def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str]) -> Axes:
-    """Draw a table of all differences in percentage points: of the cell in the row minus that in the column.
+def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str], unit: Unit = OF_ACCURACY) -> Axes:
+    """Draw a table of all differences: of the cell in the row minus that in the column.
 
     Rows are named, and columns have the numbers of the rows. The background shows the verdict (see `OF_VERDICT`).
 
@@ -375,6 +409,7 @@ def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str]) -> Axes:
         ax: Axes to draw into.
         pairs: Result of `pairs.compare_pairs`.
         cells: Cells, the best first. The first has no column and the row of the last is empty.
+        unit: Unit of the scores.
     """
     rows, columns = cells, cells[1:]
     for a, b, difference, verdict in pairs[["a", "b", "difference", "verdict"]].itertuples(index=False):
@@ -382,14 +417,14 @@ def plot_pairs(ax: Axes, pairs: pd.DataFrame, cells: Sequence[str]) -> Axes:
         back, ink = OF_VERDICT[shown_as(verdict)]
         ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=back, edgecolor=GRID, linewidth=0.8))
         if np.isfinite(difference):
-            ax.text(x, y, f"{difference * 100:+.2f}", ha="center", va="center", color=ink, size="small")
+            ax.text(x, y, unit.signed(difference), ha="center", va="center", color=ink, size="small")
     ax.set_xlim(-0.5, len(columns) - 0.5)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xticks(range(len(columns)), [str(number) for number in range(2, len(cells) + 1)])
     names = [f"{name}  {number}" for number, name in enumerate(escape.labels(rows), start=1)]
     ax.set_yticks(range(len(rows)), names)
     ax.tick_params(length=0)
-    ax.set_xlabel("Row minus column (percentage points)")
+    ax.set_xlabel(unit.with_unit("Row minus column", "percentage points"))
     for side in ("top", "right", "bottom", "left"):
         ax.spines[side].set_visible(False)
     return ax
@@ -408,9 +443,14 @@ def _apart(values: pd.Series) -> pd.Series:
 
 
 def plot_seeds(
-    ax: Axes, runs: pd.DataFrame, summary: pd.DataFrame, look: Appearance, epoch: str = "after the last epoch"
+    ax: Axes,
+    runs: pd.DataFrame,
+    summary: pd.DataFrame,
+    look: Appearance,
+    epoch: str = "after the last epoch",
+    unit: Unit = OF_ACCURACY,
 ) -> Axes:
-    """Draw each seed's test accuracy in percent (0 if it diverged), and a bar at the mean of each cell.
+    """Draw each seed's score, the worst value if it diverged, and a bar at the mean of each cell.
 
     Args:
         ax: Axes to draw into.
@@ -418,16 +458,19 @@ def plot_seeds(
         summary: One row per cell, in drawing order.
         look: Appearance of the cells.
         epoch: Epoch of the scores, for the title of the axis.
+        unit: Unit of the scores.
     """
     place = {cell: row for row, cell in enumerate(summary[CELL])}
-    _rows(ax, list(place), f"Test accuracy {epoch} (%)")
+    _rows(ax, list(place), unit.with_unit(f"{_capitalized(unit.name)} {epoch}", "%"))
     runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
     for cell, part in each_cell(runs):
-        seeds, style = part["score"] * 100, look.style[cell]
-        words = [f"{score:.2f}%, mean {seeds.mean():.2f}%" for score in seeds]
+        seeds, style = part["score"] * unit.factor, look.style[cell]
+        mean = f"mean {unit.number(seeds.mean() / unit.factor)}{unit.percent}"
+        words = [f"{unit.number(score)}{unit.percent}, {mean}" for score in part["score"]]
         _dots(ax, cell, words, seeds, place[cell] + _apart(seeds), style, alpha=0.6, clip_on=False)
         _bar(ax, seeds.mean(), place[cell], style)
     low, high = ax.get_xlim()
-    ax.set_xlim(max(low, 0), min(high, 100))  # accuracies lie in [0, 100]
-    squeeze(ax, runs.loc[runs["status"] == COMPLETED, "score"] * 100, runs["score"] * 100, limits=(0, 100))
+    ax.set_xlim(max(low, unit.ends[0]), min(high, unit.ends[1]))
+    scores = runs["score"] * unit.factor
+    squeeze(ax, scores[runs["status"] == COMPLETED], scores, unit.ends, _thinnest(unit))
     return ax

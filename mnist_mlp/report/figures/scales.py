@@ -85,7 +85,11 @@ def bounds_with_intervals(table: pd.DataFrame, measure: str) -> tuple[float, flo
 
 
 def squeeze(
-    ax: Axes, focus: Iterable[float], values: Iterable[float], limits: tuple[float, float] = (-math.inf, math.inf)
+    ax: Axes,
+    focus: Iterable[float],
+    values: Iterable[float],
+    limits: tuple[float, float] = (-math.inf, math.inf),
+    thinnest: float = THINNEST,
 ) -> None:
     """Compress an x axis on both sides of a focus. The compressed parts have a linear scale and a gray background.
 
@@ -96,9 +100,10 @@ def squeeze(
         focus: Values that have to stay distinguishable; NaN is ignored.
         values: All drawn values, including the focus.
         limits: Lowest and highest possible value.
+        thinnest: Minimum width of the focus.
     """
     (low, high), (least, most) = _range(focus), _range(values)
-    width = max(high - low, THINNEST)
+    width = max(high - low, thinnest)
     if not most - least > FAR * width:  # also if a range is NaN
         return
     middle = (low + high) / 2

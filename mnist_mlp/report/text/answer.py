@@ -21,10 +21,11 @@ from mnist_mlp.base.schema import GROUPS
 from mnist_mlp.base.sweep_file import EACH
 from mnist_mlp.report.text import budget, noise
 from mnist_mlp.report.text.captions import KEY_NAMES, timed_split
-from mnist_mlp.report.text.numbers import MATTERS, interval, points, probability
+from mnist_mlp.report.text.numbers import MATTERS, probability
 from mnist_mlp.report.text.pairs import all_pairs
 from mnist_mlp.report.text.training import sentence, trained
-from mnist_mlp.report.text.verdicts import in_points, list_explanations, margin_in_points, seeds_needed
+from mnist_mlp.report.text.units import Unit, in_points
+from mnist_mlp.report.text.verdicts import list_explanations, margin_in_points, seeds_needed
 from mnist_mlp.stats.verdicts import SIGNIFICANT
 
 TARGETS = (0.995, 0.99, 0.98, 0.97, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # to suggest
@@ -36,7 +37,11 @@ def answer(comparison: Comparison) -> list[str]:
     if not (summary["n"] > 0).any():
         return [_nothing(comparison), sentence(trained(comparison))]
     best, training = _winner(comparison)
-    others = [noise.sentence(comparison.variance_components), budget.answer(comparison), _speed(comparison)]
+    others = [
+        noise.sentence(comparison.variance_components, Unit(comparison.metric)),
+        budget.answer(comparison),
+        _speed(comparison),
+    ]
     return [fact for fact in (best, all_pairs(comparison), *_effects(comparison), *others, training) if fact]
 
 
@@ -44,7 +49,7 @@ def _nothing(comparison: Comparison) -> str:
     """Say that no run was completed. Cells are still compared if runs diverged, since these have the score 0."""
     runs = evaluation_runs(comparison.runs)
     diverged, failed = (int((runs["status"] == status).sum()) for status in (DIVERGED, FAILED))
-    ends = [f"{diverged} {_diverged(diverged)}"] if diverged else []
+    ends = [f"{diverged} {_diverged(diverged, Unit(comparison.metric))}"] if diverged else []
     ends += [f"{failed} failed"] if failed else []
     so = "no cell is better than another" if diverged else "there is nothing to compare"
     which = (
@@ -62,6 +67,7 @@ def _winner(comparison: Comparison) -> tuple[str, str]:
             "reasons": list_explanations(comparison, comparison.rivals),
             "margin": margin_in_points(comparison),
             "most": NAMED,
+            "unit": Unit(comparison.metric),
         }
     )
     return str(facts.result()), str(facts.training())  # type: ignore[attr-defined]
@@ -76,19 +82,16 @@ def _winner_template() -> jinja2.Template:
         "with_noun": with_noun,
         "diverged": _diverged,
         "has_interval": lambda accuracy: math.isfinite(accuracy[1]),
-        "interval": lambda accuracy: interval(*accuracy),
         "is_finite": math.isfinite,
         "listed": list_names,
         "needed": seeds_needed,
-        "percent": lambda fraction: f"{fraction * 100:.2f}",
-        "points": points,
         "probability": probability,
     }
     return environment.get_template("winner.txt.jinja")
 
 
-def _diverged(count: int) -> str:
-    return "diverged and counts as 0" if count == 1 else "diverged and count as 0"
+def _diverged(count: int, unit: Unit) -> str:
+    return f"diverged and {'counts' if count == 1 else 'count'} as {unit.worst}"
 
 
 def _effects(comparison: Comparison) -> list[str]:
@@ -102,7 +105,7 @@ def _effects(comparison: Comparison) -> list[str]:
         keys, are = join_words(comparison.tuned), "is" if len(comparison.tuned) == 1 else "are"
         tuned = f" once {keys} {are} tuned" if comparison.select == EACH else f" at the {keys} selected here"
     lines = _strictness(comparison)
-    lines += [_effect(row, tuned if number == 0 else "", comparison.margin) for number, row in enumerate(rows)]
+    lines += [_effect(row, tuned if number == 0 else "", comparison) for number, row in enumerate(rows)]
     mains = [row for row in rows if np.isfinite(row["range"])]
     differ = bool(comparison.pairs["verdict"].isin(SIGNIFICANT).any())
     if differ and (table["p"] >= MATTERS).all():
@@ -139,19 +142,20 @@ def _name(effect: str) -> str:
     return name[0].upper() + name[1:] if effect.partition(" × ")[0] in GROUPS else name
 
 
-def _effect(row: Mapping[Any, Any], tuned: str, margin: float | None) -> str:
+def _effect(row: Mapping[Any, Any], tuned: str, comparison: Comparison) -> str:
     """Say whether a key has an effect, or whether two keys interact, with the interval or the bound."""
     p, is_main, name = row["p"], np.isfinite(row["range"]), _name(row["effect"])
+    unit, margin = Unit(comparison.metric), comparison.margin
     if not np.isfinite(p):
-        same = f"its values are {points(row['range'])} apart" if is_main else "it is the same"
+        same = f"its values are {unit.size(row['range'])} apart" if is_main else "it is the same"
         return f"{name}: not tested{tuned}, as {same} in every seed."
-    largest = points(row["largest"]) if np.isfinite(row["largest"]) else ""
+    largest = unit.size(row["largest"]) if np.isfinite(row["largest"]) else ""
     if p < MATTERS:
-        low, high = (f"{100 * row[end]:+.2f}" for end in ("ci_low", "ci_high"))
         what = "significant on average" if is_main else "a significant interaction"
         is_larger = row["largest"] > max(-row["ci_low"], row["ci_high"])  # false for the only difference of an effect
         most = f"; none of its differences exceeds {largest}" if is_larger else ""
-        size = f"{row['most_significant']}: {100 * row['difference']:+.2f} [{low}, {high}] points"
+        ends = unit.signed_interval(row["ci_low"], row["ci_high"])
+        size = f"{row['most_significant']}: {unit.signed(row['difference'])} {ends}{unit.points}"
         return f"{name}: {what}{tuned} (p {probability(p)}). {'Most significant: ' if is_larger else ''}{size}{most}."
     what, which = ("inconclusive on average", "effect") if is_main else ("inconclusive", "interaction")
     bound = f"; an {which} of up to {largest} is possible" if largest else ""

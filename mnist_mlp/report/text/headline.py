@@ -11,10 +11,9 @@ from mnist_mlp.analysis.values import as_typed
 from mnist_mlp.base.schema import DERIVED, GROUPS, LEARNING_RATE
 from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report.text.captions import KEY_NAMES
-from mnist_mlp.report.text.verdicts import in_points
+from mnist_mlp.report.text.units import Unit, in_points
 
 LISTED = 3  # values or cells that a headline names
-TENTH = 0.001  # of a percentage point, as a fraction of 1; smaller numbers have two decimals
 
 
 def headline(comparison: Comparison) -> str:
@@ -57,20 +56,23 @@ def _prefix(comparison: Comparison) -> str:
 
 def _difference(claim: Claim, comparison: Comparison) -> str:
     """Say which values or cells differ; empty if no difference is significant."""
-    first, last, gap = claim.groups[0], claim.groups[-1], about(claim.gap)
+    unit = Unit(comparison.metric)
+    first, last, gap = claim.groups[0], claim.groups[-1], unit.about(claim.gap)
     several = f"{_noun(claim.key)}s" if claim.key == CELLS or claim.key in GROUPS else f"values of {claim.key}"
-    rest = f"; no two {{}} differ by more than {at_most(claim.bound)}" if math.isfinite(claim.bound) else ""
+    rest = f"; no two {{}} differ by more than {unit.at_most(claim.bound)}" if math.isfinite(claim.bound) else ""
     if len(claim.groups) == 1:
         if not claim.significant:
             return ""
         assert claim.strongest is not None
         better, worse, difference = claim.strongest
         (better,), (worse,) = (_names(claim.key, [member], comparison) for member in (better, worse))
-        text = f"{better} is better than {worse}, by about {about(difference)}"
+        text = f"{better} is better than {worse}, by about {unit.about(difference)}"
         if claim.significant > 1:
             of = f"{claim.significant} of {claim.tested} pairs of {several} differ"
-            text = f"{of}, most significantly {better}, better than {worse} by about {about(difference)}"
-        return text + (f"; no two differ by more than {at_most(claim.bound)}" if math.isfinite(claim.bound) else "")
+            text = f"{of}, most significantly {better}, better than {worse} by about {unit.about(difference)}"
+        return text + (
+            f"; no two differ by more than {unit.at_most(claim.bound)}" if math.isfinite(claim.bound) else ""
+        )
     if len(claim.groups) > 2:
         order = ", then ".join(" or ".join(_names(claim.key, group, comparison)) for group in claim.groups)
         text = f"the {several} differ in this order, the best first: {order}; the first and the last by about {gap}"
@@ -89,14 +91,15 @@ def _difference(claim: Claim, comparison: Comparison) -> str:
 def _bounds(claims: Sequence[Claim], comparison: Comparison) -> str:
     """Say how much keys without a significant difference can matter."""
     parts: list[str] = []
+    unit = Unit(comparison.metric)
     for claim in claims:
         untested = claim.differences - claim.tested
         but = f", apart from {untested} pairs that were not tested" if untested else ""
-        verb = " one takes changes the accuracy" if not parts else ""
+        verb = f" one takes changes the {comparison.metric.name}" if not parts else ""
         equal = ""
         if comparison.margin is not None and claim.bound <= comparison.margin and not untested:
             equal = f" (equivalent within {in_points(comparison.margin)})"
-        parts.append(f"which {_noun(claim.key)}{verb} by at most {at_most(claim.bound)}{equal}{but}")
+        parts.append(f"which {_noun(claim.key)}{verb} by at most {unit.at_most(claim.bound)}{equal}{but}")
     return join_words(parts)
 
 
@@ -135,15 +138,3 @@ def _common_value(members: Sequence[str], comparison: Comparison) -> str:
             (value,) = of_members
             return value_name(key, value)
     return ""
-
-
-def about(difference: float) -> str:
-    """Round a difference of accuracies: "0.4 points", or "0.04 points" below a tenth."""
-    digits = 1 if round(abs(difference), 9) >= TENTH else 2
-    return f"{100 * abs(difference):.{digits}f} points"
-
-
-def at_most(bound: float) -> str:
-    """Round a bound up: "0.4 points", or "0.04 points" below a tenth."""
-    scale = 1000 if round(bound, 9) >= TENTH else 10_000
-    return f"{math.ceil(round(bound * scale, 6)) / scale * 100:.{1 if scale == 1000 else 2}f} points"

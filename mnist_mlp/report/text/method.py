@@ -11,7 +11,7 @@ from mnist_mlp.base.interim import SequentialRecord
 from mnist_mlp.base.sweep_file import CONFIRM, EACH
 from mnist_mlp.report.text import budget, noise
 from mnist_mlp.report.text.captions import SPLIT_NAMES
-from mnist_mlp.report.text.verdicts import in_points
+from mnist_mlp.report.text.units import in_points
 
 FEW_CELLS = 3  # too few to moderate variances (see `mnist_mlp.stats.moderated_t.moderate`)
 

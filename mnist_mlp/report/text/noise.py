@@ -6,12 +6,13 @@ import pandas as pd
 
 from mnist_mlp.analysis.roles import with_noun
 from mnist_mlp.analysis.sources import join_words
+from mnist_mlp.report.text.units import OF_ACCURACY, Unit
 from mnist_mlp.stats.variance_components import CROSSED, INTERACTION, INTERACTIONS, TOTAL, VarianceComponents
 
 ARTICLE = "weights|batches"  # sources that take an article in a sentence
 
 
-def sentence(split: VarianceComponents | None) -> str:
+def sentence(split: VarianceComponents | None, unit: Unit = OF_ACCURACY) -> str:
     """Say how much of the variance each source causes; empty if fewer than two seeds vary independently."""
     if split is None:
         return ""
@@ -23,11 +24,12 @@ def sentence(split: VarianceComponents | None) -> str:
         return (
             f"Of the variance between seeds, {join_words([parts[0], *(p.replace(' comes', '') for p in parts[1:])])}."
         )
-    parts = [f"{row['sd'] * 100:.2f} points [{_ends(row, 'sd')}] over {_called(row['source'])}" for row in rows]
-    return f"With the other seeds fixed, the standard deviation of an accuracy is {join_words(parts)}."
+    parts = [f"{unit.size(row['sd'])} {_ends(row, unit)} over {_called(row['source'])}" for row in rows]
+    a = "an" if unit.metric.name[0] in "aeiou" else "a"
+    return f"With the other seeds fixed, the standard deviation of {a} {unit.metric.name} is {join_words(parts)}."
 
 
-def table(split: VarianceComponents | None) -> pd.DataFrame:
+def table(split: VarianceComponents | None, unit: Unit = OF_ACCURACY) -> pd.DataFrame:
     """Format the variance components; empty without them."""
     if split is None or not split.design:
         return pd.DataFrame()
@@ -35,7 +37,7 @@ def table(split: VarianceComponents | None) -> pd.DataFrame:
     shown = {
         "source": [row["source"] for row in rows],
         "seeds": [str(row["seeds"]) for row in rows],
-        "standard deviation (points)": [f"{row['sd'] * 100:.2f} [{_ends(row, 'sd')}]" for row in rows],
+        unit.with_unit("standard deviation"): [f"{unit.number(row['sd'])} {_ends(row, unit)}" for row in rows],
     }
     if split.design == CROSSED:
         shown["share of variance"] = [_share(row) if row["source"] != TOTAL else "100%" for row in rows]
@@ -78,5 +80,5 @@ def _share(row: pd.Series) -> str:
     return f"{row['share']:.0%} [{row['share_low'] * 100:.0f}, {row['share_high'] * 100:.0f}]"
 
 
-def _ends(row: pd.Series, measure: str) -> str:
-    return f"{row[f'{measure}_low'] * 100:.2f}, {row[f'{measure}_high'] * 100:.2f}"
+def _ends(row: pd.Series, unit: Unit) -> str:
+    return f"[{unit.number(row['sd_low'])}, {unit.number(row['sd_high'])}]"

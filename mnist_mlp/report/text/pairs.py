@@ -5,7 +5,7 @@ import numpy as np
 from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.roles import CELL, value_name, with_noun
 from mnist_mlp.analysis.values import as_typed
-from mnist_mlp.report.text.headline import at_most
+from mnist_mlp.report.text.units import Unit
 from mnist_mlp.stats.verdicts import SIGNIFICANT, Verdict
 
 
@@ -32,7 +32,11 @@ def all_pairs(comparison: Comparison) -> str:
         text += f", and {is_real[others].sum() or 'none'} of the others"
         which = f"None of these {others.sum()} others" if others.sum() > 1 else "That other one never"
     bound = np.maximum(-tested["ci_low"], tested["ci_high"])[others].max()
-    return f"{text}. {which} differs by more than {at_most(float(bound))}." if np.isfinite(bound) else f"{text}."
+    return (
+        f"{text}. {which} differs by more than {Unit(comparison.metric).at_most(float(bound))}."
+        if np.isfinite(bound)
+        else f"{text}."
+    )
 
 
 def _separating_value(comparison: Comparison) -> tuple[str, np.ndarray, str] | None:

@@ -10,6 +10,7 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.effort import TuningEffort
 from mnist_mlp.analysis.notes import list_names
 from mnist_mlp.analysis.roles import with_noun
+from mnist_mlp.report.text.units import in_points
 from mnist_mlp.stats.moderated_t import FEWEST
 from mnist_mlp.stats.pairs import MAX_SEEDS
 from mnist_mlp.stats.verdicts import Reason, Verdict
@@ -62,11 +63,6 @@ def full_verdicts(comparison: Comparison, pairs: pd.DataFrame) -> list[str]:
 def margin_in_points(comparison: Comparison) -> str:
     """Return the equivalence margin in percentage points, such as "0.5 points" or "1 point"."""
     return in_points(comparison.margin or 0)
-
-
-def in_points(fraction: float) -> str:
-    """Return a fraction in percentage points, such as "1 point", with as many digits as it has."""
-    return with_noun(float(f"{100 * fraction:g}"), "point")
 
 
 def seeds_needed(additional_seeds: float) -> str:

@@ -214,6 +214,11 @@ def compare(
     if at == BEST:
         _check_best_epochs(cells, results.metrics)
     runs = with_outcomes(cells, results.metrics, target, tuned, how, at, scored)
+    completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
+    if len(completed) and completed["score"].isna().all():
+        raise UserError(
+            f"--metric {metric}: expected a final value of at least one run. The log of each run says why it has no value."
+        )
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}
     summary = _summarize(runs, by, tuned, selected, target is not None, scored)
@@ -221,7 +226,6 @@ def compare(
     oriented = runs.assign(score=scored.sign * runs["score"])
     tests = _test_pairs(oriented, list(summary[CELL]), results, by, tuned, how, margin, scored)
     summary["letters"] = _letters(tests.pairs, summary)
-    completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     images = same_size(evaluation_runs(runs)) if scored == ACCURACY else None
     checked = summary if scored == ACCURACY else summary.assign(score=np.nan)  # momentum may lose by other metrics
     of_keys, claims = _effects_and_claims(tests, (tests.averaged, by, images, oriented), summary, scored)
@@ -258,7 +262,7 @@ def compare(
             *([fairness.BEST_EPOCHS] if at == BEST else []),
             *fairness.scored_by(scored, runs),
             *fairness.unfinished(results.unfinished),
-            *fairness.notes(runs, checked, tests.pairs, by, tuned, varying, how, moving),
+            *fairness.notes(runs, checked, tests.pairs, by, tuned, varying, how, moving, scored),
         ],
         at=at,
         metric=scored,
@@ -270,8 +274,10 @@ def natural(table: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Return a table of pairs or effects with differences of the metric itself, instead of the oriented scores."""
     if not metric.is_less_better or table.empty:
         return table
-    ends = {"ci_low": -table["ci_high"], "ci_high": -table["ci_low"]} if "ci_low" in table else {}
-    return table.assign(**{name: -table[name] for name in ("difference", "mean") if _is_numeric(table, name)}, **ends)
+    ends = {"ci_low": 0.0 - table["ci_high"], "ci_high": 0.0 - table["ci_low"]} if "ci_low" in table else {}
+    return table.assign(
+        **{name: 0.0 - table[name] for name in ("difference", "mean") if _is_numeric(table, name)}, **ends
+    )
 
 
 def _is_numeric(table: pd.DataFrame, name: str) -> bool:
@@ -292,8 +298,6 @@ def scored_metric(results: Results, name: str) -> Metric:
         raise UserError(f"--metric {name}: expected a metric of these runs: {', '.join(known)}")
     if len(found) > 1:
         raise UserError(f"--metric {name}: expected one meaning. The runs differ in its better, worst or bounds.")
-    if results.metrics.loc[results.metrics["split"] == "test", name].isna().all():
-        raise UserError(f"--metric {name}: expected at least one value. No run has one; its run.log says why.")
     if results.runs["looked_in"].notna().any():
         raise UserError(f"--metric {name}: expected a sweep without interim analyses, which tested the accuracy")
     return found.pop()

@@ -58,8 +58,8 @@ def scored_by(metric: Metric, runs: pd.DataFrame) -> Iterator[Note]:
     which = "less" if metric.is_less_better else "more"
     yield Note(
         f"Scored by {metric.name}",
-        f"{which} is better, and a diverged run counts as {metric.worst:g}. Configurations were selected by the "
-        "accuracy, of which are also the figures whose titles say so.",
+        f"{which} is better, and a diverged run counts as {metric.in_words(metric.worst)}. Configurations were "
+        "selected by the accuracy, of which are also the figures whose titles say so.",
     )
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     missing = int(completed["score"].isna().sum())
@@ -111,6 +111,7 @@ def notes(
     varying: Sequence[str],
     how: str,
     moving: Mapping[str, int],
+    metric: Metric = ACCURACY,
 ) -> list[Note]:
     """Return all notes on a comparison, the most severe first.
 
@@ -123,13 +124,14 @@ def notes(
         varying: All keys that take several values.
         how: See `selection.select`.
         moving: See `sections.moving_with_seeds`.
+        metric: Metric of the scores.
     """
     return [
         *_seeds(runs, moving),
         *(Note(*caveat) for caveat in sources.caveats(scored_runs(runs))),
         *_confounded(runs, by, tuned, varying),
         *tuning.notes(runs, summary, pairs, by, tuned, how),
-        *_endings(runs),
+        *_endings(runs, metric),
         *_at_chance(runs),
         *_moved(runs, by, varying),
         *_provenance(runs),
@@ -185,7 +187,7 @@ def _confounded(runs: pd.DataFrame, by: Sequence[str], tuned: Sequence[str], var
         yield Note(f"Cells differ in {key} too", f"{values}; its effect is confounded with that of the compared keys.")
 
 
-def _endings(runs: pd.DataFrame) -> Iterator[Note]:
+def _endings(runs: pd.DataFrame, metric: Metric) -> Iterator[Note]:
     diverged = by_cell(runs[runs["status"] == DIVERGED].groupby(CELL).size())
     if len(diverged):
         most_first = diverged.sort_values(ascending=False, kind="stable")
@@ -195,9 +197,8 @@ def _endings(runs: pd.DataFrame) -> Iterator[Note]:
         text = f"{at_chosen or 'none'} of them {scored_phrase(runs)}"
         if at_chosen:
             they = "it counts" if at_chosen == 1 else "they count"
-            text += (
-                f", where {they} as {of_chosen.iloc[0]:g} in the score; mean test accuracies are over the other runs"
-            )
+            worst = metric.in_words(of_chosen.iloc[0])
+            text += f", where {they} as {worst} in the score; mean test accuracies are over the other runs"
         yield Note("Divergences", f"{share(int(diverged.sum()), len(runs), 'run')} diverged ({cells}), {text}.")
     failed = int((runs["status"] == FAILED).sum())
     if failed:

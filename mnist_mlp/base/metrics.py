@@ -47,6 +47,10 @@ class Metric:
         """True if values lie in [0, 1], and are therefore shown in percent."""
         return self.bounds == (0, 1)
 
+    def in_words(self, score: float) -> str:
+        """Return a score as it is shown in a sentence, such as "100%" or "10"; 0 needs no unit."""
+        return f"{100 * score:g}%" if self.is_fraction and score else f"{score:g}"
+
 
 ACCURACY = Metric("accuracy", is_less_better=False, worst=0.0, bounds=(0.0, 1.0))
 

@@ -349,7 +349,7 @@ def plot_differences(
     title = f"{_capitalized(unit.name)} minus that of the best cell"
     _rows(ax, names, unit.with_unit(title, "percentage points"))
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
-    rivals = -rivals[["difference", "ci_low", "ci_high"]]
+    rivals = 0.0 - rivals[["difference", "ci_low", "ci_high"]]
     for cell, row in rivals.iterrows():
         (difference, high, low), y, style = row, place[str(cell)], look.style[str(cell)]
         words, face = f"{unit.signed(difference)}{unit.points}, no interval", "white"

@@ -60,14 +60,13 @@ class Unit:
     @property
     def worst(self) -> str:
         """Number that a diverged run counts as, such as "0"."""
-        text = f"{self.factor * self.metric.worst:g}"
-        return text if text == "0" else f"{text}{self.percent}"
+        return self.metric.in_words(self.metric.worst)
 
     def number(self, score: float) -> str:
         """Format a score, such as "97.32"; empty if it is NaN."""
         if np.isnan(score):
             return ""
-        return f"{100 * score:.2f}" if self.metric.is_fraction else f"{score:.{DIGITS + 1}g}"
+        return f"{100 * score:.2f}" if self.metric.is_fraction else _plain(score, DIGITS + 1)
 
     def interval(self, mean: float, low: float, high: float) -> str:
         """Format a mean and its interval, such as "97.32 [97.28, 97.36]"; empty if the mean is NaN."""
@@ -78,7 +77,7 @@ class Unit:
         """Format a difference without its unit, such as "+0.40"; empty if it is NaN."""
         if np.isnan(difference):
             return ""
-        return f"{100 * difference:+.2f}" if self.metric.is_fraction else f"{difference:+.{DIGITS}g}"
+        return f"{100 * difference:+.2f}" if self.metric.is_fraction else _plain(difference, DIGITS, "+")
 
     def signed_interval(self, low: float, high: float) -> str:
         """Format the interval of a difference without its unit, such as "[-0.10, +0.90]"; empty if it is NaN."""
@@ -102,6 +101,12 @@ class Unit:
             return f"{math.ceil(round(bound / step, 6)) * step:.2g}"
         scale = 1000 if round(bound, 9) >= TENTH else 10_000
         return f"{math.ceil(round(bound * scale, 6)) / scale * 100:.{1 if scale == 1000 else 2}f} points"
+
+
+def _plain(number: float, digits: int, sign: str = "") -> str:
+    """Format a number with as many significant digits, also if the last ones are zeros."""
+    text = f"{number:{sign}#.{digits}g}"
+    return text if "e" in text else text.rstrip(".")
 
 
 OF_ACCURACY = Unit(ACCURACY)

@@ -217,7 +217,7 @@ def compare(
     completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     if len(completed) and completed["score"].isna().all():
         raise UserError(
-            f"--metric {metric}: expected a final value of at least one run. The log of each run says why it has no value."
+            f"--metric {metric}: expected a final value of at least one run. Each run.log says why it has none."
         )
     of_search = search_runs(runs)
     selected = count_selected(of_search, tuned, select(of_search, tuned, how)) if tuned else {}

@@ -166,6 +166,19 @@ def compare(
         >>> print(comparison.facts[0].partition(":")[0])
         he / adam scored highest
     """
+    return _as_frames(section_of(results, by, margin, target, where, at, metric))
+
+
+def section_of(
+    results: "Runs | str | Path",
+    by: Sequence[str] | None = None,
+    margin: float | None = None,
+    target: float | None = None,
+    where: Sequence[str] = (),
+    at: str = schema.LAST,
+    metric: str = ACCURACY.name,
+) -> "Section":
+    """Return the comparison of a sweep that has a single section. Arguments and errors are those of `compare`."""
     directories = results.directories if isinstance(results, Runs) else (Path(results),)
     if at not in (schema.LAST, schema.BEST):
         raise UserError(f"at={at}: expected {schema.LAST} or {schema.BEST}")
@@ -174,7 +187,7 @@ def compare(
     if len(sections) > 1:
         raise UserError(f"expected runs of one section, not {'; '.join(sections)}. Pass where=[...] to select one.")
     (section,) = sections.values()
-    return _as_frames(section)
+    return section
 
 
 def _as_frames(section: "Section") -> Comparison:

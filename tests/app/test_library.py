@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from matplotlib import pyplot as plt
 
 import mnist_mlp as mm
 from mnist_mlp.base.errors import UserError
@@ -39,6 +40,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert test.examples
             outcome = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF).run(test)
             assert outcome.failed == 0, name
+        for name in mm.plot.__all__:
+            (test,) = doctest.DocTestFinder(recurse=False).find(getattr(mm.plot, name), name)
+            assert test.examples
+            assert doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF).run(test).failed == 0, name
+        plt.close("all")
         page: dict[str, object] = {}
         for program in blocks("docs/python.md", "python"):
             exec(program, page)
@@ -49,7 +55,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_examples_cover_all_public_names(swept: Path) -> None:
-    assert sorted(mm.__all__) == ["compare", "load", "load_data", "load_model", "sweep", "train"]
+    assert sorted(mm.__all__) == ["compare", "load", "load_data", "load_model", "plot", "sweep", "train"]
     assert {*mm.__all__} <= {*dir(mm)}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mm.nothing  # noqa: B018

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,13 @@ from matplotlib import pyplot as plt
 import mnist_mlp as mm
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.record import METRICS_FILE, RUN_FILE
+from mnist_mlp.report import report_on
+from mnist_mlp.stats import compare_pairs
 from tests.helpers.commands import NO_REPORT, Command
 from tests.helpers.documents import blocks
 from tests.helpers.paths import ROOT
 from tests.helpers.results import wait_until
+from tests.helpers.runs import Write
 
 SMALL = ("data=digits", "data.train_size=200", "data.val_size=100")
 
@@ -201,3 +205,48 @@ def test_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob(f"x/*/{RUN_FILE}"))) < 2
     results = mm.sweep("data=digits", NO_REPORT, directory=tmp_path / "x", progress=False, seed=range(2), epochs=60)
     assert results.runs["status"].tolist() == ["completed"] * 2
+
+
+def test_compare_of_a_hand_made_table_equals_the_report_and_the_statistics(tmp_path: Path, write_run: Write) -> None:
+    table = pd.DataFrame(
+        {
+            "adam": [0.961, 0.957, 0.964, 0.959, 0.962],
+            "sgd": [0.951, 0.949, 0.956, 0.947, 0.953],
+            "nag": [0.960, 0.955, 0.959, 0.961, 0.958],
+        }
+    ).T.rename_axis("cell")
+    for optim, scores in table.iterrows():
+        for seed, score in enumerate(scores):
+            write_run(optim=optim, seed=seed, test=[0.1, float(score)], data_facts={"test": 1000})
+    found = mm.compare(tmp_path / "sweep", margin=1)
+    expected, _ = compare_pairs(table.loc[["adam", "nag", "sgd"]], 1000, margin=0.01, bounds=(0, 1))
+    columns = ["n", "difference", "ci_low", "ci_high", "p", "p_corrected", "additional_seeds", "verdict", "reason"]
+    pd.testing.assert_frame_equal(found.pairs[columns], expected[columns], check_dtype=False)
+    report_on([tmp_path / "sweep"], tmp_path / "report", margin=0.01)
+    of_report, numbers = pd.read_csv(tmp_path / "report" / "pairs.csv"), columns[:-1]
+    pd.testing.assert_frame_equal(of_report[numbers], expected[numbers], check_dtype=False)
+    board = pd.read_csv(tmp_path / "report" / "summary.csv")
+    assert list(found.leaderboard["test_accuracy_mean"]) == pytest.approx(list(board["test_accuracy_mean"]))
+
+
+def test_plot_into_given_axes_draws_there(tmp_path: Path, write_run: Write) -> None:
+    for optim, score in (("adam", 0.9), ("sgd", 0.8)):
+        for seed in range(3):
+            write_run(optim=optim, seed=seed, test=[0.1, score - 0.01 * seed])
+    figure, axes = plt.subplots(2, 3)
+    for ax, name in zip(axes.flat, mm.plot.__all__, strict=True):
+        assert getattr(mm.plot, name)(tmp_path / "sweep", ax=ax) is ax
+        assert ax.has_data() or ax.texts
+    assert len(plt.get_fignums()) == 1
+    assert [text.get_text() for text in axes[0, 0].get_legend().get_texts()] == ["adam", "sgd"]
+    plt.close(figure)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"measure": "accuracy"}, "measure=accuracy: expected error or loss"),
+        ({"split": "dev"}, "split=dev: expected a split with epochs: "),
+        ({"metric": "top2"}, "--metric top2: expected a metric of these runs: accuracy"),
+    ]
+    for wrong, words in cases:
+        with pytest.raises(UserError, match=words):
+            mm.plot.curves(tmp_path / "sweep", **wrong)
+    with pytest.raises(UserError, match="there is no such directory"):
+        mm.plot.seeds(tmp_path / "nowhere")

@@ -18,6 +18,7 @@ from mnist_mlp.training.seeds import kept_generators
 
 log = logging.getLogger(__name__)
 
+ROUNDING = 1e-6  # by which a value may exceed its bounds, in single precision
 LONGEST = 300  # characters of the message of a user-defined function
 
 Function = Callable[[Tensor, Tensor], Any]  # from logits (images, classes) and labels (images,) to a number
@@ -124,10 +125,11 @@ class MetricEvaluator:
     def _value(self, name: str, logits: Tensor, labels: Tensor, record: Metrics) -> float:
         try:
             value, (low, high) = float(self._functions[name](logits, labels)), self._metrics[name].bounds
-            if math.isfinite(value) and low <= value <= high:
-                return value
+            within = min(max(value, low), high)
+            if math.isfinite(value) and math.isclose(value, within, rel_tol=ROUNDING, abs_tol=ROUNDING):
+                return within
             why = f"{value:g} is not a number in [{low:g}, {high:g}]"
-        except Exception as error:  # the function may be user-defined code
+        except (Exception, SystemExit) as error:  # the function may be user-defined code
             why = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
         if name not in self._failed:
             self._failed[name] = f"{record.split}, epoch {record.epoch}: {why}"

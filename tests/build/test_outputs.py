@@ -3,6 +3,7 @@
 import csv
 import math
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ OWN = (
     f"+metrics.raising={{_target_:{HERE}.raising,bounds:[0,1]}}",
     f"+metrics.undefined={{_target_:{HERE}.undefined,bounds:[0,1]}}",
     f"+metrics.outside={{_target_:{HERE}.outside,bounds:[0,1]}}",
+    f"+metrics.rounded={{_target_:{HERE}.rounded,bounds:[0,1]}}",
+    f"+metrics.leaving={{_target_:{HERE}.leaving,bounds:[0,1]}}",
     f"+metrics.careless={{_target_:{HERE}.careless,bounds:[0,null]}}",
 )
 PATHS = {
@@ -56,6 +59,14 @@ def undefined(logits: Tensor, labels: Tensor) -> float:
 
 def outside(logits: Tensor, labels: Tensor) -> float:
     return 1.5
+
+
+def rounded(logits: Tensor, labels: Tensor) -> float:
+    return 1.0000001
+
+
+def leaving(logits: Tensor, labels: Tensor) -> float:
+    sys.exit(3)
 
 
 def careless(logits: Tensor, labels: Tensor) -> float:
@@ -91,12 +102,14 @@ def test_metrics_leave_the_run_unchanged_on_every_path(tmp_path: Path, path: str
     assert read_json(tmp_path / "own" / RUN_FILE)["step"].startswith(path)
     assert shared(rows) == shared(trained(tmp_path / "plain", *PATHS[path]))
     for row in rows:
-        values = [row[name] for name in ("top2", "mine", "raising", "undefined", "outside", "careless")]
+        values = [
+            row[name] for name in ("top2", "mine", "raising", "undefined", "outside", "leaving", "rounded", "careless")
+        ]
         if row["split"] == "train":
-            assert values == [""] * 6
+            assert values == [""] * 8
         else:
             assert float(row["mine"]) == pytest.approx(1 - float(row["accuracy"]))
-            assert values[2:] == ["", "", "", "7.0"]
+            assert values[2:] == ["", "", "", "", "1.0", "7.0"]
             assert float(row["top2"]) >= float(row["accuracy"])
 
 
@@ -104,7 +117,7 @@ def test_failing_metrics_have_one_warning_each_and_a_reason_in_run_json(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trained(tmp_path / "run", *OWN)
-    assert caplog.text.count(" has no value (val, epoch 0: ") == 3
+    assert caplog.text.count(" has no value (val, epoch 0: ") == 4
     summary = read_json(tmp_path / "run" / RUN_FILE)
     reasons = {name: about["failed"] for name, about in summary["metrics"].items()}
     assert reasons == {
@@ -112,6 +125,8 @@ def test_failing_metrics_have_one_warning_each_and_a_reason_in_run_json(
         "raising": "val, epoch 0: RuntimeError: an error of two lines",
         "undefined": "val, epoch 0: nan is not a number in [0, 1]",
         "outside": "val, epoch 0: 1.5 is not a number in [0, 1]",
+        "rounded": None,
+        "leaving": "val, epoch 0: SystemExit: 3",
         "careless": None,
     }
     assert all(HERE in about["code"] for about in summary["metrics"].values())

@@ -229,13 +229,17 @@ def sweep(*overrides: str, directory: str | Path, progress: bool = True, **setti
 
 
 def _overrides(settings: dict[str, Any]) -> list[str]:
-    """Return settings as overrides; several values, in a list, a tuple or a range, are swept over."""
+    """Return settings as overrides; several values, in a list, a tuple or a range, are swept over.
+
+    Several metrics are one value, since all runs of a sweep have them.
+    """
     from mnist_mlp.app.grids import override
 
     words = []
     for key, value in settings.items():
         values = list(value) if isinstance(value, list | tuple | range) else [value]
-        words.append(f"{key}={','.join(override(key, one).partition('=')[2] for one in values)}")
+        text = ",".join(override(key, one).partition("=")[2] for one in values)
+        words.append(f"{key}=[{text}]" if key == "metrics" else f"{key}={text}")
     return words
 
 

@@ -101,6 +101,12 @@ def test_train_with_directory_writes_a_run(tmp_path: Path) -> None:
         mm.train(*SMALL, directory=tmp_path / "run")
 
 
+def test_train_with_a_list_of_metrics_has_their_columns() -> None:
+    run = mm.train(*SMALL, metrics=["top2", "macro_f1"], epochs=1)
+    assert list(run.metrics)[-2:] == ["top2", "macro_f1"]
+    assert run.metrics.loc[run.metrics["split"] != "train", "top2"].between(0, 1).all()
+
+
 def test_train_that_diverges_returns_its_records(tmp_path: Path) -> None:
     run = mm.train(*SMALL, "optim=sgd", "optim.lr=1e30", "model.batch_norm=false", directory=tmp_path / "run", epochs=2)
     assert (run.status, run.reason is None) == ("diverged", False)

@@ -96,9 +96,10 @@ def _add_outputs(directory: Path, kept: Path) -> None:
     of_new, of_old = new["config"].get("metrics", {}), old["config"].get("metrics", {})
     if added := [name for name in of_old if name not in of_new]:
         new["config"]["metrics"] = of_new | {name: of_old[name] for name in added}
-        new["metrics"] = new.get("metrics", {}) | {name: old["metrics"][name] for name in added}
+        facts = old.get("metrics", {})  # may lack a metric in a file that was changed by hand
+        new["metrics"] = new.get("metrics", {}) | {name: facts[name] for name in added if name in facts}
         for split, last in new["final"].items():
-            last |= {name: old["final"][split][name] for name in added}
+            last |= {name: old["final"].get(split, {}).get(name) for name in added}
         rows = [
             [*(row[name] for name in (*COLUMNS, *of_new)), *(before[name] for name in added)]
             for row, before in zip(_table(directory / METRICS_FILE), _table(kept / METRICS_FILE), strict=True)

@@ -152,6 +152,19 @@ def test_settle_adds_the_outputs_of_the_earlier_result(tmp_path: Path, interrupt
     assert {path.name for path in (run / WEIGHTS).glob("*.safetensors")} == {*summary["weights"]["files"]}
 
 
+def test_settle_of_a_result_without_the_facts_of_its_metrics_succeeds(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write(run)
+    add_metric(run, "old", "0.25")
+    summary = json.loads((run / RUN_FILE).read_text())
+    (run / RUN_FILE).write_text(json.dumps({**summary, "metrics": {}, "final": {}}))
+    set_aside(run)
+    write(run, seconds=2.0)
+    add_metric(run, "new", "1.0")
+    assert settle(run)
+    assert json.loads((run / RUN_FILE).read_text())["final"] == {"test": {"new": 1.0, "old": None}}
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

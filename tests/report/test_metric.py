@@ -83,7 +83,8 @@ def test_less_is_better_mirrors_more_is_better(tmp_path: Path, write_run: Write)
         pd.testing.assert_frame_equal(one[["difference", "ci_low", "p"]], mirrored, check_exact=False)
     means = share.effects.means["mean"] + rate.effects.means["mean"]
     assert means.to_numpy(dtype=float) == pytest.approx(1.0)
-    assert headline(share).replace("share", "rate") == headline(rate)
+    assert headline(share).startswith("By share (more is better): without tuning, ")
+    assert headline(share).replace("share (more", "rate (less") == headline(rate)
 
 
 def test_report_by_a_loss_names_it_everywhere(

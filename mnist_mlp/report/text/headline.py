@@ -8,6 +8,7 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.analysis.roles import CELL, value_name
 from mnist_mlp.analysis.sources import join_words
 from mnist_mlp.analysis.values import as_typed
+from mnist_mlp.base.metrics import ACCURACY
 from mnist_mlp.base.schema import DERIVED, GROUPS, LEARNING_RATE
 from mnist_mlp.base.sweep_file import ONCE
 from mnist_mlp.report.text.captions import KEY_NAMES
@@ -40,7 +41,10 @@ def headline(comparison: Comparison) -> str:
         sentences.append(f"Whether the {names} {'matters' if len(untested) == 1 else 'matter'} was not tested")
     if depends := _interactions(claims):
         sentences = [*sentences[:-1], f"{sentences[-1]}; {depends}"]
-    return f"{'. '.join(sentences)}.".replace(" points", " percentage points", 1)
+    text = f"{'. '.join(sentences)}.".replace(" points", " percentage points", 1)
+    if (metric := comparison.metric) == ACCURACY:
+        return text
+    return f"By {metric.name} ({'less' if metric.is_less_better else 'more'} is better): {text[0].lower()}{text[1:]}"
 
 
 def _prefix(comparison: Comparison) -> str:

@@ -48,11 +48,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (test,) = doctest.DocTestFinder(recurse=False).find(getattr(mm.plot, name), name)
             assert test.examples
             assert doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF).run(test).failed == 0, name
-        plt.close("all")
         page: dict[str, object] = {}
         for program in blocks("docs/python.md", "python"):
             exec(program, page)
         assert isinstance(page["model"], torch.nn.Module)
+        plt.close("all")
     finally:
         os.chdir(before)
     return top / "multirun" / "small"
@@ -209,7 +209,15 @@ def test_interrupted_sweep_goes_on(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
     assert len(list(tmp_path.glob(f"x/*/{RUN_FILE}"))) < 2
-    results = mm.sweep("data=digits", NO_REPORT, directory=tmp_path / "x", progress=False, seed=range(2), epochs=60)
+    results = mm.sweep(
+        "data=digits",
+        NO_REPORT,
+        "hydra/launcher=basic",
+        directory=tmp_path / "x",
+        progress=False,
+        seed=range(2),
+        epochs=60,
+    )
     assert results.runs["status"].tolist() == ["completed"] * 2
 
 
@@ -239,11 +247,12 @@ def test_plot_into_given_axes_draws_there(tmp_path: Path, write_run: Write) -> N
     for optim, score in (("adam", 0.9), ("sgd", 0.8)):
         for seed in range(3):
             write_run(optim=optim, seed=seed, test=[0.1, score - 0.01 * seed])
+    plt.close("all")
     figure, axes = plt.subplots(2, 3)
     for ax, name in zip(axes.flat, mm.plot.__all__, strict=True):
         assert getattr(mm.plot, name)(tmp_path / "sweep", ax=ax) is ax
         assert ax.has_data() or ax.texts
-    assert len(plt.get_fignums()) == 1
+    assert plt.get_fignums() == [figure.number]
     assert [text.get_text() for text in axes[0, 0].get_legend().get_texts()] == ["adam", "sgd"]
     plt.close(figure)
     cases: list[tuple[dict[str, Any], str]] = [

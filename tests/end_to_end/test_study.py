@@ -115,7 +115,7 @@ def test_readme_answer_matches_report_tables(runs: pd.DataFrame, summary: pd.Dat
     others = pairs.drop(of_adadelta.index)
     assert (of_adadelta["verdict"] == Verdict.BETTER).all()
     facts = [
-        f"**{headline(SimpleNamespace(**of_study))}**",  # type: ignore[arg-type]
+        f"**{headline(SimpleNamespace(**of_study, metric=ACCURACY))}**",  # type: ignore[arg-type]
         f"of {len(pairs)} pairs of combinations, {(pairs['verdict'] == Verdict.BETTER).sum()} are significant: each "
         f"combination with adadelta is worse than each without it ({len(of_adadelta)} pairs), and "
         f"{(others['verdict'] == Verdict.BETTER).sum()} of the others. None of these {len(others)} others differs by "

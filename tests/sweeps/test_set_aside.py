@@ -184,7 +184,17 @@ def test_lacks_metrics_compares_configuration_and_code(asked: dict[str, Any], ex
 
 
 def test_sweep_trains_finished_runs_again_for_their_weights(command: Command, tmp_path: Path) -> None:
-    sweep = ("run.py", "-m", "optim=adam,sgd", "seed=0", "epochs=1", *SMALLER, "hydra.sweep.dir=mine", NO_REPORT)
+    sweep = (
+        "run.py",
+        "-m",
+        "optim=adam,sgd",
+        "seed=0",
+        "epochs=1",
+        *SMALLER,
+        "hydra.sweep.dir=mine",
+        NO_REPORT,
+        "hydra/launcher=basic",
+    )
     command(*sweep)
     before = {path.parent.name: path.read_text() for path in tmp_path.glob(f"mine/*/{METRICS_FILE}")}
     (one, other) = sorted(tmp_path.glob("mine/*/"))[-2:]

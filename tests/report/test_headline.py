@@ -172,6 +172,14 @@ def test_headline_of_diverged_runs_is_empty(tmp_path: Path, write_run: Write) ->
     assert headline(compared(tmp_path)) == ""
 
 
+def test_all_pairs_of_a_single_tested_pair_speaks_of_one(tmp_path: Path, write_run: Write) -> None:
+    for optim, scores in (("adam", [0.9, 0.92, 0.91]), ("sgd", [0.91, 0.9, 0.92]), ("nag", [0.9])):
+        for seed, score in enumerate(scores):
+            write_run(optim=optim, seed=seed, test=[0.1, score])
+    expected = "Of 1 pair of cells (2 pairs not tested), none is significant. It never differs by more than "
+    assert all_pairs(compared(tmp_path)).startswith(expected)
+
+
 def test_all_pairs_names_the_value_that_separates_cells(tmp_path: Path, write_run: Write) -> None:
     write(write_run)
     comparison = compared(tmp_path)

@@ -22,7 +22,7 @@ def all_pairs(comparison: Comparison) -> str:
     rest = f" ({with_noun(untested, 'pair')} not tested)" if untested else ""
     be = "is" if is_real.sum() < 2 else "are"
     text = f"Of {with_noun(len(tested), 'pair')} of cells{rest}, {is_real.sum() or 'none'} {be} significant"
-    others, which = np.full(len(tested), True), f"None of the {len(tested)}"
+    others, which = np.full(len(tested), True), f"None of the {len(tested)}" if len(tested) > 1 else "It never"
     if (found := _separating_value(comparison)) is not None:
         name, crossing, verb = found
         others = ~crossing

@@ -29,14 +29,15 @@ from tests.helpers.composing import composed
 CPU = torch.device("cpu")
 SMALL = ("data=digits", "data.train_size=300", "data.val_size=200", "epochs=2", "progress=false", "device=cpu")
 HERE = "tests.build.test_outputs"
+MINE = f"+metrics.mine={{_target_:{HERE}.error_rate,better:less,worst:2}}"
 OWN = (
-    f"+metrics.mine={{_target_:{HERE}.error_rate,better:less,worst:2}}",
+    f"+metrics.careless={{_target_:{HERE}.careless,bounds:[0,null]}}",  # before the others, which it must not affect
+    MINE,
     f"+metrics.raising={{_target_:{HERE}.raising,bounds:[0,1]}}",
     f"+metrics.undefined={{_target_:{HERE}.undefined,bounds:[0,1]}}",
     f"+metrics.outside={{_target_:{HERE}.outside,bounds:[0,1]}}",
     f"+metrics.rounded={{_target_:{HERE}.rounded,bounds:[0,1]}}",
     f"+metrics.leaving={{_target_:{HERE}.leaving,bounds:[0,1]}}",
-    f"+metrics.careless={{_target_:{HERE}.careless,bounds:[0,null]}}",
 )
 PATHS = {
     "fused kernels": ("optim=adam",),
@@ -141,7 +142,7 @@ def test_metrics_are_no_part_of_the_hash() -> None:
 
 
 def test_metrics_in_a_stack_are_those_of_each_run() -> None:
-    configs = [plain(composed(*SMALL, *OWN[:1], "metrics=[top2,calibration_error]", f"seed={seed}")) for seed in (0, 1)]
+    configs = [plain(composed(*SMALL, MINE, "metrics=[top2,calibration_error]", f"seed={seed}")) for seed in (0, 1)]
     parts = [build(config, CPU) for config in configs]
     recorders = [Recorder(list(config["metrics"])) for config in configs]
     for recorder, config, of_run in zip(recorders, configs, parts, strict=True):
@@ -159,11 +160,30 @@ def test_metrics_in_a_stack_are_those_of_each_run() -> None:
 
 
 def test_diverged_run_has_no_values_at_its_last_row(tmp_path: Path) -> None:
-    config = plain(composed(*SMALL, *OWN[:1]))
+    config = plain(composed(*SMALL, MINE))
     parts, recorder = build(config, CPU), Recorder(["mine"])
     observe(recorder, config, parts)
     recorder.write(Metrics(1, 10, "val", math.nan, 0.1, 0.1, 1.0))
     assert math.isnan(recorder.rows[Metrics][0][-1])
+
+
+def threads(logits: Tensor, labels: Tensor) -> int:
+    return torch.get_num_threads()
+
+
+def test_metrics_are_evaluated_with_the_threads_of_the_run_and_leave_the_model_in_its_mode() -> None:
+    config = plain(composed(*SMALL, f"+metrics.used={{_target_:{HERE}.threads,bounds:[0,null]}}"))
+    parts, recorder = build(config, CPU), Recorder(["used"])
+    observe(recorder, config, parts)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for mode in (True, False):
+            parts.model.train(mode)
+            recorder.write(Metrics(1, 10, "val", 0.1, 0.1, 0.1, 1.0))
+            assert (recorder.rows[Metrics][-1][-1], torch.get_num_threads(), parts.model.training) == (1, 2, mode)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

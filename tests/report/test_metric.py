@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from scipy import stats
 
 from mnist_mlp.analysis import compare_sweeps
@@ -15,7 +17,7 @@ from mnist_mlp.analysis.comparison import Comparison
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.metrics import Metric, metric_of
 from mnist_mlp.report import report_on, tables
-from mnist_mlp.report.figures import draw
+from mnist_mlp.report.figures import draw, plots
 from mnist_mlp.report.text.answer import answer
 from mnist_mlp.report.text.headline import headline
 from mnist_mlp.report.text.units import OF_ACCURACY, Unit
@@ -35,7 +37,13 @@ NLLS = {  # by cell and seed
 def write_nlls(write_run: Write, node: dict[str, Any] = NLL, **by_optim: Sequence[float | str]) -> None:
     for optim, values in (by_optim or NLLS).items():
         for seed, value in enumerate(values):
-            write_run(optim=optim, seed=seed, values={"nll": [2.3, 1.0, value]}, metrics={"nll": node})
+            write_run(
+                optim=optim,
+                seed=seed,
+                values={"nll": [2.3, 1.0, value]},
+                metrics={"nll": node},
+                data_facts={"test": 10},  # must not matter: only the variance of accuracies has a lower limit
+            )
 
 
 def compared(tmp_path: Path, metric: str = "nll", **more: Any) -> Comparison:
@@ -99,6 +107,7 @@ def test_report_by_a_loss_names_it_everywhere(
         "scored lowest: 0.3175 [",
         "note: Scored by nll: less is better, and a diverged run counts as 10.",
         "where they count as 10 in the score",
+        "with he / radam is inconclusive (0.00250 behind: ",
     ):
         assert words in shown
     page, latex = ((tmp_path / "report" / name).read_text() for name in ("index.html", "summary.tex"))
@@ -110,6 +119,26 @@ def test_report_by_a_loss_names_it_everywhere(
     assert board["test nll"].tolist()[3] == ""
     assert tables.runs_csv(compared(tmp_path))["test_nll"].notna().sum() == 12
     assert next(iter(tables.pairs(compared(tmp_path))["difference"])) == "-0.00250"
+
+
+def test_interval_of_a_mean_ends_at_the_bound_of_its_metric(tmp_path: Path, write_run: Write) -> None:
+    write_nlls(write_run, NLL | {"bounds": [0, None]}, adam=[0.0, 0.5, 0.1])
+    summary = compared(tmp_path).summary
+    assert summary["test_nll_ci_low"].tolist() == [0]
+    assert (summary["test_nll_ci_high"] > 0.5).all()
+
+
+def test_heatmap_of_a_loss_is_dark_where_it_is_low(tmp_path: Path, write_run: Write) -> None:
+    write_nlls(write_run)
+    for seed in range(4):
+        write_run(optim="nag", seed=seed, status="diverged", values={"nll": ["", "", ""]}, metrics={"nll": NLL})
+    comparison = compared(tmp_path)
+    ax = plots.plot_heatmap(Figure().subplots(), comparison.summary, comparison.by, unit=Unit(comparison.metric))
+    (image,) = ax.images
+    assert image.get_clim() == pytest.approx((0.3175, 0.515))
+    colors = {value: sum(image.to_rgba(np.array(value))[:3]) for value in (0.3175, 0.515)}
+    assert colors[0.3175] < colors[0.515]
+    assert tuple(image.cmap.get_over()) == to_rgba(plots.BELOW)
 
 
 def test_figures_about_the_accuracy_are_left_out_unless_they_say_so(tmp_path: Path, write_run: Write) -> None:

@@ -132,11 +132,12 @@ def test_settle_adds_the_outputs_of_the_earlier_result(tmp_path: Path, interrupt
     run = tmp_path / "run"
     write(run)
     add_metric(run, "old", "0.25")
-    (run / WEIGHTS / "epoch_00.safetensors").touch()
+    for epoch in ("00", "03"):
+        (run / WEIGHTS / f"epoch_{epoch}.safetensors").write_text("old")
     set_aside(run)
     write(run, seconds=2.0)
     add_metric(run, "new", "")
-    (run / WEIGHTS / "epoch_03.safetensors").touch()
+    (run / WEIGHTS / "epoch_03.safetensors").write_text("new")
     if interrupted:  # after the tables were written, but before run.json was
         before = (run / RUN_FILE).read_text()
         shutil.copytree(run / KEPT, tmp_path / "copy")
@@ -149,7 +150,8 @@ def test_settle_adds_the_outputs_of_the_earlier_result(tmp_path: Path, interrupt
     assert list(summary["config"]["metrics"]) == list(summary["metrics"]) == ["new", "old"]
     assert summary["final"] == {"test": {"new": "", "old": 0.25}}
     assert summary["weights"]["files"] == ["epoch_00.safetensors", "epoch_03.safetensors"]
-    assert {path.name for path in (run / WEIGHTS).glob("*.safetensors")} == {*summary["weights"]["files"]}
+    contents = {path.name: path.read_text() for path in (run / WEIGHTS).glob("*.safetensors")}
+    assert contents == {"epoch_00.safetensors": "old", "epoch_03.safetensors": "new"}
 
 
 def test_settle_of_a_result_without_the_facts_of_its_metrics_succeeds(tmp_path: Path) -> None:

@@ -45,7 +45,11 @@ def settle(directory: Path) -> bool:
             if "weights" not in (read_summary(kept / RUN_FILE) or {}):
                 shutil.rmtree(directory / WEIGHTS, ignore_errors=True)
         _move(kept, directory)
-    shutil.rmtree(kept)
+    # Renamed first: a kill while it is deleted must not leave a part of it to be moved back.
+    settled_before = directory / f"{KEPT}.settled"
+    shutil.rmtree(settled_before, ignore_errors=True)
+    kept.replace(settled_before)
+    shutil.rmtree(settled_before)
     return is_equal or not has_ended
 
 
@@ -66,7 +70,10 @@ def settle_all(top: Path) -> None:
 def _are_equal(one: Path, other: Path) -> bool:
     """Return whether two results have the same status, losses, accuracies and step losses."""
     statuses = {status_of(one), status_of(other)}
-    same_files = (_rows(one / name) == _rows(other / name) for name in (METRICS_FILE, STEPS_FILE))
+    names = (METRICS_FILE, STEPS_FILE)
+    if not all((place / name).is_file() for place in (one, other) for name in names):
+        return False
+    same_files = (_rows(one / name) == _rows(other / name) for name in names)
     return len(statuses) == 1 and statuses <= {*FINISHED} and all(same_files)
 
 

@@ -29,7 +29,7 @@ from mnist_mlp.analysis.interim import (
 from mnist_mlp.analysis.load import Results
 from mnist_mlp.analysis.measures import bounds_of
 from mnist_mlp.analysis.notes import Note
-from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, measures, with_outcomes
+from mnist_mlp.analysis.outcomes import BEST_EPOCH, TARGETS, additional_metrics, with_outcomes
 from mnist_mlp.analysis.roles import (
     CELL,
     REPLICATE,
@@ -203,7 +203,8 @@ def compare(
     scored = scored_metric(results, metric)
     if margin is not None and not scored.is_fraction:
         raise UserError(f"--margin: expected a metric in percent, which has the bounds [0,1], unlike {metric}")
-    check_margin(margin, same_size(evaluation_runs(results.runs)) if scored == ACCURACY else None, "--margin ")
+    images = same_size(evaluation_runs(results.runs)) if scored == ACCURACY else None
+    check_margin(margin, images, "--margin ")
     cells = results.runs.assign(**{CELL: cell_names(results.runs, by)})
     check_confirmed(cells, by, results.records, how)
     of_search = search_runs(cells)
@@ -224,9 +225,8 @@ def compare(
     summary = _summarize(runs, by, tuned, selected, target is not None, scored)
     # Statistics need scores that are better the larger they are.
     oriented = runs.assign(score=scored.sign * runs["score"])
-    tests = _test_pairs(oriented, list(summary[CELL]), results, by, tuned, how, margin, scored)
+    tests = _test_pairs(oriented, list(summary[CELL]), results, by, tuned, how, margin, scored, images)
     summary["letters"] = _letters(tests.pairs, summary)
-    images = same_size(evaluation_runs(runs)) if scored == ACCURACY else None
     checked = summary if scored == ACCURACY else summary.assign(score=np.nan)  # momentum may lose by other metrics
     of_keys, claims = _effects_and_claims(tests, (tests.averaged, by, images, oriented), summary, scored)
     return Comparison(
@@ -244,11 +244,10 @@ def compare(
         margin=tests.looks.plan.margin if margin is None and tests.looks else margin,
         efforts=tests.efforts,
         tested_cells=tests.cells,
-        effects=effects.Effects(
-            natural(of_keys.table, scored),
-            natural(of_keys.differences, scored),
-            natural(of_keys.means, scored),
-            of_keys.reason,
+        effects=of_keys._replace(
+            table=natural(of_keys.table, scored),
+            differences=natural(of_keys.differences, scored),
+            means=natural(of_keys.means, scored),
         ),
         claims=claims,
         variance_components=sources.variance_by_source(runs[runs["chosen"]]),
@@ -260,13 +259,13 @@ def compare(
             *([fairness.UNDECIDED] if tests.needs_more_seeds else []),
             *fairness.part(results.where, tests.looks is not None),
             *([fairness.BEST_EPOCHS] if at == BEST else []),
-            *fairness.scored_by(scored, runs),
+            *fairness.scored_by(scored, completed),
             *fairness.unfinished(results.unfinished),
             *fairness.notes(runs, checked, tests.pairs, by, tuned, varying, how, moving, scored),
         ],
         at=at,
         metric=scored,
-        additional=measures(results.metrics)[2:],
+        additional=additional_metrics(results.metrics),
     )
 
 
@@ -377,6 +376,7 @@ def _test_pairs(
     how: str,
     margin: float | None,
     metric: Metric,
+    images: float | None,
 ) -> _PairResults:
     """Test all pairs of cells: once, or by the interim analyses of a sweep that adds seeds.
 
@@ -389,10 +389,10 @@ def _test_pairs(
         how: See `compare`.
         margin: See `compare`.
         metric: Metric of the scores.
+        images: Number of test images behind each accuracy; None if unknown, and for other metrics.
     """
     scored = roles.scored_runs(runs)
     independent = scored[scored["independent"]]
-    images = same_size(evaluation_runs(runs)) if metric == ACCURACY else None
     order = [cell for cell in cells if cell in set(scored.loc[scored["score"].notna(), CELL])]
     whole = _with_excluded(runs, results, by, tuned, how)
     looks, reason = _recorded_analyses(whole, results, by)

@@ -46,12 +46,12 @@ UNDECIDED = Note(
 )
 
 
-def scored_by(metric: Metric, runs: pd.DataFrame) -> Iterator[Note]:
+def scored_by(metric: Metric, completed: pd.DataFrame) -> Iterator[Note]:
     """Yield notes on a metric other than the accuracy that runs are scored by, and on its missing values.
 
     Args:
         metric: Metric of the scores.
-        runs: Runs with outcomes.
+        completed: Completed runs that count towards the scores.
     """
     if metric == ACCURACY:
         return
@@ -61,7 +61,6 @@ def scored_by(metric: Metric, runs: pd.DataFrame) -> Iterator[Note]:
         f"{which} is better, and a diverged run counts as {metric.in_words(metric.worst)}. Configurations were "
         "selected by the accuracy, of which are also the figures whose titles say so.",
     )
-    completed = runs[runs["chosen"] & (runs["status"] == COMPLETED)]
     missing = int(completed["score"].isna().sum())
     if missing:
         yield Note(f"Without {metric.name}", f"{share(missing, len(completed), 'completed run')} cannot be scored.")

@@ -116,7 +116,9 @@ def final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     These are the `measured_columns`, with and without `BEST_PREFIX`, and `best_epoch`. The best epoch has the highest
     validation accuracy; of equal ones, the lowest validation loss; of these, it is the first.
     """
-    wide = metrics.pivot(index=["run", "epoch"], columns="split", values=measures(metrics))
+    wide = metrics.pivot(
+        index=["run", "epoch"], columns="split", values=["loss", "accuracy", *additional_metrics(metrics)]
+    )
     wide.columns = wide.columns.map(lambda column: f"{column[1]}_{column[0]}")
     wide = wide.reindex(columns=measured_columns(metrics))
     wide = wide.reset_index("epoch").sort_values("epoch", kind="stable")
@@ -129,15 +131,15 @@ def final_and_best(metrics: pd.DataFrame) -> pd.DataFrame:
     return final.join(best)
 
 
-def measures(metrics: pd.DataFrame) -> list[str]:
-    """Return the columns with metrics: loss, accuracy, and the additional ones."""
-    return ["loss", "accuracy", *(name for name in metrics.columns if name not in ("run", *COLUMNS))]
+def additional_metrics(metrics: pd.DataFrame) -> list[str]:
+    """Return the names of the additional metrics, besides loss and accuracy."""
+    return [name for name in metrics.columns if name not in ("run", *COLUMNS)]
 
 
 def measured_columns(metrics: pd.DataFrame) -> list[str]:
     """Return the names of the metrics of each split, such as `test_loss`; additional metrics have no train split."""
     names = [f"{split}_{measure}" for split in ("train", "val", "test") for measure in ("loss", "accuracy")]
-    return names + [f"{split}_{name}" for name in measures(metrics)[2:] for split in ("val", "test")]
+    return names + [f"{split}_{name}" for name in additional_metrics(metrics) for split in ("val", "test")]
 
 
 def _steps(epochs: pd.Series, metrics: pd.DataFrame) -> pd.Series:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from mnist_mlp.analysis import compare_sweeps
 from mnist_mlp.analysis import load as runs_below
-from mnist_mlp.analysis.outcomes import final_and_best, measures
+from mnist_mlp.analysis.outcomes import additional_metrics, final_and_best
 from mnist_mlp.analysis.roles import varying_keys
 from mnist_mlp.base import schema
 from mnist_mlp.base.errors import UserError
@@ -82,7 +82,7 @@ def load(*directories: str | Path) -> Runs:
         raise UserError(f"{', '.join(map(str, places))}: expected at least one run")
     others = [key for key in varying_keys(results.runs) if key not in (*schema.GROUPS, "seed")]
     keys = results.runs[[*schema.GROUPS, "seed", *others]]
-    additional = [f"{split}_{name}" for name in measures(results.metrics)[2:] for split in ("test", "val")]
+    additional = [f"{split}_{name}" for name in additional_metrics(results.metrics) for split in ("test", "val")]
     final = final_and_best(results.metrics).reindex(columns=[*FINAL, *additional])
     runs = keys.join(results.runs[["status", "reason", "seconds"]]).join(final)
     runs.loc[runs["status"] != COMPLETED, final.columns] = float("nan")  # an incomplete run has no final metrics
@@ -166,24 +166,18 @@ def compare(
         >>> print(comparison.facts[0].partition(":")[0])
         he / adam scored highest
     """
-    return _as_frames(section_of(results, by, margin, target, where, at, metric))
+    return _as_frames(section_of(results, margin, at, target=target, by=by, where=where, metric=metric))
 
 
 def section_of(
-    results: "Runs | str | Path",
-    by: Sequence[str] | None = None,
-    margin: float | None = None,
-    target: float | None = None,
-    where: Sequence[str] = (),
-    at: str = schema.LAST,
-    metric: str = ACCURACY.name,
+    results: "Runs | str | Path", margin: float | None = None, at: str = schema.LAST, **how: Any
 ) -> "Section":
     """Return the comparison of a sweep that has a single section. Arguments and errors are those of `compare`."""
     directories = results.directories if isinstance(results, Runs) else (Path(results),)
     if at not in (schema.LAST, schema.BEST):
         raise UserError(f"at={at}: expected {schema.LAST} or {schema.BEST}")
     points = None if margin is None else margin / 100
-    _, sections = compare_sweeps(directories, target, by, where=where, margin=points, at=at, metric=metric)
+    _, sections = compare_sweeps(directories, margin=points, at=at, **how)
     if len(sections) > 1:
         raise UserError(f"expected runs of one section, not {'; '.join(sections)}. Pass where=[...] to select one.")
     (section,) = sections.values()

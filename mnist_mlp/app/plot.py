@@ -5,8 +5,9 @@ Each function takes the result of `mnist_mlp.load` or `mnist_mlp.sweep`, or a sw
 returns the axes.
 """
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -14,20 +15,10 @@ from mnist_mlp.analysis.roles import CELL, each_cell
 from mnist_mlp.app.frames import Runs, section_of
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.report.figures import plots
-from mnist_mlp.report.figures.scales import (
-    bounds_with_intervals,
-    least_error,
-    set_logarithmic,
-    with_errors,
-)
-from mnist_mlp.report.figures.style import Appearance, appearance
+from mnist_mlp.report.figures.draw import View, view_of
+from mnist_mlp.report.figures.scales import bounds_with_intervals, set_logarithmic
+from mnist_mlp.report.figures.style import appearance
 from mnist_mlp.report.text import captions, escape
-from mnist_mlp.report.text.units import Unit
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mnist_mlp.analysis.comparison import Comparison as Section
 
 __all__ = ["curves", "differences", "heatmap", "pairs", "seeds", "time_to_target"]
 
@@ -55,20 +46,18 @@ def curves(
         >>> plot.curves("multirun/small", measure="loss").get_ylabel()
         'Test loss (nats)'
     """
-    section = section_of(results, **how)
-    table = section.curves[(section.curves["split"] == split) & (section.curves["epoch"] > 0)]
     if measure not in MEASURES:
         raise UserError(f"measure={measure}: expected {' or '.join(MEASURES)}")
+    view = _view(results, how)
+    look, table = view.look, view.curves[view.curves["split"] == split]
     if table.empty:
-        known = ", ".join(section.curves["split"].unique()) or "no split, since no run was completed"
+        known = ", ".join(view.curves["split"].unique()) or "no split, since no run was completed"
         raise UserError(f"split={split}: expected a split with epochs: {known}")
-    table, cells = with_errors(table, least_error(section.runs)), _cells(section)
-    look = _look(section)
-    axes = plots.plot_learning_curves(_axes(ax), dict(each_cell(table)), cells, look, measure)
+    axes = plots.plot_learning_curves(_axes(ax), dict(each_cell(table)), view.cells, look, measure)
     scale = plots.SCALES[measure]
     set_logarithmic(axes, "y", bounds_with_intervals(table, measure), scale, TICKS)
     axes.set(xlabel="Epoch", ylabel=f"{captions.SPLIT_NAMES[split].capitalize()} {scale.title}")
-    drawn = [cell for cell in cells if cell in set(table[CELL])]
+    drawn = [cell for cell in view.cells if cell in set(table[CELL])]
     for label, cell in zip(escape.labels([look.label[cell] for cell in drawn]), drawn, strict=True):
         style = look.style[cell]
         axes.plot([], [], color=style.color, linestyle=style.dash, label=label)
@@ -89,10 +78,10 @@ def differences(results: Runs | str | Path, ax: Axes | None = None, **how: Any) 
         >>> plot.differences("multirun/small").get_xlabel()
         'Test accuracy minus that of the best cell (percentage points)'
     """
-    section = section_of(results, **how)
-    cells, unsteady = _cells(section), captions.unsteady(section)
+    view = _view(results, how)
+    unsteady = captions.unsteady(view.comparison)
     return plots.plot_differences(
-        _axes(ax), section.rivals, cells[0], cells, _look(section), unsteady, unit=Unit(section.metric)
+        _axes(ax), view.comparison.rivals, view.best, view.cells, view.look, unsteady, unit=view.unit
     )
 
 
@@ -109,10 +98,10 @@ def pairs(results: Runs | str | Path, ax: Axes | None = None, **how: Any) -> Axe
         >>> plot.pairs("multirun/small").get_xlabel()
         'Row minus column (percentage points)'
     """
-    section = section_of(results, **how)
-    shown = set(cells := _cells(section))
-    table = section.pairs[section.pairs["a"].isin(shown) & section.pairs["b"].isin(shown)]
-    return plots.plot_pairs(_axes(ax), table, cells, Unit(section.metric))
+    view = _view(results, how)
+    table = view.comparison.pairs
+    table = table[table["a"].isin(view.cells) & table["b"].isin(view.cells)]
+    return plots.plot_pairs(_axes(ax), table, view.cells, view.unit)
 
 
 def seeds(results: Runs | str | Path, ax: Axes | None = None, **how: Any) -> Axes:
@@ -128,9 +117,9 @@ def seeds(results: Runs | str | Path, ax: Axes | None = None, **how: Any) -> Axe
         >>> plot.seeds("multirun/small").get_xlabel()
         'Test accuracy after the last epoch (%)'
     """
-    section = section_of(results, **how)
-    table, epoch = _summary(section), captions.scored_epoch(section)
-    return plots.plot_seeds(_axes(ax), section.scored, table, _look(section), epoch, Unit(section.metric))
+    view = _view(results, how)
+    epoch = captions.scored_epoch(view.comparison)
+    return plots.plot_seeds(_axes(ax), view.comparison.scored, view.summary, view.look, epoch, view.unit)
 
 
 def heatmap(results: Runs | str | Path, ax: Axes | None = None, **how: Any) -> Axes:
@@ -146,8 +135,8 @@ def heatmap(results: Runs | str | Path, ax: Axes | None = None, **how: Any) -> A
         >>> [label.get_text() for label in plot.heatmap("multirun/small").get_xticklabels()]
         ['sgd', 'adam']
     """
-    section = section_of(results, **how)
-    return plots.plot_heatmap(_axes(ax), _summary(section), section.by, unit=Unit(section.metric))
+    view = _view(results, how)
+    return plots.plot_heatmap(_axes(ax), view.summary, view.comparison.by, unit=view.unit)
 
 
 def time_to_target(results: Runs | str | Path, ax: Axes | None = None, **how: Any) -> Axes:
@@ -166,11 +155,12 @@ def time_to_target(results: Runs | str | Path, ax: Axes | None = None, **how: An
         >>> plot.time_to_target("multirun/small", target=0.5).get_xlabel()
         'Epochs to 50% validation accuracy'
     """
-    section = section_of(results, **how)
+    view = _view(results, how)
+    section = view.comparison
     if section.target is None:
         raise UserError("target=None: expected a fraction in (0, 1], such as 0.97, since these data have no default")
     target = f"{section.target * 100:g}% {captions.timed_split(section)} accuracy"
-    return plots.plot_time_to_target(_axes(ax), section.scored, _summary(section), _look(section), target)
+    return plots.plot_time_to_target(_axes(ax), section.scored, view.summary, view.look, target)
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -179,23 +169,20 @@ def _axes(ax: Axes | None) -> Axes:
     return plt.subplots(layout="constrained")[1] if ax is None else ax
 
 
-def _summary(section: "Section") -> "pd.DataFrame":
-    """Return the cells with a score, the best first.
+def _view(results: Runs | str | Path, how: dict[str, Any]) -> View:
+    """Return the input of the report's figures, with a style of its own for each cell, since all share one axes.
+
+    Args:
+        results: See the module.
+        how: Keywords of `mnist_mlp.compare`.
 
     Raises:
-        UserError: No cell has a score.
+        UserError: An argument is invalid, or no cell has a score.
     """
-    table = section.summary[section.summary["score"].notna()].head(plots.MAX_CELLS)
-    if table.empty:
-        raise UserError("expected a cell with a result: all runs failed")
-    return table
-
-
-def _cells(section: "Section") -> list[str]:
-    return list(_summary(section)[CELL])
-
-
-def _look(section: "Section") -> Appearance:
-    """Return an appearance with a style of its own for each cell, since all cells share one axes."""
+    section = section_of(results, **how)
     several = [key for key in section.by if section.summary[key].nunique(dropna=False) > 1]
-    return appearance(section.summary, several if len(several) == 1 else [CELL], one_panel=True)
+    look = appearance(section.summary, several if len(several) == 1 else [CELL], one_panel=True)
+    view = replace(view_of(section), look=look)
+    if view.summary.empty:
+        raise UserError("expected a cell with a result: all runs failed")
+    return view

@@ -215,19 +215,10 @@ def read_metrics(directory: Path, summary: Mapping[str, Any]) -> list[Metrics]:
     Raises:
         Unreadable: The file is missing or damaged, or lacks rows of a completed run.
     """
-    rows = _rows(directory / METRICS_FILE, metric_names(summary))
+    rows = _rows(directory / METRICS_FILE, list(summary["config"].get("metrics", {})))
     if summary["status"] == COMPLETED:
         _check_complete(rows, summary["config"]["epochs"], summary["final"])
     return rows
-
-
-def metric_names(summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of a run's additional metrics, the last columns of its `metrics.csv`.
-
-    Args:
-        summary: Content of the `run.json`, without a `defect`.
-    """
-    return tuple(summary["config"].get("metrics", {}))
 
 
 def _rows(path: Path, metrics: Sequence[str]) -> list[Metrics]:

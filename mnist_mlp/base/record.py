@@ -85,6 +85,9 @@ class Observer(Protocol):
         """Return entries of `run.json`."""
 
 
+WEIGHTS_FILES = "epoch_*.safetensors"  # pattern of the names
+
+
 def weights_name(epoch: int) -> str:
     """Return the name of the file with the weights after an epoch."""
     return f"epoch_{epoch:02}.safetensors"
@@ -160,7 +163,7 @@ class RunWriter(Recorder):
         self.directory.mkdir(parents=True, exist_ok=True)
         for name in (RUN_FILE, *FILES.values()):
             (self.directory / name).unlink(missing_ok=True)
-        for path in (self.directory / WEIGHTS).glob("epoch_*.safetensors"):
+        for path in (self.directory / WEIGHTS).glob(WEIGHTS_FILES):
             path.unlink()
         for kind in FILES:
             self._append(kind, [self.columns[kind]])

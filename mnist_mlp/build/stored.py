@@ -8,7 +8,7 @@ from torch import nn
 
 from mnist_mlp.base.errors import UserError
 from mnist_mlp.base.reading import Unreadable, defect, read_json, read_metrics
-from mnist_mlp.base.record import RUN_FILE, WEIGHTS, Metrics, validation_rank, weights_name
+from mnist_mlp.base.record import RUN_FILE, WEIGHTS, WEIGHTS_FILES, Metrics, validation_rank, weights_name
 from mnist_mlp.base.schema import BEST, LAST
 from mnist_mlp.build.instantiate import call_target
 from mnist_mlp.training.weights import load_weights
@@ -66,7 +66,7 @@ def _epoch(directory: Path, summary: Mapping[str, Any], epoch: int | str) -> int
     Raises:
         UserError: There are no such weights.
     """
-    names = sorted(path.name for path in (directory / WEIGHTS).glob("epoch_*.safetensors"))
+    names = sorted(path.name for path in (directory / WEIGHTS).glob(WEIGHTS_FILES))
     if not names:
         raise UserError(f"{directory}: expected a run with weights. Train it with save=last, save=best or save=epochs.")
     try:

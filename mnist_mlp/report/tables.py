@@ -112,7 +112,7 @@ def leaderboard(comparison: Comparison) -> pd.DataFrame:
     table.insert(0, "rank", range(1, len(table) + 1))
     means = [summary[f"test_{comparison.metric.name}_{part}"] for part in ("mean", "ci_low", "ci_high")]
     if (comparison.scored["status"] == DIVERGED).any():  # otherwise the score equals the mean accuracy
-        table[f"score{f' ({unit.percent})' if unit.percent else ''}"] = summary["score"].map(unit.number)
+        table[unit.with_unit("score", "%")] = summary["score"].map(unit.number)
     table[unit.column] = list(map(unit.interval, *means))
     table["against the best"] = _against_the_best(comparison)
     if (summary["letters"] != "").any():
@@ -262,8 +262,7 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     kept = [
         *comparison.by,
         *comparison.tuned,
-        "score (%)",
-        "score",
+        unit.with_unit("score", "%"),
         unit.column,
         "against the best",
         "letters",
@@ -277,7 +276,7 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     board = board.rename(columns={"against the best": "vs. best"})
     rows = board.map(escape.latex).rename(columns=escape.latex).to_latex(index=False)
     some = f"The {len(board)} best of {len(comparison.summary)}. " if len(board) < len(comparison.summary) else ""
-    has_score = bool({"score", "score (%)"} & {*board.columns})
+    has_score = unit.with_unit("score", "%") in board
     score = f"The score counts diverged runs as {escape.latex(unit.worst)}. " if has_score else ""
     settings = "Diverged runs are counted over all configurations. " if comparison.tuned else ""
     over = "mean and [95\\% interval] over n seeds"
@@ -288,7 +287,7 @@ def latex(comparison: Comparison, data: str, label: str, most: int = MAX_ROWS) -
     return (
         "% Requires \\usepackage{booktabs,graphicx}. Non-Latin characters require LuaLaTeX or XeLaTeX.\n"
         "\\begin{table}[t]\n"
-        f"\\caption{{{escape.latex(f'Test {comparison.metric.name}')} on {escape.latex(data)}: {over}; "
+        f"\\caption{{{escape.latex(unit.title)} on {escape.latex(data)}: {over}; "
         f"{NOT_SIGNIFICANT}: not significantly different from the best. {letters}{score}{settings}{some}"
         f"{escape.latex(sentence(trained(comparison)))}}}\n"
         f"\\label{{tab:{label}}}\n"

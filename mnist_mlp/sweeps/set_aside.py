@@ -12,7 +12,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mnist_mlp.base.reading import read_json, read_summary
-from mnist_mlp.base.record import COLUMNS, METRICS_FILE, RUN_FILE, STEPS_FILE, WEIGHTS, StepLoss, write_atomically
+from mnist_mlp.base.record import (
+    COLUMNS,
+    METRICS_FILE,
+    RUN_FILE,
+    STEPS_FILE,
+    WEIGHTS,
+    WEIGHTS_FILES,
+    StepLoss,
+    write_atomically,
+)
 from mnist_mlp.sweeps.jobs import FINISHED, status_of
 
 KEPT = ".kept"  # folder of a run directory
@@ -93,11 +102,11 @@ def _add_outputs(directory: Path, kept: Path) -> None:
     If this is interrupted, it can be done again.
     """
     new, old = read_json(directory / RUN_FILE), read_json(kept / RUN_FILE)
-    for path in (kept / WEIGHTS).glob("epoch_*.safetensors"):
+    for path in (kept / WEIGHTS).glob(WEIGHTS_FILES):
         (directory / WEIGHTS).mkdir(exist_ok=True)
         if not (directory / WEIGHTS / path.name).exists():
             path.replace(directory / WEIGHTS / path.name)
-    files = sorted(path.name for path in (directory / WEIGHTS).glob("epoch_*.safetensors"))
+    files = sorted(path.name for path in (directory / WEIGHTS).glob(WEIGHTS_FILES))
     if files:
         new["weights"] = old.get("weights", {}) | new.get("weights", {}) | {"files": files}
     of_new, of_old = new["config"].get("metrics", {}), old["config"].get("metrics", {})

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnist_mlp.app.job import _train
 from mnist_mlp.base.configuration import plain
 from mnist_mlp.base.errors import ConfigError
 from mnist_mlp.base.metrics import metric_of
@@ -23,8 +22,8 @@ from mnist_mlp.build.from_config import build
 from mnist_mlp.build.outputs import metric_functions, observe
 from mnist_mlp.build.stack_members import records, run_of
 from mnist_mlp.sweeps.job_id import choices, config_hash
-from mnist_mlp.sweeps.jobs import Assignment
 from tests.helpers.composing import composed
+from tests.helpers.running import train_run
 
 CPU = torch.device("cpu")
 SMALL = ("data=digits", "data.train_size=300", "data.val_size=200", "epochs=2", "progress=false", "device=cpu")
@@ -83,12 +82,7 @@ def careless(logits: Tensor, labels: Tensor) -> float:
 
 def trained(directory: Path, *overrides: str) -> list[dict[str, str]]:
     """Train a run in this process, and return the rows of its `metrics.csv`."""
-    config = composed(*SMALL, *overrides)
-    chosen, content = choices(config.hydra), plain(config)
-    job = Assignment(content, directory, chosen, overrides, config_hash(content, chosen))
-    writer = job.writer()
-    _train(job.config, writer, None)
-    writer.end()
+    train_run(directory, *SMALL, *overrides)
     with (directory / METRICS_FILE).open(newline="") as file:
         return list(csv.DictReader(file))
 

@@ -15,12 +15,11 @@ from mnist_mlp.base.reading import read_json, read_metrics
 from mnist_mlp.base.record import RUN_FILE, WEIGHTS, Metrics, weights_name
 from mnist_mlp.build.from_config import build
 from mnist_mlp.build.stored import load_model
-from mnist_mlp.sweeps.job_id import choices, config_hash
-from mnist_mlp.sweeps.jobs import Assignment
 from mnist_mlp.training.loop import evaluate
 from mnist_mlp.training.process import training_settings
 from mnist_mlp.training.weights import WeightSaver
 from tests.helpers.composing import composed, refused
+from tests.helpers.running import assignment, train_run
 
 SMALL = ("data=digits", "data.train_size=300", "data.val_size=200", "epochs=3", "progress=false", "device=cpu")
 PATHS = {  # by the step that run.json names
@@ -30,19 +29,9 @@ PATHS = {  # by the step that run.json names
 }
 
 
-def assignment(directory: Path, *overrides: str) -> Assignment:
-    config = composed(*SMALL, *overrides)
-    chosen, content = choices(config.hydra), plain(config)
-    return Assignment(content, directory, chosen, overrides, config_hash(content, chosen))
-
-
 def trained(directory: Path, *overrides: str) -> Path:
     """Train a run in this process, and return its directory."""
-    job = assignment(directory, *overrides)
-    writer = job.writer()
-    _train(job.config, writer, None)
-    writer.end()
-    return directory
+    return train_run(directory, *SMALL, *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +104,7 @@ def test_saving_does_not_change_the_result(tmp_path: Path, run: Path) -> None:
 def test_weights_that_cannot_be_written_are_lost_but_not_the_result(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = assignment(tmp_path / "run", "save=epochs")
+    job = assignment(tmp_path / "run", *SMALL, "save=epochs")
     writer = job.writer()
     (tmp_path / "run" / WEIGHTS).touch()  # no folder can be made
     _train(job.config, writer, None)

@@ -1,6 +1,6 @@
 """Figures of a report: drawn and saved, with captions and text alternatives.
 
-To add a figure, write a function of a `_View` that returns the figure, its file name, a text alternative and the
+To add a figure, write a function of a `View` that returns the figure, its file name, a text alternative and the
 caption's sentences, and list it in `figures`. Page, Markdown and files follow from that. Drawing into axes belongs to
 `plots`, the layout of panels to `panels`.
 """
@@ -157,7 +157,7 @@ def _save(figure: Figure, root: ET.Element, path: Path, formats: Sequence[str], 
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """Common input of the figures of one section.
 
     Attributes:
@@ -176,10 +176,12 @@ class _View:
 
     @property
     def cells(self) -> list[str]:
+        """Names of the drawn cells, the best first."""
         return list(self.summary[CELL])
 
     @property
     def curves(self) -> pd.DataFrame:
+        """Learning curves of the drawn cells, with errors; epoch 0 only if there is a single later one."""
         curves = self.comparison.curves
         if curves["epoch"].max() > 1:  # the untrained networks of epoch 0, at chance, would squeeze all others
             curves = curves[curves["epoch"] > 0]
@@ -187,28 +189,31 @@ class _View:
 
     @property
     def best(self) -> str:
+        """Name of the best cell."""
         return self.cells[0]
 
     @property
     def unit(self) -> Unit:
+        """Unit of the scores."""
         return Unit(self.comparison.metric)
 
     @property
     def winner(self) -> str:
+        """Clause on the score of the best cell."""
         which = "lowest" if self.comparison.metric.is_less_better else "highest"
         score = self.unit.number(self.summary["score"].iloc[0])
         return f"the {which} is {self.best} at {score}{self.unit.percent}"
 
 
-def view_of(comparison: Comparison) -> _View:
+def view_of(comparison: Comparison) -> View:
     """Return the input of the figures of a section on the page."""
     scored = comparison.summary[comparison.summary["score"].notna()]
     shown = scored.head(plots.MAX_CELLS)
     look = appearance(comparison.summary, comparison.by, reference=next(iter(shown[CELL]), ""))
-    return _View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
+    return View(comparison, look, shown, captions.shares(shown[CELL], len(scored)))
 
 
-def figures(view: _View) -> Iterator[Parts]:
+def figures(view: View) -> Iterator[Parts]:
     """Yield every figure that the runs allow."""
     if not (view.comparison.runs["status"] == COMPLETED).any():
         return
@@ -231,7 +236,7 @@ def figures(view: _View) -> Iterator[Parts]:
         yield _against(view, key, axis, AGAINST + slug)
 
 
-def _learning_curves(view: _View) -> _Made:
+def _learning_curves(view: View) -> _Made:
     curves = view.curves
     drawn = view.summary[view.summary["n"] > 0]
     return (
@@ -248,7 +253,7 @@ def _learning_curves(view: _View) -> _Made:
     )
 
 
-def _curves_from_best(view: _View) -> _Made | None:
+def _curves_from_best(view: View) -> _Made | None:
     table, best = view.comparison.curve_differences, view.best
     table = table[table[CELL].isin(view.cells) & (table["epoch"] > 0)]
     if table["epoch"].nunique() < 2 or view.comparison.metric != ACCURACY:
@@ -270,7 +275,7 @@ def _curves_from_best(view: _View) -> _Made | None:
     )
 
 
-def _curve_views(view: _View, name: str) -> dict[str, Markup]:
+def _curve_views(view: View, name: str) -> dict[str, Markup]:
     """Return the learning curves of each split and measure."""
     curves, views = view.curves, {}
     splits = [split for split in reversed(SPLITS) if split in set(curves["split"])]
@@ -294,7 +299,7 @@ def _where_banded(table: pd.DataFrame, look: Appearance) -> str:
     return f", only in panels with at most {plots.MAX_BANDS} lines" if most > plots.MAX_BANDS else ""
 
 
-def _heatmap(view: _View) -> _Made | None:
+def _heatmap(view: View) -> _Made | None:
     comparison = view.comparison
     if len(comparison.by) < 2 or len(comparison.summary) > 10 * plots.MAX_CELLS:
         return None
@@ -323,7 +328,7 @@ def _heatmap(view: _View) -> _Made | None:
     )
 
 
-def _differences(view: _View) -> _Made | None:
+def _differences(view: View) -> _Made | None:
     rivals, best = view.comparison.rivals, view.best
     tested = rivals[rivals["p"].notna()]
     if tested.empty:
@@ -346,7 +351,7 @@ def _differences(view: _View) -> _Made | None:
     )
 
 
-def _differences_grouped(view: _View) -> _Made | None:
+def _differences_grouped(view: View) -> _Made | None:
     rivals, of_panel = view.comparison.rivals, view.look.panels(view.cells)
     labels = len(view.look.legend(view.cells))
     if rivals["p"].isna().all() or len(of_panel) < 2 or labels < 2:
@@ -366,7 +371,7 @@ def _differences_grouped(view: _View) -> _Made | None:
     )
 
 
-def _pairs(view: _View) -> _Made | None:
+def _pairs(view: View) -> _Made | None:
     comparison = view.comparison
     if not 3 <= len(view.cells) <= MAX_PAIRED or view.some or comparison.pairs["p"].isna().all():
         return None
@@ -375,33 +380,32 @@ def _pairs(view: _View) -> _Made | None:
         panels.pairs(comparison.pairs, view.cells, view.medium, view.unit),
         "pairs",
         f"Differences between all pairs of cells; {significant} of {len(comparison.pairs)} are significant.",
-        f"Test {comparison.metric.name} of the cell in the row minus that of the cell with the column's number"
+        f"{view.unit.title} of the cell in the row minus that of the cell with the column's number"
         f"{', in percentage points' if view.unit.percent else ''}. "
         f"The background is the verdict, at an error rate of {1 - CONFIDENCE:.0%} over all pairs.",
     )
 
 
-def _squeezed(ax: Axes, view: _View) -> str:
+def _squeezed(ax: Axes, view: View) -> str:
     text = f"Gray parts of the axis are compressed, because diverged runs count as {view.unit.worst}."
     return text if is_squeezed(ax) else ""
 
 
-def _seeds(view: _View) -> _Made:
+def _seeds(view: View) -> _Made:
     figure, ax = panels.strips(view.cells, view.look, view.cells, view.medium)
     epoch = captions.scored_epoch(view.comparison)
     plots.plot_seeds(ax, view.comparison.scored, view.summary, view.look, epoch, view.unit)
     return (
         figure,
         "seeds",
-        f"Test {view.comparison.metric.name} of every seed, by cell; on average {view.winner}.",
-        f"Test {view.comparison.metric.name} {epoch} for every seed, {view.unit.worst} if the run diverged; the bar is "
-        "the mean.",
+        f"{view.unit.title} of every seed, by cell; on average {view.winner}.",
+        f"{view.unit.title} {epoch} for every seed, {view.unit.worst} if the run diverged; the bar is the mean.",
         _squeezed(ax, view),
         view.some,
     )
 
 
-def _time_to_target(view: _View) -> _Made | None:
+def _time_to_target(view: View) -> _Made | None:
     scored = view.comparison.scored
     if view.comparison.target is None or not np.isfinite(scored["epochs_to_target"]).any():  # no run reached the target
         return None
@@ -419,7 +423,7 @@ def _time_to_target(view: _View) -> _Made | None:
     )
 
 
-def _sensitivity(view: _View) -> _Made | None:
+def _sensitivity(view: View) -> _Made | None:
     comparison = view.comparison
     if comparison.sensitivity.empty:
         return None
@@ -439,7 +443,7 @@ def _sensitivity(view: _View) -> _Made | None:
     )
 
 
-def _against(view: _View, key: str, axis: pd.Series, kind: str) -> Parts:
+def _against(view: View, key: str, axis: pd.Series, kind: str) -> Parts:
     """Return the figure of the scores against a numeric compared key, with the combinations of the others as cells."""
     runs, look = _without(view, key)
     name, table = str(axis.name), against(runs, axis)
@@ -455,7 +459,7 @@ def _against(view: _View, key: str, axis: pd.Series, kind: str) -> Parts:
     return figure, kind, alt, " ".join(filter(None, sentences)), look
 
 
-def _interaction(view: _View, keys: Sequence[str]) -> Parts:
+def _interaction(view: View, keys: Sequence[str]) -> Parts:
     """Return the figure of the scores against one of two compared keys, with a line for each value of the other."""
     scored = view.comparison.scored
     values = {key: in_figure_order(list(scored[key].map(as_typed).unique())) for key in keys}
@@ -476,7 +480,7 @@ def _interaction(view: _View, keys: Sequence[str]) -> Parts:
     return figure, "interaction", alt, " ".join(filter(None, sentences)), look
 
 
-def _without(view: _View, key: str, one_panel: bool = False) -> tuple[pd.DataFrame, Appearance]:
+def _without(view: View, key: str, one_panel: bool = False) -> tuple[pd.DataFrame, Appearance]:
     """Return the scored runs with the combinations of the other compared keys as cells, and these cells' appearance."""
     scored = view.comparison.scored
     others = [other for other in view.comparison.by if other != key]
@@ -494,7 +498,7 @@ def _marks(table: pd.DataFrame, at_cross: str) -> Iterator[str]:
         yield "A hollow marker: some runs are not shown to beat chance."
 
 
-def _budget(view: _View) -> _Made | None:
+def _budget(view: View) -> _Made | None:
     table = budget.as_accuracies(view.comparison)
     table = table[table[CELL].isin(view.cells)]
     if table.empty:

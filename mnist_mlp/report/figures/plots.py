@@ -346,7 +346,7 @@ def plot_differences(
     """
     place = _side_by_side(cells, look) if grouped else {cell: float(row) for row, cell in enumerate(cells)}
     names = list(look.panels(cells)) if grouped else cells
-    title = f"{_capitalized(unit.name)} minus that of the best cell"
+    title = f"{unit.title} minus that of the best cell"
     _rows(ax, names, unit.with_unit(title, "percentage points"))
     rivals = pairs[(pairs["a"] == best) & pairs["b"].isin(place)].set_index("b")
     rivals = 0.0 - rivals[["difference", "ci_low", "ci_high"]]
@@ -377,11 +377,6 @@ def plot_differences(
     focus = [0, *near.to_numpy().ravel()] if len(near) else []
     squeeze(ax, focus, [0, *rivals.to_numpy().ravel()], thinnest=_thinnest(unit))
     return ax
-
-
-def _capitalized(text: str) -> str:
-    """Return a text with its first letter in upper case; names of metrics keep their case."""
-    return text[0].upper() + text[1:]
 
 
 def _thinnest(unit: Unit) -> float:
@@ -461,7 +456,7 @@ def plot_seeds(
         unit: Unit of the scores.
     """
     place = {cell: row for row, cell in enumerate(summary[CELL])}
-    _rows(ax, list(place), unit.with_unit(f"{_capitalized(unit.name)} {epoch}", "%"))
+    _rows(ax, list(place), unit.with_unit(f"{unit.title} {epoch}", "%"))
     runs = runs[runs[CELL].isin(place) & runs["score"].notna()]
     for cell, part in each_cell(runs):
         seeds, style = part["score"] * unit.factor, look.style[cell]

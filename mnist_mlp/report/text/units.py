@@ -28,6 +28,11 @@ class Unit:
         return f"test {self.metric.name}"
 
     @property
+    def title(self) -> str:
+        """The name at the beginning of a title or sentence, such as "Test accuracy"; the metric keeps its case."""
+        return f"Test {self.metric.name}"
+
+    @property
     def percent(self) -> str:
         """Percent sign, to follow a number; empty for plain numbers."""
         return "%" if self.metric.is_fraction else ""
@@ -40,7 +45,7 @@ class Unit:
     @property
     def column(self) -> str:
         """Title of a column or axis with scores, such as "test accuracy (%)"."""
-        return f"{self.name} (%)" if self.metric.is_fraction else self.name
+        return self.with_unit(self.name, "%")
 
     @property
     def points(self) -> str:
@@ -48,7 +53,7 @@ class Unit:
         return " points" if self.metric.is_fraction else ""
 
     def with_unit(self, title: str, unit: str = "points") -> str:
-        """Return the title of a column or axis with differences, such as "difference (points)"."""
+        """Return the title of a column or axis, followed by the unit of metrics in percent: "difference (points)"."""
         return f"{title} ({unit})" if self.metric.is_fraction else title
 
     @property

@@ -154,6 +154,41 @@ def test_settle_adds_the_outputs_of_the_earlier_result(tmp_path: Path, interrupt
     assert contents == {"epoch_00.safetensors": "old", "epoch_03.safetensors": "new"}
 
 
+def test_settle_killed_while_deleting_keeps_the_new_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    write(run)
+    set_aside(run)
+    write(run, seconds=2.0)
+    remove = shutil.rmtree
+
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            (path / RUN_FILE).unlink()  # a part is gone
+            raise KeyboardInterrupt
+        remove(path, ignore_errors=True)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        settle(run)
+    assert settle(run)
+    assert seconds_of(run) == 2.0
+    assert ",2.0\n" in (run / METRICS_FILE).read_text()
+    set_aside(run)  # what the kill left does not stand in the way
+    assert settle(run)
+    assert seconds_of(run) == 2.0
+
+
+def test_settle_of_a_result_without_step_losses_restores_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write(run)
+    (run / STEPS_FILE).unlink()
+    set_aside(run)
+    write(run, seconds=2.0)
+    assert not settle(run)
+    assert seconds_of(run) == 1.0
+    assert not (run / KEPT).exists()
+
+
 def test_settle_of_a_result_without_the_facts_of_its_metrics_succeeds(tmp_path: Path) -> None:
     run = tmp_path / "run"
     write(run)
